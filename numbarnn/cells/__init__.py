@@ -1,0 +1,8 @@
+"""The equations of each cell, forward and adjoint, once for every target."""
+
+from .cell import Cell
+from .gru import GRUAfterCell, GRUBeforeCell
+from .lstm import LSTMCell
+from .rnn import RNNCell
+
+__all__ = ["Cell", "GRUAfterCell", "GRUBeforeCell", "LSTMCell", "RNNCell"]

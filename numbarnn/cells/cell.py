@@ -1,0 +1,67 @@
+"""What a cell must say of itself for a kernel to run it."""
+
+from typing import ClassVar
+
+
+class Cell:
+    """The equations of one recurrent unit, forward and adjoint, on values of any kind that add and multiply.
+
+    A target runs the methods on SIMD vectors (CPU), on scalars (CUDA) or on plain numbers (Python).  All of them take
+    and return tuples:
+
+    * ``pre``: one pre-activation per *slot*, the sums ``W x + R h + b`` that are summed separately;
+    * ``state``: ``(h,)`` or ``(h, c)`` before the step, ``new`` after it;
+    * ``saved``: what the adjoint needs besides the states;
+    * ``dpre``, ``dstate``: derivatives of the loss with respect to the same-named values.
+
+    A slot receives ``W x`` of one gate, ``R h`` of one gate, or both; a gate whose two parts meet only after something
+    happened to one of them (GRU, reset "after") has a slot for each.  A cell whose candidate sees the state through a
+    gate (GRU, reset "before") names that slot in `gated_slots`: its R multiplies what the method `gate` returns.
+    """
+
+    gates: ClassVar[tuple[str, ...]]  # in the order of the parameters: PyTorch's
+    states: ClassVar[int] = 1
+    slots: ClassVar[int]
+    saved: ClassVar[int]  # values kept per unit and step for the adjoint
+    input_slots: ClassVar[tuple[int, ...]]  # consecutive slots that receive W x ...
+    input_gates: ClassVar[tuple[int, ...]]  # ... and the gate whose W that is
+    recurrent_slots: ClassVar[tuple[int, ...]]  # consecutive slots that receive R h ...
+    recurrent_gates: ClassVar[tuple[int, ...]]  # ... and the gate whose R that is
+    gated_slots: ClassVar[tuple[int, ...]] = ()  # consecutive slots that receive R times the operand of `gate` ...
+    gated_gates: ClassVar[tuple[int, ...]] = ()  # ... and the gate whose R that is
+
+    @property
+    def input_span(self):
+        """(first, number) of the slots that receive ``W x``."""
+        return span(self.input_slots)
+
+    @property
+    def recurrent_span(self):
+        """(first, number) of the slots that receive ``R h``."""
+        return span(self.recurrent_slots)
+
+    @property
+    def gated_span(self):
+        """(first, number) of the slots that receive ``R`` times the gated operand."""
+        return span(self.gated_slots)
+
+    def forward(self, pre, state):
+        """``(new, saved)`` of one step."""
+        raise NotImplementedError
+
+    def adjoint(self, saved, state, new, dnew):
+        """``(dpre, dstate)``: what `dnew` asks of the pre-activations and, past them, of the state."""
+        raise NotImplementedError
+
+    def gate(self, pre, state):
+        """``(pre, operand)``: apply the gates that come first; `operand` is what the gated slots' R multiplies."""
+        return pre, state[0]
+
+    def gate_adjoint(self, saved, state, doperand, dpre, dstate):
+        """``(dpre, dstate)`` with the part of `gate` added, from the derivative of its operand."""
+        return dpre, dstate
+
+
+def span(slots):
+    """(first, number) of a run of consecutive slots; (0, 0) for none."""
+    return (slots[0], len(slots)) if slots else (0, 0)

@@ -1,0 +1,144 @@
+"""The register-blocked product every kernel rests on: ``C[rows, columns] += A[rows, depth] @ B[depth, columns]``.
+
+A panel keeps a tile of C in registers over the whole of `depth`: on AVX-512 6 rows by 4 vectors.  A may have any row
+and depth stride, so a transposed operand needs no packing.  B is packed: `columns` contiguous numbers for each k.
+The sum over k of one element has one order, whatever tile it falls in: a sample's result does not depend on its batch.
+"""
+
+import functools
+
+import numpy as np
+from llvmlite import ir
+from numba import cfunc, njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .simd import INT64, REGISTERS, Vector, llvm_scalar, llvm_splat, llvm_suffix, llvm_vector
+
+MAX_VECTORS = 4  # widest panel, in vectors
+DEPTH_BLOCK = 128  # rows of B that stay in the L1 cache while the panels over A pass by: 32 KiB at 4 vectors
+
+
+def _tile_rows(vectors):
+    """Rows of the tile: accumulators, one row of B and one broadcast value must fit in the registers."""
+    return max(1, min(12, (REGISTERS - vectors - 1) // vectors))
+
+
+TILE_ROWS = (1,) + tuple(_tile_rows(v) for v in range(1, MAX_VECTORS + 1))
+
+
+def _emit_panel(builder, vector, rows, vectors, c, c_row, a, a_row, a_depth, b, b_depth, depth):
+    """LLVM code of one tile; addresses and strides in bytes, `depth` at least 1."""
+    v, scalar, size = llvm_vector(vector), llvm_scalar(vector), vector.dtype.bitwidth // 8
+    width = vector.lanes * size
+
+    def number(n):
+        return ir.Constant(INT64, n)
+
+    def vector_at(address):
+        return builder.inttoptr(address, v.as_pointer())
+
+    def offset(base, stride, count):
+        return base if count == 0 else builder.add(base, builder.mul(stride, number(count)))
+
+    fma = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(v, [v, v, v]), f"llvm.fmuladd.{llvm_suffix(vector)}"
+    )
+    c_rows = [offset(c, c_row, i) for i in range(rows)]
+    tiles = [(i, j, builder.add(c_rows[i], number(j * width))) for i in range(rows) for j in range(vectors)]
+    first = [builder.load(vector_at(address), align=size) for _, _, address in tiles]
+    before = builder.block
+    loop = builder.append_basic_block("depth")
+    after = builder.append_basic_block("after")
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    k, a_k, b_k = builder.phi(INT64), builder.phi(INT64), builder.phi(INT64)
+    sums = [builder.phi(v) for _ in tiles]
+    b_values = [builder.load(vector_at(builder.add(b_k, number(j * width))), align=size) for j in range(vectors)]
+    done = []
+    for i in range(rows):
+        pointer = builder.inttoptr(offset(a_k, a_row, i), scalar.as_pointer())
+        value = llvm_splat(builder, vector, builder.load(pointer, align=size))
+        done += [builder.call(fma, [value, b_values[j], sums[i * vectors + j]]) for j in range(vectors)]
+    k_next, a_next, b_next = builder.add(k, number(1)), builder.add(a_k, a_depth), builder.add(b_k, b_depth)
+    for phi, start, following in zip([k, a_k, b_k, *sums], [number(0), a, b, *first], [k_next, a_next, b_next, *done]):
+        phi.add_incoming(start, before)
+        phi.add_incoming(following, loop)
+    builder.cbranch(builder.icmp_signed("<", k_next, depth), loop, after)
+    builder.position_at_end(after)
+    for (_, _, address), value in zip(tiles, done):
+        builder.store(value, vector_at(address), align=size)
+
+
+@intrinsic
+def _panel(typingctx, real, rows, vectors, c, c_row, a, a_row, a_depth, b, b_depth, depth):
+    """One tile of `rows` by `vectors`: a switch over the tiles that exist."""
+    vector = Vector(real)
+
+    def codegen(context, builder, signature, args):
+        _, rows_, vectors_, *operands = args
+        end = builder.append_basic_block("end")
+        key = builder.add(builder.mul(vectors_, ir.Constant(INT64, 64)), rows_)
+        switch = builder.switch(key, end)
+        for count in range(1, MAX_VECTORS + 1):
+            for height in range(1, TILE_ROWS[count] + 1):
+                block = builder.append_basic_block(f"tile_{height}x{count}")
+                switch.add_case(ir.Constant(INT64, 64 * count + height), block)
+                builder.position_at_end(block)
+                _emit_panel(builder, vector, height, count, *operands)
+                builder.branch(end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return types.void(real, *[types.intp] * 10), codegen
+
+
+@njit
+def _product(real, c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors):
+    tile = TILE_ROWS[vectors]
+    panels = (rows + tile - 1) // tile
+    for start in range(0, depth, DEPTH_BLOCK):
+        block = min(DEPTH_BLOCK, depth - start)
+        a_start, b_start = a + start * a_depth, b + start * b_depth
+        done = 0
+        for panel in range(panels):
+            height = (rows - done + panels - panel - 1) // (panels - panel)
+            _panel(
+                real, height, vectors, c + done * c_row, c_row, a_start + done * a_row, a_row, a_depth,
+                b_start, b_depth, block,
+            )  # fmt: skip
+            done += height
+
+
+def _product_float32(c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors):
+    _product(np.float32(0), c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors)
+
+
+def _product_float64(c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors):
+    _product(np.float64(0), c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors)
+
+
+SIGNATURE = types.void(*[types.int64] * 10)
+
+
+@functools.cache
+def compiled_product(dtype):
+    """The product for `dtype`, compiled once and kept on disk; kernels call it by its ``address``."""
+    function = _product_float32 if np.dtype(dtype) == np.float32 else _product_float64
+    return cfunc(SIGNATURE, cache=True)(function)
+
+
+@intrinsic
+def product(typingctx, function, c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors):
+    """``C += A @ B`` by the compiled product at address `function`.
+
+    c, a, b: addresses; c_row, a_row, a_depth, b_depth: strides in bytes; depth: length of the sum; rows: of A and C;
+    vectors: columns, counted in vectors (1 to MAX_VECTORS).  C must hold its starting values.
+    """
+
+    def codegen(context, builder, signature, args):
+        pointer = ir.FunctionType(ir.VoidType(), [INT64] * 10).as_pointer()
+        builder.call(builder.inttoptr(args[0], pointer), args[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.intp] * 11), codegen

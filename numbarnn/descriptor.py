@@ -1,0 +1,142 @@
+"""What every kernel receives instead of an array: an address, three lengths and three strides."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .errors import DTypeError, LayoutError, ShapeError
+
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+AXES = "tnc"
+
+
+def checked_dtype(argument, dtype):
+    """`dtype` as a NumPy dtype, if it is float32 or float64 in the machine's byte order; else DTypeError."""
+    try:
+        result = np.dtype(dtype)
+    except TypeError:
+        result = None
+    if result not in DTYPES or not result.isnative:
+        raise DTypeError(f"{argument}: expected float32 or float64, got {dtype}")
+    return result
+
+
+def checked_array(argument, array):
+    """`array`, if it is a plain NumPy array of float32 or float64 that a kernel can read in place."""
+    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+        raise TypeError(f"{argument}: expected a numpy.ndarray, got {type(array).__name__}")
+    if array.dtype not in DTYPES or not array.dtype.isnative:
+        raise DTypeError(f"{argument}: expected float32 or float64, got {array.dtype}")
+    if not array.flags.aligned:
+        raise LayoutError(f"{argument}: its memory is not aligned to {array.dtype}; make a copy with numpy.array")
+    return array
+
+
+def axes_of(layout, ndim):
+    """The letter of each axis of an array with `ndim` axes; a 2-D array has no batch axis unless `layout` says so."""
+    letters = layout.lower() if isinstance(layout, str) else ""
+    if sorted(letters) == sorted(AXES):
+        return letters if ndim == 3 else letters.replace("n", "")
+    if ndim == 2 and sorted(letters) in (["c", "t"], ["c", "n"]):
+        return letters
+    expected = "the letters t, n, c in any order" + (", or two of them with c" if ndim == 2 else "")
+    raise LayoutError(f"layout: expected {expected}, got {layout!r}")
+
+
+@dataclass(frozen=True)
+class TensorDescriptor:
+    """Steps, batch and channels of an array as it lies in memory, whatever the order of its axes.
+
+    A descriptor is a view: nothing is copied, and the array may be read-only, a slice, transposed, reversed, broadcast
+    or in Fortran order.  Kernels read addresses and strides, so one compiled kernel serves every layout.
+
+    Attributes
+    ----------
+    steps, batch, channels : int
+        The lengths T, N, C.
+    strides : tuple of int
+        Bytes from one step, sample and channel to the next, in T, N, C order.
+    dtype : numpy.dtype
+        float32 or float64.
+    layout : str
+        The letters of the array's axes.
+    array : numpy.ndarray
+        The array described; kept alive by the descriptor.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> x = np.zeros((32, 5, 3), np.float32)
+    >>> nr.TensorDescriptor.of(x, layout="ntc")
+    TensorDescriptor(steps=5, batch=32, channels=3, strides=(12, 60, 4), dtype=float32, layout='ntc')
+    """
+
+    steps: int
+    batch: int
+    channels: int
+    strides: tuple[int, int, int]
+    dtype: np.dtype
+    layout: str
+    array: np.ndarray = field(repr=False, compare=False)
+
+    def __repr__(self):
+        fields = ("steps", "batch", "channels", "strides", "dtype", "layout")
+        parts = (f"{name}={getattr(self, name)!s}" for name in fields[:-1])
+        return f"TensorDescriptor({', '.join(parts)}, layout={self.layout!r})"
+
+    @classmethod
+    def of(cls, array, layout="tnc", argument="array"):
+        """Describe a 2-D or 3-D array; a 2-D (T, C) array is one sequence.
+
+        Parameters
+        ----------
+        array : numpy.ndarray
+            float32 or float64, at any strides.
+        layout : str
+            The letters t, n and c in the order of the array's axes; a 2-D array has the same letters without n, or
+            ``"nc"`` for a batch without time.
+        argument : str
+            What error messages call the array.
+
+        Raises
+        ------
+        TypeError, DTypeError, ShapeError, LayoutError
+            If the array is none, of another dtype, without two or three axes of length one or more, not aligned, or
+            if the layout does not name its axes.
+        """
+        array = checked_array(argument, array)
+        if array.ndim not in (2, 3):
+            raise ShapeError(f"{argument}: expected 2 or 3 axes ({layout}), got {array.ndim} (shape {array.shape})")
+        letters = axes_of(layout, array.ndim)
+        lengths, strides = dict(zip(letters, array.shape)), dict(zip(letters, array.strides))
+        steps, batch, channels = (lengths.get(letter, 1) for letter in AXES)
+        for what, length in (("steps", steps), ("batch", batch), ("channels", channels)):
+            if length == 0:
+                raise ShapeError(f"{argument}: expected at least one of {what}, got shape {array.shape} ({letters})")
+        return cls(
+            steps, batch, channels, tuple(strides.get(letter, 0) for letter in AXES), array.dtype, letters, array
+        )
+
+    @property
+    def record(self):
+        """(address, step stride, batch stride, channel stride), in bytes, as kernels take it."""
+        return (self.array.ctypes.data, *self.strides)
+
+    def expect(self, argument, steps=None, batch=None, channels=None, dtype=None):
+        """Raise ShapeError or DTypeError unless the lengths and the dtype given are the array's."""
+        for what, expected, found in (
+            ("steps", steps, self.steps),
+            ("batch", batch, self.batch),
+            ("channels", channels, self.channels),
+        ):
+            if expected is not None and expected != found:
+                raise ShapeError(f"{argument}: expected {expected} {what}, got {found} (shape {self.array.shape})")
+        if dtype is not None and self.dtype != dtype:
+            raise DTypeError(f"{argument}: expected {np.dtype(dtype)} like the parameters, got {self.dtype}")
+
+
+def in_layout(tnc, layout):
+    """The (T, N, C) array seen with its axes in the order of `layout`: a view; a missing letter is an axis of length 1."""
+    dropped = tuple(i for i, letter in enumerate(AXES) if letter not in layout)
+    order = [letter for letter in AXES if letter in layout]
+    return tnc.squeeze(dropped).transpose([order.index(letter) for letter in layout])

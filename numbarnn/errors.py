@@ -1,0 +1,44 @@
+"""Errors the library raises: each names the argument, what it was and what was expected."""
+
+import difflib
+
+
+class ShapeError(ValueError):
+    """An array has the wrong number of axes or the wrong length along one."""
+
+
+class LayoutError(ValueError):
+    """A layout string, or an array's memory, that a TensorDescriptor cannot describe."""
+
+
+class DTypeError(TypeError):
+    """An array's dtype is not the float32 or float64 that was expected."""
+
+
+class DeviceError(RuntimeError):
+    """A device that is not there, or does not hold the array it was given."""
+
+
+class NonFiniteError(ArithmeticError):
+    """A NaN or an infinity where only finite numbers make sense; training stops at the first one."""
+
+
+class UnknownNameError(ValueError):
+    """A name (activation, loss, optimizer, ...) that is not in the library."""
+
+
+def nearest(argument, name, known):
+    """An UnknownNameError for `argument`, with the known name that looks most like `name`."""
+    known = sorted(known)
+    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return UnknownNameError(f"{argument}: unknown name {name!r}, expected one of {', '.join(map(repr, known))}{hint}")
+
+
+def positive_integer(argument, value):
+    """`value` as a Python int, if it is a whole number greater than 0; else TypeError or ValueError."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{argument}: expected a positive integer, got {value!r} ({type(value).__name__})")
+    if (number := value.__index__()) <= 0:
+        raise ValueError(f"{argument}: expected a positive integer, got {number}")
+    return number

@@ -1,0 +1,81 @@
+"""What every layer is: a frozen description, with pure functions of a parameter vector."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..descriptor import checked_dtype
+from ..errors import ShapeError, nearest, positive_integer
+from ..parameters import Parameters
+
+SCHEMES = ("glorot", "pytorch")
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """What a layer's backward returns.
+
+    Attributes
+    ----------
+    params : Parameters
+        dL/dp, in the order of the parameters.
+    x : numpy.ndarray or None
+        dL/dx, in the layout of x; None if it was not asked for.
+    state : numpy.ndarray, tuple of two, or None
+        dL/d(initial state), shaped like the state; None for a layer without one.
+    """
+
+    params: Parameters
+    x: np.ndarray | None
+    state: object = None
+
+
+class Layer:
+    """The part of a layer that does not depend on what it computes."""
+
+    def weights(self, channels):
+        """The parts of the parameter vector for inputs of `channels` channels: a tuple of Weight."""
+        return ()
+
+    def output_channels(self, channels):
+        """Channels of the output for inputs of `channels` channels."""
+        return channels
+
+    def fill(self, parameters, random, scheme):
+        """Write fresh values of `scheme` into `parameters` (modified)."""
+
+    def init(self, channels, seed=0, dtype="float32", scheme="glorot"):
+        """New parameters for inputs of `channels` channels.
+
+        Parameters
+        ----------
+        channels : int
+            Input channels C.
+        seed : int or numpy.random.Generator
+            The same seed gives the same values, in float32 those of float64 rounded.
+        dtype : {"float32", "float64"}
+        scheme : {"glorot", "pytorch"}
+            ``"glorot"``: input weights Glorot uniform, recurrent weights orthogonal (a gate each), biases zero, the
+            LSTM's forget gate 1.  ``"pytorch"``: uniform in ``+-1 / sqrt(hidden)`` for all.
+
+        Returns
+        -------
+        Parameters
+        """
+        channels, dtype = positive_integer("channels", channels), checked_dtype("dtype", dtype)
+        if scheme not in SCHEMES:
+            raise nearest("scheme", scheme, SCHEMES)
+        weights = self.weights(channels)
+        parameters = Parameters(np.zeros(sum(w.size for w in weights), dtype), weights)
+        self.fill(parameters, np.random.default_rng(seed), scheme)
+        return parameters
+
+    def check_parameters(self, parameters, channels):
+        """Raise unless `parameters` are this layer's, for inputs of `channels` channels, and finite."""
+        if not isinstance(parameters, Parameters):
+            raise TypeError(f"parameters: expected numbarnn.Parameters, got {type(parameters).__name__}")
+        expected = self.weights(channels)
+        if parameters.weights != expected:
+            wanted, found = ([f"{w.name} {w.shape}" for w in ws] for ws in (expected, parameters.weights))
+            raise ShapeError(f"parameters: {self!r} with {channels} channels expects {wanted}, got {found}")
+        parameters.check_finite()

@@ -1,0 +1,325 @@
+"""RNN, GRU and LSTM: stacked, in one or both directions."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..cells import Cell, GRUAfterCell, GRUBeforeCell, LSTMCell, RNNCell
+from ..cells.activations import activation
+from ..cpu import launch as kernels
+from ..descriptor import TensorDescriptor, checked_array, in_layout
+from ..errors import DTypeError, ShapeError, nearest, positive_integer
+from ..parameters import Parameters, Weight, glorot_uniform, orthogonal, uniform
+from .base import Gradients, Layer
+
+
+@dataclass(frozen=True)
+class Tape:
+    """What backward needs of one forward call; it holds the arrays, and `x` must not change while it is in use."""
+
+    layer: Layer
+    x: TensorDescriptor
+    stack: tuple = field(repr=False)  # one kernels.Tape a stacked layer
+
+    @property
+    def nbytes(self):
+        """Bytes of the arrays the tape holds, `x` not counted."""
+        return sum(tape.nbytes for tape in self.stack)
+
+
+class Recurrent(Layer):
+    """What RNN, GRU and LSTM have in common.
+
+    Axis letters: T steps, N batch, C input channels, H hidden units, L stacked layers, D directions (1 or 2).
+    """
+
+    @property
+    def cell(self) -> Cell:
+        """The equations."""
+        raise NotImplementedError
+
+    @property
+    def directions(self):
+        """2 for a bidirectional layer, else 1."""
+        return 2 if self.bidirectional else 1
+
+    def _check_fields(self):
+        positive_integer("hidden", self.hidden)
+        positive_integer("layers", self.layers)
+        if not isinstance(self.bidirectional, bool):
+            raise TypeError(f"bidirectional: expected True or False, got {self.bidirectional!r}")
+
+    def weights(self, channels):
+        parts, columns = [], len(self.cell.gates) * self.hidden
+        for layer in range(self.layers):
+            inputs = channels if layer == 0 else self.directions * self.hidden
+            for suffix in (f"l{layer}", f"l{layer}_reverse")[: self.directions]:
+                parts += [
+                    Weight(f"weight_ih_{suffix}", inputs, columns),
+                    Weight(f"weight_hh_{suffix}", self.hidden, columns),
+                    Weight(f"bias_ih_{suffix}", None, columns),
+                    Weight(f"bias_hh_{suffix}", None, columns),
+                ]
+        return tuple(parts)
+
+    def output_channels(self, channels):
+        return self.directions * self.hidden
+
+    def fill(self, parameters, random, scheme):
+        gates, hidden = self.cell.gates, self.hidden
+        for name, view in parameters.items():
+            if scheme == "pytorch":
+                view[...] = uniform(random, view.shape, hidden)
+            elif view.ndim == 2:
+                draw = glorot_uniform if name.startswith("weight_ih") else orthogonal
+                for g in range(len(gates)):
+                    view[g * hidden : (g + 1) * hidden] = draw(random, (view.shape[1], hidden)).T
+            elif name.startswith("bias_ih") and "f" in gates:
+                view[gates.index("f") * hidden :][:hidden] = 1
+
+    def __call__(self, p, x, state=None, layout="tnc"):
+        """Run the layer without keeping a tape.
+
+        Parameters
+        ----------
+        p : Parameters
+            As `init` makes them.
+        x : numpy.ndarray
+            (T, N, C) in the order of `layout`, or (T, C) for one sequence; read in place at any strides.
+        state : numpy.ndarray or tuple of two, optional
+            Initial state (L * D, N, H), for an LSTM the pair (h, c); zeros if None.
+        layout : str
+            The letters t, n, c in the order of x's axes.
+
+        Returns
+        -------
+        y : numpy.ndarray
+            (T, N, D * H) in the order of `layout`: the h of every step of the last layer, forward direction first.
+        state : numpy.ndarray or tuple of two
+            Final state (L * D, N, H).
+
+        Raises
+        ------
+        ShapeError, LayoutError, DTypeError, NonFiniteError, TypeError
+            Named after the argument that is not as described.
+        """
+        y, state, _ = self._run(p, x, state, layout, keep=False)
+        return y, state
+
+    def forward(self, p, x, state=None, layout="tnc"):
+        """Run the layer and keep what `backward` needs.
+
+        Takes what a call takes; returns ``(y, state, tape)``.  y is read-only: it is part of the tape.
+        """
+        y, state, stack = self._run(p, x, state, layout, keep=True)
+        y.flags.writeable = False
+        return y, state, Tape(self, TensorDescriptor.of(x, layout, "x"), stack)
+
+    def _run(self, p, x, state, layout, keep):
+        described = TensorDescriptor.of(x, layout, "x")
+        self.check_parameters(p, described.channels)
+        described.expect("x", dtype=p.dtype)
+        initial = self._checked_state("state", state, described.batch, p.dtype)
+        inputs, stack, finals = described, [], []
+        for layer in range(self.layers):
+            tape = kernels.run(
+                self.cell, self.hidden, self.directions, p.flat[p.offset(f"weight_ih_l{layer}") :], inputs,
+                None if initial is None else [s[layer] for s in initial], keep,
+            )  # fmt: skip
+            stack.append(tape)
+            finals.append(tape.final)
+            inputs = TensorDescriptor.of(tape.y)
+        final = tuple(np.concatenate([f[m] for f in finals]) for m in range(self.cell.states))
+        return in_layout(stack[-1].y, described.layout), self._as_state(final), tuple(stack) if keep else None
+
+    def _checked_state(self, argument, state, batch, dtype):
+        """A list of (L, D, N, H) arrays, one for each state of the cell, or None."""
+        if state is None:
+            return None
+        names = ("h", "c")[: self.cell.states]
+        if self.cell.states == 1:
+            state, names = (state,), ("",)
+        elif not isinstance(state, (tuple, list)) or len(state) != 2:
+            raise TypeError(f"{argument}: expected the pair (h, c), got {type(state).__name__}")
+        shape = (self.layers * self.directions, batch, self.hidden)
+        result = []
+        for name, array in zip(names, state):
+            label = f"{argument} {name}".strip()
+            checked_array(label, array)
+            if array.shape != shape:
+                raise ShapeError(f"{label}: expected shape {shape} (layers * directions, N, hidden), got {array.shape}")
+            if array.dtype != dtype:
+                raise DTypeError(f"{label}: expected {dtype} like the parameters, got {array.dtype}")
+            result.append(array.reshape(self.layers, self.directions, batch, self.hidden))
+        return result
+
+    def _as_state(self, arrays):
+        return arrays[0] if self.cell.states == 1 else arrays
+
+    def backward(self, tape, dy, dstate=None, need_x=True, into=None, accumulate=False):
+        """Derivatives of a loss, from those of y and of the final state.
+
+        Parameters
+        ----------
+        tape : Tape
+            From `forward`; it is not modified and may be used again.
+        dy : numpy.ndarray or None
+            dL/dy, shaped like y and in the same layout; None for zeros.
+        dstate : numpy.ndarray, tuple of two, or None
+            dL/d(final state), (L * D, N, H); None for zeros.
+        need_x : bool
+            False leaves out dL/dx of the first layer and its cost.
+        into : Parameters, optional
+            Where dL/dp is written (is modified); new by default.
+        accumulate : bool
+            Add to `into` instead of overwriting it.
+
+        Returns
+        -------
+        Gradients
+            ``params``, ``x`` (in the layout of x), ``state``.
+        """
+        if not isinstance(tape, Tape) or tape.layer != self:
+            raise TypeError(f"tape: expected one that {self!r}.forward returned, got {tape!r}")
+        x, dtype = tape.x, tape.x.dtype
+        doutputs = None
+        if dy is not None:
+            doutputs = TensorDescriptor.of(dy, x.layout, "dy")
+            doutputs.expect("dy", x.steps, x.batch, self.directions * self.hidden, dtype)
+        dfinal = self._checked_state("dstate", dstate, x.batch, dtype)
+        gradient = self._gradient_vector(into, x.channels, dtype, accumulate)
+        dinitial = []
+        for layer in reversed(range(self.layers)):
+            dx, dstart = kernels.differentiate(
+                tape.stack[layer], doutputs, None if dfinal is None else [s[layer] for s in dfinal],
+                need_x or layer > 0, gradient.flat[gradient.offset(f"weight_ih_l{layer}") :], accumulate,
+            )  # fmt: skip
+            dinitial.insert(0, dstart)
+            doutputs = None if dx is None else TensorDescriptor.of(dx)
+        dinitial = tuple(np.concatenate([d[m] for d in dinitial]) for m in range(self.cell.states))
+        return Gradients(gradient, None if dx is None else in_layout(dx, x.layout), self._as_state(dinitial))
+
+    def _gradient_vector(self, into, channels, dtype, accumulate):
+        weights = self.weights(channels)
+        if into is None:
+            return Parameters(np.zeros(sum(w.size for w in weights), dtype), weights)
+        if into.weights != weights:
+            raise ShapeError(f"into: expected the parameters of {self!r} with {channels} channels, got {into!r}")
+        if into.dtype != dtype:
+            raise DTypeError(f"into: expected {dtype} like the tape, got {into.dtype}")
+        return into
+
+
+@dataclass(frozen=True)
+class RNN(Recurrent):
+    """Simple recurrent layers: ``h' = f(W x + b_ih + R h + b_hh)`` (Elman 1990).
+
+    Parameters
+    ----------
+    hidden : int
+        Units H.
+    activation : {"tanh", "relu", "identity", "sigmoid"}
+    layers : int
+        Stacked layers L; each takes the one below as its input.
+    bidirectional : bool
+        Also run from the last step to the first; outputs (T, N, 2H), forward half first.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> layer = nr.RNN(8, "relu")
+    >>> p = layer.init(channels=3, seed=0)
+    >>> y, state = layer(p, np.zeros((5, 2, 3), np.float32))
+    >>> y.shape, state.shape
+    ((5, 2, 8), (1, 2, 8))
+    """
+
+    hidden: int
+    activation: str = "tanh"
+    layers: int = 1
+    bidirectional: bool = False
+
+    def __post_init__(self):
+        self._check_fields()
+        activation(self.activation)
+
+    @property
+    def cell(self):
+        return RNNCell(activation(self.activation).name)
+
+
+@dataclass(frozen=True)
+class GRU(Recurrent):
+    """Gated recurrent units: ``h' = (1 - z) n + z h`` (Cho et al. 2014).
+
+    Parameters
+    ----------
+    hidden : int
+        Units H.
+    reset : {"after", "before"}
+        Where the reset gate acts on the state: after the product with R (cuDNN, PyTorch) or before it (the paper, ONNX).
+    layers : int
+        Stacked layers L.
+    bidirectional : bool
+        Also run from the last step to the first; outputs (T, N, 2H), forward half first.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> layer = nr.GRU(8, layers=2, bidirectional=True)
+    >>> p = layer.init(channels=3, seed=0)
+    >>> y, state = layer(p, np.zeros((5, 2, 3), np.float32))
+    >>> y.shape, state.shape
+    ((5, 2, 16), (4, 2, 8))
+    """
+
+    hidden: int
+    reset: str = "after"
+    layers: int = 1
+    bidirectional: bool = False
+
+    def __post_init__(self):
+        self._check_fields()
+        if self.reset not in ("after", "before"):
+            raise nearest("reset", self.reset, ("after", "before"))
+
+    @property
+    def cell(self):
+        return GRUAfterCell() if self.reset == "after" else GRUBeforeCell()
+
+
+@dataclass(frozen=True)
+class LSTM(Recurrent):
+    """Long short-term memory: ``c' = f c + i g``, ``h' = o tanh(c')`` (Gers et al. 2000).
+
+    The state is the pair (h, c).
+
+    Parameters
+    ----------
+    hidden : int
+        Units H.
+    layers : int
+        Stacked layers L.
+    bidirectional : bool
+        Also run from the last step to the first; outputs (T, N, 2H), forward half first.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> layer = nr.LSTM(8)
+    >>> p = layer.init(channels=3, seed=0)
+    >>> y, (h, c) = layer(p, np.zeros((5, 2, 3), np.float32))
+    >>> y.shape, h.shape, c.shape
+    ((5, 2, 8), (1, 2, 8), (1, 2, 8))
+    """
+
+    hidden: int
+    layers: int = 1
+    bidirectional: bool = False
+
+    def __post_init__(self):
+        self._check_fields()
+
+    @property
+    def cell(self):
+        return LSTMCell()
