@@ -5,11 +5,8 @@ and depth stride, so a transposed operand needs no packing.  B is packed: `colum
 The sum over k of one element has one order, whatever tile it falls in: a sample's result does not depend on its batch.
 """
 
-import functools
-
-import numpy as np
 from llvmlite import ir
-from numba import cfunc, njit, types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -94,7 +91,12 @@ def _panel(typingctx, real, rows, vectors, c, c_row, a, a_row, a_depth, b, b_dep
 
 
 @njit
-def _product(real, c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors):
+def product(real, c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors):
+    """``C += A @ B``; C must hold its starting values.
+
+    c, a, b: addresses; c_row, a_row, a_depth, b_depth: strides in bytes; depth: length of the sum; rows: of A and C;
+    vectors: columns, counted in vectors (1 to MAX_VECTORS).
+    """
     tile = TILE_ROWS[vectors]
     panels = (rows + tile - 1) // tile
     for start in range(0, depth, DEPTH_BLOCK):
@@ -108,37 +110,3 @@ def _product(real, c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors
                 b_start, b_depth, block,
             )  # fmt: skip
             done += height
-
-
-def _product_float32(c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors):
-    _product(np.float32(0), c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors)
-
-
-def _product_float64(c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors):
-    _product(np.float64(0), c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors)
-
-
-SIGNATURE = types.void(*[types.int64] * 10)
-
-
-@functools.cache
-def compiled_product(dtype):
-    """The product for `dtype`, compiled once and kept on disk; kernels call it by its ``address``."""
-    function = _product_float32 if np.dtype(dtype) == np.float32 else _product_float64
-    return cfunc(SIGNATURE, cache=True)(function)
-
-
-@intrinsic
-def product(typingctx, function, c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors):
-    """``C += A @ B`` by the compiled product at address `function`.
-
-    c, a, b: addresses; c_row, a_row, a_depth, b_depth: strides in bytes; depth: length of the sum; rows: of A and C;
-    vectors: columns, counted in vectors (1 to MAX_VECTORS).  C must hold its starting values.
-    """
-
-    def codegen(context, builder, signature, args):
-        pointer = ir.FunctionType(ir.VoidType(), [INT64] * 10).as_pointer()
-        builder.call(builder.inttoptr(args[0], pointer), args[1:])
-        return context.get_dummy_value()
-
-    return types.void(*[types.intp] * 11), codegen

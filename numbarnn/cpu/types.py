@@ -96,11 +96,12 @@ def _gate_adjoint(self, saved, state, doperand, dpre, dstate):
 def _constant(name):
     @overload_attribute(CellType, name)
     def resolve(self):
-        constant = getattr(self.equations, name)
+        value = getattr(self.equations, name)
+        constant = len(value) if name == "gates" else value
         return lambda self: constant
 
 
-for _name in ("slots", "saved", "states", "input_span", "recurrent_span", "gated_span"):
+for _name in ("gates", "slots", "saved", "states", "input_span", "recurrent_span", "gated_span"):
     _constant(_name)
 
 

@@ -129,7 +129,7 @@ class Recurrent(Layer):
             stack.append(tape)
             finals.append(tape.final)
             inputs = TensorDescriptor.of(tape.y)
-        final = tuple(np.concatenate([f[m] for f in finals]) for m in range(self.cell.states))
+        final = tuple(np.concatenate([f[m].transpose(1, 0, 2) for f in finals]) for m in range(self.cell.states))
         return in_layout(stack[-1].y, described.layout), self._as_state(final), tuple(stack) if keep else None
 
     def _checked_state(self, argument, state, batch, dtype):

@@ -1,0 +1,154 @@
+"""Memory in blocks of hidden units: where things lie, and how rows get there and back."""
+
+from numba import njit, types
+from numba.extending import intrinsic
+
+from .product import MAX_VECTORS
+from .simd import INT64, get, lanes, lanes_of, load, load_first, put, size_of, splat, store, store_first
+
+
+def block_vectors(slots):
+    """Vectors of units in a block: as many as keep all its slots within one panel of the product."""
+    return MAX_VECTORS // slots
+
+
+def vectors_in(count, dtype):
+    """Vectors that hold `count` numbers."""
+    return -(-count // lanes_of(dtype))
+
+
+def packed_size(rows, hidden, slots, dtype):
+    """Numbers in a weight in blocks."""
+    return rows * vectors_in(hidden, dtype) * lanes_of(dtype) * slots
+
+
+def transposed_size(rows, hidden, slots, dtype):
+    """Numbers in a transposed weight, its rows padded."""
+    return packed_size(vectors_in(rows, dtype) * lanes_of(dtype), hidden, slots, dtype)
+
+
+@intrinsic
+def entry(typingctx, table, index):
+    """Entry `index` of a table of 64-bit integers at address `table`."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load(builder.gep(builder.inttoptr(args[0], INT64.as_pointer()), [args[1]]))
+
+    return types.intp(types.intp, types.intp), codegen
+
+
+@njit
+def share(total, parts, part):
+    """(first, number) of the items of `total` that `part` of `parts` gets."""
+    first = total * part // parts
+    return first, total * (part + 1) // parts - first
+
+
+@njit
+def vectors_for(real, count):
+    """Vectors that hold `count` numbers."""
+    return (count + lanes(real) - 1) // lanes(real)
+
+
+@njit
+def vector_bytes(real):
+    """Bytes of one vector."""
+    return lanes(real) * size_of(real)
+
+
+@njit
+def unit_place(real, unit_vector, unit_vectors, rows, row, slots, per_block):
+    """(offset of the first slot, stride between slots), in bytes, of a vector of units of one row in blocks."""
+    before = unit_vector // per_block * per_block
+    vectors = min(per_block, unit_vectors - before)
+    vector = vector_bytes(real)
+    return ((before * rows + row * vectors) * slots + unit_vector - before) * vector, vectors * vector
+
+
+@njit
+def copy_rows(real, source, steps, step_stride, rows, row_stride, count, stride, target):
+    """Write ``[steps, rows, count]`` numbers at any strides (bytes) one after the other from address `target` on."""
+    size, width = size_of(real), lanes(real)
+    for s in range(steps):
+        for r in range(rows):
+            row = source + s * step_stride + r * row_stride
+            if stride == size:
+                for i in range(0, count, width):
+                    store_first(load_first(real, row + i * size, count - i), target + i * size, count - i)
+            else:
+                for i in range(count):
+                    put(get(real, row + i * stride), target + i * size)
+            target += count * size
+
+
+@njit
+def clear(real, target, vectors):
+    """Write zeros over `vectors` whole vectors."""
+    zero = splat(real, 0)
+    for i in range(vectors):
+        store(zero, target + i * vector_bytes(real))
+
+
+@njit
+def pack(real, weight, rows, hidden, gates, gate_of_slot, slots, per_block, first, count, target):
+    """Rows ``first : first + count`` of a weight ``(rows, gates, hidden)``, in blocks.
+
+    weight, target: addresses; gate_of_slot: address of a table, the gate that feeds each slot.  `target` is modified.
+    """
+    size, width = size_of(real), lanes(real)
+    unit_vectors = vectors_for(real, hidden)
+    for row in range(first, first + count):
+        for unit_vector in range(unit_vectors):
+            place, slot_stride = unit_place(real, unit_vector, unit_vectors, rows, row, slots, per_block)
+            unit = unit_vector * width
+            for slot in range(slots):
+                source = weight + ((row * gates + entry(gate_of_slot, slot)) * hidden + unit) * size
+                store(load_first(real, source, hidden - unit), target + place + slot * slot_stride)
+
+
+@njit
+def unpack(real, packed, rows, hidden, gates, gate_of_slot, slots, per_block, first, count, accumulate, weight):
+    """The reverse of `pack`: write, or with `accumulate` add, to ``(rows, gates, hidden)`` at `weight` (modified)."""
+    size, width = size_of(real), lanes(real)
+    unit_vectors = vectors_for(real, hidden)
+    for row in range(first, first + count):
+        for unit_vector in range(unit_vectors):
+            place, slot_stride = unit_place(real, unit_vector, unit_vectors, rows, row, slots, per_block)
+            unit = unit_vector * width
+            for slot in range(slots):
+                target = weight + ((row * gates + entry(gate_of_slot, slot)) * hidden + unit) * size
+                value = load(real, packed + place + slot * slot_stride)
+                if accumulate:
+                    value = value + load_first(real, target, hidden - unit)
+                store_first(value, target, hidden - unit)
+
+
+@njit
+def pack_transposed(real, weight, rows, hidden, gates, gate_of_slot, slots, per_block, first, count, target):
+    """A weight ``(rows, gates, hidden)`` as ``[panels over rows, (block, slot, unit), row]``.
+
+    Each panel holds up to MAX_VECTORS vectors of rows; padded units and rows are zeros.  Only the vectors of rows
+    ``first : first + count`` of `target` are written.
+    """
+    size, width = size_of(real), lanes(real)
+    unit_vectors, row_vectors = vectors_for(real, hidden), vectors_for(real, rows)
+    depth = unit_vectors * slots * width
+    for row_vector in range(first, first + count):
+        panel = row_vector // MAX_VECTORS * MAX_VECTORS
+        stride = min(MAX_VECTORS, row_vectors - panel) * width * size
+        column = target + (panel * depth + row_vector - panel) * width * size
+        first_row = row_vector * width
+        valid = min(width, rows - first_row)
+        for unit_vector in range(unit_vectors):
+            units = min(width, hidden - unit_vector * width)
+            place, slot_stride = unit_place(real, unit_vector, unit_vectors, 1, 0, slots, per_block)
+            for slot in range(slots):
+                k = column + (place + slot * slot_stride) // size * stride
+                gate = entry(gate_of_slot, slot)
+                source = weight + ((first_row * gates + gate) * hidden + unit_vector * width) * size
+                if units < width or valid < width:
+                    for lane in range(width):
+                        store(splat(real, 0), k + lane * stride)
+                for lane in range(units):
+                    for i in range(valid):
+                        put(get(real, source + (i * gates * hidden + lane) * size), k + lane * stride + i * size)

@@ -1,0 +1,84 @@
+"""What a kernel is told: one record of integers per call, addresses and strides in bytes.
+
+Axis letters: T steps, N batch, D directions, I input channels, H hidden units, G gates, S slots of the cell.
+A buffer "in blocks" is ``[blocks, rows, (slot, unit)]``: hidden units in vectors, one to four vectors a block, all slots
+of a block's units side by side, so that one panel of the product fills every gate of its units while they are in the
+L1 cache.  The last block may be narrower, and its last vector is padded with zeros, never the user's array.
+"""
+
+import numpy as np
+
+
+def _integers(*names):
+    return [(name, np.int64) for name in names]
+
+
+# An array of the caller: its strides in T, N, C order; address 0 where there is none.
+ROWS = np.dtype(_integers("address", "step_stride", "batch_stride", "channel_stride"))
+
+# Shared routines, by address.
+ROUTINE_NAMES = ("product", "copy_rows", "times_transposed", "pack_task", "clear_task", "gradient_task", "unpack_task")
+ROUTINES = np.dtype(_integers(*ROUTINE_NAMES))
+
+# A run of slots that one weight feeds.
+GROUP = np.dtype(
+    _integers(
+        "rows",  # what the weight multiplies, counted: I or H
+        "first",  # the first slot
+        "slots",  # their number, 0 for none
+        "gates",  # [slots]: the gate that feeds each of them
+        "weight",  # forward: [D] the weight in blocks, this call only; backward: its gradient
+        "transposed",  # [D] [panels over rows, (block, slot, unit), row]: takes slot derivatives back to rows
+    )
+)
+
+CALL = _integers(
+    "steps",
+    "batch",
+    "channels",
+    "hidden",
+    "directions",
+    "gates",  # G
+    "slots",  # S
+    "per_block",  # vectors of units in a block
+    "tasks",  # parts the batch is split into, in each direction
+    "parts",  # parts the rows of a weight are split into, in each direction
+    "chunk",  # steps between two changes from time to weights
+    "parameters",  # [D] of weight_ih (I, G, H), weight_hh (H, G, H), bias_ih and bias_hh (G, H); backward: gradient
+    "bias",  # [D] one row in blocks, all slots, this call only; backward: its gradient
+    "h",  # [T + 2, N, D, H]: row 0 the initial state of the forward direction, row T + 1 of the reverse one
+    "c",  # like h; a single row, overwritten by each step, where nothing is kept
+    "c_step",  # stride of a step in c: 0 where nothing is kept
+    "operand",  # [T, N, D, H], what the gated R multiplies; a single row where nothing is kept
+    "operand_step",  # stride of a step in operand
+    "saved",  # [D, T, N, blocks, (saved, unit)]: written by forward, read by backward
+    "inputs",  # x in order, this call only: forward [D, N * chunk, I], backward [D, chunk * N, I]
+)
+GROUPS = [("input", GROUP), ("recurrent", GROUP), ("gated", GROUP)]
+
+FORWARD = np.dtype(
+    [("routines", ROUTINES), ("x", ROWS)]
+    + GROUPS
+    + CALL
+    + _integers(
+        "keep",  # 1 to fill `saved` and the transposed weights, 0 to leave them alone
+        "pre",  # [D, tasks, blocks, chunk * rows of the task, (slot, unit)]: pre-activations, this call only
+    )
+)
+
+BACKWARD = np.dtype(
+    [("routines", ROUTINES), ("x", ROWS), ("dy", ROWS)]
+    + GROUPS
+    + CALL
+    + _integers(
+        "accumulate",  # 1 to add to the gradient, 0 to overwrite it
+        "dh",  # [D, N, padded H]: dL/dh of the last step on entry, of the initial state at the end
+        "dc",  # [D, N, padded H]: likewise
+        "doperand",  # [D, N, padded H], this call only
+        "dpre",  # [D, blocks, chunk * N, (slot, unit)], this call only
+        "outputs",  # dy in order: [D, N * chunk, H], this call only
+        "dinputs",  # [D, chunk * N, padded I], this call only
+        "dx",  # [D, T, N, I]; 0 where it is not asked for
+        "one",  # the number 1, in the dtype of the call
+    )
+)

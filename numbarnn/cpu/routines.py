@@ -1,0 +1,102 @@
+"""Routines that every kernel shares, compiled once per dtype and called by address.
+
+A kernel that merely called an @njit function would compile it again, inlined, for each cell.  The address of a C
+function is one more integer in the kernel's record.
+"""
+
+import functools
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, cfunc, types
+from numba.extending import intrinsic
+
+from . import blocks, product, weights
+from .records import BACKWARD, FORWARD, ROUTINE_NAMES
+
+F32, F64 = np.float32(0), np.float64(0)
+
+
+@intrinsic
+def _pointer(typingctx, address):
+    """An address as the pointer that carray takes."""
+    return types.voidptr(address), lambda context, builder, signature, args: builder.inttoptr(
+        args[0], ir.IntType(8).as_pointer()
+    )
+
+
+def product_float32(c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors):
+    product.product(F32, c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors)
+
+
+def product_float64(c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors):
+    product.product(F64, c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors)
+
+
+def copy_rows_float32(source, steps, step_stride, rows, row_stride, count, stride, target):
+    blocks.copy_rows(F32, source, steps, step_stride, rows, row_stride, count, stride, target)
+
+
+def copy_rows_float64(source, steps, step_stride, rows, row_stride, count, stride, target):
+    blocks.copy_rows(F64, source, steps, step_stride, rows, row_stride, count, stride, target)
+
+
+def times_transposed_float32(
+    product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows, target
+):
+    weights.times_transposed(
+        F32, product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows, target
+    )
+
+
+def times_transposed_float64(
+    product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows, target
+):
+    weights.times_transposed(
+        F64, product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows, target
+    )
+
+
+def pack_task_float32(calls, direction, part):
+    weights.pack_task(F32, carray(_pointer(calls), 1, FORWARD), direction, part)
+
+
+def pack_task_float64(calls, direction, part):
+    weights.pack_task(F64, carray(_pointer(calls), 1, FORWARD), direction, part)
+
+
+def clear_task_float32(calls, direction, part):
+    weights.clear_task(F32, carray(_pointer(calls), 1, BACKWARD), direction, part)
+
+
+def clear_task_float64(calls, direction, part):
+    weights.clear_task(F64, carray(_pointer(calls), 1, BACKWARD), direction, part)
+
+
+def gradient_task_float32(calls, direction, part, start, steps):
+    weights.gradient_task(F32, carray(_pointer(calls), 1, BACKWARD), direction, part, start, steps)
+
+
+def gradient_task_float64(calls, direction, part, start, steps):
+    weights.gradient_task(F64, carray(_pointer(calls), 1, BACKWARD), direction, part, start, steps)
+
+
+def unpack_task_float32(calls, direction, part):
+    weights.unpack_task(F32, carray(_pointer(calls), 1, BACKWARD), direction, part)
+
+
+def unpack_task_float64(calls, direction, part):
+    weights.unpack_task(F64, carray(_pointer(calls), 1, BACKWARD), direction, part)
+
+
+@functools.cache
+def _compiled(name, dtype):
+    function = globals()[f"{name}_{dtype}"]
+    arguments = function.__code__.co_argcount
+    return cfunc(types.void(*[types.int64] * arguments), cache=True)(function)
+
+
+@functools.cache
+def addresses(dtype):
+    """The addresses of the routines for `dtype`, in the order of ROUTINE_NAMES, as a record takes them."""
+    return tuple(_compiled(name, str(dtype)).address for name in ROUTINE_NAMES)

@@ -1,0 +1,245 @@
+"""The weights' side of a recurrent layer: packed before the loop over time, their gradients summed after it.
+
+Nothing here depends on a cell's equations, only on its slots.  Each function is one part of the work of one direction;
+parts differ in the rows of the *result* they own, so every sum has one order whatever their number.
+"""
+
+from numba import njit
+
+from .blocks import (
+    clear,
+    copy_rows,
+    entry,
+    pack,
+    pack_transposed,
+    share,
+    unit_place,
+    unpack,
+    vector_bytes,
+    vectors_for,
+)
+from .product import MAX_VECTORS
+from .routine_call import invoke
+from .simd import lanes, load, load_first, size_of, splat, store, store_first
+
+
+@njit
+def weight_addresses(real, call, direction):
+    """(weight_ih, weight_hh, bias_ih, bias_hh) of a direction in the layer's parameters, or in their gradient."""
+    columns = call.gates * call.hidden * size_of(real)
+    weight_ih = call.parameters + direction * (call.channels + call.hidden + 2) * columns
+    weight_hh = weight_ih + call.channels * columns
+    bias_ih = weight_hh + call.hidden * columns
+    return weight_ih, weight_hh, bias_ih, bias_ih + columns
+
+
+@njit
+def group_bytes(real, call, group):
+    """Bytes of one direction's weight in blocks."""
+    return group.rows * group.slots * vectors_for(real, call.hidden) * vector_bytes(real)
+
+
+@njit
+def pack_group(real, call, group, direction, part, weight):
+    """One part of the rows of one weight; for backward the transposed one too."""
+    first, count = share(group.rows, call.parts, part)
+    pack(
+        real, weight, group.rows, call.hidden, call.gates, group.gates, group.slots, call.per_block, first, count,
+        group.weight + direction * group_bytes(real, call, group),
+    )  # fmt: skip
+    if call.keep:
+        row_vectors = vectors_for(real, group.rows)
+        first, count = share(row_vectors, call.parts, part)
+        depth = group.slots * vectors_for(real, call.hidden) * lanes(real)
+        pack_transposed(
+            real, weight, group.rows, call.hidden, call.gates, group.gates, group.slots, call.per_block, first, count,
+            group.transposed + direction * row_vectors * depth * vector_bytes(real),
+        )  # fmt: skip
+
+
+@njit
+def add_bias(real, call, group, bias, total):
+    """Add the bias ``(gates, hidden)`` of a group's gates to the row in blocks at `total` (modified)."""
+    unit_vectors = vectors_for(real, call.hidden)
+    for unit_vector in range(unit_vectors):
+        place, slot_stride = unit_place(real, unit_vector, unit_vectors, 1, 0, call.slots, call.per_block)
+        unit = unit_vector * lanes(real)
+        for slot in range(group.slots):
+            source = bias + (entry(group.gates, slot) * call.hidden + unit) * size_of(real)
+            target = total + place + (group.first + slot) * slot_stride
+            store(load(real, target) + load_first(real, source, call.hidden - unit), target)
+
+
+@njit
+def pack_task(real, calls, direction, part):
+    """One part of each weight of a direction, and with the last part its biases, as the kernels want them."""
+    call = calls[0]
+    weight_ih, weight_hh, bias_ih, bias_hh = weight_addresses(real, call, direction)
+    pack_group(real, call, call.input, direction, part, weight_ih)
+    pack_group(real, call, call.recurrent, direction, part, weight_hh)
+    pack_group(real, call, call.gated, direction, part, weight_hh)
+    if part == call.parts - 1:
+        vectors = call.slots * vectors_for(real, call.hidden)
+        total = call.bias + direction * vectors * vector_bytes(real)
+        clear(real, total, vectors)
+        add_bias(real, call, call.input, bias_ih, total)
+        add_bias(real, call, call.recurrent, bias_hh, total)
+        add_bias(real, call, call.gated, bias_hh, total)
+
+
+@njit
+def clear_group(real, call, group, direction, part):
+    """Zeros over one part of a weight's gradient."""
+    total = group.rows * group.slots * vectors_for(real, call.hidden)
+    first, count = share(total, call.parts, part)
+    clear(real, group.weight + (direction * total + first) * vector_bytes(real), count)
+
+
+@njit
+def clear_task(real, calls, direction, part):
+    """Zeros over one part of the gradients of a direction, in blocks."""
+    call = calls[0]
+    clear_group(real, call, call.input, direction, part)
+    clear_group(real, call, call.recurrent, direction, part)
+    clear_group(real, call, call.gated, direction, part)
+    if part == call.parts - 1:
+        vectors = call.slots * vectors_for(real, call.hidden)
+        clear(real, call.bias + direction * vectors * vector_bytes(real), vectors)
+
+
+@njit
+def unpack_bias(real, call, group, total, bias):
+    """Write, or add, the derivatives of a group's slots to the bias ``(gates, hidden)`` that feeds them (modified)."""
+    unit_vectors = vectors_for(real, call.hidden)
+    for unit_vector in range(unit_vectors):
+        place, slot_stride = unit_place(real, unit_vector, unit_vectors, 1, 0, call.slots, call.per_block)
+        unit = unit_vector * lanes(real)
+        for slot in range(group.slots):
+            value = load(real, total + place + (group.first + slot) * slot_stride)
+            target = bias + (entry(group.gates, slot) * call.hidden + unit) * size_of(real)
+            if call.accumulate:
+                value = value + load_first(real, target, call.hidden - unit)
+            store_first(value, target, call.hidden - unit)
+
+
+@njit
+def unpack_group(real, call, group, direction, part, weight):
+    """One part of the rows of a weight's gradient, written or added to the gradient vector."""
+    first, count = share(group.rows, call.parts, part)
+    unpack(
+        real, group.weight + direction * group_bytes(real, call, group), group.rows, call.hidden, call.gates,
+        group.gates, group.slots, call.per_block, first, count, call.accumulate, weight,
+    )  # fmt: skip
+
+
+@njit
+def unpack_task(real, calls, direction, part):
+    """One part of the gradients of a direction, out of blocks into the gradient vector."""
+    call = calls[0]
+    weight_ih, weight_hh, bias_ih, bias_hh = weight_addresses(real, call, direction)
+    unpack_group(real, call, call.input, direction, part, weight_ih)
+    unpack_group(real, call, call.recurrent, direction, part, weight_hh)
+    unpack_group(real, call, call.gated, direction, part, weight_hh)
+    if part == call.parts - 1:
+        total = call.bias + direction * call.slots * vectors_for(real, call.hidden) * vector_bytes(real)
+        unpack_bias(real, call, call.input, total, bias_ih)
+        unpack_bias(real, call, call.recurrent, total, bias_hh)
+        unpack_bias(real, call, call.gated, total, bias_hh)
+
+
+@njit
+def times_transposed(
+    real, product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows, target
+):  # fmt: skip
+    """``target += dpre M'``: slot derivatives in blocks taken back to what the weight M multiplied.
+
+    product: address of the routine; transposed: M packed by `pack_transposed`; dpre: rows ``first : first + rows`` of ``[blocks, total_rows, (slot, unit)]``;
+    target: ``[rows, padded weight_rows]`` (modified).
+    """
+    vector, unit_vectors = vector_bytes(real), vectors_for(real, hidden)
+    row_vectors, depth = vectors_for(real, weight_rows), vectors_for(real, hidden) * slots * lanes(real)
+    for panel in range(0, row_vectors, MAX_VECTORS):
+        columns = min(MAX_VECTORS, row_vectors - panel)
+        operand = transposed + panel * depth * vector
+        for before in range(0, unit_vectors, per_block):
+            vectors = min(per_block, unit_vectors - before)
+            row = all_slots * vectors * vector
+            source = dpre + before * all_slots * vector * total_rows + first * row + first_slot * vectors * vector
+            invoke(
+                product,
+                (
+                    target + panel * vector, row_vectors * vector, source, row, size_of(real),
+                    operand + before * slots * lanes(real) * columns * vector, columns * vector,
+                    slots * vectors * lanes(real), rows, columns,
+                ),
+            )  # fmt: skip
+
+
+@njit
+def sum_products(real, call, dpre, count, first_slot, slots, a, a_row, a_depth, first, rows, total_rows, target):
+    """``target[first : first + rows] += A' dpre`` over `count` rows of dpre: part of a weight's gradient in blocks."""
+    vector, unit_vectors = vector_bytes(real), vectors_for(real, call.hidden)
+    for before in range(0, unit_vectors, call.per_block):
+        vectors = min(call.per_block, unit_vectors - before)
+        row = call.slots * vectors * vector
+        source = dpre + before * call.slots * vector * call.chunk * call.batch + first_slot * vectors * vector
+        result_row = slots * vectors * vector
+        invoke(
+            call.routines.product,
+            (
+                target + before * total_rows * slots * vector + first * result_row, result_row,
+                a + first * a_row, a_row, a_depth, source, row, count, rows, slots * vectors,
+            ),
+        )  # fmt: skip
+
+
+@njit
+def sum_group(real, call, group, direction, part, dpre, count, a, a_depth):
+    """One part of the rows of a weight's gradient, summed over `count` rows of dpre and of A."""
+    first, rows = share(group.rows, call.parts, part)
+    if rows > 0 and group.slots > 0:
+        sum_products(
+            real, call, dpre, count, group.first, group.slots, a, size_of(real), a_depth, first, rows, group.rows,
+            group.weight + direction * group_bytes(real, call, group),
+        )  # fmt: skip
+
+
+@njit
+def input_gradient(real, call, direction, part, dpre, count, earliest):
+    """One part of the rows of dL/dx of a chunk."""
+    size, channels = size_of(real), call.channels
+    first, rows = share(count, call.parts, part)
+    channel_vectors = vectors_for(real, channels)
+    row = channel_vectors * vector_bytes(real)
+    target = call.dinputs + (direction * call.chunk * call.batch + first) * row
+    clear(real, target, rows * channel_vectors)
+    depth = call.input.slots * vectors_for(real, call.hidden) * lanes(real)
+    times_transposed(
+        real, call.routines.product, call.input.transposed + direction * depth * row, channels, call.input.slots, call.hidden, call.per_block,
+        dpre, call.slots, call.input.first, call.chunk * call.batch, first, rows, target,
+    )  # fmt: skip
+    dx = call.dx + ((direction * call.steps + earliest) * call.batch + first) * channels * size
+    copy_rows(real, target, 1, 0, rows, row, channels, size, dx)
+
+
+@njit
+def gradient_task(real, calls, direction, part, start, steps):
+    """One part of the long products of a chunk: some rows of dL/dx and some rows of each weight's gradient."""
+    call = calls[0]
+    size, hidden, count = size_of(real), call.hidden, steps * call.batch
+    chunk_rows = call.chunk * call.batch
+    earliest = start if direction == 0 else call.steps - start - steps
+    dpre = call.dpre + direction * chunk_rows * call.slots * vectors_for(real, hidden) * vector_bytes(real)
+    if call.dx:
+        input_gradient(real, call, direction, part, dpre, count, earliest)
+    inputs = call.inputs + direction * chunk_rows * call.channels * size
+    sum_group(real, call, call.input, direction, part, dpre, count, inputs, call.channels * size)
+    state_row = call.directions * hidden * size
+    before = earliest if direction == 0 else earliest + 2
+    h = call.h + before * call.batch * state_row + direction * hidden * size
+    sum_group(real, call, call.recurrent, direction, part, dpre, count, h, state_row)
+    operand = call.operand + earliest * call.operand_step + direction * hidden * size
+    sum_group(real, call, call.gated, direction, part, dpre, count, operand, state_row)
+    if part == call.parts - 1:
+        total = call.bias + direction * call.slots * vectors_for(real, hidden) * vector_bytes(real)
+        sum_products(real, call, dpre, count, 0, call.slots, call.one, 0, 0, 0, 1, 1, total)
