@@ -1,4 +1,7 @@
-"""From arrays to a kernel call: buffers and the record of addresses for one recurrent layer.
+"""From arrays to a kernel call for one recurrent layer.
+
+What a call needs besides addresses is worked out once for each size and kept as a `Plan`; a call then borrows two blocks
+of memory, one for the tape and one for itself, and fills in a copy of the plan's record.
 
 Axis letters: T steps, N batch, D directions, I input channels, H hidden units.
 """
@@ -12,8 +15,8 @@ from ..cells import Cell
 from ..descriptor import TensorDescriptor
 from . import recurrent, routines
 from .blocks import block_vectors, packed_size, transposed_size, vectors_in
-from .memory import Scratch, empty
-from .records import BACKWARD, FORWARD
+from .memory import aligned, borrow
+from .records import BACKWARD, FORWARD, place
 from .simd import lanes_of
 from .threads import batch_tasks, launching, threads
 
@@ -22,87 +25,205 @@ BACKWARD_ROWS = 512  # rows of derivatives between two sums of the weight gradie
 
 
 @dataclass(frozen=True)
-class Tape:
-    """What one layer's forward leaves behind.
-
-    Attributes
-    ----------
-    h, c : numpy.ndarray
-        (T + 2, N, D, H): row t + 1 the state after time t, row 0 the initial state of the forward direction, row T + 1
-        that of the reverse one.  c is (1, N, D, H), overwritten by each step, where nothing is kept, and None for a
-        cell without c.
-    operand : numpy.ndarray or None
-        (T, N, D, H): what the gated recurrent weights multiply.
-    saved : numpy.ndarray or None
-        (D, T, N, padded H * values saved by the cell).
-    transposed : dict of str to numpy.ndarray
-        The weights as backward needs them, packed: input, recurrent, gated.
-    """
+class Size:
+    """The sizes of one layer on one batch."""
 
     cell: Cell
+    hidden: int
+    directions: int
+    steps: int
+    batch: int
+    channels: int
+    dtype: np.dtype
+    keep: bool
+
+    @property
+    def padded(self):
+        """Hidden units, rounded up to whole vectors."""
+        return vectors_in(self.hidden, self.dtype) * lanes_of(self.dtype)
+
+    @property
+    def row(self):
+        """Numbers of one step of one sample in h."""
+        return self.directions * self.hidden
+
+    def groups(self):
+        """(name, rows of the weight, slots, gates) of the runs of slots that the cell's weights feed."""
+        cell = self.cell
+        return (
+            ("input", self.channels, cell.input_slots, cell.input_gates),
+            ("recurrent", self.hidden, cell.recurrent_slots, cell.recurrent_gates),
+            ("gated", self.hidden, cell.gated_slots, cell.gated_gates),
+        )
+
+    def weight_size(self, rows, slots):
+        """Numbers of a weight in blocks, all directions."""
+        return self.directions * packed_size(rows, self.hidden, slots, self.dtype)
+
+    def tape(self):
+        """What forward leaves behind: {field: numbers}; the sizes of `records.CALL`."""
+        states = (self.steps + 2) * self.batch * self.row
+        kept_steps = self.steps if self.keep else 1
+        sizes = {
+            "h": states,
+            "c": 0 if self.cell.states == 1 else states if self.keep else self.batch * self.row,
+            "operand": kept_steps * self.batch * self.row if self.cell.gated_slots else 0,
+            "saved": self.directions * self.steps * self.batch * self.padded * self.cell.saved if self.keep else 0,
+        }
+        for name, rows, slots, _ in self.groups() if self.keep else ():
+            sizes[f"{name}.transposed"] = self.directions * transposed_size(rows, self.hidden, len(slots), self.dtype)
+        return sizes
+
+    def constants(self):
+        """The fields of a record that are neither addresses of buffers nor the caller's."""
+        kept = self.batch * self.row * self.dtype.itemsize if self.keep else 0
+        values = {
+            "steps": self.steps,
+            "batch": self.batch,
+            "channels": self.channels,
+            "hidden": self.hidden,
+            "directions": self.directions,
+            "gates": len(self.cell.gates),
+            "slots": self.cell.slots,
+            "per_block": block_vectors(self.cell.slots),
+            "tasks": batch_tasks(self.batch, self.directions),
+            "parts": -(-threads() // self.directions),
+            "c_step": kept,
+            "operand_step": kept,
+        }
+        for name, rows, slots, gates in self.groups():
+            values |= {
+                f"{name}.rows": rows,
+                f"{name}.first": slots[0] if slots else 0,
+                f"{name}.slots": len(slots),
+                f"{name}.gates": _gate_table(gates).ctypes.data,
+            }
+        for name, address in zip(routines.ROUTINE_NAMES, routines.addresses(self.dtype)):
+            values[f"routines.{name}"] = address
+        return values
+
+
+@functools.cache
+def _gate_table(gates):
+    return np.array(gates, np.int64)
+
+
+class Plan:
+    """A record with everything but addresses, and where in it they go.
+
+    Parameters
+    ----------
+    record : numpy.dtype
+        FORWARD or BACKWARD.
+    constants : dict of str to int
+        Values of fields.
+    tape, scratch : dict of str to int
+        Numbers in the buffer that a field points to, in the tape's block or in the call's own.
+    dtype : numpy.dtype
+    """
+
+    def __init__(self, record, constants, tape, scratch, dtype):
+        self.record = record
+        self.template = np.zeros(record.itemsize // 8, np.int64)
+        for path, value in constants.items():
+            self.template[place(record, path)] = value
+        self.tape_offsets, self.tape_fields, self.tape_bytes = self._lay_out(tape, dtype)
+        _, self.scratch_fields, self.scratch_bytes = self._lay_out(scratch, dtype)
+
+    def _lay_out(self, sizes, dtype):
+        offsets, total = {}, 0
+        for path, size in sizes.items():
+            if size:
+                offsets[path] = total
+                self.template[place(self.record, path)] = total
+                total += aligned(size * dtype.itemsize)
+        fields = np.array([place(self.record, path) for path in offsets], np.intp)
+        return offsets, fields, total
+
+    def call(self, kernel, cell, real, tape, scratch, values):
+        """Run `kernel` on a copy of the record, with the addresses of the two blocks and of `values` filled in."""
+        filled = self.template.copy()
+        filled[self.tape_fields] += tape
+        filled[self.scratch_fields] += scratch
+        for path, value in values:
+            start = place(self.record, path)
+            filled[start : start + np.size(value)] = value
+        with launching():
+            kernel(cell, real, filled.view(self.record), filled.ctypes.data)
+
+
+@functools.lru_cache(maxsize=512)
+def _forward_plan(size, threads_):
+    constants = size.constants()
+    tasks = constants["tasks"]
+    chunk = max(1, min(size.steps, FORWARD_ROWS // -(-size.batch // tasks)))
+    scratch = {f"{name}.weight": size.weight_size(rows, len(slots)) for name, rows, slots, _ in size.groups()}
+    scratch |= {
+        "bias": size.weight_size(1, size.cell.slots),
+        "inputs": size.directions * size.batch * chunk * size.channels,
+        "pre": size.directions * size.batch * chunk * size.padded * size.cell.slots,
+    }
+    constants |= {"chunk": chunk, "keep": int(size.keep)}
+    return Plan(FORWARD, constants, size.tape(), scratch, size.dtype)
+
+
+@functools.lru_cache(maxsize=512)
+def _backward_plan(size, need_x, threads_):
+    constants = size.constants()
+    chunk = max(1, min(size.steps, BACKWARD_ROWS // size.batch))
+    rows = size.directions * chunk * size.batch
+    scratch = {f"{name}.weight": size.weight_size(length, len(slots)) for name, length, slots, _ in size.groups()}
+    scratch |= {
+        "bias": size.weight_size(1, size.cell.slots),
+        "doperand": size.directions * size.batch * size.padded,
+        "dpre": rows * size.padded * size.cell.slots,
+        "inputs": rows * size.channels,
+        "outputs": rows * size.hidden,
+        "dinputs": rows * vectors_in(size.channels, size.dtype) * lanes_of(size.dtype) if need_x else 0,
+    }
+    constants |= {"chunk": chunk, "one": _one(size.dtype).ctypes.data}
+    return Plan(BACKWARD, constants, size.tape(), scratch, size.dtype)
+
+
+@functools.cache
+def _one(dtype):
+    return np.ones(1, dtype)
+
+
+@dataclass(frozen=True)
+class Tape:
+    """What one layer's forward leaves behind, in one block of memory.
+
+    Bytes, for an item of b bytes and H' = H rounded up to whole vectors: b (T + 2) N D H for h and as much for c,
+    b T N D H for a gated operand, b D T N H' times the values the cell saves, and the transposed weights.
+    """
+
+    size: Size
     x: TensorDescriptor
-    h: np.ndarray = field(repr=False)
-    c: np.ndarray | None = field(repr=False)
-    operand: np.ndarray | None = field(repr=False)
-    saved: np.ndarray | None = field(repr=False)
-    transposed: dict = field(repr=False)
+    block: np.ndarray = field(repr=False)  # uint8
+    address: int
+    h: np.ndarray = field(repr=False)  # [T + 2, N, D, H], as in records.CALL
+    c: np.ndarray | None = field(repr=False)  # like h, or [1, N, D, H] where nothing is kept
 
     @property
     def nbytes(self):
-        """Bytes of the arrays the tape holds, x not counted."""
-        arrays = (self.h, self.c, self.operand, self.saved, *self.transposed.values())
-        return sum(array.nbytes for array in arrays if array is not None)
+        """Bytes of the tape, x not counted."""
+        return self.block.nbytes
 
     @property
     def y(self):
         """The h of every step, (T, N, D * H)."""
-        rows, batch, directions, hidden = self.h.shape
-        return self.h[1:-1].reshape(rows - 2, batch, directions * hidden)
+        size = self.size
+        return self.h[1:-1].reshape(size.steps, size.batch, size.row)
 
-    @property
-    def final(self):
-        """The state after the last step of each direction: (N, D, H) for each state of the cell, a copy."""
-        result = []
-        for array in (self.h, self.c)[: self.cell.states]:
-            last = array[-2 if len(array) > 1 else 0].copy()
-            if array.shape[2] == 2 and len(array) > 1:
-                last[:, 1] = array[1, :, 1]
-            result.append(last)
-        return tuple(result)
-
-
-def _address(array):
-    return 0 if array is None else array.ctypes.data
-
-
-def _spans(cell, channels, hidden):
-    """(name, rows of the weight, slots it feeds, address of the gate table) of the three groups of slots."""
-    return (
-        ("input", channels, cell.input_slots, _table(cell.input_gates)),
-        ("recurrent", hidden, cell.recurrent_slots, _table(cell.recurrent_gates)),
-        ("gated", hidden, cell.gated_slots, _table(cell.gated_gates)),
-    )
-
-
-@functools.cache
-def _kept_table(gates):
-    return np.array(gates, np.int64)
-
-
-def _table(gates):
-    return _kept_table(gates).ctypes.data
-
-
-def _groups(spans, weights, transposed):
-    return {
-        name: (rows, slots[0] if slots else 0, len(slots), gates, weights[name], _address(transposed.get(name)))
-        for name, rows, slots, gates in spans
-    }
-
-
-def _record(dtype, values):
-    """A one-element array of the record `dtype`, from a dict with a value for each field."""
-    return np.array([tuple(values[name] for name in dtype.names)], dtype)
+    def final(self, m):
+        """State m after the last step of each direction: (D, N, H)."""
+        array = (self.h, self.c)[m]
+        if len(array) == 1:
+            return array[0].swapaxes(0, 1)
+        if self.size.directions == 1:
+            return array[-2].swapaxes(0, 1)
+        return np.stack((array[-2][:, 0], array[1][:, 1]))
 
 
 def run(cell, hidden, directions, parameters, x, initial, keep):
@@ -124,45 +245,21 @@ def run(cell, hidden, directions, parameters, x, initial, keep):
     -------
     Tape
     """
-    steps, batch, channels, dtype = x.steps, x.batch, x.channels, x.dtype
-    kept_steps = steps if keep else 1
-    h = empty((steps + 2, batch, directions, hidden), dtype)
-    c = empty((steps + 2 if keep else 1, batch, directions, hidden), dtype) if cell.states == 2 else None
-    for m, array in enumerate((h, c)[: cell.states]):
+    size = Size(cell, hidden, directions, x.steps, x.batch, x.channels, x.dtype, keep)
+    plan = _forward_plan(size, threads())
+    block, address = borrow(plan.tape_bytes)
+    scratch, scratch_address = borrow(plan.scratch_bytes)
+    states = []
+    for m, name in enumerate(("h", "c")[: cell.states]):
+        rows = size.steps + 2 if keep or name == "h" else 1
+        start, shape = plan.tape_offsets[name], (rows, size.batch, directions, hidden)
+        array = np.ndarray(shape, size.dtype, block, start)
         for d in range(directions):
             array[0 if d == 0 else -1][:, d] = 0 if initial is None else initial[m][d]
-    operand = empty((kept_steps, batch, directions, hidden), dtype) if cell.gated_slots else None
-    padded = vectors_in(hidden, dtype) * lanes_of(dtype)
-    saved = empty((directions, steps, batch, padded * cell.saved), dtype) if keep else None
-    tasks = batch_tasks(batch, directions)
-    chunk = max(1, min(steps, FORWARD_ROWS // -(-batch // tasks)))
-    spans = _spans(cell, channels, hidden)
-    transposed = {
-        name: empty((directions * transposed_size(rows, hidden, len(slots), dtype),), dtype)
-        for name, rows, slots, _ in spans
-        if keep and slots
-    }
-    scratch = Scratch(
-        dtype,
-        {name: directions * packed_size(rows, hidden, len(slots), dtype) for name, rows, slots, _ in spans}
-        | {
-            "bias": directions * packed_size(1, hidden, cell.slots, dtype),
-            "inputs": directions * batch * chunk * channels,
-            "pre": directions * batch * chunk * padded * cell.slots,
-        },
-    )
-    kept_stride = batch * directions * hidden * dtype.itemsize if keep else 0
-    values = scratch.addresses | _groups(spans, scratch.addresses, transposed)
-    values |= dict(
-        routines=routines.addresses(dtype), x=x.record, steps=steps, batch=batch, channels=channels, hidden=hidden,
-        directions=directions, gates=len(cell.gates), slots=cell.slots, per_block=block_vectors(cell.slots), tasks=tasks,
-        parts=-(-threads() // directions), chunk=chunk, parameters=_address(parameters), h=_address(h), c=_address(c),
-        c_step=kept_stride, operand=_address(operand), operand_step=kept_stride, saved=_address(saved), keep=int(keep),
-    )  # fmt: skip
-    call = _record(FORWARD, values)
-    with launching():
-        recurrent.forward(cell, dtype.type(0), call, _address(call))
-    return Tape(cell, x, h, c, operand, saved, transposed)
+        states.append(array)
+    values = (("x", x.record), ("parameters", parameters.ctypes.data))
+    plan.call(recurrent.forward, cell, size.dtype.type(0), address, scratch_address, values)
+    return Tape(size, x, block, address, states[0], states[1] if len(states) == 2 else None)
 
 
 def differentiate(tape, dy, dfinal, need_x, gradient, accumulate):
@@ -189,46 +286,28 @@ def differentiate(tape, dy, dfinal, need_x, gradient, accumulate):
     dinitial : list of numpy.ndarray
         (D, N, H) for each state of the cell.
     """
-    cell, x = tape.cell, tape.x
-    steps, batch, channels, dtype = x.steps, x.batch, x.channels, x.dtype
-    directions, hidden = tape.h.shape[2:]
-    padded = vectors_in(hidden, dtype) * lanes_of(dtype)
-    chunk = max(1, min(steps, BACKWARD_ROWS // batch))
-    rows = directions * chunk * batch
-    dstates = []
-    for m in range(cell.states):
-        dstate = np.zeros((directions, batch, padded), dtype)
-        if dfinal is not None:
-            dstate[..., :hidden] = dfinal[m]
-        dstates.append(dstate)
-    dx = empty((directions, steps, batch, channels), dtype) if need_x else None
-    one = np.ones(1, dtype)
-    spans = _spans(cell, channels, hidden)
-    scratch = Scratch(
-        dtype,
-        {name: directions * packed_size(length, hidden, len(slots), dtype) for name, length, slots, _ in spans}
-        | {
-            "bias": directions * packed_size(1, hidden, cell.slots, dtype),
-            "doperand": directions * batch * padded,
-            "dpre": rows * padded * cell.slots,
-            "inputs": rows * channels,
-            "outputs": rows * hidden,
-            "dinputs": rows * vectors_in(channels, dtype) * lanes_of(dtype) if need_x else 0,
-        },
-    )
-    stride = batch * directions * hidden * dtype.itemsize
-    values = scratch.addresses | _groups(spans, scratch.addresses, tape.transposed)
-    values |= dict(
-        routines=routines.addresses(dtype), x=x.record, dy=(0, 0, 0, 0) if dy is None else dy.record, steps=steps,
-        batch=batch, channels=channels, hidden=hidden, directions=directions, gates=len(cell.gates), slots=cell.slots,
-        per_block=block_vectors(cell.slots), tasks=batch_tasks(batch, directions), parts=-(-threads() // directions),
-        chunk=chunk, parameters=_address(gradient), accumulate=int(accumulate), h=_address(tape.h), c=_address(tape.c),
-        c_step=stride, operand=_address(tape.operand), operand_step=stride, saved=_address(tape.saved),
-        dh=_address(dstates[0]), dc=_address(dstates[-1]), dx=_address(dx), one=_address(one),
-    )  # fmt: skip
-    call = _record(BACKWARD, values)
-    with launching():
-        recurrent.backward(cell, dtype.type(0), call, _address(call))
+    size, x = tape.size, tape.x
+    plan = _backward_plan(size, need_x, threads())
+    scratch, scratch_address = borrow(plan.scratch_bytes)
+    dstates = np.zeros((size.cell.states, size.directions, size.batch, size.padded), size.dtype)
+    if dfinal is not None:
+        for m, dstate in enumerate(dfinal):
+            dstates[m, ..., : size.hidden] = dstate
+    values = [
+        ("x", x.record),
+        ("parameters", gradient.ctypes.data),
+        ("accumulate", int(accumulate)),
+        ("dh", dstates.ctypes.data),
+        ("dc", dstates[-1].ctypes.data),
+    ]
+    if dy is not None:
+        values.append(("dy", dy.record))
+    dx = None
     if need_x:
-        dx = dx[0] if directions == 1 else dx[0] + dx[1]
-    return dx, [dstate[..., :hidden] for dstate in dstates]
+        block, address = borrow(size.directions * size.steps * size.batch * size.channels * size.dtype.itemsize)
+        dx = np.ndarray((size.directions, size.steps, size.batch, size.channels), size.dtype, block)
+        values.append(("dx", address))
+    plan.call(recurrent.backward, size.cell, size.dtype.type(0), tape.address, scratch_address, values)
+    if need_x:
+        dx = dx[0] if size.directions == 1 else dx[0] + dx[1]
+    return dx, dstates[..., : size.hidden]

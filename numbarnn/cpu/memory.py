@@ -8,9 +8,14 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 SMALLEST = 1 << 12  # blocks come in powers of two and halves between, from this on
 KEPT_BYTES = 1 << 28  # free blocks kept for the next request, in all
 
-_free = {}  # size: blocks
-_lent = {}  # id: (weak reference to the lent array, its block)
+_free = {}  # size: [(block, address)]
+_lent = {}  # id: (weak reference to the lent array, block, address)
 _kept = 0
+
+
+def aligned(nbytes):
+    """`nbytes`, rounded up to whole cache lines."""
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
 def _size_class(nbytes):
@@ -22,52 +27,40 @@ def _size_class(nbytes):
     return size
 
 
-def _take_back(key):
-    def forget(reference):
-        global _kept
-        _, block = _lent.pop(key)
-        if _kept + block.nbytes <= KEPT_BYTES:
-            _kept += block.nbytes
-            _free.setdefault(block.nbytes, []).append(block)
+def _take_back(reference):
+    global _kept
+    _, block, address = _lent.pop(reference.key)
+    if _kept + block.nbytes <= KEPT_BYTES:
+        _kept += block.nbytes
+        _free.setdefault(block.nbytes, []).append((block, address))
 
-    return forget
+
+class _Reference(weakref.ref):
+    __slots__ = ("key",)
+
+
+def borrow(nbytes):
+    """(array, address): `nbytes` uninitialised bytes from a cache line on, lent for as long as the array lives."""
+    global _kept
+    size = _size_class(nbytes)
+    try:
+        block, address = _free[size].pop()
+        _kept -= size
+    except (KeyError, IndexError):
+        whole = np.empty(size + ALIGNMENT, np.uint8)
+        start = -whole.ctypes.data % ALIGNMENT
+        block = whole[start : start + size]
+        address = block.ctypes.data
+    lent = np.frombuffer(block, np.uint8, nbytes)
+    reference = _Reference(lent, _take_back)
+    reference.key = id(lent)
+    _lent[id(lent)] = reference, block, address
+    return lent, address
 
 
 def empty(shape, dtype):
     """An uninitialised array that starts on a cache line."""
-    global _kept
-    dtype = np.dtype(dtype)
     count = 1
     for length in shape:
         count *= length
-    nbytes = count * dtype.itemsize
-    size = _size_class(nbytes + ALIGNMENT)
-    try:
-        block = _free[size].pop()
-        _kept -= size
-    except (KeyError, IndexError):
-        block = np.empty(size, np.uint8)
-    start = -block.ctypes.data % ALIGNMENT
-    lent = np.frombuffer(memoryview(block)[start : start + nbytes], dtype)
-    _lent[id(lent)] = weakref.ref(lent, _take_back(id(lent))), block
-    return lent.reshape(shape)
-
-
-class Scratch:
-    """Uninitialised buffers by name, one block for all, valid while this object lives.
-
-    Parameters
-    ----------
-    dtype : numpy.dtype
-    sizes : dict of str to int
-        Numbers in each buffer; 0 gives the address 0.
-    """
-
-    def __init__(self, dtype, sizes):
-        offsets, total = {}, 0
-        for name, size in sizes.items():
-            offsets[name] = total
-            total += -(-size * dtype.itemsize // ALIGNMENT) * ALIGNMENT
-        self.memory = empty((total,), np.uint8)
-        start = self.memory.ctypes.data
-        self.addresses = {name: start + offsets[name] if size else 0 for name, size in sizes.items()}
+    return borrow(count * np.dtype(dtype).itemsize)[0].view(dtype).reshape(shape)

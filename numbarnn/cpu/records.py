@@ -6,6 +6,8 @@ of a block's units side by side, so that one panel of the product fills every ga
 L1 cache.  The last block may be narrower, and its last vector is padded with zeros, never the user's array.
 """
 
+import functools
+
 import numpy as np
 
 
@@ -82,3 +84,13 @@ BACKWARD = np.dtype(
         "one",  # the number 1, in the dtype of the call
     )
 )
+
+
+@functools.cache
+def place(record, path):
+    """Index of a field of `record`, seen as a vector of 64-bit integers; ``"input.rows"`` is a field of a field."""
+    index = 0
+    for name in path.split("."):
+        record, offset = record.fields[name][:2]
+        index += offset // 8
+    return index

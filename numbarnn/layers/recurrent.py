@@ -120,16 +120,15 @@ class Recurrent(Layer):
         self.check_parameters(p, described.channels)
         described.expect("x", dtype=p.dtype)
         initial = self._checked_state("state", state, described.batch, p.dtype)
-        inputs, stack, finals = described, [], []
+        inputs, stack = described, []
         for layer in range(self.layers):
             tape = kernels.run(
                 self.cell, self.hidden, self.directions, p.flat[p.offset(f"weight_ih_l{layer}") :], inputs,
                 None if initial is None else [s[layer] for s in initial], keep,
             )  # fmt: skip
             stack.append(tape)
-            finals.append(tape.final)
             inputs = TensorDescriptor.of(tape.y)
-        final = tuple(np.concatenate([f[m].transpose(1, 0, 2) for f in finals]) for m in range(self.cell.states))
+        final = tuple(np.concatenate([tape.final(m) for tape in stack]) for m in range(self.cell.states))
         return in_layout(stack[-1].y, described.layout), self._as_state(final), tuple(stack) if keep else None
 
     def _checked_state(self, argument, state, batch, dtype):
