@@ -1,7 +1,48 @@
 """Recurrent networks for scientific Python, compiled by Numba."""
 
+from . import datasets, errors
+from .data import windows
 from .descriptor import TensorDescriptor
+from .errors import DeviceError, DTypeError, LayoutError, NonFiniteError, ShapeError, UnknownNameError
+from .layers.base import Gradients
+from .layers.dense import Activation, Dense, Last
 from .layers.recurrent import GRU, LSTM, RNN
+from .losses import loss
+from .network import Network
+from .optimizers import SGD, Adam, AdamW, RMSProp
 from .parameters import Parameters
+from .schedules import constant, cosine, exponential
+from .training import History
 
-__all__ = ["GRU", "LSTM", "RNN", "Parameters", "TensorDescriptor"]
+__version__ = "0.1.0"
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "SGD",
+    "Activation",
+    "Adam",
+    "AdamW",
+    "DTypeError",
+    "Dense",
+    "DeviceError",
+    "Gradients",
+    "History",
+    "Last",
+    "LayoutError",
+    "Network",
+    "NonFiniteError",
+    "Parameters",
+    "RMSProp",
+    "ShapeError",
+    "TensorDescriptor",
+    "UnknownNameError",
+    "constant",
+    "cosine",
+    "datasets",
+    "errors",
+    "exponential",
+    "loss",
+    "windows",
+]

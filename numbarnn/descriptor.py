@@ -118,6 +118,13 @@ class TensorDescriptor:
         )
 
     @property
+    def tnc(self):
+        """The array as a (T, N, C) view."""
+        order = [self.layout.index(letter) for letter in AXES if letter in self.layout]
+        missing = tuple(i for i, letter in enumerate(AXES) if letter not in self.layout)
+        return np.expand_dims(self.array.transpose(order), missing)
+
+    @property
     def record(self):
         """(address, step stride, batch stride, channel stride), in bytes, as kernels take it."""
         return (self.array.ctypes.data, *self.strides)

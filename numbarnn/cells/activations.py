@@ -1,8 +1,8 @@
 """Activation functions and their slopes, on one number; a target that computes on vectors overloads them."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 from ..errors import nearest
 

@@ -1,4 +1,4 @@
-"""From arrays to a kernel call for one recurrent layer.
+"""From arrays to a kernel call for one layer.
 
 What a call needs besides addresses is worked out once for each size and kept as a `Plan`; a call then borrows two blocks
 of memory, one for the tape and one for itself, and fills in a copy of the plan's record.
@@ -13,7 +13,7 @@ import numpy as np
 
 from ..cells import Cell
 from ..descriptor import TensorDescriptor
-from . import recurrent, routines
+from . import routines
 from .blocks import block_vectors, packed_size, transposed_size, vectors_in
 from .memory import aligned, borrow
 from .records import BACKWARD, FORWARD, place
@@ -74,9 +74,26 @@ class Size:
             sizes[f"{name}.transposed"] = self.directions * transposed_size(rows, self.hidden, len(slots), self.dtype)
         return sizes
 
+    def parameters(self):
+        """({name: where it starts}, numbers in all) of one direction's parameters."""
+        columns = len(self.cell.gates) * self.hidden
+        recurrent = self.hidden if self.cell.recurrent_slots or self.cell.gated_slots else 0
+        sizes = {
+            "weight_ih": self.channels * columns,
+            "weight_hh": recurrent * columns,
+            "bias_ih": columns,
+            "bias_hh": columns if recurrent else 0,
+        }
+        starts, total = {}, 0
+        for name, size in sizes.items():
+            starts[name] = total
+            total += size
+        return starts, total
+
     def constants(self):
         """The fields of a record that are neither addresses of buffers nor the caller's."""
         kept = self.batch * self.row * self.dtype.itemsize if self.keep else 0
+        weights, direction = self.parameters()
         values = {
             "steps": self.steps,
             "batch": self.batch,
@@ -88,6 +105,7 @@ class Size:
             "per_block": block_vectors(self.cell.slots),
             "tasks": batch_tasks(self.batch, self.directions),
             "parts": -(-threads() // self.directions),
+            "direction_stride": direction * self.dtype.itemsize,
             "c_step": kept,
             "operand_step": kept,
         }
@@ -97,6 +115,8 @@ class Size:
                 f"{name}.first": slots[0] if slots else 0,
                 f"{name}.slots": len(slots),
                 f"{name}.gates": _gate_table(gates).ctypes.data,
+                f"{name}.parameter": self.dtype.itemsize * weights["weight_ih" if name == "input" else "weight_hh"],
+                f"{name}.bias": self.dtype.itemsize * weights["bias_ih" if name == "input" else "bias_hh"],
             }
         for name, address in zip(routines.ROUTINE_NAMES, routines.addresses(self.dtype)):
             values[f"routines.{name}"] = address
@@ -226,11 +246,13 @@ class Tape:
         return np.stack((array[-2][:, 0], array[1][:, 1]))
 
 
-def run(cell, hidden, directions, parameters, x, initial, keep):
+def run(kernel, cell, hidden, directions, parameters, x, initial, keep):
     """One layer forward.
 
     Parameters
     ----------
+    kernel : function
+        ``recurrent.forward`` or ``dense.forward``.
     cell : Cell
     hidden, directions : int
     parameters : numpy.ndarray
@@ -258,15 +280,17 @@ def run(cell, hidden, directions, parameters, x, initial, keep):
             array[0 if d == 0 else -1][:, d] = 0 if initial is None else initial[m][d]
         states.append(array)
     values = (("x", x.record), ("parameters", parameters.ctypes.data))
-    plan.call(recurrent.forward, cell, size.dtype.type(0), address, scratch_address, values)
+    plan.call(kernel, cell, size.dtype.type(0), address, scratch_address, values)
     return Tape(size, x, block, address, states[0], states[1] if len(states) == 2 else None)
 
 
-def differentiate(tape, dy, dfinal, need_x, gradient, accumulate):
+def differentiate(kernel, tape, dy, dfinal, need_x, gradient, accumulate):
     """One layer backward.
 
     Parameters
     ----------
+    kernel : function
+        ``recurrent.backward`` or ``dense.backward``.
     tape : Tape
     dy : TensorDescriptor or None
         dL/dy, (T, N, D * H).
@@ -307,7 +331,7 @@ def differentiate(tape, dy, dfinal, need_x, gradient, accumulate):
         block, address = borrow(size.directions * size.steps * size.batch * size.channels * size.dtype.itemsize)
         dx = np.ndarray((size.directions, size.steps, size.batch, size.channels), size.dtype, block)
         values.append(("dx", address))
-    plan.call(recurrent.backward, size.cell, size.dtype.type(0), tape.address, scratch_address, values)
+    plan.call(kernel, size.cell, size.dtype.type(0), tape.address, scratch_address, values)
     if need_x:
         dx = dx[0] if size.directions == 1 else dx[0] + dx[1]
     return dx, dstates[..., : size.hidden]

@@ -51,7 +51,7 @@ def borrow(nbytes):
         start = -whole.ctypes.data % ALIGNMENT
         block = whole[start : start + size]
         address = block.ctypes.data
-    lent = np.frombuffer(block, np.uint8, nbytes)
+    lent = np.frombuffer(memoryview(block), np.uint8, nbytes)  # not of the array: views of `lent` must keep `lent` alive
     reference = _Reference(lent, _take_back)
     reference.key = id(lent)
     _lent[id(lent)] = reference, block, address

@@ -29,6 +29,8 @@ GROUP = np.dtype(
         "first",  # the first slot
         "slots",  # their number, 0 for none
         "gates",  # [slots]: the gate that feeds each of them
+        "parameter",  # where in a direction's parameters the weight (rows, G, H) starts
+        "bias",  # where in a direction's parameters its bias (G, H) starts
         "weight",  # forward: [D] the weight in blocks, this call only; backward: its gradient
         "transposed",  # [D] [panels over rows, (block, slot, unit), row]: takes slot derivatives back to rows
     )
@@ -47,6 +49,7 @@ CALL = _integers(
     "parts",  # parts the rows of a weight are split into, in each direction
     "chunk",  # steps between two changes from time to weights
     "parameters",  # [D] of weight_ih (I, G, H), weight_hh (H, G, H), bias_ih and bias_hh (G, H); backward: gradient
+    "direction_stride",  # from one direction's parameters to the next one's
     "bias",  # [D] one row in blocks, all slots, this call only; backward: its gradient
     "h",  # [T + 2, N, D, H]: row 0 the initial state of the forward direction, row T + 1 of the reverse one
     "c",  # like h; a single row, overwritten by each step, where nothing is kept

@@ -10,6 +10,7 @@ gradients (`weights.gradient_task`).
 from numba import njit, prange
 
 from .blocks import clear, share, vector_bytes, vectors_for
+from .compiled import kernel
 from .routine_call import invoke
 from .simd import lanes, load, load_first, size_of, store, store_first
 from .types import add_output, load_dstate, load_saved, load_slots, load_state, store_all, store_state
@@ -140,7 +141,7 @@ def forward_task(cell, real, calls, direction, part):
                             store_all(kept, place, vectors * vector)
 
 
-@njit(parallel=True, cache=True)
+@kernel
 def forward(cell, real, calls, address):
     """Fill h, c and the tape of `calls[0]`, a FORWARD record at `address`."""
     directions, tasks, parts, pack_task = calls[0].directions, calls[0].tasks, calls[0].parts, calls[0].routines.pack_task
@@ -158,8 +159,8 @@ def back_through(real, call, group, direction, dpre, position, rows, target):
     invoke(
         call.routines.times_transposed,
         (
-            call.routines.product, group.transposed + direction * weight, call.hidden, group.slots, call.hidden, call.per_block,
-            dpre, call.slots, group.first, call.chunk * call.batch, position, rows, target,
+            call.routines.product, group.transposed + direction * weight, call.hidden, group.slots, call.hidden,
+            call.per_block, dpre, call.slots, group.first, call.chunk * call.batch, position, rows, target,
         ),
     )  # fmt: skip
 
@@ -238,7 +239,7 @@ def backward_task(cell, real, calls, direction, part, start, count):
         back_through(real, call, call.recurrent, direction, dpre_all, position, rows, dh)
 
 
-@njit(parallel=True, cache=True)
+@kernel
 def backward(cell, real, calls, address):
     """Take `calls[0]`, a BACKWARD record at `address`, from the last chunk of steps to the first."""
     steps, chunk, directions, tasks, parts, routines = (

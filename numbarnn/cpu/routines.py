@@ -8,10 +8,11 @@ import functools
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, cfunc, types
+from numba import carray, types
 from numba.extending import intrinsic
 
 from . import blocks, product, weights
+from .compiled import routine
 from .records import BACKWARD, FORWARD, ROUTINE_NAMES
 
 F32, F64 = np.float32(0), np.float64(0)
@@ -45,16 +46,18 @@ def times_transposed_float32(
     product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows, target
 ):
     weights.times_transposed(
-        F32, product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows, target
-    )
+        F32, product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows,
+        target,
+    )  # fmt: skip
 
 
 def times_transposed_float64(
     product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows, target
 ):
     weights.times_transposed(
-        F64, product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows, target
-    )
+        F64, product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows,
+        target,
+    )  # fmt: skip
 
 
 def pack_task_float32(calls, direction, part):
@@ -93,7 +96,7 @@ def unpack_task_float64(calls, direction, part):
 def _compiled(name, dtype):
     function = globals()[f"{name}_{dtype}"]
     arguments = function.__code__.co_argcount
-    return cfunc(types.void(*[types.int64] * arguments), cache=True)(function)
+    return routine(function, types.void(*[types.int64] * arguments))
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Cells and activations as arguments of a kernel: an opaque Numba type each, whose methods are the Python equations.
+"""Cells as arguments of a kernel: an opaque Numba type each, whose methods are the Python equations.
 
 The kernel is one module-level function, so Numba's disk cache finds it again; the type of its first argument picks the
 equations when it is compiled.
@@ -21,36 +21,28 @@ from numba.extending import (
 )
 
 from ..cells import Cell
-from ..cells.activations import Activation, activation
-from .simd import Vector, load, load_first, llvm_vector, store_first
+from ..cells.activations import activation
+from .simd import Vector, llvm_vector, load, load_first, store_first
 
 
-class EquationsType(types.Type):
-    """The Numba type of one `Cell` or `Activation`, told apart from others by its repr."""
+class CellType(types.Type):
+    """The Numba type of one cell, told apart from others by its repr."""
 
-    def __init__(self, equations):
-        self.equations = equations
-        super().__init__(name=f"Equations[{equations!r}]")
+    def __init__(self, cell):
+        self.cell = cell
+        super().__init__(name=f"Cell[{cell!r}]")
 
     @property
     def key(self):
         return self.name
 
 
-class CellType(EquationsType):
-    """The Numba type of one cell."""
+register_model(CellType)(models.OpaqueModel)
 
 
-class ActivationType(EquationsType):
-    """The Numba type of one activation."""
-
-
-for _type in (CellType, ActivationType):
-    register_model(_type)(models.OpaqueModel)
-
-    @unbox(_type)
-    def _unbox(typ, obj, context):
-        return NativeValue(context.context.get_dummy_value())
+@unbox(CellType)
+def _unbox(typ, obj, context):
+    return NativeValue(context.context.get_dummy_value())
 
 
 @functools.cache
@@ -58,45 +50,35 @@ def _cell_type(cell):
     return CellType(cell)
 
 
-@functools.cache
-def _activation_type(name):
-    return ActivationType(name)
-
-
 @typeof_impl.register(Cell)
 def _typeof_cell(cell, context):
     return _cell_type(cell)
 
 
-@typeof_impl.register(Activation)
-def _typeof_activation(function, context):
-    return _activation_type(function.name)
-
-
 @overload_method(CellType, "forward")
 def _forward(self, pre, state):
-    return type(self.equations).forward
+    return type(self.cell).forward
 
 
 @overload_method(CellType, "adjoint")
 def _adjoint(self, saved, state, new, dnew):
-    return type(self.equations).adjoint
+    return type(self.cell).adjoint
 
 
 @overload_method(CellType, "gate")
 def _gate(self, pre, state):
-    return type(self.equations).gate
+    return type(self.cell).gate
 
 
 @overload_method(CellType, "gate_adjoint")
 def _gate_adjoint(self, saved, state, doperand, dpre, dstate):
-    return type(self.equations).gate_adjoint
+    return type(self.cell).gate_adjoint
 
 
 def _constant(name):
     @overload_attribute(CellType, name)
     def resolve(self):
-        value = getattr(self.equations, name)
+        value = getattr(self.cell, name)
         constant = len(value) if name == "gates" else value
         return lambda self: constant
 
@@ -105,22 +87,21 @@ for _name in ("gates", "slots", "saved", "states", "input_span", "recurrent_span
     _constant(_name)
 
 
-def _activation_method(owner, name, of):
-    @overload_method(owner, name)
+def _activation_method(name):
+    @overload_method(CellType, name)
     def resolve(self, x):
-        function = getattr(activation(of(self.equations)), name)
+        function = getattr(activation(self.cell.activation), name)
         return lambda self, x: function(x)
 
 
 for _name in ("value", "slope"):
-    _activation_method(CellType, _name, lambda cell: cell.activation)
-    _activation_method(ActivationType, _name, lambda name: name)
+    _activation_method(_name)
 
 
 def _load_many(counted):
     @intrinsic
     def load_tuple(typingctx, cell, real, address, stride):
-        vector, count = Vector(real), getattr(cell.equations, counted)
+        vector, count = Vector(real), getattr(cell.cell, counted)
         result = types.UniTuple(vector, count)
 
         def codegen(context, builder, signature, args):
@@ -161,7 +142,7 @@ def load_state(cell, real, h, c, count):
 
 @overload(load_state)
 def _load_state(cell, real, h, c, count):
-    if cell.equations.states == 1:
+    if cell.cell.states == 1:
         return lambda cell, real, h, c, count: (load_first(real, h, count),)
     return lambda cell, real, h, c, count: (load_first(real, h, count), load_first(real, c, count))
 
@@ -172,7 +153,7 @@ def store_state(cell, state, h, c, count):
 
 @overload(store_state)
 def _store_state(cell, state, h, c, count):
-    if cell.equations.states == 1:
+    if cell.cell.states == 1:
         return lambda cell, state, h, c, count: store_first(state[0], h, count)
 
     def both(cell, state, h, c, count):
@@ -188,7 +169,7 @@ def load_dstate(cell, real, dh, dc):
 
 @overload(load_dstate)
 def _load_dstate(cell, real, dh, dc):
-    if cell.equations.states == 1:
+    if cell.cell.states == 1:
         return lambda cell, real, dh, dc: (load(real, dh),)
     return lambda cell, real, dh, dc: (load(real, dh), load(real, dc))
 
@@ -199,6 +180,6 @@ def add_output(cell, dstate, dy):
 
 @overload(add_output)
 def _add_output(cell, dstate, dy):
-    if cell.equations.states == 1:
+    if cell.cell.states == 1:
         return lambda cell, dstate, dy: (dstate[0] + dy,)
     return lambda cell, dstate, dy: (dstate[0] + dy, dstate[1])

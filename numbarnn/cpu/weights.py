@@ -20,17 +20,7 @@ from .blocks import (
 )
 from .product import MAX_VECTORS
 from .routine_call import invoke
-from .simd import lanes, load, load_first, size_of, splat, store, store_first
-
-
-@njit
-def weight_addresses(real, call, direction):
-    """(weight_ih, weight_hh, bias_ih, bias_hh) of a direction in the layer's parameters, or in their gradient."""
-    columns = call.gates * call.hidden * size_of(real)
-    weight_ih = call.parameters + direction * (call.channels + call.hidden + 2) * columns
-    weight_hh = weight_ih + call.channels * columns
-    bias_ih = weight_hh + call.hidden * columns
-    return weight_ih, weight_hh, bias_ih, bias_ih + columns
+from .simd import lanes, load, load_first, size_of, store, store_first
 
 
 @njit
@@ -40,8 +30,9 @@ def group_bytes(real, call, group):
 
 
 @njit
-def pack_group(real, call, group, direction, part, weight):
+def pack_group(real, call, group, direction, part):
     """One part of the rows of one weight; for backward the transposed one too."""
+    weight = call.parameters + direction * call.direction_stride + group.parameter
     first, count = share(group.rows, call.parts, part)
     pack(
         real, weight, group.rows, call.hidden, call.gates, group.gates, group.slots, call.per_block, first, count,
@@ -58,8 +49,9 @@ def pack_group(real, call, group, direction, part, weight):
 
 
 @njit
-def add_bias(real, call, group, bias, total):
-    """Add the bias ``(gates, hidden)`` of a group's gates to the row in blocks at `total` (modified)."""
+def add_bias(real, call, group, direction, total):
+    """Add the bias of a group's gates to the row in blocks at `total` (modified)."""
+    bias = call.parameters + direction * call.direction_stride + group.bias
     unit_vectors = vectors_for(real, call.hidden)
     for unit_vector in range(unit_vectors):
         place, slot_stride = unit_place(real, unit_vector, unit_vectors, 1, 0, call.slots, call.per_block)
@@ -74,17 +66,16 @@ def add_bias(real, call, group, bias, total):
 def pack_task(real, calls, direction, part):
     """One part of each weight of a direction, and with the last part its biases, as the kernels want them."""
     call = calls[0]
-    weight_ih, weight_hh, bias_ih, bias_hh = weight_addresses(real, call, direction)
-    pack_group(real, call, call.input, direction, part, weight_ih)
-    pack_group(real, call, call.recurrent, direction, part, weight_hh)
-    pack_group(real, call, call.gated, direction, part, weight_hh)
+    pack_group(real, call, call.input, direction, part)
+    pack_group(real, call, call.recurrent, direction, part)
+    pack_group(real, call, call.gated, direction, part)
     if part == call.parts - 1:
         vectors = call.slots * vectors_for(real, call.hidden)
         total = call.bias + direction * vectors * vector_bytes(real)
         clear(real, total, vectors)
-        add_bias(real, call, call.input, bias_ih, total)
-        add_bias(real, call, call.recurrent, bias_hh, total)
-        add_bias(real, call, call.gated, bias_hh, total)
+        add_bias(real, call, call.input, direction, total)
+        add_bias(real, call, call.recurrent, direction, total)
+        add_bias(real, call, call.gated, direction, total)
 
 
 @njit
@@ -108,8 +99,9 @@ def clear_task(real, calls, direction, part):
 
 
 @njit
-def unpack_bias(real, call, group, total, bias):
-    """Write, or add, the derivatives of a group's slots to the bias ``(gates, hidden)`` that feeds them (modified)."""
+def unpack_bias(real, call, group, direction, total):
+    """Write, or add, the derivatives of a group's slots to the gradient of the bias that feeds them."""
+    bias = call.parameters + direction * call.direction_stride + group.bias
     unit_vectors = vectors_for(real, call.hidden)
     for unit_vector in range(unit_vectors):
         place, slot_stride = unit_place(real, unit_vector, unit_vectors, 1, 0, call.slots, call.per_block)
@@ -123,8 +115,9 @@ def unpack_bias(real, call, group, total, bias):
 
 
 @njit
-def unpack_group(real, call, group, direction, part, weight):
+def unpack_group(real, call, group, direction, part):
     """One part of the rows of a weight's gradient, written or added to the gradient vector."""
+    weight = call.parameters + direction * call.direction_stride + group.parameter
     first, count = share(group.rows, call.parts, part)
     unpack(
         real, group.weight + direction * group_bytes(real, call, group), group.rows, call.hidden, call.gates,
@@ -136,24 +129,25 @@ def unpack_group(real, call, group, direction, part, weight):
 def unpack_task(real, calls, direction, part):
     """One part of the gradients of a direction, out of blocks into the gradient vector."""
     call = calls[0]
-    weight_ih, weight_hh, bias_ih, bias_hh = weight_addresses(real, call, direction)
-    unpack_group(real, call, call.input, direction, part, weight_ih)
-    unpack_group(real, call, call.recurrent, direction, part, weight_hh)
-    unpack_group(real, call, call.gated, direction, part, weight_hh)
+    unpack_group(real, call, call.input, direction, part)
+    unpack_group(real, call, call.recurrent, direction, part)
+    unpack_group(real, call, call.gated, direction, part)
     if part == call.parts - 1:
         total = call.bias + direction * call.slots * vectors_for(real, call.hidden) * vector_bytes(real)
-        unpack_bias(real, call, call.input, total, bias_ih)
-        unpack_bias(real, call, call.recurrent, total, bias_hh)
-        unpack_bias(real, call, call.gated, total, bias_hh)
+        unpack_bias(real, call, call.input, direction, total)
+        unpack_bias(real, call, call.recurrent, direction, total)
+        unpack_bias(real, call, call.gated, direction, total)
 
 
 @njit
 def times_transposed(
-    real, product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows, target
+    real, product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows,
+    target,
 ):  # fmt: skip
     """``target += dpre M'``: slot derivatives in blocks taken back to what the weight M multiplied.
 
-    product: address of the routine; transposed: M packed by `pack_transposed`; dpre: rows ``first : first + rows`` of ``[blocks, total_rows, (slot, unit)]``;
+    product: address of the routine; transposed: M packed by `pack_transposed`; dpre: rows ``first : first + rows`` of
+    ``[blocks, total_rows, (slot, unit)]``;
     target: ``[rows, padded weight_rows]`` (modified).
     """
     vector, unit_vectors = vector_bytes(real), vectors_for(real, hidden)
@@ -215,8 +209,8 @@ def input_gradient(real, call, direction, part, dpre, count, earliest):
     clear(real, target, rows * channel_vectors)
     depth = call.input.slots * vectors_for(real, call.hidden) * lanes(real)
     times_transposed(
-        real, call.routines.product, call.input.transposed + direction * depth * row, channels, call.input.slots, call.hidden, call.per_block,
-        dpre, call.slots, call.input.first, call.chunk * call.batch, first, rows, target,
+        real, call.routines.product, call.input.transposed + direction * depth * row, channels, call.input.slots,
+        call.hidden, call.per_block, dpre, call.slots, call.input.first, call.chunk * call.batch, first, rows, target,
     )  # fmt: skip
     dx = call.dx + ((direction * call.steps + earliest) * call.batch + first) * channels * size
     copy_rows(real, target, 1, 0, rows, row, channels, size, dx)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..descriptor import checked_dtype
-from ..errors import ShapeError, nearest, positive_integer
+from ..errors import DTypeError, ShapeError, nearest, positive_integer
 from ..parameters import Parameters
 
 SCHEMES = ("glorot", "pytorch")
@@ -79,3 +79,16 @@ class Layer:
             wanted, found = ([f"{w.name} {w.shape}" for w in ws] for ws in (expected, parameters.weights))
             raise ShapeError(f"parameters: {self!r} with {channels} channels expects {wanted}, got {found}")
         parameters.check_finite()
+
+    def gradient_vector(self, into, channels, dtype):
+        """`into`, if it has this layer's structure; a new vector of zeros if it is None."""
+        weights = self.weights(channels)
+        if into is None:
+            return Parameters(np.zeros(sum(w.size for w in weights), dtype), weights)
+        if not isinstance(into, Parameters):
+            raise TypeError(f"into: expected numbarnn.Parameters, got {type(into).__name__}")
+        if into.weights != weights:
+            raise ShapeError(f"into: expected the parameters of {self!r} with {channels} channels, got {into!r}")
+        if into.dtype != dtype:
+            raise DTypeError(f"into: expected {dtype} like the tape, got {into.dtype}")
+        return into

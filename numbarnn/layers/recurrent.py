@@ -6,10 +6,12 @@ import numpy as np
 
 from ..cells import Cell, GRUAfterCell, GRUBeforeCell, LSTMCell, RNNCell
 from ..cells.activations import activation
-from ..cpu import launch as kernels
+from ..cpu import recurrent as kernels
+from ..cpu.launch import differentiate as differentiate_layer
+from ..cpu.launch import run as run_layer
 from ..descriptor import TensorDescriptor, checked_array, in_layout
 from ..errors import DTypeError, ShapeError, nearest, positive_integer
-from ..parameters import Parameters, Weight, glorot_uniform, orthogonal, uniform
+from ..parameters import Weight, glorot_uniform, orthogonal, uniform
 from .base import Gradients, Layer
 
 
@@ -19,7 +21,7 @@ class Tape:
 
     layer: Layer
     x: TensorDescriptor
-    stack: tuple = field(repr=False)  # one kernels.Tape a stacked layer
+    stack: tuple = field(repr=False)  # one launch.Tape a stacked layer
 
     @property
     def nbytes(self):
@@ -103,33 +105,39 @@ class Recurrent(Layer):
         ShapeError, LayoutError, DTypeError, NonFiniteError, TypeError
             Named after the argument that is not as described.
         """
-        y, state, _ = self._run(p, x, state, layout, keep=False)
-        return y, state
+        described = self._checked_input(p, x, layout)
+        y, state, _ = self.run(p, described, self._checked_state("state", state, described.batch, p.dtype), keep=False)
+        return in_layout(y, described.layout), state
 
     def forward(self, p, x, state=None, layout="tnc"):
         """Run the layer and keep what `backward` needs.
 
         Takes what a call takes; returns ``(y, state, tape)``.  y is read-only: it is part of the tape.
         """
-        y, state, stack = self._run(p, x, state, layout, keep=True)
+        described = self._checked_input(p, x, layout)
+        initial = self._checked_state("state", state, described.batch, p.dtype)
+        y, state, tape = self.run(p, described, initial, keep=True)
         y.flags.writeable = False
-        return y, state, Tape(self, TensorDescriptor.of(x, layout, "x"), stack)
+        return in_layout(y, described.layout), state, tape
 
-    def _run(self, p, x, state, layout, keep):
+    def _checked_input(self, p, x, layout):
         described = TensorDescriptor.of(x, layout, "x")
         self.check_parameters(p, described.channels)
         described.expect("x", dtype=p.dtype)
-        initial = self._checked_state("state", state, described.batch, p.dtype)
-        inputs, stack = described, []
+        return described
+
+    def run(self, p, x, initial, keep):
+        """`forward` without its checks, on a TensorDescriptor: y as (T, N, D * H), the final state, the tape or None."""
+        inputs, stack = x, []
         for layer in range(self.layers):
-            tape = kernels.run(
-                self.cell, self.hidden, self.directions, p.flat[p.offset(f"weight_ih_l{layer}") :], inputs,
+            tape = run_layer(
+                kernels.forward, self.cell, self.hidden, self.directions, p.flat[p.offset(f"weight_ih_l{layer}") :], inputs,
                 None if initial is None else [s[layer] for s in initial], keep,
             )  # fmt: skip
             stack.append(tape)
             inputs = TensorDescriptor.of(tape.y)
         final = tuple(np.concatenate([tape.final(m) for tape in stack]) for m in range(self.cell.states))
-        return in_layout(stack[-1].y, described.layout), self._as_state(final), tuple(stack) if keep else None
+        return stack[-1].y, self._as_state(final), Tape(self, x, tuple(stack)) if keep else None
 
     def _checked_state(self, argument, state, batch, dtype):
         """A list of (L, D, N, H) arrays, one for each state of the cell, or None."""
@@ -186,27 +194,22 @@ class Recurrent(Layer):
             doutputs = TensorDescriptor.of(dy, x.layout, "dy")
             doutputs.expect("dy", x.steps, x.batch, self.directions * self.hidden, dtype)
         dfinal = self._checked_state("dstate", dstate, x.batch, dtype)
-        gradient = self._gradient_vector(into, x.channels, dtype, accumulate)
+        gradient = self.gradient_vector(into, x.channels, dtype)
+        dx, dinitial = self.differentiate(tape, doutputs, dfinal, need_x, gradient, accumulate)
+        return Gradients(gradient, None if dx is None else in_layout(dx, x.layout), dinitial)
+
+    def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
+        """`backward` without its checks, on a TensorDescriptor or None: dL/dx as (T, N, C) or None, dL/d(initial state)."""
         dinitial = []
         for layer in reversed(range(self.layers)):
-            dx, dstart = kernels.differentiate(
-                tape.stack[layer], doutputs, None if dfinal is None else [s[layer] for s in dfinal],
+            dx, dstart = differentiate_layer(
+                kernels.backward, tape.stack[layer], dy, None if dfinal is None else [s[layer] for s in dfinal],
                 need_x or layer > 0, gradient.flat[gradient.offset(f"weight_ih_l{layer}") :], accumulate,
             )  # fmt: skip
             dinitial.insert(0, dstart)
-            doutputs = None if dx is None else TensorDescriptor.of(dx)
+            dy = None if dx is None else TensorDescriptor.of(dx)
         dinitial = tuple(np.concatenate([d[m] for d in dinitial]) for m in range(self.cell.states))
-        return Gradients(gradient, None if dx is None else in_layout(dx, x.layout), self._as_state(dinitial))
-
-    def _gradient_vector(self, into, channels, dtype, accumulate):
-        weights = self.weights(channels)
-        if into is None:
-            return Parameters(np.zeros(sum(w.size for w in weights), dtype), weights)
-        if into.weights != weights:
-            raise ShapeError(f"into: expected the parameters of {self!r} with {channels} channels, got {into!r}")
-        if into.dtype != dtype:
-            raise DTypeError(f"into: expected {dtype} like the tape, got {into.dtype}")
-        return into
+        return dx, self._as_state(dinitial)
 
 
 @dataclass(frozen=True)

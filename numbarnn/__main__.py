@@ -1,0 +1,106 @@
+"""``python -m numbarnn``: from an array to a trained recurrent network, twice."""
+
+import argparse
+import sys
+import time
+
+import numpy as np
+
+from . import forecast
+from .descriptor import DTYPES
+
+BARS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values, low, high):
+    """The values as a line of characters, one each."""
+    levels = np.clip((np.asarray(values) - low) / (high - low) * len(BARS), 0, len(BARS) - 1)
+    return "".join(BARS[int(level)] for level in levels)
+
+
+def arguments():
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m numbarnn", description="Train two small recurrent networks.")
+    parser.add_argument("--epochs", type=int, default=1000, help="epochs of the first network (default 1000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the parameters and the shuffling (default 0)")
+    parser.add_argument("--dtype", choices=[d.name for d in DTYPES], default="float32", help="(default float32)")
+    parser.add_argument("--plot", metavar="FILE", help="write a PNG; needs matplotlib")
+    options = parser.parse_args()
+    if options.epochs < 1:
+        parser.error(f"--epochs: expected at least 1, got {options.epochs}")
+    if options.seed < 0:
+        parser.error(f"--seed: expected at least 0, got {options.seed}")
+    return options
+
+
+def counting(options):
+    """Train the seed's network, and ask it the seed's questions."""
+    print("1. The next number of -100 ... 99, from the five before it\n")
+    network = forecast.counting_network(options.dtype, options.seed)
+    print(network.summary(), end="\n\n")
+    start = time.perf_counter()
+    history = forecast.train_counting(network, options.epochs, options.seed)
+    elapsed = time.perf_counter() - start
+    updates = options.epochs * 7
+    cost = network.loss(*forecast.counting_windows(network.dtype), loss="quadratic")
+    print(f"\n{updates:,} updates in {elapsed:.1f} s, compilation included.")
+    print(f"Cost {cost:.2g} (the seed: {forecast.SEED_COST})\n")
+    print(f"{'question':38}{'answer':>9}{'the seed':>10}")
+    for question, seed_answer in forecast.QUESTIONS:
+        shown = ", ".join(f"{number:g}" for number in question)
+        print(f"{shown:38}{forecast.answer(network, question):9.3f}{seed_answer:10.3f}")
+    return history
+
+
+def sunspots(options):
+    """Forecast the sunspots of 1950-2008, and compare."""
+    print("\n2. Yearly sunspots: trained on 1700-1949, forecasts of 1950-2008\n")
+    result = forecast.forecast_sunspots(options.dtype, options.seed)
+    print(f"{'RMSE':16}{'1 year ahead':>14}{'11 years ahead':>16}")
+    for method in ("network", "AR(9)", "persistence"):
+        print(f"{method:16}{result.rmse(method, 1):14.1f}{result.rmse(method, 11):16.1f}")
+    high = max(result.observed.max(), *(f.max() for f in result.forecasts.values()))
+    print()
+    for name, values in (
+        ("observed", result.observed),
+        ("1 year ahead", result.forecasts["network", 1]),
+        ("11 years ahead", result.forecasts["network", 11]),
+    ):
+        print(f"{name:16}{sparkline(values, 0, high)}")
+    return result
+
+
+def plot(path, history, result):
+    """Write a PNG with the cost of the first training and the forecasts of the second."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        print(f"\n--plot: matplotlib is not installed, {path} is not written; the lines above show the forecasts")
+        return
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1, 2))
+    left.semilogy(np.arange(1, len(history.loss) + 1), history.loss)
+    left.set(title="-100 ... 99", xlabel="epoch", ylabel="cost")
+    right.plot(result.years, result.observed, "k.-", label="observed")
+    for lead in forecast.LEADS:
+        label = f"{lead} year{'s' * (lead > 1)} ahead, RMSE {result.rmse('network', lead):.1f}"
+        right.plot(result.years, result.forecasts["network", lead], label=label)
+    right.set(title="yearly sunspot number", xlabel="year")
+    right.legend()
+    figure.savefig(path, format="png", dpi=120)
+    print(f"\n{path} written")
+
+
+def main():
+    """Run both forecasts."""
+    options = arguments()
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a terminal without these characters shows ? instead
+    history = counting(options)
+    result = sunspots(options)
+    if options.plot:
+        plot(options.plot, history, result)
+
+
+if __name__ == "__main__":
+    main()

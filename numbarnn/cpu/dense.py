@@ -1,0 +1,91 @@
+"""A layer without recurrence on the CPU: ``y = f(W x + b)`` for every row, forward and backward.
+
+It is a recurrent layer whose cell has no recurrent slots: the same records, the same packed weights, no loop over time.
+"""
+
+from numba import njit, prange
+
+from .blocks import share, vector_bytes, vectors_for
+from .compiled import kernel
+from .recurrent import add_input, gather
+from .routine_call import invoke
+from .simd import lanes, load, load_first, size_of, store, store_first
+
+
+@njit
+def forward_task(cell, real, calls, part):
+    """One part of the batch, a chunk of steps at a time."""
+    call = calls[0]
+    first, rows = share(call.batch, call.tasks, part)
+    vector, size, hidden = vector_bytes(real), size_of(real), call.hidden
+    units = vectors_for(real, hidden)
+    inputs = call.inputs + first * call.chunk * call.channels * size
+    pre = call.pre + first * call.chunk * units * vector
+    for start in range(0, call.steps, call.chunk):
+        count = min(call.chunk, call.steps - start)
+        add_input(real, call, 0, first, rows, start, count, inputs, pre)
+        for before in range(0, units, call.per_block):
+            vectors = min(call.per_block, units - before)
+            source = pre + before * vector * call.chunk * rows
+            for step in range(count):
+                for r in range(rows):
+                    y = call.h + ((start + step + 1) * call.batch + first + r) * hidden * size
+                    for v in range(vectors):
+                        unit = (before + v) * lanes(real)
+                        value = load(real, source + ((step * rows + r) * vectors + v) * vector)
+                        store_first(cell.value(value), y + unit * size, hidden - unit)
+
+
+@kernel
+def forward(cell, real, calls, address):
+    """Fill h of `calls[0]`, a FORWARD record at `address`."""
+    tasks, parts, pack_task = calls[0].tasks, calls[0].parts, calls[0].routines.pack_task
+    for part in prange(parts):
+        invoke(pack_task, (address, 0, part))
+    for part in prange(tasks):
+        forward_task(cell, real, calls, part)
+
+
+@njit
+def backward_task(cell, real, calls, part, start, count):
+    """Slot derivatives of a chunk of steps for one part of the batch, and its inputs in order."""
+    call = calls[0]
+    first, rows = share(call.batch, call.tasks, part)
+    vector, size, hidden = vector_bytes(real), size_of(real), call.hidden
+    units = vectors_for(real, hidden)
+    outputs = call.outputs + first * call.chunk * hidden * size
+    gather(real, call, call.dy, 0, start, count, first, rows, 0, hidden, outputs)
+    for step in range(count):
+        position = step * call.batch + first
+        inputs = call.inputs + position * call.channels * size
+        gather(real, call, call.x, 0, start + step, 1, first, rows, 0, call.channels, inputs)
+        for r in range(rows):
+            y = call.h + ((start + step + 1) * call.batch + first + r) * hidden * size
+            dy = outputs + (step * rows + r) * hidden * size
+            for unit_vector in range(units):
+                before = unit_vector // call.per_block * call.per_block
+                vectors = min(call.per_block, units - before)
+                at, rest = unit_vector * vector, hidden - unit_vector * lanes(real)
+                slope = cell.slope(load_first(real, y + at, rest))
+                place = before * call.chunk * call.batch + (position + r) * vectors + unit_vector - before
+                store(load_first(real, dy + at, rest) * slope, call.dpre + place * vector)
+
+
+@kernel
+def backward(cell, real, calls, address):
+    """Fill the gradient and dx of `calls[0]`, a BACKWARD record at `address`, a chunk of steps at a time."""
+    steps, chunk, tasks, parts, routines = (
+        calls[0].steps, calls[0].chunk, calls[0].tasks, calls[0].parts, calls[0].routines
+    )  # fmt: skip
+    clear_task, gradient_task, unpack_task = routines.clear_task, routines.gradient_task, routines.unpack_task
+    for part in prange(parts):
+        invoke(clear_task, (address, 0, part))
+    for index in range((steps + chunk - 1) // chunk, 0, -1):
+        start = (index - 1) * chunk
+        count = min(chunk, steps - start)
+        for part in prange(tasks):
+            backward_task(cell, real, calls, part, start, count)
+        for part in prange(parts):
+            invoke(gradient_task, (address, 0, part, start, count))
+    for part in prange(parts):
+        invoke(unpack_task, (address, 0, part))

@@ -1,0 +1,55 @@
+"""One function of every number of an array, on the CPU."""
+
+import numpy as np
+from numba import prange
+
+from .blocks import share
+from .compiled import kernel
+from .memory import empty
+from .simd import lanes, load_first, size_of, store_first
+from .threads import launching, threads
+
+SMALLEST_PART = 1 << 14  # numbers below which another thread does not pay
+
+
+@kernel
+def _value(cell, real, parts, count, x, y):
+    for part in prange(parts):
+        first, mine = share(count, parts, part)
+        for i in range(first, first + mine, lanes(real)):
+            at, rest = i * size_of(real), first + mine - i
+            store_first(cell.value(load_first(real, x + at, rest)), y + at, rest)
+
+
+@kernel
+def _times_slope(cell, real, parts, count, y, dy, dx):
+    for part in prange(parts):
+        first, mine = share(count, parts, part)
+        for i in range(first, first + mine, lanes(real)):
+            at, rest = i * size_of(real), first + mine - i
+            slope = cell.slope(load_first(real, y + at, rest))
+            store_first(load_first(real, dy + at, rest) * slope, dx + at, rest)
+
+
+def _parts(count):
+    return max(1, min(threads(), count // SMALLEST_PART))
+
+
+def value(cell, x):
+    """``f(x)`` as a new C-contiguous array, f being the cell's activation."""
+    x = np.ascontiguousarray(x)
+    y = empty(x.shape, x.dtype)
+    with launching():
+        _value(cell, x.dtype.type(0), _parts(x.size), x.size, x.ctypes.data, y.ctypes.data)
+    return y
+
+
+def times_slope(cell, y, dy):
+    """``dy * f'(x)`` as a new C-contiguous array, from the output ``y = f(x)``."""
+    dy = np.ascontiguousarray(dy)
+    dx = empty(y.shape, y.dtype)
+    with launching():
+        _times_slope(
+            cell, y.dtype.type(0), _parts(y.size), y.size, y.ctypes.data, dy.ctypes.data, dx.ctypes.data
+        )
+    return dx

@@ -1,0 +1,67 @@
+"""One update of a parameter vector, fused: every number is read and written once.
+
+All vectors are 1-D and contiguous, of one dtype; the scalars have that dtype too.  `previous` receives the parameters as
+they were.  `scale` multiplies the gradient first (clipping).
+"""
+
+import numpy as np
+from numba import prange
+
+from .compiled import kernel
+from .threads import launching
+
+BLOCK = 4096  # numbers that one partial sum takes: the order of a norm does not depend on the number of threads
+
+
+@kernel
+def sgd(flat, previous, gradient, velocity, scale, rate, momentum, nesterov):
+    """``v = momentum v + g``, ``p -= rate v`` (Nesterov: ``p -= rate (g + momentum v)``)."""
+    for i in prange(flat.size):
+        previous[i] = flat[i]
+        g = gradient[i] * scale
+        v = momentum * velocity[i] + g
+        velocity[i] = v
+        flat[i] -= rate * (g + momentum * v if nesterov else v)
+
+
+@kernel
+def rmsprop(flat, previous, gradient, square, scale, rate, decay, epsilon):
+    """``s = decay s + (1 - decay) g^2``, ``p -= rate g / (sqrt(s) + epsilon)``."""
+    one = flat.dtype.type(1)
+    for i in prange(flat.size):
+        previous[i] = flat[i]
+        g = gradient[i] * scale
+        s = decay * square[i] + (one - decay) * g * g
+        square[i] = s
+        flat[i] -= rate * g / (np.sqrt(s) + epsilon)
+
+
+@kernel
+def adam(flat, previous, gradient, mean, square, scale, rate, shrink, beta1, beta2, root, epsilon):
+    """``p = shrink p - rate m / (root sqrt(v) + epsilon)`` with the running means m of g and v of g^2."""
+    one = flat.dtype.type(1)
+    for i in prange(flat.size):
+        previous[i] = flat[i]
+        g = gradient[i] * scale
+        m = beta1 * mean[i] + (one - beta1) * g
+        v = beta2 * square[i] + (one - beta2) * g * g
+        mean[i] = m
+        square[i] = v
+        flat[i] = shrink * flat[i] - rate * m / (root * np.sqrt(v) + epsilon)
+
+
+@kernel
+def _squares(vector, partial):
+    for block in prange(partial.size):
+        total = 0.0
+        for i in range(block * BLOCK, min((block + 1) * BLOCK, vector.size)):
+            total += np.float64(vector[i]) * np.float64(vector[i])
+        partial[block] = total
+
+
+def norm(vector):
+    """Euclidean norm of a 1-D contiguous vector, summed in float64 in one order."""
+    partial = np.empty(-(-vector.size // BLOCK))
+    with launching():
+        _squares(vector, partial)
+    return float(np.sqrt(partial.sum()))

@@ -1,0 +1,122 @@
+"""Two forecasts: the numbers -100 ... 99 and the yearly sunspots, each by a small GRU network."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import lstsq
+
+from .data import windows
+from .datasets import sunspots
+from .layers.dense import Dense, Last
+from .layers.recurrent import GRU
+from .network import Network
+from .optimizers import Adam, AdamW
+from .schedules import cosine
+
+# What the seed asks its network, and what its network answers (Deep Diamond, 26 August 2022).
+QUESTIONS = (
+    ((1, 2, 3, 4, 5), 6.016),
+    ((37.4, 38.4, 39.4, 40.4, 41.4), 42.392),
+    ((10, 12, 14, 16, 18), 17.750),
+    ((1000, 1001, 1002, 1003, 1004), 96.420),
+)
+SEED_COST = 0.0087
+
+
+def counting_network(dtype="float32", seed=0):
+    """The seed's network: three GRU layers of 128, the last step, dense 128 relu, dense 1."""
+    layers = [GRU(128), GRU(128, layers=2), Last(), Dense(128, "relu"), Dense(1)]
+    return Network(layers, channels=1, dtype=dtype, seed=seed)
+
+
+def counting_windows(dtype="float32"):
+    """The series -100 ... 99 as 195 windows of 5 steps, (5, 195, 1), and the numbers that follow, (195, 1)."""
+    return windows(np.arange(-100, 100).astype(dtype), 5)
+
+
+def train_counting(network, epochs=1000, seed=0, progress=True):
+    """The seed's training, with the rate annealed: Adam 0.005 along a cosine, batches of 32, half the mean square."""
+    x, y = counting_windows(network.dtype)
+    return network.fit(
+        x, y, loss="quadratic", optimizer=Adam(cosine(0.005)), epochs=epochs, batch_size=32, seed=seed, progress=progress
+    )  # fmt: skip
+
+
+def answer(network, question):
+    """The network's continuation of one sequence of numbers, asked as a batch of one."""
+    x = np.array(question, network.dtype).reshape(len(question), 1, 1)
+    return float(network.predict(x)[0, 0])
+
+
+# Sunspots: chosen on the years 1900-1949 by networks trained on the years before, not on the years reported.
+WINDOW, HIDDEN, EPOCHS, RATE, DECAY, BATCH = 22, 16, 40, 0.01, 0.1, 16
+FIRST_YEAR, LEADS, ORDER = 1950, (1, 11), 9
+
+
+@dataclass(frozen=True)
+class SunspotForecast:
+    """Forecasts of each year from 1950 on, made `lead` years before it, by method.
+
+    Attributes
+    ----------
+    years, observed : numpy.ndarray
+        (59,).
+    forecasts : dict of (str, int) to numpy.ndarray
+        By method (``network``, ``AR(9)``, ``persistence``) and lead in years.
+    """
+
+    years: np.ndarray
+    observed: np.ndarray
+    forecasts: dict
+
+    def rmse(self, method, lead):
+        """Root mean square error of a method's forecasts."""
+        return float(np.sqrt(np.mean((self.forecasts[method, lead] - self.observed) ** 2)))
+
+
+def fit_autoregression(series, order):
+    """Coefficients (a_1, ..., a_order, constant) by least squares: ``s_t = a_1 s_{t-1} + ... + constant``."""
+    lagged = [series[order - lag : len(series) - lag] for lag in range(1, order + 1)]
+    design = np.column_stack([*lagged, np.ones(len(series) - order)])
+    return lstsq(design, series[order:])[0]
+
+
+def iterate(step, past, lead):
+    """Feed forecasts back `lead` times: `past` is (T, N), `step` maps it to the next row (N,)."""
+    for _ in range(lead):
+        past = np.concatenate([past[1:], step(past)[None]])
+    return past[-1]
+
+
+def forecast_sunspots(dtype="float32", seed=0):
+    """Train on the years before 1950; forecast every year from 1950 on, one and eleven years ahead."""
+    years, numbers = sunspots()
+    first = int(np.searchsorted(years, FIRST_YEAR))
+    roots = np.sqrt(numbers)  # the spread of the counts grows with their level
+    mean, spread = roots[:first].mean(), roots[:first].std()
+    scaled = ((roots - mean) / spread).astype(dtype)
+    network = Network([GRU(HIDDEN), Last(), Dense(1)], channels=1, dtype=dtype, seed=seed)
+    x, y = windows(scaled[:first], WINDOW)
+    network.fit(
+        x, y, optimizer=AdamW(cosine(RATE), decay=DECAY), epochs=EPOCHS, batch_size=BATCH, seed=seed, clip=1.0,
+        progress=False,
+    )  # fmt: skip
+    coefficients = fit_autoregression(numbers[:first], ORDER)
+
+    def network_step(past):
+        return network.predict(np.ascontiguousarray(past)[:, :, None])[:, 0]
+
+    def autoregression_step(past):
+        return coefficients[:ORDER] @ past[: -ORDER - 1 : -1] + coefficients[ORDER]
+
+    def origins(series, length, lead):
+        """(length, N): what is known `lead` years before each year from `first` on."""
+        return np.stack([series[t - lead - length + 1 : t - lead + 1] for t in range(first, len(series))], axis=1)
+
+    forecasts = {}
+    for lead in LEADS:
+        ahead = iterate(network_step, origins(scaled, WINDOW, lead), lead).astype(np.float64)
+        forecasts["network", lead] = np.maximum(ahead * spread + mean, 0) ** 2
+        forecasts["AR(9)", lead] = iterate(autoregression_step, origins(numbers, ORDER, lead), lead)
+        forecasts["persistence", lead] = numbers[first - lead : len(numbers) - lead]
+    return SunspotForecast(years[first:], numbers[first:], forecasts)

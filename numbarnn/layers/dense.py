@@ -1,0 +1,270 @@
+"""Layers without memory: Dense, Activation, Last."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..cells import DenseCell
+from ..cells.activations import activation
+from ..cpu import dense as kernels
+from ..cpu import elementwise
+from ..cpu.launch import differentiate as differentiate_layer
+from ..cpu.launch import run as run_layer
+from ..descriptor import TensorDescriptor, in_layout
+from ..errors import LayoutError, positive_integer
+from ..parameters import Weight, glorot_uniform, uniform
+from .base import Gradients, Layer
+
+
+@dataclass(frozen=True)
+class Tape:
+    """What backward needs of one forward call; `x` must not change while it is in use."""
+
+    layer: Layer
+    x: TensorDescriptor
+    kept: object = field(repr=False)
+
+    @property
+    def nbytes(self):
+        """Bytes of the arrays the tape holds, `x` not counted."""
+        return self.kept.nbytes if self.kept is not None else 0
+
+
+def _batched(x):
+    """The rows of `x` as a batch: a single sequence is a batch of its steps, since steps do not depend on each other."""
+    if x.batch > 1 or x.steps == 1:
+        return x
+    step, sample, channel = x.strides
+    return TensorDescriptor(1, x.steps, x.channels, (0, step, channel), x.dtype, x.layout, x.array)
+
+
+def described(argument, array, layout):
+    """`array` as a TensorDescriptor; with two axes it is (N, C) unless `layout` names two axes itself."""
+    two_axes = isinstance(array, np.ndarray) and array.ndim == 2 and isinstance(layout, str) and len(layout) == 3
+    return TensorDescriptor.of(array, layout.replace("t", "") if two_axes else layout, argument)
+
+
+class Stateless(Layer):
+    """The shared shape of the calls: y from x, and no state."""
+
+    def __call__(self, p, x, layout="tnc"):
+        """Run the layer without keeping a tape; see `forward`."""
+        x = self._checked_input(p, x, layout)
+        return in_layout(self.run(p, x, None, keep=False)[0], self._output_layout(x))
+
+    def forward(self, p, x, layout="tnc"):
+        """Run the layer and keep what `backward` needs.
+
+        Parameters
+        ----------
+        p : Parameters
+            As `init` makes them.
+        x : numpy.ndarray
+            (T, N, C) in the order of `layout`, or (N, C).
+        layout : str
+            The letters t, n, c in the order of x's axes; without t for a 2-D x.
+
+        Returns
+        -------
+        y : numpy.ndarray
+            In the order of `layout`.
+        tape : Tape
+        """
+        x = self._checked_input(p, x, layout)
+        y, _, tape = self.run(p, x, None, keep=True)
+        y = in_layout(y, self._output_layout(x))
+        y.flags.writeable = False
+        return y, tape
+
+    def _checked_input(self, p, x, layout):
+        x = described("x", x, layout)
+        self.check_parameters(p, x.channels)
+        if len(p):
+            x.expect("x", dtype=p.dtype)
+        return x
+
+    def _output_layout(self, x):
+        return x.layout
+
+    def _check_tape(self, tape):
+        if not isinstance(tape, Tape) or tape.layer != self:
+            raise TypeError(f"tape: expected one that {self!r}.forward returned, got {tape!r}")
+
+    def _checked_dy(self, tape, dy, steps, channels):
+        dy = described("dy", dy, tape.x.layout)
+        dy.expect("dy", steps, tape.x.batch, channels, tape.x.dtype)
+        return dy
+
+
+@dataclass(frozen=True)
+class Dense(Stateless):
+    """A dense layer at every step: ``y = f(W x + b)``.
+
+    Parameters
+    ----------
+    units : int
+        Output channels.
+    activation : {"linear", "identity", "tanh", "relu", "sigmoid"}
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> layer = nr.Dense(2, "relu")
+    >>> p = layer.init(channels=3, seed=0)
+    >>> layer(p, np.zeros((4, 3), np.float32)).shape
+    (4, 2)
+    """
+
+    units: int
+    activation: str = "linear"
+
+    def __post_init__(self):
+        positive_integer("units", self.units)
+        activation(self.activation)
+
+    @property
+    def cell(self):
+        """The layer in the words of a cell."""
+        return DenseCell(activation(self.activation).name)
+
+    def weights(self, channels):
+        return (Weight("weight", channels, self.units), Weight("bias", None, self.units))
+
+    def output_channels(self, channels):
+        return self.units
+
+    def fill(self, parameters, random, scheme):
+        channels = parameters["weight"].shape[1]
+        if scheme == "pytorch":
+            for _, view in parameters.items():
+                view[...] = uniform(random, view.shape, channels)
+        else:
+            parameters["weight"][...] = glorot_uniform(random, (channels, self.units)).T
+
+    def run(self, p, x, initial, keep):
+        """`forward` without its checks, on a TensorDescriptor: y as (T, N, units), no state, the tape or None."""
+        kept = run_layer(kernels.forward, self.cell, self.units, 1, p.flat, _batched(x), None, keep)
+        return kept.y.reshape(x.steps, x.batch, self.units), None, Tape(self, x, kept) if keep else None
+
+    def backward(self, tape, dy, need_x=True, into=None, accumulate=False):
+        """Derivatives of a loss, from those of y.
+
+        Parameters
+        ----------
+        tape : Tape
+            From `forward`.
+        dy : numpy.ndarray
+            dL/dy, shaped like y.
+        need_x : bool
+            False leaves out dL/dx and its cost.
+        into : Parameters, optional
+            Where dL/dp is written (is modified); new by default.
+        accumulate : bool
+            Add to `into` instead of overwriting it.
+
+        Returns
+        -------
+        Gradients
+        """
+        self._check_tape(tape)
+        x = tape.x
+        dy = self._checked_dy(tape, dy, x.steps, self.units)
+        gradient = self.gradient_vector(into, x.channels, x.dtype)
+        dx, _ = self.differentiate(tape, dy, None, need_x, gradient, accumulate)
+        return Gradients(gradient, None if dx is None else in_layout(dx, x.layout))
+
+    def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
+        """`backward` without its checks, on a TensorDescriptor: dL/dx as (T, N, C) or None, and no state."""
+        x = tape.x
+        dx, _ = differentiate_layer(kernels.backward, tape.kept, _batched(dy), None, need_x, gradient.flat, accumulate)
+        return None if dx is None else dx.reshape(x.steps, x.batch, x.channels), None
+
+
+@dataclass(frozen=True)
+class Activation(Stateless):
+    """A function of every number: ``y = f(x)``.
+
+    Parameters
+    ----------
+    name : {"tanh", "relu", "sigmoid", "identity", "linear"}
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> layer = nr.Activation("relu")
+    >>> layer(layer.init(channels=2), np.array([[-1.0, 2.0]], np.float32))
+    array([[0., 2.]], dtype=float32)
+    """
+
+    name: str
+
+    def __post_init__(self):
+        activation(self.name)
+
+    @property
+    def cell(self):
+        """The function in the words of a cell."""
+        return DenseCell(activation(self.name).name)
+
+    def run(self, p, x, initial, keep):
+        """`forward` without its checks, on a TensorDescriptor: y as (T, N, C), no state, the tape or None."""
+        y = elementwise.value(self.cell, x.tnc)
+        return y, None, Tape(self, x, y) if keep else None
+
+    def backward(self, tape, dy, need_x=True, into=None, accumulate=False):
+        """Derivatives of a loss, from those of y; see `Dense.backward`."""
+        self._check_tape(tape)
+        dy = self._checked_dy(tape, dy, tape.x.steps, tape.x.channels)
+        dx, _ = self.differentiate(tape, dy, None, need_x, None, accumulate)
+        gradient = self.gradient_vector(into, tape.x.channels, tape.x.dtype)
+        return Gradients(gradient, None if dx is None else in_layout(dx, dy.layout))
+
+    def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
+        """`backward` without its checks, on a TensorDescriptor: dL/dx as (T, N, C) or None, and no state."""
+        return elementwise.times_slope(self.cell, tape.kept, dy.tnc) if need_x else None, None
+
+
+@dataclass(frozen=True)
+class Last(Stateless):
+    """The last step of a sequence: (T, N, C) to (N, C), a view; Deep Diamond's ``abbreviate``.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> layer = nr.Last()
+    >>> layer(layer.init(channels=1), np.arange(6, dtype=np.float32).reshape(3, 2, 1))
+    array([[4.],
+           [5.]], dtype=float32)
+    """
+
+    def _checked_input(self, p, x, layout):
+        x = TensorDescriptor.of(x, layout, "x")
+        if "t" not in x.layout:
+            raise LayoutError(f"layout: expected the letters of a sequence, t among them, got {layout!r}")
+        return x
+
+    def _output_layout(self, x):
+        return x.layout.replace("t", "")
+
+    def run(self, p, x, initial, keep):
+        """`forward` without its checks, on a TensorDescriptor: y as (1, N, C), no state, the tape or None."""
+        return x.tnc[-1:], None, Tape(self, x, None) if keep else None
+
+    def backward(self, tape, dy, need_x=True, into=None, accumulate=False):
+        """Derivatives of a loss, from those of y: dy at the last step, 0 before; see `Dense.backward`."""
+        self._check_tape(tape)
+        x = tape.x
+        dy = described("dy", dy, x.layout.replace("t", ""))
+        dy.expect("dy", 1, x.batch, x.channels, x.dtype)
+        dx, _ = self.differentiate(tape, dy, None, need_x, None, accumulate)
+        gradient = self.gradient_vector(into, x.channels, x.dtype)
+        return Gradients(gradient, None if dx is None else in_layout(dx, x.layout))
+
+    def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
+        """`backward` without its checks, on a TensorDescriptor: dL/dx as (T, N, C) or None, and no state."""
+        if not need_x:
+            return None, None
+        x = tape.x
+        dx = np.zeros((x.steps, x.batch, x.channels), x.dtype)
+        dx[-1] = dy.tnc[0]
+        return dx, None

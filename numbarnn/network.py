@@ -1,0 +1,288 @@
+"""Layers in a row with one parameter vector."""
+
+import numpy as np
+
+from .descriptor import AXES, TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
+from .errors import DeviceError, DTypeError, ShapeError, positive_integer
+from .layers.base import Layer
+from .layers.dense import Last
+from .losses import check_target
+from .losses import loss as find_loss
+from .optimizers import Adam
+from .parameters import Parameters, Weight
+from .training import check_axis, fit
+
+
+class Network:
+    """Layers in a row, one parameter vector, and the training of it.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    channels : int
+        Channels C of the input.
+    dtype : {"float32", "float64"}
+    layout : str
+        The letters t, n, c in the order of the axes of x, and of outputs.
+    device : {"cpu"}
+    seed : int or numpy.random.Generator
+        For the initial parameters.
+    scheme : {"glorot", "pytorch"}
+        How they are drawn; see `Layer.init`.
+
+    Attributes
+    ----------
+    params : Parameters
+        All parameters; ``params.flat`` is one writable vector, ``params["0.weight_ih_l0"]`` a part of layer 0.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> net = nr.Network([nr.GRU(8), nr.Last(), nr.Dense(1)], channels=1, seed=0)
+    >>> x, y = nr.windows(np.sin(np.arange(100, dtype=np.float32) / 4), 10)
+    >>> history = net.fit(x, y, optimizer=nr.Adam(nr.cosine(0.01)), epochs=30, progress=False)
+    >>> history.loss[-1] < 0.1 * history.loss[0]
+    True
+    >>> net.predict(x[:, :2]).shape
+    (2, 1)
+    """
+
+    def __init__(
+        self, layers, channels, dtype="float32", layout="tnc", device="cpu", seed=0, scheme="glorot"
+    ):  # fmt: skip
+        self.layers = tuple(layers)
+        if not self.layers:
+            raise ValueError("layers: expected at least one layer, got none")
+        for layer in self.layers:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layers: expected layers of numbarnn, got {layer!r} ({type(layer).__name__})")
+        if device != "cpu":
+            raise DeviceError(f"device: expected 'cpu', got {device!r}")
+        self.channels, self.dtype = positive_integer("channels", channels), checked_dtype("dtype", dtype)
+        self.layout, self.device = axes_of(layout, 3), device
+        random = np.random.default_rng(seed)
+        weights, vectors, at = [], [], self.channels
+        for index, layer in enumerate(self.layers):
+            own = layer.init(at, random, self.dtype, scheme)
+            weights += [Weight(f"{index}.{w.name}", w.inputs, w.outputs) for w in own.weights]
+            vectors.append(own.flat)
+            at = layer.output_channels(at)
+        self.output_channels = at
+        self.params = Parameters(np.concatenate(vectors), weights)
+        self._own = self.split(self.params.flat)
+
+    def split(self, flat):
+        """A Parameters for each layer, over its part of `flat`."""
+        parts, at, channels = [], 0, self.channels
+        for layer in self.layers:
+            weights = layer.weights(channels)
+            size = sum(w.size for w in weights)
+            parts.append(Parameters(flat[at : at + size], weights))
+            at, channels = at + size, layer.output_channels(channels)
+        return parts
+
+    @property
+    def output_layout(self):
+        """The letters of the axes of the output: those of the input, without t after `Last`."""
+        return self.layout.replace("t", "") if any(isinstance(layer, Last) for layer in self.layers) else self.layout
+
+    def _described(self, x):
+        x = TensorDescriptor.of(x, self.layout, "x")
+        x.expect("x", channels=self.channels)
+        if x.dtype != self.dtype:
+            raise DTypeError(f"x: expected {self.dtype} like the network, got {x.dtype}")
+        return x
+
+    def _forward(self, parts, x, keep):
+        """(output as (T, N, C), tapes) for a TensorDescriptor."""
+        tapes = []
+        for layer, own in zip(self.layers, parts):
+            y, _, tape = layer.run(own, x, None, keep)
+            tapes.append(tape)
+            x = TensorDescriptor.of(y)
+        return y, tapes
+
+    def predict(self, x):
+        """The output for `x`, any number of samples and steps.
+
+        Parameters
+        ----------
+        x : numpy.ndarray
+            (T, N, C) in the network's layout, or (T, C) for one sequence.
+
+        Returns
+        -------
+        numpy.ndarray
+            (N, output channels) after `Last`, else (T, N, output channels) in the network's layout; without N for one
+            sequence.
+        """
+        x = self._described(x)
+        self.params.check_finite()
+        return self._in_layout(self._forward(self._own, x, keep=False)[0], "n" in x.layout)
+
+    def _in_layout(self, tnc, batched=True):
+        return in_layout(tnc, self.output_layout if batched else self.output_layout.replace("n", ""))
+
+    def check_pairs(self, x, y):
+        """(x, y, sample axis of x, sample axis of y), if they are samples and targets of this network."""
+        described = self._described(x)
+        if "n" not in described.layout:
+            raise ShapeError(f"x: expected 3 axes ({self.layout}), got {x.ndim} (shape {x.shape})")
+        letters = self.output_layout
+        checked_array("y", y)
+        if y.ndim != len(letters):
+            raise ShapeError(f"y: expected {len(letters)} axes ({letters}), got {y.ndim} (shape {y.shape})")
+        if y.dtype != self.dtype:
+            raise DTypeError(f"y: expected {self.dtype} like the network, got {y.dtype}")
+        sample, target = described.layout.index("n"), letters.index("n")
+        check_axis("y", y, target, x.shape[sample])
+        if y.shape[letters.index("c")] != self.output_channels:
+            raise ShapeError(f"y: expected {self.output_channels} channels, got shape {y.shape} ({letters})")
+        return x, y, sample, target
+
+    def loss(self, x, y, loss="mse"):
+        """The loss of the network on samples and their targets, a float; see `losses.loss` for the names."""
+        self.check_pairs(x, y)
+        return find_loss(loss)(self.predict(x), y)[0]
+
+    def gradient(self, x, y, loss, into, parts=None):
+        """The loss, and its gradient written `into` the parts that `split` makes (are modified).
+
+        parts: the parameters to take instead of the network's own, split likewise.
+        """
+        output, tapes = self._forward(self._own if parts is None else parts, self._described(x), keep=True)
+        prediction = self._in_layout(output)
+        check_target(prediction, y)
+        value, dy = loss(prediction, y)
+        dy = self._as_tnc(dy)
+        for index in reversed(range(len(self.layers))):
+            described = TensorDescriptor.of(dy, "tnc", "dy")
+            dy, _ = self.layers[index].differentiate(tapes[index], described, None, index > 0, into[index], False)
+        return value
+
+    def _as_tnc(self, array):
+        letters = self.output_layout
+        order = [letters.index(letter) for letter in AXES if letter in letters]
+        array = array.transpose(order)
+        return array if array.ndim == 3 else array[None]
+
+    def loss_and_gradient(self, flat, x, y, loss="mse"):
+        """The loss and its gradient at the parameters `flat`: what ``scipy.optimize.minimize(jac=True)`` takes.
+
+        The network's own parameters stay as they are.
+
+        Parameters
+        ----------
+        flat : numpy.ndarray
+            1-D, as long as ``params.flat`` and of the network's dtype.
+        x, y : numpy.ndarray
+            Samples and targets.
+        loss : str or callable
+
+        Returns
+        -------
+        loss : float
+        gradient : numpy.ndarray
+            1-D, new.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> from scipy.optimize import minimize
+        >>> net = nr.Network([nr.RNN(3), nr.Last(), nr.Dense(1)], channels=1, dtype="float64")
+        >>> x, y = nr.windows(np.sin(np.arange(40) / 3), 4)
+        >>> found = minimize(net.loss_and_gradient, net.params.flat, args=(x, y), jac=True, method="L-BFGS-B")
+        >>> net.params.flat[:] = found.x
+        >>> net.loss(x, y) < 1e-3
+        True
+        """
+        checked_array("flat", flat)
+        if flat.dtype != self.dtype:
+            raise DTypeError(f"flat: expected {self.dtype} like the network, got {flat.dtype}")
+        given = Parameters(np.ascontiguousarray(flat), self.params.weights)
+        given.check_finite()
+        self.check_pairs(x, y)
+        gradient = given.zeros()
+        value = self.gradient(x, y, find_loss(loss), self.split(gradient.flat), self.split(given.flat))
+        return value, gradient.flat
+
+    def fit(
+        self, x, y, loss="mse", optimizer=None, epochs=10, batch_size=32, shuffle=True, seed=0, clip=None,
+        validation=None, callbacks=(), progress=True,
+    ):  # fmt: skip
+        """Train on samples and their targets.
+
+        Parameters
+        ----------
+        x : numpy.ndarray
+            (T, N, C) in the network's layout.
+        y : numpy.ndarray
+            Targets, shaped like `predict` of x.
+        loss : str or callable
+            ``mse``, ``half_mse`` (``quadratic``), ``mae``, ``huber``, or ``(prediction, y) -> (loss, gradient)``.
+        optimizer : Optimizer or str
+            ``Adam()`` if None.
+        epochs : int
+        batch_size : int
+            Samples of one update; the last batch of an epoch may be smaller, and is trained too.
+        shuffle : bool
+            Draw a new order for each epoch.
+        seed : int or numpy.random.Generator
+            For the order.
+        clip : float, optional
+            Largest Euclidean norm of the gradient; a longer one is scaled down to it.
+        validation : (x, y), optional
+            Where a loss is measured after each epoch.
+        callbacks : sequence of callable
+            Each is called with (network, history) after each epoch; one that returns a true value ends the training.
+        progress : bool
+            Show a bar: tqdm's where it is installed.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        NonFiniteError
+            At the first loss or gradient that is NaN or infinite, with the epoch and batch; the last finite parameters
+            stay in the network.
+        """
+        optimizer = Adam() if optimizer is None else optimizer
+        self.params.check_finite()
+        return fit(
+            self, x, y, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation, callbacks, progress
+        )
+
+    def transfer(self, source):
+        """Copy the parameters of another network of the same layers and channels; returns this network.
+
+        Between dtypes the numbers are rounded.
+        """
+        if not isinstance(source, Network):
+            raise TypeError(f"source: expected a Network, got {type(source).__name__}")
+        if source.params.weights != self.params.weights:
+            raise ShapeError(f"source: expected the structure {self.params!r}, got {source.params!r}")
+        self.params.flat[:] = source.params.flat
+        return self
+
+    def summary(self):
+        """A table of the layers, their outputs and parameters, as text."""
+        rows, channels, letters = [], self.channels, self.layout
+        for index, (layer, own) in enumerate(zip(self.layers, self._own)):
+            channels = layer.output_channels(channels)
+            letters = letters.replace("t", "") if isinstance(layer, Last) else letters
+            shape = ", ".join(str(channels) if letter == "c" else letter.upper() for letter in letters)
+            rows.append((str(index), repr(layer), f"({shape})", f"{len(own):,}"))
+        head = ("", "layer", "output", "parameters")
+        rows = [head, *rows, ("", "all", "", f"{len(self.params):,}")]
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        lines = [
+            f"{i:<{widths[0]}}  {layer:<{widths[1]}}  {shape:<{widths[2]}}  {count:>{widths[3]}}"
+            for i, layer, shape, count in rows
+        ]
+        return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+    def __repr__(self):
+        inner = ", ".join(map(repr, self.layers))
+        return f"Network([{inner}], channels={self.channels}, dtype={self.dtype.name!r}, layout={self.layout!r})"

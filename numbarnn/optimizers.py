@@ -1,0 +1,177 @@
+"""Optimizers: descriptions; what they remember is a list of vectors that `start` makes and `update` changes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .cpu import optimizers as kernels
+from .cpu.threads import launching
+from .errors import nearest
+from .schedules import checked_rate, schedule
+
+
+def _fraction(argument, value):
+    number = checked_rate(argument, value)
+    if number >= 1:
+        raise ValueError(f"{argument}: expected a number in [0, 1), got {number}")
+
+
+class Optimizer:
+    """What every optimizer does."""
+
+    vectors = 0  # vectors remembered, each as long as the parameters
+
+    def start(self, flat):
+        """The memory of a training that begins: vectors of zeros like `flat`."""
+        return [np.zeros_like(flat) for _ in range(self.vectors)]
+
+    def rate_at(self, update, updates):
+        """The learning rate of one update."""
+        return schedule(self.rate)(update, updates)
+
+    def update(self, flat, previous, gradient, memory, step, rate, scale=1.0):
+        """Take one step down the gradient.
+
+        Parameters
+        ----------
+        flat : numpy.ndarray
+            The parameters, 1-D (is modified).
+        previous : numpy.ndarray
+            Receives the parameters as they were (is modified).
+        gradient : numpy.ndarray
+        memory : list of numpy.ndarray
+            From `start` (is modified).
+        step : int
+            1 for the first update.
+        rate : float
+            Learning rate.
+        scale : float
+            What the gradient is multiplied by first.
+        """
+        kernel, scalars = self._step(step, rate)
+        real = flat.dtype.type
+        with launching():
+            kernel(flat, previous, gradient, *memory, real(scale), *(real(s) for s in scalars))
+
+    def _step(self, step, rate):
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Gradient descent: ``v = momentum v + g``, ``p -= rate v`` (Polyak 1964, doi:10.1016/0041-5553(64)90137-5).
+
+    Parameters
+    ----------
+    rate : float or schedule
+    momentum : float
+        In [0, 1).
+    nesterov : bool
+        ``p -= rate (g + momentum v)`` instead (Sutskever et al. 2013).
+    """
+
+    rate: float | Callable = 0.01
+    momentum: float = 0.0
+    nesterov: bool = False
+    vectors = 1
+
+    def __post_init__(self):
+        schedule(self.rate)
+        _fraction("momentum", self.momentum)
+
+    def _step(self, step, rate):
+        return kernels.sgd, (rate, self.momentum, self.nesterov)
+
+
+@dataclass(frozen=True)
+class RMSProp(Optimizer):
+    """``s = decay s + (1 - decay) g^2``, ``p -= rate g / (sqrt(s) + epsilon)`` (Hinton 2012, lecture 6e).
+
+    Parameters
+    ----------
+    rate : float or schedule
+    decay : float
+        In [0, 1).
+    epsilon : float
+    """
+
+    rate: float | Callable = 0.001
+    decay: float = 0.99
+    epsilon: float = 1e-8
+    vectors = 1
+
+    def __post_init__(self):
+        schedule(self.rate)
+        _fraction("decay", self.decay)
+        checked_rate("epsilon", self.epsilon)
+
+    def _step(self, step, rate):
+        return kernels.rmsprop, (rate, self.decay, self.epsilon)
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adaptive moments (Kingma and Ba 2015, arXiv:1412.6980, algorithm 1).
+
+    Parameters
+    ----------
+    rate : float or schedule
+    beta1, beta2 : float
+        In [0, 1).
+    epsilon : float
+    """
+
+    rate: float | Callable = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    vectors = 2
+
+    def __post_init__(self):
+        schedule(self.rate)
+        _fraction("beta1", self.beta1)
+        _fraction("beta2", self.beta2)
+        checked_rate("epsilon", self.epsilon)
+
+    def _shrink(self, rate):
+        return 1.0
+
+    def _step(self, step, rate):
+        corrected = rate / (1 - self.beta1**step)
+        root = 1 / np.sqrt(1 - self.beta2**step)
+        return kernels.adam, (corrected, self._shrink(rate), self.beta1, self.beta2, root, self.epsilon)
+
+
+@dataclass(frozen=True)
+class AdamW(Adam):
+    """Adam with decoupled weight decay, ``p -= rate decay p`` besides (Loshchilov and Hutter 2019, arXiv:1711.05101).
+
+    Parameters
+    ----------
+    rate, beta1, beta2, epsilon
+        As in Adam.
+    decay : float
+        Weight decay.
+    """
+
+    decay: float = 0.01
+
+    def __post_init__(self):
+        super().__post_init__()
+        checked_rate("decay", self.decay)
+
+    def _shrink(self, rate):
+        return 1 - rate * self.decay
+
+
+OPTIMIZERS = {"sgd": SGD, "rmsprop": RMSProp, "adam": Adam, "adamw": AdamW}
+
+
+def optimizer(choice):
+    """`choice` itself if it is an optimizer; by name (``sgd``, ``rmsprop``, ``adam``, ``adamw``) with its defaults."""
+    if isinstance(choice, Optimizer):
+        return choice
+    if not isinstance(choice, str) or choice not in OPTIMIZERS:
+        raise nearest("optimizer", choice, OPTIMIZERS)
+    return OPTIMIZERS[choice]()

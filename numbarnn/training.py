@@ -1,0 +1,114 @@
+"""The loop over epochs and batches."""
+
+import math
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .cpu.optimizers import norm
+from .errors import NonFiniteError, ShapeError, positive_integer
+from .losses import loss as find_loss
+from .optimizers import optimizer as find_optimizer
+from .progress import bar
+from .schedules import checked_rate
+
+
+@dataclass
+class History:
+    """What happened in a training, one entry an epoch.
+
+    Attributes
+    ----------
+    loss : list of float
+        Mean loss over the samples, each taken before the update it caused.
+    validation : list of float
+        Loss on the validation data after the epoch; empty without such data.
+    seconds : list of float
+        Time of the epoch.
+    rate : list of float
+        Learning rate of the epoch's last update.
+    """
+
+    loss: list = field(default_factory=list)
+    validation: list = field(default_factory=list)
+    seconds: list = field(default_factory=list)
+    rate: list = field(default_factory=list)
+
+    def __repr__(self):
+        if not self.loss:
+            return "History(no epochs)"
+        last = f", validation {self.validation[-1]:.4g}" if self.validation else ""
+        return f"History({len(self.loss)} epochs in {sum(self.seconds):.2f} s, loss {self.loss[-1]:.4g}{last})"
+
+
+def batches(order, batch_size):
+    """`order` in pieces of `batch_size`; the last may be smaller, none is dropped."""
+    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+
+
+def fit(network, x, y, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation, callbacks, progress):
+    """Train `network` in place; see `Network.fit`."""
+    loss, optimizer = find_loss(loss), find_optimizer(optimizer)
+    epochs, batch_size = positive_integer("epochs", epochs), positive_integer("batch_size", batch_size)
+    if clip is not None and checked_rate("clip", clip) == 0:
+        raise ValueError("clip: expected a number > 0 or None, got 0")
+    x, y, sample_axis, target_axis = network.check_pairs(x, y)
+    if validation is not None:
+        if not isinstance(validation, (tuple, list)) or len(validation) != 2:
+            raise TypeError(f"validation: expected the pair (x, y), got {type(validation).__name__}")
+        network.check_pairs(*validation)
+    random = np.random.default_rng(seed)
+    samples = x.shape[sample_axis]
+    order = np.arange(samples)
+    flat, gradient = network.params.flat, np.zeros_like(network.params.flat)
+    parts = network.split(gradient)
+    previous, memory = flat.copy(), optimizer.start(flat)
+    updates, step = epochs * -(-samples // batch_size), 0
+    history = History()
+    with bar(epochs, progress) as shown:
+        for epoch in range(1, epochs + 1):
+            start, total = time.perf_counter(), 0.0
+            if shuffle:
+                random.shuffle(order)
+            for index, chosen in enumerate(batches(order, batch_size), 1):
+                where = f"epoch {epoch}, batch {index}"
+                batch = x.take(chosen, sample_axis), y.take(chosen, target_axis)
+                value = network.gradient(*batch, loss, parts)
+                _check_finite(value, "loss", where, flat, previous)
+                size = norm(gradient)
+                _check_finite(size, "norm of the gradient", where, flat, previous)
+                scale = 1.0 if clip is None or size <= clip else clip / size
+                rate = optimizer.rate_at(step, updates)
+                step += 1
+                optimizer.update(flat, previous, gradient, memory, step, rate, scale)
+                total += value * len(chosen)
+            if not np.isfinite(np.dot(flat, flat)) and not np.isfinite(flat).all():
+                _check_finite(math.nan, "a parameter", where, flat, previous)
+            history.loss.append(total / samples)
+            history.rate.append(rate)
+            if validation is not None:
+                history.validation.append(network.loss(*validation, loss))
+            history.seconds.append(time.perf_counter() - start)
+            shown.advance(history.loss[-1])
+            if any([callback(network, history) for callback in callbacks]):
+                break
+    return history
+
+
+def _check_finite(value, what, where, flat, previous):
+    """Raise NonFiniteError unless `value` is finite, with the last finite parameters in `flat` (may be modified)."""
+    if math.isfinite(value):
+        return
+    if not np.isfinite(flat).all():
+        flat[:] = previous
+    raise NonFiniteError(
+        f"{what}: expected a finite number, got {value} at {where}; the network has the last finite parameters"
+        " (a smaller learning rate or clip=1.0 may help)"
+    )
+
+
+def check_axis(argument, array, axis, expected):
+    """Raise ShapeError unless `array` has `expected` samples along `axis`."""
+    if array.shape[axis] != expected:
+        raise ShapeError(f"{argument}: expected {expected} samples like x, got {array.shape[axis]} (shape {array.shape})")
