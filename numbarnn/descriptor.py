@@ -117,6 +117,11 @@ class TensorDescriptor:
             steps, batch, channels, tuple(strides.get(letter, 0) for letter in AXES), array.dtype, letters, array
         )
 
+    @classmethod
+    def of_tnc(cls, array):
+        """Describe a (T, N, C) array that is known to be in order: `of` without its checks."""
+        return cls(*array.shape, array.strides, array.dtype, AXES, array)
+
     @property
     def tnc(self):
         """The array as a (T, N, C) view."""

@@ -99,7 +99,7 @@ class Network:
         for layer, own in zip(self.layers, parts):
             y, _, tape = layer.run(own, x, None, keep)
             tapes.append(tape)
-            x = TensorDescriptor.of(y)
+            x = TensorDescriptor.of_tnc(y)
         return y, tapes
 
     def predict(self, x):
@@ -156,7 +156,7 @@ class Network:
         value, dy = loss(prediction, y)
         dy = self._as_tnc(dy)
         for index in reversed(range(len(self.layers))):
-            described = TensorDescriptor.of(dy, "tnc", "dy")
+            described = TensorDescriptor.of_tnc(dy)
             dy, _ = self.layers[index].differentiate(tapes[index], described, None, index > 0, into[index], False)
         return value
 

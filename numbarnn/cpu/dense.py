@@ -7,8 +7,9 @@ from numba import njit, prange
 
 from .blocks import share, vector_bytes, vectors_for
 from .compiled import kernel
+from .records import BACKWARD, FORWARD
 from .recurrent import add_input, gather
-from .routine_call import invoke
+from .routine_call import invoke, record_at
 from .simd import lanes, load, load_first, size_of, store, store_first
 
 
@@ -37,8 +38,9 @@ def forward_task(cell, real, calls, part):
 
 
 @kernel
-def forward(cell, real, calls, address):
-    """Fill h of `calls[0]`, a FORWARD record at `address`."""
+def forward(cell, real, address):
+    """Fill h of the FORWARD record at `address`."""
+    calls = record_at(address, FORWARD)
     tasks, parts, pack_task = calls[0].tasks, calls[0].parts, calls[0].routines.pack_task
     for part in prange(parts):
         invoke(pack_task, (address, 0, part))
@@ -72,14 +74,12 @@ def backward_task(cell, real, calls, part, start, count):
 
 
 @kernel
-def backward(cell, real, calls, address):
-    """Fill the gradient and dx of `calls[0]`, a BACKWARD record at `address`, a chunk of steps at a time."""
-    steps, chunk, tasks, parts, routines = (
-        calls[0].steps, calls[0].chunk, calls[0].tasks, calls[0].parts, calls[0].routines
+def backward(cell, real, address):
+    """Fill the gradient and dx of the BACKWARD record at `address`, a chunk of steps at a time."""
+    calls = record_at(address, BACKWARD)
+    steps, chunk, tasks, parts, gradient_task = (
+        calls[0].steps, calls[0].chunk, calls[0].tasks, calls[0].parts, calls[0].routines.gradient_task
     )  # fmt: skip
-    clear_task, gradient_task, unpack_task = routines.clear_task, routines.gradient_task, routines.unpack_task
-    for part in prange(parts):
-        invoke(clear_task, (address, 0, part))
     for index in range((steps + chunk - 1) // chunk, 0, -1):
         start = (index - 1) * chunk
         count = min(chunk, steps - start)
@@ -87,5 +87,3 @@ def backward(cell, real, calls, address):
             backward_task(cell, real, calls, part, start, count)
         for part in prange(parts):
             invoke(gradient_task, (address, 0, part, start, count))
-    for part in prange(parts):
-        invoke(unpack_task, (address, 0, part))

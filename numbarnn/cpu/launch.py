@@ -23,6 +23,11 @@ from .threads import batch_tasks, launching, threads
 FORWARD_ROWS = 96  # rows of pre-activations computed ahead of the loop over time: they stay in the L2 cache
 BACKWARD_ROWS = 512  # rows of derivatives between two sums of the weight gradients
 
+FORWARD_X, FORWARD_PARAMETERS = (place(FORWARD, name) for name in ("x", "parameters"))
+BACKWARD_X, BACKWARD_DY, BACKWARD_DX, BACKWARD_DH, BACKWARD_DC, BACKWARD_PARAMETERS, BACKWARD_ACCUMULATE = (
+    place(BACKWARD, name) for name in ("x", "dy", "dx", "dh", "dc", "parameters", "accumulate")
+)
+
 
 @dataclass(frozen=True)
 class Size:
@@ -135,20 +140,20 @@ class Plan:
     ----------
     record : numpy.dtype
         FORWARD or BACKWARD.
+    size : Size
     constants : dict of str to int
         Values of fields.
-    tape, scratch : dict of str to int
-        Numbers in the buffer that a field points to, in the tape's block or in the call's own.
-    dtype : numpy.dtype
+    scratch : dict of str to int
+        Numbers in the buffer that a field points to, in the call's own block.
     """
 
-    def __init__(self, record, constants, tape, scratch, dtype):
-        self.record = record
+    def __init__(self, record, size, constants, scratch):
+        self.record, self.size = record, size
         self.template = np.zeros(record.itemsize // 8, np.int64)
         for path, value in constants.items():
             self.template[place(record, path)] = value
-        self.tape_offsets, self.tape_fields, self.tape_bytes = self._lay_out(tape, dtype)
-        _, self.scratch_fields, self.scratch_bytes = self._lay_out(scratch, dtype)
+        self.tape_offsets, self.tape_fields, self.tape_bytes = self._lay_out(size.tape(), size.dtype)
+        _, self.scratch_fields, self.scratch_bytes = self._lay_out(scratch, size.dtype)
 
     def _lay_out(self, sizes, dtype):
         offsets, total = {}, 0
@@ -160,20 +165,17 @@ class Plan:
         fields = np.array([place(self.record, path) for path in offsets], np.intp)
         return offsets, fields, total
 
-    def call(self, kernel, cell, real, tape, scratch, values):
-        """Run `kernel` on a copy of the record, with the addresses of the two blocks and of `values` filled in."""
-        filled = self.template.copy()
-        filled[self.tape_fields] += tape
-        filled[self.scratch_fields] += scratch
-        for path, value in values:
-            start = place(self.record, path)
-            filled[start : start + np.size(value)] = value
-        with launching():
-            kernel(cell, real, filled.view(self.record), filled.ctypes.data)
+    def filled(self, tape, scratch):
+        """A copy of the record, as integers, with the addresses of the two blocks filled in."""
+        record = self.template.copy()
+        record[self.tape_fields] += tape
+        record[self.scratch_fields] += scratch
+        return record
 
 
 @functools.lru_cache(maxsize=512)
-def _forward_plan(size, threads_):
+def _forward_plan(cell, hidden, directions, steps, batch, channels, dtype, keep, threads_):
+    size = Size(cell, hidden, directions, steps, batch, channels, dtype, keep)
     constants = size.constants()
     tasks = constants["tasks"]
     chunk = max(1, min(size.steps, FORWARD_ROWS // -(-size.batch // tasks)))
@@ -184,7 +186,7 @@ def _forward_plan(size, threads_):
         "pre": size.directions * size.batch * chunk * size.padded * size.cell.slots,
     }
     constants |= {"chunk": chunk, "keep": int(size.keep)}
-    return Plan(FORWARD, constants, size.tape(), scratch, size.dtype)
+    return Plan(FORWARD, size, constants, scratch)
 
 
 @functools.lru_cache(maxsize=512)
@@ -202,7 +204,7 @@ def _backward_plan(size, need_x, threads_):
         "dinputs": rows * vectors_in(size.channels, size.dtype) * lanes_of(size.dtype) if need_x else 0,
     }
     constants |= {"chunk": chunk, "one": _one(size.dtype).ctypes.data}
-    return Plan(BACKWARD, constants, size.tape(), scratch, size.dtype)
+    return Plan(BACKWARD, size, constants, scratch)
 
 
 @functools.cache
@@ -267,8 +269,8 @@ def run(kernel, cell, hidden, directions, parameters, x, initial, keep):
     -------
     Tape
     """
-    size = Size(cell, hidden, directions, x.steps, x.batch, x.channels, x.dtype, keep)
-    plan = _forward_plan(size, threads())
+    plan = _forward_plan(cell, hidden, directions, x.steps, x.batch, x.channels, x.dtype, keep, threads())
+    size = plan.size
     block, address = borrow(plan.tape_bytes)
     scratch, scratch_address = borrow(plan.scratch_bytes)
     states = []
@@ -279,8 +281,11 @@ def run(kernel, cell, hidden, directions, parameters, x, initial, keep):
         for d in range(directions):
             array[0 if d == 0 else -1][:, d] = 0 if initial is None else initial[m][d]
         states.append(array)
-    values = (("x", x.record), ("parameters", parameters.ctypes.data))
-    plan.call(kernel, cell, size.dtype.type(0), address, scratch_address, values)
+    record = plan.filled(address, scratch_address)
+    record[FORWARD_X : FORWARD_X + 4] = x.record
+    record[FORWARD_PARAMETERS] = parameters.ctypes.data
+    with launching():
+        kernel(cell, size.dtype.type(0), record.ctypes.data)
     return Tape(size, x, block, address, states[0], states[1] if len(states) == 2 else None)
 
 
@@ -317,21 +322,21 @@ def differentiate(kernel, tape, dy, dfinal, need_x, gradient, accumulate):
     if dfinal is not None:
         for m, dstate in enumerate(dfinal):
             dstates[m, ..., : size.hidden] = dstate
-    values = [
-        ("x", x.record),
-        ("parameters", gradient.ctypes.data),
-        ("accumulate", int(accumulate)),
-        ("dh", dstates.ctypes.data),
-        ("dc", dstates[-1].ctypes.data),
-    ]
+    record = plan.filled(tape.address, scratch_address)
+    record[BACKWARD_X : BACKWARD_X + 4] = x.record
+    record[BACKWARD_PARAMETERS] = gradient.ctypes.data
+    record[BACKWARD_ACCUMULATE] = accumulate
+    record[BACKWARD_DH] = dstates.ctypes.data
+    record[BACKWARD_DC] = dstates[-1].ctypes.data
     if dy is not None:
-        values.append(("dy", dy.record))
+        record[BACKWARD_DY : BACKWARD_DY + 4] = dy.record
     dx = None
     if need_x:
         block, address = borrow(size.directions * size.steps * size.batch * size.channels * size.dtype.itemsize)
         dx = np.ndarray((size.directions, size.steps, size.batch, size.channels), size.dtype, block)
-        values.append(("dx", address))
-    plan.call(kernel, size.cell, size.dtype.type(0), tape.address, scratch_address, values)
+        record[BACKWARD_DX] = address
+    with launching():
+        kernel(size.cell, size.dtype.type(0), record.ctypes.data)
     if need_x:
         dx = dx[0] if size.directions == 1 else dx[0] + dx[1]
     return dx, dstates[..., : size.hidden]

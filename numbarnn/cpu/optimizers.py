@@ -53,9 +53,18 @@ def adam(flat, previous, gradient, mean, square, scale, rate, shrink, beta1, bet
 @kernel
 def _squares(vector, partial):
     for block in prange(partial.size):
+        sums = np.zeros(16)  # independent sums, so that they can be taken side by side
+        first, end = block * BLOCK, min((block + 1) * BLOCK, vector.size)
+        for i in range(first, end - 15, 16):
+            for lane in range(16):
+                value = np.float64(vector[i + lane])
+                sums[lane] += value * value
+        for i in range(first + (end - first) // 16 * 16, end):
+            value = np.float64(vector[i])
+            sums[0] += value * value
         total = 0.0
-        for i in range(block * BLOCK, min((block + 1) * BLOCK, vector.size)):
-            total += np.float64(vector[i]) * np.float64(vector[i])
+        for lane in range(16):
+            total += sums[lane]
         partial[block] = total
 
 

@@ -99,14 +99,15 @@ def product(real, c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors)
     """
     tile = TILE_ROWS[vectors]
     panels = (rows + tile - 1) // tile
+    height, taller = rows // panels, rows % panels  # the first `taller` panels have a row more
     for start in range(0, depth, DEPTH_BLOCK):
         block = min(DEPTH_BLOCK, depth - start)
         a_start, b_start = a + start * a_depth, b + start * b_depth
         done = 0
         for panel in range(panels):
-            height = (rows - done + panels - panel - 1) // (panels - panel)
+            mine = height + (1 if panel < taller else 0)
             _panel(
-                real, height, vectors, c + done * c_row, c_row, a_start + done * a_row, a_row, a_depth,
+                real, mine, vectors, c + done * c_row, c_row, a_start + done * a_row, a_row, a_depth,
                 b_start, b_depth, block,
             )  # fmt: skip
-            done += height
+            done += mine

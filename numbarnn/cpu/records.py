@@ -19,7 +19,7 @@ def _integers(*names):
 ROWS = np.dtype(_integers("address", "step_stride", "batch_stride", "channel_stride"))
 
 # Shared routines, by address.
-ROUTINE_NAMES = ("product", "copy_rows", "times_transposed", "pack_task", "clear_task", "gradient_task", "unpack_task")
+ROUTINE_NAMES = ("product", "copy_rows", "times_transposed", "pack_task", "gradient_task")
 ROUTINES = np.dtype(_integers(*ROUTINE_NAMES))
 
 # A run of slots that one weight feeds.

@@ -11,7 +11,8 @@ from numba import njit, prange
 
 from .blocks import clear, share, vector_bytes, vectors_for
 from .compiled import kernel
-from .routine_call import invoke
+from .records import BACKWARD, FORWARD
+from .routine_call import invoke, record_at
 from .simd import lanes, load, load_first, size_of, store, store_first
 from .types import add_output, load_dstate, load_saved, load_slots, load_state, store_all, store_state
 
@@ -142,8 +143,9 @@ def forward_task(cell, real, calls, direction, part):
 
 
 @kernel
-def forward(cell, real, calls, address):
-    """Fill h, c and the tape of `calls[0]`, a FORWARD record at `address`."""
+def forward(cell, real, address):
+    """Fill h, c and the tape of the FORWARD record at `address`."""
+    calls = record_at(address, FORWARD)
     directions, tasks, parts, pack_task = calls[0].directions, calls[0].tasks, calls[0].parts, calls[0].routines.pack_task
     for task in prange(directions * parts):
         invoke(pack_task, (address, task // parts, task % parts))
@@ -240,14 +242,12 @@ def backward_task(cell, real, calls, direction, part, start, count):
 
 
 @kernel
-def backward(cell, real, calls, address):
-    """Take `calls[0]`, a BACKWARD record at `address`, from the last chunk of steps to the first."""
-    steps, chunk, directions, tasks, parts, routines = (
-        calls[0].steps, calls[0].chunk, calls[0].directions, calls[0].tasks, calls[0].parts, calls[0].routines
+def backward(cell, real, address):
+    """Take the BACKWARD record at `address` from the last chunk of steps to the first."""
+    calls = record_at(address, BACKWARD)
+    steps, chunk, directions, tasks, parts, gradient_task = (
+        calls[0].steps, calls[0].chunk, calls[0].directions, calls[0].tasks, calls[0].parts, calls[0].routines.gradient_task
     )  # fmt: skip
-    clear_task, gradient_task, unpack_task = routines.clear_task, routines.gradient_task, routines.unpack_task
-    for task in prange(directions * parts):
-        invoke(clear_task, (address, task // parts, task % parts))
     for index in range((steps + chunk - 1) // chunk, 0, -1):
         start = (index - 1) * chunk
         count = min(chunk, steps - start)
@@ -255,5 +255,3 @@ def backward(cell, real, calls, address):
             backward_task(cell, real, calls, task // tasks, task % tasks, start, count)
         for task in prange(directions * parts):
             invoke(gradient_task, (address, task // parts, task % parts, start, count))
-    for task in prange(directions * parts):
-        invoke(unpack_task, (address, task // parts, task % parts))

@@ -1,7 +1,7 @@
-"""How a kernel calls a shared routine."""
+"""How a kernel reads its record and calls a shared routine."""
 
 from llvmlite import ir
-from numba import types
+from numba import carray, njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -20,3 +20,16 @@ def invoke(typingctx, address, arguments):
         return context.get_dummy_value()
 
     return types.void(types.intp, arguments), codegen
+
+
+@intrinsic
+def _pointer(typingctx, address):
+    """An address as the pointer that carray takes."""
+    byte = ir.IntType(8).as_pointer()
+    return types.voidptr(address), lambda context, builder, signature, args: builder.inttoptr(args[0], byte)
+
+
+@njit
+def record_at(address, dtype):
+    """The record of type `dtype` at `address`, as an array of one."""
+    return carray(_pointer(address), 1, dtype)

@@ -7,23 +7,14 @@ function is one more integer in the kernel's record.
 import functools
 
 import numpy as np
-from llvmlite import ir
-from numba import carray, types
-from numba.extending import intrinsic
+from numba import types
 
 from . import blocks, product, weights
 from .compiled import routine
 from .records import BACKWARD, FORWARD, ROUTINE_NAMES
+from .routine_call import record_at
 
 F32, F64 = np.float32(0), np.float64(0)
-
-
-@intrinsic
-def _pointer(typingctx, address):
-    """An address as the pointer that carray takes."""
-    return types.voidptr(address), lambda context, builder, signature, args: builder.inttoptr(
-        args[0], ir.IntType(8).as_pointer()
-    )
 
 
 def product_float32(c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors):
@@ -46,8 +37,8 @@ def times_transposed_float32(
     product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows, target
 ):
     weights.times_transposed(
-        F32, product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows,
-        target,
+        F32, product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first,
+        rows, target,
     )  # fmt: skip
 
 
@@ -55,41 +46,25 @@ def times_transposed_float64(
     product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows, target
 ):
     weights.times_transposed(
-        F64, product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows,
-        target,
+        F64, product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first,
+        rows, target,
     )  # fmt: skip
 
 
 def pack_task_float32(calls, direction, part):
-    weights.pack_task(F32, carray(_pointer(calls), 1, FORWARD), direction, part)
+    weights.pack_task(F32, record_at(calls, FORWARD), direction, part)
 
 
 def pack_task_float64(calls, direction, part):
-    weights.pack_task(F64, carray(_pointer(calls), 1, FORWARD), direction, part)
-
-
-def clear_task_float32(calls, direction, part):
-    weights.clear_task(F32, carray(_pointer(calls), 1, BACKWARD), direction, part)
-
-
-def clear_task_float64(calls, direction, part):
-    weights.clear_task(F64, carray(_pointer(calls), 1, BACKWARD), direction, part)
+    weights.pack_task(F64, record_at(calls, FORWARD), direction, part)
 
 
 def gradient_task_float32(calls, direction, part, start, steps):
-    weights.gradient_task(F32, carray(_pointer(calls), 1, BACKWARD), direction, part, start, steps)
+    weights.gradient_task(F32, record_at(calls, BACKWARD), direction, part, start, steps)
 
 
 def gradient_task_float64(calls, direction, part, start, steps):
-    weights.gradient_task(F64, carray(_pointer(calls), 1, BACKWARD), direction, part, start, steps)
-
-
-def unpack_task_float32(calls, direction, part):
-    weights.unpack_task(F32, carray(_pointer(calls), 1, BACKWARD), direction, part)
-
-
-def unpack_task_float64(calls, direction, part):
-    weights.unpack_task(F64, carray(_pointer(calls), 1, BACKWARD), direction, part)
+    weights.gradient_task(F64, record_at(calls, BACKWARD), direction, part, start, steps)
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import numba
 
 MAX_TASK_ROWS = 64  # rows of the batch one task takes: more would push the pre-activations out of the L2 cache
 
-_lock = threading.Lock()
+_lock, _no_lock = threading.Lock(), contextlib.nullcontext()
 
 
 def threads():
@@ -21,11 +21,9 @@ def batch_tasks(batch, directions=1):
     return min(batch, max(parts, -(-batch // MAX_TASK_ROWS)))
 
 
-@contextlib.contextmanager
 def launching():
     """Hold this around a parallel kernel: Numba's workqueue layer aborts when two Python threads enter it at once."""
-    with _lock if _one_at_a_time() else contextlib.nullcontext():
-        yield
+    return _lock if _one_at_a_time() else _no_lock
 
 
 def _one_at_a_time():

@@ -79,23 +79,14 @@ def pack_task(real, calls, direction, part):
 
 
 @njit
-def clear_group(real, call, group, direction, part):
-    """Zeros over one part of a weight's gradient."""
-    total = group.rows * group.slots * vectors_for(real, call.hidden)
-    first, count = share(total, call.parts, part)
-    clear(real, group.weight + (direction * total + first) * vector_bytes(real), count)
-
-
-@njit
-def clear_task(real, calls, direction, part):
-    """Zeros over one part of the gradients of a direction, in blocks."""
-    call = calls[0]
-    clear_group(real, call, call.input, direction, part)
-    clear_group(real, call, call.recurrent, direction, part)
-    clear_group(real, call, call.gated, direction, part)
-    if part == call.parts - 1:
-        vectors = call.slots * vectors_for(real, call.hidden)
-        clear(real, call.bias + direction * vectors * vector_bytes(real), vectors)
+def clear_group(real, call, group, direction, first, count):
+    """Zeros over rows ``first : first + count`` of a weight's gradient in blocks."""
+    unit_vectors = vectors_for(real, call.hidden)
+    target = group.weight + direction * group_bytes(real, call, group)
+    for before in range(0, unit_vectors, call.per_block):
+        row = group.slots * min(call.per_block, unit_vectors - before)
+        place = before * group.rows * group.slots + first * row
+        clear(real, target + place * vector_bytes(real), count * row)
 
 
 @njit
@@ -115,28 +106,13 @@ def unpack_bias(real, call, group, direction, total):
 
 
 @njit
-def unpack_group(real, call, group, direction, part):
-    """One part of the rows of a weight's gradient, written or added to the gradient vector."""
+def unpack_group(real, call, group, direction, first, count):
+    """Rows ``first : first + count`` of a weight's gradient, written or added to the gradient vector."""
     weight = call.parameters + direction * call.direction_stride + group.parameter
-    first, count = share(group.rows, call.parts, part)
     unpack(
         real, group.weight + direction * group_bytes(real, call, group), group.rows, call.hidden, call.gates,
         group.gates, group.slots, call.per_block, first, count, call.accumulate, weight,
     )  # fmt: skip
-
-
-@njit
-def unpack_task(real, calls, direction, part):
-    """One part of the gradients of a direction, out of blocks into the gradient vector."""
-    call = calls[0]
-    unpack_group(real, call, call.input, direction, part)
-    unpack_group(real, call, call.recurrent, direction, part)
-    unpack_group(real, call, call.gated, direction, part)
-    if part == call.parts - 1:
-        total = call.bias + direction * call.slots * vectors_for(real, call.hidden) * vector_bytes(real)
-        unpack_bias(real, call, call.input, direction, total)
-        unpack_bias(real, call, call.recurrent, direction, total)
-        unpack_bias(real, call, call.gated, direction, total)
 
 
 @njit
@@ -188,14 +164,36 @@ def sum_products(real, call, dpre, count, first_slot, slots, a, a_row, a_depth, 
 
 
 @njit
-def sum_group(real, call, group, direction, part, dpre, count, a, a_depth):
-    """One part of the rows of a weight's gradient, summed over `count` rows of dpre and of A."""
+def sum_group(real, call, group, direction, part, start, steps, dpre, count, a, a_depth):
+    """One part of the rows of a weight's gradient, summed over `count` rows of dpre and of A.
+
+    The chunk that comes first, the last steps, begins with zeros; the one that comes last writes the gradient vector.
+    """
     first, rows = share(group.rows, call.parts, part)
-    if rows > 0 and group.slots > 0:
-        sum_products(
-            real, call, dpre, count, group.first, group.slots, a, size_of(real), a_depth, first, rows, group.rows,
-            group.weight + direction * group_bytes(real, call, group),
-        )  # fmt: skip
+    if rows == 0 or group.slots == 0:
+        return
+    if start + steps == call.steps:
+        clear_group(real, call, group, direction, first, rows)
+    sum_products(
+        real, call, dpre, count, group.first, group.slots, a, size_of(real), a_depth, first, rows, group.rows,
+        group.weight + direction * group_bytes(real, call, group),
+    )  # fmt: skip
+    if start == 0:
+        unpack_group(real, call, group, direction, first, rows)
+
+
+@njit
+def sum_bias(real, call, direction, start, steps, dpre, count):
+    """The gradient of the biases, summed like that of a weight of one row."""
+    vectors = call.slots * vectors_for(real, call.hidden)
+    total = call.bias + direction * vectors * vector_bytes(real)
+    if start + steps == call.steps:
+        clear(real, total, vectors)
+    sum_products(real, call, dpre, count, 0, call.slots, call.one, 0, 0, 0, 1, 1, total)
+    if start == 0:
+        unpack_bias(real, call, call.input, direction, total)
+        unpack_bias(real, call, call.recurrent, direction, total)
+        unpack_bias(real, call, call.gated, direction, total)
 
 
 @njit
@@ -218,7 +216,7 @@ def input_gradient(real, call, direction, part, dpre, count, earliest):
 
 @njit
 def gradient_task(real, calls, direction, part, start, steps):
-    """One part of the long products of a chunk: some rows of dL/dx and some rows of each weight's gradient."""
+    """One part of the long products of a chunk of steps: some rows of dL/dx and some rows of each weight's gradient."""
     call = calls[0]
     size, hidden, count = size_of(real), call.hidden, steps * call.batch
     chunk_rows = call.chunk * call.batch
@@ -227,13 +225,12 @@ def gradient_task(real, calls, direction, part, start, steps):
     if call.dx:
         input_gradient(real, call, direction, part, dpre, count, earliest)
     inputs = call.inputs + direction * chunk_rows * call.channels * size
-    sum_group(real, call, call.input, direction, part, dpre, count, inputs, call.channels * size)
+    sum_group(real, call, call.input, direction, part, start, steps, dpre, count, inputs, call.channels * size)
     state_row = call.directions * hidden * size
     before = earliest if direction == 0 else earliest + 2
     h = call.h + before * call.batch * state_row + direction * hidden * size
-    sum_group(real, call, call.recurrent, direction, part, dpre, count, h, state_row)
+    sum_group(real, call, call.recurrent, direction, part, start, steps, dpre, count, h, state_row)
     operand = call.operand + earliest * call.operand_step + direction * hidden * size
-    sum_group(real, call, call.gated, direction, part, dpre, count, operand, state_row)
+    sum_group(real, call, call.gated, direction, part, start, steps, dpre, count, operand, state_row)
     if part == call.parts - 1:
-        total = call.bias + direction * call.slots * vectors_for(real, hidden) * vector_bytes(real)
-        sum_products(real, call, dpre, count, 0, call.slots, call.one, 0, 0, 0, 1, 1, total)
+        sum_bias(real, call, direction, start, steps, dpre, count)

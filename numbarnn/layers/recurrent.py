@@ -135,7 +135,7 @@ class Recurrent(Layer):
                 None if initial is None else [s[layer] for s in initial], keep,
             )  # fmt: skip
             stack.append(tape)
-            inputs = TensorDescriptor.of(tape.y)
+            inputs = TensorDescriptor.of_tnc(tape.y)
         final = tuple(np.concatenate([tape.final(m) for tape in stack]) for m in range(self.cell.states))
         return stack[-1].y, self._as_state(final), Tape(self, x, tuple(stack)) if keep else None
 
@@ -207,7 +207,7 @@ class Recurrent(Layer):
                 need_x or layer > 0, gradient.flat[gradient.offset(f"weight_ih_l{layer}") :], accumulate,
             )  # fmt: skip
             dinitial.insert(0, dstart)
-            dy = None if dx is None else TensorDescriptor.of(dx)
+            dy = None if dx is None else TensorDescriptor.of_tnc(dx)
         dinitial = tuple(np.concatenate([d[m] for d in dinitial]) for m in range(self.cell.states))
         return dx, self._as_state(dinitial)
 

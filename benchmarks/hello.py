@@ -1,0 +1,110 @@
+"""The seed's network (three GRU layers of 128), trained here and in PyTorch, by turns."""
+
+import multiprocessing
+import statistics
+import time
+
+import numba
+import numpy as np
+
+from numbarnn import Adam, cosine
+from numbarnn.forecast import counting_network, counting_windows
+
+BATCH, RATE, BLOCK = 32, 0.005, 10  # BLOCK: epochs that one library trains before it is the other's turn
+
+
+def torch_trainer(threads):
+    """A function that trains PyTorch's network for some epochs."""
+    import torch
+
+    torch.set_num_threads(threads)
+
+    class Model(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.others = torch.nn.GRU(1, 128), torch.nn.GRU(128, 128, 2)
+            self.dense, self.out = torch.nn.Linear(128, 128), torch.nn.Linear(128, 1)
+
+        def forward(self, x):
+            y, _ = self.others(self.first(x)[0])
+            return self.out(torch.relu(self.dense(y[-1])))
+
+    torch.manual_seed(0)
+    model = Model()
+    optimizer = torch.optim.Adam(model.parameters(), RATE)
+    x, y = (torch.from_numpy(np.array(array)) for array in counting_windows())
+
+    def train(epochs):
+        for _ in range(epochs):
+            order = torch.randperm(len(y))
+            for chosen in order.split(BATCH):
+                optimizer.zero_grad()
+                loss = 0.5 * ((model(x[:, chosen]) - y[chosen]) ** 2).mean()
+                loss.backward()
+                optimizer.step()
+
+    return train
+
+
+def our_trainer(threads):
+    """A function that trains our network for some epochs."""
+    network = counting_network()
+    x, y = counting_windows()
+
+    def train(epochs):
+        network.fit(x, y, "quadratic", Adam(RATE), epochs, BATCH, progress=False)
+
+    return train
+
+
+TRAINERS = {"numbarnn": our_trainer, "torch": torch_trainer}
+
+
+def _work(name, threads, pipe):
+    """In a process of its own: train as many epochs as the pipe says, answer with the seconds; 0 ends it."""
+    numba.set_num_threads(threads)
+    train = TRAINERS[name](threads)
+    while epochs := pipe.recv():
+        start = time.perf_counter()
+        train(epochs)
+        pipe.send(time.perf_counter() - start)
+
+
+def run(epochs=100):
+    """Seconds of each block of epochs, here and in PyTorch, and their ratio.
+
+    Each library has a process, since the idle threads of one slow the other down; they work by turns.
+    """
+    context, threads = multiprocessing.get_context("spawn"), numba.get_num_threads()
+    pipes, seconds = {}, {name: [] for name in TRAINERS}
+    for name in TRAINERS:
+        pipes[name], theirs = context.Pipe()
+        context.Process(target=_work, args=(name, threads, theirs), daemon=True).start()
+    for pipe in pipes.values():
+        pipe.send(BLOCK)  # compilation, and memory that is touched for the first time
+        pipe.recv()
+    for _ in range(max(1, epochs // BLOCK)):
+        for name, pipe in pipes.items():
+            pipe.send(BLOCK)
+            seconds[name].append(pipe.recv())
+    for pipe in pipes.values():
+        pipe.send(0)
+    updates = BLOCK * -(-195 // BATCH)
+    per_update = {name: 1e3 * statistics.median(values) / updates for name, values in seconds.items()}
+    ratios = [b / a for a, b in zip(seconds["numbarnn"], seconds["torch"])]
+    return {
+        "epochs": len(ratios) * BLOCK,
+        "seconds": {name: sum(values) for name, values in seconds.items()},
+        "ms_per_update": per_update,
+        "ratio": statistics.median(ratios),
+        "ratios": ratios,
+    }
+
+
+def table(result):
+    """The result as lines of Markdown."""
+    lines = ["| | total | an update (median) |", "|---|---|---|"]
+    for name, label in (("numbarnn", "numbarnn"), ("torch", "PyTorch")):
+        lines.append(f"| {label} | {result['seconds'][name]:.2f} s | {result['ms_per_update'][name]:.2f} ms |")
+    lines.append(f"| ratio | | {result['ratio']:.2f} ({min(result['ratios']):.2f} to {max(result['ratios']):.2f}) |")
+    return "\n".join(lines)

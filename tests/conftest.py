@@ -1,0 +1,30 @@
+"""Settings of every test: Numba's cache and threads, before numba is imported, and Hypothesis' profile."""
+
+import os
+
+import kernel_cache
+
+kernel_cache.use()
+collect_ignore = ["torch_layers.py", "mutants.py", "vectors/make_vectors.py"]
+CPUS = os.cpu_count() or 1
+os.environ.setdefault("NUMBA_NUM_THREADS", str(max(3, CPUS)))
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numba  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+
+settings.register_profile(
+    "numbarnn",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    max_examples=int(os.environ.get("NUMBARNN_EXAMPLES", "25")),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+settings.load_profile("numbarnn")
+
+
+@pytest.fixture(autouse=True)
+def threads():
+    """Every test starts with one thread per processor."""
+    numba.set_num_threads(min(CPUS, numba.config.NUMBA_NUM_THREADS))

@@ -1,0 +1,216 @@
+"""Shows that the gradient property can fail: `python tests/mutants.py`.
+
+Each cell's adjoint is rewritten one term at a time, a term dropped or its sign flipped, compiled into the real kernel
+and put to the check of test_gradients.py.  Then parts of what backward returns are lost, one at a time.  The exit
+status is 1 if any mutant survives, or if an unchanged cell does not pass.
+"""
+
+import ast
+import copy
+import importlib
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import kernel_cache
+
+KERNELS = kernel_cache.use()
+os.environ.setdefault("NUMBA_OPT", "1")
+TEMPORARY = tempfile.TemporaryDirectory(prefix="numbarnn-mutants-")
+FOLDER = Path(TEMPORARY.name)
+CELLS = {
+    "RNNCell": ("rnn.py", ("rnn-tanh", "rnn-relu")),
+    "GRUAfterCell": ("gru.py", ("gru-after",)),
+    "GRUBeforeCell": ("gru.py", ("gru-before",)),
+    "LSTMCell": ("lstm.py", ("lstm",)),
+}
+ADJOINTS = ("adjoint", "gate_adjoint")
+SEEDS = (3, 4, 5)
+
+
+def is_zero_times(node):
+    """Whether an expression is written as zero times something."""
+    return isinstance(node, ast.BinOp) and isinstance(node.left, ast.Constant) and node.left.value == 0
+
+
+def negative(node):
+    """The expression with the other sign."""
+    return ast.BinOp(ast.Constant(0), ast.Sub(), node)
+
+
+def term_edits(node):
+    """(what was done, replacement) for each way to drop or flip a term of one sum or product."""
+    left, right = node.left, node.right
+    if isinstance(node.op, ast.Mult):
+        first = [] if isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mult) else [("drop", left, right)]
+        return [*first, ("drop", right, left)]
+    if isinstance(node.op, ast.Add):
+        return [("drop", left, right), ("drop", right, left), ("flip", right, ast.BinOp(left, ast.Sub(), right))]
+    return [("drop", left, negative(right)), ("drop", right, left), ("flip", right, ast.BinOp(left, ast.Add(), right))]
+
+
+def method_edits(method):
+    """(what was done, part, node, replacement) for every mutation of one method; none is known to be equivalent."""
+    for statement in method.body:
+        if isinstance(statement, ast.Return):
+            dpre, dstate = statement.value.elts
+            values = [value for value in (*dpre.elts, *dstate.elts) if not is_zero_times(value)]
+            yield from (("flip", value, value, negative(value)) for value in values)
+            yield from (("keep", zero.right, zero, zero.right) for zero in dstate.elts if is_zero_times(zero))
+        else:
+            values = [statement.value]
+        for node in (node for value in values for node in ast.walk(value) if isinstance(node, ast.BinOp)):
+            yield from ((what, part, node, replacement) for what, part, replacement in term_edits(node))
+
+
+class Replace(ast.NodeTransformer):
+    """Puts one expression in the place of another."""
+
+    def __init__(self, node, replacement):
+        self.node, self.replacement = node, replacement
+
+    def visit(self, node):
+        return self.replacement if node is self.node else self.generic_visit(node)
+
+
+def edits_of(tree, name):
+    """[(description, edited tree)] of a cell's adjoints."""
+    edited = []
+    for number in range(sys.maxsize):
+        fresh = copy.deepcopy(tree)
+        cell = next(node for node in fresh.body if isinstance(node, ast.ClassDef) and node.name == name)
+        methods = [node for node in cell.body if isinstance(node, ast.FunctionDef) and node.name in ADJOINTS]
+        found = [(method, edit) for method in methods for edit in method_edits(method)]
+        if number == len(found):
+            return edited
+        method, (what, part, node, replacement) = found[number]
+        line = f"{method.name} {node.lineno - method.lineno}"
+        description = f"{line}: {what} `{ast.unparse(part)}` in `{ast.unparse(node)}`"
+        Replace(node, replacement).visit(method)
+        edited.append((description, ast.fix_missing_locations(fresh)))
+
+
+def cell_class(tree, name, number):
+    """The class of an edited tree, from a module file of its own, under a name of its own."""
+    tree = copy.deepcopy(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            node.module, node.level = f"numbarnn.cells.{node.module}", 0
+        elif isinstance(node, ast.ClassDef) and node.name == name:
+            node.name = f"{name}Mutant{number}"
+    module = f"mutant_{name.lower()}_{number}"
+    (FOLDER / f"{module}.py").write_text(ast.unparse(tree))
+    importlib.invalidate_caches()
+    return getattr(importlib.import_module(module), f"{name}Mutant{number}")
+
+
+@dataclass(frozen=True)
+class WithCell:
+    """A layer whose backward runs the adjoint of another cell."""
+
+    layer: object
+    cell: object
+
+    def forward(self, *arguments, **options):
+        return self.layer.forward(*arguments, **options)
+
+    def backward(self, tape, *arguments, **options):
+        stack = tuple(replace(part, size=replace(part.size, cell=self.cell)) for part in tape.stack)
+        return self.layer.backward(replace(tape, stack=stack), *arguments, **options)
+
+
+@dataclass(frozen=True)
+class WithLoss:
+    """A layer whose backward loses one part of its result."""
+
+    layer: object
+    lose: object
+
+    def forward(self, *arguments, **options):
+        return self.layer.forward(*arguments, **options)
+
+    def backward(self, tape, *arguments, **options):
+        gradients = self.layer.backward(tape, *arguments, **options)
+        self.lose(gradients)[...] = 0
+        return gradients
+
+
+def caught(layer, subject):
+    """Whether the property of test_gradients.py fails, for any seed and route."""
+    from checks import ROUTES, check_gradients, routed
+    from strategies import random_case, states_of
+
+    routes = [route for route in ROUTES if route != "final c" or states_of(layer) == 2]
+    for case in (random_case(layer, 4, 2, 2, seed=seed) for seed in SEEDS):
+        for route in routes:
+            try:
+                check_gradients(routed(case, route), subject)
+            except AssertionError:
+                return True
+    return False
+
+
+def cell_mutants(kind, name, file):
+    """(description, caught) of every mutant of a cell, the unchanged cell first."""
+    from strategies import KINDS
+
+    tree = ast.parse((kernel_cache.package_folder() / "cells" / file).read_text())
+    layer = KINDS[kind](2)
+    fields = {"activation": layer.activation} if name == "RNNCell" else {}
+    suffix = kind.replace("-", "_")
+    for number, (description, edited) in enumerate([("unchanged", tree), *edits_of(tree, name)]):
+        cell = cell_class(edited, name, f"_{suffix}_{number}")(**fields)
+        yield description, caught(layer, WithCell(layer, cell))
+
+
+def lost_parts(layer):
+    """(description, function of gradients to an array that is lost) for each part of what backward returns."""
+    from checks import as_tuple
+    from strategies import states_of
+
+    for name in layer.init(2).names:
+        yield f"lose d{name}", lambda gradients, name=name: gradients.params[name]
+    yield "lose dx at the first step", lambda gradients: gradients.x[0]
+    yield "lose dx of the last sequence", lambda gradients: gradients.x[:, -1]
+    for m in range(states_of(layer)):
+        yield f"lose d{'hc'[m]} of the initial state", lambda gradients, m=m: as_tuple(gradients.state)[m]
+
+
+def loss_mutants(kind):
+    """(description, caught) of every part of backward's result that is lost in turn."""
+    from strategies import KINDS
+
+    layer = KINDS[kind](2, layers=2, bidirectional=True)
+    for description, lose in lost_parts(layer):
+        yield description, caught(layer, WithLoss(layer, lose))
+
+
+def show(name, description, outcome):
+    """One row of the table."""
+    print(f"{name:<12} {description:<96} {outcome}", flush=True)
+
+
+def main():
+    if KERNELS.exists():
+        shutil.copytree(KERNELS, FOLDER / "kernels")
+    os.environ["NUMBA_CACHE_DIR"] = str(FOLDER / "kernels")
+    sys.path.insert(0, str(FOLDER))
+    outcomes, unchanged_passes = [], True
+    show("cell", "mutation", "caught")
+    for name, (file, kinds) in CELLS.items():
+        for kind in kinds:
+            (_, broken), *mutants = cell_mutants(kind, name, file)
+            show(kind, "unchanged", "FAILS" if broken else "passes")
+            unchanged_passes &= not broken
+            for description, found in [*mutants, *loss_mutants(kind)]:
+                show(kind, description, "yes" if found else "SURVIVED")
+                outcomes.append(found)
+    print(f"{len(outcomes)} mutants, {sum(outcomes)} caught")
+    return 0 if unchanged_passes and all(outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""Hypothesis strategies: layers of every kind, sizes, values, layouts and strides."""
+
+import itertools
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import numbarnn as nr
+
+KINDS = {
+    "rnn-tanh": partial(nr.RNN, activation="tanh"),
+    "rnn-relu": partial(nr.RNN, activation="relu"),
+    "rnn-identity": partial(nr.RNN, activation="identity"),
+    "rnn-sigmoid": partial(nr.RNN, activation="sigmoid"),
+    "gru-after": partial(nr.GRU, reset="after"),
+    "gru-before": partial(nr.GRU, reset="before"),
+    "lstm": nr.LSTM,
+}
+LAYOUTS = tuple("".join(letters) for letters in itertools.permutations("tnc"))
+HIDDEN = (1, 2, 3, 5, 8, 9, 16, 17, 33)
+
+
+def states_of(layer):
+    """1, or 2 for an LSTM."""
+    return 2 if isinstance(layer, nr.LSTM) else 1
+
+
+def directions_of(layer):
+    """1, or 2 for a bidirectional layer."""
+    return 2 if layer.bidirectional else 1
+
+
+def _sliced(array):
+    whole = np.full([2 * length + 3 for length in array.shape], np.nan, array.dtype)
+    view = whole[tuple(slice(1, 2 * length + 1, 2) for length in array.shape)]
+    view[...] = array
+    return view
+
+
+def _reversed(array):
+    flip = (slice(None, None, -1),) * array.ndim
+    return np.ascontiguousarray(array[flip])[flip]
+
+
+def _broadcast(array):
+    axis = next((i for i, length in enumerate(array.shape) if (array == array.take([0], i)).all()), None)
+    return array if axis is None else np.broadcast_to(array.take([0], axis), array.shape)
+
+
+STRIDES = {
+    "contiguous": np.ascontiguousarray,
+    "fortran": np.asfortranarray,
+    "transposed": lambda array: np.ascontiguousarray(np.moveaxis(array, 0, -1)).transpose(-1, *range(array.ndim - 1)),
+    "sliced": _sliced,
+    "reversed": _reversed,
+    "broadcast": _broadcast,
+}
+
+
+def arranged(tnc, layout="tnc", strides="contiguous"):
+    """A (T, N, C) array with its axes in the order of `layout`, at the given kind of strides."""
+    return STRIDES[strides](tnc.transpose(["tnc".index(letter) for letter in layout]).copy())
+
+
+def as_tnc(array, layout):
+    """The reverse of `arranged`: a view."""
+    return array.transpose([layout.index(letter) for letter in "tnc"])
+
+
+@dataclass(frozen=True)
+class Case:
+    """One layer with everything a forward and a backward call take; x and dy are (T, N, C)."""
+
+    layer: object
+    parameters: nr.Parameters
+    x: np.ndarray
+    state: object
+    dy: np.ndarray
+    dstate: object
+    layout: str = "tnc"
+    strides: str = "contiguous"
+
+    def arranged(self, tnc):
+        """An array of the case in its layout and strides."""
+        return arranged(tnc, self.layout, self.strides)
+
+    def plain(self):
+        """The same case in the TNC layout, contiguous."""
+        return replace(self, layout="tnc", strides="contiguous")
+
+    def forward(self, subject=None):
+        """``(y, state, tape)`` of the layer, or of a subject that stands in for it."""
+        return (subject or self.layer).forward(self.parameters, self.arranged(self.x), self.state, layout=self.layout)
+
+    def backward(self, tape, subject=None, **options):
+        """Gradients from dy and dstate of the case."""
+        dy = None if self.dy is None else self.arranged(self.dy)
+        return (subject or self.layer).backward(tape, dy, self.dstate, **options)
+
+
+def random_case(layer, steps, batch, channels, seed=0, x=None, with_state=True, dtype="float64", **fields):
+    """A case with uniform parameters in ``+-1 / sqrt(H)`` (at least 0.3) and normal values."""
+    random = np.random.default_rng(seed)
+    parameters = layer.init(channels, seed=seed, dtype=dtype, scheme="pytorch")
+    parameters.flat[...] *= max(1, 0.3 * np.sqrt(layer.hidden))
+    shape = (layer.layers * directions_of(layer), batch, layer.hidden)
+
+    def states():
+        parts = tuple(random.standard_normal(shape).astype(dtype) for _ in range(states_of(layer)))
+        return parts if len(parts) == 2 else parts[0]
+
+    if x is None:
+        x = random.standard_normal((steps, batch, channels))
+    if fields.get("strides") == "broadcast":
+        x = np.repeat(x[:, :1], batch, axis=1)
+    dy = random.standard_normal((steps, batch, layer.output_channels(channels))).astype(dtype)
+    state, dstate = states(), states()
+    return Case(layer, parameters, x.astype(dtype), state if with_state else None, dy, dstate, **fields)
+
+
+def layers(kind, max_layers=3, hidden=HIDDEN):
+    """A layer of one kind, of any depth and direction."""
+    return st.builds(
+        KINDS[kind], st.sampled_from(hidden), layers=st.integers(1, max_layers), bidirectional=st.booleans()
+    )
+
+
+@st.composite
+def cases(draw, kind, dtype="float64", max_layers=3, max_steps=6, hidden=HIDDEN):
+    """A case of one kind: bounded inputs drawn value by value, the rest from a drawn seed."""
+    layer = draw(layers(kind, max_layers, hidden))
+    shape = draw(st.integers(1, max_steps)), draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    x = draw(hnp.arrays(np.float64, shape, elements=st.floats(-2, 2, width=32)))
+    return random_case(
+        layer,
+        *shape,
+        seed=draw(st.integers(0, 2**16)),
+        x=x,
+        with_state=draw(st.booleans()),
+        dtype=dtype,
+        layout=draw(st.sampled_from(LAYOUTS)),
+        strides=draw(st.sampled_from(tuple(STRIDES))),
+    )

@@ -1,0 +1,92 @@
+"""A kernel is compiled once for a cell and a dtype, kept on disk, and never for another shape."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from strategies import KINDS, LAYOUTS, STRIDES, random_case
+
+import numbarnn as nr
+from numbarnn.cpu import recurrent
+
+SECOND_PROCESS = """
+import numpy, numba
+import numbarnn as nr
+from numbarnn.cpu import recurrent
+assert not recurrent.forward.signatures and not recurrent.backward.signatures
+for layer in (nr.LSTM(3), nr.GRU(7, layers=2, bidirectional=True)):
+    p = layer.init(2, dtype="float64")
+    y, state, tape = layer.forward(p, numpy.ones((4, 3, 2)))
+    layer.backward(tape, y)
+for kernel in (recurrent.forward, recurrent.backward):
+    assert len(kernel.signatures) == 2, kernel.signatures
+    assert sum(kernel.stats.cache_hits.values()) == 2, kernel.stats
+    assert not kernel.stats.cache_misses, kernel.stats
+print("nothing compiled")
+"""
+
+
+def run(program):
+    """What a fresh interpreter prints, with the same library and cache."""
+    folders = [str(Path(nr.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, folders))}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def signatures():
+    """How many times each kernel has been compiled or loaded in this process."""
+    return len(recurrent.forward.signatures), len(recurrent.backward.signatures)
+
+
+def exercise(layer, dtype, shape=(3, 2, 2), **fields):
+    """One forward and one backward call."""
+    case = random_case(layer, *shape, dtype=dtype, **fields)
+    case.backward(case.forward()[2])
+    return case
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_shapes_layouts_and_strides_compile_nothing(kind, dtype):
+    make = KINDS[kind]
+    exercise(make(3), dtype)
+    before = signatures()
+    for hidden, layers, bidirectional in ((1, 1, False), (17, 3, True), (65, 2, False)):
+        exercise(make(hidden, layers=layers, bidirectional=bidirectional), dtype, (9, 70, 11))
+    for layout in LAYOUTS:
+        for strides in STRIDES:
+            exercise(make(3), dtype, layout=layout, strides=strides)
+    case = exercise(make(3), dtype, with_state=False)
+    for array in (case.x, case.dy, case.parameters.flat):
+        array.flags.writeable = False
+    _, _, tape = case.forward()
+    case.layer.backward(tape, None, need_x=False, into=make(3).init(2, dtype=dtype), accumulate=True)
+    case.layer(case.parameters, case.x)
+    case.layer(case.parameters, np.ascontiguousarray(case.x[:, 0]))
+    assert signatures() == before
+
+
+def test_every_kernel_has_one_signature_for_a_cell_and_a_dtype():
+    for dtype in ("float64", "float32"):
+        for make in KINDS.values():
+            exercise(make(3), dtype)
+    assert signatures() == (2 * len(KINDS),) * 2
+    assert len(set(recurrent.forward.signatures)) == 2 * len(KINDS)
+
+
+def test_a_second_process_compiles_nothing():
+    exercise(nr.LSTM(3), "float64")
+    exercise(nr.GRU(3), "float64")
+    assert run(SECOND_PROCESS) == "nothing compiled\n"
+
+
+def test_import_brings_no_optional_package():
+    program = (
+        "import sys, numbarnn; print(sorted({'torch', 'jax', 'matplotlib', 'cuda', 'tqdm'} & set(sys.modules)))"
+    )
+    assert run(program) == "[]\n"

@@ -1,0 +1,43 @@
+"""Windows of a series, and the series that ship with the package."""
+
+import numpy as np
+import pytest
+
+import numbarnn as nr
+
+
+def test_windows_of_the_seed():
+    x, y = nr.windows(np.arange(-100.0, 100.0), 5)
+    assert x.shape == (5, 195, 1) and y.shape == (195, 1)
+    assert x[:, 0, 0].tolist() == [-100, -99, -98, -97, -96] and y[0, 0] == -95
+    assert x[:, -1, 0].tolist() == [94, 95, 96, 97, 98] and y[-1, 0] == 99
+
+
+def test_windows_are_read_only_views():
+    series = np.random.default_rng(0).standard_normal((20, 3)).astype(np.float32)
+    x, y = nr.windows(series, 4)
+    assert x.shape == (4, 16, 3) and np.array_equal(x[2, 7], series[9]) and np.array_equal(y[7], series[11])
+    for array in (x, y):
+        assert np.shares_memory(array, series) and not array.flags.writeable
+
+
+@pytest.mark.parametrize(
+    "series, steps, error, message",
+    [
+        (np.arange(10), 3, nr.DTypeError, "series: expected float32 or float64, got int64"),
+        (np.zeros((2, 3, 4)), 1, nr.ShapeError, "series: expected shape"),
+        (np.zeros(5), 5, nr.ShapeError, "series: expected more than 5 values for windows of 5 steps, got 5"),
+        (np.zeros(5), 0, ValueError, "steps: expected a positive integer, got 0"),
+        (np.zeros(5), 2.0, TypeError, "steps: expected a positive integer, got 2.0"),
+        ([1.0, 2.0], 1, TypeError, "series: expected a numpy.ndarray, got list"),
+    ],
+)
+def test_bad_input_is_named(series, steps, error, message):
+    with pytest.raises(error, match=message):
+        nr.windows(series, steps)
+
+
+def test_sunspots():
+    years, numbers = nr.datasets.sunspots()
+    assert np.array_equal(years, np.arange(1700, 2009))
+    assert numbers[0] == 5.0 and numbers[-1] == 2.9 and numbers.max() == 190.2

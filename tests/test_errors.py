@@ -1,0 +1,157 @@
+"""Bad input: each a typed error that names the argument, what it was and what was expected."""
+
+import warnings
+
+import numpy as np
+import pytest
+
+import numbarnn as nr
+from numbarnn.errors import DTypeError, LayoutError, NonFiniteError, ShapeError, UnknownNameError
+
+X = np.zeros((4, 3, 2))
+STATE = np.zeros((1, 3, 5))
+GRU, LSTM, RNN = nr.GRU(5), nr.LSTM(5), nr.RNN(5)
+
+
+def parameters(layer, dtype="float64", channels=2):
+    """Fresh parameters of a layer."""
+    return layer.init(channels, seed=0, dtype=dtype)
+
+
+def call(layer=GRU, x=X, **options):
+    """A forward call with one bad argument."""
+    return layer.forward(parameters(layer), x, **options)
+
+
+def back(layer=GRU, dy=None, **options):
+    """A backward call with one bad argument."""
+    _, _, tape = layer.forward(parameters(layer), X)
+    return layer.backward(tape, dy, **options)
+
+
+def with_nan(value=np.nan):
+    """A call whose parameters hold one number that is not finite."""
+    p = parameters(LSTM)
+    p["weight_hh_l0"][3, 2] = value
+    return LSTM(p, X)
+
+
+BAD_FIELDS = [
+    (lambda: nr.GRU(0), ValueError, ["hidden", "positive integer", "0"]),
+    (lambda: nr.LSTM(-3), ValueError, ["hidden", "positive integer", "-3"]),
+    (lambda: nr.RNN(2.0), TypeError, ["hidden", "positive integer", "2.0", "float"]),
+    (lambda: nr.RNN("8"), TypeError, ["hidden", "positive integer", "'8'", "str"]),
+    (lambda: nr.RNN(True), TypeError, ["hidden", "positive integer", "True", "bool"]),
+    (lambda: nr.RNN(None), TypeError, ["hidden", "positive integer", "None"]),
+    (lambda: nr.GRU(4, layers=0), ValueError, ["layers", "positive integer", "0"]),
+    (lambda: nr.GRU(4, layers=1.5), TypeError, ["layers", "positive integer", "1.5"]),
+    (lambda: nr.LSTM(4, bidirectional=1), TypeError, ["bidirectional", "True or False", "1"]),
+    (lambda: nr.LSTM(4, bidirectional="yes"), TypeError, ["bidirectional", "True or False", "'yes'"]),
+    (lambda: nr.RNN(4, "tahn"), UnknownNameError, ["activation", "'tahn'", "did you mean 'tanh'"]),
+    (lambda: nr.RNN(4, "reluu"), UnknownNameError, ["activation", "'reluu'", "did you mean 'relu'"]),
+    (lambda: nr.RNN(4, "ident"), UnknownNameError, ["activation", "'ident'", "did you mean 'identity'"]),
+    (lambda: nr.RNN(4, None), UnknownNameError, ["activation", "None", "'tanh'"]),
+    (lambda: nr.GRU(4, "befor"), UnknownNameError, ["reset", "'befor'", "did you mean 'before'"]),
+    (lambda: nr.GRU(4, "zzzz"), UnknownNameError, ["reset", "'zzzz'", "'after', 'before'"]),
+    (lambda: GRU.init(0), ValueError, ["channels", "positive integer", "0"]),
+    (lambda: GRU.init(2.5), TypeError, ["channels", "positive integer", "2.5"]),
+    (lambda: GRU.init(2, dtype="float16"), DTypeError, ["dtype", "float32 or float64", "float16"]),
+    (lambda: GRU.init(2, dtype="int32"), DTypeError, ["dtype", "float32 or float64", "int32"]),
+    (lambda: GRU.init(2, dtype="real"), DTypeError, ["dtype", "float32 or float64", "real"]),
+    (lambda: GRU.init(2, dtype=None), DTypeError, ["dtype", "float32 or float64", "None"]),
+    (lambda: GRU.init(2, scheme="glorott"), UnknownNameError, ["scheme", "'glorott'", "did you mean 'glorot'"]),
+]
+BAD_INPUT = [
+    (lambda: call(x=[[[1.0]]]), TypeError, ["x", "numpy.ndarray", "list"]),
+    (lambda: call(x=np.zeros(4)), ShapeError, ["x", "2 or 3 axes", "(4,)"]),
+    (lambda: call(x=np.zeros((4, 3, 2, 1))), ShapeError, ["x", "2 or 3 axes", "(4, 3, 2, 1)"]),
+    (lambda: call(x=np.zeros((4, 3, 7))), ShapeError, ["parameters", "7 channels", "weight_ih_l0 (15, 2)"]),
+    (lambda: call(layout="ctn"), ShapeError, ["parameters", "4 channels", "weight_ih_l0 (15, 2)"]),
+    (lambda: call(x=X.astype(int)), DTypeError, ["x", "float32 or float64", "int64"]),
+    (lambda: call(x=X.astype("float16")), DTypeError, ["x", "float32 or float64", "float16"]),
+    (lambda: call(x=X.astype(complex)), DTypeError, ["x", "float32 or float64", "complex128"]),
+    (lambda: call(x=X.astype(object)), DTypeError, ["x", "float32 or float64", "object"]),
+    (lambda: call(x=X.astype(X.dtype.newbyteorder())), DTypeError, ["x", "float32 or float64", "f8"]),
+    (lambda: call(x=X.astype("float32")), DTypeError, ["x", "float64 like the parameters", "float32"]),
+    (lambda: call(x=np.zeros((0, 3, 2))), ShapeError, ["x", "steps", "(0, 3, 2)"]),
+    (lambda: call(x=np.zeros((4, 0, 2))), ShapeError, ["x", "batch", "(4, 0, 2)"]),
+    (lambda: call(x=np.zeros((4, 3, 0))), ShapeError, ["x", "channels", "(4, 3, 0)"]),
+    (lambda: call(layout="tnx"), LayoutError, ["layout", "t, n, c", "'tnx'"]),
+    (lambda: call(layout="nt"), LayoutError, ["layout", "t, n, c", "'nt'"]),
+    (lambda: call(layout=None), LayoutError, ["layout", "t, n, c", "None"]),
+]
+BAD_PARAMETERS = [
+    (lambda: GRU(parameters(GRU).flat, X), TypeError, ["parameters", "numbarnn.Parameters", "ndarray"]),
+    (lambda: GRU({}, X), TypeError, ["parameters", "numbarnn.Parameters", "dict"]),
+    (lambda: GRU(parameters(LSTM), X), ShapeError, ["parameters", "GRU", "(15, 2)", "(20, 2)"]),
+    (lambda: GRU(parameters(nr.GRU(5, layers=2)), X), ShapeError, ["parameters", "GRU", "weight_ih_l1"]),
+    (with_nan, NonFiniteError, ["weight_hh_l0", "finite", "nan", "(3, 2)"]),
+    (lambda: with_nan(np.inf), NonFiniteError, ["weight_hh_l0", "finite", "inf", "(3, 2)"]),
+    (lambda: parameters(GRU)["weight_ih_0"], UnknownNameError, ["'weight_ih_0'", "did you mean 'weight_ih_l0'"]),
+    (lambda: parameters(GRU).__setitem__("bias_ih_l0", np.zeros(4)), ShapeError, ["bias_ih_l0", "(15,)", "(4,)"]),
+    (lambda: nr.Parameters(np.zeros(3), parameters(GRU).weights), ShapeError, ["flat", "135", "(3,)"]),
+    (lambda: nr.Parameters([0.0], ()), TypeError, ["flat", "numpy.ndarray", "list"]),
+]
+BAD_STATES = [
+    (lambda: call(state=np.zeros((1, 3, 4))), ShapeError, ["state", "(1, 3, 5)", "(1, 3, 4)"]),
+    (lambda: call(state=np.zeros((3, 5))), ShapeError, ["state", "(1, 3, 5)", "(3, 5)"]),
+    (lambda: call(state=np.zeros((2, 3, 5))), ShapeError, ["state", "(1, 3, 5)", "(2, 3, 5)"]),
+    (lambda: call(state=STATE.astype("float32")), DTypeError, ["state", "float64", "float32"]),
+    (lambda: call(state=STATE.astype(int)), DTypeError, ["state", "float32 or float64", "int64"]),
+    (lambda: call(state=(STATE, STATE)), TypeError, ["state", "numpy.ndarray", "tuple"]),
+    (lambda: call(state=0.0), TypeError, ["state", "numpy.ndarray", "float"]),
+    (lambda: call(LSTM, state=STATE), TypeError, ["state", "(h, c)", "ndarray"]),
+    (lambda: call(LSTM, state=(STATE,)), TypeError, ["state", "(h, c)", "tuple"]),
+    (lambda: call(LSTM, state=(STATE, None)), TypeError, ["state c", "numpy.ndarray", "NoneType"]),
+    (lambda: call(LSTM, state=(STATE, STATE[0])), ShapeError, ["state c", "(1, 3, 5)", "(3, 5)"]),
+    (lambda: call(LSTM, state=(STATE[:, :2], STATE)), ShapeError, ["state h", "(1, 3, 5)", "(1, 2, 5)"]),
+]
+BAD_BACKWARD = [
+    (lambda: back(dy=np.zeros((4, 3, 4))), ShapeError, ["dy", "expected 5 channels", "got 4"]),
+    (lambda: back(dy=np.zeros((3, 3, 5))), ShapeError, ["dy", "expected 4 steps", "got 3"]),
+    (lambda: back(dy=np.zeros((4, 1, 5))), ShapeError, ["dy", "expected 3 batch", "got 1"]),
+    (lambda: back(dy=np.zeros((4, 3, 5), "float32")), DTypeError, ["dy", "float64", "float32"]),
+    (lambda: back(dy=1.0), TypeError, ["dy", "numpy.ndarray", "float"]),
+    (lambda: back(dstate=np.zeros((1, 3, 4))), ShapeError, ["dstate", "(1, 3, 5)", "(1, 3, 4)"]),
+    (lambda: back(LSTM, dstate=STATE), TypeError, ["dstate", "(h, c)", "ndarray"]),
+    (lambda: GRU.backward(None, None), TypeError, ["tape", "GRU", "None"]),
+    (lambda: LSTM.backward(call()[2], None), TypeError, ["tape", "LSTM", "GRU"]),
+    (lambda: back(into=parameters(LSTM)), ShapeError, ["into", "GRU"]),
+    (lambda: back(into=parameters(GRU, "float32")), DTypeError, ["into", "float64", "float32"]),
+    (lambda: back(into=np.zeros(135)), TypeError, ["into", "Parameters", "ndarray"]),
+]
+
+
+@pytest.mark.parametrize("bad, error, fragments", BAD_FIELDS + BAD_INPUT + BAD_PARAMETERS + BAD_STATES + BAD_BACKWARD)
+def test_named_error(bad, error, fragments):
+    with pytest.raises(error) as raised:
+        bad()
+    assert type(raised.value) is error
+    assert all(fragment in str(raised.value) for fragment in fragments), raised.value
+
+
+def test_every_error_is_also_a_builtin_one():
+    assert issubclass(ShapeError, ValueError) and issubclass(LayoutError, ValueError)
+    assert issubclass(DTypeError, TypeError) and issubclass(UnknownNameError, ValueError)
+    assert issubclass(NonFiniteError, ArithmeticError)
+
+
+def test_whole_numbers_of_other_types_are_integers():
+    assert nr.GRU(np.int64(4)).init(np.int32(2)).names == nr.GRU(4).init(2).names
+
+
+def test_a_refused_gradient_vector_is_left_alone():
+    p = parameters(GRU)
+    before = p.flat.copy()
+    with pytest.raises(ShapeError):
+        back(dy=np.zeros((4, 3, 4)), into=p)
+    np.testing.assert_array_equal(p.flat, before)
+
+
+def test_finite_parameters_whose_square_overflows_are_finite():
+    p = parameters(RNN)
+    p["bias_ih_l0"][0] = 1e200
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        y, _ = RNN(p, X)
+    assert np.isfinite(y).all()

@@ -1,0 +1,62 @@
+"""The main job, in a small setting."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from numbarnn import forecast
+
+
+def test_counting_converges():
+    network = forecast.counting_network(seed=1)
+    history = forecast.train_counting(network, epochs=150, seed=1, progress=False)
+    x, y = forecast.counting_windows()
+    assert x.shape == (5, 195, 1) and y.shape == (195, 1)
+    assert history.loss[0] > 100
+    assert network.loss(x, y, "quadratic") < 0.1
+    assert abs(forecast.answer(network, (37.4, 38.4, 39.4, 40.4, 41.4)) - 42.4) < 0.3
+
+
+def test_sunspots_beat_persistence():
+    result = forecast.forecast_sunspots(seed=0)
+    assert len(result.years) == len(result.observed) == 59
+    assert result.rmse("persistence", 1) == pytest.approx(33.175, abs=1e-3)
+    assert result.rmse("AR(9)", 1) == pytest.approx(18.749, abs=1e-3)
+    assert result.rmse("network", 1) < 0.7 * result.rmse("persistence", 1)
+    assert result.rmse("network", 11) < result.rmse("persistence", 11)
+
+
+def test_autoregression_finds_its_own_coefficients():
+    series = [1.0, 0.5]
+    for _ in range(60):
+        series.append(1.2 * series[-1] - 0.5 * series[-2] + 0.1)
+    assert forecast.fit_autoregression(np.array(series), 2) == pytest.approx([1.2, -0.5, 0.1], abs=1e-8)
+
+
+def test_the_main_job_prints_both_forecasts(tmp_path):
+    pytest.importorskip("matplotlib", reason="without it, the other test of the plot runs")
+    picture = tmp_path / "forecast.png"
+    text = run("--epochs", "2", "--seed", "3", "--plot", str(picture))
+    assert "14 updates" in text and "1, 2, 3, 4, 5" in text and "persistence" in text
+    assert picture.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_without_matplotlib_the_plot_is_refused_in_words(tmp_path):
+    (tmp_path / "matplotlib.py").write_text("raise ImportError\n")
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.argv = ['numbarnn', '--epochs', '1', '--plot', 'x.png']; "
+    text = subprocess.run(
+        [sys.executable, "-c", code + "from numbarnn.__main__ import main; main()"], capture_output=True, text=True, check=True
+    ).stdout
+    assert "matplotlib is not installed, x.png is not written" in text and "11 years ahead" in text
+
+
+def test_bad_arguments_are_refused():
+    result = subprocess.run([sys.executable, "-m", "numbarnn", "--epochs", "0"], capture_output=True, text=True)
+    assert result.returncode == 2 and "--epochs: expected at least 1, got 0" in result.stderr
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "numbarnn", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

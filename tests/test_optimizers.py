@@ -1,0 +1,93 @@
+"""Optimizers and schedules: against their published equations, written out in NumPy."""
+
+import math
+
+import numpy as np
+import pytest
+
+import numbarnn as nr
+from numbarnn.cpu.optimizers import norm
+from numbarnn.optimizers import optimizer
+
+
+def written_out(choice, flat, gradients):
+    """The parameters after each gradient, in float64."""
+    p, v, s, path = flat.astype(np.float64), 0.0, 0.0, []
+    for t, g in enumerate(gradients.astype(np.float64), 1):
+        if isinstance(choice, nr.SGD):
+            v = choice.momentum * v + g
+            p = p - choice.rate * (g + choice.momentum * v if choice.nesterov else v)
+        elif isinstance(choice, nr.RMSProp):
+            s = choice.decay * s + (1 - choice.decay) * g**2
+            p = p - choice.rate * g / (np.sqrt(s) + choice.epsilon)
+        else:
+            v = choice.beta1 * v + (1 - choice.beta1) * g
+            s = choice.beta2 * s + (1 - choice.beta2) * g**2
+            if isinstance(choice, nr.AdamW):
+                p = p - choice.rate * choice.decay * p
+            mean, square = v / (1 - choice.beta1**t), s / (1 - choice.beta2**t)
+            p = p - choice.rate * mean / (np.sqrt(square) + choice.epsilon)
+        path.append(p)
+    return path
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "choice",
+    [
+        nr.SGD(0.1),
+        nr.SGD(0.1, momentum=0.9),
+        nr.SGD(0.1, momentum=0.8, nesterov=True),
+        nr.RMSProp(0.01),
+        nr.Adam(0.01),
+        nr.AdamW(0.01, decay=0.1),
+    ],
+    ids=repr,
+)
+def test_update(choice, dtype):
+    random = np.random.default_rng(0)
+    flat = random.standard_normal(1001).astype(dtype)
+    gradients = random.standard_normal((5, 1001)).astype(dtype)
+    expected = written_out(choice, flat, gradients)
+    memory, previous = choice.start(flat), np.empty_like(flat)
+    for step, gradient in enumerate(gradients, 1):
+        before = flat.copy()
+        # the scale undoes a gradient twice as long
+        choice.update(flat, previous, 2 * gradient, memory, step, choice.rate, scale=0.5)
+        assert np.array_equal(previous, before)
+        assert np.allclose(flat, expected[step - 1], rtol=0, atol=40 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("size", [1, 15, 16, 4096, 4097, 10007])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_norm(size, dtype):
+    vector = np.random.default_rng(size).standard_normal(size).astype(dtype)
+    assert norm(vector) == pytest.approx(math.sqrt(math.fsum(float(v) ** 2 for v in vector)), rel=1e-14)
+
+
+def test_schedules():
+    assert [nr.constant(0.3)(u, 7) for u in (0, 6)] == [0.3, 0.3]
+    assert nr.cosine(0.2, 0.1)(0, 10) == 0.2
+    assert nr.cosine(0.2, 0.1)(5, 10) == pytest.approx(0.15)
+    assert nr.cosine(0.2, 0.1)(10, 10) == pytest.approx(0.1)
+    assert nr.exponential(1.0, 0.01)(5, 10) == pytest.approx(0.1)
+    assert nr.Adam(lambda update, updates: update / updates).rate_at(3, 4) == 0.75
+
+
+@pytest.mark.parametrize(
+    "make, error, message",
+    [
+        (lambda: nr.Adam(-1), ValueError, "rate: expected a number >= 0, got -1"),
+        (lambda: nr.Adam(float("nan")), nr.NonFiniteError, "rate: expected a finite number, got nan"),
+        (lambda: nr.Adam("fast"), TypeError, "rate: expected a number, got 'fast'"),
+        (lambda: nr.Adam(beta1=1.0), ValueError, r"beta1: expected a number in \[0, 1\), got 1.0"),
+        (lambda: nr.SGD(momentum=2), ValueError, r"momentum: expected a number in \[0, 1\), got 2"),
+        (lambda: nr.RMSProp(decay=-0.1), ValueError, "decay: expected a number >= 0, got -0.1"),
+        (lambda: nr.exponential(1, 0), ValueError, "rate, final: expected numbers > 0"),
+        (lambda: optimizer("rmsprob"), nr.UnknownNameError, "did you mean 'rmsprop'"),
+        (lambda: optimizer(3), nr.UnknownNameError, "optimizer: unknown name 3"),
+    ],
+)
+def test_bad_input_is_named(make, error, message):
+    with pytest.raises(error, match=message):
+        make()

@@ -1,0 +1,41 @@
+"""The same layer in PyTorch: reference numbers for the vectors and for the live comparison."""
+
+import numpy as np
+import torch
+from checks import as_tuple, like
+from strategies import KINDS
+
+SUPPORTED = tuple(kind for kind in KINDS if kind in ("rnn-tanh", "rnn-relu", "gru-after", "lstm"))
+
+
+def twin(layer, parameters):
+    """The layer in PyTorch, with the same parameters."""
+    name = type(layer).__name__
+    options = {"num_layers": layer.layers, "bidirectional": layer.bidirectional, "dtype": torch.float64}
+    if parameters.dtype == np.float32:
+        options["dtype"] = torch.float32
+    if name == "RNN":
+        options["nonlinearity"] = layer.activation
+    channels = parameters["weight_ih_l0"].shape[1]
+    module = getattr(torch.nn, name)(channels, layer.hidden, **options)
+    with torch.no_grad():
+        for key, value in parameters.items():
+            getattr(module, key).copy_(torch.from_numpy(np.ascontiguousarray(value)))
+    return module
+
+
+def results(case):
+    """{name: array} of outputs, final state and the gradients of everything, PyTorch's names for the parameters'."""
+    module = twin(case.layer, case.parameters)
+    x = torch.from_numpy(case.x.copy()).requires_grad_()
+    state = tuple(torch.from_numpy(s.copy()).requires_grad_() for s in as_tuple(case.state))
+    y, final = module(x, like(case.state, state))
+    loss = (y * torch.from_numpy(case.dy)).sum()
+    for value, derivative in zip(as_tuple(final), as_tuple(case.dstate), strict=True):
+        loss = loss + (value * torch.from_numpy(derivative)).sum()
+    loss.backward()
+    found = {"y": y, "dx": x.grad}
+    for letter, value, start in zip("hc", as_tuple(final), state, strict=False):
+        found |= {letter: value, f"d{letter}": start.grad}
+    found |= {f"d_{name}": value.grad for name, value in module.named_parameters()}
+    return {name: value.detach().numpy() for name, value in found.items()}
