@@ -7,7 +7,7 @@ import time
 import numba
 import numpy as np
 
-from numbarnn import Adam, cosine
+from numbarnn import Adam
 from numbarnn.forecast import counting_network, counting_windows
 
 BATCH, RATE, BLOCK = 32, 0.005, 10  # BLOCK: epochs that one library trains before it is the other's turn
@@ -48,6 +48,7 @@ def torch_trainer(threads):
 
 def our_trainer(threads):
     """A function that trains our network for some epochs."""
+    numba.set_num_threads(threads)
     network = counting_network()
     x, y = counting_windows()
 
@@ -62,7 +63,6 @@ TRAINERS = {"numbarnn": our_trainer, "torch": torch_trainer}
 
 def _work(name, threads, pipe):
     """In a process of its own: train as many epochs as the pipe says, answer with the seconds; 0 ends it."""
-    numba.set_num_threads(threads)
     train = TRAINERS[name](threads)
     while epochs := pipe.recv():
         start = time.perf_counter()
@@ -73,7 +73,7 @@ def _work(name, threads, pipe):
 def run(epochs=100):
     """Seconds of each block of epochs, here and in PyTorch, and their ratio.
 
-    Each library has a process, since the idle threads of one slow the other down; they work by turns.
+    Each library has a process, and they work by turns: in one process Numba's OpenMP settings make PyTorch ten times slower.
     """
     context, threads = multiprocessing.get_context("spawn"), numba.get_num_threads()
     pipes, seconds = {}, {name: [] for name in TRAINERS}

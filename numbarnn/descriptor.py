@@ -13,10 +13,10 @@ AXES = "tnc"
 def checked_dtype(argument, dtype):
     """`dtype` as a NumPy dtype, if it is float32 or float64 in the machine's byte order; else DTypeError."""
     try:
-        result = np.dtype(dtype)
+        result = None if dtype is None else np.dtype(dtype)
     except TypeError:
         result = None
-    if result not in DTYPES or not result.isnative:
+    if result is None or result not in DTYPES or not result.isnative:
         raise DTypeError(f"{argument}: expected float32 or float64, got {dtype}")
     return result
 

@@ -122,8 +122,9 @@ class Parameters:
 
     def check_finite(self):
         """Raise NonFiniteError, with the name of the part, if there is a NaN or an infinity."""
-        if np.isfinite(np.dot(self.flat, self.flat)):
-            return
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(np.dot(self.flat, self.flat)):
+                return
         for name, view in self.items():
             if not np.isfinite(view).all():
                 bad = tuple(int(i) for i in np.argwhere(~np.isfinite(view))[0])

@@ -76,14 +76,16 @@ def fit(network, x, y, loss, optimizer, epochs, batch_size, shuffle, seed, clip,
                 batch = x.take(chosen, sample_axis), y.take(chosen, target_axis)
                 value = network.gradient(*batch, loss, parts)
                 _check_finite(value, "loss", where, flat, previous)
-                size = norm(gradient)
-                _check_finite(size, "norm of the gradient", where, flat, previous)
-                scale = 1.0 if clip is None or size <= clip else clip / size
+                scale = 1.0
+                if clip is not None:
+                    size = norm(gradient)
+                    _check_finite(size, "norm of the gradient", where, flat, previous)
+                    scale = min(1.0, clip / size) if size else 1.0
                 rate = optimizer.rate_at(step, updates)
                 step += 1
                 optimizer.update(flat, previous, gradient, memory, step, rate, scale)
                 total += value * len(chosen)
-            if not np.isfinite(np.dot(flat, flat)) and not np.isfinite(flat).all():
+            if not np.isfinite(flat).all():
                 _check_finite(math.nan, "a parameter", where, flat, previous)
             history.loss.append(total / samples)
             history.rate.append(rate)

@@ -45,9 +45,13 @@ def test_the_main_job_prints_both_forecasts(tmp_path):
 
 def test_without_matplotlib_the_plot_is_refused_in_words(tmp_path):
     (tmp_path / "matplotlib.py").write_text("raise ImportError\n")
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.argv = ['numbarnn', '--epochs', '1', '--plot', 'x.png']; "
+    arguments = ["numbarnn", "--epochs", "1", "--plot", "x.png"]
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.argv = {arguments}; "
     text = subprocess.run(
-        [sys.executable, "-c", code + "from numbarnn.__main__ import main; main()"], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code + "from numbarnn.__main__ import main; main()"],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     assert "matplotlib is not installed, x.png is not written" in text and "11 years ahead" in text
 

@@ -19,7 +19,7 @@ def sigmoid(x):
 
 def relu(x):
     """``x`` where positive, else 0; NaN stays NaN."""
-    return 0 * x if x < 0 else x
+    return 0.0 if x < 0 else x
 
 
 def identity(x):

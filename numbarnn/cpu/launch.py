@@ -15,7 +15,7 @@ from ..cells import Cell
 from ..descriptor import TensorDescriptor
 from . import routines
 from .blocks import block_vectors, packed_size, transposed_size, vectors_in
-from .memory import aligned, borrow
+from .memory import aligned, borrow, give, take
 from .records import BACKWARD, FORWARD, place
 from .simd import lanes_of
 from .threads import batch_tasks, launching, threads
@@ -148,7 +148,7 @@ class Plan:
     """
 
     def __init__(self, record, size, constants, scratch):
-        self.record, self.size = record, size
+        self.record, self.size, self.real = record, size, size.dtype.type(0)
         self.template = np.zeros(record.itemsize // 8, np.int64)
         for path, value in constants.items():
             self.template[place(record, path)] = value
@@ -272,7 +272,6 @@ def run(kernel, cell, hidden, directions, parameters, x, initial, keep):
     plan = _forward_plan(cell, hidden, directions, x.steps, x.batch, x.channels, x.dtype, keep, threads())
     size = plan.size
     block, address = borrow(plan.tape_bytes)
-    scratch, scratch_address = borrow(plan.scratch_bytes)
     states = []
     for m, name in enumerate(("h", "c")[: cell.states]):
         rows = size.steps + 2 if keep or name == "h" else 1
@@ -281,11 +280,13 @@ def run(kernel, cell, hidden, directions, parameters, x, initial, keep):
         for d in range(directions):
             array[0 if d == 0 else -1][:, d] = 0 if initial is None else initial[m][d]
         states.append(array)
-    record = plan.filled(address, scratch_address)
+    scratch = take(plan.scratch_bytes)
+    record = plan.filled(address, scratch[1])
     record[FORWARD_X : FORWARD_X + 4] = x.record
     record[FORWARD_PARAMETERS] = parameters.ctypes.data
     with launching():
-        kernel(cell, size.dtype.type(0), record.ctypes.data)
+        kernel(cell, plan.real, record.ctypes.data)
+    give(scratch)
     return Tape(size, x, block, address, states[0], states[1] if len(states) == 2 else None)
 
 
@@ -317,12 +318,12 @@ def differentiate(kernel, tape, dy, dfinal, need_x, gradient, accumulate):
     """
     size, x = tape.size, tape.x
     plan = _backward_plan(size, need_x, threads())
-    scratch, scratch_address = borrow(plan.scratch_bytes)
     dstates = np.zeros((size.cell.states, size.directions, size.batch, size.padded), size.dtype)
     if dfinal is not None:
         for m, dstate in enumerate(dfinal):
             dstates[m, ..., : size.hidden] = dstate
-    record = plan.filled(tape.address, scratch_address)
+    scratch = take(plan.scratch_bytes)
+    record = plan.filled(tape.address, scratch[1])
     record[BACKWARD_X : BACKWARD_X + 4] = x.record
     record[BACKWARD_PARAMETERS] = gradient.ctypes.data
     record[BACKWARD_ACCUMULATE] = accumulate
@@ -336,7 +337,8 @@ def differentiate(kernel, tape, dy, dfinal, need_x, gradient, accumulate):
         dx = np.ndarray((size.directions, size.steps, size.batch, size.channels), size.dtype, block)
         record[BACKWARD_DX] = address
     with launching():
-        kernel(size.cell, size.dtype.type(0), record.ctypes.data)
+        kernel(size.cell, plan.real, record.ctypes.data)
+    give(scratch)
     if need_x:
         dx = dx[0] if size.directions == 1 else dx[0] + dx[1]
     return dx, dstates[..., : size.hidden]

@@ -1,5 +1,6 @@
 """Uninitialised memory, taken back when its array is gone: a page that was touched once is not paid for again."""
 
+import functools
 import weakref
 
 import numpy as np
@@ -8,8 +9,8 @@ ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 SMALLEST = 1 << 12  # blocks come in powers of two and halves between, from this on
 KEPT_BYTES = 1 << 28  # free blocks kept for the next request, in all
 
-_free = {}  # size: [(block, address)]
-_lent = {}  # id: (weak reference to the lent array, block, address)
+_free = {}  # size: [(memoryview, address)]
+_lent = {}  # id of a lent array: (weak reference to it, its block)
 _kept = 0
 
 
@@ -18,6 +19,7 @@ def aligned(nbytes):
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
+@functools.lru_cache(maxsize=4096)
 def _size_class(nbytes):
     size = SMALLEST
     while size < nbytes:
@@ -27,35 +29,46 @@ def _size_class(nbytes):
     return size
 
 
-def _take_back(reference):
+def take(nbytes):
+    """(memoryview, address) of a block of at least `nbytes` uninitialised bytes, from a cache line on; `give` it back."""
     global _kept
-    _, block, address = _lent.pop(reference.key)
-    if _kept + block.nbytes <= KEPT_BYTES:
-        _kept += block.nbytes
-        _free.setdefault(block.nbytes, []).append((block, address))
+    size = _size_class(nbytes)
+    try:
+        block = _free[size].pop()
+        _kept -= size
+    except (KeyError, IndexError):
+        whole = np.empty(size + ALIGNMENT, np.uint8)
+        start = -whole.ctypes.data % ALIGNMENT
+        part = whole[start : start + size]
+        block = memoryview(part), part.ctypes.data
+    return block
+
+
+def give(block):
+    """Take back a block from `take`."""
+    global _kept
+    size = block[0].nbytes
+    if _kept + size <= KEPT_BYTES:
+        _kept += size
+        _free.setdefault(size, []).append(block)
 
 
 class _Reference(weakref.ref):
     __slots__ = ("key",)
 
 
+def _take_back(reference):
+    give(_lent.pop(reference.key)[1])
+
+
 def borrow(nbytes):
-    """(array, address): `nbytes` uninitialised bytes from a cache line on, lent for as long as the array lives."""
-    global _kept
-    size = _size_class(nbytes)
-    try:
-        block, address = _free[size].pop()
-        _kept -= size
-    except (KeyError, IndexError):
-        whole = np.empty(size + ALIGNMENT, np.uint8)
-        start = -whole.ctypes.data % ALIGNMENT
-        block = whole[start : start + size]
-        address = block.ctypes.data
-    lent = np.frombuffer(memoryview(block), np.uint8, nbytes)  # not of the array: views of `lent` must keep `lent` alive
+    """(array, address): `nbytes` uninitialised bytes from a cache line on, lent for as long as the array or a view lives."""
+    block = take(nbytes)
+    lent = np.frombuffer(block[0], np.uint8, nbytes)  # of a memoryview: a view of `lent` then keeps `lent` itself alive
     reference = _Reference(lent, _take_back)
     reference.key = id(lent)
-    _lent[id(lent)] = reference, block, address
-    return lent, address
+    _lent[reference.key] = reference, block
+    return lent, block[1]
 
 
 def empty(shape, dtype):

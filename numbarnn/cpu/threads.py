@@ -23,11 +23,17 @@ def batch_tasks(batch, directions=1):
 
 def launching():
     """Hold this around a parallel kernel: Numba's workqueue layer aborts when two Python threads enter it at once."""
-    return _lock if _one_at_a_time() else _no_lock
+    return _no_lock if _may_overlap() else _lock
 
 
-def _one_at_a_time():
-    try:
-        return numba.threading_layer() == "workqueue"
-    except ValueError:  # no parallel kernel has run yet
-        return True
+_layer = None
+
+
+def _may_overlap():
+    global _layer
+    if _layer is None:
+        try:
+            _layer = numba.threading_layer()
+        except ValueError:  # no parallel kernel has run yet
+            return False
+    return _layer != "workqueue"
