@@ -4,9 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
-from . import hello, machine, seeds
+from . import hello, machine, seeds, start
 
-BENCHMARKS = {"hello": (hello, 100), "seeds": (seeds, 1000)}  # module, epochs
+BENCHMARKS = {"hello": (hello, 100), "seeds": (seeds, 1000), "start": (start, 1)}  # module, epochs
 RESULTS = Path(__file__).parent / "results"
 
 

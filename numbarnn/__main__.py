@@ -38,6 +38,7 @@ def counting(options):
     print("1. The next number of -100 ... 99, from the five before it\n")
     network = forecast.counting_network(options.dtype, options.seed)
     print(network.summary(), end="\n\n")
+    print("Kernels that are not on disk yet are compiled first, for about 15 seconds.", flush=True)
     start = time.perf_counter()
     history = forecast.train_counting(network, options.epochs, options.seed)
     elapsed = time.perf_counter() - start
