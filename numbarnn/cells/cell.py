@@ -2,6 +2,8 @@
 
 from typing import ClassVar
 
+from .activations import activation
+
 
 class Cell:
     """The equations of one recurrent unit, forward and adjoint, on values of any kind that add and multiply.
@@ -60,6 +62,22 @@ class Cell:
     def gate_adjoint(self, saved, state, doperand, dpre, dstate):
         """``(dpre, dstate)`` with the part of `gate` added, from the derivative of its operand."""
         return dpre, dstate
+
+
+class ActivatedCell(Cell):
+    """A cell with one nonlinearity, chosen by name."""
+
+    activation: str
+
+    @property
+    def value(self):
+        """The activation function."""
+        return activation(self.activation).value
+
+    @property
+    def slope(self):
+        """The activation's derivative, from its output."""
+        return activation(self.activation).slope
 
 
 def span(slots):

@@ -97,6 +97,8 @@ def product(real, c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors)
     c, a, b: addresses; c_row, a_row, a_depth, b_depth: strides in bytes; depth: length of the sum; rows: of A and C;
     vectors: columns, counted in vectors (1 to MAX_VECTORS).
     """
+    if rows == 0:
+        return
     tile = TILE_ROWS[vectors]
     panels = (rows + tile - 1) // tile
     height, taller = rows // panels, rows % panels  # the first `taller` panels have a row more
