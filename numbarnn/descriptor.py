@@ -62,6 +62,8 @@ class TensorDescriptor:
         The letters of the array's axes.
     array : numpy.ndarray
         The array described; kept alive by the descriptor.
+    address : int
+        Where its first number lies.
 
     Examples
     --------
@@ -78,6 +80,7 @@ class TensorDescriptor:
     dtype: np.dtype
     layout: str
     array: np.ndarray = field(repr=False, compare=False)
+    address: int = field(repr=False, compare=False)
 
     def __repr__(self):
         fields = ("steps", "batch", "channels", "strides", "dtype", "layout")
@@ -113,14 +116,13 @@ class TensorDescriptor:
         for what, length in (("steps", steps), ("batch", batch), ("channels", channels)):
             if length == 0:
                 raise ShapeError(f"{argument}: expected at least one of {what}, got shape {array.shape} ({letters})")
-        return cls(
-            steps, batch, channels, tuple(strides.get(letter, 0) for letter in AXES), array.dtype, letters, array
-        )
+        strides = tuple(strides.get(letter, 0) for letter in AXES)
+        return cls(steps, batch, channels, strides, array.dtype, letters, array, array.ctypes.data)
 
     @classmethod
-    def of_tnc(cls, array):
-        """Describe a (T, N, C) array that is known to be in order: `of` without its checks."""
-        return cls(*array.shape, array.strides, array.dtype, AXES, array)
+    def of_tnc(cls, array, address=None):
+        """Describe a (T, N, C) array that is known to be in order, and perhaps its address: `of` without its checks."""
+        return cls(*array.shape, array.strides, array.dtype, AXES, array, address or array.ctypes.data)
 
     @property
     def tnc(self):
@@ -132,7 +134,7 @@ class TensorDescriptor:
     @property
     def record(self):
         """(address, step stride, batch stride, channel stride), in bytes, as kernels take it."""
-        return (self.array.ctypes.data, *self.strides)
+        return (self.address, *self.strides)
 
     def expect(self, argument, steps=None, batch=None, channels=None, dtype=None):
         """Raise ShapeError or DTypeError unless the lengths and the dtype given are the array's."""

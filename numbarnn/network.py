@@ -97,10 +97,10 @@ class Network:
         """(output as (T, N, C), tapes) for a TensorDescriptor."""
         tapes = []
         for layer, own in zip(self.layers, parts):
-            y, _, tape = layer.run(own, x, None, keep)
-            tapes.append(tape)
-            x = TensorDescriptor.of_tnc(y)
-        return y, tapes
+            x, tape = layer.run(own, x, None, keep)
+            if keep:
+                tapes.append(tape)
+        return x.array, tapes
 
     def predict(self, x):
         """The output for `x`, any number of samples and steps.

@@ -7,6 +7,7 @@ Axis letters: T steps, N batch, D directions, I input channels, H hidden units.
 """
 
 import functools
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -238,6 +239,12 @@ class Tape:
         size = self.size
         return self.h[1:-1].reshape(size.steps, size.batch, size.row)
 
+    @property
+    def described(self):
+        """y as a TensorDescriptor."""
+        size = self.size
+        return TensorDescriptor.of_tnc(self.y, self.address + size.batch * size.row * size.dtype.itemsize)
+
     def final(self, m):
         """State m after the last step of each direction: (D, N, H)."""
         array = (self.h, self.c)[m]
@@ -318,7 +325,10 @@ def differentiate(kernel, tape, dy, dfinal, need_x, gradient, accumulate):
     """
     size, x = tape.size, tape.x
     plan = _backward_plan(size, need_x, threads())
-    dstates = np.zeros((size.cell.states, size.directions, size.batch, size.padded), size.dtype)
+    shape = (size.cell.states, size.directions, size.batch, size.padded)
+    block, dstate_address = borrow(math.prod(shape) * size.dtype.itemsize)
+    dstates = np.ndarray(shape, size.dtype, block)
+    dstates.fill(0)
     if dfinal is not None:
         for m, dstate in enumerate(dfinal):
             dstates[m, ..., : size.hidden] = dstate
@@ -327,8 +337,8 @@ def differentiate(kernel, tape, dy, dfinal, need_x, gradient, accumulate):
     record[BACKWARD_X : BACKWARD_X + 4] = x.record
     record[BACKWARD_PARAMETERS] = gradient.ctypes.data
     record[BACKWARD_ACCUMULATE] = accumulate
-    record[BACKWARD_DH] = dstates.ctypes.data
-    record[BACKWARD_DC] = dstates[-1].ctypes.data
+    record[BACKWARD_DH] = dstate_address
+    record[BACKWARD_DC] = dstate_address + dstates.strides[0] * (size.cell.states - 1)
     if dy is not None:
         record[BACKWARD_DY : BACKWARD_DY + 4] = dy.record
     dx = None

@@ -1,5 +1,6 @@
 """Layers without memory: Dense, Activation, Last."""
 
+import functools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,7 +36,7 @@ def _batched(x):
     if x.batch > 1 or x.steps == 1:
         return x
     step, sample, channel = x.strides
-    return TensorDescriptor(1, x.steps, x.channels, (0, step, channel), x.dtype, x.layout, x.array)
+    return TensorDescriptor(1, x.steps, x.channels, (0, step, channel), x.dtype, x.layout, x.array, x.address)
 
 
 def described(argument, array, layout):
@@ -50,7 +51,7 @@ class Stateless(Layer):
     def __call__(self, p, x, layout="tnc"):
         """Run the layer without keeping a tape; see `forward`."""
         x = self._checked_input(p, x, layout)
-        return in_layout(self.run(p, x, None, keep=False)[0], self._output_layout(x))
+        return in_layout(self.run(p, x, None, keep=False)[0].array, self._output_layout(x))
 
     def forward(self, p, x, layout="tnc"):
         """Run the layer and keep what `backward` needs.
@@ -71,8 +72,8 @@ class Stateless(Layer):
         tape : Tape
         """
         x = self._checked_input(p, x, layout)
-        y, _, tape = self.run(p, x, None, keep=True)
-        y = in_layout(y, self._output_layout(x))
+        y, tape = self.run(p, x, None, keep=True)
+        y = in_layout(y.array, self._output_layout(x))
         y.flags.writeable = False
         return y, tape
 
@@ -122,7 +123,7 @@ class Dense(Stateless):
         positive_integer("units", self.units)
         activation(self.activation)
 
-    @property
+    @functools.cached_property
     def cell(self):
         """The layer in the words of a cell."""
         return DenseCell(activation(self.activation).name)
@@ -142,9 +143,12 @@ class Dense(Stateless):
             parameters["weight"][...] = glorot_uniform(random, (channels, self.units)).T
 
     def run(self, p, x, initial, keep):
-        """`forward` without its checks, on a TensorDescriptor: y as (T, N, units), no state, the tape or None."""
+        """`forward` without its checks, from a TensorDescriptor of x to one of y, (T, N, units), and a tape."""
         kept = run_layer(kernels.forward, self.cell, self.units, 1, p.flat, _batched(x), None, keep)
-        return kept.y.reshape(x.steps, x.batch, self.units), None, Tape(self, x, kept) if keep else None
+        y = kept.described
+        if y.steps != x.steps:
+            y = TensorDescriptor.of_tnc(y.array.reshape(x.steps, x.batch, self.units), y.address)
+        return y, Tape(self, x, kept)
 
     def backward(self, tape, dy, need_x=True, into=None, accumulate=False):
         """Derivatives of a loss, from those of y.
@@ -201,15 +205,15 @@ class Activation(Stateless):
     def __post_init__(self):
         activation(self.name)
 
-    @property
+    @functools.cached_property
     def cell(self):
         """The function in the words of a cell."""
         return DenseCell(activation(self.name).name)
 
     def run(self, p, x, initial, keep):
-        """`forward` without its checks, on a TensorDescriptor: y as (T, N, C), no state, the tape or None."""
+        """`forward` without its checks, from a TensorDescriptor of x to one of y, (T, N, C), and a tape."""
         y = elementwise.value(self.cell, x.tnc)
-        return y, None, Tape(self, x, y) if keep else None
+        return TensorDescriptor.of_tnc(y), Tape(self, x, y)
 
     def backward(self, tape, dy, need_x=True, into=None, accumulate=False):
         """Derivatives of a loss, from those of y; see `Dense.backward`."""
@@ -247,8 +251,8 @@ class Last(Stateless):
         return x.layout.replace("t", "")
 
     def run(self, p, x, initial, keep):
-        """`forward` without its checks, on a TensorDescriptor: y as (1, N, C), no state, the tape or None."""
-        return x.tnc[-1:], None, Tape(self, x, None) if keep else None
+        """`forward` without its checks, from a TensorDescriptor of x to one of y, (1, N, C), and a tape."""
+        return TensorDescriptor.of_tnc(x.tnc[-1:]), Tape(self, x, None)
 
     def backward(self, tape, dy, need_x=True, into=None, accumulate=False):
         """Derivatives of a loss, from those of y: dy at the last step, 0 before; see `Dense.backward`."""

@@ -1,5 +1,6 @@
 """RNN, GRU and LSTM: stacked, in one or both directions."""
 
+import functools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -106,8 +107,9 @@ class Recurrent(Layer):
             Named after the argument that is not as described.
         """
         described = self._checked_input(p, x, layout)
-        y, state, _ = self.run(p, described, self._checked_state("state", state, described.batch, p.dtype), keep=False)
-        return in_layout(y, described.layout), state
+        initial = self._checked_state("state", state, described.batch, p.dtype)
+        y, tape = self.run(p, described, initial, keep=False)
+        return in_layout(y.array, described.layout), self._final_state(tape)
 
     def forward(self, p, x, state=None, layout="tnc"):
         """Run the layer and keep what `backward` needs.
@@ -116,9 +118,9 @@ class Recurrent(Layer):
         """
         described = self._checked_input(p, x, layout)
         initial = self._checked_state("state", state, described.batch, p.dtype)
-        y, state, tape = self.run(p, described, initial, keep=True)
-        y.flags.writeable = False
-        return in_layout(y, described.layout), state, tape
+        y, tape = self.run(p, described, initial, keep=True)
+        y.array.flags.writeable = False
+        return in_layout(y.array, described.layout), self._final_state(tape), tape
 
     def _checked_input(self, p, x, layout):
         described = TensorDescriptor.of(x, layout, "x")
@@ -127,17 +129,19 @@ class Recurrent(Layer):
         return described
 
     def run(self, p, x, initial, keep):
-        """`forward` without its checks, on a TensorDescriptor: y as (T, N, D * H), the final state, the tape or None."""
-        inputs, stack = x, []
+        """`forward` without its checks, from a TensorDescriptor of x to one of y, (T, N, D * H), and a tape."""
+        y, stack = x, []
         for layer in range(self.layers):
             tape = run_layer(
-                kernels.forward, self.cell, self.hidden, self.directions, p.flat[p.offset(f"weight_ih_l{layer}") :], inputs,
+                kernels.forward, self.cell, self.hidden, self.directions, p.flat[p.offset(f"weight_ih_l{layer}") :], y,
                 None if initial is None else [s[layer] for s in initial], keep,
             )  # fmt: skip
             stack.append(tape)
-            inputs = TensorDescriptor.of_tnc(tape.y)
-        final = tuple(np.concatenate([tape.final(m) for tape in stack]) for m in range(self.cell.states))
-        return stack[-1].y, self._as_state(final), Tape(self, x, tuple(stack)) if keep else None
+            y = tape.described
+        return y, Tape(self, x, tuple(stack))
+
+    def _final_state(self, tape):
+        return self._as_state([[part.final(m) for part in tape.stack] for m in range(self.cell.states)])
 
     def _checked_state(self, argument, state, batch, dtype):
         """A list of (L, D, N, H) arrays, one for each state of the cell, or None."""
@@ -160,8 +164,10 @@ class Recurrent(Layer):
             result.append(array.reshape(self.layers, self.directions, batch, self.hidden))
         return result
 
-    def _as_state(self, arrays):
-        return arrays[0] if self.cell.states == 1 else arrays
+    def _as_state(self, stacked):
+        """The state, (L * D, N, H) arrays, from a list of (D, N, H) for each state of the cell."""
+        states = tuple(np.concatenate(parts) for parts in stacked)
+        return states[0] if self.cell.states == 1 else states
 
     def backward(self, tape, dy, dstate=None, need_x=True, into=None, accumulate=False):
         """Derivatives of a loss, from those of y and of the final state.
@@ -196,10 +202,11 @@ class Recurrent(Layer):
         dfinal = self._checked_state("dstate", dstate, x.batch, dtype)
         gradient = self.gradient_vector(into, x.channels, dtype)
         dx, dinitial = self.differentiate(tape, doutputs, dfinal, need_x, gradient, accumulate)
-        return Gradients(gradient, None if dx is None else in_layout(dx, x.layout), dinitial)
+        dstate = self._as_state([[part[m] for part in dinitial] for m in range(self.cell.states)])
+        return Gradients(gradient, None if dx is None else in_layout(dx, x.layout), dstate)
 
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
-        """`backward` without its checks, on a TensorDescriptor or None: dL/dx as (T, N, C) or None, dL/d(initial state)."""
+        """`backward` without its checks: dL/dx as (T, N, C) or None, and dL/d(initial state) of each stacked layer."""
         dinitial = []
         for layer in reversed(range(self.layers)):
             dx, dstart = differentiate_layer(
@@ -208,8 +215,7 @@ class Recurrent(Layer):
             )  # fmt: skip
             dinitial.insert(0, dstart)
             dy = None if dx is None else TensorDescriptor.of_tnc(dx)
-        dinitial = tuple(np.concatenate([d[m] for d in dinitial]) for m in range(self.cell.states))
-        return dx, self._as_state(dinitial)
+        return dx, dinitial
 
 
 @dataclass(frozen=True)
@@ -245,7 +251,7 @@ class RNN(Recurrent):
         self._check_fields()
         activation(self.activation)
 
-    @property
+    @functools.cached_property
     def cell(self):
         return RNNCell(activation(self.activation).name)
 
@@ -285,7 +291,7 @@ class GRU(Recurrent):
         if self.reset not in ("after", "before"):
             raise nearest("reset", self.reset, ("after", "before"))
 
-    @property
+    @functools.cached_property
     def cell(self):
         return GRUAfterCell() if self.reset == "after" else GRUBeforeCell()
 
@@ -322,6 +328,6 @@ class LSTM(Recurrent):
     def __post_init__(self):
         self._check_fields()
 
-    @property
+    @functools.cached_property
     def cell(self):
         return LSTMCell()
