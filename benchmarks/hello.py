@@ -8,6 +8,7 @@ import numba
 import numpy as np
 
 from numbarnn import Adam
+from numbarnn.cpu import dense, optimizers, recurrent
 from numbarnn.forecast import counting_network, counting_windows
 
 BATCH, RATE, BLOCK = 32, 0.005, 10  # BLOCK: epochs that one library trains before it is the other's turn
@@ -58,6 +59,35 @@ def our_trainer(threads):
     return train
 
 
+class Timed:
+    """A kernel that adds up the time of its calls."""
+
+    def __init__(self, kernel):
+        self.kernel, self.seconds = kernel, 0.0
+
+    def __call__(self, *arguments):
+        start = time.perf_counter()
+        self.kernel(*arguments)
+        self.seconds += time.perf_counter() - start
+
+
+def breakdown(epochs, threads):
+    """Milliseconds of one of our updates, by kernel; the rest is Python."""
+    train = our_trainer(threads)
+    train(BLOCK)
+    kernels = {}
+    for module, name in ((recurrent, "forward"), (recurrent, "backward"), (dense, "forward"), (dense, "backward")):
+        kernels[f"{module.__name__.rpartition('.')[2]} {name}"] = Timed(getattr(module, name))
+        setattr(module, name, kernels[f"{module.__name__.rpartition('.')[2]} {name}"])
+    optimizers.adam = kernels["adam"] = Timed(optimizers.adam)
+    start = time.perf_counter()
+    train(epochs)
+    total = time.perf_counter() - start
+    updates = epochs * -(-195 // BATCH)
+    parts = {name: 1e3 * timed.seconds / updates for name, timed in kernels.items()}
+    return {**parts, "Python": 1e3 * total / updates - sum(parts.values())}
+
+
 TRAINERS = {"numbarnn": our_trainer, "torch": torch_trainer}
 
 
@@ -98,6 +128,7 @@ def run(epochs=100):
         "ms_per_update": per_update,
         "ratio": statistics.median(ratios),
         "ratios": ratios,
+        "ms_by_part": breakdown(epochs, threads),
     }
 
 
@@ -107,4 +138,5 @@ def table(result):
     for name, label in (("numbarnn", "numbarnn"), ("torch", "PyTorch")):
         lines.append(f"| {label} | {result['seconds'][name]:.2f} s | {result['ms_per_update'][name]:.2f} ms |")
     lines.append(f"| ratio | | {result['ratio']:.2f} ({min(result['ratios']):.2f} to {max(result['ratios']):.2f}) |")
-    return "\n".join(lines)
+    parts = ", ".join(f"{name} {ms:.2f}" for name, ms in result["ms_by_part"].items())
+    return "\n".join([*lines, "", f"Of our update, in ms: {parts}."])
