@@ -6,7 +6,7 @@ from .descriptor import checked_array
 from .errors import ShapeError, positive_integer
 
 
-def windows(series, steps):
+def windows(series: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Every window of a series, and the value that follows it.
 
     Parameters

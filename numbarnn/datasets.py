@@ -5,7 +5,7 @@ from importlib.resources import files
 import numpy as np
 
 
-def sunspots():
+def sunspots() -> tuple[np.ndarray, np.ndarray]:
     """Yearly mean sunspot numbers, 1700 to 2008.
 
     Returns

@@ -88,7 +88,7 @@ class TensorDescriptor:
         return f"TensorDescriptor({', '.join(parts)}, layout={self.layout!r})"
 
     @classmethod
-    def of(cls, array, layout="tnc", argument="array"):
+    def of(cls, array: np.ndarray, layout: str = "tnc", argument: str = "array") -> "TensorDescriptor":
         """Describe a 2-D or 3-D array; a 2-D (T, C) array is one sequence.
 
         Parameters
@@ -125,14 +125,14 @@ class TensorDescriptor:
         return cls(*array.shape, array.strides, array.dtype, AXES, array, address or array.ctypes.data)
 
     @property
-    def tnc(self):
+    def tnc(self) -> np.ndarray:
         """The array as a (T, N, C) view."""
         order = [self.layout.index(letter) for letter in AXES if letter in self.layout]
         missing = tuple(i for i, letter in enumerate(AXES) if letter not in self.layout)
         return np.expand_dims(self.array.transpose(order), missing)
 
     @property
-    def record(self):
+    def record(self) -> tuple[int, int, int, int]:
         """(address, step stride, batch stride, channel stride), in bytes, as kernels take it."""
         return (self.address, *self.strides)
 

@@ -30,7 +30,7 @@ class Loss:
     value: Callable
     slope: Callable
 
-    def __call__(self, prediction, target):
+    def __call__(self, prediction: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
         """(loss, dloss/dprediction); the sum is taken in float64."""
         check_target(prediction, target)
         difference = prediction - target
@@ -65,7 +65,7 @@ LOSSES = {
 ALIASES = {"quadratic": "half_mse"}
 
 
-def loss(name):
+def loss(name: str | Callable) -> Callable:
     """The loss called `name`: ``mse``, ``half_mse`` (also ``quadratic``), ``mae`` or ``huber``.
 
     A callable ``(prediction, target) -> (loss, dloss/dprediction)`` is returned as it is.

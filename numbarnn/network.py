@@ -1,5 +1,7 @@
 """Layers in a row with one parameter vector."""
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 
 from .descriptor import AXES, TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
@@ -8,9 +10,9 @@ from .layers.base import Layer
 from .layers.dense import Last
 from .losses import check_target
 from .losses import loss as find_loss
-from .optimizers import Adam
+from .optimizers import Adam, Optimizer
 from .parameters import Parameters, Weight
-from .training import check_axis, fit
+from .training import History, check_axis, fit
 
 
 class Network:
@@ -48,8 +50,15 @@ class Network:
     """
 
     def __init__(
-        self, layers, channels, dtype="float32", layout="tnc", device="cpu", seed=0, scheme="glorot"
-    ):  # fmt: skip
+        self,
+        layers: Iterable[Layer],
+        channels: int,
+        dtype: str = "float32",
+        layout: str = "tnc",
+        device: str = "cpu",
+        seed: int = 0,
+        scheme: str = "glorot",
+    ):
         self.layers = tuple(layers)
         if not self.layers:
             raise ValueError("layers: expected at least one layer, got none")
@@ -82,7 +91,7 @@ class Network:
         return parts
 
     @property
-    def output_layout(self):
+    def output_layout(self) -> str:
         """The letters of the axes of the output: those of the input, without t after `Last`."""
         return self.layout.replace("t", "") if any(isinstance(layer, Last) for layer in self.layers) else self.layout
 
@@ -102,7 +111,7 @@ class Network:
                 tapes.append(tape)
         return x.array, tapes
 
-    def predict(self, x):
+    def predict(self, x: np.ndarray) -> np.ndarray:
         """The output for `x`, any number of samples and steps.
 
         Parameters
@@ -140,7 +149,7 @@ class Network:
             raise ShapeError(f"y: expected {self.output_channels} channels, got shape {y.shape} ({letters})")
         return x, y, sample, target
 
-    def loss(self, x, y, loss="mse"):
+    def loss(self, x: np.ndarray, y: np.ndarray, loss: str | Callable = "mse") -> float:
         """The loss of the network on samples and their targets, a float; see `losses.loss` for the names."""
         self.check_pairs(x, y)
         return find_loss(loss)(self.predict(x), y)[0]
@@ -166,7 +175,9 @@ class Network:
         array = array.transpose(order)
         return array if array.ndim == 3 else array[None]
 
-    def loss_and_gradient(self, flat, x, y, loss="mse"):
+    def loss_and_gradient(
+        self, flat: np.ndarray, x: np.ndarray, y: np.ndarray, loss: str | Callable = "mse"
+    ) -> tuple[float, np.ndarray]:
         """The loss and its gradient at the parameters `flat`: what ``scipy.optimize.minimize(jac=True)`` takes.
 
         The network's own parameters stay as they are.
@@ -207,9 +218,20 @@ class Network:
         return value, gradient.flat
 
     def fit(
-        self, x, y, loss="mse", optimizer=None, epochs=10, batch_size=32, shuffle=True, seed=0, clip=None,
-        validation=None, callbacks=(), progress=True,
-    ):  # fmt: skip
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        loss: str | Callable = "mse",
+        optimizer: str | Optimizer | None = None,
+        epochs: int = 10,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        seed: int = 0,
+        clip: float | None = None,
+        validation: tuple[np.ndarray, np.ndarray] | None = None,
+        callbacks: Iterable[Callable] = (),
+        progress: bool = True,
+    ) -> History:
         """Train on samples and their targets.
 
         Parameters
@@ -254,7 +276,7 @@ class Network:
             self, x, y, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation, callbacks, progress
         )
 
-    def transfer(self, source):
+    def transfer(self, source: "Network") -> "Network":
         """Copy the parameters of another network of the same layers and channels; returns this network.
 
         Between dtypes the numbers are rounded.
@@ -266,7 +288,7 @@ class Network:
         self.params.flat[:] = source.params.flat
         return self
 
-    def summary(self):
+    def summary(self) -> str:
         """A table of the layers, their outputs and parameters, as text."""
         rows, channels, letters = [], self.channels, self.layout
         for index, (layer, own) in enumerate(zip(self.layers, self._own)):

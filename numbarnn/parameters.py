@@ -1,5 +1,6 @@
 """A layer's parameters: one contiguous vector, and named views of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +58,7 @@ class Parameters:
     ((12, 3), 108)
     """
 
-    def __init__(self, flat, weights):
+    def __init__(self, flat: np.ndarray, weights: Iterable[Weight]):
         checked_array("flat", flat)
         self.weights = tuple(weights)
         size = sum(w.size for w in self.weights)
@@ -71,19 +72,19 @@ class Parameters:
             at += weight.size
 
     @property
-    def names(self):
+    def names(self) -> tuple[str, ...]:
         """The names of the views, in the order of the vector."""
         return tuple(self._start)
 
     @property
-    def dtype(self):
+    def dtype(self) -> np.dtype:
         """float32 or float64."""
         return self.flat.dtype
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.flat.size
 
-    def __contains__(self, name):
+    def __contains__(self, name: str) -> bool:
         return name in self._start
 
     def __iter__(self):
@@ -94,7 +95,7 @@ class Parameters:
             raise nearest("parameter", name, self.names)
         return self._start[name]
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> np.ndarray:
         start, weight = self._find(name)
         return weight.view(self.flat[start : start + weight.size])
 
@@ -104,19 +105,19 @@ class Parameters:
             raise ShapeError(f"parameter {name!r}: expected shape {view.shape}, got {value.shape}")
         view[...] = value
 
-    def items(self):
+    def items(self) -> list[tuple[str, np.ndarray]]:
         """(name, view) of each part."""
         return [(name, self[name]) for name in self.names]
 
-    def offset(self, name):
+    def offset(self, name: str) -> int:
         """Where in the vector the part called `name` starts."""
         return self._find(name)[0]
 
-    def copy(self):
+    def copy(self) -> "Parameters":
         """The same structure over a copy of the vector."""
         return Parameters(self.flat.copy(), self.weights)
 
-    def zeros(self):
+    def zeros(self) -> "Parameters":
         """The same structure over a vector of zeros: what a gradient is added up in."""
         return Parameters(np.zeros_like(self.flat), self.weights)
 

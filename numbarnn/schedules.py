@@ -27,7 +27,7 @@ class constant:
     def __post_init__(self):
         checked_rate("rate", self.rate)
 
-    def __call__(self, update, updates):
+    def __call__(self, update: int, updates: int) -> float:
         return self.rate
 
 
@@ -57,7 +57,7 @@ class cosine:
         checked_rate("rate", self.rate)
         checked_rate("final", self.final)
 
-    def __call__(self, update, updates):
+    def __call__(self, update: int, updates: int) -> float:
         return self.final + 0.5 * (self.rate - self.final) * (1 + math.cos(math.pi * update / updates))
 
 
@@ -79,7 +79,7 @@ class exponential:
         if checked_rate("rate", self.rate) == 0 or checked_rate("final", self.final) == 0:
             raise ValueError(f"rate, final: expected numbers > 0, got {self.rate} and {self.final}")
 
-    def __call__(self, update, updates):
+    def __call__(self, update: int, updates: int) -> float:
         return self.rate * (self.final / self.rate) ** (update / updates)
 
 

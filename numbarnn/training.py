@@ -58,6 +58,7 @@ def fit(network, x, y, loss, optimizer, epochs, batch_size, shuffle, seed, clip,
         if not isinstance(validation, (tuple, list)) or len(validation) != 2:
             raise TypeError(f"validation: expected the pair (x, y), got {type(validation).__name__}")
         network.check_pairs(*validation)
+    callbacks = tuple(callbacks)
     random = np.random.default_rng(seed)
     samples = x.shape[sample_axis]
     order = np.arange(samples)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..descriptor import checked_dtype
 from ..errors import DTypeError, ShapeError, nearest, positive_integer
-from ..parameters import Parameters
+from ..parameters import Parameters, Weight
 
 SCHEMES = ("glorot", "pytorch")
 
@@ -33,18 +33,18 @@ class Gradients:
 class Layer:
     """The part of a layer that does not depend on what it computes."""
 
-    def weights(self, channels):
+    def weights(self, channels: int) -> tuple[Weight, ...]:
         """The parts of the parameter vector for inputs of `channels` channels: a tuple of Weight."""
         return ()
 
-    def output_channels(self, channels):
+    def output_channels(self, channels: int) -> int:
         """Channels of the output for inputs of `channels` channels."""
         return channels
 
     def fill(self, parameters, random, scheme):
         """Write fresh values of `scheme` into `parameters` (modified)."""
 
-    def init(self, channels, seed=0, dtype="float32", scheme="glorot"):
+    def init(self, channels: int, seed: int = 0, dtype: str = "float32", scheme: str = "glorot") -> Parameters:
         """New parameters for inputs of `channels` channels.
 
         Parameters

@@ -13,7 +13,7 @@ from ..cpu.launch import differentiate as differentiate_layer
 from ..cpu.launch import run as run_layer
 from ..descriptor import TensorDescriptor, in_layout
 from ..errors import LayoutError, positive_integer
-from ..parameters import Weight, glorot_uniform, uniform
+from ..parameters import Parameters, Weight, glorot_uniform, uniform
 from .base import Gradients, Layer
 
 
@@ -48,12 +48,12 @@ def described(argument, array, layout):
 class Stateless(Layer):
     """The shared shape of the calls: y from x, and no state."""
 
-    def __call__(self, p, x, layout="tnc"):
+    def __call__(self, p: Parameters, x: np.ndarray, layout: str = "tnc") -> np.ndarray:
         """Run the layer without keeping a tape; see `forward`."""
         x = self._checked_input(p, x, layout)
         return in_layout(self.run(p, x, None, keep=False)[0].array, self._output_layout(x))
 
-    def forward(self, p, x, layout="tnc"):
+    def forward(self, p: Parameters, x: np.ndarray, layout: str = "tnc") -> tuple[np.ndarray, Tape]:
         """Run the layer and keep what `backward` needs.
 
         Parameters
@@ -150,7 +150,14 @@ class Dense(Stateless):
             y = TensorDescriptor.of_tnc(y.array.reshape(x.steps, x.batch, self.units), y.address)
         return y, Tape(self, x, kept)
 
-    def backward(self, tape, dy, need_x=True, into=None, accumulate=False):
+    def backward(
+        self,
+        tape: Tape,
+        dy: np.ndarray,
+        need_x: bool = True,
+        into: Parameters | None = None,
+        accumulate: bool = False,
+    ) -> Gradients:
         """Derivatives of a loss, from those of y.
 
         Parameters
@@ -215,7 +222,14 @@ class Activation(Stateless):
         y = elementwise.value(self.cell, x.tnc)
         return TensorDescriptor.of_tnc(y), Tape(self, x, y)
 
-    def backward(self, tape, dy, need_x=True, into=None, accumulate=False):
+    def backward(
+        self,
+        tape: Tape,
+        dy: np.ndarray,
+        need_x: bool = True,
+        into: Parameters | None = None,
+        accumulate: bool = False,
+    ) -> Gradients:
         """Derivatives of a loss, from those of y; see `Dense.backward`."""
         self._check_tape(tape)
         dy = self._checked_dy(tape, dy, tape.x.steps, tape.x.channels)
@@ -254,7 +268,14 @@ class Last(Stateless):
         """`forward` without its checks, from a TensorDescriptor of x to one of y, (1, N, C), and a tape."""
         return TensorDescriptor.of_tnc(x.tnc[-1:]), Tape(self, x, None)
 
-    def backward(self, tape, dy, need_x=True, into=None, accumulate=False):
+    def backward(
+        self,
+        tape: Tape,
+        dy: np.ndarray,
+        need_x: bool = True,
+        into: Parameters | None = None,
+        accumulate: bool = False,
+    ) -> Gradients:
         """Derivatives of a loss, from those of y: dy at the last step, 0 before; see `Dense.backward`."""
         self._check_tape(tape)
         x = tape.x

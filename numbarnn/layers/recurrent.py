@@ -12,8 +12,10 @@ from ..cpu.launch import differentiate as differentiate_layer
 from ..cpu.launch import run as run_layer
 from ..descriptor import TensorDescriptor, checked_array, in_layout
 from ..errors import DTypeError, ShapeError, nearest, positive_integer
-from ..parameters import Weight, glorot_uniform, orthogonal, uniform
+from ..parameters import Parameters, Weight, glorot_uniform, orthogonal, uniform
 from .base import Gradients, Layer
+
+State = np.ndarray | tuple[np.ndarray, np.ndarray]  # h, or for an LSTM (h, c); each (L * D, N, H)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,9 @@ class Recurrent(Layer):
             elif name.startswith("bias_ih") and "f" in gates:
                 view[gates.index("f") * hidden :][:hidden] = 1
 
-    def __call__(self, p, x, state=None, layout="tnc"):
+    def __call__(
+        self, p: Parameters, x: np.ndarray, state: State | None = None, layout: str = "tnc"
+    ) -> tuple[np.ndarray, State]:
         """Run the layer without keeping a tape.
 
         Parameters
@@ -111,7 +115,9 @@ class Recurrent(Layer):
         y, tape = self.run(p, described, initial, keep=False)
         return in_layout(y.array, described.layout), self._final_state(tape)
 
-    def forward(self, p, x, state=None, layout="tnc"):
+    def forward(
+        self, p: Parameters, x: np.ndarray, state: State | None = None, layout: str = "tnc"
+    ) -> tuple[np.ndarray, State, Tape]:
         """Run the layer and keep what `backward` needs.
 
         Takes what a call takes; returns ``(y, state, tape)``.  y is read-only: it is part of the tape.
@@ -169,7 +175,15 @@ class Recurrent(Layer):
         states = tuple(np.concatenate(parts) for parts in stacked)
         return states[0] if self.cell.states == 1 else states
 
-    def backward(self, tape, dy, dstate=None, need_x=True, into=None, accumulate=False):
+    def backward(
+        self,
+        tape: Tape,
+        dy: np.ndarray | None,
+        dstate: State | None = None,
+        need_x: bool = True,
+        into: Parameters | None = None,
+        accumulate: bool = False,
+    ) -> Gradients:
         """Derivatives of a loss, from those of y and of the final state.
 
         Parameters
