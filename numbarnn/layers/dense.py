@@ -87,14 +87,41 @@ class Stateless(Layer):
     def _output_layout(self, x):
         return x.layout
 
-    def _check_tape(self, tape):
+    def backward(
+        self,
+        tape: Tape,
+        dy: np.ndarray,
+        need_x: bool = True,
+        into: Parameters | None = None,
+        accumulate: bool = False,
+    ) -> Gradients:
+        """Derivatives of a loss, from those of y.
+
+        Parameters
+        ----------
+        tape : Tape
+            From `forward`.
+        dy : numpy.ndarray
+            dL/dy, shaped like y.
+        need_x : bool
+            False leaves out dL/dx and its cost.
+        into : Parameters, optional
+            Where dL/dp is written (is modified); new by default.
+        accumulate : bool
+            Add to `into` instead of overwriting it.
+
+        Returns
+        -------
+        Gradients
+        """
         if not isinstance(tape, Tape) or tape.layer != self:
             raise TypeError(f"tape: expected one that {self!r}.forward returned, got {tape!r}")
-
-    def _checked_dy(self, tape, dy, steps, channels):
-        dy = described("dy", dy, tape.x.layout)
-        dy.expect("dy", steps, tape.x.batch, channels, tape.x.dtype)
-        return dy
+        x, letters = tape.x, self._output_layout(tape.x)
+        dy = described("dy", dy, letters)
+        dy.expect("dy", x.steps if "t" in letters else 1, x.batch, self.output_channels(x.channels), x.dtype)
+        gradient = self.gradient_vector(into, x.channels, x.dtype)
+        dx, _ = self.differentiate(tape, dy, None, need_x, gradient, accumulate)
+        return Gradients(gradient, None if dx is None else in_layout(dx, x.layout))
 
 
 @dataclass(frozen=True)
@@ -150,40 +177,6 @@ class Dense(Stateless):
             y = TensorDescriptor.of_tnc(y.array.reshape(x.steps, x.batch, self.units), y.address)
         return y, Tape(self, x, kept)
 
-    def backward(
-        self,
-        tape: Tape,
-        dy: np.ndarray,
-        need_x: bool = True,
-        into: Parameters | None = None,
-        accumulate: bool = False,
-    ) -> Gradients:
-        """Derivatives of a loss, from those of y.
-
-        Parameters
-        ----------
-        tape : Tape
-            From `forward`.
-        dy : numpy.ndarray
-            dL/dy, shaped like y.
-        need_x : bool
-            False leaves out dL/dx and its cost.
-        into : Parameters, optional
-            Where dL/dp is written (is modified); new by default.
-        accumulate : bool
-            Add to `into` instead of overwriting it.
-
-        Returns
-        -------
-        Gradients
-        """
-        self._check_tape(tape)
-        x = tape.x
-        dy = self._checked_dy(tape, dy, x.steps, self.units)
-        gradient = self.gradient_vector(into, x.channels, x.dtype)
-        dx, _ = self.differentiate(tape, dy, None, need_x, gradient, accumulate)
-        return Gradients(gradient, None if dx is None else in_layout(dx, x.layout))
-
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
         """`backward` without its checks, on a TensorDescriptor: dL/dx as (T, N, C) or None, and no state."""
         x = tape.x
@@ -222,21 +215,6 @@ class Activation(Stateless):
         y = elementwise.value(self.cell, x.tnc)
         return TensorDescriptor.of_tnc(y), Tape(self, x, y)
 
-    def backward(
-        self,
-        tape: Tape,
-        dy: np.ndarray,
-        need_x: bool = True,
-        into: Parameters | None = None,
-        accumulate: bool = False,
-    ) -> Gradients:
-        """Derivatives of a loss, from those of y; see `Dense.backward`."""
-        self._check_tape(tape)
-        dy = self._checked_dy(tape, dy, tape.x.steps, tape.x.channels)
-        dx, _ = self.differentiate(tape, dy, None, need_x, None, accumulate)
-        gradient = self.gradient_vector(into, tape.x.channels, tape.x.dtype)
-        return Gradients(gradient, None if dx is None else in_layout(dx, dy.layout))
-
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
         """`backward` without its checks, on a TensorDescriptor: dL/dx as (T, N, C) or None, and no state."""
         return elementwise.times_slope(self.cell, tape.kept, dy.tnc) if need_x else None, None
@@ -267,23 +245,6 @@ class Last(Stateless):
     def run(self, p, x, initial, keep):
         """`forward` without its checks, from a TensorDescriptor of x to one of y, (1, N, C), and a tape."""
         return TensorDescriptor.of_tnc(x.tnc[-1:]), Tape(self, x, None)
-
-    def backward(
-        self,
-        tape: Tape,
-        dy: np.ndarray,
-        need_x: bool = True,
-        into: Parameters | None = None,
-        accumulate: bool = False,
-    ) -> Gradients:
-        """Derivatives of a loss, from those of y: dy at the last step, 0 before; see `Dense.backward`."""
-        self._check_tape(tape)
-        x = tape.x
-        dy = described("dy", dy, x.layout.replace("t", ""))
-        dy.expect("dy", 1, x.batch, x.channels, x.dtype)
-        dx, _ = self.differentiate(tape, dy, None, need_x, None, accumulate)
-        gradient = self.gradient_vector(into, x.channels, x.dtype)
-        return Gradients(gradient, None if dx is None else in_layout(dx, x.layout))
 
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
         """`backward` without its checks, on a TensorDescriptor: dL/dx as (T, N, C) or None, and no state."""
