@@ -2,31 +2,36 @@
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
-from . import hello, machine, seeds, start
+from . import cpu, hello, machine, seeds, start
 
-BENCHMARKS = {"hello": (hello, 100), "seeds": (seeds, 1000), "start": (start, 1)}  # module, epochs
+BENCHMARKS = {"cpu": cpu, "hello": hello, "seeds": seeds, "start": start}
 RESULTS = Path(__file__).parent / "results"
 
 
 def main():
     """Parse the command line, run, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("name", choices=sorted(BENCHMARKS))
-    parser.add_argument("--epochs", type=int, help="100 for hello, 1000 for seeds")
-    parser.add_argument("--save", action="store_true", help="write benchmarks/results/NAME.json and NAME.md")
-    options = parser.parse_args()
-    benchmark, epochs = BENCHMARKS[options.name]
-    result = {"machine": machine.describe(), **benchmark.run(options.epochs or epochs)}
+    names = parser.add_subparsers(dest="name", required=True)
+    for name, benchmark in BENCHMARKS.items():
+        own = names.add_parser(name, help=benchmark.__doc__.splitlines()[0])
+        own.add_argument("--save", action="store_true", help=f"write benchmarks/results/{name}.json and .md")
+        if hasattr(benchmark, "add_arguments"):
+            benchmark.add_arguments(own)
+    options = vars(parser.parse_args())
+    name, save = options.pop("name"), options.pop("save")
+    benchmark = BENCHMARKS[name]
+    result = {"machine": machine.describe(), **benchmark.run(**options)}
     table = benchmark.table(result)
     about = ", ".join(f"{key} {value}" for key, value in result["machine"].items())
     print(f"{table}\n\n{about}")
-    if options.save:
+    if save:
         RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{options.name}.json").write_text(json.dumps(result, indent=1) + "\n")
-        command = f"python -m benchmarks {options.name} --epochs {result['epochs']}"
-        (RESULTS / f"{options.name}.md").write_text(f"`{command}`\n\n{table}\n\n{about}\n")
+        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+        command = " ".join(["python -m benchmarks", *(word for word in sys.argv[1:] if word != "--save")])
+        (RESULTS / f"{name}.md").write_text(f"`{command}`\n\n{table}\n\n{about}\n")
 
 
 if __name__ == "__main__":

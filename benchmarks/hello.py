@@ -1,6 +1,5 @@
 """The seed's network (three GRU layers of 128), trained here and in PyTorch, by turns."""
 
-import multiprocessing
 import statistics
 import time
 
@@ -10,6 +9,8 @@ import numpy as np
 from numbarnn import Adam
 from numbarnn.cpu import dense, optimizers, recurrent
 from numbarnn.forecast import counting_network, counting_windows
+
+from .turns import Worker
 
 BATCH, RATE, BLOCK = 32, 0.005, 10  # BLOCK: epochs that one library trains before it is the other's turn
 
@@ -88,37 +89,48 @@ def breakdown(epochs, threads):
     return {**parts, "Python": 1e3 * total / updates - sum(parts.values())}
 
 
-TRAINERS = {"numbarnn": our_trainer, "torch": torch_trainer}
+class Trainer:
+    """One library in its process: trains some epochs, answers with the seconds."""
 
+    def __init__(self, train):
+        self.train = train
 
-def _work(name, threads, pipe):
-    """In a process of its own: train as many epochs as the pipe says, answer with the seconds; 0 ends it."""
-    train = TRAINERS[name](threads)
-    while epochs := pipe.recv():
+    def __call__(self, epochs):
         start = time.perf_counter()
-        train(epochs)
-        pipe.send(time.perf_counter() - start)
+        self.train(epochs)
+        return time.perf_counter() - start
 
 
-def run(epochs=100):
-    """Seconds of each block of epochs, here and in PyTorch, and their ratio.
+def numbarnn_library(threads):
+    """Our trainer, in a process of its own."""
+    return Trainer(our_trainer(threads))
 
-    Each library has a process, and they work by turns: in one process Numba's OpenMP settings make PyTorch ten times slower.
-    """
-    context, threads = multiprocessing.get_context("spawn"), numba.get_num_threads()
-    pipes, seconds = {}, {name: [] for name in TRAINERS}
-    for name in TRAINERS:
-        pipes[name], theirs = context.Pipe()
-        context.Process(target=_work, args=(name, threads, theirs), daemon=True).start()
-    for pipe in pipes.values():
-        pipe.send(BLOCK)  # compilation, and memory that is touched for the first time
-        pipe.recv()
+
+def torch_library(threads):
+    """PyTorch's trainer, in a process of its own."""
+    return Trainer(torch_trainer(threads))
+
+
+MAKERS = {"numbarnn": numbarnn_library, "torch": torch_library}
+
+
+def add_arguments(parser):
+    """The options of the command line."""
+    parser.add_argument("--epochs", type=int, default=100)
+
+
+def run(epochs):
+    """Seconds of each block of epochs, here and in PyTorch, and their ratio."""
+    threads = numba.get_num_threads()
+    workers = {name: Worker(make, threads) for name, make in MAKERS.items()}
+    for worker in workers.values():
+        worker(BLOCK)  # compilation, and memory that is touched for the first time
+    seconds = {name: [] for name in workers}
     for _ in range(max(1, epochs // BLOCK)):
-        for name, pipe in pipes.items():
-            pipe.send(BLOCK)
-            seconds[name].append(pipe.recv())
-    for pipe in pipes.values():
-        pipe.send(0)
+        for name, worker in workers.items():
+            seconds[name].append(worker(BLOCK))
+    for worker in workers.values():
+        worker.close()
     updates = BLOCK * -(-195 // BATCH)
     per_update = {name: 1e3 * statistics.median(values) / updates for name, values in seconds.items()}
     ratios = [b / a for a, b in zip(seconds["numbarnn"], seconds["torch"])]

@@ -5,7 +5,12 @@ from numbarnn import forecast
 SEEDS = range(5)
 
 
-def run(epochs=1000):
+def add_arguments(parser):
+    """The options of the command line."""
+    parser.add_argument("--epochs", type=int, default=1000)
+
+
+def run(epochs):
     """Final cost and the two answers of each seed."""
     rows = []
     for seed in SEEDS:
