@@ -12,6 +12,7 @@ from .network import Network
 from .optimizers import SGD, Adam, AdamW, RMSProp
 from .parameters import Parameters
 from .schedules import constant, cosine, exponential
+from .streaming import Stream
 from .training import History
 
 __version__ = "0.1.0"
@@ -36,6 +37,7 @@ __all__ = [
     "Parameters",
     "RMSProp",
     "ShapeError",
+    "Stream",
     "TensorDescriptor",
     "UnknownNameError",
     "constant",

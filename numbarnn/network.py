@@ -4,14 +4,17 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from .descriptor import AXES, TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
+from .descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
+from .cpu.launch import NOTHING
 from .errors import DeviceError, DTypeError, ShapeError, positive_integer
 from .layers.base import Layer
 from .layers.dense import Last
+from .layers.recurrent import Recurrent, kept
 from .losses import check_target
 from .losses import loss as find_loss
 from .optimizers import Adam, Optimizer
 from .parameters import Parameters, Weight
+from .streaming import Stream
 from .training import History, check_axis, fit
 
 
@@ -107,7 +110,7 @@ class Network:
         tapes = []
         for layer, own in zip(self.layers, parts):
             x, tape = layer.run(own, x, None, keep)
-            if keep:
+            if keep.for_backward:
                 tapes.append(tape)
         return x.array, tapes
 
@@ -127,7 +130,7 @@ class Network:
         """
         x = self._described(x)
         self.params.check_finite()
-        return self._in_layout(self._forward(self._own, x, keep=False)[0], "n" in x.layout)
+        return self._in_layout(self._forward(self._own, x, NOTHING)[0], "n" in x.layout)
 
     def _in_layout(self, tnc, batched=True):
         return in_layout(tnc, self.output_layout if batched else self.output_layout.replace("n", ""))
@@ -154,26 +157,13 @@ class Network:
         self.check_pairs(x, y)
         return find_loss(loss)(self.predict(x), y)[0]
 
-    def gradient(self, x, y, loss, into, parts=None):
-        """The loss, and its gradient written `into` the parts that `split` makes (are modified).
+    def workspace(self, shape, into, parts=None, tape="all", checkpoints=None):
+        """A Workspace for batches of x of `shape`, with the gradient written `into` the parts that `split` makes.
 
         parts: the parameters to take instead of the network's own, split likewise.
         """
-        output, tapes = self._forward(self._own if parts is None else parts, self._described(x), keep=True)
-        prediction = self._in_layout(output)
-        check_target(prediction, y)
-        value, dy = loss(prediction, y)
-        dy = self._as_tnc(dy)
-        for index in reversed(range(len(self.layers))):
-            described = TensorDescriptor.of_tnc(dy)
-            dy, _ = self.layers[index].differentiate(tapes[index], described, None, index > 0, into[index], False)
-        return value
-
-    def _as_tnc(self, array):
-        letters = self.output_layout
-        order = [letters.index(letter) for letter in AXES if letter in letters]
-        array = array.transpose(order)
-        return array if array.ndim == 3 else array[None]
+        steps = shape[self.layout.index("t")]
+        return Workspace(self, shape, self._own if parts is None else parts, into, kept(tape, checkpoints, steps))
 
     def loss_and_gradient(
         self, flat: np.ndarray, x: np.ndarray, y: np.ndarray, loss: str | Callable = "mse"
@@ -214,8 +204,9 @@ class Network:
         given.check_finite()
         self.check_pairs(x, y)
         gradient = given.zeros()
-        value = self.gradient(x, y, find_loss(loss), self.split(gradient.flat), self.split(given.flat))
-        return value, gradient.flat
+        workspace = self.workspace(x.shape, self.split(gradient.flat), self.split(given.flat))
+        np.copyto(workspace.x, x)
+        return workspace.gradient(y, find_loss(loss)), gradient.flat
 
     def fit(
         self,
@@ -231,6 +222,8 @@ class Network:
         validation: tuple[np.ndarray, np.ndarray] | None = None,
         callbacks: Iterable[Callable] = (),
         progress: bool = True,
+        tape: str = "all",
+        checkpoints: str | int | None = None,
     ) -> History:
         """Train on samples and their targets.
 
@@ -259,6 +252,8 @@ class Network:
             Each is called with (network, history) after each epoch; one that returns a true value ends the training.
         progress : bool
             Show a bar: tqdm's where it is installed.
+        tape, checkpoints
+            How much memory the recurrent layers keep for the gradient, as in their ``forward``.
 
         Returns
         -------
@@ -273,8 +268,42 @@ class Network:
         optimizer = Adam() if optimizer is None else optimizer
         self.params.check_finite()
         return fit(
-            self, x, y, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation, callbacks, progress
-        )
+            self, x, y, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation, callbacks, progress,
+            tape, checkpoints,
+        )  # fmt: skip
+
+    def stream(self, batch: int = 1) -> Stream:
+        """A `Stream` that runs the network one step at a call, from a state of zeros.
+
+        The parameters are read now: later changes do not reach it.  `Last` passes each step on.
+
+        Parameters
+        ----------
+        batch : int
+            Sequences N that run side by side.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> net = nr.Network([nr.GRU(8), nr.Last(), nr.Dense(1)], channels=1, seed=0)
+        >>> stream = net.stream()
+        >>> y = np.zeros((1, 1), np.float32)
+        >>> for _ in range(5):
+        ...     y = stream.step(y)  # predictions fed back
+        >>> y.shape, len(stream.state)
+        ((1, 1), 1)
+        """
+        self.params.check_finite()
+        x = np.zeros((1, positive_integer("batch", batch), self.channels), self.dtype)
+        y, fills, stateful = TensorDescriptor.of_tnc(x), [], []
+        for layer, own in zip(self.layers, self._own):
+            y, tape = layer.run_stream(own, y)
+            fills += tape.held()
+            if isinstance(layer, Recurrent):
+                stateful.append((layer, tape))
+        stream = Stream(x, fills, stateful, y.array, single=False)
+        stream.state = (None,) * len(stateful)
+        return stream
 
     def transfer(self, source: "Network") -> "Network":
         """Copy the parameters of another network of the same layers and channels; returns this network.
@@ -308,3 +337,49 @@ class Network:
     def __repr__(self):
         inner = ", ".join(map(repr, self.layers))
         return f"Network([{inner}], channels={self.channels}, dtype={self.dtype.name!r}, layout={self.layout!r})"
+
+
+class Workspace:
+    """A network's forward and backward on batches of one size: memory and kernel calls are made once, and used again.
+
+    Attributes
+    ----------
+    x : numpy.ndarray
+        The batch, (T, N, C) in the network's layout: write it before each call of `gradient`.
+    """
+
+    def __init__(self, network, shape, parts, into, keep):
+        self.network, self.parts, self.into, self.keep = network, parts, into, keep
+        self.x = np.empty(shape, network.dtype)
+        self._tapes = self._adjoints = None
+
+    def gradient(self, y, loss):
+        """The loss of the batch against the targets `y`; its gradient is written to `into` (is modified)."""
+        network = self.network
+        if self._tapes is None:
+            described = TensorDescriptor.of(self.x, network.layout, "x")
+            self._output, self._tapes = network._forward(self.parts, described, self.keep)
+        else:
+            for tape in self._tapes:
+                tape.fill()
+        prediction = network._in_layout(self._output).copy()
+        check_target(prediction, y)
+        value, dy = loss(prediction, y)
+        if np.shape(dy) != prediction.shape:
+            raise ShapeError(f"loss: expected a gradient of shape {prediction.shape}, got {np.shape(dy)}")
+        if self._adjoints is None:
+            self._start_backward()
+        np.copyto(self._dy, dy)
+        for adjoint in self._adjoints:
+            adjoint.fill()
+        return value
+
+    def _start_backward(self):
+        """The layers' backward, each reading what the one above it writes."""
+        dy = np.zeros(self._output.shape, self.network.dtype)
+        self._dy, self._adjoints = self.network._in_layout(dy), []
+        for index in reversed(range(len(self._tapes))):
+            described, layer = TensorDescriptor.of_tnc(dy), self.network.layers[index]
+            adjoint = layer.differentiate(self._tapes[index], described, None, index > 0, self.into[index], False)
+            self._adjoints.append(adjoint)
+            dy = adjoint.dx

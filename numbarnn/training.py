@@ -47,7 +47,10 @@ def batches(order, batch_size):
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
 
-def fit(network, x, y, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation, callbacks, progress):
+def fit(
+    network, x, y, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation, callbacks, progress, tape,
+    checkpoints,
+):  # fmt: skip
     """Train `network` in place; see `Network.fit`."""
     loss, optimizer = find_loss(loss), find_optimizer(optimizer)
     epochs, batch_size = positive_integer("epochs", epochs), positive_integer("batch_size", batch_size)
@@ -65,6 +68,7 @@ def fit(network, x, y, loss, optimizer, epochs, batch_size, shuffle, seed, clip,
     flat, gradient = network.params.flat, np.zeros_like(network.params.flat)
     parts = network.split(gradient)
     previous, memory = flat.copy(), optimizer.start(flat)
+    workspaces = {}  # one for whole batches, and one for the last of an epoch
     updates, step = epochs * -(-samples // batch_size), 0
     history = History()
     with bar(epochs, progress) as shown:
@@ -74,8 +78,12 @@ def fit(network, x, y, loss, optimizer, epochs, batch_size, shuffle, seed, clip,
                 random.shuffle(order)
             for index, chosen in enumerate(batches(order, batch_size), 1):
                 where = f"epoch {epoch}, batch {index}"
-                batch = x.take(chosen, sample_axis), y.take(chosen, target_axis)
-                value = network.gradient(*batch, loss, parts)
+                if len(chosen) not in workspaces:
+                    shape = x.shape[:sample_axis] + (len(chosen),) + x.shape[sample_axis + 1 :]
+                    workspaces[len(chosen)] = network.workspace(shape, parts, None, tape, checkpoints)
+                workspace = workspaces[len(chosen)]
+                x.take(chosen, sample_axis, out=workspace.x, mode="clip")  # any other mode copies twice
+                value = workspace.gradient(y.take(chosen, target_axis), loss)
                 _check_finite(value, "loss", where, flat, previous)
                 scale = 1.0
                 if clip is not None:

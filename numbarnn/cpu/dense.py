@@ -24,7 +24,7 @@ def forward_task(cell, real, calls, part):
     pre = call.pre + first * call.chunk * units * vector
     for start in range(0, call.steps, call.chunk):
         count = min(call.chunk, call.steps - start)
-        add_input(real, call, 0, first, rows, start, count, inputs, pre)
+        add_input(real, call, 0, first, rows, start, count, 0, units, inputs, pre)
         for before in range(0, units, call.per_block):
             vectors = min(call.per_block, units - before)
             source = pre + before * vector * call.chunk * rows
@@ -42,8 +42,9 @@ def forward(cell, real, address):
     """Fill h of the FORWARD record at `address`."""
     calls = record_at(address, FORWARD)
     tasks, parts, pack_task = calls[0].tasks, calls[0].parts, calls[0].routines.pack_task
-    for part in prange(parts):
-        invoke(pack_task, (address, 0, part))
+    if calls[0].pack:
+        for part in prange(parts):
+            invoke(pack_task, (address, 0, part))
     for part in prange(tasks):
         forward_task(cell, real, calls, part)
 

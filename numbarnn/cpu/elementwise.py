@@ -35,19 +35,19 @@ def _parts(count):
     return max(1, min(threads(), count // SMALLEST_PART))
 
 
-def value(cell, x):
-    """``f(x)`` as a new C-contiguous array, f being the cell's activation."""
+def value(cell, x, y=None):
+    """``f(x)`` as a C-contiguous array, `y` (is modified) or a new one, f being the cell's activation."""
     x = np.ascontiguousarray(x)
-    y = empty(x.shape, x.dtype)
+    y = empty(x.shape, x.dtype) if y is None else y
     with launching():
         _value(cell, x.dtype.type(0), _parts(x.size), x.size, x.ctypes.data, y.ctypes.data)
     return y
 
 
-def times_slope(cell, y, dy):
-    """``dy * f'(x)`` as a new C-contiguous array, from the output ``y = f(x)``."""
+def times_slope(cell, y, dy, dx=None):
+    """``dy * f'(x)`` as a C-contiguous array, `dx` (is modified) or a new one, from the output ``y = f(x)``."""
     dy = np.ascontiguousarray(dy)
-    dx = empty(y.shape, y.dtype)
+    dx = empty(y.shape, y.dtype) if dx is None else dx
     with launching():
         _times_slope(
             cell, y.dtype.type(0), _parts(y.size), y.size, y.ctypes.data, dy.ctypes.data, dx.ctypes.data

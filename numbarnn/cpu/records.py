@@ -1,6 +1,8 @@
 """What a kernel is told: one record of integers per call, addresses and strides in bytes.
 
 Axis letters: T steps, N batch, D directions, I input channels, H hidden units, G gates, S slots of the cell.
+A call runs K consecutive steps of the T, a segment; without checkpoints there is one, and K is T.  Steps are counted in
+the order a direction visits them: the reverse direction's segment lies at the mirrored times.
 A buffer "in blocks" is ``[blocks, rows, (slot, unit)]``: hidden units in vectors, one to four vectors a block, all slots
 of a block's units side by side, so that one panel of the product fills every gate of its units while they are in the
 L1 cache.  The last block may be narrower, and its last vector is padded with zeros, never the user's array.
@@ -31,13 +33,15 @@ GROUP = np.dtype(
         "gates",  # [slots]: the gate that feeds each of them
         "parameter",  # where in a direction's parameters the weight (rows, G, H) starts
         "bias",  # where in a direction's parameters its bias (G, H) starts
-        "weight",  # forward: [D] the weight in blocks, this call only; backward: its gradient
+        "weight",  # forward: [D] the weight in blocks; backward: its gradient
         "transposed",  # [D] [panels over rows, (block, slot, unit), row]: takes slot derivatives back to rows
     )
 )
 
 CALL = _integers(
-    "steps",
+    "steps",  # K
+    "start",  # the first step of the segment
+    "total",  # T
     "batch",
     "channels",
     "hidden",
@@ -46,18 +50,20 @@ CALL = _integers(
     "slots",  # S
     "per_block",  # vectors of units in a block
     "tasks",  # parts the batch is split into, in each direction
+    "splits",  # parts the hidden units are split into, in each direction; 1 where the batch is split
     "parts",  # parts the rows of a weight are split into, in each direction
     "chunk",  # steps between two changes from time to weights
     "parameters",  # [D] of weight_ih (I, G, H), weight_hh (H, G, H), bias_ih and bias_hh (G, H); backward: gradient
     "direction_stride",  # from one direction's parameters to the next one's
-    "bias",  # [D] one row in blocks, all slots, this call only; backward: its gradient
-    "h",  # [T + 2, N, D, H]: row 0 the initial state of the forward direction, row T + 1 of the reverse one
+    "bias",  # [D] one row in blocks, all slots; backward: its gradient
+    "whole",  # 1 where h and c hold all T steps, 0 where they hold the segment's K
+    "h",  # [T or K, + 2, N, D, H]: row 0 the initial state of the forward direction, the last row of the reverse one
     "c",  # like h; a single row, overwritten by each step, where nothing is kept
     "c_step",  # stride of a step in c: 0 where nothing is kept
-    "operand",  # [T, N, D, H], what the gated R multiplies; a single row where nothing is kept
+    "operand",  # [K, N, D, H], what the gated R multiplies; a single row where nothing is kept
     "operand_step",  # stride of a step in operand
-    "saved",  # [D, T, N, blocks, (saved, unit)]: written by forward, read by backward
-    "inputs",  # x in order, this call only: forward [D, N * chunk, I], backward [D, chunk * N, I]
+    "saved",  # [D, K, N, blocks, (saved, unit)]: written by forward, read by backward
+    "inputs",  # x in order, this call only: forward [D, N * splits * chunk, I], backward [D, chunk * N, I]
 )
 GROUPS = [("input", GROUP), ("recurrent", GROUP), ("gated", GROUP)]
 
@@ -66,7 +72,8 @@ FORWARD = np.dtype(
     + GROUPS
     + CALL
     + _integers(
-        "keep",  # 1 to fill `saved` and the transposed weights, 0 to leave them alone
+        "keep",  # 1 to fill `saved`, 0 to leave it alone
+        "pack",  # 1 to pack the weights, 2 the transposed ones too, 0 where an earlier call has done it
         "pre",  # [D, tasks, blocks, chunk * rows of the task, (slot, unit)]: pre-activations, this call only
     )
 )

@@ -1,20 +1,25 @@
 """One recurrent layer through time on the CPU, both directions at once: forward and backpropagation.
 
-A task owns some rows of the batch, in one direction, through the whole sequence.  The input's part of the
-pre-activations is computed for a chunk of steps at a time; each step adds the state's part, block of units by block, and
-applies the cell to the block while it is in the L1 cache.  Backward goes through the chunks from the last to the first:
-tasks over rows of the batch take the derivatives back through time, then tasks over rows of the result sum the weight
-gradients (`weights.gradient_task`).
+Work is split in one of two ways.  A task may own some rows of the batch, in one direction, through the whole sequence:
+no thread waits for another.  Or, where a step's weights are many and the rows few, a task owns some hidden units, and
+every step is a parallel region of its own: each thread reads only its part of the weights, from its own cache.
+
+The input's part of the pre-activations is computed for a chunk of steps at a time; each step adds the state's part,
+block of units by block, and applies the cell to the block while it is in the L1 cache.  Backward goes through the chunks
+from the last to the first: tasks take the derivatives back through time, then tasks over rows of the result sum the
+weight gradients (`weights.gradient_task`).
 """
 
 from numba import njit, prange
 
 from .blocks import clear, share, vector_bytes, vectors_for
 from .compiled import kernel
+from .product import MAX_VECTORS
 from .records import BACKWARD, FORWARD
 from .routine_call import invoke, record_at
 from .simd import lanes, load, load_first, size_of, store, store_first
 from .types import add_output, load_dstate, load_saved, load_slots, load_state, store_all, store_state
+from .weights import held_time, segment_time
 
 
 @njit
@@ -30,11 +35,19 @@ def previous_row(time, direction):
 
 
 @njit
+def split_units(real, call, granule, split):
+    """(first, end), in vectors, of the hidden units of one split: whole granules of vectors."""
+    units = vectors_for(real, call.hidden)
+    first, count = share((units + granule - 1) // granule, call.splits, split)
+    return first * granule, min(units, (first + count) * granule)
+
+
+@njit
 def gather(real, call, array, direction, start, count, first, rows, channel, channels, target):
     """Copy rows ``first : first + rows`` of `count` steps, in the direction's order, to ``[count, rows, channels]``."""
     source = (
         array.address
-        + time_of(start, call.steps, direction) * array.step_stride
+        + (segment_time(call, direction) + time_of(start, call.steps, direction)) * array.step_stride
         + first * array.batch_stride
         + channel * array.channel_stride
     )
@@ -61,12 +74,12 @@ def add_product(real, call, group, direction, before, vectors, a, a_row, rows, t
 
 
 @njit
-def add_input(real, call, direction, first, rows, start, count, inputs, pre):
-    """The bias and the input's part of the pre-activations of `count` steps, block by block."""
+def add_input(real, call, direction, first, rows, start, count, from_unit, to_unit, inputs, pre):
+    """The bias and the input's part of the pre-activations of `count` steps, block by block of the units given."""
     vector, units, channels = vector_bytes(real), vectors_for(real, call.hidden), call.channels
     gather(real, call, call.x, direction, start, count, first, rows, 0, channels, inputs)
     bias = call.bias + direction * units * call.slots * vector
-    for before in range(0, units, call.per_block):
+    for before in range(from_unit, to_unit, call.per_block):
         vectors = min(call.per_block, units - before)
         row = call.slots * vectors * vector
         target = pre + before * call.slots * vector * call.chunk * rows
@@ -80,61 +93,59 @@ def add_input(real, call, direction, first, rows, start, count, inputs, pre):
 
 
 @njit
-def forward_task(cell, real, calls, direction, part):
-    """One part of the batch through the whole sequence, in one direction."""
+def forward_task(cell, real, calls, direction, part, split, region):
+    """One part of the batch through all steps; or, where units are split, some units through one half or whole step."""
     call = calls[0]
     first, rows = share(call.batch, call.tasks, part)
+    from_unit, to_unit = split_units(real, call, call.per_block, split)
     size, vector, hidden = size_of(real), vector_bytes(real), call.hidden
     units = vectors_for(real, hidden)
     state_row = call.directions * hidden * size
     state_step = call.batch * state_row
     state = first * state_row + direction * hidden * size
+    held = held_time(call, direction)
     saved_row = units * cell.saved * vector
     before_task = (direction * call.batch + first) * call.chunk
-    inputs = call.inputs + before_task * call.channels * size
+    inputs = call.inputs + (before_task * call.splits + split * call.chunk * rows) * call.channels * size
     pre = call.pre + before_task * units * cell.slots * vector
-    for start in range(0, call.steps, call.chunk):
-        count = min(call.chunk, call.steps - start)
-        add_input(real, call, direction, first, rows, start, count, inputs, pre)
-        for step in range(start, start + count):
-            time = time_of(step, call.steps, direction)
-            h = call.h + previous_row(time, direction) * state_step + state
-            c = call.c + previous_row(time, direction) * call.c_step + state
-            h_new = call.h + (time + 1) * state_step + state
-            c_new = call.c + (time + 1) * call.c_step + state
-            operand = call.operand + time * call.operand_step + state
-            saved = call.saved + ((direction * call.steps + time) * call.batch + first) * saved_row
-            if cell.gated_span[1] > 0:
-                for before in range(0, units, call.per_block):
-                    vectors = min(call.per_block, units - before)
-                    row = cell.slots * vectors * vector
-                    target = pre + (before * cell.slots * vector * call.chunk + (step - start) * row) * rows
-                    add_product(
-                        real, call, call.recurrent, direction, before, vectors, h, state_row, rows, target, row
-                    )
-                    for r in range(rows):
-                        for v in range(vectors):
-                            unit = (before + v) * lanes(real)
-                            at = r * state_row + unit * size
-                            place = target + r * row + v * vector
-                            old = load_state(cell, real, h + at, c + at, hidden - unit)
-                            values, gated = cell.gate(load_slots(cell, real, place, vectors * vector), old)
-                            store_all(values, place, vectors * vector)
-                            store_first(gated, operand + at, hidden - unit)
-            for before in range(0, units, call.per_block):
-                vectors = min(call.per_block, units - before)
-                row = cell.slots * vectors * vector
-                target = pre + (before * cell.slots * vector * call.chunk + (step - start) * row) * rows
-                if cell.gated_span[1] > 0:
-                    add_product(real, call, call.gated, direction, before, vectors, operand, state_row, rows, target, row)
-                else:
-                    add_product(real, call, call.recurrent, direction, before, vectors, h, state_row, rows, target, row)
-                for r in range(rows):
-                    for v in range(vectors):
-                        unit = (before + v) * lanes(real)
-                        at = r * state_row + unit * size
-                        old = load_state(cell, real, h + at, c + at, hidden - unit)
-                        values = load_slots(cell, real, target + r * row + v * vector, vectors * vector)
+    phases = 2 if cell.gated_span[1] > 0 else 1
+    from_phase, to_phase = (0, call.steps * phases) if call.splits == 1 else (region, region + 1)
+    for phase in range(from_phase, to_phase):
+        step = phase // phases
+        place_in_chunk = step % call.chunk
+        if place_in_chunk == 0 and phase % phases == 0:
+            count = min(call.chunk, call.steps - step)
+            add_input(real, call, direction, first, rows, step, count, from_unit, to_unit, inputs, pre)
+        time = time_of(step, call.steps, direction)
+        h = call.h + (held + previous_row(time, direction)) * state_step + state
+        c = call.c + (held + previous_row(time, direction)) * call.c_step + state
+        h_new = call.h + (held + time + 1) * state_step + state
+        c_new = call.c + (held + time + 1) * call.c_step + state
+        operand = call.operand + time * call.operand_step + state
+        saved = call.saved + ((direction * call.steps + time) * call.batch + first) * saved_row
+        blocks = (to_unit - from_unit + call.per_block - 1) // call.per_block
+        for index in range(blocks):
+            # To and fro: the weights that a step used last are still in the cache when the next one begins.
+            before = from_unit + (index if step % 2 == 0 else blocks - 1 - index) * call.per_block
+            vectors = min(call.per_block, units - before)
+            row = cell.slots * vectors * vector
+            target = pre + (before * cell.slots * vector * call.chunk + place_in_chunk * row) * rows
+            if phase % phases == 0:
+                add_product(real, call, call.recurrent, direction, before, vectors, h, state_row, rows, target, row)
+            else:
+                add_product(real, call, call.gated, direction, before, vectors, operand, state_row, rows, target, row)
+            for r in range(rows):
+                for v in range(vectors):
+                    unit = (before + v) * lanes(real)
+                    at = r * state_row + unit * size
+                    place = target + r * row + v * vector
+                    old = load_state(cell, real, h + at, c + at, hidden - unit)
+                    values = load_slots(cell, real, place, vectors * vector)
+                    if phase % phases < phases - 1:
+                        values, gated = cell.gate(values, old)
+                        store_all(values, place, vectors * vector)
+                        store_first(gated, operand + at, hidden - unit)
+                    else:
                         new, kept = cell.forward(values, old)
                         store_state(cell, new, h_new + at, c_new + at, hidden - unit)
                         if call.keep:
@@ -146,16 +157,21 @@ def forward_task(cell, real, calls, direction, part):
 def forward(cell, real, address):
     """Fill h, c and the tape of the FORWARD record at `address`."""
     calls = record_at(address, FORWARD)
-    directions, tasks, parts, pack_task = calls[0].directions, calls[0].tasks, calls[0].parts, calls[0].routines.pack_task
-    for task in prange(directions * parts):
-        invoke(pack_task, (address, task // parts, task % parts))
-    for task in prange(directions * tasks):
-        forward_task(cell, real, calls, task // tasks, task % tasks)
+    directions, tasks, splits, parts = calls[0].directions, calls[0].tasks, calls[0].splits, calls[0].parts
+    pack_task = calls[0].routines.pack_task
+    if calls[0].pack:
+        for task in prange(directions * parts):
+            invoke(pack_task, (address, task // parts, task % parts))
+    regions = 1 if splits == 1 else calls[0].steps * (2 if cell.gated_span[1] > 0 else 1)
+    for region in range(regions):
+        for task in prange(splits * directions * tasks):
+            part = task % (directions * tasks)
+            forward_task(cell, real, calls, part // tasks, part % tasks, task // (directions * tasks), region)
 
 
 @njit
-def back_through(real, call, group, direction, dpre, position, rows, target):
-    """``target += dpre R'`` for a group of slots: `rows` rows of dpre from `position` on, target (rows, padded H)."""
+def back_through(real, call, group, direction, dpre, position, rows, target, from_unit, to_unit, descending):
+    """``target += dpre R'`` for a group of slots: `rows` rows of dpre from `position` on, some units of (rows, padded H)."""
     units = vectors_for(real, call.hidden)
     weight = units * lanes(real) * units * group.slots * vector_bytes(real)
     invoke(
@@ -163,45 +179,73 @@ def back_through(real, call, group, direction, dpre, position, rows, target):
         (
             call.routines.product, group.transposed + direction * weight, call.hidden, group.slots, call.hidden,
             call.per_block, dpre, call.slots, group.first, call.chunk * call.batch, position, rows, target,
+            from_unit, to_unit, descending,
         ),
     )  # fmt: skip
 
 
 @njit
-def backward_task(cell, real, calls, direction, part, start, count):
-    """Derivatives of `count` steps from `start` on, last step first, for one part of the batch."""
+def backward_task(cell, real, calls, direction, part, split, start, count, region):
+    """Derivatives of `count` steps from `start` on, last step first, for one part of the batch.
+
+    Where units are split, only for some units, in one region: a step's own derivatives, after those that come back to
+    these units from the step behind it; or a step's gate.
+    """
     call = calls[0]
     first, rows = share(call.batch, call.tasks, part)
+    from_unit, to_unit = split_units(real, call, MAX_VECTORS, split)
     size, vector, hidden = size_of(real), vector_bytes(real), call.hidden
     units = vectors_for(real, hidden)
     state_row = call.directions * hidden * size
     state_step = call.batch * state_row
     state = first * state_row + direction * hidden * size
+    held = held_time(call, direction)
     saved_row = units * cell.saved * vector
     padded_row = units * vector
     padded = (direction * call.batch + first) * padded_row
     dh, dc, doperand = call.dh + padded, call.dc + padded, call.doperand + padded
     chunk_rows = call.chunk * call.batch
     dpre_all = call.dpre + direction * chunk_rows * units * cell.slots * vector
-    outputs = call.outputs + (direction * call.batch + first) * call.chunk * hidden * size
-    if call.dy.address:
-        gather(real, call, call.dy, direction, start, count, first, rows, direction * hidden, hidden, outputs)
+    from_channel = from_unit * lanes(real)
+    channels = min(hidden, to_unit * lanes(real)) - from_channel
+    outputs = call.outputs + ((direction * call.batch + first) * hidden + rows * from_channel) * call.chunk * size
     earliest = start if direction == 0 else call.steps - start - count
-    for s in range(count):  # in order of time: the order in which the weight gradients are summed
-        gather(
-            real, call, call.x, 0, earliest + s, 1, first, rows, 0, call.channels,
-            call.inputs + (direction * chunk_rows + s * call.batch + first) * call.channels * size,
-        )  # fmt: skip
-    for step in range(start + count - 1, start - 1, -1):
+    phases = 2 if cell.gated_span[1] > 0 else 1
+    regions = count * phases + 1
+    from_region, to_region = (0, regions) if call.splits == 1 else (region, region + 1)
+    if from_region == 0:
+        if call.dy.address:
+            channel = direction * hidden + from_channel
+            gather(real, call, call.dy, direction, start, count, first, rows, channel, channels, outputs)
+        for s in range(split, count, call.splits):  # in order of time: the order in which weight gradients are summed
+            gather(
+                real, call, call.x, 0, segment_time(call, direction) - segment_time(call, 0) + earliest + s, 1, first, rows,
+                0, call.channels, call.inputs + (direction * chunk_rows + s * call.batch + first) * call.channels * size,
+            )  # fmt: skip
+    for phase in range(from_region, to_region):
+        step = start + count - 1 - phase // phases
+        if phase % phases == 0 and phase > 0:
+            behind = (time_of(step + 1, call.steps, direction) - earliest) * call.batch + first
+            back_through(
+                real, call, call.recurrent, direction, dpre_all, behind, rows, dh, from_unit, to_unit, step % 2
+            )
+        if step < start:
+            return
         time = time_of(step, call.steps, direction)
         position = (time - earliest) * call.batch + first
-        h = call.h + previous_row(time, direction) * state_step + state
-        c = call.c + previous_row(time, direction) * call.c_step + state
-        h_new = call.h + (time + 1) * state_step + state
-        c_new = call.c + (time + 1) * call.c_step + state
+        h = call.h + (held + previous_row(time, direction)) * state_step + state
+        c = call.c + (held + previous_row(time, direction)) * call.c_step + state
+        h_new = call.h + (held + time + 1) * state_step + state
+        c_new = call.c + (held + time + 1) * call.c_step + state
         saved = call.saved + ((direction * call.steps + time) * call.batch + first) * saved_row
-        dy = outputs + (step - start) * rows * hidden * size
-        for before in range(0, units, call.per_block):
+        dy = outputs + (step - start) * rows * channels * size
+        if phase % phases == 1:
+            for r in range(rows):
+                clear(real, doperand + r * padded_row + from_unit * vector, to_unit - from_unit)
+            back_through(
+                real, call, call.gated, direction, dpre_all, position, rows, doperand, from_unit, to_unit, step % 2
+            )
+        for before in range(from_unit, to_unit, call.per_block):
             vectors = min(call.per_block, units - before)
             row = cell.slots * vectors * vector
             target = dpre_all + before * cell.slots * vector * chunk_rows + position * row
@@ -209,49 +253,41 @@ def backward_task(cell, real, calls, direction, part, start, count):
                 for v in range(vectors):
                     unit = (before + v) * lanes(real)
                     at, at_padded = r * state_row + unit * size, r * padded_row + unit * size
-                    dnew = load_dstate(cell, real, dh + at_padded, dc + at_padded)
-                    if call.dy.address:
-                        dnew = add_output(cell, dnew, load_first(real, dy + (r * hidden + unit) * size, hidden - unit))
                     place = saved + r * saved_row + (before * cell.saved + v) * vector
                     kept = load_saved(cell, real, place, vectors * vector)
                     old = load_state(cell, real, h + at, c + at, hidden - unit)
-                    new = load_state(cell, real, h_new + at, c_new + at, hidden - unit)
-                    dpre, dold = cell.adjoint(kept, old, new, dnew)
-                    store_all(dpre, target + r * row + v * vector, vectors * vector)
+                    derivative = load_dstate(cell, real, dh + at_padded, dc + at_padded)
+                    place = target + r * row + v * vector
+                    if phase % phases == 0:
+                        if call.dy.address:
+                            dy_at = dy + (r * channels + unit - from_channel) * size
+                            derivative = add_output(cell, derivative, load_first(real, dy_at, hidden - unit))
+                        new = load_state(cell, real, h_new + at, c_new + at, hidden - unit)
+                        dpre, dold = cell.adjoint(kept, old, new, derivative)
+                    else:
+                        dpre = load_slots(cell, real, place, vectors * vector)
+                        doperand_here = load(real, doperand + at_padded)
+                        dpre, dold = cell.gate_adjoint(kept, old, doperand_here, dpre, derivative)
+                    store_all(dpre, place, vectors * vector)
                     store_state(cell, dold, dh + at_padded, dc + at_padded, lanes(real))
-        if cell.gated_span[1] > 0:
-            clear(real, doperand, rows * units)
-            back_through(real, call, call.gated, direction, dpre_all, position, rows, doperand)
-            for before in range(0, units, call.per_block):
-                vectors = min(call.per_block, units - before)
-                row = cell.slots * vectors * vector
-                target = dpre_all + before * cell.slots * vector * chunk_rows + position * row
-                for r in range(rows):
-                    for v in range(vectors):
-                        unit = (before + v) * lanes(real)
-                        at, at_padded = r * state_row + unit * size, r * padded_row + unit * size
-                        place = saved + r * saved_row + (before * cell.saved + v) * vector
-                        kept = load_saved(cell, real, place, vectors * vector)
-                        old = load_state(cell, real, h + at, c + at, hidden - unit)
-                        dpre = load_slots(cell, real, target + r * row + v * vector, vectors * vector)
-                        dold = load_dstate(cell, real, dh + at_padded, dc + at_padded)
-                        dpre, dold = cell.gate_adjoint(kept, old, load(real, doperand + at_padded), dpre, dold)
-                        store_all(dpre, target + r * row + v * vector, vectors * vector)
-                        store_state(cell, dold, dh + at_padded, dc + at_padded, lanes(real))
-        back_through(real, call, call.recurrent, direction, dpre_all, position, rows, dh)
 
 
 @kernel
 def backward(cell, real, address):
     """Take the BACKWARD record at `address` from the last chunk of steps to the first."""
     calls = record_at(address, BACKWARD)
-    steps, chunk, directions, tasks, parts, gradient_task = (
-        calls[0].steps, calls[0].chunk, calls[0].directions, calls[0].tasks, calls[0].parts, calls[0].routines.gradient_task
+    steps, chunk, directions, tasks, splits, parts, gradient_task = (
+        calls[0].steps, calls[0].chunk, calls[0].directions, calls[0].tasks, calls[0].splits, calls[0].parts,
+        calls[0].routines.gradient_task,
     )  # fmt: skip
     for index in range((steps + chunk - 1) // chunk, 0, -1):
         start = (index - 1) * chunk
         count = min(chunk, steps - start)
-        for task in prange(directions * tasks):
-            backward_task(cell, real, calls, task // tasks, task % tasks, start, count)
+        regions = 1 if splits == 1 else count * (2 if cell.gated_span[1] > 0 else 1) + 1
+        for region in range(regions):
+            for task in prange(splits * directions * tasks):
+                part = task % (directions * tasks)
+                split = task // (directions * tasks)
+                backward_task(cell, real, calls, part // tasks, part % tasks, split, start, count, region)
         for task in prange(directions * parts):
             invoke(gradient_task, (address, task // parts, task % parts, start, count))

@@ -34,20 +34,22 @@ def copy_rows_float64(source, steps, step_stride, rows, row_stride, count, strid
 
 
 def times_transposed_float32(
-    product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows, target
-):
+    product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows,
+    target, from_vector, to_vector, descending,
+):  # fmt: skip
     weights.times_transposed(
         F32, product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first,
-        rows, target,
+        rows, target, from_vector, to_vector, descending,
     )  # fmt: skip
 
 
 def times_transposed_float64(
-    product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows, target
-):
+    product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows,
+    target, from_vector, to_vector, descending,
+):  # fmt: skip
     weights.times_transposed(
         F64, product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first,
-        rows, target,
+        rows, target, from_vector, to_vector, descending,
     )  # fmt: skip
 
 

@@ -6,6 +6,8 @@ import threading
 import numba
 
 MAX_TASK_ROWS = 64  # rows of the batch one task takes: more would push the pre-activations out of the L2 cache
+MAX_SPLIT_ROWS = 128  # the same where units are split: a task has fewer of them
+SPLIT_BYTES = 1 << 20  # recurrent weights of one direction from which units are split
 
 _lock, _no_lock = threading.Lock(), contextlib.nullcontext()
 
@@ -15,10 +17,16 @@ def threads():
     return numba.get_num_threads()
 
 
-def batch_tasks(batch, directions=1):
-    """Into how many parts the rows of a batch are split, in each direction; the result does not depend on it."""
+def shares(batch, directions, blocks, weight_bytes):
+    """How each direction's work is split: (parts of the batch, parts of the hidden units); results do not depend on it.
+
+    Splitting the batch needs no waiting, but every thread reads all recurrent weights at each step; splitting the units
+    (there are `blocks` that cannot be split) is for weights too large for one core's cache.
+    """
     parts = -(-threads() // directions)
-    return min(batch, max(parts, -(-batch // MAX_TASK_ROWS)))
+    if min(parts, blocks) > 1 and weight_bytes >= SPLIT_BYTES:
+        return -(-batch // MAX_SPLIT_ROWS), min(parts, blocks)
+    return min(batch, max(parts, -(-batch // MAX_TASK_ROWS))), 1
 
 
 def launching():

@@ -38,7 +38,7 @@ def pack_group(real, call, group, direction, part):
         real, weight, group.rows, call.hidden, call.gates, group.gates, group.slots, call.per_block, first, count,
         group.weight + direction * group_bytes(real, call, group),
     )  # fmt: skip
-    if call.keep:
+    if call.pack == 2:
         row_vectors = vectors_for(real, group.rows)
         first, count = share(row_vectors, call.parts, part)
         depth = group.slots * vectors_for(real, call.hidden) * lanes(real)
@@ -118,17 +118,20 @@ def unpack_group(real, call, group, direction, first, count):
 @njit
 def times_transposed(
     real, product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows,
-    target,
+    target, from_vector, to_vector, descending,
 ):  # fmt: skip
     """``target += dpre M'``: slot derivatives in blocks taken back to what the weight M multiplied.
 
     product: address of the routine; transposed: M packed by `pack_transposed`; dpre: rows ``first : first + rows`` of
     ``[blocks, total_rows, (slot, unit)]``;
-    target: ``[rows, padded weight_rows]`` (modified).
+    target: ``[rows, padded weight_rows]``, of which the vectors from `from_vector`, a multiple of MAX_VECTORS, to
+    `to_vector` are modified; descending: whether the last panel comes first.
     """
     vector, unit_vectors = vector_bytes(real), vectors_for(real, hidden)
     row_vectors, depth = vectors_for(real, weight_rows), vectors_for(real, hidden) * slots * lanes(real)
-    for panel in range(0, row_vectors, MAX_VECTORS):
+    first_panel, panels = from_vector, (to_vector - from_vector + MAX_VECTORS - 1) // MAX_VECTORS
+    for index in range(panels):
+        panel = first_panel + (panels - 1 - index if descending else index) * MAX_VECTORS
         columns = min(MAX_VECTORS, row_vectors - panel)
         operand = transposed + panel * depth * vector
         for before in range(0, unit_vectors, per_block):
@@ -172,13 +175,13 @@ def sum_group(real, call, group, direction, part, start, steps, dpre, count, a, 
     first, rows = share(group.rows, call.parts, part)
     if rows == 0 or group.slots == 0:
         return
-    if start + steps == call.steps:
+    if call.start + start + steps == call.total:
         clear_group(real, call, group, direction, first, rows)
     sum_products(
         real, call, dpre, count, group.first, group.slots, a, size_of(real), a_depth, first, rows, group.rows,
         group.weight + direction * group_bytes(real, call, group),
     )  # fmt: skip
-    if start == 0:
+    if call.start + start == 0:
         unpack_group(real, call, group, direction, first, rows)
 
 
@@ -187,10 +190,10 @@ def sum_bias(real, call, direction, start, steps, dpre, count):
     """The gradient of the biases, summed like that of a weight of one row."""
     vectors = call.slots * vectors_for(real, call.hidden)
     total = call.bias + direction * vectors * vector_bytes(real)
-    if start + steps == call.steps:
+    if call.start + start + steps == call.total:
         clear(real, total, vectors)
     sum_products(real, call, dpre, count, 0, call.slots, call.one, 0, 0, 0, 1, 1, total)
-    if start == 0:
+    if call.start + start == 0:
         unpack_bias(real, call, call.input, direction, total)
         unpack_bias(real, call, call.recurrent, direction, total)
         unpack_bias(real, call, call.gated, direction, total)
@@ -209,9 +212,22 @@ def input_gradient(real, call, direction, part, dpre, count, earliest):
     times_transposed(
         real, call.routines.product, call.input.transposed + direction * depth * row, channels, call.input.slots,
         call.hidden, call.per_block, dpre, call.slots, call.input.first, call.chunk * call.batch, first, rows, target,
+        0, channel_vectors, 0,
     )  # fmt: skip
-    dx = call.dx + ((direction * call.steps + earliest) * call.batch + first) * channels * size
+    dx = call.dx + ((direction * call.total + segment_time(call, direction) + earliest) * call.batch + first) * channels * size
     copy_rows(real, target, 1, 0, rows, row, channels, size, dx)
+
+
+@njit
+def segment_time(call, direction):
+    """The earliest time of the call's segment of steps."""
+    return call.start if direction == 0 else call.total - call.start - call.steps
+
+
+@njit
+def held_time(call, direction):
+    """How far into h and c the segment begins, in steps."""
+    return segment_time(call, direction) if call.whole else 0
 
 
 @njit
@@ -227,7 +243,8 @@ def gradient_task(real, calls, direction, part, start, steps):
     inputs = call.inputs + direction * chunk_rows * call.channels * size
     sum_group(real, call, call.input, direction, part, start, steps, dpre, count, inputs, call.channels * size)
     state_row = call.directions * hidden * size
-    before = earliest if direction == 0 else earliest + 2
+    held = earliest + held_time(call, direction)
+    before = held if direction == 0 else held + 2
     h = call.h + before * call.batch * state_row + direction * hidden * size
     sum_group(real, call, call.recurrent, direction, part, start, steps, dpre, count, h, state_row)
     operand = call.operand + earliest * call.operand_step + direction * hidden * size

@@ -1,6 +1,7 @@
 """Layers without memory: Dense, Activation, Last."""
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,7 +10,8 @@ from ..cells import DenseCell
 from ..cells.activations import activation
 from ..cpu import dense as kernels
 from ..cpu import elementwise
-from ..cpu.launch import differentiate as differentiate_layer
+from ..cpu.launch import ALL, NOTHING, WEIGHTS
+from ..cpu.launch import Adjoint as LayerAdjoint
 from ..cpu.launch import run as run_layer
 from ..descriptor import TensorDescriptor, in_layout
 from ..errors import LayoutError, positive_integer
@@ -24,11 +26,28 @@ class Tape:
     layer: Layer
     x: TensorDescriptor
     kept: object = field(repr=False)
+    fill: Callable = field(repr=False, compare=False)  # runs forward again, with x and the parameters as they are then
+
+    def held(self):
+        """The layer's run as a list of functions without arguments."""
+        return [] if self.fill is _nothing else [self.fill]
 
     @property
     def nbytes(self):
         """Bytes of the arrays the tape holds, `x` not counted."""
         return self.kept.nbytes if self.kept is not None else 0
+
+
+@dataclass(frozen=True)
+class Adjoint:
+    """dL/dx as (T, N, C), or None, written by `fill` with the tape and dy as they are then."""
+
+    dx: np.ndarray | None
+    fill: Callable
+
+
+def _nothing():
+    """What there is to do again for a view."""
 
 
 def _batched(x):
@@ -51,7 +70,7 @@ class Stateless(Layer):
     def __call__(self, p: Parameters, x: np.ndarray, layout: str = "tnc") -> np.ndarray:
         """Run the layer without keeping a tape; see `forward`."""
         x = self._checked_input(p, x, layout)
-        return in_layout(self.run(p, x, None, keep=False)[0].array, self._output_layout(x))
+        return in_layout(self.run(p, x, None, NOTHING)[0].array, self._output_layout(x))
 
     def forward(self, p: Parameters, x: np.ndarray, layout: str = "tnc") -> tuple[np.ndarray, Tape]:
         """Run the layer and keep what `backward` needs.
@@ -72,10 +91,14 @@ class Stateless(Layer):
         tape : Tape
         """
         x = self._checked_input(p, x, layout)
-        y, tape = self.run(p, x, None, keep=True)
+        y, tape = self.run(p, x, None, ALL)
         y = in_layout(y.array, self._output_layout(x))
         y.flags.writeable = False
         return y, tape
+
+    def run_stream(self, p, x):
+        """`run` for one step that a stream will take again and again."""
+        return self.run(p, x, None, WEIGHTS)
 
     def _checked_input(self, p, x, layout):
         x = described("x", x, layout)
@@ -120,7 +143,9 @@ class Stateless(Layer):
         dy = described("dy", dy, letters)
         dy.expect("dy", x.steps if "t" in letters else 1, x.batch, self.output_channels(x.channels), x.dtype)
         gradient = self.gradient_vector(into, x.channels, x.dtype)
-        dx, _ = self.differentiate(tape, dy, None, need_x, gradient, accumulate)
+        adjoint = self.differentiate(tape, dy, None, need_x, gradient, accumulate)
+        adjoint.fill()
+        dx = adjoint.dx
         return Gradients(gradient, None if dx is None else in_layout(dx, x.layout))
 
 
@@ -171,17 +196,18 @@ class Dense(Stateless):
 
     def run(self, p, x, initial, keep):
         """`forward` without its checks, from a TensorDescriptor of x to one of y, (T, N, units), and a tape."""
-        kept = run_layer(kernels.forward, self.cell, self.units, 1, p.flat, _batched(x), None, keep)
+        keep = ALL if keep.for_backward else keep
+        kept = run_layer(kernels, self.cell, self.units, 1, p.flat, _batched(x), None, keep)
         y = kept.described
         if y.steps != x.steps:
             y = TensorDescriptor.of_tnc(y.array.reshape(x.steps, x.batch, self.units), y.address)
-        return y, Tape(self, x, kept)
+        return y, Tape(self, x, kept, kept.fill)
 
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
-        """`backward` without its checks, on a TensorDescriptor: dL/dx as (T, N, C) or None, and no state."""
+        """`backward` without its checks, on TensorDescriptors: an Adjoint."""
+        adjoint = LayerAdjoint(tape.kept, _batched(dy), None, need_x, gradient.flat, accumulate)
         x = tape.x
-        dx, _ = differentiate_layer(kernels.backward, tape.kept, _batched(dy), None, need_x, gradient.flat, accumulate)
-        return None if dx is None else dx.reshape(x.steps, x.batch, x.channels), None
+        return Adjoint(None if adjoint.dx is None else adjoint.dx.reshape(x.steps, x.batch, x.channels), adjoint.fill)
 
 
 @dataclass(frozen=True)
@@ -213,11 +239,14 @@ class Activation(Stateless):
     def run(self, p, x, initial, keep):
         """`forward` without its checks, from a TensorDescriptor of x to one of y, (T, N, C), and a tape."""
         y = elementwise.value(self.cell, x.tnc)
-        return TensorDescriptor.of_tnc(y), Tape(self, x, y)
+        return TensorDescriptor.of_tnc(y), Tape(self, x, y, lambda: elementwise.value(self.cell, x.tnc, y))
 
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
-        """`backward` without its checks, on a TensorDescriptor: dL/dx as (T, N, C) or None, and no state."""
-        return elementwise.times_slope(self.cell, tape.kept, dy.tnc) if need_x else None, None
+        """`backward` without its checks, on a TensorDescriptor: an Adjoint."""
+        if not need_x:
+            return Adjoint(None, _nothing)
+        dx = np.empty(tape.kept.shape, tape.kept.dtype)
+        return Adjoint(dx, lambda: elementwise.times_slope(self.cell, tape.kept, dy.tnc, dx))
 
 
 @dataclass(frozen=True)
@@ -244,13 +273,12 @@ class Last(Stateless):
 
     def run(self, p, x, initial, keep):
         """`forward` without its checks, from a TensorDescriptor of x to one of y, (1, N, C), and a tape."""
-        return TensorDescriptor.of_tnc(x.tnc[-1:]), Tape(self, x, None)
+        return TensorDescriptor.of_tnc(x.tnc[-1:]), Tape(self, x, None, _nothing)
 
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
-        """`backward` without its checks, on a TensorDescriptor: dL/dx as (T, N, C) or None, and no state."""
+        """`backward` without its checks, on a TensorDescriptor: an Adjoint."""
         if not need_x:
-            return None, None
-        x = tape.x
+            return Adjoint(None, _nothing)
+        x, last = tape.x, dy.tnc[0]
         dx = np.zeros((x.steps, x.batch, x.channels), x.dtype)
-        dx[-1] = dy.tnc[0]
-        return dx, None
+        return Adjoint(dx, lambda: np.copyto(dx[-1], last))

@@ -1,6 +1,7 @@
 """RNN, GRU and LSTM: stacked, in one or both directions."""
 
 import functools
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,13 +9,16 @@ import numpy as np
 from ..cells import Cell, GRUAfterCell, GRUBeforeCell, LSTMCell, RNNCell
 from ..cells.activations import activation
 from ..cpu import recurrent as kernels
-from ..cpu.launch import differentiate as differentiate_layer
+from ..cpu.launch import ALL, NOTHING, STATES, WEIGHTS, Keep
+from ..cpu.launch import Adjoint as LayerAdjoint
 from ..cpu.launch import run as run_layer
 from ..descriptor import TensorDescriptor, checked_array, in_layout
 from ..errors import DTypeError, ShapeError, nearest, positive_integer
 from ..parameters import Parameters, Weight, glorot_uniform, orthogonal, uniform
+from ..streaming import Stream
 from .base import Gradients, Layer
 
+TAPES = ("all", "states")
 State = np.ndarray | tuple[np.ndarray, np.ndarray]  # h, or for an LSTM (h, c); each (L * D, N, H)
 
 
@@ -30,6 +34,28 @@ class Tape:
     def nbytes(self):
         """Bytes of the arrays the tape holds, `x` not counted."""
         return sum(tape.nbytes for tape in self.stack)
+
+    def fill(self):
+        """Run forward again, with x and the parameters as they are now."""
+        for tape in self.stack:
+            tape.fill()
+
+    def held(self):
+        """The layers' runs as functions without arguments, the lowest first."""
+        return [tape.forward.held() for tape in self.stack]
+
+
+def kept(tape, checkpoints, steps):
+    """The `Keep` that the arguments `tape` and `checkpoints` ask for on a sequence of so many steps."""
+    if tape not in TAPES:
+        raise nearest("tape", tape, TAPES)
+    if checkpoints is None:
+        return ALL if tape == "all" else STATES
+    if tape != "all":
+        raise ValueError(f"tape: expected 'all' together with checkpoints, got {tape!r}")
+    if checkpoints == "sqrt":
+        return Keep("checkpoints", math.isqrt(steps - 1) + 1)
+    return Keep("checkpoints", positive_integer("checkpoints", checkpoints))
 
 
 class Recurrent(Layer):
@@ -111,22 +137,47 @@ class Recurrent(Layer):
             Named after the argument that is not as described.
         """
         described = self._checked_input(p, x, layout)
-        initial = self._checked_state("state", state, described.batch, p.dtype)
-        y, tape = self.run(p, described, initial, keep=False)
+        initial = self.checked_state("state", state, described.batch, p.dtype)
+        y, tape = self.run(p, described, initial, NOTHING)
         return in_layout(y.array, described.layout), self._final_state(tape)
 
     def forward(
-        self, p: Parameters, x: np.ndarray, state: State | None = None, layout: str = "tnc"
+        self,
+        p: Parameters,
+        x: np.ndarray,
+        state: State | None = None,
+        layout: str = "tnc",
+        tape: str = "all",
+        checkpoints: str | int | None = None,
     ) -> tuple[np.ndarray, State, Tape]:
         """Run the layer and keep what `backward` needs.
 
-        Takes what a call takes; returns ``(y, state, tape)``.  y is read-only: it is part of the tape.
+        Takes what a call takes, and says how much memory to give for time; the gradient has the same bits in any case.
+
+        Parameters
+        ----------
+        tape : {"all", "states"}
+            ``"states"`` keeps h and c of every step, and backward computes the gates again.
+        checkpoints : int or "sqrt", optional
+            Keep h and c only at the start of at most so many segments of the sequence, the square root of T for
+            ``"sqrt"``; backward runs each segment again (Chen et al. 2016, arXiv:1604.06174).  A segment has at least as
+            many steps as make 512 rows of the batch.
+
+        Returns
+        -------
+        y : numpy.ndarray
+            Read-only, since it is part of the tape (except with checkpoints).
+        state : numpy.ndarray or tuple of two
+        tape : Tape
+            ``tape.nbytes`` says how much memory it holds; see `numbarnn.cpu.launch.Tape` for the formula.
         """
         described = self._checked_input(p, x, layout)
-        initial = self._checked_state("state", state, described.batch, p.dtype)
-        y, tape = self.run(p, described, initial, keep=True)
+        initial = self.checked_state("state", state, described.batch, p.dtype)
+        y, tape = self.run(p, described, initial, kept(tape, checkpoints, described.steps))
+        final = self._final_state(tape)
+        tape.stack[-1].let_go_of_y()
         y.array.flags.writeable = False
-        return in_layout(y.array, described.layout), self._final_state(tape), tape
+        return in_layout(y.array, described.layout), final, tape
 
     def _checked_input(self, p, x, layout):
         described = TensorDescriptor.of(x, layout, "x")
@@ -139,7 +190,7 @@ class Recurrent(Layer):
         y, stack = x, []
         for layer in range(self.layers):
             tape = run_layer(
-                kernels.forward, self.cell, self.hidden, self.directions, p.flat[p.offset(f"weight_ih_l{layer}") :], y,
+                kernels, self.cell, self.hidden, self.directions, p.flat[p.offset(f"weight_ih_l{layer}") :], y,
                 None if initial is None else [s[layer] for s in initial], keep,
             )  # fmt: skip
             stack.append(tape)
@@ -149,7 +200,48 @@ class Recurrent(Layer):
     def _final_state(self, tape):
         return self._as_state([[part.final(m) for part in tape.stack] for m in range(self.cell.states)])
 
-    def _checked_state(self, argument, state, batch, dtype):
+    def stream(self, p: Parameters, batch: int = 1, state: State | None = None) -> Stream:
+        """A `Stream` that runs the layer one step at a call.
+
+        Parameters
+        ----------
+        p : Parameters
+            As `init` makes them; read now, later changes do not reach the stream.
+        batch : int
+            Sequences N that run side by side.
+        state : numpy.ndarray or tuple of two, optional
+            Initial state (L, N, H), for an LSTM the pair (h, c); zeros if None.
+
+        Returns
+        -------
+        Stream
+
+        Raises
+        ------
+        ValueError
+            For a bidirectional layer, which needs the whole sequence.
+        """
+        channels = p[p.names[0]].shape[1] if isinstance(p, Parameters) and p.names else 1
+        self.check_parameters(p, channels)
+        batch = positive_integer("batch", batch)
+        self.checked_state("state", state, batch, p.dtype)
+        x = np.zeros((1, batch, channels), p.dtype)
+        y, tape = self.run_stream(p, TensorDescriptor.of_tnc(x))
+        stream = Stream(x, tape.held(), [(self, tape)], y.array, single=True)
+        stream.state = state
+        return stream
+
+    def run_stream(self, p, x):
+        """`run` for one step that a stream will take again and again: y as a TensorDescriptor, and a tape."""
+        if self.bidirectional:
+            raise ValueError(f"stream: {self!r} is bidirectional and needs the whole sequence")
+        return self.run(p, x, None, WEIGHTS)
+
+    def stream_state(self, tape):
+        """The state that a stream's tape has reached, (L, N, H) arrays."""
+        return self._as_state([[np.array(part.reached(m)) for part in tape.stack] for m in range(self.cell.states)])
+
+    def checked_state(self, argument, state, batch, dtype):
         """A list of (L, D, N, H) arrays, one for each state of the cell, or None."""
         if state is None:
             return None
@@ -213,23 +305,45 @@ class Recurrent(Layer):
         if dy is not None:
             doutputs = TensorDescriptor.of(dy, x.layout, "dy")
             doutputs.expect("dy", x.steps, x.batch, self.directions * self.hidden, dtype)
-        dfinal = self._checked_state("dstate", dstate, x.batch, dtype)
+        dfinal = self.checked_state("dstate", dstate, x.batch, dtype)
         gradient = self.gradient_vector(into, x.channels, dtype)
-        dx, dinitial = self.differentiate(tape, doutputs, dfinal, need_x, gradient, accumulate)
-        dstate = self._as_state([[part[m] for part in dinitial] for m in range(self.cell.states)])
-        return Gradients(gradient, None if dx is None else in_layout(dx, x.layout), dstate)
+        adjoint = self.differentiate(tape, doutputs, dfinal, need_x, gradient, accumulate)
+        adjoint.fill()
+        dstate = self._as_state([[part[m] for part in adjoint.dinitial] for m in range(self.cell.states)])
+        return Gradients(gradient, None if adjoint.dx is None else in_layout(adjoint.dx, x.layout), dstate)
 
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
-        """`backward` without its checks: dL/dx as (T, N, C) or None, and dL/d(initial state) of each stacked layer."""
-        dinitial = []
-        for layer in reversed(range(self.layers)):
-            dx, dstart = differentiate_layer(
-                kernels.backward, tape.stack[layer], dy, None if dfinal is None else [s[layer] for s in dfinal],
-                need_x or layer > 0, gradient.flat[gradient.offset(f"weight_ih_l{layer}") :], accumulate,
+        """`backward` without its checks, on TensorDescriptors: an Adjoint."""
+        return Adjoint(self, tape, dy, dfinal, need_x, gradient, accumulate)
+
+
+class Adjoint:
+    """Backward through the stacked layers, which `fill` runs.
+
+    Attributes
+    ----------
+    dx : numpy.ndarray or None
+        dL/dx as (T, N, C).
+    dinitial : list
+        dL/d(initial state) of each stacked layer, the lowest first: (states, D, N, H).
+    """
+
+    def __init__(self, layer, tape, dy, dfinal, need_x, gradient, accumulate):
+        self.stack = []  # the uppermost first
+        for index in reversed(range(layer.layers)):
+            adjoint = LayerAdjoint(
+                tape.stack[index], dy, None if dfinal is None else [s[index] for s in dfinal],
+                need_x or index > 0, gradient.flat[gradient.offset(f"weight_ih_l{index}") :], accumulate,
             )  # fmt: skip
-            dinitial.insert(0, dstart)
-            dy = None if dx is None else TensorDescriptor.of_tnc(dx)
-        return dx, dinitial
+            self.stack.append(adjoint)
+            dy = None if adjoint.dx is None else TensorDescriptor.of_tnc(adjoint.dx)
+        self.dx = adjoint.dx
+        self.dinitial = [adjoint.dinitial for adjoint in reversed(self.stack)]
+
+    def fill(self):
+        """Run backward, with the tape and dy as they are now."""
+        for adjoint in self.stack:
+            adjoint.fill()
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,95 @@
+"""One time step at a time, with the state carried along."""
+
+import numpy as np
+
+from .errors import DTypeError, ShapeError
+
+
+class Stream:
+    """Layers that take one step at a call; the state is the stream's.
+
+    The parameters are read when the stream is made: later changes of them do not reach it.  Made by the ``stream``
+    method of a recurrent layer or a network.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        The step that the lowest layer reads, (1, N, C).
+    fills : sequence of callable
+        Each runs one layer, from the lowest on.
+    layers : sequence of (Layer, Tape)
+        Those with a state.
+    y : numpy.ndarray
+        What the last layer writes, (1, N, channels).
+    single : bool
+        Whether the stream is that of one layer, whose state is then given alone.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> layer = nr.GRU(4)
+    >>> p = layer.init(channels=2, seed=0)
+    >>> x = np.ones((3, 1, 2), np.float32)
+    >>> stream = layer.stream(p)
+    >>> steps = [stream.step(x_t) for x_t in x]
+    >>> np.array_equal(steps, layer(p, x)[0])
+    True
+    """
+
+    def __init__(self, x, fills, layers, y, single):
+        self._x, self._y, self._fills, self._layers, self._single = x[0], y[0], fills, layers, single
+        self._shape, self._dtype = self._x.shape, x.dtype
+        self._carried = [(part.h[0], part.h[1]) for _, tape in layers for part in tape.stack]
+
+    @property
+    def state(self):
+        """The state after the last step, new arrays: (layers, N, H), for an LSTM the pair (h, c).
+
+        A network's stream has a tuple of these, one for each recurrent layer.  It may be set, to go on from elsewhere.
+        """
+        states = tuple(layer.stream_state(tape) for layer, tape in self._layers)
+        return states[0] if self._single else states
+
+    @state.setter
+    def state(self, state):
+        if not self._single and (not isinstance(state, (tuple, list)) or len(state) != len(self._layers)):
+            raise TypeError(f"state: expected a tuple of {len(self._layers)} states, one for each recurrent layer")
+        states = (state,) if self._single else state
+        checked = [
+            layer.checked_state("state", given, self._shape[0], self._dtype)
+            for (layer, _), given in zip(self._layers, states)
+        ]
+        for (_, tape), given in zip(self._layers, checked):
+            for index, part in enumerate(tape.stack):
+                part.start(None if given is None else [array[index] for array in given])
+
+    def step(self, x: np.ndarray) -> np.ndarray:
+        """Take one step: outputs (N, channels) from inputs (N, C).
+
+        Parameters
+        ----------
+        x : numpy.ndarray
+            (N, C), of the stream's dtype.
+
+        Returns
+        -------
+        numpy.ndarray
+            (N, output channels), new.
+
+        Raises
+        ------
+        TypeError, ShapeError, DTypeError
+            If x is not as described; the state then stays as it is.
+        """
+        if not isinstance(x, np.ndarray):
+            raise TypeError(f"x: expected a numpy.ndarray, got {type(x).__name__}")
+        if x.shape != self._shape:
+            raise ShapeError(f"x: expected shape {self._shape} (N, C), got {x.shape}")
+        if x.dtype != self._dtype:
+            raise DTypeError(f"x: expected {self._dtype} like the parameters, got {x.dtype}")
+        self._x[...] = x
+        for fill in self._fills:
+            fill()
+        for before, after in self._carried:
+            before[...] = after
+        return self._y.copy()
