@@ -1,7 +1,7 @@
 """A SIMD vector as a Numba type: one LLVM vector per variable, ordinary Python operators on it.
 
 Numba's own vectoriser leaves a gate loop scalar (6 ns per tanh on an AVX-512 core); the same loop on this type takes
-0.7 ns.  Addresses are plain integers, in bytes.  No operation carries a fast-math flag: a result has the same bits in
+0.6 ns.  Addresses are plain integers, in bytes.  No operation carries a fast-math flag: a result has the same bits in
 every kernel, so a sum is fused only where `fma` says so.
 """
 
@@ -284,8 +284,9 @@ def lanes(typingctx, real):
 # Largest errors measured with 64-byte vectors, in units in the last place; float32: every number in [-20, 20], float64:
 # a sample of them.  tanh: 2.50 and 2.92, sigmoid: 2.48 and 2.42.
 #
-# The divisions stay: the divider works beside the other units, which are what limits a gate loop.  A reciprocal estimate
-# (vrcp14) with a Newton step was 3% slower in an LSTM's gates in float32 and 7% in float64.
+# The divisions stay: the divider works beside the other units, which are what limits a gate loop.  With a reciprocal
+# estimate (vrcp14) and Newton's correction instead, an LSTM's gates took -4 to +3% more time in float32, +1 to +7% in
+# float64, and a quotient off by its last bit need not be the one that vectors of 32 bytes get.
 
 EXPONENTIAL = {
     types.float32: "0x1.6d9508p-10 0x1.1225b4p-7 0x1.55548cp-5 0x1.5554b4p-3 0x1p-1",
