@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from .descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
 from .cpu.launch import NOTHING
+from .descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
 from .errors import DeviceError, DTypeError, ShapeError, positive_integer
 from .layers.base import Layer
 from .layers.dense import Last

@@ -70,7 +70,9 @@ def bytes_of(kind, **way):
     return layer.forward(p, np.zeros((4096, 2, 8), np.float32), **way)[2].nbytes
 
 
-@pytest.mark.parametrize("kind, states, saved", [("lstm", 2, 4), ("gru-after", 1, 4), ("gru-before", 1, 3), ("rnn-tanh", 1, 0)])
+@pytest.mark.parametrize(
+    "kind, states, saved", [("lstm", 2, 4), ("gru-after", 1, 4), ("gru-before", 1, 3), ("rnn-tanh", 1, 0)]
+)
 def test_bytes(kind, states, saved):
     step = 4 * 2 * 64
     operand = 1 if kind == "gru-before" else 0

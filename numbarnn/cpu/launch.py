@@ -315,8 +315,8 @@ class Keep:
         if self.what == "states":
             return size.backward_chunk
         if self.what == "checkpoints":
-            chunk = size.backward_chunk
-            return min(size.steps, -(--(-size.steps // self.segments) // chunk) * chunk)
+            steps, chunk = -(-size.steps // self.segments), size.backward_chunk
+            return min(size.steps, -(-steps // chunk) * chunk)
         return size.steps
 
 

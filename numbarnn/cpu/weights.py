@@ -214,7 +214,8 @@ def input_gradient(real, call, direction, part, dpre, count, earliest):
         call.hidden, call.per_block, dpre, call.slots, call.input.first, call.chunk * call.batch, first, rows, target,
         0, channel_vectors, 0,
     )  # fmt: skip
-    dx = call.dx + ((direction * call.total + segment_time(call, direction) + earliest) * call.batch + first) * channels * size
+    time = segment_time(call, direction) + earliest
+    dx = call.dx + ((direction * call.total + time) * call.batch + first) * channels * size
     copy_rows(real, target, 1, 0, rows, row, channels, size, dx)
 
 
