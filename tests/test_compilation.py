@@ -1,16 +1,12 @@
 """A kernel is compiled once for a cell and a dtype, kept on disk, and never for another shape."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from processes import run
 from strategies import KINDS, LAYOUTS, STRIDES, random_case
 
 import numbarnn as nr
-from numbarnn.cpu import recurrent
+from numbarnn.cpu import compiled, recurrent
 
 SECOND_PROCESS = """
 import numpy, numba
@@ -27,15 +23,6 @@ for kernel in (recurrent.forward, recurrent.backward):
     assert not kernel.stats.cache_misses, kernel.stats
 print("nothing compiled")
 """
-
-
-def run(program):
-    """What a fresh interpreter prints, with the same library and cache."""
-    folders = [str(Path(nr.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, folders))}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
 
 
 def signatures():
@@ -82,11 +69,47 @@ def test_every_kernel_has_one_signature_for_a_cell_and_a_dtype():
 def test_a_second_process_compiles_nothing():
     exercise(nr.LSTM(3), "float64")
     exercise(nr.GRU(3), "float64")
-    assert run(SECOND_PROCESS) == "nothing compiled\n"
+    assert run("-c", SECOND_PROCESS) == "nothing compiled\n"
 
 
 def test_import_brings_no_optional_package():
     program = (
         "import sys, numbarnn; print(sorted({'torch', 'jax', 'matplotlib', 'cuda', 'tqdm'} & set(sys.modules)))"
     )
-    assert run(program) == "[]\n"
+    assert run("-c", program) == "[]\n"
+
+
+def test_two_processes_that_save_at_once_find_their_own(tmp_path, monkeypatch):
+    one, other = compiled.Entries(tmp_path, "kernel"), compiled.Entries(tmp_path, "kernel")
+    written = compiled.os.replace
+
+    def other_first(*paths):
+        monkeypatch.setattr(compiled.os, "replace", written)
+        other.save("key of the other", "code of the other")
+        written(*paths)
+
+    monkeypatch.setattr(compiled.os, "replace", other_first)
+    one.save("key", "code")
+    assert one.load("key") == other.load("key") == "code"
+    assert one.load("key of the other") == "code of the other"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_an_entry_of_other_sources_or_cut_short_is_not_there(tmp_path, monkeypatch):
+    entries = compiled.Entries(tmp_path, "kernel")
+    assert entries.load("key") is None
+    entries.save("key", "code")
+    whole = entries.path("key").read_bytes()
+    for length in range(len(whole)):
+        entries.path("key").write_bytes(whole[:length])
+        assert entries.load("key") is None
+    entries.path("key").write_bytes(whole)
+    assert entries.load("key") == "code"
+    width = entries.path("key")
+    with monkeypatch.context() as changed:
+        changed.setattr(compiled, "VECTOR_BYTES", 8)
+        assert entries.path("key") != width
+    monkeypatch.setattr(compiled, "sources_stamp", lambda: ())
+    assert entries.load("key") is None
+    entries.flush()
+    assert not list(tmp_path.iterdir())

@@ -5,6 +5,7 @@ function is one more integer in the kernel's record.
 """
 
 import functools
+import threading
 
 import numpy as np
 from numba import types
@@ -15,6 +16,8 @@ from .records import BACKWARD, FORWARD, ROUTINE_NAMES
 from .routine_call import record_at
 
 F32, F64 = np.float32(0), np.float64(0)
+
+_one_at_a_time = threading.Lock()  # two Python threads that start at once compile each routine once
 
 
 def product_float32(c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors):
@@ -79,4 +82,5 @@ def _compiled(name, dtype):
 @functools.cache
 def addresses(dtype):
     """The addresses of the routines for `dtype`, in the order of ROUTINE_NAMES, as a record takes them."""
-    return tuple(_compiled(name, str(dtype)).address for name in ROUTINE_NAMES)
+    with _one_at_a_time:
+        return tuple(_compiled(name, str(dtype)).address for name in ROUTINE_NAMES)

@@ -7,11 +7,12 @@ every kernel, so a sum is fused only where `fma` says so.
 
 import operator
 
+import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
-from numba.core.codegen import get_host_cpu_features
+from numba.core.codegen import get_host_cpu_features, initialize_llvm
 from numba.extending import intrinsic, models, overload, register_jitable, register_model
 
 from ..cells import activations
@@ -19,18 +20,38 @@ from ..cells import activations
 INT32, INT64 = ir.IntType(32), ir.IntType(64)
 
 
-def _target():
-    """(bytes in a vector register, number of vector registers) of the processor Numba compiles for."""
-    text = config.CPU_FEATURES if config.CPU_FEATURES is not None else get_host_cpu_features()
-    features = set(text.split(","))
-    if "+avx512f" in features:
-        return 64, 32
-    if "+avx" in features:
-        return 32, 16
-    return 16, 32 if "+neon" in features else 16
+def _widest_register(name, features):
+    """Bytes of the register in which LLVM adds 16 floats, on the processor of that name with those features."""
+    initialize_llvm()
+    target = llvm.Target.from_default_triple()
+    if target.name == "x86-64":
+        features = f"+64bit,{features}".rstrip(",")  # else LLVM ends the process over a name it does not know
+    floats = ir.VectorType(ir.FloatType(), 16)
+    module = ir.Module()
+    function = ir.Function(module, ir.FunctionType(floats, [floats, floats]), "add")
+    builder = ir.IRBuilder(function.append_basic_block())
+    builder.ret(builder.fadd(*function.args))
+    text = target.create_target_machine(cpu=name, features=features).emit_assembly(llvm.parse_assembly(str(module)))
+    return next((size for size, register in ((64, "%zmm"), (32, "%ymm")) if register in text), 16)
 
 
-VECTOR_BYTES, REGISTERS = _target()
+def _target(name=None, features=None):
+    """(bytes in a vector register, number of vector registers) of the processor Numba compiles for.
+
+    name, features: NUMBA_CPU_NAME and NUMBA_CPU_FEATURES, None where not set.  A name alone leaves Numba the host's
+    features, and is taken to ask for no wider vectors than both have.
+    """
+    host = get_host_cpu_features() if features is None else ""
+    known = set(host.split(","))
+    size = 64 if "+avx512f" in known else 32 if "+avx" in known else 16
+    if name is not None or features is not None:
+        asked = _widest_register(name or llvm.get_host_cpu_name(), features or "")
+        size = asked if features is not None else min(asked, size)
+    arm = llvm.get_default_triple().startswith(("aarch64", "arm64"))
+    return size, 32 if size == 64 or arm else 16
+
+
+VECTOR_BYTES, REGISTERS = _target(config.CPU_NAME, config.CPU_FEATURES)
 
 
 def lanes_of(dtype):
