@@ -32,8 +32,8 @@ def panels(real, c, a, b, threads, repeats):
     for thread in numba.prange(threads):
         for _ in range(repeats):
             product.product(
-                real, c + thread * PEAK_ROWS * row, row, a, PEAK_DEPTH * size, size, b, row, PEAK_DEPTH, PEAK_ROWS,
-                product.MAX_VECTORS,
+                real, c + thread * PEAK_ROWS * row, row, a, PEAK_DEPTH * size, size, PEAK_DEPTH, 0, b, row, PEAK_DEPTH,
+                PEAK_ROWS, product.MAX_VECTORS,
             )  # fmt: skip
 
 

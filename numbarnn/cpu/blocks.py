@@ -56,6 +56,17 @@ def vector_bytes(real):
     return lanes(real) * size_of(real)
 
 
+def spread(vectors):
+    """Vectors in a row of `vectors`: an odd number of them, so that rows spread over all sets of a cache."""
+    return vectors | 1
+
+
+@njit
+def spread_row(real, vectors):
+    """Bytes of such a row."""
+    return (vectors | 1) * vector_bytes(real)
+
+
 @njit
 def unit_place(real, unit_vector, unit_vectors, rows, row, slots, per_block):
     """(offset of the first slot, stride between slots), in bytes, of a vector of units of one row in blocks."""
@@ -66,8 +77,8 @@ def unit_place(real, unit_vector, unit_vectors, rows, row, slots, per_block):
 
 
 @njit
-def copy_rows(real, source, steps, step_stride, rows, row_stride, count, stride, target):
-    """Write ``[steps, rows, count]`` numbers at any strides (bytes) one after the other from address `target` on."""
+def copy_rows(real, source, steps, step_stride, rows, row_stride, count, stride, target, target_row):
+    """Write ``[steps, rows, count]`` numbers at any strides (bytes) one row after the other, `target_row` bytes apart."""
     size, width = size_of(real), lanes(real)
     for s in range(steps):
         for r in range(rows):
@@ -78,7 +89,7 @@ def copy_rows(real, source, steps, step_stride, rows, row_stride, count, stride,
             else:
                 for i in range(count):
                     put(get(real, row + i * stride), target + i * size)
-            target += count * size
+            target += target_row
 
 
 @njit

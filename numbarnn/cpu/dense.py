@@ -60,8 +60,6 @@ def backward_task(cell, real, calls, part, start, count):
     gather(real, call, call.dy, 0, start, count, first, rows, 0, hidden, outputs)
     for step in range(count):
         position = step * call.batch + first
-        inputs = call.inputs + position * call.channels * size
-        gather(real, call, call.x, 0, start + step, 1, first, rows, 0, call.channels, inputs)
         for r in range(rows):
             y = call.h + ((start + step + 1) * call.batch + first + r) * hidden * size
             dy = outputs + (step * rows + r) * hidden * size

@@ -16,7 +16,7 @@ import numpy as np
 from ..cells import Cell
 from ..descriptor import TensorDescriptor
 from . import routines
-from .blocks import block_vectors, packed_size, transposed_size, vectors_in
+from .blocks import block_vectors, packed_size, spread, transposed_size, vectors_in
 from .memory import aligned, borrow, give, take
 from .product import MAX_VECTORS
 from .records import BACKWARD, FORWARD, place
@@ -50,6 +50,11 @@ class Size:
     def padded(self):
         """Hidden units, rounded up to whole vectors."""
         return vectors_in(self.hidden, self.dtype) * lanes_of(self.dtype)
+
+    @property
+    def spread(self):
+        """Numbers in a row of derivatives of the state."""
+        return spread(vectors_in(self.hidden, self.dtype)) * lanes_of(self.dtype)
 
     @property
     def row(self):
@@ -122,13 +127,16 @@ class Size:
     def backward_scratch(self, need_x):
         """{field: numbers} of what backward needs for itself, the gradients in blocks included."""
         rows = self.directions * self.backward_chunk * self.batch
+        parts = -(-threads() // self.directions)
+        columns = vectors_in(max(self.channels, self.hidden) // parts + 1, self.dtype)
+        vector = lanes_of(self.dtype)
         return {
             **self.weights(),
-            "doperand": self.directions * self.batch * self.padded,
+            "doperand": self.directions * self.batch * self.spread,
             "dpre": rows * self.padded * self.cell.slots,
-            "inputs": rows * self.channels,
+            "factors": rows * parts * spread(columns) * vector,
             "outputs": rows * self.hidden,
-            "dinputs": rows * vectors_in(self.channels, self.dtype) * lanes_of(self.dtype) if need_x else 0,
+            "dinputs": rows * spread(vectors_in(self.channels, self.dtype)) * vector if need_x else 0,
         }
 
     def parameters(self):
@@ -555,7 +563,7 @@ class Adjoint:
         self.tape, self.dy, self.dfinal, self.gradient = tape, dy, dfinal, gradient
         size = tape.size
         scratch, plan, *self._segments = _backward_plans(size, tape.keep, need_x, threads())
-        shape = (size.cell.states, size.directions, size.batch, size.padded)
+        shape = (size.cell.states, size.directions, size.batch, size.spread)
         block, dstate_address = borrow(math.prod(shape) * size.dtype.itemsize)
         self._dstates = np.ndarray(shape, size.dtype, block)
         self.dinitial = self._dstates[..., : size.hidden]

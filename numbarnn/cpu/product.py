@@ -10,10 +10,11 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .simd import INT64, REGISTERS, Vector, llvm_scalar, llvm_splat, llvm_suffix, llvm_vector
+from .simd import INT32, INT64, REGISTERS, Vector, llvm_scalar, llvm_splat, llvm_suffix, llvm_vector
 
 MAX_VECTORS = 4  # widest panel, in vectors
 DEPTH_BLOCK = 128  # rows of B that stay in the L1 cache while the panels over A pass by: 32 KiB at 4 vectors
+PREFETCHING_ROWS = 4  # rows of a tile from which it has time to fetch what comes next: the following rows of B
 
 
 def _tile_rows(vectors):
@@ -24,8 +25,11 @@ def _tile_rows(vectors):
 TILE_ROWS = (1,) + tuple(_tile_rows(v) for v in range(1, MAX_VECTORS + 1))
 
 
-def _emit_panel(builder, vector, rows, vectors, c, c_row, a, a_row, a_depth, b, b_depth, depth):
-    """LLVM code of one tile; addresses and strides in bytes, `depth` at least 1."""
+def _emit_panel(builder, vector, rows, vectors, c, c_row, a, a_row, a_depth, inner, a_jump, b, b_depth, depth, ahead):
+    """LLVM code of one tile; addresses and strides in bytes, `depth` at least 1.
+
+    After `inner` numbers, A goes on `a_jump` bytes further instead of `a_depth`.  ahead: what is read soon.
+    """
     v, scalar, size = llvm_vector(vector), llvm_scalar(vector), vector.dtype.bitwidth // 8
     width = vector.lanes * size
 
@@ -41,6 +45,11 @@ def _emit_panel(builder, vector, rows, vectors, c, c_row, a, a_row, a_depth, b, 
     fma = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(v, [v, v, v]), f"llvm.fmuladd.{llvm_suffix(vector)}"
     )
+    byte = ir.IntType(8).as_pointer()
+    prefetch = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(ir.VoidType(), [byte, INT32, INT32, INT32]), "llvm.prefetch.p0"
+    )
+    into_l2 = [ir.Constant(INT32, n) for n in (0, 2, 1)]  # to read, second-level cache, data
     c_rows = [offset(c, c_row, i) for i in range(rows)]
     tiles = [(i, j, builder.add(c_rows[i], number(j * width))) for i in range(rows) for j in range(vectors)]
     first = [builder.load(vector_at(address), align=size) for _, _, address in tiles]
@@ -49,16 +58,23 @@ def _emit_panel(builder, vector, rows, vectors, c, c_row, a, a_row, a_depth, b, 
     after = builder.append_basic_block("after")
     builder.branch(loop)
     builder.position_at_end(loop)
-    k, a_k, b_k = builder.phi(INT64), builder.phi(INT64), builder.phi(INT64)
+    k, inside, a_k, b_k = (builder.phi(INT64) for _ in range(4))
     sums = [builder.phi(v) for _ in tiles]
+    if rows >= PREFETCHING_ROWS:
+        line = builder.add(ahead, builder.mul(k, number(width)))
+        builder.call(prefetch, [builder.inttoptr(line, byte), *into_l2])
     b_values = [builder.load(vector_at(builder.add(b_k, number(j * width))), align=size) for j in range(vectors)]
     done = []
     for i in range(rows):
         pointer = builder.inttoptr(offset(a_k, a_row, i), scalar.as_pointer())
         value = llvm_splat(builder, vector, builder.load(pointer, align=size))
         done += [builder.call(fma, [value, b_values[j], sums[i * vectors + j]]) for j in range(vectors)]
-    k_next, a_next, b_next = builder.add(k, number(1)), builder.add(a_k, a_depth), builder.add(b_k, b_depth)
-    for phi, start, following in zip([k, a_k, b_k, *sums], [number(0), a, b, *first], [k_next, a_next, b_next, *done]):
+    k_next, inside_next, b_next = builder.add(k, number(1)), builder.add(inside, number(1)), builder.add(b_k, b_depth)
+    jump = builder.icmp_signed("==", inside_next, inner)
+    inside_next = builder.select(jump, number(0), inside_next)
+    a_next = builder.add(a_k, builder.select(jump, a_jump, a_depth))
+    starts, next_values = [number(0), number(0), a, b, *first], [k_next, inside_next, a_next, b_next, *done]
+    for phi, start, following in zip([k, inside, a_k, b_k, *sums], starts, next_values):
         phi.add_incoming(start, before)
         phi.add_incoming(following, loop)
     builder.cbranch(builder.icmp_signed("<", k_next, depth), loop, after)
@@ -68,7 +84,7 @@ def _emit_panel(builder, vector, rows, vectors, c, c_row, a, a_row, a_depth, b, 
 
 
 @intrinsic
-def _panel(typingctx, real, rows, vectors, c, c_row, a, a_row, a_depth, b, b_depth, depth):
+def _panel(typingctx, real, rows, vectors, c, c_row, a, a_row, a_depth, inner, a_jump, b, b_depth, depth, ahead):
     """One tile of `rows` by `vectors`: a switch over the tiles that exist."""
     vector = Vector(real)
 
@@ -87,29 +103,32 @@ def _panel(typingctx, real, rows, vectors, c, c_row, a, a_row, a_depth, b, b_dep
         builder.position_at_end(end)
         return context.get_dummy_value()
 
-    return types.void(real, *[types.intp] * 10), codegen
+    return types.void(real, *[types.intp] * 13), codegen
 
 
 @njit
-def product(real, c, c_row, a, a_row, a_depth, b, b_depth, depth, rows, vectors):
+def product(real, c, c_row, a, a_row, a_depth, inner, a_outer, b, b_depth, depth, rows, vectors):
     """``C += A @ B``; C must hold its starting values.
 
     c, a, b: addresses; c_row, a_row, a_depth, b_depth: strides in bytes; depth: length of the sum; rows: of A and C;
-    vectors: columns, counted in vectors (1 to MAX_VECTORS).
+    vectors: columns, counted in vectors (1 to MAX_VECTORS).  The numbers of a row of A come in runs of `inner`, `a_depth`
+    apart; runs start `a_outer` apart.
     """
     if rows == 0:
         return
     tile = TILE_ROWS[vectors]
     panels = (rows + tile - 1) // tile
     height, taller = rows // panels, rows % panels  # the first `taller` panels have a row more
-    for start in range(0, depth, DEPTH_BLOCK):
-        block = min(DEPTH_BLOCK, depth - start)
-        a_start, b_start = a + start * a_depth, b + start * b_depth
+    block = DEPTH_BLOCK if inner >= depth else max(1, DEPTH_BLOCK // inner) * inner
+    for start in range(0, depth, block):
+        count = min(block, depth - start)
+        a_start, b_start = a + start // inner * a_outer + start % inner * a_depth, b + start * b_depth
         done = 0
         for panel in range(panels):
             mine = height + (1 if panel < taller else 0)
+            ahead = b_start + (block + min(panel, vectors - 1) * block // vectors) * b_depth
             _panel(
                 real, mine, vectors, c + done * c_row, c_row, a_start + done * a_row, a_row, a_depth,
-                b_start, b_depth, block,
+                inner, a_outer - (inner - 1) * a_depth, b_start, b_depth, count, ahead,
             )  # fmt: skip
             done += mine

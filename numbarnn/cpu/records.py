@@ -6,6 +6,7 @@ the order a direction visits them: the reverse direction's segment lies at the m
 A buffer "in blocks" is ``[blocks, rows, (slot, unit)]``: hidden units in vectors, one to four vectors a block, all slots
 of a block's units side by side, so that one panel of the product fills every gate of its units while they are in the
 L1 cache.  The last block may be narrower, and its last vector is padded with zeros, never the user's array.
+A row is "spread" where it takes an odd number of vectors.
 """
 
 import functools
@@ -63,7 +64,6 @@ CALL = _integers(
     "operand",  # [K, N, D, H], what the gated R multiplies; a single row where nothing is kept
     "operand_step",  # stride of a step in operand
     "saved",  # [D, K, N, blocks, (saved, unit)]: written by forward, read by backward
-    "inputs",  # x in order, this call only: forward [D, N * splits * chunk, I], backward [D, chunk * N, I]
 )
 GROUPS = [("input", GROUP), ("recurrent", GROUP), ("gated", GROUP)]
 
@@ -74,6 +74,7 @@ FORWARD = np.dtype(
     + _integers(
         "keep",  # 1 to fill `saved`, 0 to leave it alone
         "pack",  # 1 to pack the weights, 2 the transposed ones too, 0 where an earlier call has done it
+        "inputs",  # x in order: [D, N * splits * chunk, I], this call only
         "pre",  # [D, tasks, blocks, chunk * rows of the task, (slot, unit)]: pre-activations, this call only
     )
 )
@@ -84,12 +85,13 @@ BACKWARD = np.dtype(
     + CALL
     + _integers(
         "accumulate",  # 1 to add to the gradient, 0 to overwrite it
-        "dh",  # [D, N, padded H]: dL/dh of the last step on entry, of the initial state at the end
-        "dc",  # [D, N, padded H]: likewise
-        "doperand",  # [D, N, padded H], this call only
+        "dh",  # [D, N, spread H]: dL/dh of the last step on entry, of the initial state at the end
+        "dc",  # [D, N, spread H]: likewise
+        "doperand",  # [D, N, spread H], this call only
         "dpre",  # [D, blocks, chunk * N, (slot, unit)], this call only
         "outputs",  # dy in order: [D, N * chunk, H], this call only
-        "dinputs",  # [D, chunk * N, padded I], this call only
+        "factors",  # [D, parts, chunk * N, columns of a part]: what a weight multiplied, this call only
+        "dinputs",  # [D, chunk * N, spread I], this call only
         "dx",  # [D, T, N, I]; 0 where it is not asked for
         "one",  # the number 1, in the dtype of the call
     )

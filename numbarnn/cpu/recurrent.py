@@ -12,7 +12,7 @@ weight gradients (`weights.gradient_task`).
 
 from numba import njit, prange
 
-from .blocks import clear, share, vector_bytes, vectors_for
+from .blocks import clear, share, spread_row, vector_bytes, vectors_for
 from .compiled import kernel
 from .product import MAX_VECTORS
 from .records import BACKWARD, FORWARD
@@ -54,8 +54,11 @@ def gather(real, call, array, direction, start, count, first, rows, channel, cha
     step_stride = array.step_stride if direction == 0 else -array.step_stride
     invoke(
         call.routines.copy_rows,
-        (source, count, step_stride, rows, array.batch_stride, channels, array.channel_stride, target),
-    )
+        (
+            source, count, step_stride, rows, array.batch_stride, channels, array.channel_stride, target,
+            channels * size_of(real),
+        ),
+    )  # fmt: skip
 
 
 @njit
@@ -67,7 +70,7 @@ def add_product(real, call, group, direction, before, vectors, a, a_row, rows, t
     invoke(
         call.routines.product,
         (
-            target + group.first * vectors * vector, target_row, a, a_row, size_of(real),
+            target + group.first * vectors * vector, target_row, a, a_row, size_of(real), group.rows, 0,
             weight, group.slots * vectors * vector, group.rows, rows, group.slots * vectors,
         ),
     )  # fmt: skip
@@ -179,7 +182,7 @@ def back_through(real, call, group, direction, dpre, position, rows, target, fro
         (
             call.routines.product, group.transposed + direction * weight, call.hidden, group.slots, call.hidden,
             call.per_block, dpre, call.slots, group.first, call.chunk * call.batch, position, rows, target,
-            from_unit, to_unit, descending,
+            spread_row(real, units), from_unit, to_unit, descending,
         ),
     )  # fmt: skip
 
@@ -201,7 +204,7 @@ def backward_task(cell, real, calls, direction, part, split, start, count, regio
     state = first * state_row + direction * hidden * size
     held = held_time(call, direction)
     saved_row = units * cell.saved * vector
-    padded_row = units * vector
+    padded_row = spread_row(real, units)
     padded = (direction * call.batch + first) * padded_row
     dh, dc, doperand = call.dh + padded, call.dc + padded, call.doperand + padded
     chunk_rows = call.chunk * call.batch
@@ -213,15 +216,9 @@ def backward_task(cell, real, calls, direction, part, split, start, count, regio
     phases = 2 if cell.gated_span[1] > 0 else 1
     regions = count * phases + 1
     from_region, to_region = (0, regions) if call.splits == 1 else (region, region + 1)
-    if from_region == 0:
-        if call.dy.address:
-            channel = direction * hidden + from_channel
-            gather(real, call, call.dy, direction, start, count, first, rows, channel, channels, outputs)
-        for s in range(split, count, call.splits):  # in order of time: the order in which weight gradients are summed
-            gather(
-                real, call, call.x, 0, segment_time(call, direction) - segment_time(call, 0) + earliest + s, 1, first, rows,
-                0, call.channels, call.inputs + (direction * chunk_rows + s * call.batch + first) * call.channels * size,
-            )  # fmt: skip
+    if from_region == 0 and call.dy.address:
+        channel = direction * hidden + from_channel
+        gather(real, call, call.dy, direction, start, count, first, rows, channel, channels, outputs)
     for phase in range(from_region, to_region):
         step = start + count - 1 - phase // phases
         if phase % phases == 0 and phase > 0:

@@ -13,6 +13,7 @@ from .blocks import (
     pack,
     pack_transposed,
     share,
+    spread_row,
     unit_place,
     unpack,
     vector_bytes,
@@ -118,14 +119,14 @@ def unpack_group(real, call, group, direction, first, count):
 @njit
 def times_transposed(
     real, product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows,
-    target, from_vector, to_vector, descending,
+    target, target_row, from_vector, to_vector, descending,
 ):  # fmt: skip
     """``target += dpre M'``: slot derivatives in blocks taken back to what the weight M multiplied.
 
     product: address of the routine; transposed: M packed by `pack_transposed`; dpre: rows ``first : first + rows`` of
-    ``[blocks, total_rows, (slot, unit)]``;
-    target: ``[rows, padded weight_rows]``, of which the vectors from `from_vector`, a multiple of MAX_VECTORS, to
-    `to_vector` are modified; descending: whether the last panel comes first.
+    ``[blocks, total_rows, (slot, unit)]``; target: ``[rows, padded weight_rows]``, `target_row` bytes apart, of which the
+    vectors from `from_vector`, a multiple of MAX_VECTORS, to `to_vector` are modified; descending: whether the last panel
+    comes first.
     """
     vector, unit_vectors = vector_bytes(real), vectors_for(real, hidden)
     row_vectors, depth = vectors_for(real, weight_rows), vectors_for(real, hidden) * slots * lanes(real)
@@ -134,23 +135,30 @@ def times_transposed(
         panel = first_panel + (panels - 1 - index if descending else index) * MAX_VECTORS
         columns = min(MAX_VECTORS, row_vectors - panel)
         operand = transposed + panel * depth * vector
-        for before in range(0, unit_vectors, per_block):
+        whole = unit_vectors // per_block * per_block
+        # The whole blocks in one product, then the narrower one, if there is one.
+        for before in range(0, unit_vectors, whole if whole else unit_vectors):
             vectors = min(per_block, unit_vectors - before)
             row = all_slots * vectors * vector
             source = dpre + before * all_slots * vector * total_rows + first * row + first_slot * vectors * vector
+            inner = slots * vectors * lanes(real)
+            blocks = 1 if vectors < per_block else whole // per_block
             invoke(
                 product,
                 (
-                    target + panel * vector, row_vectors * vector, source, row, size_of(real),
-                    operand + before * slots * lanes(real) * columns * vector, columns * vector,
-                    slots * vectors * lanes(real), rows, columns,
+                    target + panel * vector, target_row, source, row, size_of(real), inner, row * total_rows,
+                    operand + before * slots * lanes(real) * columns * vector, columns * vector, blocks * inner, rows,
+                    columns,
                 ),
             )  # fmt: skip
 
 
 @njit
 def sum_products(real, call, dpre, count, first_slot, slots, a, a_row, a_depth, first, rows, total_rows, target):
-    """``target[first : first + rows] += A' dpre`` over `count` rows of dpre: part of a weight's gradient in blocks."""
+    """``target[first : first + rows] += A' dpre`` over `count` rows of dpre: part of a weight's gradient in blocks.
+
+    a, a_row, a_depth: A's first column of these, and the strides of its columns and rows.
+    """
     vector, unit_vectors = vector_bytes(real), vectors_for(real, call.hidden)
     for before in range(0, unit_vectors, call.per_block):
         vectors = min(call.per_block, unit_vectors - before)
@@ -161,15 +169,15 @@ def sum_products(real, call, dpre, count, first_slot, slots, a, a_row, a_depth, 
             call.routines.product,
             (
                 target + before * total_rows * slots * vector + first * result_row, result_row,
-                a + first * a_row, a_row, a_depth, source, row, count, rows, slots * vectors,
+                a, a_row, a_depth, count, 0, source, row, count, rows, slots * vectors,
             ),
         )  # fmt: skip
 
-
 @njit
-def sum_group(real, call, group, direction, part, start, steps, dpre, count, a, a_depth):
-    """One part of the rows of a weight's gradient, summed over `count` rows of dpre and of A.
+def sum_group(real, call, group, direction, part, start, steps, dpre, source, step_stride, row_stride, stride):
+    """One part of the rows of a weight's gradient, summed over the rows of dpre and of A, ``[steps, N, rows]``.
 
+    source: address of A's earliest step; step_stride, row_stride, stride: of its steps, samples and columns, in bytes.
     The chunk that comes first, the last steps, begins with zeros; the one that comes last writes the gradient vector.
     """
     first, rows = share(group.rows, call.parts, part)
@@ -177,9 +185,13 @@ def sum_group(real, call, group, direction, part, start, steps, dpre, count, a, 
         return
     if call.start + start + steps == call.total:
         clear_group(real, call, group, direction, first, rows)
+    most = vectors_for(real, max(call.channels, call.hidden) // call.parts + 1)
+    factor = call.factors + (direction * call.parts + part) * call.chunk * call.batch * spread_row(real, most)
+    row = spread_row(real, vectors_for(real, rows))
+    copy_rows(real, source + first * stride, steps, step_stride, call.batch, row_stride, rows, stride, factor, row)
     sum_products(
-        real, call, dpre, count, group.first, group.slots, a, size_of(real), a_depth, first, rows, group.rows,
-        group.weight + direction * group_bytes(real, call, group),
+        real, call, dpre, steps * call.batch, group.first, group.slots, factor, size_of(real), row, first, rows,
+        group.rows, group.weight + direction * group_bytes(real, call, group),
     )  # fmt: skip
     if call.start + start == 0:
         unpack_group(real, call, group, direction, first, rows)
@@ -205,18 +217,19 @@ def input_gradient(real, call, direction, part, dpre, count, earliest):
     size, channels = size_of(real), call.channels
     first, rows = share(count, call.parts, part)
     channel_vectors = vectors_for(real, channels)
-    row = channel_vectors * vector_bytes(real)
+    row = spread_row(real, channel_vectors)
     target = call.dinputs + (direction * call.chunk * call.batch + first) * row
-    clear(real, target, rows * channel_vectors)
+    clear(real, target, rows * row // vector_bytes(real))
     depth = call.input.slots * vectors_for(real, call.hidden) * lanes(real)
+    weight = call.input.transposed + direction * depth * channel_vectors * vector_bytes(real)
     times_transposed(
-        real, call.routines.product, call.input.transposed + direction * depth * row, channels, call.input.slots,
+        real, call.routines.product, weight, channels, call.input.slots,
         call.hidden, call.per_block, dpre, call.slots, call.input.first, call.chunk * call.batch, first, rows, target,
-        0, channel_vectors, 0,
+        row, 0, channel_vectors, 0,
     )  # fmt: skip
     time = segment_time(call, direction) + earliest
     dx = call.dx + ((direction * call.total + time) * call.batch + first) * channels * size
-    copy_rows(real, target, 1, 0, rows, row, channels, size, dx)
+    copy_rows(real, target, 1, 0, rows, row, channels, size, dx, channels * size)
 
 
 @njit
@@ -241,14 +254,17 @@ def gradient_task(real, calls, direction, part, start, steps):
     dpre = call.dpre + direction * chunk_rows * call.slots * vectors_for(real, hidden) * vector_bytes(real)
     if call.dx:
         input_gradient(real, call, direction, part, dpre, count, earliest)
-    inputs = call.inputs + direction * chunk_rows * call.channels * size
-    sum_group(real, call, call.input, direction, part, start, steps, dpre, count, inputs, call.channels * size)
+    x = call.x
+    inputs = x.address + (segment_time(call, direction) + earliest) * x.step_stride
+    sum_group(
+        real, call, call.input, direction, part, start, steps, dpre, inputs, x.step_stride, x.batch_stride, x.channel_stride
+    )
     state_row = call.directions * hidden * size
+    state_step = call.batch * state_row
     held = earliest + held_time(call, direction)
-    before = held if direction == 0 else held + 2
-    h = call.h + before * call.batch * state_row + direction * hidden * size
-    sum_group(real, call, call.recurrent, direction, part, start, steps, dpre, count, h, state_row)
+    h = call.h + (held if direction == 0 else held + 2) * state_step + direction * hidden * size
+    sum_group(real, call, call.recurrent, direction, part, start, steps, dpre, h, state_step, state_row, size)
     operand = call.operand + earliest * call.operand_step + direction * hidden * size
-    sum_group(real, call, call.gated, direction, part, start, steps, dpre, count, operand, state_row)
+    sum_group(real, call, call.gated, direction, part, start, steps, dpre, operand, call.operand_step, state_row, size)
     if part == call.parts - 1:
         sum_bias(real, call, direction, start, steps, dpre, count)
