@@ -27,13 +27,15 @@ GOALS = {  # (every shape, geometric mean) of PyTorch's time to ours
 @kernel
 def panels(real, c, a, b, threads, repeats):
     """Each thread repeats the product on operands of its own that stay in its L1 cache."""
-    row = product.MAX_VECTORS * simd.VECTOR_BYTES
+    vector = simd.VECTOR_BYTES
+    row = product.MAX_VECTORS * vector
     size = simd.size_of(real)
     for thread in numba.prange(threads):
         for _ in range(repeats):
+            mine = c + thread * PEAK_ROWS * row
             product.product(
-                real, c + thread * PEAK_ROWS * row, row, a, PEAK_DEPTH * size, size, PEAK_DEPTH, 0, b, row, PEAK_DEPTH,
-                PEAK_ROWS, product.MAX_VECTORS,
+                real, mine, row, mine, row, vector, a, PEAK_DEPTH * size, size, PEAK_DEPTH, 0, b, row, PEAK_DEPTH, PEAK_ROWS,
+                product.MAX_VECTORS,
             )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 from .product import MAX_VECTORS
-from .simd import INT64, get, lanes, lanes_of, load, load_first, put, size_of, splat, store, store_first
+from .simd import INT64, get, lanes, lanes_of, load, load_first, put, size_of, splat, store, store_first, transpose
 
 
 def block_vectors(slots):
@@ -118,17 +118,18 @@ def pack(real, weight, rows, hidden, gates, gate_of_slot, slots, per_block, firs
 
 
 @njit
-def unpack(real, packed, rows, hidden, gates, gate_of_slot, slots, per_block, first, count, accumulate, weight):
-    """The reverse of `pack`: write, or with `accumulate` add, to ``(rows, gates, hidden)`` at `weight` (modified)."""
-    size, width = size_of(real), lanes(real)
-    unit_vectors = vectors_for(real, hidden)
-    for row in range(first, first + count):
-        for unit_vector in range(unit_vectors):
-            place, slot_stride = unit_place(real, unit_vector, unit_vectors, rows, row, slots, per_block)
-            unit = unit_vector * width
-            for slot in range(slots):
+def unpack(real, packed, hidden, gates, gate_of_slot, slots, before, vectors, rows, accumulate, weight):
+    """Write, or with `accumulate` add, rows of one block of units to a weight ``(rows, gates, hidden)`` (modified).
+
+    packed: address of ``(rows, (slot, unit))``; before, vectors: the block's first vector of units, and their number.
+    """
+    size, width, vector = size_of(real), lanes(real), vector_bytes(real)
+    for row in range(rows):
+        for slot in range(slots):
+            for v in range(vectors):
+                unit = (before + v) * width
                 target = weight + ((row * gates + entry(gate_of_slot, slot)) * hidden + unit) * size
-                value = load(real, packed + place + slot * slot_stride)
+                value = load(real, packed + ((row * slots + slot) * vectors + v) * vector)
                 if accumulate:
                     value = value + load_first(real, target, hidden - unit)
                 store_first(value, target, hidden - unit)
@@ -157,9 +158,11 @@ def pack_transposed(real, weight, rows, hidden, gates, gate_of_slot, slots, per_
                 k = column + (place + slot * slot_stride) // size * stride
                 gate = entry(gate_of_slot, slot)
                 source = weight + ((first_row * gates + gate) * hidden + unit_vector * width) * size
-                if units < width or valid < width:
-                    for lane in range(width):
-                        store(splat(real, 0), k + lane * stride)
+                if units == width and valid == width:
+                    transpose(real, source, gates * hidden * size, k, stride)
+                    continue
+                for lane in range(width):
+                    store(splat(real, 0), k + lane * stride)
                 for lane in range(units):
                     for i in range(valid):
                         put(get(real, source + (i * gates * hidden + lane) * size), k + lane * stride + i * size)

@@ -203,6 +203,11 @@ def _one(dtype):
     return np.ones(1, dtype)
 
 
+@functools.cache
+def _zeros(dtype):
+    return np.zeros(lanes_of(dtype), dtype)
+
+
 class Layout:
     """Where named buffers lie in one block of memory.
 
@@ -517,7 +522,8 @@ def _backward_plans(size, keep, need_x, threads_):
     scratch, weights = size.backward_scratch(need_x), size.weights()
     rows = {"c_step": size.step_bytes(), "operand_step": size.step_bytes(), "whole": int(keep.what != "checkpoints")}
     constants = size.constants() | rows
-    backward = constants | {"chunk": size.backward_chunk, "one": _one(size.dtype).ctypes.data}
+    backward = constants | {"chunk": size.backward_chunk}
+    backward |= {"one": _one(size.dtype).ctypes.data, "zeros": _zeros(size.dtype).ctypes.data}
     held = plans.tape.without(weights)
     if keep.what == "all":
         scratch = Layout(scratch, size.dtype)

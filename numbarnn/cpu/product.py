@@ -1,4 +1,4 @@
-"""The register-blocked product every kernel rests on: ``C[rows, columns] += A[rows, depth] @ B[depth, columns]``.
+"""The register-blocked product every kernel rests on: ``C[rows, columns] = S + A[rows, depth] @ B[depth, columns]``.
 
 A panel keeps a tile of C in registers over the whole of `depth`: on AVX-512 6 rows by 4 vectors.  A may have any row
 and depth stride, so a transposed operand needs no packing.  B is packed: `columns` contiguous numbers for each k.
@@ -10,10 +10,10 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .simd import INT32, INT64, REGISTERS, Vector, llvm_scalar, llvm_splat, llvm_suffix, llvm_vector
+from .simd import INT32, INT64, REGISTERS, VECTOR_BYTES, Vector, llvm_scalar, llvm_splat, llvm_suffix, llvm_vector
 
 MAX_VECTORS = 4  # widest panel, in vectors
-DEPTH_BLOCK = 128  # rows of B that stay in the L1 cache while the panels over A pass by: 32 KiB at 4 vectors
+BLOCK_VECTORS = 576  # of B that stay in the L1 cache while the panels over A pass by: 36 KiB on AVX-512
 PREFETCHING_ROWS = 4  # rows of a tile from which it has time to fetch what comes next: the following rows of B
 
 
@@ -25,10 +25,13 @@ def _tile_rows(vectors):
 TILE_ROWS = (1,) + tuple(_tile_rows(v) for v in range(1, MAX_VECTORS + 1))
 
 
-def _emit_panel(builder, vector, rows, vectors, c, c_row, a, a_row, a_depth, inner, a_jump, b, b_depth, depth, ahead):
+def _emit_panel(
+    builder, vector, rows, vectors, c, c_row, s, s_row, s_vector, a, a_row, a_depth, inner, a_jump, b, b_depth, depth, ahead
+):
     """LLVM code of one tile; addresses and strides in bytes, `depth` at least 1.
 
-    After `inner` numbers, A goes on `a_jump` bytes further instead of `a_depth`.  ahead: what is read soon.
+    s_vector: from one vector of a row of S to the next.  After `inner` numbers, A goes on `a_jump` bytes further instead of
+    `a_depth`.  ahead: what is read soon.
     """
     v, scalar, size = llvm_vector(vector), llvm_scalar(vector), vector.dtype.bitwidth // 8
     width = vector.lanes * size
@@ -50,16 +53,18 @@ def _emit_panel(builder, vector, rows, vectors, c, c_row, a, a_row, a_depth, inn
         builder.module, ir.FunctionType(ir.VoidType(), [byte, INT32, INT32, INT32]), "llvm.prefetch.p0"
     )
     into_l2 = [ir.Constant(INT32, n) for n in (0, 2, 1)]  # to read, second-level cache, data
-    c_rows = [offset(c, c_row, i) for i in range(rows)]
-    tiles = [(i, j, builder.add(c_rows[i], number(j * width))) for i in range(rows) for j in range(vectors)]
-    first = [builder.load(vector_at(address), align=size) for _, _, address in tiles]
+    c_places, s_places = (
+        [offset(offset(base, row, i), column, j) for i in range(rows) for j in range(vectors)]
+        for base, row, column in ((c, c_row, number(width)), (s, s_row, s_vector))
+    )
+    first = [builder.load(vector_at(address), align=size) for address in s_places]
     before = builder.block
     loop = builder.append_basic_block("depth")
     after = builder.append_basic_block("after")
     builder.branch(loop)
     builder.position_at_end(loop)
     k, inside, a_k, b_k = (builder.phi(INT64) for _ in range(4))
-    sums = [builder.phi(v) for _ in tiles]
+    sums = [builder.phi(v) for _ in c_places]
     if rows >= PREFETCHING_ROWS:
         line = builder.add(ahead, builder.mul(k, number(width)))
         builder.call(prefetch, [builder.inttoptr(line, byte), *into_l2])
@@ -79,12 +84,14 @@ def _emit_panel(builder, vector, rows, vectors, c, c_row, a, a_row, a_depth, inn
         phi.add_incoming(following, loop)
     builder.cbranch(builder.icmp_signed("<", k_next, depth), loop, after)
     builder.position_at_end(after)
-    for (_, _, address), value in zip(tiles, done):
+    for address, value in zip(c_places, done):
         builder.store(value, vector_at(address), align=size)
 
 
 @intrinsic
-def _panel(typingctx, real, rows, vectors, c, c_row, a, a_row, a_depth, inner, a_jump, b, b_depth, depth, ahead):
+def _panel(
+    typingctx, real, rows, vectors, c, c_row, s, s_row, s_vector, a, a_row, a_depth, inner, a_jump, b, b_depth, depth, ahead
+):
     """One tile of `rows` by `vectors`: a switch over the tiles that exist."""
     vector = Vector(real)
 
@@ -103,23 +110,26 @@ def _panel(typingctx, real, rows, vectors, c, c_row, a, a_row, a_depth, inner, a
         builder.position_at_end(end)
         return context.get_dummy_value()
 
-    return types.void(real, *[types.intp] * 13), codegen
+    return types.void(real, *[types.intp] * 16), codegen
 
 
 @njit
-def product(real, c, c_row, a, a_row, a_depth, inner, a_outer, b, b_depth, depth, rows, vectors):
-    """``C += A @ B``; C must hold its starting values.
+def product(real, c, c_row, s, s_row, s_vector, a, a_row, a_depth, inner, a_outer, b, b_depth, depth, rows, vectors):
+    """``C = S + A @ B``; S may be C itself, one row for all (`s_row` 0) or one vector (`s_vector` 0 too).
 
-    c, a, b: addresses; c_row, a_row, a_depth, b_depth: strides in bytes; depth: length of the sum; rows: of A and C;
-    vectors: columns, counted in vectors (1 to MAX_VECTORS).  The numbers of a row of A come in runs of `inner`, `a_depth`
-    apart; runs start `a_outer` apart.
+    c, s, a, b: addresses; c_row, s_row, s_vector, a_row, a_depth, b_depth: strides in bytes; depth: length of the sum;
+    rows: of A and C; vectors: columns, counted in vectors (1 to MAX_VECTORS).  The numbers of a row of A come in runs of
+    `inner`, `a_depth` apart; runs start `a_outer` apart.
     """
     if rows == 0:
         return
     tile = TILE_ROWS[vectors]
     panels = (rows + tile - 1) // tile
     height, taller = rows // panels, rows % panels  # the first `taller` panels have a row more
-    block = DEPTH_BLOCK if inner >= depth else max(1, DEPTH_BLOCK // inner) * inner
+    runs = min(inner, depth)
+    most = BLOCK_VECTORS // vectors if runs == depth else max(runs, BLOCK_VECTORS // vectors // runs * runs)
+    blocks = (depth + most - 1) // most
+    block = ((depth + blocks - 1) // blocks + runs - 1) // runs * runs if runs < depth else (depth + blocks - 1) // blocks
     for start in range(0, depth, block):
         count = min(block, depth - start)
         a_start, b_start = a + start // inner * a_outer + start % inner * a_depth, b + start * b_depth
@@ -128,7 +138,9 @@ def product(real, c, c_row, a, a_row, a_depth, inner, a_outer, b, b_depth, depth
             mine = height + (1 if panel < taller else 0)
             ahead = b_start + (block + min(panel, vectors - 1) * block // vectors) * b_depth
             _panel(
-                real, mine, vectors, c + done * c_row, c_row, a_start + done * a_row, a_row, a_depth,
-                inner, a_outer - (inner - 1) * a_depth, b_start, b_depth, count, ahead,
+                real, mine, vectors, c + done * c_row, c_row, s + done * s_row, s_row, s_vector,
+                a_start + done * a_row, a_row, a_depth, inner, a_outer - (inner - 1) * a_depth, b_start, b_depth, count,
+                ahead,
             )  # fmt: skip
             done += mine
+        s, s_row, s_vector = c, c_row, VECTOR_BYTES

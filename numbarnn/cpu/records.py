@@ -94,6 +94,7 @@ BACKWARD = np.dtype(
         "dinputs",  # [D, chunk * N, spread I], this call only
         "dx",  # [D, T, N, I]; 0 where it is not asked for
         "one",  # the number 1, in the dtype of the call
+        "zeros",  # a vector of zeros
     )
 )
 

@@ -12,7 +12,7 @@ weight gradients (`weights.gradient_task`).
 
 from numba import njit, prange
 
-from .blocks import clear, share, spread_row, vector_bytes, vectors_for
+from .blocks import share, spread_row, vector_bytes, vectors_for
 from .compiled import kernel
 from .product import MAX_VECTORS
 from .records import BACKWARD, FORWARD
@@ -62,15 +62,19 @@ def gather(real, call, array, direction, start, count, first, rows, channel, cha
 
 
 @njit
-def add_product(real, call, group, direction, before, vectors, a, a_row, rows, target, target_row):
-    """Add the product of A and one block of a group's weight to the slots it feeds, at `target` (modified)."""
+def add_product(real, call, group, direction, before, vectors, a, a_row, rows, target, target_row, start, start_row):
+    """Write the product of A and one block of a group's weight, added to `start`, to the slots it feeds at `target`.
+
+    start, start_row: address and stride of rows in blocks like those of `target` (is modified).
+    """
     vector = vector_bytes(real)
+    slots = group.first * vectors * vector
     units = vectors_for(real, call.hidden)
     weight = group.weight + (direction * units + before) * group.rows * group.slots * vector
     invoke(
         call.routines.product,
         (
-            target + group.first * vectors * vector, target_row, a, a_row, size_of(real), group.rows, 0,
+            target + slots, target_row, start + slots, start_row, vector, a, a_row, size_of(real), group.rows, 0,
             weight, group.slots * vectors * vector, group.rows, rows, group.slots * vectors,
         ),
     )  # fmt: skip
@@ -86,13 +90,16 @@ def add_input(real, call, direction, first, rows, start, count, from_unit, to_un
         vectors = min(call.per_block, units - before)
         row = call.slots * vectors * vector
         target = pre + before * call.slots * vector * call.chunk * rows
+        constant = bias + before * call.slots * vector
         for i in range(call.slots * vectors):
-            value = load(real, bias + before * call.slots * vector + i * vector)
-            for r in range(count * rows):
-                store(value, target + r * row + i * vector)
+            if i < call.input.first * vectors or i >= (call.input.first + call.input.slots) * vectors:
+                value = load(real, constant + i * vector)
+                for r in range(count * rows):
+                    store(value, target + r * row + i * vector)
         add_product(
-            real, call, call.input, direction, before, vectors, inputs, channels * size_of(real), count * rows, target, row
-        )
+            real, call, call.input, direction, before, vectors, inputs, channels * size_of(real), count * rows, target, row,
+            constant, 0,
+        )  # fmt: skip
 
 
 @njit
@@ -134,9 +141,13 @@ def forward_task(cell, real, calls, direction, part, split, region):
             row = cell.slots * vectors * vector
             target = pre + (before * cell.slots * vector * call.chunk + place_in_chunk * row) * rows
             if phase % phases == 0:
-                add_product(real, call, call.recurrent, direction, before, vectors, h, state_row, rows, target, row)
+                add_product(
+                    real, call, call.recurrent, direction, before, vectors, h, state_row, rows, target, row, target, row
+                )
             else:
-                add_product(real, call, call.gated, direction, before, vectors, operand, state_row, rows, target, row)
+                add_product(
+                    real, call, call.gated, direction, before, vectors, operand, state_row, rows, target, row, target, row
+                )
             for r in range(rows):
                 for v in range(vectors):
                     unit = (before + v) * lanes(real)
@@ -173,14 +184,17 @@ def forward(cell, real, address):
 
 
 @njit
-def back_through(real, call, group, direction, dpre, position, rows, target, from_unit, to_unit, descending):
-    """``target += dpre R'`` for a group of slots: `rows` rows of dpre from `position` on, some units of (rows, padded H)."""
+def back_through(real, call, group, zeros, direction, dpre, position, rows, target, from_unit, to_unit, descending):
+    """``target += dpre R'`` for a group of slots: `rows` rows of dpre from `position` on, some units of (rows, padded H).
+
+    zeros: 0, or the address of a vector of zeros for ``target = dpre R'``.
+    """
     units = vectors_for(real, call.hidden)
     weight = units * lanes(real) * units * group.slots * vector_bytes(real)
     invoke(
         call.routines.times_transposed,
         (
-            call.routines.product, group.transposed + direction * weight, call.hidden, group.slots, call.hidden,
+            call.routines.product, zeros, group.transposed + direction * weight, call.hidden, group.slots, call.hidden,
             call.per_block, dpre, call.slots, group.first, call.chunk * call.batch, position, rows, target,
             spread_row(real, units), from_unit, to_unit, descending,
         ),
@@ -224,7 +238,7 @@ def backward_task(cell, real, calls, direction, part, split, start, count, regio
         if phase % phases == 0 and phase > 0:
             behind = (time_of(step + 1, call.steps, direction) - earliest) * call.batch + first
             back_through(
-                real, call, call.recurrent, direction, dpre_all, behind, rows, dh, from_unit, to_unit, step % 2
+                real, call, call.recurrent, 0, direction, dpre_all, behind, rows, dh, from_unit, to_unit, step % 2
             )
         if step < start:
             return
@@ -237,11 +251,10 @@ def backward_task(cell, real, calls, direction, part, split, start, count, regio
         saved = call.saved + ((direction * call.steps + time) * call.batch + first) * saved_row
         dy = outputs + (step - start) * rows * channels * size
         if phase % phases == 1:
-            for r in range(rows):
-                clear(real, doperand + r * padded_row + from_unit * vector, to_unit - from_unit)
             back_through(
-                real, call, call.gated, direction, dpre_all, position, rows, doperand, from_unit, to_unit, step % 2
-            )
+                real, call, call.gated, call.zeros, direction, dpre_all, position, rows, doperand, from_unit, to_unit,
+                step % 2,
+            )  # fmt: skip
         for before in range(from_unit, to_unit, call.per_block):
             vectors = min(call.per_block, units - before)
             row = cell.slots * vectors * vector

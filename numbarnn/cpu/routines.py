@@ -20,12 +20,16 @@ F32, F64 = np.float32(0), np.float64(0)
 _one_at_a_time = threading.Lock()  # two Python threads that start at once compile each routine once
 
 
-def product_float32(c, c_row, a, a_row, a_depth, inner, a_outer, b, b_depth, depth, rows, vectors):
-    product.product(F32, c, c_row, a, a_row, a_depth, inner, a_outer, b, b_depth, depth, rows, vectors)
+def product_float32(c, c_row, s, s_row, s_vector, a, a_row, a_depth, inner, a_outer, b, b_depth, depth, rows, vectors):
+    product.product(
+        F32, c, c_row, s, s_row, s_vector, a, a_row, a_depth, inner, a_outer, b, b_depth, depth, rows, vectors
+    )
 
 
-def product_float64(c, c_row, a, a_row, a_depth, inner, a_outer, b, b_depth, depth, rows, vectors):
-    product.product(F64, c, c_row, a, a_row, a_depth, inner, a_outer, b, b_depth, depth, rows, vectors)
+def product_float64(c, c_row, s, s_row, s_vector, a, a_row, a_depth, inner, a_outer, b, b_depth, depth, rows, vectors):
+    product.product(
+        F64, c, c_row, s, s_row, s_vector, a, a_row, a_depth, inner, a_outer, b, b_depth, depth, rows, vectors
+    )
 
 
 def copy_rows_float32(source, steps, step_stride, rows, row_stride, count, stride, target, target_row):
@@ -37,22 +41,22 @@ def copy_rows_float64(source, steps, step_stride, rows, row_stride, count, strid
 
 
 def times_transposed_float32(
-    product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows,
-    target, target_row, from_vector, to_vector, descending,
+    product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows,
+    first, rows, target, target_row, from_vector, to_vector, descending,
 ):  # fmt: skip
     weights.times_transposed(
-        F32, product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first,
-        rows, target, target_row, from_vector, to_vector, descending,
+        F32, product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows,
+        first, rows, target, target_row, from_vector, to_vector, descending,
     )  # fmt: skip
 
 
 def times_transposed_float64(
-    product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows,
-    target, target_row, from_vector, to_vector, descending,
+    product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows,
+    first, rows, target, target_row, from_vector, to_vector, descending,
 ):  # fmt: skip
     weights.times_transposed(
-        F64, product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first,
-        rows, target, target_row, from_vector, to_vector, descending,
+        F64, product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows,
+        first, rows, target, target_row, from_vector, to_vector, descending,
     )  # fmt: skip
 
 

@@ -260,6 +260,37 @@ def store_first(typingctx, value, address, count):
 
 
 @intrinsic
+def transpose(typingctx, real, source, source_row, target, target_row):
+    """Write the transpose of a square as wide as a vector, its rows `source_row` bytes apart, there `target_row`."""
+    vector = Vector(real)
+
+    def codegen(context, builder, signature, args):
+        _, source, source_row, target, target_row = args
+        pointer, align = llvm_vector(vector).as_pointer(), real.bitwidth // 8
+
+        def place(base, stride, i):
+            return builder.inttoptr(builder.add(base, builder.mul(stride, ir.Constant(INT64, i))), pointer)
+
+        rows = [builder.load(place(source, source_row, i), align=align) for i in range(vector.lanes)]
+        distance = 1
+        while distance < vector.lanes:  # swap the off-diagonal halves of squares twice as large each time
+            lanes = range(vector.lanes)
+            low = [j if not j & distance else vector.lanes + j - distance for j in lanes]
+            high = [j + distance if not j & distance else vector.lanes + j for j in lanes]
+            masks = [ir.Constant(ir.VectorType(INT32, vector.lanes), mask) for mask in (low, high)]
+            for i in lanes:
+                if not i & distance:
+                    pair = rows[i], rows[i + distance]
+                    rows[i], rows[i + distance] = (builder.shuffle_vector(*pair, mask) for mask in masks)
+            distance *= 2
+        for i, row in enumerate(rows):
+            builder.store(row, place(target, target_row, i), align=align)
+        return context.get_dummy_value()
+
+    return types.void(real, *[types.intp] * 4), codegen
+
+
+@intrinsic
 def get(typingctx, real, address):
     """The single number at `address`."""
 

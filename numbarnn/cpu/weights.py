@@ -80,17 +80,6 @@ def pack_task(real, calls, direction, part):
 
 
 @njit
-def clear_group(real, call, group, direction, first, count):
-    """Zeros over rows ``first : first + count`` of a weight's gradient in blocks."""
-    unit_vectors = vectors_for(real, call.hidden)
-    target = group.weight + direction * group_bytes(real, call, group)
-    for before in range(0, unit_vectors, call.per_block):
-        row = group.slots * min(call.per_block, unit_vectors - before)
-        place = before * group.rows * group.slots + first * row
-        clear(real, target + place * vector_bytes(real), count * row)
-
-
-@njit
 def unpack_bias(real, call, group, direction, total):
     """Write, or add, the derivatives of a group's slots to the gradient of the bias that feeds them."""
     bias = call.parameters + direction * call.direction_stride + group.bias
@@ -107,26 +96,16 @@ def unpack_bias(real, call, group, direction, total):
 
 
 @njit
-def unpack_group(real, call, group, direction, first, count):
-    """Rows ``first : first + count`` of a weight's gradient, written or added to the gradient vector."""
-    weight = call.parameters + direction * call.direction_stride + group.parameter
-    unpack(
-        real, group.weight + direction * group_bytes(real, call, group), group.rows, call.hidden, call.gates,
-        group.gates, group.slots, call.per_block, first, count, call.accumulate, weight,
-    )  # fmt: skip
-
-
-@njit
 def times_transposed(
-    real, product, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows, first, rows,
-    target, target_row, from_vector, to_vector, descending,
+    real, product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows,
+    first, rows, target, target_row, from_vector, to_vector, descending,
 ):  # fmt: skip
     """``target += dpre M'``: slot derivatives in blocks taken back to what the weight M multiplied.
 
-    product: address of the routine; transposed: M packed by `pack_transposed`; dpre: rows ``first : first + rows`` of
-    ``[blocks, total_rows, (slot, unit)]``; target: ``[rows, padded weight_rows]``, `target_row` bytes apart, of which the
-    vectors from `from_vector`, a multiple of MAX_VECTORS, to `to_vector` are modified; descending: whether the last panel
-    comes first.
+    product: address of the routine; zeros: 0, or the address of a vector of zeros for ``target = dpre M'``; transposed: M
+    packed by `pack_transposed`; dpre: rows ``first : first + rows`` of ``[blocks, total_rows, (slot, unit)]``; target:
+    ``[rows, padded weight_rows]``, `target_row` bytes apart, of which the vectors from `from_vector`, a multiple of
+    MAX_VECTORS, to `to_vector` are modified; descending: whether the last panel comes first.
     """
     vector, unit_vectors = vector_bytes(real), vectors_for(real, hidden)
     row_vectors, depth = vectors_for(real, weight_rows), vectors_for(real, hidden) * slots * lanes(real)
@@ -143,10 +122,13 @@ def times_transposed(
             source = dpre + before * all_slots * vector * total_rows + first * row + first_slot * vectors * vector
             inner = slots * vectors * lanes(real)
             blocks = 1 if vectors < per_block else whole // per_block
+            place = target + panel * vector
+            start, start_row, stride = (zeros, 0, 0) if before == 0 and zeros else (place, target_row, vector)
             invoke(
                 product,
                 (
-                    target + panel * vector, target_row, source, row, size_of(real), inner, row * total_rows,
+                    place, target_row, start, start_row, stride,
+                    source, row, size_of(real), inner, row * total_rows,
                     operand + before * slots * lanes(real) * columns * vector, columns * vector, blocks * inner, rows,
                     columns,
                 ),
@@ -154,57 +136,75 @@ def times_transposed(
 
 
 @njit
-def sum_products(real, call, dpre, count, first_slot, slots, a, a_row, a_depth, first, rows, total_rows, target):
-    """``target[first : first + rows] += A' dpre`` over `count` rows of dpre: part of a weight's gradient in blocks.
+def sum_block(real, call, vectors, dpre, count, columns, a, a_row, a_depth, rows, fresh, target, target_row):
+    """``target = A' dpre`` over `count` rows of dpre, for one block of `vectors` of units, or ``+=`` unless `fresh`.
 
-    a, a_row, a_depth: A's first column of these, and the strides of its columns and rows.
+    dpre, columns: the first of so many vectors of a row; a, a_row, a_depth: A's first column of `rows`, and the strides of
+    its columns and rows.
     """
-    vector, unit_vectors = vector_bytes(real), vectors_for(real, call.hidden)
-    for before in range(0, unit_vectors, call.per_block):
-        vectors = min(call.per_block, unit_vectors - before)
-        row = call.slots * vectors * vector
-        source = dpre + before * call.slots * vector * call.chunk * call.batch + first_slot * vectors * vector
-        result_row = slots * vectors * vector
-        invoke(
-            call.routines.product,
-            (
-                target + before * total_rows * slots * vector + first * result_row, result_row,
-                a, a_row, a_depth, count, 0, source, row, count, rows, slots * vectors,
-            ),
-        )  # fmt: skip
+    vector = vector_bytes(real)
+    start, start_row, stride = (call.zeros, 0, 0) if fresh else (target, target_row, vector)
+    invoke(
+        call.routines.product,
+        (
+            target, target_row, start, start_row, stride, a, a_row, a_depth, count, 0,
+            dpre, call.slots * vectors * vector, count, rows, columns,
+        ),
+    )  # fmt: skip
+
 
 @njit
 def sum_group(real, call, group, direction, part, start, steps, dpre, source, step_stride, row_stride, stride):
     """One part of the rows of a weight's gradient, summed over the rows of dpre and of A, ``[steps, N, rows]``.
 
     source: address of A's earliest step; step_stride, row_stride, stride: of its steps, samples and columns, in bytes.
-    The chunk that comes first, the last steps, begins with zeros; the one that comes last writes the gradient vector.
+    The chunk that comes first, the last steps, begins with zeros; the one that comes last writes the gradient vector,
+    block by block.  An only chunk sums all blocks in the same place, which stays in the cache.
     """
     first, rows = share(group.rows, call.parts, part)
     if rows == 0 or group.slots == 0:
         return
-    if call.start + start + steps == call.total:
-        clear_group(real, call, group, direction, first, rows)
+    size, vector, count = size_of(real), vector_bytes(real), steps * call.batch
     most = vectors_for(real, max(call.channels, call.hidden) // call.parts + 1)
     factor = call.factors + (direction * call.parts + part) * call.chunk * call.batch * spread_row(real, most)
-    row = spread_row(real, vectors_for(real, rows))
-    copy_rows(real, source + first * stride, steps, step_stride, call.batch, row_stride, rows, stride, factor, row)
-    sum_products(
-        real, call, dpre, steps * call.batch, group.first, group.slots, factor, size_of(real), row, first, rows,
-        group.rows, group.weight + direction * group_bytes(real, call, group),
-    )  # fmt: skip
-    if call.start + start == 0:
-        unpack_group(real, call, group, direction, first, rows)
+    factor_row = spread_row(real, vectors_for(real, rows))
+    copy_rows(real, source + first * stride, steps, step_stride, call.batch, row_stride, rows, stride, factor, factor_row)
+    weight = call.parameters + direction * call.direction_stride + group.parameter
+    weight += first * call.gates * call.hidden * size
+    unit_vectors = vectors_for(real, call.hidden)
+    first_chunk, last_chunk = call.start + start + steps == call.total, call.start + start == 0
+    for before in range(0, unit_vectors, call.per_block):
+        vectors = min(call.per_block, unit_vectors - before)
+        columns, slots = group.slots * vectors, group.first * vectors
+        row = columns * vector
+        target = group.weight + direction * unit_vectors * group.rows * group.slots * vector
+        if first_chunk and last_chunk:
+            target += first * group.slots * min(call.per_block, unit_vectors) * vector
+        else:
+            target += before * group.rows * group.slots * vector + first * row
+        sum_block(
+            real, call, vectors, dpre + (before * call.slots * call.chunk * call.batch + slots) * vector, count, columns,
+            factor, size, factor_row, rows, first_chunk, target, row,
+        )  # fmt: skip
+        if last_chunk:
+            unpack(
+                real, target, call.hidden, call.gates, group.gates, group.slots, before, vectors, rows, call.accumulate,
+                weight,
+            )  # fmt: skip
 
 
 @njit
 def sum_bias(real, call, direction, start, steps, dpre, count):
     """The gradient of the biases, summed like that of a weight of one row."""
-    vectors = call.slots * vectors_for(real, call.hidden)
-    total = call.bias + direction * vectors * vector_bytes(real)
-    if call.start + start + steps == call.total:
-        clear(real, total, vectors)
-    sum_products(real, call, dpre, count, 0, call.slots, call.one, 0, 0, 0, 1, 1, total)
+    vector, unit_vectors = vector_bytes(real), vectors_for(real, call.hidden)
+    total = call.bias + direction * call.slots * unit_vectors * vector
+    first_chunk = call.start + start + steps == call.total
+    for before in range(0, unit_vectors, call.per_block):
+        vectors = min(call.per_block, unit_vectors - before)
+        sum_block(
+            real, call, vectors, dpre + before * call.slots * call.chunk * call.batch * vector, count, call.slots * vectors,
+            call.one, 0, 0, 1, first_chunk, total + before * call.slots * vector, 0,
+        )  # fmt: skip
     if call.start + start == 0:
         unpack_bias(real, call, call.input, direction, total)
         unpack_bias(real, call, call.recurrent, direction, total)
@@ -219,11 +219,10 @@ def input_gradient(real, call, direction, part, dpre, count, earliest):
     channel_vectors = vectors_for(real, channels)
     row = spread_row(real, channel_vectors)
     target = call.dinputs + (direction * call.chunk * call.batch + first) * row
-    clear(real, target, rows * row // vector_bytes(real))
     depth = call.input.slots * vectors_for(real, call.hidden) * lanes(real)
     weight = call.input.transposed + direction * depth * channel_vectors * vector_bytes(real)
     times_transposed(
-        real, call.routines.product, weight, channels, call.input.slots,
+        real, call.routines.product, call.zeros, weight, channels, call.input.slots,
         call.hidden, call.per_block, dpre, call.slots, call.input.first, call.chunk * call.batch, first, rows, target,
         row, 0, channel_vectors, 0,
     )  # fmt: skip

@@ -75,7 +75,7 @@ class Layer:
         if not isinstance(parameters, Parameters):
             raise TypeError(f"parameters: expected numbarnn.Parameters, got {type(parameters).__name__}")
         expected = self.weights(channels)
-        if parameters.weights != expected:
+        if parameters.weights is not expected and parameters.weights != expected:
             wanted, found = ([f"{w.name} {w.shape}" for w in ws] for ws in (expected, parameters.weights))
             raise ShapeError(f"parameters: {self!r} with {channels} channels expects {wanted}, got {found}")
         parameters.check_finite()
@@ -87,7 +87,7 @@ class Layer:
             return Parameters(np.zeros(sum(w.size for w in weights), dtype), weights)
         if not isinstance(into, Parameters):
             raise TypeError(f"into: expected numbarnn.Parameters, got {type(into).__name__}")
-        if into.weights != weights:
+        if into.weights is not weights and into.weights != weights:
             raise ShapeError(f"into: expected the parameters of {self!r} with {channels} channels, got {into!r}")
         if into.dtype != dtype:
             raise DTypeError(f"into: expected {dtype} like the tape, got {into.dtype}")

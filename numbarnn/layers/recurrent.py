@@ -80,6 +80,7 @@ class Recurrent(Layer):
         if not isinstance(self.bidirectional, bool):
             raise TypeError(f"bidirectional: expected True or False, got {self.bidirectional!r}")
 
+    @functools.lru_cache(maxsize=1024)  # noqa: B019 (layers are small and equal ones share an entry)
     def weights(self, channels):
         parts, columns = [], len(self.cell.gates) * self.hidden
         for layer in range(self.layers):
