@@ -295,13 +295,13 @@ class Network:
         """
         self.params.check_finite()
         x = np.zeros((1, positive_integer("batch", batch), self.channels), self.dtype)
-        y, fills, stateful = TensorDescriptor.of_tnc(x), [], []
+        y, steppers, stateful = TensorDescriptor.of_tnc(x), [], []
         for layer, own in zip(self.layers, self._own):
             y, tape = layer.run_stream(own, y)
-            fills += tape.held()
+            steppers += tape.steppers()
             if isinstance(layer, Recurrent):
                 stateful.append((layer, tape))
-        stream = Stream(x, fills, stateful, y.array, single=False)
+        stream = Stream(x, steppers, stateful, y.array, single=False)
         stream.state = (None,) * len(stateful)
         return stream
 

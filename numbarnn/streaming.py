@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .descriptor import checked_array
 from .errors import DTypeError, ShapeError
 
 
@@ -15,8 +16,8 @@ class Stream:
     ----------
     x : numpy.ndarray
         The step that the lowest layer reads, (1, N, C).
-    fills : sequence of callable
-        Each runs one layer, from the lowest on.
+    steppers : sequence of callable
+        Each takes a step of one layer, from the lowest on.
     layers : sequence of (Layer, Tape)
         Those with a state.
     y : numpy.ndarray
@@ -36,10 +37,9 @@ class Stream:
     True
     """
 
-    def __init__(self, x, fills, layers, y, single):
-        self._x, self._y, self._fills, self._layers, self._single = x[0], y[0], fills, layers, single
+    def __init__(self, x, steppers, layers, y, single):
+        self._x, self._y, self._steppers, self._layers, self._single = x[0], y[0], steppers, layers, single
         self._shape, self._dtype = self._x.shape, x.dtype
-        self._carried = [(part.h[0], part.h[1]) for _, tape in layers for part in tape.stack]
 
     @property
     def state(self):
@@ -81,15 +81,16 @@ class Stream:
         TypeError, ShapeError, DTypeError
             If x is not as described; the state then stays as it is.
         """
-        if not isinstance(x, np.ndarray):
-            raise TypeError(f"x: expected a numpy.ndarray, got {type(x).__name__}")
+        if type(x) is not np.ndarray or x.shape != self._shape or x.dtype != self._dtype:
+            self._check(x)
+        self._x[...] = x
+        for step in self._steppers:
+            step()
+        return self._y.copy()
+
+    def _check(self, x):
+        checked_array("x", x)
         if x.shape != self._shape:
             raise ShapeError(f"x: expected shape {self._shape} (N, C), got {x.shape}")
         if x.dtype != self._dtype:
             raise DTypeError(f"x: expected {self._dtype} like the parameters, got {x.dtype}")
-        self._x[...] = x
-        for fill in self._fills:
-            fill()
-        for before, after in self._carried:
-            before[...] = after
-        return self._y.copy()

@@ -1,5 +1,6 @@
 """What a cell must say of itself for a kernel to run it."""
 
+from dataclasses import fields
 from typing import ClassVar
 
 from .activations import activation
@@ -31,6 +32,10 @@ class Cell:
     recurrent_gates: ClassVar[tuple[int, ...]]  # ... and the gate whose R that is
     gated_slots: ClassVar[tuple[int, ...]] = ()  # consecutive slots that receive R times the operand of `gate` ...
     gated_gates: ClassVar[tuple[int, ...]] = ()  # ... and the gate whose R that is
+
+    def __getstate__(self):
+        """The fields alone: not what a target keeps in the cell, which is of one process."""
+        return {f.name: getattr(self, f.name) for f in fields(self)}
 
     @property
     def input_span(self):

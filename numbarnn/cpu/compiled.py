@@ -86,9 +86,9 @@ def _own_files(cache):
     cache._cache_file = Entries(cache.cache_path, cache._impl.filename_base)
 
 
-def kernel(function):
-    """`function` as a parallel kernel, compiled for each type of its arguments when first called with it."""
-    dispatcher = njit(parallel=True, cache=True)(function)
+def kernel(function, parallel=True):
+    """`function` as a kernel, compiled for each type of its arguments when first called with it."""
+    dispatcher = njit(parallel=parallel, cache=True)(function)
     _own_files(dispatcher._cache)
     return dispatcher
 

@@ -277,17 +277,6 @@ class Call:
         self.address = record.ctypes.data
         self.scratch_block, self.scratch_bytes, self.scratch_address = scratch_block, scratch_bytes, None
 
-    def held(self):
-        """The call as a function without arguments, with memory of its own as long as that function lives."""
-        block, address = borrow(self.scratch_bytes)
-        self.plan.move(self.record, self.scratch_block, address)
-
-        def call(kernel=self.kernel, cell=self.cell, real=self.real, record=self.address, kept=(self.record, block)):
-            with launching():
-                kernel(cell, real, record)
-
-        return call
-
     def __call__(self):
         scratch = take(self.scratch_bytes)
         if scratch[1] != self.scratch_address:
@@ -473,6 +462,23 @@ class Tape:
     def described(self):
         """y as a TensorDescriptor."""
         return TensorDescriptor.of_tnc(self.y, self._y_address)
+
+    def stepper(self):
+        """A function without arguments that takes one step of a stream; the tape keeps the weights in blocks.
+
+        On one thread the kernel itself carries h to row 0; starting others would take longer than a small layer's step.
+        """
+        call = self.forward
+        if self.size.shares == (1, 1) and hasattr(self.kernels, "step"):
+            self._scratch = borrow(call.scratch_bytes)  # its own as long as the tape lives
+            call.plan.move(call.record, call.scratch_block, self._scratch[1])
+            return functools.partial(self.kernels.step, call.cell, call.real, call.address)
+
+        def step(before=self.h[0], after=self.h[1]):
+            call()
+            before[...] = after
+
+        return step
 
     def reached(self, m):
         """State m after a step of a stream, (1, N, H): h is carried to row 0, c is kept in place."""

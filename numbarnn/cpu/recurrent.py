@@ -10,6 +10,8 @@ from the last to the first: tasks take the derivatives back through time, then t
 weight gradients (`weights.gradient_task`).
 """
 
+import functools
+
 from numba import njit, prange
 
 from .blocks import share, spread_row, vector_bytes, vectors_for
@@ -181,6 +183,18 @@ def forward(cell, real, address):
         for task in prange(splits * directions * tasks):
             part = task % (directions * tasks)
             forward_task(cell, real, calls, part // tasks, part % tasks, task // (directions * tasks), region)
+
+
+@functools.partial(kernel, parallel=False)
+def step(cell, real, address):
+    """One step of a stream on one thread: the FORWARD record at `address`, whose weights are packed, and carry h along."""
+    calls = record_at(address, FORWARD)
+    call = calls[0]
+    forward_task(cell, real, calls, 0, 0, 0, 0)
+    row = call.batch * call.hidden
+    for i in range(0, row, lanes(real)):
+        place = call.h + i * size_of(real)
+        store_first(load_first(real, place + row * size_of(real), row - i), place, row - i)
 
 
 @njit

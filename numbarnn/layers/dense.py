@@ -28,8 +28,8 @@ class Tape:
     kept: object = field(repr=False)
     fill: Callable = field(repr=False, compare=False)  # runs forward again, with x and the parameters as they are then
 
-    def held(self):
-        """The layer's run as a list of functions without arguments."""
+    def steppers(self):
+        """Functions that take one step of a stream: one, or none for a view."""
         return [] if self.fill is _nothing else [self.fill]
 
     @property

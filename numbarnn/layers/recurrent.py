@@ -40,9 +40,9 @@ class Tape:
         for tape in self.stack:
             tape.fill()
 
-    def held(self):
-        """The layers' runs as functions without arguments, the lowest first."""
-        return [tape.forward.held() for tape in self.stack]
+    def steppers(self):
+        """Functions that take one step of a stream, the lowest layer's first."""
+        return [tape.stepper() for tape in self.stack]
 
 
 def kept(tape, checkpoints, steps):
@@ -228,7 +228,7 @@ class Recurrent(Layer):
         self.checked_state("state", state, batch, p.dtype)
         x = np.zeros((1, batch, channels), p.dtype)
         y, tape = self.run_stream(p, TensorDescriptor.of_tnc(x))
-        stream = Stream(x, tape.held(), [(self, tape)], y.array, single=True)
+        stream = Stream(x, tape.steppers(), [(self, tape)], y.array, single=True)
         stream.state = state
         return stream
 
