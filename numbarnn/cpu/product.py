@@ -22,16 +22,19 @@ def _tile_rows(vectors):
     return max(1, min(12, (REGISTERS - vectors - 1) // vectors))
 
 
+B_ROW = 11  # place of b_row among the operands of a tile
+ROW_BLOCKS = (1, 8, 4, 3, 2)  # by vectors in a block: how many give every pipeline a sum to work on
 TILE_ROWS = (1,) + tuple(_tile_rows(v) for v in range(1, MAX_VECTORS + 1))
 
 
 def _emit_panel(
-    builder, vector, rows, vectors, c, c_row, s, s_row, s_vector, a, a_row, a_depth, inner, a_jump, b, b_depth, depth, ahead
-):
+    builder, vector, rows, vectors, c, c_row, s, s_row, s_vector, a, a_row, a_depth, inner, a_jump, b, b_row, b_depth, depth,
+    ahead,
+):  # fmt: skip
     """LLVM code of one tile; addresses and strides in bytes, `depth` at least 1.
 
     s_vector: from one vector of a row of S to the next.  After `inner` numbers, A goes on `a_jump` bytes further instead of
-    `a_depth`.  ahead: what is read soon.
+    `a_depth`.  Either the rows share B, and `b_row` is None; or they share A, and have a B each.  ahead: what is read soon.
     """
     v, scalar, size = llvm_vector(vector), llvm_scalar(vector), vector.dtype.bitwidth // 8
     width = vector.lanes * size
@@ -65,14 +68,17 @@ def _emit_panel(
     builder.position_at_end(loop)
     k, inside, a_k, b_k = (builder.phi(INT64) for _ in range(4))
     sums = [builder.phi(v) for _ in c_places]
-    if rows >= PREFETCHING_ROWS:
+    if b_row is None and rows >= PREFETCHING_ROWS:
         line = builder.add(ahead, builder.mul(k, number(width)))
         builder.call(prefetch, [builder.inttoptr(line, byte), *into_l2])
-    b_values = [builder.load(vector_at(builder.add(b_k, number(j * width))), align=size) for j in range(vectors)]
     done = []
     for i in range(rows):
-        pointer = builder.inttoptr(offset(a_k, a_row, i), scalar.as_pointer())
-        value = llvm_splat(builder, vector, builder.load(pointer, align=size))
+        if i == 0 or b_row is None:
+            pointer = builder.inttoptr(offset(a_k, a_row, i), scalar.as_pointer())
+            value = llvm_splat(builder, vector, builder.load(pointer, align=size))
+        if i == 0 or b_row is not None:
+            places = [builder.add(offset(b_k, b_row, i), number(j * width)) for j in range(vectors)]
+            b_values = [builder.load(vector_at(place), align=size) for place in places]
         done += [builder.call(fma, [value, b_values[j], sums[i * vectors + j]]) for j in range(vectors)]
     k_next, inside_next, b_next = builder.add(k, number(1)), builder.add(inside, number(1)), builder.add(b_k, b_depth)
     jump = builder.icmp_signed("==", inside_next, inner)
@@ -97,6 +103,7 @@ def _panel(
 
     def codegen(context, builder, signature, args):
         _, rows_, vectors_, *operands = args
+        operands.insert(B_ROW, None)
         end = builder.append_basic_block("end")
         key = builder.add(builder.mul(vectors_, ir.Constant(INT64, 64)), rows_)
         switch = builder.switch(key, end)
@@ -111,6 +118,55 @@ def _panel(
         return context.get_dummy_value()
 
     return types.void(real, *[types.intp] * 16), codegen
+
+
+@intrinsic
+def _row_panel(
+    typingctx, real, vectors, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_jump, b, b_block, b_depth, depth
+):
+    """One row of A times as many B as fill the processor's pipelines, each of `vectors`: a switch over their numbers."""
+    vector = Vector(real)
+
+    def codegen(context, builder, signature, args):
+        _, vectors_, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_jump, b, b_block, b_depth, depth = args
+        end = builder.append_basic_block("end")
+        switch = builder.switch(vectors_, end)
+        for count in range(1, MAX_VECTORS + 1):
+            block = builder.append_basic_block(f"row_{count}")
+            switch.add_case(ir.Constant(INT64, count), block)
+            builder.position_at_end(block)
+            _emit_panel(
+                builder, vector, ROW_BLOCKS[count], count, c, c_block, s, s_block, s_vector, a, None, a_depth, inner, a_jump,
+                b, b_block, b_depth, depth, None,
+            )  # fmt: skip
+            builder.branch(end)
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    return types.void(real, *[types.intp] * 14), codegen
+
+
+@njit
+def row_product(
+    real, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_outer, b, b_block, b_depth, depth, vectors, blocks
+):
+    """``C[i] = S[i] + A @ B[i]`` for `blocks` operands B and one row of A; like `product` with as many calls, to the bit.
+
+    One row alone waits for each sum before the next is added to it: several blocks are summed side by side.
+    c_block, s_block, b_block: bytes from one block to the next; the rest as in `product`.
+    """
+    done, together = 0, ROW_BLOCKS[vectors]
+    while done + together <= blocks:
+        _row_panel(
+            real, vectors, c + done * c_block, c_block, s + done * s_block, s_block, s_vector, a, a_depth, inner,
+            a_outer - (inner - 1) * a_depth, b + done * b_block, b_block, b_depth, depth,
+        )  # fmt: skip
+        done += together
+    for block in range(done, blocks):
+        product(
+            real, c + block * c_block, 0, s + block * s_block, 0, s_vector, a, 0, a_depth, inner, a_outer,
+            b + block * b_block, b_depth, depth, 1, vectors,
+        )  # fmt: skip
 
 
 @njit

@@ -22,7 +22,7 @@ def _integers(*names):
 ROWS = np.dtype(_integers("address", "step_stride", "batch_stride", "channel_stride"))
 
 # Shared routines, by address.
-ROUTINE_NAMES = ("product", "copy_rows", "times_transposed", "pack_task", "gradient_task")
+ROUTINE_NAMES = ("product", "row_product", "copy_rows", "times_transposed", "pack_task", "gradient_task")
 ROUTINES = np.dtype(_integers(*ROUTINE_NAMES))
 
 # A run of slots that one weight feeds.

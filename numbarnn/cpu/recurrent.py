@@ -83,6 +83,22 @@ def add_product(real, call, group, direction, before, vectors, a, a_row, rows, t
 
 
 @njit
+def add_row_products(real, call, group, direction, from_unit, blocks, a, target, target_block):
+    """`add_product` for one row and several whole blocks at once, `target_block` bytes apart."""
+    vector, vectors = vector_bytes(real), call.per_block
+    row = group.slots * vectors * vector
+    weight = group.weight + (direction * vectors_for(real, call.hidden) + from_unit) * group.rows * group.slots * vector
+    place = target + group.first * vectors * vector
+    invoke(
+        call.routines.row_product,
+        (
+            place, target_block, place, target_block, vector, a, size_of(real), group.rows, 0,
+            weight, group.rows * row, row, group.rows, group.slots * vectors, blocks,
+        ),
+    )  # fmt: skip
+
+
+@njit
 def add_input(real, call, direction, first, rows, start, count, from_unit, to_unit, inputs, pre):
     """The bias and the input's part of the pre-activations of `count` steps, block by block of the units given."""
     vector, units, channels = vector_bytes(real), vectors_for(real, call.hidden), call.channels
@@ -136,13 +152,23 @@ def forward_task(cell, real, calls, direction, part, split, region):
         operand = call.operand + time * call.operand_step + state
         saved = call.saved + ((direction * call.steps + time) * call.batch + first) * saved_row
         blocks = (to_unit - from_unit + call.per_block - 1) // call.per_block
+        whole = (to_unit - from_unit) // call.per_block
+        if rows == 1:
+            row = cell.slots * call.per_block * vector
+            target = pre + from_unit * cell.slots * vector * call.chunk + place_in_chunk * row
+            if phase % phases == 0:
+                add_row_products(real, call, call.recurrent, direction, from_unit, whole, h, target, call.chunk * row)
+            else:
+                add_row_products(real, call, call.gated, direction, from_unit, whole, operand, target, call.chunk * row)
         for index in range(blocks):
             # To and fro: the weights that a step used last are still in the cache when the next one begins.
             before = from_unit + (index if step % 2 == 0 else blocks - 1 - index) * call.per_block
             vectors = min(call.per_block, units - before)
             row = cell.slots * vectors * vector
             target = pre + (before * cell.slots * vector * call.chunk + place_in_chunk * row) * rows
-            if phase % phases == 0:
+            if rows == 1 and vectors == call.per_block:
+                pass  # done above
+            elif phase % phases == 0:
                 add_product(
                     real, call, call.recurrent, direction, before, vectors, h, state_row, rows, target, row, target, row
                 )
@@ -208,9 +234,9 @@ def back_through(real, call, group, zeros, direction, dpre, position, rows, targ
     invoke(
         call.routines.times_transposed,
         (
-            call.routines.product, zeros, group.transposed + direction * weight, call.hidden, group.slots, call.hidden,
-            call.per_block, dpre, call.slots, group.first, call.chunk * call.batch, position, rows, target,
-            spread_row(real, units), from_unit, to_unit, descending,
+            call.routines.product, call.routines.row_product, zeros, group.transposed + direction * weight, call.hidden,
+            group.slots, call.hidden, call.per_block, dpre, call.slots, group.first, call.chunk * call.batch, position, rows,
+            target, spread_row(real, units), from_unit, to_unit, descending,
         ),
     )  # fmt: skip
 

@@ -32,6 +32,22 @@ def product_float64(c, c_row, s, s_row, s_vector, a, a_row, a_depth, inner, a_ou
     )
 
 
+def row_product_float32(
+    c, c_block, s, s_block, s_vector, a, a_depth, inner, a_outer, b, b_block, b_depth, depth, vectors, blocks
+):
+    product.row_product(
+        F32, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_outer, b, b_block, b_depth, depth, vectors, blocks
+    )  # fmt: skip
+
+
+def row_product_float64(
+    c, c_block, s, s_block, s_vector, a, a_depth, inner, a_outer, b, b_block, b_depth, depth, vectors, blocks
+):
+    product.row_product(
+        F64, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_outer, b, b_block, b_depth, depth, vectors, blocks
+    )  # fmt: skip
+
+
 def copy_rows_float32(source, steps, step_stride, rows, row_stride, count, stride, target, target_row):
     blocks.copy_rows(F32, source, steps, step_stride, rows, row_stride, count, stride, target, target_row)
 
@@ -41,22 +57,22 @@ def copy_rows_float64(source, steps, step_stride, rows, row_stride, count, strid
 
 
 def times_transposed_float32(
-    product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows,
-    first, rows, target, target_row, from_vector, to_vector, descending,
+    product, row_product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot,
+    total_rows, first, rows, target, target_row, from_vector, to_vector, descending,
 ):  # fmt: skip
     weights.times_transposed(
-        F32, product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows,
-        first, rows, target, target_row, from_vector, to_vector, descending,
+        F32, product, row_product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot,
+        total_rows, first, rows, target, target_row, from_vector, to_vector, descending,
     )  # fmt: skip
 
 
 def times_transposed_float64(
-    product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows,
-    first, rows, target, target_row, from_vector, to_vector, descending,
+    product, row_product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot,
+    total_rows, first, rows, target, target_row, from_vector, to_vector, descending,
 ):  # fmt: skip
     weights.times_transposed(
-        F64, product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows,
-        first, rows, target, target_row, from_vector, to_vector, descending,
+        F64, product, row_product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot,
+        total_rows, first, rows, target, target_row, from_vector, to_vector, descending,
     )  # fmt: skip
 
 

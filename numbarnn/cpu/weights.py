@@ -97,19 +97,35 @@ def unpack_bias(real, call, group, direction, total):
 
 @njit
 def times_transposed(
-    real, product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot, total_rows,
-    first, rows, target, target_row, from_vector, to_vector, descending,
+    real, product, row_product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot,
+    total_rows, first, rows, target, target_row, from_vector, to_vector, descending,
 ):  # fmt: skip
     """``target += dpre M'``: slot derivatives in blocks taken back to what the weight M multiplied.
 
-    product: address of the routine; zeros: 0, or the address of a vector of zeros for ``target = dpre M'``; transposed: M
-    packed by `pack_transposed`; dpre: rows ``first : first + rows`` of ``[blocks, total_rows, (slot, unit)]``; target:
-    ``[rows, padded weight_rows]``, `target_row` bytes apart, of which the vectors from `from_vector`, a multiple of
-    MAX_VECTORS, to `to_vector` are modified; descending: whether the last panel comes first.
+    product, row_product: addresses of the routines; zeros: 0, or the address of a vector of zeros for
+    ``target = dpre M'``; transposed: M packed by `pack_transposed`; dpre: rows ``first : first + rows`` of
+    ``[blocks, total_rows, (slot, unit)]``; target: ``[rows, padded weight_rows]``, `target_row` bytes apart, of which the
+    vectors from `from_vector`, a multiple of MAX_VECTORS, to `to_vector` are modified; descending: whether the last panel
+    comes first.
     """
     vector, unit_vectors = vector_bytes(real), vectors_for(real, hidden)
     row_vectors, depth = vectors_for(real, weight_rows), vectors_for(real, hidden) * slots * lanes(real)
     first_panel, panels = from_vector, (to_vector - from_vector + MAX_VECTORS - 1) // MAX_VECTORS
+    if rows == 1 and unit_vectors % per_block == 0:
+        whole = (to_vector - from_vector) // MAX_VECTORS
+        inner = slots * per_block * lanes(real)
+        row = all_slots * per_block * vector
+        place, panel = target + first_panel * vector, MAX_VECTORS * vector
+        start, start_panel, stride = (zeros, 0, 0) if zeros else (place, panel, vector)
+        invoke(
+            row_product,
+            (
+                place, panel, start, start_panel, stride,
+                dpre + first * row + first_slot * per_block * vector, size_of(real), inner, row * total_rows,
+                transposed + first_panel * depth * vector, panel * depth, panel, depth, MAX_VECTORS, whole,
+            ),
+        )  # fmt: skip
+        first_panel, panels = first_panel + whole * MAX_VECTORS, panels - whole
     for index in range(panels):
         panel = first_panel + (panels - 1 - index if descending else index) * MAX_VECTORS
         columns = min(MAX_VECTORS, row_vectors - panel)
@@ -222,7 +238,7 @@ def input_gradient(real, call, direction, part, dpre, count, earliest):
     depth = call.input.slots * vectors_for(real, call.hidden) * lanes(real)
     weight = call.input.transposed + direction * depth * channel_vectors * vector_bytes(real)
     times_transposed(
-        real, call.routines.product, call.zeros, weight, channels, call.input.slots,
+        real, call.routines.product, call.routines.row_product, call.zeros, weight, channels, call.input.slots,
         call.hidden, call.per_block, dpre, call.slots, call.input.first, call.chunk * call.batch, first, rows, target,
         row, 0, channel_vectors, 0,
     )  # fmt: skip
