@@ -5,9 +5,11 @@ import json
 import sys
 from pathlib import Path
 
-from . import cpu, hello, machine, seeds, start
+from . import accuracy, cpu, hello, machine, memory, seeds, start
 
-BENCHMARKS = {"cpu": cpu, "hello": hello, "seeds": seeds, "start": start}
+BENCHMARKS = {
+    "accuracy": accuracy, "cpu": cpu, "hello": hello, "memory": memory, "seeds": seeds, "start": start,
+}  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -17,7 +19,7 @@ def main():
     names = parser.add_subparsers(dest="name", required=True)
     for name, benchmark in BENCHMARKS.items():
         own = names.add_parser(name, help=benchmark.__doc__.splitlines()[0])
-        own.add_argument("--save", action="store_true", help=f"write benchmarks/results/{name}.json and .md")
+        own.add_argument("--save", action="store_true", help=f"keep the result: benchmarks/results/{name}.json, .md")
         if hasattr(benchmark, "add_arguments"):
             benchmark.add_arguments(own)
     options = vars(parser.parse_args())
@@ -32,6 +34,8 @@ def main():
         (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
         command = " ".join(["python -m benchmarks", *(word for word in sys.argv[1:] if word != "--save")])
         (RESULTS / f"{name}.md").write_text(f"`{command}`\n\n{table}\n\n{about}\n")
+        if hasattr(benchmark, "plot"):
+            benchmark.plot(result, RESULTS / f"{name}.svg")
 
 
 if __name__ == "__main__":

@@ -27,8 +27,9 @@ STREAMED = tuple(shape for shape in SHAPES if shape[1] == 1 and shape[3] <= 128)
 class Case:
     """One layer of one size, and what is done with it.
 
-    work: ``forward`` (no gradient asked for), ``both`` (forward, then the gradient of parameters and input), or ``step``
-    (one step of one sequence, the state carried on).
+    work: ``forward`` (no gradient asked for), ``both`` (forward, then the gradient of parameters and input), ``step`` (one
+    step of one sequence, the state carried on: in PyTorch the layer itself on a sequence of one step), or ``cell`` (the
+    same, but in PyTorch the class for one step, ``GRUCell``).
     """
 
     work: str
@@ -39,6 +40,7 @@ class Case:
     hidden: int
     layers: int
     dtype: str
+    numbers: str = ""  # the dtype the numbers are rounded to first, if it is another
 
     @property
     def shape(self):
@@ -49,13 +51,13 @@ class Case:
     def flops(self):
         """Operations of the matrix products: the gates' sums, thrice that with the gradient."""
         inputs = self.channels + (self.layers - 1) * self.hidden
-        rows = self.batch * (1 if self.work == "step" else self.steps)
+        rows = self.batch * (1 if self.work in ("step", "cell") else self.steps)
         return 2 * rows * GATES[self.cell] * self.hidden * (inputs + self.layers * self.hidden) * (
             3 if self.work == "both" else 1
         )
 
     def arrays(self):
-        """(parameters by PyTorch's names, x, dy) from one seed, in float32 rounded from float64."""
+        """(parameters by PyTorch's names, x, dy) from one seed, the same for each dtype but for the rounding."""
         random = np.random.default_rng(0)
         columns, scale = GATES[self.cell] * self.hidden, 1 / np.sqrt(self.hidden)
         parameters = {}
@@ -63,10 +65,13 @@ class Case:
             inputs = self.channels if layer == 0 else self.hidden
             shapes = {"weight_ih": (columns, inputs), "weight_hh": (columns, self.hidden)}
             for name, shape in {**shapes, "bias_ih": (columns,), "bias_hh": (columns,)}.items():
-                parameters[f"{name}_l{layer}"] = random.uniform(-scale, scale, shape).astype(self.dtype)
-        x = random.standard_normal((self.steps, self.batch, self.channels)).astype(self.dtype)
-        dy = random.standard_normal((self.steps, self.batch, self.hidden)).astype(self.dtype)
+                parameters[f"{name}_l{layer}"] = self._rounded(random.uniform(-scale, scale, shape))
+        x = self._rounded(random.standard_normal((self.steps, self.batch, self.channels)))
+        dy = self._rounded(random.standard_normal((self.steps, self.batch, self.hidden)))
         return parameters, x, dy
+
+    def _rounded(self, array):
+        return array.astype(self.numbers or self.dtype).astype(self.dtype)
 
 
 def ours(case):
@@ -88,7 +93,7 @@ def ours(case):
         found = layer.backward(tape, dy, into=gradient)
         return y, found.x, dict(gradient.items())
 
-    if case.work == "step":
+    if case.work in ("step", "cell"):
         stream, row = layer.stream(p), x[0]
         return lambda: stream.step(row)
     return {"forward": forward, "both": both}[case.work]
@@ -117,12 +122,25 @@ def torch_layer(case):
         return y.detach().numpy(), inputs.grad.numpy(), {n: p.grad.numpy() for n, p in module.named_parameters()}
 
     if case.work == "step":
-        return _torch_step(torch, module, case, x[0])
+        return _torch_layer_step(torch, module, x[:1])
+    if case.work == "cell":
+        return _torch_cell_step(torch, module, case, x[0])
     return {"forward": forward, "both": both}[case.work]
 
 
-def _torch_step(torch, module, case, row):
-    """One step by the layer's cell class: without a sequence around it, it is PyTorch's faster way."""
+def _torch_layer_step(torch, module, x):
+    state = None
+
+    def step():
+        nonlocal state
+        with torch.inference_mode():
+            y, state = module(x, state)
+            return y[0].numpy()
+
+    return step
+
+
+def _torch_cell_step(torch, module, case, row):
     cells = []
     for layer in range(case.layers):
         inputs = case.channels if layer == 0 else case.hidden

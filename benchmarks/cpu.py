@@ -15,6 +15,7 @@ from .turns import Worker
 
 ROUNDS, SECONDS = 5, 0.12  # turns of each library, and about how long one lasts
 PEAK_ROWS, PEAK_DEPTH = 5 * product.TILE_ROWS[product.MAX_VECTORS], 64
+WORKS = ("both", "forward", "step", "cell")
 GOALS = {  # (every shape, geometric mean) of PyTorch's time to ours
     ("both", "GRU", "float32"): (2.5, 5),
     ("both", "RNN", "float32"): (1.3, 3),
@@ -119,7 +120,7 @@ def _shape(text):
 
 def add_arguments(parser):
     """The options of the command line."""
-    parser.add_argument("--works", nargs="+", choices=("both", "forward", "step"), default=("both", "forward", "step"))
+    parser.add_argument("--works", nargs="+", choices=WORKS, default=WORKS)
     parser.add_argument("--cells", nargs="+", choices=("GRU", "LSTM", "RNN"), default=("GRU", "LSTM", "RNN"))
     parser.add_argument("--shapes", nargs="+", type=_shape, default=SHAPES, metavar="T,N,I,H,layers")
     parser.add_argument("--dtype", nargs="+", choices=("float32", "float64"), default=("float32", "float64"))
@@ -134,13 +135,13 @@ def cases(works, cells, shapes, dtypes):
         for dtype in dtypes:
             for cell in cells:
                 for shape in shapes:
-                    if work != "step" or shape in STREAMED:
+                    if work not in ("step", "cell") or shape in STREAMED:
                         yield Case(work, cell, *shape, dtype)
 
 
 def compare(workers, case, rounds, seconds):
     """Seconds of one call in each library, medians of rounds that take turns, and our share of the peak."""
-    libraries = {n: w for n, w in workers.items() if n != "jax" or (case.cell != "RNN" and case.work != "step")}
+    libraries = {n: w for n, w in workers.items() if n != "jax" or (case.cell != "RNN" and case.work in ("both", "forward"))}
     calls = {name: max(1, round(seconds / worker("prepare", case))) for name, worker in libraries.items()}
     times, peaks = {name: [] for name in libraries}, []
     for _ in range(rounds):
@@ -206,3 +207,32 @@ def table(result):
         goal = f"{goal[0]}, {goal[1]}" if goal else ""
         lines.append(f"| {work} | {cell} | {dtype} | {peer} | {least:.2f} | {mean:.2f} | {goal} |")
     return "\n".join(lines)
+
+
+def plot(result, path):
+    """Ratios of forward + backward as an SVG: a panel for each dtype, a bar for each cell and shape, 1 being PyTorch."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "numbarnn"  # the same result gives the same file
+    import matplotlib.pyplot as plt
+
+    rows = [row for row in result["rows"] if row["work"] == "both" and "torch" in row["ratio"]]
+    dtypes, cells = sorted({row["dtype"] for row in rows}), sorted({row["cell"] for row in rows})
+    figure, panels = plt.subplots(len(dtypes), sharex=True, squeeze=False, figsize=(9, 3.2 * len(dtypes)))
+    shapes = list(dict.fromkeys(tuple(row["shape"]) for row in rows))
+    for panel, dtype in zip(panels[:, 0], dtypes):
+        for index, cell in enumerate(cells):
+            ratios = {tuple(r["shape"]): r["ratio"]["torch"] for r in rows if (r["dtype"], r["cell"]) == (dtype, cell)}
+            at = [shapes.index(shape) + (index - (len(cells) - 1) / 2) * 0.8 / len(cells) for shape in ratios]
+            panel.bar(at, [ratio - 1 for ratio in ratios.values()], 0.8 / len(cells), bottom=1, label=cell)
+        panel.set_yscale("log")
+        panel.axhline(1, color="black", linewidth=0.8)
+        panel.set_ylabel(f"PyTorch's time / ours, {dtype}")
+        panel.grid(axis="y", alpha=0.3)
+    panels[0, 0].legend()
+    labels = [", ".join(map(str, shape)) for shape in shapes]
+    panels[-1, 0].set_xticks(range(len(shapes)), labels, rotation=35, ha="right", fontsize=8)
+    panels[-1, 0].set_xlabel("T, N, I, H, layers")
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
