@@ -122,7 +122,8 @@ class Size:
         """{field: numbers} of what a forward call needs for itself."""
         tasks, splits = self.shares
         rows = self.directions * self.batch * self.forward_chunk
-        return {"inputs": rows * splits * self.channels, "pre": rows * self.padded * self.cell.slots}
+        inputs = rows * splits * self.channels if self.forward_chunk > 1 else 0  # one step is read where it lies
+        return {"inputs": inputs, "pre": rows * self.padded * self.cell.slots}
 
     def backward_scratch(self, need_x):
         """{field: numbers} of what backward needs for itself, the gradients in blocks included."""

@@ -3,6 +3,7 @@
 A panel keeps a tile of C in registers over the whole of `depth`: on AVX-512 6 rows by 4 vectors.  A may have any row
 and depth stride, so a transposed operand needs no packing.  B is packed: `columns` contiguous numbers for each k.
 The sum over k of one element has one order, whatever tile it falls in: a sample's result does not depend on its batch.
+It is a sum of sums, each over a block of k that starts from zero: errors grow with the root of the block, not of `depth`.
 """
 
 from llvmlite import ir
@@ -13,6 +14,7 @@ from numba.extending import intrinsic
 from .simd import INT32, INT64, REGISTERS, VECTOR_BYTES, Vector, llvm_scalar, llvm_splat, llvm_suffix, llvm_vector
 
 MAX_VECTORS = 4  # widest panel, in vectors
+LONGEST_BLOCK = 192  # numbers of a sum that are added one after the other; its error grows with the root of that
 BLOCK_VECTORS = 576  # of B that stay in the L1 cache while the panels over A pass by: 36 KiB on AVX-512
 PREFETCHING_ROWS = 4  # rows of a tile from which it has time to fetch what comes next: the following rows of B
 
@@ -60,7 +62,7 @@ def _emit_panel(
         [offset(offset(base, row, i), column, j) for i in range(rows) for j in range(vectors)]
         for base, row, column in ((c, c_row, number(width)), (s, s_row, s_vector))
     )
-    first = [builder.load(vector_at(address), align=size) for address in s_places]
+    zero = ir.Constant(v, [0.0] * vector.lanes)
     before = builder.block
     loop = builder.append_basic_block("depth")
     after = builder.append_basic_block("after")
@@ -84,14 +86,15 @@ def _emit_panel(
     jump = builder.icmp_signed("==", inside_next, inner)
     inside_next = builder.select(jump, number(0), inside_next)
     a_next = builder.add(a_k, builder.select(jump, a_jump, a_depth))
-    starts, next_values = [number(0), number(0), a, b, *first], [k_next, inside_next, a_next, b_next, *done]
+    starts, next_values = [number(0), number(0), a, b, *[zero] * len(sums)], [k_next, inside_next, a_next, b_next, *done]
     for phi, start, following in zip([k, inside, a_k, b_k, *sums], starts, next_values):
         phi.add_incoming(start, before)
         phi.add_incoming(following, loop)
     builder.cbranch(builder.icmp_signed("<", k_next, depth), loop, after)
     builder.position_at_end(after)
-    for address, value in zip(c_places, done):
-        builder.store(value, vector_at(address), align=size)
+    for place, start, value in zip(c_places, s_places, done):
+        start = builder.load(vector_at(start), align=size)
+        builder.store(builder.fadd(start, value), vector_at(place), align=size)
 
 
 @intrinsic
@@ -118,6 +121,48 @@ def _panel(
         return context.get_dummy_value()
 
     return types.void(real, *[types.intp] * 16), codegen
+
+
+@njit
+def depth_block(inner, depth, vectors):
+    """Numbers in a block of a sum: whole runs of `inner`, of equal length but for the last."""
+    most = min(LONGEST_BLOCK, BLOCK_VECTORS // vectors)
+    if inner >= depth:
+        blocks = (depth + most - 1) // most
+        return (depth + blocks - 1) // blocks
+    runs, most = (depth + inner - 1) // inner, max(1, most // inner)
+    blocks = (runs + most - 1) // most
+    return (runs + blocks - 1) // blocks * inner
+
+
+@njit
+def product(real, c, c_row, s, s_row, s_vector, a, a_row, a_depth, inner, a_outer, b, b_depth, depth, rows, vectors):
+    """``C = S + A @ B``; S may be C itself, one row for all (`s_row` 0) or one vector (`s_vector` 0 too).
+
+    c, s, a, b: addresses; c_row, s_row, s_vector, a_row, a_depth, b_depth: strides in bytes; depth: length of the sum;
+    rows: of A and C; vectors: columns, counted in vectors (1 to MAX_VECTORS).  The numbers of a row of A come in runs of
+    `inner`, `a_depth` apart; runs start `a_outer` apart.
+    """
+    if rows == 0:
+        return
+    tile = TILE_ROWS[vectors]
+    panels = (rows + tile - 1) // tile
+    height, taller = rows // panels, rows % panels  # the first `taller` panels have a row more
+    block = depth_block(inner, depth, vectors)
+    for start in range(0, depth, block):
+        count = min(block, depth - start)
+        a_start, b_start = a + start // inner * a_outer + start % inner * a_depth, b + start * b_depth
+        done = 0
+        for panel in range(panels):
+            mine = height + (1 if panel < taller else 0)
+            ahead = b_start + (block + min(panel, vectors - 1) * block // vectors) * b_depth
+            _panel(
+                real, mine, vectors, c + done * c_row, c_row, s + done * s_row, s_row, s_vector,
+                a_start + done * a_row, a_row, a_depth, inner, a_outer - (inner - 1) * a_depth, b_start, b_depth, count,
+                ahead,
+            )  # fmt: skip
+            done += mine
+        s, s_row, s_vector = c, c_row, VECTOR_BYTES
 
 
 @intrinsic
@@ -155,48 +200,19 @@ def row_product(
     One row alone waits for each sum before the next is added to it: several blocks are summed side by side.
     c_block, s_block, b_block: bytes from one block to the next; the rest as in `product`.
     """
-    done, together = 0, ROW_BLOCKS[vectors]
-    while done + together <= blocks:
-        _row_panel(
-            real, vectors, c + done * c_block, c_block, s + done * s_block, s_block, s_vector, a, a_depth, inner,
-            a_outer - (inner - 1) * a_depth, b + done * b_block, b_block, b_depth, depth,
-        )  # fmt: skip
-        done += together
-    for block in range(done, blocks):
-        product(
-            real, c + block * c_block, 0, s + block * s_block, 0, s_vector, a, 0, a_depth, inner, a_outer,
-            b + block * b_block, b_depth, depth, 1, vectors,
-        )  # fmt: skip
-
-
-@njit
-def product(real, c, c_row, s, s_row, s_vector, a, a_row, a_depth, inner, a_outer, b, b_depth, depth, rows, vectors):
-    """``C = S + A @ B``; S may be C itself, one row for all (`s_row` 0) or one vector (`s_vector` 0 too).
-
-    c, s, a, b: addresses; c_row, s_row, s_vector, a_row, a_depth, b_depth: strides in bytes; depth: length of the sum;
-    rows: of A and C; vectors: columns, counted in vectors (1 to MAX_VECTORS).  The numbers of a row of A come in runs of
-    `inner`, `a_depth` apart; runs start `a_outer` apart.
-    """
-    if rows == 0:
-        return
-    tile = TILE_ROWS[vectors]
-    panels = (rows + tile - 1) // tile
-    height, taller = rows // panels, rows % panels  # the first `taller` panels have a row more
-    runs = min(inner, depth)
-    most = BLOCK_VECTORS // vectors if runs == depth else max(runs, BLOCK_VECTORS // vectors // runs * runs)
-    blocks = (depth + most - 1) // most
-    block = ((depth + blocks - 1) // blocks + runs - 1) // runs * runs if runs < depth else (depth + blocks - 1) // blocks
-    for start in range(0, depth, block):
-        count = min(block, depth - start)
-        a_start, b_start = a + start // inner * a_outer + start % inner * a_depth, b + start * b_depth
-        done = 0
-        for panel in range(panels):
-            mine = height + (1 if panel < taller else 0)
-            ahead = b_start + (block + min(panel, vectors - 1) * block // vectors) * b_depth
-            _panel(
-                real, mine, vectors, c + done * c_row, c_row, s + done * s_row, s_row, s_vector,
-                a_start + done * a_row, a_row, a_depth, inner, a_outer - (inner - 1) * a_depth, b_start, b_depth, count,
-                ahead,
+    together, block = ROW_BLOCKS[vectors], depth_block(inner, depth, vectors)
+    whole = blocks // together * together
+    for done in range(0, whole, together):
+        s_now, s_block_now, s_vector_now = s + done * s_block, s_block, s_vector
+        for start in range(0, depth, block):
+            _row_panel(
+                real, vectors, c + done * c_block, c_block, s_now, s_block_now, s_vector_now,
+                a + start // inner * a_outer + start % inner * a_depth, a_depth, inner, a_outer - (inner - 1) * a_depth,
+                b + done * b_block + start * b_depth, b_block, b_depth, min(block, depth - start),
             )  # fmt: skip
-            done += mine
-        s, s_row, s_vector = c, c_row, VECTOR_BYTES
+            s_now, s_block_now, s_vector_now = c + done * c_block, c_block, VECTOR_BYTES
+    for rest in range(whole, blocks):
+        product(
+            real, c + rest * c_block, 0, s + rest * s_block, 0, s_vector, a, 0, a_depth, inner, a_outer,
+            b + rest * b_block, b_depth, depth, 1, vectors,
+        )  # fmt: skip

@@ -64,7 +64,9 @@ def gather(real, call, array, direction, start, count, first, rows, channel, cha
 
 
 @njit
-def add_product(real, call, group, direction, before, vectors, a, a_row, rows, target, target_row, start, start_row):
+def add_product(
+    real, call, group, direction, before, vectors, a, a_row, a_depth, rows, target, target_row, start, start_row
+):
     """Write the product of A and one block of a group's weight, added to `start`, to the slots it feeds at `target`.
 
     start, start_row: address and stride of rows in blocks like those of `target` (is modified).
@@ -76,7 +78,7 @@ def add_product(real, call, group, direction, before, vectors, a, a_row, rows, t
     invoke(
         call.routines.product,
         (
-            target + slots, target_row, start + slots, start_row, vector, a, a_row, size_of(real), group.rows, 0,
+            target + slots, target_row, start + slots, start_row, vector, a, a_row, a_depth, group.rows, 0,
             weight, group.slots * vectors * vector, group.rows, rows, group.slots * vectors,
         ),
     )  # fmt: skip
@@ -102,7 +104,13 @@ def add_row_products(real, call, group, direction, from_unit, blocks, a, target,
 def add_input(real, call, direction, first, rows, start, count, from_unit, to_unit, inputs, pre):
     """The bias and the input's part of the pre-activations of `count` steps, block by block of the units given."""
     vector, units, channels = vector_bytes(real), vectors_for(real, call.hidden), call.channels
-    gather(real, call, call.x, direction, start, count, first, rows, 0, channels, inputs)
+    a, a_row, a_depth = inputs, channels * size_of(real), size_of(real)
+    if call.chunk == 1:
+        x = call.x
+        time = segment_time(call, direction) + time_of(start, call.steps, direction)
+        a, a_row, a_depth = x.address + time * x.step_stride + first * x.batch_stride, x.batch_stride, x.channel_stride
+    else:
+        gather(real, call, call.x, direction, start, count, first, rows, 0, channels, inputs)
     bias = call.bias + direction * units * call.slots * vector
     for before in range(from_unit, to_unit, call.per_block):
         vectors = min(call.per_block, units - before)
@@ -115,8 +123,7 @@ def add_input(real, call, direction, first, rows, start, count, from_unit, to_un
                 for r in range(count * rows):
                     store(value, target + r * row + i * vector)
         add_product(
-            real, call, call.input, direction, before, vectors, inputs, channels * size_of(real), count * rows, target, row,
-            constant, 0,
+            real, call, call.input, direction, before, vectors, a, a_row, a_depth, count * rows, target, row, constant, 0
         )  # fmt: skip
 
 
@@ -170,12 +177,14 @@ def forward_task(cell, real, calls, direction, part, split, region):
                 pass  # done above
             elif phase % phases == 0:
                 add_product(
-                    real, call, call.recurrent, direction, before, vectors, h, state_row, rows, target, row, target, row
-                )
+                    real, call, call.recurrent, direction, before, vectors, h, state_row, size, rows, target, row, target,
+                    row,
+                )  # fmt: skip
             else:
                 add_product(
-                    real, call, call.gated, direction, before, vectors, operand, state_row, rows, target, row, target, row
-                )
+                    real, call, call.gated, direction, before, vectors, operand, state_row, size, rows, target, row, target,
+                    row,
+                )  # fmt: skip
             for r in range(rows):
                 for v in range(vectors):
                     unit = (before + v) * lanes(real)

@@ -50,12 +50,17 @@ def _nothing():
     """What there is to do again for a view."""
 
 
+MOST_ROWS = 512  # of a batch that is made of the steps of one sequence
+
+
 def _batched(x):
-    """The rows of `x` as a batch: a single sequence is a batch of its steps, since steps do not depend on each other."""
-    if x.batch > 1 or x.steps == 1:
+    """A single sequence as a batch of its steps, which do not depend on each other; a long one in pieces of equal length."""
+    if x.batch > 1:
         return x
-    step, sample, channel = x.strides
-    return TensorDescriptor(1, x.steps, x.channels, (0, step, channel), x.dtype, x.layout, x.array, x.address)
+    rows = next(rows for rows in range(min(x.steps, MOST_ROWS), 0, -1) if x.steps % rows == 0)
+    step, _, channel = x.strides
+    strides = rows * step, step, channel
+    return TensorDescriptor(x.steps // rows, rows, x.channels, strides, x.dtype, x.layout, x.array, x.address)
 
 
 def described(argument, array, layout):

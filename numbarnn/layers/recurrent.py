@@ -188,6 +188,8 @@ class Recurrent(Layer):
 
     def run(self, p, x, initial, keep):
         """`forward` without its checks, from a TensorDescriptor of x to one of y, (T, N, D * H), and a tape."""
+        if keep is STATES and not self.cell.saved:
+            keep = ALL  # no gate is kept anyway
         y, stack = x, []
         for layer in range(self.layers):
             tape = run_layer(
