@@ -85,17 +85,20 @@ def add_product(
 
 
 @njit
-def add_row_products(real, call, group, direction, from_unit, blocks, a, target, target_block):
-    """`add_product` for one row and several whole blocks at once, `target_block` bytes apart."""
+def add_row_products(real, call, group, direction, from_unit, blocks, a, target, target_block, descending):
+    """`add_product` for one row and several whole blocks, `target_block` bytes apart; `descending`: the last comes first."""
     vector, vectors = vector_bytes(real), call.per_block
     row = group.slots * vectors * vector
     weight = group.weight + (direction * vectors_for(real, call.hidden) + from_unit) * group.rows * group.slots * vector
-    place = target + group.first * vectors * vector
+    place, weight_block = target + group.first * vectors * vector, group.rows * row
+    if descending:
+        place, target_block = place + (blocks - 1) * target_block, -target_block
+        weight, weight_block = weight + (blocks - 1) * weight_block, -weight_block
     invoke(
         call.routines.row_product,
         (
             place, target_block, place, target_block, vector, a, size_of(real), group.rows, 0,
-            weight, group.rows * row, row, group.rows, group.slots * vectors, blocks,
+            weight, weight_block, row, group.rows, group.slots * vectors, blocks,
         ),
     )  # fmt: skip
 
@@ -164,9 +167,13 @@ def forward_task(cell, real, calls, direction, part, split, region):
             row = cell.slots * call.per_block * vector
             target = pre + from_unit * cell.slots * vector * call.chunk + place_in_chunk * row
             if phase % phases == 0:
-                add_row_products(real, call, call.recurrent, direction, from_unit, whole, h, target, call.chunk * row)
+                add_row_products(
+                    real, call, call.recurrent, direction, from_unit, whole, h, target, call.chunk * row, step % 2
+                )
             else:
-                add_row_products(real, call, call.gated, direction, from_unit, whole, operand, target, call.chunk * row)
+                add_row_products(
+                    real, call, call.gated, direction, from_unit, whole, operand, target, call.chunk * row, step % 2
+                )
         for index in range(blocks):
             # To and fro: the weights that a step used last are still in the cache when the next one begins.
             before = from_unit + (index if step % 2 == 0 else blocks - 1 - index) * call.per_block

@@ -116,13 +116,17 @@ def times_transposed(
         inner = slots * per_block * lanes(real)
         row = all_slots * per_block * vector
         place, panel = target + first_panel * vector, MAX_VECTORS * vector
+        operand, operand_panel = transposed + first_panel * depth * vector, MAX_VECTORS * depth * vector
+        if descending:
+            place, panel = place + (whole - 1) * panel, -panel
+            operand, operand_panel = operand + (whole - 1) * operand_panel, -operand_panel
         start, start_panel, stride = (zeros, 0, 0) if zeros else (place, panel, vector)
         invoke(
             row_product,
             (
                 place, panel, start, start_panel, stride,
                 dpre + first * row + first_slot * per_block * vector, size_of(real), inner, row * total_rows,
-                transposed + first_panel * depth * vector, panel * depth, panel, depth, MAX_VECTORS, whole,
+                operand, operand_panel, MAX_VECTORS * vector, depth, MAX_VECTORS, whole,
             ),
         )  # fmt: skip
         first_panel, panels = first_panel + whole * MAX_VECTORS, panels - whole
