@@ -1,6 +1,6 @@
 """Data that comes with the package."""
 
-from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 
@@ -22,7 +22,7 @@ def sunspots() -> tuple[np.ndarray, np.ndarray]:
     >>> int(years[0]), int(years[-1]), float(numbers[-1])
     (1700, 2008, 2.9)
     """
-    text = files("numbarnn").joinpath("tables/sunspots.csv").read_text(encoding="utf-8")
+    text = (Path(__file__).parent / "tables" / "sunspots.csv").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line and line[0].isdigit()]
     table = np.array([line.split(",") for line in lines], np.float64)
     return table[:, 0].astype(np.int64), table[:, 1].copy()

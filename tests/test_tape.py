@@ -1,5 +1,6 @@
 """A tape that keeps less gives the same bits, and holds what its formula says."""
 
+import numba
 import numpy as np
 import pytest
 from checks import as_tuple, same_bits
@@ -31,12 +32,16 @@ def test_the_same_bits(kind, dtype, monkeypatch):
     monkeypatch.setattr(launch, "BACKWARD_ROWS", 6)  # many segments in short sequences
     launch._backward_plans.cache_clear()
 
-    @given(WAYS, st.integers(1, 30), st.integers(1, 4), st.integers(1, 20), st.integers(1, 2), st.booleans())
-    def check(way, steps, batch, hidden, layers, bidirectional):
+    @given(
+        WAYS, st.integers(1, 30), st.integers(1, 4), st.integers(1, 20), st.integers(1, 2), st.booleans(), st.integers(1, 3)
+    )
+    def check(way, steps, batch, hidden, layers, bidirectional, threads):
         launch._forward_plans.cache_clear()
         layer = KINDS[kind](hidden, layers=layers, bidirectional=bidirectional)
         case = random_case(layer, steps, batch, 3, dtype=dtype)
-        assert same_bits(results(case, **way), results(case))
+        expected = results(case)
+        numba.set_num_threads(threads)
+        assert same_bits(results(case, **way), expected)
 
     check()
     launch._forward_plans.cache_clear()

@@ -11,7 +11,17 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from .simd import INT32, INT64, REGISTERS, VECTOR_BYTES, Vector, llvm_scalar, llvm_splat, llvm_suffix, llvm_vector
+from .simd import (
+    INT64,
+    REGISTERS,
+    VECTOR_BYTES,
+    Vector,
+    llvm_prefetch,
+    llvm_scalar,
+    llvm_splat,
+    llvm_suffix,
+    llvm_vector,
+)
 
 MAX_VECTORS = 4  # widest panel, in vectors
 LONGEST_BLOCK = 192  # numbers of a sum that are added one after the other; its error grows with the root of that
@@ -53,11 +63,6 @@ def _emit_panel(
     fma = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(v, [v, v, v]), f"llvm.fmuladd.{llvm_suffix(vector)}"
     )
-    byte = ir.IntType(8).as_pointer()
-    prefetch = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(ir.VoidType(), [byte, INT32, INT32, INT32]), "llvm.prefetch.p0"
-    )
-    into_l2 = [ir.Constant(INT32, n) for n in (0, 2, 1)]  # to read, second-level cache, data
     c_places, s_places = (
         [offset(offset(base, row, i), column, j) for i in range(rows) for j in range(vectors)]
         for base, row, column in ((c, c_row, number(width)), (s, s_row, s_vector))
@@ -71,8 +76,7 @@ def _emit_panel(
     k, inside, a_k, b_k = (builder.phi(INT64) for _ in range(4))
     sums = [builder.phi(v) for _ in c_places]
     if b_row is None and rows >= PREFETCHING_ROWS:
-        line = builder.add(ahead, builder.mul(k, number(width)))
-        builder.call(prefetch, [builder.inttoptr(line, byte), *into_l2])
+        llvm_prefetch(builder, builder.add(ahead, builder.mul(k, number(width))))
     done = []
     for i in range(rows):
         if i == 0 or b_row is None:

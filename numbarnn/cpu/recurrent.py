@@ -143,6 +143,8 @@ def forward_task(cell, real, calls, direction, part, split, region):
     state = first * state_row + direction * hidden * size
     held = held_time(call, direction)
     saved_row = units * cell.saved * vector
+    blocks = (to_unit - from_unit + call.per_block - 1) // call.per_block
+    whole = (to_unit - from_unit) // call.per_block
     before_task = (direction * call.batch + first) * call.chunk
     inputs = call.inputs + (before_task * call.splits + split * call.chunk * rows) * call.channels * size
     pre = call.pre + before_task * units * cell.slots * vector
@@ -161,8 +163,6 @@ def forward_task(cell, real, calls, direction, part, split, region):
         c_new = call.c + (held + time + 1) * call.c_step + state
         operand = call.operand + time * call.operand_step + state
         saved = call.saved + ((direction * call.steps + time) * call.batch + first) * saved_row
-        blocks = (to_unit - from_unit + call.per_block - 1) // call.per_block
-        whole = (to_unit - from_unit) // call.per_block
         if rows == 1:
             row = cell.slots * call.per_block * vector
             target = pre + from_unit * cell.slots * vector * call.chunk + place_in_chunk * row

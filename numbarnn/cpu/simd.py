@@ -212,6 +212,16 @@ def store(typingctx, value, address):
     return types.void(value, types.intp), codegen
 
 
+def llvm_prefetch(builder, address):
+    """Ask for the cache line at `address` in the second-level cache."""
+    byte = ir.IntType(8).as_pointer()
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(ir.VoidType(), [byte, INT32, INT32, INT32]), "llvm.prefetch.p0"
+    )
+    into_l2 = [ir.Constant(INT32, n) for n in (0, 2, 1)]  # to read, second-level cache, data
+    builder.call(function, [builder.inttoptr(address, byte), *into_l2])
+
+
 def _mask(builder, vector, count):
     lanes = ir.VectorType(INT32, vector.lanes)
     undefined = ir.Constant(lanes, ir.Undefined)

@@ -96,6 +96,29 @@ def unpack_bias(real, call, group, direction, total):
 
 
 @njit
+def row_times_transposed(
+    real, row_product, zeros, transposed, depth, inner, dpre, dpre_block, target, panels, descending
+):  # fmt: skip
+    """`times_transposed` for one row and whole panels, several at once.
+
+    depth: numbers in the row of dpre, in runs of `inner` that start `dpre_block` bytes apart.
+    """
+    panel = MAX_VECTORS * vector_bytes(real)
+    step, operand_step = panel, panel * depth
+    if descending:
+        target, transposed = target + (panels - 1) * step, transposed + (panels - 1) * operand_step
+        step, operand_step = -step, -operand_step
+    start, start_step, stride = (zeros, 0, 0) if zeros else (target, step, vector_bytes(real))
+    invoke(
+        row_product,
+        (
+            target, step, start, start_step, stride, dpre, size_of(real), inner, dpre_block,
+            transposed, operand_step, panel, depth, MAX_VECTORS, panels,
+        ),
+    )  # fmt: skip
+
+
+@njit
 def times_transposed(
     real, product, row_product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot,
     total_rows, first, rows, target, target_row, from_vector, to_vector, descending,
@@ -113,21 +136,10 @@ def times_transposed(
     first_panel, panels = from_vector, (to_vector - from_vector + MAX_VECTORS - 1) // MAX_VECTORS
     if rows == 1 and unit_vectors % per_block == 0:
         whole = (to_vector - from_vector) // MAX_VECTORS
-        inner = slots * per_block * lanes(real)
-        row = all_slots * per_block * vector
-        place, panel = target + first_panel * vector, MAX_VECTORS * vector
-        operand, operand_panel = transposed + first_panel * depth * vector, MAX_VECTORS * depth * vector
-        if descending:
-            place, panel = place + (whole - 1) * panel, -panel
-            operand, operand_panel = operand + (whole - 1) * operand_panel, -operand_panel
-        start, start_panel, stride = (zeros, 0, 0) if zeros else (place, panel, vector)
-        invoke(
-            row_product,
-            (
-                place, panel, start, start_panel, stride,
-                dpre + first * row + first_slot * per_block * vector, size_of(real), inner, row * total_rows,
-                operand, operand_panel, MAX_VECTORS * vector, depth, MAX_VECTORS, whole,
-            ),
+        row_times_transposed(
+            real, row_product, zeros, transposed + first_panel * depth * vector, depth, slots * per_block * lanes(real),
+            dpre + first * all_slots * per_block * vector + first_slot * per_block * vector,
+            all_slots * per_block * vector * total_rows, target + first_panel * vector, whole, descending,
         )  # fmt: skip
         first_panel, panels = first_panel + whole * MAX_VECTORS, panels - whole
     for index in range(panels):

@@ -1,0 +1,49 @@
+"""The benchmarks compare the same work: every library finds the same outputs and gradients."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+cases = pytest.importorskip("benchmarks.cases", reason="the benchmarks lie beside the tests, not in the package")
+
+SHAPE = (4, 2, 3, 5, 2)
+PEERS = {"torch": cases.torch_layer, "jax": cases.jax_layer}
+
+
+@pytest.mark.parametrize("cell", ["RNN", "GRU", "LSTM"])
+@pytest.mark.parametrize("peer", PEERS)
+def test_forward_and_backward(peer, cell):
+    module = pytest.importorskip(peer)
+    if peer == "jax":
+        module.config.update("jax_enable_x64", True)
+    case = cases.Case("both", cell, *SHAPE, "float64")
+    y, dx, gradients = cases.ours(case)()
+    their_y, their_dx, theirs = PEERS[peer](case)()
+    np.testing.assert_allclose(y, their_y, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(dx, their_dx, rtol=1e-10, atol=1e-12)
+    assert set(theirs) == set(gradients)
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(gradient, theirs[name], rtol=1e-10, atol=1e-12, err_msg=name)
+    forward = PEERS[peer](replace(case, work="forward"))()
+    np.testing.assert_allclose(forward, y, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", ["RNN", "GRU", "LSTM"])
+@pytest.mark.parametrize("work", ["step", "cell"])
+def test_a_step(work, cell):
+    pytest.importorskip("torch")
+    case = cases.Case(work, cell, 2, 1, 3, 5, 2, "float64")
+    mine, theirs = cases.ours(case), cases.torch_layer(case)
+    for _ in range(3):
+        np.testing.assert_allclose(mine(), theirs(), rtol=1e-10, atol=1e-12)
+
+
+def test_operations_are_counted():
+    case = cases.Case("forward", "GRU", 10, 3, 4, 8, 2, "float32")
+    assert case.flops == 2 * 10 * 3 * 3 * 8 * ((4 + 8) + (8 + 8))
+    assert replace(case, work="both").flops == 3 * case.flops
+    assert replace(case, work="step").flops == case.flops / 10
