@@ -23,7 +23,8 @@ def digest(arrays):
 def layers():
     """Arrays that forward and backward return."""
     random = np.random.default_rng(0)
-    for layer in (nr.LSTM(9, layers=2, bidirectional=True), nr.GRU(33)):
+    split = nr.GRU(320)  # weights so large that the units are split over threads
+    for layer in (nr.LSTM(9, layers=2, bidirectional=True), nr.GRU(33), split):
         parameters = layer.init(3, seed=1, dtype="float32")
         y, state, tape = layer.forward(parameters, random.standard_normal((7, 70, 3)).astype("float32"))
         gradients = layer.backward(tape, y, state)
