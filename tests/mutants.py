@@ -118,7 +118,9 @@ class WithCell:
         return self.layer.forward(*arguments, **options)
 
     def backward(self, tape, *arguments, **options):
-        stack = tuple(replace(part, size=replace(part.size, cell=self.cell)) for part in tape.stack)
+        stack = tuple(copy.copy(part) for part in tape.stack)
+        for part in stack:
+            part.size = replace(part.size, cell=self.cell)
         return self.layer.backward(replace(tape, stack=stack), *arguments, **options)
 
 
