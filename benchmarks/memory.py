@@ -5,6 +5,7 @@ import statistics
 import sys
 import time
 
+import numba
 import numpy as np
 
 import numbarnn as nr
@@ -70,7 +71,7 @@ def training(threads):
 
 def run():
     """Tapes of each cell side by side, then the long training, a fresh process for each."""
-    threads = nr.cpu.threads.threads()
+    threads = numba.get_num_threads()
     worker = Worker(comparing, threads)
     tapes = {}
     for cell in LAYERS:

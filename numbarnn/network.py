@@ -157,13 +157,13 @@ class Network:
         self.check_pairs(x, y)
         return find_loss(loss)(self.predict(x), y)[0]
 
-    def workspace(self, shape, into, parts=None, tape="all", checkpoints=None):
-        """A Workspace for batches of x of `shape`, with the gradient written `into` the parts that `split` makes.
+    def workspace(self, x, into, parts=None, tape="all", checkpoints=None):
+        """A Workspace that reads batches at `x`, with the gradient written `into` the parts that `split` makes.
 
         parts: the parameters to take instead of the network's own, split likewise.
         """
-        steps = shape[self.layout.index("t")]
-        return Workspace(self, shape, self._own if parts is None else parts, into, kept(tape, checkpoints, steps))
+        steps = x.shape[self.layout.index("t")]
+        return Workspace(self, x, self._own if parts is None else parts, into, kept(tape, checkpoints, steps))
 
     def loss_and_gradient(
         self, flat: np.ndarray, x: np.ndarray, y: np.ndarray, loss: str | Callable = "mse"
@@ -204,8 +204,7 @@ class Network:
         given.check_finite()
         self.check_pairs(x, y)
         gradient = given.zeros()
-        workspace = self.workspace(x.shape, self.split(gradient.flat), self.split(given.flat))
-        np.copyto(workspace.x, x)
+        workspace = self.workspace(x, self.split(gradient.flat), self.split(given.flat))
         return workspace.gradient(y, find_loss(loss)), gradient.flat
 
     def fit(
@@ -345,12 +344,12 @@ class Workspace:
     Attributes
     ----------
     x : numpy.ndarray
-        The batch, (T, N, C) in the network's layout: write it before each call of `gradient`.
+        Where the batch lies, (T, N, C) in the network's layout: each call of `gradient` reads it.
     """
 
-    def __init__(self, network, shape, parts, into, keep):
+    def __init__(self, network, x, parts, into, keep):
         self.network, self.parts, self.into, self.keep = network, parts, into, keep
-        self.x = np.empty(shape, network.dtype)
+        self.x = x
         self._tapes = self._adjoints = None
 
     def gradient(self, y, loss):

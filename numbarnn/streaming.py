@@ -53,7 +53,8 @@ class Stream:
     @state.setter
     def state(self, state):
         if not self._single and (not isinstance(state, (tuple, list)) or len(state) != len(self._layers)):
-            raise TypeError(f"state: expected a tuple of {len(self._layers)} states, one for each recurrent layer")
+            expected = f"a tuple of {len(self._layers)} states, one for each recurrent layer"
+            raise TypeError(f"state: expected {expected}, got {type(state).__name__}")
         states = (state,) if self._single else state
         checked = [
             layer.checked_state("state", given, self._shape[0], self._dtype)

@@ -80,7 +80,7 @@ def fit(
                 where = f"epoch {epoch}, batch {index}"
                 if len(chosen) not in workspaces:
                     shape = x.shape[:sample_axis] + (len(chosen),) + x.shape[sample_axis + 1 :]
-                    workspaces[len(chosen)] = network.workspace(shape, parts, None, tape, checkpoints)
+                    workspaces[len(chosen)] = network.workspace(np.empty(shape, x.dtype), parts, None, tape, checkpoints)
                 workspace = workspaces[len(chosen)]
                 x.take(chosen, sample_axis, out=workspace.x, mode="clip")  # any other mode copies twice
                 value = workspace.gradient(y.take(chosen, target_axis), loss)

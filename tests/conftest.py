@@ -24,6 +24,20 @@ settings.register_profile(
 settings.load_profile("numbarnn")
 
 
+@pytest.fixture
+def fresh_plans():
+    """For a test that patches what a plan is made from: no plan from before the test, and none left after it."""
+    from numbarnn.cpu import launch
+
+    def forget():
+        launch._forward_plans.cache_clear()
+        launch._backward_plans.cache_clear()
+
+    forget()
+    yield forget
+    forget()
+
+
 @pytest.fixture(autouse=True)
 def threads():
     """Every test starts with one thread per processor."""

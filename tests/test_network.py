@@ -222,3 +222,11 @@ def test_parameters_that_are_not_finite_are_refused():
     network.params["1.bias_hh_l0"][3] = np.inf
     with pytest.raises(nr.NonFiniteError, match=r"parameter '1.bias_hh_l0': expected finite numbers, got inf at \(3,\)"):
         network.predict(X)
+
+
+def test_a_loss_must_return_a_gradient_of_the_predictions_shape():
+    net = nr.Network([nr.GRU(3), nr.Last(), nr.Dense(1)], channels=1, seed=0)
+    before, x, y = net.params.flat.copy(), np.zeros((4, 5, 1), np.float32), np.zeros((5, 1), np.float32)
+    with pytest.raises(nr.ShapeError, match=r"loss: expected a gradient of shape \(5, 1\), got \(\)"):
+        net.fit(x, y, loss=lambda prediction, target: (0.0, 1.0), progress=False)
+    assert (net.params.flat == before).all()

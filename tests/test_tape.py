@@ -28,15 +28,13 @@ def results(case, **way):
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("kind", UNLIKE)
-def test_the_same_bits(kind, dtype, monkeypatch):
+def test_the_same_bits(kind, dtype, monkeypatch, fresh_plans):
     monkeypatch.setattr(launch, "BACKWARD_ROWS", 6)  # many segments in short sequences
-    launch._backward_plans.cache_clear()
 
     @given(
         WAYS, st.integers(1, 30), st.integers(1, 4), st.integers(1, 20), st.integers(1, 2), st.booleans(), st.integers(1, 3)
     )
     def check(way, steps, batch, hidden, layers, bidirectional, threads):
-        launch._forward_plans.cache_clear()
         layer = KINDS[kind](hidden, layers=layers, bidirectional=bidirectional)
         case = random_case(layer, steps, batch, 3, dtype=dtype)
         expected = results(case)
@@ -44,8 +42,6 @@ def test_the_same_bits(kind, dtype, monkeypatch):
         assert same_bits(results(case, **way), expected)
 
     check()
-    launch._forward_plans.cache_clear()
-    launch._backward_plans.cache_clear()
 
 
 @pytest.mark.parametrize("way", [{"tape": "states"}, {"checkpoints": 3}], ids=str)

@@ -1,7 +1,7 @@
 """Memory in blocks of hidden units: where things lie, and how rows get there and back."""
 
 from numba import njit, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 
 from .product import MAX_VECTORS
 from .simd import INT64, get, lanes, lanes_of, load, load_first, put, size_of, splat, store, store_first, transpose
@@ -56,6 +56,7 @@ def vector_bytes(real):
     return lanes(real) * size_of(real)
 
 
+@register_jitable
 def spread(vectors):
     """Vectors in a row of `vectors`: an odd number of them, so that rows spread over all sets of a cache."""
     return vectors | 1
@@ -64,7 +65,7 @@ def spread(vectors):
 @njit
 def spread_row(real, vectors):
     """Bytes of such a row."""
-    return (vectors | 1) * vector_bytes(real)
+    return spread(vectors) * vector_bytes(real)
 
 
 @njit

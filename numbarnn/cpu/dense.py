@@ -51,7 +51,7 @@ def forward(cell, real, address):
 
 @njit
 def backward_task(cell, real, calls, part, start, count):
-    """Slot derivatives of a chunk of steps for one part of the batch, and its inputs in order."""
+    """Slot derivatives of a chunk of steps for one part of the batch."""
     call = calls[0]
     first, rows = share(call.batch, call.tasks, part)
     vector, size, hidden = vector_bytes(real), size_of(real), call.hidden

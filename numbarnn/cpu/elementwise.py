@@ -44,12 +44,10 @@ def value(cell, x, y=None):
     return y
 
 
-def times_slope(cell, y, dy, dx=None):
-    """``dy * f'(x)`` as a C-contiguous array, `dx` (is modified) or a new one, from the output ``y = f(x)``."""
+def times_slope(cell, y, dy, dx):
+    """Write ``dy * f'(x)``, from the output ``y = f(x)``, to the C-contiguous array `dx` (is modified)."""
     dy = np.ascontiguousarray(dy)
-    dx = empty(y.shape, y.dtype) if dx is None else dx
     with launching():
         _times_slope(
             cell, y.dtype.type(0), _parts(y.size), y.size, y.ctypes.data, dy.ctypes.data, dx.ctypes.data
         )
-    return dx

@@ -21,7 +21,7 @@ from .memory import aligned, borrow, give, take
 from .product import MAX_VECTORS
 from .records import BACKWARD, FORWARD, place
 from .simd import lanes_of
-from .threads import launching, shares, threads
+from .threads import launching, parts, shares, threads
 
 FORWARD_ROWS = 96  # rows of pre-activations computed ahead of the loop over time: they stay in the L2 cache
 BACKWARD_ROWS = 512  # rows of derivatives between two sums of the weight gradients
@@ -128,14 +128,14 @@ class Size:
     def backward_scratch(self, need_x):
         """{field: numbers} of what backward needs for itself, the gradients in blocks included."""
         rows = self.directions * self.backward_chunk * self.batch
-        parts = -(-threads() // self.directions)
-        columns = vectors_in(max(self.channels, self.hidden) // parts + 1, self.dtype)
+        owners = parts(self.directions)
+        columns = vectors_in(max(self.channels, self.hidden) // owners + 1, self.dtype)
         vector = lanes_of(self.dtype)
         return {
             **self.weights(),
             "doperand": self.directions * self.batch * self.spread,
             "dpre": rows * self.padded * self.cell.slots,
-            "factors": rows * parts * spread(columns) * vector,
+            "factors": rows * owners * spread(columns) * vector,
             "outputs": rows * self.hidden,
             "dinputs": rows * spread(vectors_in(self.channels, self.dtype)) * vector if need_x else 0,
         }
@@ -172,7 +172,7 @@ class Size:
             "per_block": block_vectors(self.cell.slots),
             "tasks": tasks,
             "splits": splits,
-            "parts": -(-threads() // self.directions),
+            "parts": parts(self.directions),
             "direction_stride": direction * self.dtype.itemsize,
             "whole": 1,
         }

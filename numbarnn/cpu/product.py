@@ -8,7 +8,6 @@ It is a sum of sums, each over a block of k that starts from zero: errors grow w
 
 from llvmlite import ir
 from numba import njit, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .simd import (
@@ -16,6 +15,7 @@ from .simd import (
     REGISTERS,
     VECTOR_BYTES,
     Vector,
+    llvm_call,
     llvm_prefetch,
     llvm_scalar,
     llvm_splat,
@@ -60,9 +60,7 @@ def _emit_panel(
     def offset(base, stride, count):
         return base if count == 0 else builder.add(base, builder.mul(stride, number(count)))
 
-    fma = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(v, [v, v, v]), f"llvm.fmuladd.{llvm_suffix(vector)}"
-    )
+    fma = f"llvm.fmuladd.{llvm_suffix(vector)}"
     c_places, s_places = (
         [offset(offset(base, row, i), column, j) for i in range(rows) for j in range(vectors)]
         for base, row, column in ((c, c_row, number(width)), (s, s_row, s_vector))
@@ -85,7 +83,7 @@ def _emit_panel(
         if i == 0 or b_row is not None:
             places = [builder.add(offset(b_k, b_row, i), number(j * width)) for j in range(vectors)]
             b_values = [builder.load(vector_at(place), align=size) for place in places]
-        done += [builder.call(fma, [value, b_values[j], sums[i * vectors + j]]) for j in range(vectors)]
+        done += [llvm_call(builder, fma, [value, b_values[j], sums[i * vectors + j]]) for j in range(vectors)]
     k_next, inside_next, b_next = builder.add(k, number(1)), builder.add(inside, number(1)), builder.add(b_k, b_depth)
     jump = builder.icmp_signed("==", inside_next, inner)
     inside_next = builder.select(jump, number(0), inside_next)

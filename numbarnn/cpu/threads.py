@@ -17,16 +17,21 @@ def threads():
     return numba.get_num_threads()
 
 
+def parts(directions):
+    """Into how many parts the work of each direction is split, so that every thread has one."""
+    return -(-threads() // directions)
+
+
 def shares(batch, directions, blocks, weight_bytes):
     """How each direction's work is split: (parts of the batch, parts of the hidden units); results do not depend on it.
 
     Splitting the batch needs no waiting, but every thread reads all recurrent weights at each step; splitting the units
     (there are `blocks` that cannot be split) is for weights too large for one core's cache.
     """
-    parts = -(-threads() // directions)
-    if min(parts, blocks) > 1 and weight_bytes >= SPLIT_BYTES:
-        return -(-batch // MAX_SPLIT_ROWS), min(parts, blocks)
-    return min(batch, max(parts, -(-batch // MAX_TASK_ROWS))), 1
+    wanted = parts(directions)
+    if min(wanted, blocks) > 1 and weight_bytes >= SPLIT_BYTES:
+        return -(-batch // MAX_SPLIT_ROWS), min(wanted, blocks)
+    return min(batch, max(wanted, -(-batch // MAX_TASK_ROWS))), 1
 
 
 def launching():

@@ -227,7 +227,6 @@ class Recurrent(Layer):
         channels = p[p.names[0]].shape[1] if isinstance(p, Parameters) and p.names else 1
         self.check_parameters(p, channels)
         batch = positive_integer("batch", batch)
-        self.checked_state("state", state, batch, p.dtype)
         x = np.zeros((1, batch, channels), p.dtype)
         y, tape = self.run_stream(p, TensorDescriptor.of_tnc(x))
         stream = Stream(x, tape.steppers(), [(self, tape)], y.array, single=True)
