@@ -11,6 +11,7 @@ from .losses import loss
 from .network import Network
 from .optimizers import SGD, Adam, AdamW, RMSProp
 from .parameters import Parameters
+from .ragged import Ragged
 from .schedules import constant, cosine, exponential
 from .streaming import Stream
 from .training import History
@@ -36,6 +37,7 @@ __all__ = [
     "NonFiniteError",
     "Parameters",
     "RMSProp",
+    "Ragged",
     "ShapeError",
     "Stream",
     "TensorDescriptor",

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .errors import DTypeError, LayoutError, ShapeError
+from .packing import Packing, Uniform
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 AXES = "tnc"
@@ -132,9 +133,14 @@ class TensorDescriptor:
         return np.expand_dims(self.array.transpose(order), missing)
 
     @property
-    def record(self) -> tuple[int, int, int, int]:
-        """(address, step stride, batch stride, channel stride), in bytes, as kernels take it."""
-        return (self.address, *self.strides)
+    def record(self) -> tuple[int, ...]:
+        """(address, step stride, batch stride, channel stride, no tables), in bytes, as kernels take it."""
+        return (self.address, *self.strides, 0, 0)
+
+    @property
+    def packing(self):
+        """Which sequences are at work at each step: all of them."""
+        return Uniform(self.steps, self.batch)
 
     def expect(self, argument, steps=None, batch=None, channels=None, dtype=None):
         """Raise ShapeError or DTypeError unless the lengths and the dtype given are the array's."""
@@ -147,6 +153,73 @@ class TensorDescriptor:
                 raise ShapeError(f"{argument}: expected {expected} {what}, got {found} (shape {self.array.shape})")
         if dtype is not None and self.dtype != dtype:
             raise DTypeError(f"{argument}: expected {np.dtype(dtype)} like the parameters, got {self.dtype}")
+
+
+@dataclass(frozen=True)
+class PackedDescriptor:
+    """The rows of a ragged batch, wherever they lie: a `TensorDescriptor` with a `Packing`.
+
+    Attributes
+    ----------
+    packing : Packing
+    channels : int
+    dtype : numpy.dtype
+    record : tuple of int
+        Address, strides in T, N, C order in bytes, and the addresses of the tables of steps and of starts, 0 for none.
+    array : numpy.ndarray
+        Where the rows lie.
+    start_table : numpy.ndarray or None
+        Kept alive.
+    """
+
+    packing: Packing
+    channels: int
+    dtype: np.dtype
+    record: tuple[int, ...] = field(repr=False)
+    array: np.ndarray = field(repr=False, compare=False)
+    start_table: np.ndarray | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def steps(self):
+        """Steps of the longest run."""
+        return self.packing.steps
+
+    @property
+    def batch(self):
+        """Runs."""
+        return self.packing.batch
+
+    @classmethod
+    def padded(cls, x: TensorDescriptor, packing: Packing):
+        """Rows of a padded batch (T, N, C)."""
+        step, batch, channel = x.strides
+        starts = packing.sequence * batch + packing.start * step
+        return cls(packing, x.channels, x.dtype, (x.address, step, 0, channel, 0, starts.ctypes.data), x.array, starts)
+
+    @classmethod
+    def concatenated(cls, data, offsets, packing: Packing):
+        """Rows of sequences one after the other, (sum T, C); sequence n begins at row ``offsets[n]``."""
+        row, channel = data.strides
+        starts = (offsets[packing.sequence] + packing.start) * row
+        record = data.ctypes.data, row, 0, channel, 0, starts.ctypes.data
+        return cls(packing, data.shape[1], data.dtype, record, data, starts)
+
+    @classmethod
+    def blocks(cls, array, address, packing: Packing):
+        """Rows in the blocks of h that hold outputs, of a contiguous (rows of h, C)."""
+        return cls._stepwise(array, address, packing, 1)
+
+    @classmethod
+    def compact(cls, array, address, packing: Packing):
+        """Rows step by step without a gap, of a contiguous (rows, C)."""
+        row = array.shape[1] * array.itemsize
+        return cls._stepwise(array, address - 2 * packing.batch * row, packing, 2)
+
+    @classmethod
+    def _stepwise(cls, array, address, packing, first_entry):
+        channels, size = array.shape[1], array.itemsize
+        steps = packing.table.ctypes.data + first_entry * packing.table.itemsize
+        return cls(packing, channels, array.dtype, (address, channels * size, channels * size, size, steps, 0), array)
 
 
 def in_layout(tnc, layout):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from .cpu.launch import NOTHING
+from .cpu.plans import NOTHING
 from .descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
 from .errors import DeviceError, DTypeError, ShapeError, positive_integer
 from .layers.base import Layer
@@ -376,9 +376,9 @@ class Workspace:
     def _start_backward(self):
         """The layers' backward, each reading what the one above it writes."""
         dy = np.zeros(self._output.shape, self.network.dtype)
-        self._dy, self._adjoints = self.network._in_layout(dy), []
+        self._dy, self._adjoints, described = self.network._in_layout(dy), [], TensorDescriptor.of_tnc(dy)
         for index in reversed(range(len(self._tapes))):
-            described, layer = TensorDescriptor.of_tnc(dy), self.network.layers[index]
+            layer = self.network.layers[index]
             adjoint = layer.differentiate(self._tapes[index], described, None, index > 0, self.into[index], False)
             self._adjoints.append(adjoint)
-            dy = adjoint.dx
+            described = adjoint.dx

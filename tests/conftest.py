@@ -27,11 +27,11 @@ settings.load_profile("numbarnn")
 @pytest.fixture
 def fresh_plans():
     """For a test that patches what a plan is made from: no plan from before the test, and none left after it."""
-    from numbarnn.cpu import launch
+    from numbarnn.cpu import plans
 
     def forget():
-        launch._forward_plans.cache_clear()
-        launch._backward_plans.cache_clear()
+        plans._make_forward.cache_clear()
+        plans._make_backward.cache_clear()
 
     forget()
     yield forget

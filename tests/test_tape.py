@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import KINDS, random_case
 
 import numbarnn as nr
-from numbarnn.cpu import launch
+from numbarnn.cpu import plans
 
 UNLIKE = ("rnn-tanh", "gru-after", "gru-before", "lstm")
 WAYS = st.one_of(
@@ -21,7 +21,7 @@ WAYS = st.one_of(
 
 def results(case, **way):
     """Everything forward and backward return, as one tuple."""
-    y, state, tape = case.layer.forward(case.parameters, case.x, case.state, case.layout, **way)
+    y, state, tape = case.layer.forward(case.parameters, case.x, case.state, layout=case.layout, **way)
     found = case.layer.backward(tape, case.dy, case.dstate)
     return y.copy(), state, found.params.flat, found.x.copy(), found.state
 
@@ -29,7 +29,7 @@ def results(case, **way):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("kind", UNLIKE)
 def test_the_same_bits(kind, dtype, monkeypatch, fresh_plans):
-    monkeypatch.setattr(launch, "BACKWARD_ROWS", 6)  # many segments in short sequences
+    monkeypatch.setattr(plans, "BACKWARD_ROWS", 6)  # many segments in short sequences
 
     @given(
         WAYS, st.integers(1, 30), st.integers(1, 4), st.integers(1, 20), st.integers(1, 2), st.booleans(), st.integers(1, 3)

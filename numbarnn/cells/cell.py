@@ -14,8 +14,13 @@ class Cell:
 
     * ``pre``: one pre-activation per *slot*, the sums ``W x + R h + b`` that are summed separately;
     * ``state``: ``(h,)`` or ``(h, c)`` before the step, ``new`` after it;
+    * ``given``: one value per name in `unit_values`, then one per name in `drives`;
     * ``saved``: what the adjoint needs besides the states;
-    * ``dpre``, ``dstate``: derivatives of the loss with respect to the same-named values.
+    * ``dpre``, ``dstate``: derivatives of the loss with respect to the same-named values; after those of the slots, `dpre`
+      has one for each of `unit_values`.
+
+    `unit_values` are numbers that each hidden unit has for itself, parameters (a peephole) or constants (a rate); `drives`
+    are numbers that come in from outside for each step, sequence and unit (a mask, noise), and have no derivative.
 
     A slot receives ``W x`` of one gate, ``R h`` of one gate, or both; a gate whose two parts meet only after something
     happened to one of them (GRU, reset "after") has a slot for each.  A cell whose candidate sees the state through a
@@ -33,9 +38,22 @@ class Cell:
     gated_slots: ClassVar[tuple[int, ...]] = ()  # consecutive slots that receive R times the operand of `gate` ...
     gated_gates: ClassVar[tuple[int, ...]] = ()  # ... and the gate whose R that is
 
+    unit_values: ClassVar[tuple[str, ...]] = ()
+    drives: ClassVar[tuple[str, ...]] = ()
+
     def __getstate__(self):
         """The fields alone: not what a target keeps in the cell, which is of one process."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    @property
+    def unit_value_count(self):
+        """Values of each unit."""
+        return len(self.unit_values)
+
+    @property
+    def dpre_count(self):
+        """Derivatives that the adjoint returns first: of the slots, then of the values of a unit."""
+        return self.slots + self.unit_value_count
 
     @property
     def input_span(self):
@@ -52,19 +70,19 @@ class Cell:
         """(first, number) of the slots that receive ``R`` times the gated operand."""
         return span(self.gated_slots)
 
-    def forward(self, pre, state):
+    def forward(self, pre, state, given):
         """``(new, saved)`` of one step."""
         raise NotImplementedError
 
-    def adjoint(self, saved, state, new, dnew):
+    def adjoint(self, saved, state, new, dnew, given):
         """``(dpre, dstate)``: what `dnew` asks of the pre-activations and, past them, of the state."""
         raise NotImplementedError
 
-    def gate(self, pre, state):
+    def gate(self, pre, state, given):
         """``(pre, operand)``: apply the gates that come first; `operand` is what the gated slots' R multiplies."""
         return pre, state[0]
 
-    def gate_adjoint(self, saved, state, doperand, dpre, dstate):
+    def gate_adjoint(self, saved, state, doperand, dpre, dstate, given):
         """``(dpre, dstate)`` with the part of `gate` added, from the derivative of its operand."""
         return dpre, dstate
 

@@ -19,14 +19,14 @@ class GRUAfterCell(Cell):
     input_slots, input_gates = (0, 1, 2), (2, 0, 1)
     recurrent_slots, recurrent_gates = (1, 2, 3), (0, 1, 2)
 
-    def forward(self, pre, state):
+    def forward(self, pre, state, given):
         from_input, r, z, from_state = pre
         r, z = sigmoid(r), sigmoid(z)
         n = tanh(from_input + r * from_state)
         h = (1 - z) * n + z * state[0]
         return (h,), (r, z, n, from_state)
 
-    def adjoint(self, saved, state, new, dnew):
+    def adjoint(self, saved, state, new, dnew, given):
         r, z, n, from_state = saved
         dh = dnew[0]
         dn = dh * (1 - z) * tanh_slope(n)
@@ -49,24 +49,24 @@ class GRUBeforeCell(Cell):
     recurrent_slots, recurrent_gates = (0, 1), (0, 1)
     gated_slots, gated_gates = (2,), (2,)
 
-    def gate(self, pre, state):
+    def gate(self, pre, state, given):
         r = sigmoid(pre[0])
         return (r, sigmoid(pre[1]), pre[2]), r * state[0]
 
-    def forward(self, pre, state):
+    def forward(self, pre, state, given):
         r, z, candidate = pre
         n = tanh(candidate)
         h = (1 - z) * n + z * state[0]
         return (h,), (r, z, n)
 
-    def adjoint(self, saved, state, new, dnew):
+    def adjoint(self, saved, state, new, dnew, given):
         r, z, n = saved
         dh = dnew[0]
         dn = dh * (1 - z) * tanh_slope(n)
         dz = dh * (state[0] - n) * sigmoid_slope(z)
         return (0 * dn, dz, dn), (dh * z,)
 
-    def gate_adjoint(self, saved, state, doperand, dpre, dstate):
+    def gate_adjoint(self, saved, state, doperand, dpre, dstate, given):
         r = saved[0]
         dr = doperand * state[0] * sigmoid_slope(r)
         return (dr, dpre[1], dpre[2]), (dstate[0] + doperand * r,)

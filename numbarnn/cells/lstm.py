@@ -19,12 +19,12 @@ class LSTMCell(Cell):
     input_slots, input_gates = (0, 1, 2, 3), (0, 1, 2, 3)
     recurrent_slots, recurrent_gates = (0, 1, 2, 3), (0, 1, 2, 3)
 
-    def forward(self, pre, state):
+    def forward(self, pre, state, given):
         i, f, g, o = sigmoid(pre[0]), sigmoid(pre[1]), tanh(pre[2]), sigmoid(pre[3])
         c = f * state[1] + i * g
         return (o * tanh(c), c), (i, f, g, o)
 
-    def adjoint(self, saved, state, new, dnew):
+    def adjoint(self, saved, state, new, dnew, given):
         i, f, g, o = saved
         dh, dc = dnew
         tanh_c = tanh(new[1])

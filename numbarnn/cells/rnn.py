@@ -16,8 +16,8 @@ class RNNCell(ActivatedCell):
     input_slots, input_gates = (0,), (0,)
     recurrent_slots, recurrent_gates = (0,), (0,)
 
-    def forward(self, pre, state):
+    def forward(self, pre, state, given):
         return (self.value(pre[0]),), ()
 
-    def adjoint(self, saved, state, new, dnew):
+    def adjoint(self, saved, state, new, dnew, given):
         return (dnew[0] * self.slope(new[0]),), (0 * dnew[0],)

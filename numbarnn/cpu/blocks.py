@@ -8,8 +8,8 @@ from .simd import INT64, get, lanes, lanes_of, load, load_first, put, size_of, s
 
 
 def block_vectors(slots):
-    """Vectors of units in a block: as many as keep all its slots within one panel of the product."""
-    return MAX_VECTORS // slots
+    """Vectors of units in a block: as many as keep all its slots within one panel of the product, or one."""
+    return max(1, MAX_VECTORS // slots)
 
 
 def vectors_in(count, dtype):
@@ -78,19 +78,29 @@ def unit_place(real, unit_vector, unit_vectors, rows, row, slots, per_block):
 
 
 @njit
-def copy_rows(real, source, steps, step_stride, rows, row_stride, count, stride, target, target_row):
-    """Write ``[steps, rows, count]`` numbers at any strides (bytes) one row after the other, `target_row` bytes apart."""
+def copy_rows(
+    real, source, step_table, step_stride, start_table, row_stride, stride, table, time, count, time_step, first, end,
+    row_step, columns, target, target_row,
+):  # fmt: skip
+    """Write rows of `count` steps, from `time` on, one after the other, `target_row` bytes apart.
+
+    source, step_table, step_stride, start_table, row_stride, stride: where the rows lie, as in `records.ROWS`; table: of
+    blocks, or 0; time_step: 1, or -1 to go back in time; first, end, row_step: which rows of a step, if they are at work.
+    """
     size, width = size_of(real), lanes(real)
-    for s in range(steps):
-        for r in range(rows):
-            row = source + s * step_stride + r * row_stride
+    for _ in range(count):
+        step = source + (entry(step_table, time) if step_table else time) * step_stride
+        working = entry(table, time + 3) - entry(table, time + 2) if table else end
+        for r in range(first, min(end, working), row_step):
+            row = step + (entry(start_table, r) if start_table else r * row_stride)
             if stride == size:
-                for i in range(0, count, width):
-                    store_first(load_first(real, row + i * size, count - i), target + i * size, count - i)
+                for i in range(0, columns, width):
+                    store_first(load_first(real, row + i * size, columns - i), target + i * size, columns - i)
             else:
-                for i in range(count):
+                for i in range(columns):
                     put(get(real, row + i * stride), target + i * size)
             target += target_row
+        time += time_step
 
 
 @njit

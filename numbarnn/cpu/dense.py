@@ -5,11 +5,12 @@ It is a recurrent layer whose cell has no recurrent slots: the same records, the
 
 from numba import njit, prange
 
-from .blocks import share, vector_bytes, vectors_for
+from .blocks import vector_bytes, vectors_for
 from .compiled import kernel
 from .records import BACKWARD, FORWARD
-from .recurrent import add_input, gather
+from .recurrent import add_input, chunk_rows, gather_outputs
 from .routine_call import invoke, record_at
+from .rows import block_row, rows_before, task_rows, working
 from .simd import lanes, load, load_first, size_of, store, store_first
 
 
@@ -17,23 +18,24 @@ from .simd import lanes, load, load_first, size_of, store, store_first
 def forward_task(cell, real, calls, part):
     """One part of the batch, a chunk of steps at a time."""
     call = calls[0]
-    first, rows = share(call.batch, call.tasks, part)
+    first, stride, most, rows_of_others = task_rows(call, part)
     vector, size, hidden = vector_bytes(real), size_of(real), call.hidden
     units = vectors_for(real, hidden)
-    inputs = call.inputs + first * call.chunk * call.channels * size
-    pre = call.pre + first * call.chunk * units * vector
+    inputs = call.inputs + rows_of_others * call.chunk * call.channels * size
+    pre = call.pre + rows_of_others * call.chunk * units * vector
     for start in range(0, call.steps, call.chunk):
         count = min(call.chunk, call.steps - start)
-        add_input(real, call, 0, first, rows, start, count, 0, units, inputs, pre)
+        add_input(real, call, 0, part, start, count, 0, units, inputs, pre)
         for before in range(0, units, call.per_block):
             vectors = min(call.per_block, units - before)
-            source = pre + before * vector * call.chunk * rows
-            for step in range(count):
-                for r in range(rows):
-                    y = call.h + ((start + step + 1) * call.batch + first + r) * hidden * size
+            source = pre + before * vector * call.chunk * most
+            for step in range(start, start + count):
+                done = chunk_rows(call, 0, part, start, step - start)
+                for r in range(working(call, step, first, stride, most)):
+                    y = call.h + (block_row(call, step + 1) + first + r * stride) * hidden * size
                     for v in range(vectors):
                         unit = (before + v) * lanes(real)
-                        value = load(real, source + ((step * rows + r) * vectors + v) * vector)
+                        value = load(real, source + ((done + r) * vectors + v) * vector)
                         store_first(cell.value(value), y + unit * size, hidden - unit)
 
 
@@ -53,22 +55,21 @@ def forward(cell, real, address):
 def backward_task(cell, real, calls, part, start, count):
     """Slot derivatives of a chunk of steps for one part of the batch."""
     call = calls[0]
-    first, rows = share(call.batch, call.tasks, part)
+    first, stride, most, _ = task_rows(call, part)
     vector, size, hidden = vector_bytes(real), size_of(real), call.hidden
     units = vectors_for(real, hidden)
-    outputs = call.outputs + first * call.chunk * hidden * size
-    gather(real, call, call.dy, 0, start, count, first, rows, 0, hidden, outputs)
-    for step in range(count):
-        position = step * call.batch + first
-        for r in range(rows):
-            y = call.h + ((start + step + 1) * call.batch + first + r) * hidden * size
-            dy = outputs + (step * rows + r) * hidden * size
+    gather_outputs(real, call, call.dy, 0, start, count, part, 0, hidden, call.outputs)
+    for step in range(start, start + count):
+        position = rows_before(call, step) - rows_before(call, start) + first
+        for r in range(working(call, step, first, stride, most)):
+            y = call.h + (block_row(call, step + 1) + first + r * stride) * hidden * size
+            dy = call.outputs + (position + r * stride) * hidden * size
             for unit_vector in range(units):
                 before = unit_vector // call.per_block * call.per_block
                 vectors = min(call.per_block, units - before)
                 at, rest = unit_vector * vector, hidden - unit_vector * lanes(real)
                 slope = cell.slope(load_first(real, y + at, rest))
-                place = before * call.chunk * call.batch + (position + r) * vectors + unit_vector - before
+                place = before * call.chunk_rows + (position + r * stride) * vectors + unit_vector - before
                 store(load_first(real, dy + at, rest) * slope, call.dpre + place * vector)
 
 

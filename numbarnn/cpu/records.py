@@ -1,8 +1,11 @@
 """What a kernel is told: one record of integers per call, addresses and strides in bytes.
 
-Axis letters: T steps, N batch, D directions, I input channels, H hidden units, G gates, S slots of the cell.
+Axis letters: T steps, N batch, D directions, I input channels, H hidden units, G gates, S slots of the cell, V values
+it takes for each unit.
 A call runs K consecutive steps of the T, a segment; without checkpoints there is one, and K is T.  Steps are counted in
 the order a direction visits them: the reverse direction's segment lies at the mirrored times.
+N counts the rows at work at a step.  In a ragged batch they grow fewer with time: where it says ``K, N`` or ``T, N``
+there are as many rows as `packing.Packing` counts, one step after the other without a gap.
 A buffer "in blocks" is ``[blocks, rows, (slot, unit)]``: hidden units in vectors, one to four vectors a block, all slots
 of a block's units side by side, so that one panel of the product fills every gate of its units while they are in the
 L1 cache.  The last block may be narrower, and its last vector is padded with zeros, never the user's array.
@@ -18,8 +21,13 @@ def _integers(*names):
     return [(name, np.int64) for name in names]
 
 
-# An array of the caller: its strides in T, N, C order; address 0 where there is none.
-ROWS = np.dtype(_integers("address", "step_stride", "batch_stride", "channel_stride"))
+# Rows of channels wherever they lie: their strides in T, N, C order; address 0 where there is none.  Step t lies
+# step_table[t] step strides from the address, or t of them without a table; row n lies start_table[n] bytes further, or
+# n batch strides without a table.
+ROWS = np.dtype(
+    _integers("address", "step_stride", "batch_stride", "channel_stride", "step_table", "start_table")
+)
+DRIVES = 3  # the most values for each step and unit that a cell takes
 
 # Shared routines, by address.
 ROUTINE_NAMES = ("product", "row_product", "copy_rows", "times_transposed", "pack_task", "gradient_task")
@@ -44,31 +52,38 @@ CALL = _integers(
     "start",  # the first step of the segment
     "total",  # T
     "batch",
+    "table",  # [T + 3] first row of each block of h, where rows grow fewer; 0 where all are at work at every step
     "channels",
     "hidden",
     "directions",
     "gates",  # G
-    "slots",  # S
+    "slots",  # S; backward: slots and values of a unit, S + V
     "per_block",  # vectors of units in a block
     "tasks",  # parts the batch is split into, in each direction
     "splits",  # parts the hidden units are split into, in each direction; 1 where the batch is split
     "parts",  # parts the rows of a weight are split into, in each direction
     "chunk",  # steps between two changes from time to weights
+    "segment_rows",  # room for the rows of K steps
     "parameters",  # [D] of weight_ih (I, G, H), weight_hh (H, G, H), bias_ih and bias_hh (G, H); backward: gradient
     "direction_stride",  # from one direction's parameters to the next one's
     "bias",  # [D] one row in blocks, all slots; backward: its gradient
     "whole",  # 1 where h and c hold all T steps, 0 where they hold the segment's K
     "h",  # [T or K, + 2, N, D, H]: row 0 the initial state of the forward direction, the last row of the reverse one
-    "c",  # like h; a single row, overwritten by each step, where nothing is kept
-    "c_step",  # stride of a step in c: 0 where nothing is kept
-    "operand",  # [K, N, D, H], what the gated R multiplies; a single row where nothing is kept
-    "operand_step",  # stride of a step in operand
+    "c",  # like h; a single step, overwritten by each, where nothing is kept
+    "c_kept",  # 1 where c has every step, 0 where it has one
+    "operand",  # [K, N, D, H], what the gated R multiplies; a single step where nothing is kept
+    "operand_kept",  # likewise
     "saved",  # [D, K, N, blocks, (saved, unit)]: written by forward, read by backward
+    "unit_value_count",  # V
+    "unit_values",  # [D, V, padded H]: what the cell takes for each unit
 )
 GROUPS = [("input", GROUP), ("recurrent", GROUP), ("gated", GROUP)]
 
+DRIVEN = [(f"drive{i}", ROWS) for i in range(DRIVES)]  # (T, N, D * H) of the caller: what the cell takes at each step
+
 FORWARD = np.dtype(
     [("routines", ROUTINES), ("x", ROWS)]
+    + DRIVEN
     + GROUPS
     + CALL
     + _integers(
@@ -80,21 +95,35 @@ FORWARD = np.dtype(
 )
 
 BACKWARD = np.dtype(
-    [("routines", ROUTINES), ("x", ROWS), ("dy", ROWS)]
+    [("routines", ROUTINES), ("x", ROWS), ("dy", ROWS), ("dcells", ROWS)]
+    + DRIVEN
     + GROUPS
     + CALL
     + _integers(
         "accumulate",  # 1 to add to the gradient, 0 to overwrite it
+        "chunk_rows",  # room for the rows of a chunk
         "dh",  # [D, N, spread H]: dL/dh of the last step on entry, of the initial state at the end
         "dc",  # [D, N, spread H]: likewise
         "doperand",  # [D, N, spread H], this call only
         "dpre",  # [D, blocks, chunk * N, (slot, unit)], this call only
-        "outputs",  # dy in order: [D, N * chunk, H], this call only
+        "outputs",  # dy in order: [D, chunk * N, H], this call only
+        "cell_outputs",  # dcells in order, likewise
         "factors",  # [D, parts, chunk * N, columns of a part]: what a weight multiplied, this call only
         "dinputs",  # [D, chunk * N, spread I], this call only
         "dx",  # [D, T, N, I]; 0 where it is not asked for
+        "dunit_values",  # [D, V, padded H]: the gradient of unit_values
         "one",  # the number 1, in the dtype of the call
         "zeros",  # a vector of zeros
+    )
+)
+
+UNPACK = np.dtype(
+    [("source", ROWS), ("target", ROWS)]
+    + _integers(
+        "runs",
+        "columns",  # channels
+        "lengths",  # [runs] steps to copy
+        "ends",  # [runs] steps after which no zeros are written any more
     )
 )
 

@@ -1,7 +1,7 @@
 """One recurrent layer through time on the CPU, both directions at once: forward and backpropagation.
 
 Work is split in one of two ways.  A task may own some rows of the batch, in one direction, through the whole sequence:
-no thread waits for another.  Or, where a step's weights are many and the rows few, a task owns some hidden units, and
+no thread waits for another.  Where rows grow fewer with time (`rows.working`), it goes on with those that are left.  Or, where a step's weights are many and the rows few, a task owns some hidden units, and
 every step is a parallel region of its own: each thread reads only its part of the weights, from its own cache.
 
 The input's part of the pre-activations is computed for a chunk of steps at a time; each step adds the state's part,
@@ -19,20 +19,43 @@ from .compiled import kernel
 from .product import MAX_VECTORS
 from .records import BACKWARD, FORWARD
 from .routine_call import invoke, record_at
+from .rows import (
+    block_row,
+    copied_rows,
+    first_held,
+    rows_before,
+    rows_in_segment,
+    segment_time,
+    task_rows,
+    working,
+)
 from .simd import lanes, load, load_first, size_of, store, store_first
-from .types import add_output, load_dstate, load_saved, load_slots, load_state, store_all, store_state
-from .weights import held_time, segment_time
+from .types import (
+    add_cells,
+    add_output,
+    drive_places,
+    joined,
+    load_dpre,
+    load_drives,
+    load_dstate,
+    load_saved,
+    load_slots,
+    load_state,
+    load_unit_values,
+    store_all,
+    store_state,
+)
 
 
 @njit
-def time_of(step, steps, direction):
-    """The time that the given step of a direction visits."""
-    return step if direction == 0 else steps - 1 - step
+def time_of(call, step, direction):
+    """The time that the given step of a direction visits, counted from the first step of all segments."""
+    return segment_time(call, direction) + (step if direction == 0 else call.steps - 1 - step)
 
 
 @njit
-def previous_row(time, direction):
-    """The row of h or c that holds the state before the step at `time`; the state after it is row ``time + 1``."""
+def previous_block(time, direction):
+    """The block of h or c that holds the state before the step at `time`; the state after it is block ``time + 1``."""
     return time if direction == 0 else time + 2
 
 
@@ -45,25 +68,6 @@ def split_units(real, call, granule, split):
 
 
 @njit
-def gather(real, call, array, direction, start, count, first, rows, channel, channels, target):
-    """Copy rows ``first : first + rows`` of `count` steps, in the direction's order, to ``[count, rows, channels]``."""
-    source = (
-        array.address
-        + (segment_time(call, direction) + time_of(start, call.steps, direction)) * array.step_stride
-        + first * array.batch_stride
-        + channel * array.channel_stride
-    )
-    step_stride = array.step_stride if direction == 0 else -array.step_stride
-    invoke(
-        call.routines.copy_rows,
-        (
-            source, count, step_stride, rows, array.batch_stride, channels, array.channel_stride, target,
-            channels * size_of(real),
-        ),
-    )  # fmt: skip
-
-
-@njit
 def add_product(
     real, call, group, direction, before, vectors, a, a_row, a_depth, rows, target, target_row, start, start_row
 ):
@@ -71,6 +75,8 @@ def add_product(
 
     start, start_row: address and stride of rows in blocks like those of `target` (is modified).
     """
+    if group.slots == 0:
+        return
     vector = vector_bytes(real)
     slots = group.first * vectors * vector
     units = vectors_for(real, call.hidden)
@@ -87,6 +93,8 @@ def add_product(
 @njit
 def add_row_products(real, call, group, direction, from_unit, blocks, a, target, target_block, descending):
     """`add_product` for one row and several whole blocks, `target_block` bytes apart; `descending`: the last comes first."""
+    if group.slots == 0:
+        return
     vector, vectors = vector_bytes(real), call.per_block
     row = group.slots * vectors * vector
     weight = group.weight + (direction * vectors_for(real, call.hidden) + from_unit) * group.rows * group.slots * vector
@@ -104,110 +112,139 @@ def add_row_products(real, call, group, direction, from_unit, blocks, a, target,
 
 
 @njit
-def add_input(real, call, direction, first, rows, start, count, from_unit, to_unit, inputs, pre):
-    """The bias and the input's part of the pre-activations of `count` steps, block by block of the units given."""
+def add_input(real, call, direction, part, start, count, from_unit, to_unit, inputs, pre):
+    """The bias and the input's part of the pre-activations of a task's rows of `count` steps, for the units given."""
     vector, units, channels = vector_bytes(real), vectors_for(real, call.hidden), call.channels
+    first, stride, most, _ = task_rows(call, part)
+    time, time_step = time_of(call, start, direction), 1 if direction == 0 else -1
+    rows = chunk_rows(call, direction, part, start, count)
     a, a_row, a_depth = inputs, channels * size_of(real), size_of(real)
-    if call.chunk == 1:
-        x = call.x
-        time = segment_time(call, direction) + time_of(start, call.steps, direction)
+    x = call.x
+    if call.chunk == 1 and not call.table:
         a, a_row, a_depth = x.address + time * x.step_stride + first * x.batch_stride, x.batch_stride, x.channel_stride
     else:
-        gather(real, call, call.x, direction, start, count, first, rows, 0, channels, inputs)
+        invoke(
+            call.routines.copy_rows,
+            copied_rows(call, x, time, count, time_step, first, stride, most, 0, channels, inputs, channels * size_of(real)),
+        )
     bias = call.bias + direction * units * call.slots * vector
     for before in range(from_unit, to_unit, call.per_block):
         vectors = min(call.per_block, units - before)
         row = call.slots * vectors * vector
-        target = pre + before * call.slots * vector * call.chunk * rows
+        target = pre + before * call.slots * vector * call.chunk * most
         constant = bias + before * call.slots * vector
         for i in range(call.slots * vectors):
             if i < call.input.first * vectors or i >= (call.input.first + call.input.slots) * vectors:
                 value = load(real, constant + i * vector)
-                for r in range(count * rows):
+                for r in range(rows):
                     store(value, target + r * row + i * vector)
         add_product(
-            real, call, call.input, direction, before, vectors, a, a_row, a_depth, count * rows, target, row, constant, 0
-        )  # fmt: skip
+            real, call, call.input, direction, before, vectors, a, a_row, a_depth, rows, target, row, constant, 0
+        )
+
+
+@njit
+def chunk_rows(call, direction, part, start, count):
+    """A task's rows at work in `count` steps from `start` on, all together."""
+    first, stride, most, _ = task_rows(call, part)
+    if not call.table:
+        return count * most
+    rows = 0
+    for step in range(start, start + count):
+        rows += working(call, time_of(call, step, direction), first, stride, most)
+    return rows
 
 
 @njit
 def forward_task(cell, real, calls, direction, part, split, region):
     """One part of the batch through all steps; or, where units are split, some units through one half or whole step."""
     call = calls[0]
-    first, rows = share(call.batch, call.tasks, part)
+    first, stride, most, rows_of_others = task_rows(call, part)
     from_unit, to_unit = split_units(real, call, call.per_block, split)
     size, vector, hidden = size_of(real), vector_bytes(real), call.hidden
     units = vectors_for(real, hidden)
     state_row = call.directions * hidden * size
-    state_step = call.batch * state_row
-    state = first * state_row + direction * hidden * size
-    held = held_time(call, direction)
+    state = direction * hidden * size + first * state_row
+    held = first_held(call, direction)
     saved_row = units * cell.saved * vector
+    saved_rows = call.saved + (direction * call.segment_rows + first) * saved_row
+    unit_values = call.unit_values + direction * cell.unit_value_count * units * vector
     blocks = (to_unit - from_unit + call.per_block - 1) // call.per_block
     whole = (to_unit - from_unit) // call.per_block
-    before_task = (direction * call.batch + first) * call.chunk
-    inputs = call.inputs + (before_task * call.splits + split * call.chunk * rows) * call.channels * size
+    before_task = (direction * call.batch + rows_of_others) * call.chunk
+    inputs = call.inputs + (before_task * call.splits + split * call.chunk * most) * call.channels * size
     pre = call.pre + before_task * units * cell.slots * vector
+    pre_rows = call.chunk * most
     phases = 2 if cell.gated_span[1] > 0 else 1
     from_phase, to_phase = (0, call.steps * phases) if call.splits == 1 else (region, region + 1)
     for phase in range(from_phase, to_phase):
         step = phase // phases
-        place_in_chunk = step % call.chunk
-        if place_in_chunk == 0 and phase % phases == 0:
+        chunk_start = step // call.chunk * call.chunk
+        if step == chunk_start and phase % phases == 0:
             count = min(call.chunk, call.steps - step)
-            add_input(real, call, direction, first, rows, step, count, from_unit, to_unit, inputs, pre)
-        time = time_of(step, call.steps, direction)
-        h = call.h + (held + previous_row(time, direction)) * state_step + state
-        c = call.c + (held + previous_row(time, direction)) * call.c_step + state
-        h_new = call.h + (held + time + 1) * state_step + state
-        c_new = call.c + (held + time + 1) * call.c_step + state
-        operand = call.operand + time * call.operand_step + state
-        saved = call.saved + ((direction * call.steps + time) * call.batch + first) * saved_row
+            add_input(real, call, direction, part, step, count, from_unit, to_unit, inputs, pre)
+        time = time_of(call, step, direction)
+        rows = working(call, time, first, stride, most)
+        if rows == 0:
+            continue
+        done = chunk_rows(call, direction, part, chunk_start, step - chunk_start)
+        old_row = block_row(call, previous_block(time, direction)) - held
+        new_row = block_row(call, time + 1) - held
+        step_row = rows_in_segment(call, direction, time)
+        h, c = call.h + old_row * state_row + state, call.c + old_row * call.c_kept * state_row + state
+        h_new, c_new = call.h + new_row * state_row + state, call.c + new_row * call.c_kept * state_row + state
+        operand = call.operand + step_row * call.operand_kept * state_row + state
+        saved = saved_rows + step_row * saved_row
         if rows == 1:
             row = cell.slots * call.per_block * vector
-            target = pre + from_unit * cell.slots * vector * call.chunk + place_in_chunk * row
+            target = pre + from_unit * cell.slots * vector * pre_rows + done * row
             if phase % phases == 0:
                 add_row_products(
-                    real, call, call.recurrent, direction, from_unit, whole, h, target, call.chunk * row, step % 2
+                    real, call, call.recurrent, direction, from_unit, whole, h, target, pre_rows * row, step % 2
                 )
             else:
                 add_row_products(
-                    real, call, call.gated, direction, from_unit, whole, operand, target, call.chunk * row, step % 2
+                    real, call, call.gated, direction, from_unit, whole, operand, target, pre_rows * row, step % 2
                 )
         for index in range(blocks):
             # To and fro: the weights that a step used last are still in the cache when the next one begins.
             before = from_unit + (index if step % 2 == 0 else blocks - 1 - index) * call.per_block
             vectors = min(call.per_block, units - before)
             row = cell.slots * vectors * vector
-            target = pre + (before * cell.slots * vector * call.chunk + place_in_chunk * row) * rows
+            target = pre + before * cell.slots * vector * pre_rows + done * row
             if rows == 1 and vectors == call.per_block:
                 pass  # done above
             elif phase % phases == 0:
                 add_product(
-                    real, call, call.recurrent, direction, before, vectors, h, state_row, size, rows, target, row, target,
-                    row,
+                    real, call, call.recurrent, direction, before, vectors, h, stride * state_row, size, rows, target, row,
+                    target, row,
                 )  # fmt: skip
             else:
                 add_product(
-                    real, call, call.gated, direction, before, vectors, operand, state_row, size, rows, target, row, target,
-                    row,
+                    real, call, call.gated, direction, before, vectors, operand, stride * state_row, size, rows, target, row,
+                    target, row,
                 )  # fmt: skip
             for r in range(rows):
+                drives = drive_places(cell, call, time, first + r * stride)
                 for v in range(vectors):
                     unit = (before + v) * lanes(real)
-                    at = r * state_row + unit * size
+                    at = r * stride * state_row + unit * size
                     place = target + r * row + v * vector
                     old = load_state(cell, real, h + at, c + at, hidden - unit)
                     values = load_slots(cell, real, place, vectors * vector)
+                    given = joined(
+                        load_unit_values(cell, real, unit_values + (before + v) * vector, units * vector),
+                        load_drives(cell, real, drives, (direction * hidden + unit) * size, hidden - unit),
+                    )
                     if phase % phases < phases - 1:
-                        values, gated = cell.gate(values, old)
+                        values, gated = cell.gate(values, old, given)
                         store_all(values, place, vectors * vector)
                         store_first(gated, operand + at, hidden - unit)
                     else:
-                        new, kept = cell.forward(values, old)
+                        new, kept = cell.forward(values, old, given)
                         store_state(cell, new, h_new + at, c_new + at, hidden - unit)
                         if call.keep:
-                            place = saved + r * saved_row + (before * cell.saved + v) * vector
+                            place = saved + r * stride * saved_row + (before * cell.saved + v) * vector
                             store_all(kept, place, vectors * vector)
 
 
@@ -240,21 +277,41 @@ def step(cell, real, address):
 
 
 @njit
-def back_through(real, call, group, zeros, direction, dpre, position, rows, target, from_unit, to_unit, descending):
+def back_through(
+    real, call, group, zeros, direction, dpre, position, rows, stride, target, from_unit, to_unit, descending
+):
     """``target += dpre R'`` for a group of slots: `rows` rows of dpre from `position` on, some units of (rows, padded H).
 
-    zeros: 0, or the address of a vector of zeros for ``target = dpre R'``.
+    zeros: 0, or the address of a vector of zeros for ``target = dpre R'``; stride: between the rows of dpre, and of target.
     """
+    if group.slots == 0:
+        return
     units = vectors_for(real, call.hidden)
     weight = units * lanes(real) * units * group.slots * vector_bytes(real)
     invoke(
         call.routines.times_transposed,
         (
             call.routines.product, call.routines.row_product, zeros, group.transposed + direction * weight, call.hidden,
-            group.slots, call.hidden, call.per_block, dpre, call.slots, group.first, call.chunk * call.batch, position, rows,
-            target, spread_row(real, units), from_unit, to_unit, descending,
+            group.slots, call.hidden, call.per_block, dpre, call.slots, group.first, call.chunk_rows, position, rows, stride,
+            target, stride * spread_row(real, units), from_unit, to_unit, descending,
         ),
     )  # fmt: skip
+
+
+@njit
+def gather_outputs(real, call, array, direction, time, count, part, channel, channels, target):
+    """Copy what comes in from outside at the outputs of a task's rows, some channels of them, to their place in a chunk."""
+    first, stride, most, _ = task_rows(call, part)
+    row = call.hidden * size_of(real)
+    for t in range(time, time + count):
+        position = rows_before(call, t) - rows_before(call, time) + first
+        invoke(
+            call.routines.copy_rows,
+            copied_rows(
+                call, array, t, 1, 1, first, stride, most, direction * call.hidden + channel, channels,
+                target + position * row + channel * size_of(real), stride * row,
+            ),
+        )  # fmt: skip
 
 
 @njit
@@ -265,75 +322,86 @@ def backward_task(cell, real, calls, direction, part, split, start, count, regio
     these units from the step behind it; or a step's gate.
     """
     call = calls[0]
-    first, rows = share(call.batch, call.tasks, part)
+    first, stride, most, _ = task_rows(call, part)
     from_unit, to_unit = split_units(real, call, MAX_VECTORS, split)
     size, vector, hidden = size_of(real), vector_bytes(real), call.hidden
     units = vectors_for(real, hidden)
     state_row = call.directions * hidden * size
-    state_step = call.batch * state_row
-    state = first * state_row + direction * hidden * size
-    held = held_time(call, direction)
+    state = direction * hidden * size + first * state_row
+    held = first_held(call, direction)
     saved_row = units * cell.saved * vector
+    saved_rows = call.saved + (direction * call.segment_rows + first) * saved_row
+    unit_values = call.unit_values + direction * cell.unit_value_count * units * vector
     padded_row = spread_row(real, units)
     padded = (direction * call.batch + first) * padded_row
     dh, dc, doperand = call.dh + padded, call.dc + padded, call.doperand + padded
-    chunk_rows = call.chunk * call.batch
-    dpre_all = call.dpre + direction * chunk_rows * units * cell.slots * vector
+    dpre_all = call.dpre + direction * call.chunk_rows * units * call.slots * vector
     from_channel = from_unit * lanes(real)
     channels = min(hidden, to_unit * lanes(real)) - from_channel
-    outputs = call.outputs + ((direction * call.batch + first) * hidden + rows * from_channel) * call.chunk * size
-    earliest = start if direction == 0 else call.steps - start - count
+    outputs = call.outputs + direction * call.chunk_rows * hidden * size
+    cell_outputs = call.cell_outputs + direction * call.chunk_rows * hidden * size
+    earliest = min(time_of(call, start, direction), time_of(call, start + count - 1, direction))
     phases = 2 if cell.gated_span[1] > 0 else 1
     regions = count * phases + 1
     from_region, to_region = (0, regions) if call.splits == 1 else (region, region + 1)
     if from_region == 0 and call.dy.address:
-        channel = direction * hidden + from_channel
-        gather(real, call, call.dy, direction, start, count, first, rows, channel, channels, outputs)
+        gather_outputs(real, call, call.dy, direction, earliest, count, part, from_channel, channels, outputs)
+    if from_region == 0 and call.dcells.address:
+        gather_outputs(real, call, call.dcells, direction, earliest, count, part, from_channel, channels, cell_outputs)
     for phase in range(from_region, to_region):
         step = start + count - 1 - phase // phases
         if phase % phases == 0 and phase > 0:
-            behind = (time_of(step + 1, call.steps, direction) - earliest) * call.batch + first
+            behind = time_of(call, step + 1, direction)
+            rows = working(call, behind, first, stride, most)
+            position = rows_before(call, behind) - rows_before(call, earliest) + first
             back_through(
-                real, call, call.recurrent, 0, direction, dpre_all, behind, rows, dh, from_unit, to_unit, step % 2
+                real, call, call.recurrent, 0, direction, dpre_all, position, rows, stride, dh, from_unit, to_unit, step % 2
             )
         if step < start:
             return
-        time = time_of(step, call.steps, direction)
-        position = (time - earliest) * call.batch + first
-        h = call.h + (held + previous_row(time, direction)) * state_step + state
-        c = call.c + (held + previous_row(time, direction)) * call.c_step + state
-        h_new = call.h + (held + time + 1) * state_step + state
-        c_new = call.c + (held + time + 1) * call.c_step + state
-        saved = call.saved + ((direction * call.steps + time) * call.batch + first) * saved_row
-        dy = outputs + (step - start) * rows * channels * size
+        time = time_of(call, step, direction)
+        rows = working(call, time, first, stride, most)
+        position = rows_before(call, time) - rows_before(call, earliest) + first
+        old_row = block_row(call, previous_block(time, direction)) - held
+        new_row = block_row(call, time + 1) - held
+        h, c = call.h + old_row * state_row + state, call.c + old_row * call.c_kept * state_row + state
+        h_new, c_new = call.h + new_row * state_row + state, call.c + new_row * call.c_kept * state_row + state
+        saved = saved_rows + rows_in_segment(call, direction, time) * saved_row
         if phase % phases == 1:
             back_through(
-                real, call, call.gated, call.zeros, direction, dpre_all, position, rows, doperand, from_unit, to_unit,
-                step % 2,
+                real, call, call.gated, call.zeros, direction, dpre_all, position, rows, stride, doperand, from_unit,
+                to_unit, step % 2,
             )  # fmt: skip
         for before in range(from_unit, to_unit, call.per_block):
             vectors = min(call.per_block, units - before)
-            row = cell.slots * vectors * vector
-            target = dpre_all + before * cell.slots * vector * chunk_rows + position * row
+            row = call.slots * vectors * vector
+            target = dpre_all + before * call.slots * vector * call.chunk_rows + position * row
             for r in range(rows):
+                drives = drive_places(cell, call, time, first + r * stride)
                 for v in range(vectors):
                     unit = (before + v) * lanes(real)
-                    at, at_padded = r * state_row + unit * size, r * padded_row + unit * size
-                    place = saved + r * saved_row + (before * cell.saved + v) * vector
+                    at, at_padded = r * stride * state_row + unit * size, r * stride * padded_row + unit * size
+                    place = saved + r * stride * saved_row + (before * cell.saved + v) * vector
                     kept = load_saved(cell, real, place, vectors * vector)
                     old = load_state(cell, real, h + at, c + at, hidden - unit)
                     derivative = load_dstate(cell, real, dh + at_padded, dc + at_padded)
-                    place = target + r * row + v * vector
+                    given = joined(
+                        load_unit_values(cell, real, unit_values + (before + v) * vector, units * vector),
+                        load_drives(cell, real, drives, (direction * hidden + unit) * size, hidden - unit),
+                    )
+                    place = target + r * stride * row + v * vector
                     if phase % phases == 0:
+                        dy_at = (position + r * stride) * hidden * size + unit * size
                         if call.dy.address:
-                            dy_at = dy + (r * channels + unit - from_channel) * size
-                            derivative = add_output(cell, derivative, load_first(real, dy_at, hidden - unit))
+                            derivative = add_output(cell, derivative, load_first(real, outputs + dy_at, hidden - unit))
+                        if call.dcells.address:
+                            derivative = add_cells(cell, derivative, load_first(real, cell_outputs + dy_at, hidden - unit))
                         new = load_state(cell, real, h_new + at, c_new + at, hidden - unit)
-                        dpre, dold = cell.adjoint(kept, old, new, derivative)
+                        dpre, dold = cell.adjoint(kept, old, new, derivative, given)
                     else:
-                        dpre = load_slots(cell, real, place, vectors * vector)
+                        dpre = load_dpre(cell, real, place, vectors * vector)
                         doperand_here = load(real, doperand + at_padded)
-                        dpre, dold = cell.gate_adjoint(kept, old, doperand_here, dpre, derivative)
+                        dpre, dold = cell.gate_adjoint(kept, old, doperand_here, dpre, derivative, given)
                     store_all(dpre, place, vectors * vector)
                     store_state(cell, dold, dh + at_padded, dc + at_padded, lanes(real))
 

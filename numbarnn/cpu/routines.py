@@ -48,31 +48,43 @@ def row_product_float64(
     )  # fmt: skip
 
 
-def copy_rows_float32(source, steps, step_stride, rows, row_stride, count, stride, target, target_row):
-    blocks.copy_rows(F32, source, steps, step_stride, rows, row_stride, count, stride, target, target_row)
+def copy_rows_float32(
+    source, step_table, step_stride, start_table, row_stride, stride, table, time, count, time_step, first, end, row_step,
+    columns, target, target_row,
+):  # fmt: skip
+    blocks.copy_rows(
+        F32, source, step_table, step_stride, start_table, row_stride, stride, table, time, count, time_step, first, end,
+        row_step, columns, target, target_row,
+    )  # fmt: skip
 
 
-def copy_rows_float64(source, steps, step_stride, rows, row_stride, count, stride, target, target_row):
-    blocks.copy_rows(F64, source, steps, step_stride, rows, row_stride, count, stride, target, target_row)
+def copy_rows_float64(
+    source, step_table, step_stride, start_table, row_stride, stride, table, time, count, time_step, first, end, row_step,
+    columns, target, target_row,
+):  # fmt: skip
+    blocks.copy_rows(
+        F64, source, step_table, step_stride, start_table, row_stride, stride, table, time, count, time_step, first, end,
+        row_step, columns, target, target_row,
+    )  # fmt: skip
 
 
 def times_transposed_float32(
     product, row_product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot,
-    total_rows, first, rows, target, target_row, from_vector, to_vector, descending,
+    total_rows, first, rows, row_step, target, target_row, from_vector, to_vector, descending,
 ):  # fmt: skip
     weights.times_transposed(
         F32, product, row_product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot,
-        total_rows, first, rows, target, target_row, from_vector, to_vector, descending,
+        total_rows, first, rows, row_step, target, target_row, from_vector, to_vector, descending,
     )  # fmt: skip
 
 
 def times_transposed_float64(
     product, row_product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot,
-    total_rows, first, rows, target, target_row, from_vector, to_vector, descending,
+    total_rows, first, rows, row_step, target, target_row, from_vector, to_vector, descending,
 ):  # fmt: skip
     weights.times_transposed(
         F64, product, row_product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot,
-        total_rows, first, rows, target, target_row, from_vector, to_vector, descending,
+        total_rows, first, rows, row_step, target, target_row, from_vector, to_vector, descending,
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from numba.extending import (
 
 from ..cells import Cell
 from ..cells.activations import activation
+from .rows import row_address
 from .simd import Vector, llvm_vector, load, load_first, store_first
 
 
@@ -55,22 +56,22 @@ Cell._numba_type_.__set_name__(Cell, "_numba_type_")
 
 
 @overload_method(CellType, "forward")
-def _forward(self, pre, state):
+def _forward(self, pre, state, given):
     return type(self.cell).forward
 
 
 @overload_method(CellType, "adjoint")
-def _adjoint(self, saved, state, new, dnew):
+def _adjoint(self, saved, state, new, dnew, given):
     return type(self.cell).adjoint
 
 
 @overload_method(CellType, "gate")
-def _gate(self, pre, state):
+def _gate(self, pre, state, given):
     return type(self.cell).gate
 
 
 @overload_method(CellType, "gate_adjoint")
-def _gate_adjoint(self, saved, state, doperand, dpre, dstate):
+def _gate_adjoint(self, saved, state, doperand, dpre, dstate, given):
     return type(self.cell).gate_adjoint
 
 
@@ -82,7 +83,7 @@ def _constant(name):
         return lambda self: constant
 
 
-for _name in ("gates", "slots", "saved", "states", "input_span", "recurrent_span", "gated_span"):
+for _name in ("gates", "slots", "saved", "states", "unit_value_count", "input_span", "recurrent_span", "gated_span"):
     _constant(_name)
 
 
@@ -118,6 +119,8 @@ def _load_many(counted):
 
 load_slots = _load_many("slots")
 load_saved = _load_many("saved")
+load_unit_values = _load_many("unit_value_count")
+load_dpre = _load_many("dpre_count")
 
 
 @intrinsic
@@ -133,6 +136,58 @@ def store_all(typingctx, values, address, stride):
         return context.get_dummy_value()
 
     return types.void(values, types.intp, types.intp), codegen
+
+
+def drive_places(cell, call, time, row):
+    """Where the values lie that a cell takes at a step of a row: a tuple of addresses."""
+
+
+@overload(drive_places)
+def _drive_places(cell, call, time, row):
+    if len(cell.cell.drives) == 0:
+        return lambda cell, call, time, row: ()
+    if len(cell.cell.drives) == 1:
+        return lambda cell, call, time, row: (row_address(call.drive0, time, row),)
+    if len(cell.cell.drives) == 2:
+        return lambda cell, call, time, row: (
+            row_address(call.drive0, time, row), row_address(call.drive1, time, row),
+        )  # fmt: skip
+    return lambda cell, call, time, row: (
+        row_address(call.drive0, time, row), row_address(call.drive1, time, row), row_address(call.drive2, time, row),
+    )  # fmt: skip
+
+
+def load_drives(cell, real, places, offset, count):
+    """The values of `count` units, `offset` bytes from each of the places."""
+
+
+@overload(load_drives)
+def _load_drives(cell, real, places, offset, count):
+    if len(cell.cell.drives) == 0:
+        return lambda cell, real, places, offset, count: ()
+    if len(cell.cell.drives) == 1:
+        return lambda cell, real, places, offset, count: (load_first(real, places[0] + offset, count),)
+    if len(cell.cell.drives) == 2:
+        return lambda cell, real, places, offset, count: (
+            load_first(real, places[0] + offset, count), load_first(real, places[1] + offset, count),
+        )  # fmt: skip
+    return lambda cell, real, places, offset, count: (
+        load_first(real, places[0] + offset, count), load_first(real, places[1] + offset, count),
+        load_first(real, places[2] + offset, count),
+    )  # fmt: skip
+
+
+def joined(values, others):
+    """One tuple of two."""
+
+
+@overload(joined)
+def _joined(values, others):
+    if len(others) == 0:
+        return lambda values, others: values
+    if len(values) == 0:
+        return lambda values, others: others
+    return lambda values, others: values + others
 
 
 def load_state(cell, real, h, c, count):
@@ -182,3 +237,14 @@ def _add_output(cell, dstate, dy):
     if cell.cell.states == 1:
         return lambda cell, dstate, dy: (dstate[0] + dy,)
     return lambda cell, dstate, dy: (dstate[0] + dy, dstate[1])
+
+
+def add_cells(cell, dstate, dcells):
+    """`dstate` with the derivative of a step's c added."""
+
+
+@overload(add_cells)
+def _add_cells(cell, dstate, dcells):
+    if cell.cell.states == 1:
+        return lambda cell, dstate, dcells: dstate
+    return lambda cell, dstate, dcells: (dstate[0], dstate[1] + dcells)

@@ -21,6 +21,7 @@ from .blocks import (
 )
 from .product import MAX_VECTORS
 from .routine_call import invoke
+from .rows import operand_rows, previous_rows, rows_before, segment_time
 from .simd import lanes, load, load_first, size_of, store, store_first
 
 
@@ -121,12 +122,12 @@ def row_times_transposed(
 @njit
 def times_transposed(
     real, product, row_product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot,
-    total_rows, first, rows, target, target_row, from_vector, to_vector, descending,
+    total_rows, first, rows, row_step, target, target_row, from_vector, to_vector, descending,
 ):  # fmt: skip
     """``target += dpre M'``: slot derivatives in blocks taken back to what the weight M multiplied.
 
     product, row_product: addresses of the routines; zeros: 0, or the address of a vector of zeros for
-    ``target = dpre M'``; transposed: M packed by `pack_transposed`; dpre: rows ``first : first + rows`` of
+    ``target = dpre M'``; transposed: M packed by `pack_transposed`; dpre: `rows` rows from `first` on, `row_step` apart, of
     ``[blocks, total_rows, (slot, unit)]``; target: ``[rows, padded weight_rows]``, `target_row` bytes apart, of which the
     vectors from `from_vector`, a multiple of MAX_VECTORS, to `to_vector` are modified; descending: whether the last panel
     comes first.
@@ -160,7 +161,7 @@ def times_transposed(
                 product,
                 (
                     place, target_row, start, start_row, stride,
-                    source, row, size_of(real), inner, row * total_rows,
+                    source, row_step * row, size_of(real), inner, row * total_rows,
                     operand + before * slots * lanes(real) * columns * vector, columns * vector, blocks * inner, rows,
                     columns,
                 ),
@@ -168,39 +169,42 @@ def times_transposed(
 
 
 @njit
-def sum_block(real, call, vectors, dpre, count, columns, a, a_row, a_depth, rows, fresh, target, target_row):
-    """``target = A' dpre`` over `count` rows of dpre, for one block of `vectors` of units, or ``+=`` unless `fresh`.
+def sum_block(real, call, dpre, dpre_row, count, columns, a, a_row, a_depth, rows, fresh, target, target_row):
+    """``target = A' dpre`` over `count` rows of dpre, for some vectors of a block of units, or ``+=`` unless `fresh`.
 
-    dpre, columns: the first of so many vectors of a row; a, a_row, a_depth: A's first column of `rows`, and the strides of
-    its columns and rows.
+    dpre, dpre_row, columns: the first vector, the stride of rows, the number of vectors; a, a_row, a_depth: A's first column
+    of `rows`, and the strides of its columns and rows.
     """
     vector = vector_bytes(real)
     start, start_row, stride = (call.zeros, 0, 0) if fresh else (target, target_row, vector)
     invoke(
         call.routines.product,
         (
-            target, target_row, start, start_row, stride, a, a_row, a_depth, count, 0,
-            dpre, call.slots * vectors * vector, count, rows, columns,
+            target, target_row, start, start_row, stride, a, a_row, a_depth, count, 0, dpre, dpre_row, count, rows, columns,
         ),
     )  # fmt: skip
 
 
 @njit
-def sum_group(real, call, group, direction, part, start, steps, dpre, source, step_stride, row_stride, stride):
-    """One part of the rows of a weight's gradient, summed over the rows of dpre and of A, ``[steps, N, rows]``.
+def sum_group(real, call, group, direction, part, start, steps, dpre, count, time, rows_of, row_stride, stride):
+    """One part of the rows of a weight's gradient, summed over `count` rows of dpre and of A, `steps` steps from `time` on.
 
-    source: address of A's earliest step; step_stride, row_stride, stride: of its steps, samples and columns, in bytes.
+    rows_of: (address, step table, step stride, start table) of A; row_stride, stride: of its rows and columns, in bytes.
     The chunk that comes first, the last steps, begins with zeros; the one that comes last writes the gradient vector,
     block by block.  An only chunk sums all blocks in the same place, which stays in the cache.
     """
     first, rows = share(group.rows, call.parts, part)
     if rows == 0 or group.slots == 0:
         return
-    size, vector, count = size_of(real), vector_bytes(real), steps * call.batch
+    source, step_table, step_stride, start_table = rows_of
+    size, vector = size_of(real), vector_bytes(real)
     most = vectors_for(real, max(call.channels, call.hidden) // call.parts + 1)
-    factor = call.factors + (direction * call.parts + part) * call.chunk * call.batch * spread_row(real, most)
+    factor = call.factors + (direction * call.parts + part) * call.chunk_rows * spread_row(real, most)
     factor_row = spread_row(real, vectors_for(real, rows))
-    copy_rows(real, source + first * stride, steps, step_stride, call.batch, row_stride, rows, stride, factor, factor_row)
+    copy_rows(
+        real, source + first * stride, step_table, step_stride, start_table, row_stride, stride, call.table, time, steps, 1,
+        0, call.batch, 1, rows, factor, factor_row,
+    )  # fmt: skip
     weight = call.parameters + direction * call.direction_stride + group.parameter
     weight += first * call.gates * call.hidden * size
     unit_vectors = vectors_for(real, call.hidden)
@@ -215,8 +219,8 @@ def sum_group(real, call, group, direction, part, start, steps, dpre, source, st
         else:
             target += before * group.rows * group.slots * vector + first * row
         sum_block(
-            real, call, vectors, dpre + (before * call.slots * call.chunk * call.batch + slots) * vector, count, columns,
-            factor, size, factor_row, rows, first_chunk, target, row,
+            real, call, dpre + (before * call.slots * call.chunk_rows + slots) * vector, call.slots * vectors * vector, count,
+            columns, factor, size, factor_row, rows, first_chunk, target, row,
         )  # fmt: skip
         if last_chunk:
             unpack(
@@ -227,20 +231,34 @@ def sum_group(real, call, group, direction, part, start, steps, dpre, source, st
 
 @njit
 def sum_bias(real, call, direction, start, steps, dpre, count):
-    """The gradient of the biases, summed like that of a weight of one row."""
+    """The gradient of the biases and of the values of units, summed like that of a weight of one row."""
     vector, unit_vectors = vector_bytes(real), vectors_for(real, call.hidden)
     total = call.bias + direction * call.slots * unit_vectors * vector
     first_chunk = call.start + start + steps == call.total
     for before in range(0, unit_vectors, call.per_block):
-        vectors = min(call.per_block, unit_vectors - before)
-        sum_block(
-            real, call, vectors, dpre + before * call.slots * call.chunk * call.batch * vector, count, call.slots * vectors,
-            call.one, 0, 0, 1, first_chunk, total + before * call.slots * vector, 0,
-        )  # fmt: skip
+        columns = call.slots * min(call.per_block, unit_vectors - before)
+        for column in range(0, columns, MAX_VECTORS):
+            sum_block(
+                real, call, dpre + (before * call.slots * call.chunk_rows + column) * vector, columns * vector, count,
+                min(MAX_VECTORS, columns - column), call.one, 0, 0, 1, first_chunk,
+                total + (before * call.slots + column) * vector, 0,
+            )  # fmt: skip
     if call.start + start == 0:
         unpack_bias(real, call, call.input, direction, total)
         unpack_bias(real, call, call.recurrent, direction, total)
         unpack_bias(real, call, call.gated, direction, total)
+        unpack_unit_values(real, call, direction, total)
+
+
+@njit
+def unpack_unit_values(real, call, direction, total):
+    """Write the gradient of what the cell takes for each unit: the last slots."""
+    vector, unit_vectors, count = vector_bytes(real), vectors_for(real, call.hidden), call.unit_value_count
+    for unit_vector in range(unit_vectors):
+        place, slot_stride = unit_place(real, unit_vector, unit_vectors, 1, 0, call.slots, call.per_block)
+        for i in range(count):
+            value = load(real, total + place + (call.slots - count + i) * slot_stride)
+            store(value, call.dunit_values + ((direction * count + i) * unit_vectors + unit_vector) * vector)
 
 
 @njit
@@ -250,52 +268,41 @@ def input_gradient(real, call, direction, part, dpre, count, earliest):
     first, rows = share(count, call.parts, part)
     channel_vectors = vectors_for(real, channels)
     row = spread_row(real, channel_vectors)
-    target = call.dinputs + (direction * call.chunk * call.batch + first) * row
+    target = call.dinputs + (direction * call.chunk_rows + first) * row
     depth = call.input.slots * vectors_for(real, call.hidden) * lanes(real)
     weight = call.input.transposed + direction * depth * channel_vectors * vector_bytes(real)
     times_transposed(
         real, call.routines.product, call.routines.row_product, call.zeros, weight, channels, call.input.slots,
-        call.hidden, call.per_block, dpre, call.slots, call.input.first, call.chunk * call.batch, first, rows, target,
+        call.hidden, call.per_block, dpre, call.slots, call.input.first, call.chunk_rows, first, rows, 1, target,
         row, 0, channel_vectors, 0,
     )  # fmt: skip
-    time = segment_time(call, direction) + earliest
-    dx = call.dx + ((direction * call.total + time) * call.batch + first) * channels * size
-    copy_rows(real, target, 1, 0, rows, row, channels, size, dx, channels * size)
-
-
-@njit
-def segment_time(call, direction):
-    """The earliest time of the call's segment of steps."""
-    return call.start if direction == 0 else call.total - call.start - call.steps
-
-
-@njit
-def held_time(call, direction):
-    """How far into h and c the segment begins, in steps."""
-    return segment_time(call, direction) if call.whole else 0
+    before = direction * rows_before(call, call.total) + rows_before(call, earliest) + first
+    copy_rows(
+        real, target, 0, 0, 0, row, size, 0, 0, 1, 1, 0, rows, 1, channels, call.dx + before * channels * size,
+        channels * size,
+    )  # fmt: skip
 
 
 @njit
 def gradient_task(real, calls, direction, part, start, steps):
     """One part of the long products of a chunk of steps: some rows of dL/dx and some rows of each weight's gradient."""
     call = calls[0]
-    size, hidden, count = size_of(real), call.hidden, steps * call.batch
-    chunk_rows = call.chunk * call.batch
-    earliest = start if direction == 0 else call.steps - start - steps
-    dpre = call.dpre + direction * chunk_rows * call.slots * vectors_for(real, hidden) * vector_bytes(real)
+    size, hidden = size_of(real), call.hidden
+    time = segment_time(call, direction) + (start if direction == 0 else call.steps - start - steps)
+    count = rows_before(call, time + steps) - rows_before(call, time)
+    dpre = call.dpre + direction * call.chunk_rows * call.slots * vectors_for(real, hidden) * vector_bytes(real)
     if call.dx:
-        input_gradient(real, call, direction, part, dpre, count, earliest)
-    x = call.x
-    inputs = x.address + (segment_time(call, direction) + earliest) * x.step_stride
+        input_gradient(real, call, direction, part, dpre, count, time)
+    x, row = call.x, call.directions * hidden * size
     sum_group(
-        real, call, call.input, direction, part, start, steps, dpre, inputs, x.step_stride, x.batch_stride, x.channel_stride
+        real, call, call.input, direction, part, start, steps, dpre, count, time,
+        (x.address, x.step_table, x.step_stride, x.start_table), x.batch_stride, x.channel_stride,
+    )  # fmt: skip
+    source, table, stride = previous_rows(real, call, direction)
+    sum_group(
+        real, call, call.recurrent, direction, part, start, steps, dpre, count, time, (source, table, stride, 0), row, size
     )
-    state_row = call.directions * hidden * size
-    state_step = call.batch * state_row
-    held = earliest + held_time(call, direction)
-    h = call.h + (held if direction == 0 else held + 2) * state_step + direction * hidden * size
-    sum_group(real, call, call.recurrent, direction, part, start, steps, dpre, h, state_step, state_row, size)
-    operand = call.operand + earliest * call.operand_step + direction * hidden * size
-    sum_group(real, call, call.gated, direction, part, start, steps, dpre, operand, call.operand_step, state_row, size)
+    source, table, stride = operand_rows(real, call, direction)
+    sum_group(real, call, call.gated, direction, part, start, steps, dpre, count, time, (source, table, stride, 0), row, size)
     if part == call.parts - 1:
         sum_bias(real, call, direction, start, steps, dpre, count)

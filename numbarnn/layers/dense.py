@@ -10,10 +10,10 @@ from ..cells import DenseCell
 from ..cells.activations import activation
 from ..cpu import dense as kernels
 from ..cpu import elementwise
-from ..cpu.launch import ALL, NOTHING, WEIGHTS
 from ..cpu.launch import Adjoint as LayerAdjoint
 from ..cpu.launch import run as run_layer
-from ..descriptor import TensorDescriptor, in_layout
+from ..cpu.plans import ALL, NOTHING, WEIGHTS, Size
+from ..descriptor import PackedDescriptor, TensorDescriptor, in_layout
 from ..errors import LayoutError, positive_integer
 from ..parameters import Parameters, Weight, glorot_uniform, uniform
 from .base import Gradients, Layer
@@ -24,7 +24,7 @@ class Tape:
     """What backward needs of one forward call; `x` must not change while it is in use."""
 
     layer: Layer
-    x: TensorDescriptor
+    x: TensorDescriptor | PackedDescriptor
     kept: object = field(repr=False)
     fill: Callable = field(repr=False, compare=False)  # runs forward again, with x and the parameters as they are then
 
@@ -40,9 +40,9 @@ class Tape:
 
 @dataclass(frozen=True)
 class Adjoint:
-    """dL/dx as (T, N, C), or None, written by `fill` with the tape and dy as they are then."""
+    """A descriptor of dL/dx, (T, N, C), or None, written by `fill` with the tape and dy as they are then."""
 
-    dx: np.ndarray | None
+    dx: TensorDescriptor | PackedDescriptor | None
     fill: Callable
 
 
@@ -55,12 +55,17 @@ MOST_ROWS = 512  # of a batch that is made of the steps of one sequence
 
 def _batched(x):
     """A single sequence as a batch of its steps, which do not depend on each other; a long one in pieces of equal length."""
-    if x.batch > 1:
+    if x.batch > 1 or x.packing.table is not None:
         return x
     rows = next(rows for rows in range(min(x.steps, MOST_ROWS), 0, -1) if x.steps % rows == 0)
     step, _, channel = x.strides
     strides = rows * step, step, channel
     return TensorDescriptor(x.steps // rows, rows, x.channels, strides, x.dtype, x.layout, x.array, x.address)
+
+
+def _unbatched(rows, x):
+    """Such pieces as one sequence again, like x; no copy."""
+    return TensorDescriptor.of_tnc(rows.array.reshape(x.steps, x.batch, rows.channels), rows.address)
 
 
 def described(argument, array, layout):
@@ -151,7 +156,7 @@ class Stateless(Layer):
         adjoint = self.differentiate(tape, dy, None, need_x, gradient, accumulate)
         adjoint.fill()
         dx = adjoint.dx
-        return Gradients(gradient, None if dx is None else in_layout(dx, x.layout))
+        return Gradients(gradient, None if dx is None else in_layout(dx.array, x.layout))
 
 
 @dataclass(frozen=True)
@@ -202,17 +207,16 @@ class Dense(Stateless):
     def run(self, p, x, initial, keep):
         """`forward` without its checks, from a TensorDescriptor of x to one of y, (T, N, units), and a tape."""
         keep = ALL if keep.for_backward else keep
-        kept = run_layer(kernels, self.cell, self.units, 1, p.flat, _batched(x), None, keep)
-        y = kept.described
-        if y.steps != x.steps:
-            y = TensorDescriptor.of_tnc(y.array.reshape(x.steps, x.batch, self.units), y.address)
-        return y, Tape(self, x, kept, kept.fill)
+        rows = _batched(x)
+        kept = run_layer(kernels, Size(self.cell, self.units, 1, rows.packing, x.channels, x.dtype), p.flat, rows, None, keep)
+        y = kept.outputs
+        return (y if rows is x else _unbatched(y, x)), Tape(self, x, kept, kept.fill)
 
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
         """`backward` without its checks, on TensorDescriptors: an Adjoint."""
         adjoint = LayerAdjoint(tape.kept, _batched(dy), None, need_x, gradient.flat, accumulate)
-        x = tape.x
-        return Adjoint(None if adjoint.dx is None else adjoint.dx.reshape(x.steps, x.batch, x.channels), adjoint.fill)
+        x, dx = tape.x, adjoint.dx
+        return Adjoint(dx if dx is None or dx.steps == x.steps else _unbatched(dx, x), adjoint.fill)
 
 
 @dataclass(frozen=True)
@@ -251,7 +255,7 @@ class Activation(Stateless):
         if not need_x:
             return Adjoint(None, _nothing)
         dx = np.empty(tape.kept.shape, tape.kept.dtype)
-        return Adjoint(dx, lambda: elementwise.times_slope(self.cell, tape.kept, dy.tnc, dx))
+        return Adjoint(TensorDescriptor.of_tnc(dx), lambda: elementwise.times_slope(self.cell, tape.kept, dy.tnc, dx))
 
 
 @dataclass(frozen=True)
@@ -286,4 +290,4 @@ class Last(Stateless):
             return Adjoint(None, _nothing)
         x, last = tape.x, dy.tnc[0]
         dx = np.zeros((x.steps, x.batch, x.channels), x.dtype)
-        return Adjoint(dx, lambda: np.copyto(dx[-1], last))
+        return Adjoint(TensorDescriptor.of_tnc(dx), lambda: np.copyto(dx[-1], last))

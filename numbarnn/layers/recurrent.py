@@ -9,12 +9,13 @@ import numpy as np
 from ..cells import Cell, GRUAfterCell, GRUBeforeCell, LSTMCell, RNNCell
 from ..cells.activations import activation
 from ..cpu import recurrent as kernels
-from ..cpu.launch import ALL, NOTHING, STATES, WEIGHTS, Keep
 from ..cpu.launch import Adjoint as LayerAdjoint
 from ..cpu.launch import run as run_layer
-from ..descriptor import TensorDescriptor, checked_array, in_layout
+from ..cpu.plans import ALL, NOTHING, STATES, WEIGHTS, Keep, Size
+from ..descriptor import PackedDescriptor, TensorDescriptor, checked_array
 from ..errors import DTypeError, ShapeError, nearest, positive_integer
 from ..parameters import Parameters, Weight, glorot_uniform, orthogonal, uniform
+from ..ragged import Batch, Ragged
 from ..streaming import Stream
 from .base import Gradients, Layer
 
@@ -27,8 +28,9 @@ class Tape:
     """What backward needs of one forward call; it holds the arrays, and `x` must not change while it is in use."""
 
     layer: Layer
-    x: TensorDescriptor
+    x: TensorDescriptor | PackedDescriptor
     stack: tuple = field(repr=False)  # one launch.Tape a stacked layer
+    batch: Batch | None = field(default=None, repr=False)  # how the caller's arrays lie
 
     @property
     def nbytes(self):
@@ -110,47 +112,67 @@ class Recurrent(Layer):
                 view[gates.index("f") * hidden :][:hidden] = 1
 
     def __call__(
-        self, p: Parameters, x: np.ndarray, state: State | None = None, layout: str = "tnc"
-    ) -> tuple[np.ndarray, State]:
+        self,
+        p: Parameters,
+        x: np.ndarray | Ragged,
+        state: State | None = None,
+        lengths: np.ndarray | None = None,
+        layout: str = "tnc",
+        reset: np.ndarray | None = None,
+        cells: bool = False,
+    ) -> tuple:
         """Run the layer without keeping a tape.
 
         Parameters
         ----------
         p : Parameters
             As `init` makes them.
-        x : numpy.ndarray
+        x : numpy.ndarray or Ragged
             (T, N, C) in the order of `layout`, or (T, C) for one sequence; read in place at any strides.
         state : numpy.ndarray or tuple of two, optional
             Initial state (L * D, N, H), for an LSTM the pair (h, c); zeros if None.
+        lengths : array of int, optional
+            (N,): the steps of each sequence, from 0 to T, in any order; T for all if None.  What lies behind is not read.
         layout : str
             The letters t, n, c in the order of x's axes.
+        reset : array of bool, optional
+            (T, N): where True, a sequence starts afresh from the initial state at that step; the one before ends there.
+        cells : bool
+            Also return the c of every step, of the last layer of an LSTM.
 
         Returns
         -------
-        y : numpy.ndarray
-            (T, N, D * H) in the order of `layout`: the h of every step of the last layer, forward direction first.
+        y : numpy.ndarray or Ragged
+            (T, N, D * H) in the order of `layout`: the h of every step of the last layer, forward direction first; 0 past
+            the end of a sequence.
         state : numpy.ndarray or tuple of two
-            Final state (L * D, N, H).
+            Final state (L * D, N, H): the one at each sequence's length; the initial one for length 0.
+        cells : numpy.ndarray or Ragged
+            Only with ``cells=True``: the c of every step, shaped like y.
 
         Raises
         ------
-        ShapeError, LayoutError, DTypeError, NonFiniteError, TypeError
+        ShapeError, LayoutError, DTypeError, NonFiniteError, TypeError, ValueError
             Named after the argument that is not as described.
         """
-        described = self._checked_input(p, x, layout)
-        initial = self.checked_state("state", state, described.batch, p.dtype)
-        y, tape = self.run(p, described, initial, NOTHING)
-        return in_layout(y.array, described.layout), self._final_state(tape)
+        batch, described = self._checked_input(p, x, layout, lengths, reset)
+        initial = self.checked_state("state", state, batch.sequences, p.dtype)
+        y, tape = self.run(p, described, initial, self._keeping_cells(NOTHING, cells))
+        found = batch.give(y), self._final_state(tape)
+        return (*found, batch.give(tape.stack[-1].cells)) if cells else found
 
     def forward(
         self,
         p: Parameters,
-        x: np.ndarray,
+        x: np.ndarray | Ragged,
         state: State | None = None,
+        lengths: np.ndarray | None = None,
         layout: str = "tnc",
         tape: str = "all",
         checkpoints: str | int | None = None,
-    ) -> tuple[np.ndarray, State, Tape]:
+        reset: np.ndarray | None = None,
+        cells: bool = False,
+    ) -> tuple:
         """Run the layer and keep what `backward` needs.
 
         Takes what a call takes, and says how much memory to give for time; the gradient has the same bits in any case.
@@ -166,39 +188,60 @@ class Recurrent(Layer):
 
         Returns
         -------
-        y : numpy.ndarray
-            Read-only, since it is part of the tape (except with checkpoints).
+        y : numpy.ndarray or Ragged
+            Read-only where it is part of the tape: with sequences of equal length and without checkpoints.
         state : numpy.ndarray or tuple of two
         tape : Tape
             ``tape.nbytes`` says how much memory it holds; see `numbarnn.cpu.launch.Tape` for the formula.
+        cells : numpy.ndarray or Ragged
+            Only with ``cells=True``, and like y.
         """
-        described = self._checked_input(p, x, layout)
-        initial = self.checked_state("state", state, described.batch, p.dtype)
-        y, tape = self.run(p, described, initial, kept(tape, checkpoints, described.steps))
-        final = self._final_state(tape)
+        batch, described = self._checked_input(p, x, layout, lengths, reset)
+        initial = self.checked_state("state", state, batch.sequences, p.dtype)
+        keep = kept(tape, checkpoints, described.steps)
+        if cells and keep.what == "checkpoints":
+            raise ValueError("cells: expected False together with checkpoints, which keep c only at some steps, got True")
+        y, tape = self.run(p, described, initial, self._keeping_cells(keep, cells), batch)
+        found = [y, tape.stack[-1].cells] if cells else [y]
+        final, given = self._final_state(tape), [batch.give(array) for array in found]
         tape.stack[-1].let_go_of_y()
-        y.array.flags.writeable = False
-        return in_layout(y.array, described.layout), final, tape
+        if batch.packing is None:
+            for described, array in zip(found, given):
+                described.array.flags.writeable = array.flags.writeable = False
+        return given[0], final, tape, *given[1:]
 
-    def _checked_input(self, p, x, layout):
-        described = TensorDescriptor.of(x, layout, "x")
+    def _keeping_cells(self, keep, cells):
+        """The `Keep` that also has the c of every step, if they are asked for."""
+        if not cells:
+            return keep
+        if self.cell.states < 2:
+            raise ValueError(f"cells: expected False, since {self!r} has no cell state, got {cells!r}")
+        return keep if keep.for_backward else STATES
+
+    def _checked_input(self, p, x, layout, lengths=None, reset=None):
+        batch, described = Batch.of(x, layout, lengths, reset)
         self.check_parameters(p, described.channels)
-        described.expect("x", dtype=p.dtype)
-        return described
+        if described.dtype != p.dtype:
+            raise DTypeError(f"x: expected {p.dtype} like the parameters, got {described.dtype}")
+        return batch, described
 
-    def run(self, p, x, initial, keep):
-        """`forward` without its checks, from a TensorDescriptor of x to one of y, (T, N, D * H), and a tape."""
+    def run(self, p, x, initial, keep, batch=None):
+        """`forward` without its checks, from a descriptor of x to one of y, (T, N, D * H), and a tape."""
         if keep is STATES and not self.cell.saved:
             keep = ALL  # no gate is kept anyway
         y, stack = x, []
         for layer in range(self.layers):
             tape = run_layer(
-                kernels, self.cell, self.hidden, self.directions, p.flat[p.offset(f"weight_ih_l{layer}") :], y,
-                None if initial is None else [s[layer] for s in initial], keep,
-            )  # fmt: skip
+                kernels,
+                Size(self.cell, self.hidden, self.directions, y.packing, y.channels, y.dtype),
+                p.flat[p.offset(f"weight_ih_l{layer}") :],
+                y,
+                None if initial is None else [s[layer] for s in initial],
+                keep,
+            )
             stack.append(tape)
-            y = tape.described
-        return y, Tape(self, x, tuple(stack))
+            y = tape.outputs
+        return y, Tape(self, x, tuple(stack), batch)
 
     def _final_state(self, tape):
         return self._as_state([[part.final(m) for part in tape.stack] for m in range(self.cell.states)])
@@ -272,20 +315,21 @@ class Recurrent(Layer):
     def backward(
         self,
         tape: Tape,
-        dy: np.ndarray | None,
+        dy: np.ndarray | Ragged | None,
         dstate: State | None = None,
         need_x: bool = True,
         into: Parameters | None = None,
         accumulate: bool = False,
+        dcells: np.ndarray | Ragged | None = None,
     ) -> Gradients:
-        """Derivatives of a loss, from those of y and of the final state.
+        """Derivatives of a loss, from those of y, of the final state and of the cells.
 
         Parameters
         ----------
         tape : Tape
             From `forward`; it is not modified and may be used again.
-        dy : numpy.ndarray or None
-            dL/dy, shaped like y and in the same layout; None for zeros.
+        dy : numpy.ndarray, Ragged or None
+            dL/dy, shaped like y and in the same layout; None for zeros.  Past the end of a sequence it is not read.
         dstate : numpy.ndarray, tuple of two, or None
             dL/d(final state), (L * D, N, H); None for zeros.
         need_x : bool
@@ -294,29 +338,33 @@ class Recurrent(Layer):
             Where dL/dp is written (is modified); new by default.
         accumulate : bool
             Add to `into` instead of overwriting it.
+        dcells : numpy.ndarray, Ragged or None
+            dL/d(c of every step), of the last layer of an LSTM, like dy; None for zeros.
 
         Returns
         -------
         Gradients
-            ``params``, ``x`` (in the layout of x), ``state``.
+            ``params``, ``x`` (like x; 0 past the end of a sequence), ``state``.
         """
         if not isinstance(tape, Tape) or tape.layer != self:
             raise TypeError(f"tape: expected one that {self!r}.forward returned, got {tape!r}")
-        x, dtype = tape.x, tape.x.dtype
-        doutputs = None
-        if dy is not None:
-            doutputs = TensorDescriptor.of(dy, x.layout, "dy")
-            doutputs.expect("dy", x.steps, x.batch, self.directions * self.hidden, dtype)
-        dfinal = self.checked_state("dstate", dstate, x.batch, dtype)
+        x, batch, dtype = tape.x, tape.batch, tape.x.dtype
+        if dcells is not None and self.cell.states < 2:
+            raise ValueError(f"dcells: expected None, since {self!r} has no cell state, got {type(dcells).__name__}")
+        doutputs, dcells = (
+            None if array is None else batch.describe(name, array, self.directions * self.hidden, dtype)
+            for name, array in (("dy", dy), ("dcells", dcells))
+        )
+        dfinal = self.checked_state("dstate", dstate, batch.sequences, dtype)
         gradient = self.gradient_vector(into, x.channels, dtype)
-        adjoint = self.differentiate(tape, doutputs, dfinal, need_x, gradient, accumulate)
+        adjoint = self.differentiate(tape, doutputs, dfinal, need_x, gradient, accumulate, dcells)
         adjoint.fill()
         dstate = self._as_state([[part[m] for part in adjoint.dinitial] for m in range(self.cell.states)])
-        return Gradients(gradient, None if adjoint.dx is None else in_layout(adjoint.dx, x.layout), dstate)
+        return Gradients(gradient, None if adjoint.dx is None else batch.give(adjoint.dx), dstate)
 
-    def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
-        """`backward` without its checks, on TensorDescriptors: an Adjoint."""
-        return Adjoint(self, tape, dy, dfinal, need_x, gradient, accumulate)
+    def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate, dcells=None):
+        """`backward` without its checks, on descriptors: an Adjoint."""
+        return Adjoint(self, tape, dy, dfinal, need_x, gradient, accumulate, dcells)
 
 
 class Adjoint:
@@ -324,23 +372,25 @@ class Adjoint:
 
     Attributes
     ----------
-    dx : numpy.ndarray or None
-        dL/dx as (T, N, C).
-    dinitial : list
-        dL/d(initial state) of each stacked layer, the lowest first: (states, D, N, H).
+    dx : TensorDescriptor, PackedDescriptor or None
+        dL/dx, (T, N, C).
     """
 
-    def __init__(self, layer, tape, dy, dfinal, need_x, gradient, accumulate):
+    def __init__(self, layer, tape, dy, dfinal, need_x, gradient, accumulate, dcells):
         self.stack = []  # the uppermost first
         for index in reversed(range(layer.layers)):
             adjoint = LayerAdjoint(
                 tape.stack[index], dy, None if dfinal is None else [s[index] for s in dfinal],
-                need_x or index > 0, gradient.flat[gradient.offset(f"weight_ih_l{index}") :], accumulate,
+                need_x or index > 0, gradient.flat[gradient.offset(f"weight_ih_l{index}") :], accumulate, dcells,
             )  # fmt: skip
             self.stack.append(adjoint)
-            dy = None if adjoint.dx is None else TensorDescriptor.of_tnc(adjoint.dx)
+            dy, dcells = adjoint.dx, None
         self.dx = adjoint.dx
-        self.dinitial = [adjoint.dinitial for adjoint in reversed(self.stack)]
+
+    @property
+    def dinitial(self):
+        """dL/d(initial state) of each stacked layer, the lowest first: (states, D, N, H)."""
+        return [adjoint.dinitial for adjoint in reversed(self.stack)]
 
     def fill(self):
         """Run backward, with the tape and dy as they are now."""

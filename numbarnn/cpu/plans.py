@@ -1,0 +1,413 @@
+"""What a call of one layer needs besides addresses, worked out once for each size and kept as a `Plan`.
+
+Axis letters: T steps, N batch, D directions, I input channels, H hidden units, V values of a unit; K steps of a segment.
+In a ragged batch N are its runs and T is the longest; S counts the rows at work at all steps together, T N if all are.
+"""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..cells import Cell
+from ..packing import Packing, Uniform
+from . import routines
+from .blocks import block_vectors, packed_size, spread, transposed_size, vectors_in
+from .memory import aligned
+from .product import MAX_VECTORS
+from .records import BACKWARD, FORWARD, place
+from .simd import lanes_of
+from .threads import parts, shares
+
+FORWARD_ROWS = 96  # rows of pre-activations computed ahead of the loop over time: they stay in the L2 cache
+BACKWARD_ROWS = 512  # rows of derivatives between two sums of the weight gradients
+
+
+@dataclass(frozen=True)
+class Size:
+    """The sizes of one layer on one batch."""
+
+    cell: Cell
+    hidden: int
+    directions: int
+    packing: Uniform | Packing
+    channels: int
+    dtype: np.dtype
+
+    @property
+    def steps(self):
+        """T."""
+        return self.packing.steps
+
+    @property
+    def batch(self):
+        """N."""
+        return self.packing.batch
+
+    @functools.cached_property
+    def padded(self):
+        """Hidden units, rounded up to whole vectors."""
+        return vectors_in(self.hidden, self.dtype) * lanes_of(self.dtype)
+
+    @property
+    def spread(self):
+        """Numbers in a row of derivatives of the state."""
+        return spread(vectors_in(self.hidden, self.dtype)) * lanes_of(self.dtype)
+
+    @property
+    def row(self):
+        """Numbers of one step of one sample in h."""
+        return self.directions * self.hidden
+
+    @functools.cached_property
+    def shares(self):
+        """(parts of the batch, parts of the hidden units) of each direction, for the number of threads now."""
+        slots = len(self.cell.recurrent_slots) + len(self.cell.gated_slots)
+        weight_bytes = packed_size(self.hidden, self.hidden, slots, self.dtype) * self.dtype.itemsize
+        panels = -(-self.padded // (MAX_VECTORS * lanes_of(self.dtype)))
+        return shares(self.batch, self.directions, panels, weight_bytes)
+
+    @property
+    def forward_chunk(self):
+        """Steps of input products computed ahead."""
+        tasks, _ = self.shares
+        return max(1, min(self.steps, FORWARD_ROWS // -(-self.batch // tasks)))
+
+    @functools.cached_property
+    def backward_chunk(self):
+        """Steps between two sums of the weight gradients: more where there is little to do at most steps."""
+        steps = max(BACKWARD_ROWS // self.batch, BACKWARD_ROWS * self.steps // (2 * max(1, self.packing.rows)))
+        return max(1, min(self.steps, steps))
+
+    @functools.cached_property
+    def chunk_rows(self):
+        """Rows of so many steps."""
+        return self.packing.most_rows(self.backward_chunk)
+
+    def groups(self):
+        """(name, rows of the weight, slots, gates) of the runs of slots that the cell's weights feed."""
+        cell = self.cell
+        return (
+            ("input", self.channels, cell.input_slots, cell.input_gates),
+            ("recurrent", self.hidden, cell.recurrent_slots, cell.recurrent_gates),
+            ("gated", self.hidden, cell.gated_slots, cell.gated_gates),
+        )
+
+    def weights(self, bias_slots):
+        """{field: numbers} of the weights and the bias in blocks, all directions, or of their gradients."""
+        sizes = {
+            f"{name}.weight": self.directions * packed_size(rows, self.hidden, len(slots), self.dtype)
+            for name, rows, slots, _ in self.groups()
+        }
+        return {**sizes, "bias": self.directions * packed_size(1, self.hidden, bias_slots, self.dtype)}
+
+    def gradients(self):
+        """{field: numbers} of the gradients of the weights and of the bias in blocks."""
+        return self.weights(self.cell.dpre_count)
+
+    def transposed(self):
+        """{field: numbers} of the transposed weights."""
+        return {
+            f"{name}.transposed": self.directions * transposed_size(rows, self.hidden, len(slots), self.dtype)
+            for name, rows, slots, _ in self.groups()
+        }
+
+    def states(self, h_rows, c_rows):
+        """{field: numbers} of h and c."""
+        return {"h": h_rows * self.row, "c": c_rows * self.row if self.cell.states > 1 else 0}
+
+    def gates(self, rows):
+        """{field: numbers} of what backward needs of each of `rows` besides the states."""
+        return {
+            "operand": rows * self.row if self.cell.gated_slots else 0,
+            "saved": self.directions * rows * self.padded * self.cell.saved,
+        }
+
+    def unit_values(self):
+        """Numbers of what the cell takes for each unit."""
+        return self.directions * self.cell.unit_value_count * self.padded
+
+    def forward_scratch(self):
+        """{field: numbers} of what a forward call needs for itself."""
+        tasks, splits = self.shares
+        rows = self.directions * self.batch * self.forward_chunk
+        in_place = self.forward_chunk == 1 and self.packing.table is None
+        inputs = 0 if in_place else rows * splits * self.channels
+        return {"inputs": inputs, "pre": rows * self.padded * self.cell.slots}
+
+    def backward_scratch(self, need_x):
+        """{field: numbers} of what backward needs for itself, the gradients in blocks included."""
+        rows = self.directions * self.chunk_rows
+        owners = parts(self.directions)
+        columns = vectors_in(max(self.channels, self.hidden) // owners + 1, self.dtype)
+        vector = lanes_of(self.dtype)
+        return {
+            **self.gradients(),
+            "doperand": self.directions * self.batch * self.spread,
+            "dpre": rows * self.padded * self.cell.dpre_count,
+            "factors": rows * owners * spread(columns) * vector,
+            "outputs": rows * self.hidden,
+            "cell_outputs": rows * self.hidden if self.cell.states > 1 else 0,
+            "dinputs": rows * spread(vectors_in(self.channels, self.dtype)) * vector if need_x else 0,
+        }
+
+    def parameters(self):
+        """({name: where it starts}, numbers in all) of one direction's parameters."""
+        columns = len(self.cell.gates) * self.hidden
+        recurrent = self.hidden if self.cell.recurrent_slots or self.cell.gated_slots else 0
+        sizes = {
+            "weight_ih": self.channels * columns,
+            "weight_hh": recurrent * columns,
+            "bias_ih": columns,
+            "bias_hh": columns if recurrent else 0,
+        }
+        starts, total = {}, 0
+        for name, size in sizes.items():
+            starts[name] = total
+            total += size
+        return starts, total
+
+    def constants(self):
+        """The fields of a record that are neither addresses of buffers nor the caller's."""
+        weights, direction = self.parameters()
+        tasks, splits = self.shares
+        values = {
+            "steps": self.steps,
+            "total": self.steps,
+            "batch": self.batch,
+            "table": 0 if self.packing.table is None else self.packing.table.ctypes.data,
+            "unit_value_count": self.cell.unit_value_count,
+            "channels": self.channels,
+            "hidden": self.hidden,
+            "directions": self.directions,
+            "gates": len(self.cell.gates),
+            "per_block": block_vectors(self.cell.slots),
+            "tasks": tasks,
+            "splits": splits,
+            "parts": parts(self.directions),
+            "direction_stride": direction * self.dtype.itemsize,
+            "whole": 1,
+        }
+        for name, rows, slots, gates in self.groups():
+            values |= {
+                f"{name}.rows": rows,
+                f"{name}.first": slots[0] if slots else 0,
+                f"{name}.slots": len(slots),
+                f"{name}.gates": _gate_table(gates).ctypes.data,
+                f"{name}.parameter": self.dtype.itemsize * weights["weight_ih" if name == "input" else "weight_hh"],
+                f"{name}.bias": self.dtype.itemsize * weights["bias_ih" if name == "input" else "bias_hh"],
+            }
+        for name, address in zip(routines.ROUTINE_NAMES, routines.addresses(self.dtype)):
+            values[f"routines.{name}"] = address
+        return values
+
+
+
+@functools.cache
+def _gate_table(gates):
+    return np.array(gates, np.int64)
+
+
+@functools.cache
+def _one(dtype):
+    return np.ones(1, dtype)
+
+
+@functools.cache
+def _zeros(dtype):
+    return np.zeros(lanes_of(dtype), dtype)
+
+
+class Layout:
+    """Where named buffers lie in one block of memory.
+
+    Parameters
+    ----------
+    sizes : dict of str to int
+        Numbers in the buffer that a field of a record points to; none for 0.
+    dtype : numpy.dtype
+    """
+
+    def __init__(self, sizes, dtype):
+        self.offsets, self.nbytes = {}, 0
+        for path, size in sizes.items():
+            if size:
+                self.offsets[path] = self.nbytes
+                self.nbytes += aligned(size * dtype.itemsize)
+
+    def without(self, paths):
+        """The same block, some of its buffers not pointed to."""
+        layout = Layout({}, None)
+        layout.offsets = {path: offset for path, offset in self.offsets.items() if path not in paths}
+        layout.nbytes = self.nbytes
+        return layout
+
+
+class Plan:
+    """A record with everything but addresses, and where in it they go.
+
+    Parameters
+    ----------
+    record : numpy.dtype
+        FORWARD or BACKWARD.
+    constants : dict of str to int
+        Values of fields.
+    layouts : sequence of Layout
+        The blocks of memory that the record's buffers lie in.
+    """
+
+    def __init__(self, record, constants, layouts):
+        self.template = np.zeros(record.itemsize // 8, np.int64)
+        for path, value in constants.items():
+            self.template[place(record, path)] = value
+        self.blocks = []
+        for layout in layouts:
+            fields = np.array([place(record, path) for path in layout.offsets], np.intp)
+            self.template[fields] = list(layout.offsets.values())
+            self.blocks.append((fields, self.template[fields]))
+
+    def filled(self, *addresses):
+        """A copy of the record, as integers, with the addresses of the first blocks filled in."""
+        record = self.template.copy()
+        for (fields, _), address in zip(self.blocks, addresses):
+            record[fields] += address
+        return record
+
+    def move(self, record, block, address):
+        """Point the buffers of one block to another address."""
+        fields, offsets = self.blocks[block]
+        record[fields] = offsets + address
+
+
+@dataclass(frozen=True)
+class Keep:
+    """What forward keeps.
+
+    what : {"nothing", "weights", "all", "states", "checkpoints"}
+        ``weights``: those in blocks, for calls of `fill` with the same parameters.  The others are for backward: all it
+        needs; h and c of every step; or h and c at the start of each segment.  Backward runs a segment forward again to
+        get what is missing, with the same bits.
+    segments : int
+        At most this many checkpoints.
+    """
+
+    what: str = "nothing"
+    segments: int = 1
+
+    @property
+    def for_backward(self):
+        """Whether backward may be asked for."""
+        return self.what in ("all", "states", "checkpoints")
+
+    def steps(self, size):
+        """K, the steps of a segment: whole chunks of backward, so that sums have the same order with any K."""
+        if self.what == "states":
+            return size.backward_chunk
+        if self.what == "checkpoints":
+            steps, chunk = -(-size.steps // self.segments), size.backward_chunk
+            return min(size.steps, -(-steps // chunk) * chunk)
+        return size.steps
+
+
+NOTHING, WEIGHTS, ALL, STATES = Keep(), Keep("weights"), Keep("all"), Keep("states")
+
+
+@dataclass(frozen=True, eq=False)
+class Plans:
+    """What one size and one way of keeping need."""
+
+    size: Size
+    keep: Keep
+    segment: int  # K
+    tape: Layout  # kept by the tape
+    states: Layout | None  # h and c where they are not the tape's
+    scratch: Layout
+    forward: Plan
+
+
+def forward_plans(size, keep, threads_):
+    """The `Plans` of a size; those of a uniform batch are kept, since others of the same size will come."""
+    return (_make_forward if size.packing.table is None else _make_forward.__wrapped__)(size, keep, threads_)
+
+
+@functools.lru_cache(maxsize=512)
+def _make_forward(size, keep, threads_):
+    what, packing = keep.what, size.packing
+    weights = size.weights(size.cell.slots)
+    segmented, kept_c = what in ("states", "checkpoints"), what in ("all", "states")
+    h_rows = packing.blocks(0, size.steps + 2)
+    states = size.states(h_rows, h_rows if kept_c else size.batch)
+    gates = size.gates(packing.rows) if what == "all" else {"operand": size.gates(size.batch)["operand"]}
+    tape = {"unit_values": size.unit_values()}
+    tape |= {} if what == "checkpoints" else states
+    tape |= gates if what == "all" else {}
+    tape |= size.transposed() if what == "all" or segmented else {}
+    tape |= weights if what == "weights" or segmented else {}
+    scratch = size.forward_scratch()
+    scratch |= {} if what == "all" else gates
+    scratch |= weights if what in ("nothing", "all") else {}
+    tape, scratch = Layout(tape, size.dtype), Layout(scratch, size.dtype)
+    apart = Layout(states, size.dtype) if what == "checkpoints" else None
+    constants = size.constants() | {
+        "chunk": size.forward_chunk,
+        "slots": size.cell.slots,
+        "segment_rows": packing.rows,
+        "keep": int(what == "all"),
+        "pack": 2 if what == "all" or segmented else 1,
+        "c_kept": int(kept_c),
+        "operand_kept": int(what == "all"),
+    }
+    plan = Plan(FORWARD, constants, [scratch, tape, *([apart] if apart else [])])
+    return Plans(size, keep, keep.steps(size), tape, apart, scratch, plan)
+
+
+@dataclass(frozen=True, eq=False)
+class BackwardPlans:
+    """What backward needs; the last four only where forward runs again, segment by segment."""
+
+    scratch: Layout
+    backward: Plan
+    segment: Layout | None = None  # h, c and gates of a segment
+    gradients: Layout | None = None  # in blocks, summed over the segments
+    again: Layout | None = None  # scratch of forward
+    forward: Plan | None = None
+
+
+def backward_plans(plans, need_x, threads_):
+    """The `BackwardPlans` that go with what forward kept."""
+    return (_make_backward if plans.size.packing.table is None else _make_backward.__wrapped__)(plans, need_x, threads_)
+
+
+@functools.lru_cache(maxsize=512)
+def _make_backward(plans, need_x, threads_):
+    size, keep, packing, steps = plans.size, plans.keep, plans.size.packing, plans.segment
+    scratch, gradients = size.backward_scratch(need_x), size.gradients()
+    rows = packing.most_rows(steps)
+    constants = size.constants() | {
+        "c_kept": 1,
+        "operand_kept": 1,
+        "whole": int(keep.what != "checkpoints"),
+        "segment_rows": rows,
+    }
+    backward = constants | {
+        "slots": size.cell.dpre_count,
+        "chunk": size.backward_chunk,
+        "chunk_rows": size.chunk_rows,
+        "one": _one(size.dtype).ctypes.data,
+        "zeros": _zeros(size.dtype).ctypes.data,
+    }
+    held = plans.tape.without(gradients)
+    if keep.what == "all":
+        scratch = Layout(scratch, size.dtype)
+        return BackwardPlans(scratch, Plan(BACKWARD, backward, [scratch, held]))
+    scratch = Layout({path: numbers for path, numbers in scratch.items() if path not in gradients}, size.dtype)
+    gradients = Layout(gradients, size.dtype)
+    h_rows = packing.most_blocks(steps)
+    states = size.states(h_rows, h_rows) if keep.what == "checkpoints" else {}
+    segment = Layout(states | size.gates(rows), size.dtype)
+    again = Layout(size.forward_scratch(), size.dtype)
+    forward = constants | {"slots": size.cell.slots, "chunk": size.forward_chunk, "keep": 1, "pack": 0}
+    return BackwardPlans(
+        scratch, Plan(BACKWARD, backward, [scratch, held, segment, gradients]),
+        segment, gradients, again, Plan(FORWARD, forward, [again, plans.tape, segment]),
+    )  # fmt: skip

@@ -1,0 +1,225 @@
+"""Which sequences of a batch are at work at each step: the arithmetic of ragged batches, apart from any kernel.
+
+A batch is cut into *runs*: the steps of a sequence from one start to the next, or to its length.  Runs are sorted by
+length, the longest first, so that those at work at step t are always the first ones.  A step takes as many rows in
+memory as it has runs, and time follows the sum of the lengths.
+"""
+
+import functools
+
+import numpy as np
+
+from .errors import DTypeError, ShapeError
+
+
+class Uniform:
+    """Sequences of equal length: every row is at work at every step.
+
+    It answers what a `Packing` answers, with slices in the place of indices.
+
+    Attributes
+    ----------
+    steps, batch : int
+    rows : int
+        Steps at work of all rows together.
+    """
+
+    table = None
+    sequence = first = last = slice(None)
+
+    def __init__(self, steps, batch):
+        self.steps, self.batch, self.rows, self.sequences = steps, batch, steps * batch, batch
+
+    def __hash__(self):
+        return hash((self.steps, self.batch))
+
+    def __eq__(self, other):
+        return isinstance(other, Uniform) and (self.steps, self.batch) == (other.steps, other.batch)
+
+    def blocks(self, first, end):
+        """Rows of h from the block `first` to the block before `end`."""
+        return (end - first) * self.batch
+
+    def most_rows(self, count):
+        """The most rows at work in `count` steps."""
+        return min(count, self.steps) * self.batch
+
+    def most_blocks(self, count):
+        """The most rows of h in the ``count + 2`` blocks that as many steps read and write."""
+        return (count + 2) * self.batch
+
+    def initial_rows(self, direction):
+        """Which rows of h a direction starts from."""
+        return slice(0, self.batch) if direction == 0 else slice((self.steps + 1) * self.batch, None)
+
+    def final_rows(self, direction):
+        """Which rows of h a direction ends with."""
+        block = self.steps if direction == 0 else 1
+        return slice(block * self.batch, (block + 1) * self.batch)
+
+    def entering(self, first, end):
+        """(runs, rows of h): where the reverse direction starts runs of lengths ``first + 1`` to ``end - 1``; none."""
+        return slice(0, 0), slice(0, 0)
+
+    def summed(self, runs):
+        """The sum over the runs of each sequence of an array (..., runs, H): the array itself."""
+        return runs
+
+
+class Packing:
+    """Runs of a ragged batch, the longest first.
+
+    Rows of h lie in T + 2 blocks: block 0 is what the forward direction starts from, block ``t + 1`` the state at step t,
+    and the last one what the reverse direction starts from.  Block b has a row for each run that step ``b - 2`` has, as
+    the reverse direction's step ``b - 2`` reads there what ``b - 1`` wrote, and the initial state of runs that end.
+
+    Parameters
+    ----------
+    sequence, start, length : numpy.ndarray of int
+        The sequence, first step and number of steps of each run, in the order of the sequences and of time.
+    sequences : int
+        Sequences N; each has a run at least, which may be empty.
+    total : int
+        Steps T of the padded batch.
+
+    Attributes
+    ----------
+    sequence, start, length : numpy.ndarray of int64
+        Sorted, the longest run first; among equals the earlier one.
+    sequences, total : int
+    steps, batch, rows : int
+        Steps of the longest run; runs; the sum of their lengths.
+    table : numpy.ndarray of int64
+        Where each block of h begins, in rows, from block 0 to one past the last: T + 3 numbers.
+    first, last : numpy.ndarray of int64
+        The row of each sequence's first and last run.
+    """
+
+    def __init__(self, sequence, start, length, sequences, total):
+        order = np.argsort(-length, kind="stable")
+        self.sequence, self.start, self.length = (np.ascontiguousarray(a[order], np.int64) for a in (sequence, start, length))
+        self.sequences, self.total = sequences, total
+        self.batch, self.steps, self.rows = len(length), int(length.max()), int(length.sum())
+        ended = np.bincount(self.length, minlength=self.steps + 1)
+        working = self.batch - np.cumsum(ended)[: self.steps]  # runs longer than t
+        self.table = np.concatenate([[0, self.batch, 2 * self.batch], 2 * self.batch + np.cumsum(working)])
+        self._row = np.empty(self.batch, np.int64)  # of each run, in the order of the sequences and of time
+        self._row[order] = np.arange(self.batch)
+        self._runs = np.searchsorted(sequence, np.arange(sequences))  # the first run of each sequence, likewise
+        self.first = self._row[self._runs]
+        self.last = self._row[np.append(self._runs[1:], self.batch) - 1]
+
+    def initial_rows(self, direction):
+        """Which rows of h a direction starts from."""
+        return np.arange(self.batch) if direction == 0 else self.table[self.length + 1] + np.arange(self.batch)
+
+    def final_rows(self, direction):
+        """Which rows of h a direction ends with."""
+        return (self.table[self.length] if direction == 0 else self.batch) + np.arange(self.batch)
+
+    def entering(self, first, end):
+        """(runs, rows of h): where the reverse direction starts runs of lengths ``first + 1`` to ``end - 1``."""
+        runs = np.flatnonzero((self.length > first) & (self.length < end))
+        return runs, self.table[self.length[runs] + 1] + runs
+
+    def summed(self, runs):
+        """The sum over the runs of each sequence of an array (..., runs, H): (..., N, H)."""
+        return np.add.reduceat(runs[..., self._row, :], self._runs, axis=-2)
+
+    def blocks(self, first, end):
+        """Rows of h from the block `first` to the block before `end`."""
+        return int(self.table[end] - self.table[first])
+
+    def _most(self, count, first):
+        """The most rows from block ``start + first`` to block ``start + count + 2``, `count` steps cut from either end."""
+        starts = np.arange(0, self.steps, count)
+        ends = np.minimum(starts + count, self.steps)
+        both_ways = (starts, ends), (self.steps - ends, self.steps - starts)
+        return max(int((self.table[end + 2] - self.table[start + first]).max(initial=0)) for start, end in both_ways)
+
+    def most_rows(self, count):
+        """The most rows at work in `count` steps, cut from the first step on or from the last one back."""
+        return self._most(count, 2)
+
+    def most_blocks(self, count):
+        """The most rows of h in the ``count + 2`` blocks that as many steps read and write."""
+        return self._most(count, 0)
+
+    @functools.cached_property
+    def places(self):
+        """(steps, sequences) of the padded batch that the rows belong to, step by step: two vectors of `rows` indices."""
+        working = np.diff(self.table)[2:]
+        step = np.repeat(np.arange(self.steps), working)
+        run = np.arange(self.rows) - np.repeat(self.table[2:-1] - 2 * self.batch, working)
+        return self.start[run] + step, self.sequence[run]
+
+    @functools.cached_property
+    def lengths(self):
+        """The length of each sequence, all its runs together: (N,)."""
+        return np.bincount(self.sequence, self.length, self.sequences).astype(np.int64)
+
+    @functools.cached_property
+    def ends(self):
+        """For each run the steps from its start to the next run's, or to the end of the padded batch."""
+        ends = self.length.copy()
+        ends[self.last] = self.total - self.start[self.last]
+        return ends
+
+
+def checked_lengths(lengths, batch, steps):
+    """`lengths` as a vector of int64, if it is one whole number from 0 to `steps` for each of `batch` sequences."""
+    array = np.asarray(lengths)
+    if array.dtype.kind not in "iu":
+        raise DTypeError(f"lengths: expected integers, got {array.dtype}")
+    if array.shape != (batch,):
+        raise ShapeError(f"lengths: expected shape {(batch,)}, one length for each sequence, got {array.shape}")
+    wrong = (array < 0) | (array > steps)
+    if wrong.any():
+        at = int(np.argmax(wrong))
+        raise ValueError(f"lengths: expected numbers from 0 to {steps} (the steps of x), got {array[at]} at {at}")
+    return array.astype(np.int64)
+
+
+def checked_reset(reset, batch, steps):
+    """`reset`, if it is an array of bool or integers 0 and 1, (T, N)."""
+    array = np.asarray(reset)
+    if array.dtype != bool and not (array.dtype.kind in "iu" and ((array == 0) | (array == 1)).all()):
+        raise DTypeError(f"reset: expected True and False, or the integers 0 and 1, got {array.dtype}")
+    if array.shape != (steps, batch):
+        raise ShapeError(f"reset: expected shape {(steps, batch)} (T, N), got {array.shape}")
+    return array.astype(bool)
+
+
+def packing_of(steps, batch, lengths=None, reset=None):
+    """The Packing of a padded batch, or None where all sequences are at work at every step.
+
+    Parameters
+    ----------
+    steps, batch : int
+        T, N of the padded batch.
+    lengths : array of int, optional
+        (N,): the steps of each sequence, from 0 to T; T for all if None.
+    reset : array of bool, optional
+        (T, N): True where a sequence starts afresh.
+
+    Raises
+    ------
+    DTypeError, ShapeError, ValueError
+        Named after the argument that is not as described.
+    """
+    if lengths is None and reset is None:
+        return None
+    lengths = np.full(batch, steps) if lengths is None else checked_lengths(lengths, batch, steps)
+    if reset is None:
+        if (lengths == steps).all():
+            return None
+        return Packing(np.arange(batch), np.zeros(batch, np.int64), lengths, batch, steps)
+    starts = checked_reset(reset, batch, steps) & (np.arange(steps)[:, None] < lengths)
+    starts[0] = True
+    if not starts[1:].any():
+        return packing_of(steps, batch, lengths)
+    sequence, start = np.nonzero(starts.T)
+    end = np.append(start[1:], 0)
+    last = np.append(np.diff(sequence) > 0, True)
+    end[last] = lengths[sequence[last]]
+    return Packing(sequence, start, end - start, batch, steps)

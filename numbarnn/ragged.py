@@ -1,0 +1,184 @@
+"""Batches of sequences of different lengths: one after the other, or padded; and how the arrays of a call lie."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .cpu.memory import empty
+from .cpu.unpack import unpack
+from .descriptor import PackedDescriptor, TensorDescriptor, checked_array, in_layout
+from .errors import DTypeError, LayoutError, ShapeError
+from .packing import Packing, packing_of
+
+
+class Ragged:
+    """Sequences of different lengths, one after the other in one array.
+
+    Layers and networks take it in the place of a padded array, and return outputs and gradients likewise.
+
+    Parameters
+    ----------
+    data : numpy.ndarray
+        (sum T, C), float32 or float64; it is kept, not copied.
+    offsets : array of int
+        (N + 1,): sequence n is ``data[offsets[n] : offsets[n + 1]]``; from 0 to sum T, never falling.
+
+    Raises
+    ------
+    TypeError, DTypeError, ShapeError, LayoutError, ValueError
+        Named after the argument that is not as described.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> x = nr.Ragged.of([np.zeros((5, 3)), np.ones((2, 3))])
+    >>> x
+    Ragged(2 sequences of 2 to 5 steps, 3 channels, float64)
+    >>> x[1].shape, x.lengths
+    ((2, 3), array([5, 2]))
+    >>> layer = nr.GRU(4)
+    >>> y, state = layer(layer.init(3, dtype="float64"), x)
+    >>> y[1].shape, state.shape
+    ((2, 4), (1, 2, 4))
+    """
+
+    def __init__(self, data: np.ndarray, offsets):
+        checked_array("data", data)
+        if data.ndim != 2 or data.shape[1] == 0:
+            raise ShapeError(f"data: expected 2 axes (sum T, C), got shape {data.shape}")
+        offsets = np.asarray(offsets)
+        if offsets.dtype.kind not in "iu":
+            raise DTypeError(f"offsets: expected integers, got {offsets.dtype}")
+        if offsets.ndim != 1 or len(offsets) < 2:
+            raise ShapeError(f"offsets: expected a vector of N + 1 numbers, N at least 1, got shape {offsets.shape}")
+        offsets = offsets.astype(np.int64)
+        if offsets[0] != 0 or offsets[-1] != len(data) or (np.diff(offsets) < 0).any():
+            expected = f"numbers that never fall, from 0 to {len(data)} (the rows of data)"
+            raise ValueError(f"offsets: expected {expected}, got {offsets.tolist()[:8]}")
+        self.data, self.offsets = data, offsets
+
+    @classmethod
+    def of(cls, arrays: Iterable[np.ndarray]) -> "Ragged":
+        """The sequences of a list of (T_n, C) arrays, copied into one."""
+        arrays = list(arrays)
+        if not arrays:
+            raise ValueError("arrays: expected at least one sequence, got none")
+        for n, array in enumerate(arrays):
+            checked_array(f"arrays[{n}]", array)
+            if array.ndim != 2 or array.shape[1] != arrays[0].shape[1]:
+                raise ShapeError(f"arrays[{n}]: expected shape (T, {arrays[0].shape[-1]}), got {array.shape}")
+            if array.dtype != arrays[0].dtype:
+                raise DTypeError(f"arrays[{n}]: expected {arrays[0].dtype} like the first, got {array.dtype}")
+        return cls(np.concatenate(arrays), np.cumsum([0, *map(len, arrays)]))
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """(N,): the steps of each sequence."""
+        return np.diff(self.offsets)
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return self.data.shape[1]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """float32 or float64."""
+        return self.data.dtype
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, n: int) -> np.ndarray:
+        """The (T_n, C) view of sequence n."""
+        if not -len(self) <= n < len(self):
+            raise IndexError(f"sequence: expected an index from 0 to {len(self) - 1}, got {n}")
+        n = n % len(self)
+        return self.data[self.offsets[n] : self.offsets[n + 1]]
+
+    def __iter__(self):
+        return (self[n] for n in range(len(self)))
+
+    def take(self, sequences) -> "Ragged":
+        """Some of the sequences, copied."""
+        lengths = self.lengths[sequences]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        rows = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][sequences] - offsets[:-1], lengths)
+        return Ragged(self.data[rows], offsets)
+
+    def __repr__(self):
+        lengths = self.lengths
+        steps = f"{lengths.min()} to {lengths.max()} steps, {self.channels} channels, {self.dtype}"
+        return f"Ragged({len(self)} sequence{'s' if len(self) > 1 else ''} of {steps})"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The steps and sequences of one call, and how the caller's arrays of them lie.
+
+    Attributes
+    ----------
+    steps, sequences : int
+        T, N.
+    packing : Packing or None
+        None where all sequences are at work at every step.
+    layout : str
+        The letters of the axes of a padded array.
+    offsets : numpy.ndarray or None
+        Those of a `Ragged`.
+    """
+
+    steps: int
+    sequences: int
+    packing: Packing | None
+    layout: str
+    offsets: np.ndarray | None = None
+
+    @classmethod
+    def of(cls, x, layout, lengths=None, reset=None):
+        """(Batch, descriptor of x) for the arguments of a call."""
+        if isinstance(x, Ragged):
+            for name, value in (("lengths", lengths), ("reset", reset)):
+                if value is not None:
+                    raise TypeError(f"{name}: expected None for a Ragged x, whose sequences have their lengths, got {value!r}")
+            lengths = x.lengths
+            zeros = np.zeros(len(x), np.int64)
+            packing = Packing(np.arange(len(x)), zeros, lengths, len(x), int(lengths.max()))
+            batch = cls(packing.steps, len(x), packing, layout, x.offsets)
+            return batch, PackedDescriptor.concatenated(x.data, x.offsets, packing)
+        described = TensorDescriptor.of(x, layout, "x")
+        if "t" not in described.layout and (lengths is not None or reset is not None):
+            raise LayoutError(f"layout: expected the letters of a sequence, t among them, got {layout!r}")
+        packing = packing_of(described.steps, described.batch, lengths, reset)
+        batch = cls(described.steps, described.batch, packing, described.layout)
+        return batch, described if packing is None else PackedDescriptor.padded(described, packing)
+
+    def describe(self, argument, array, channels, dtype):
+        """A descriptor of an array that lies like x, but has other channels."""
+        if self.offsets is not None:
+            if not isinstance(array, Ragged):
+                raise TypeError(f"{argument}: expected a Ragged like x, got {type(array).__name__}")
+            if not np.array_equal(array.offsets, self.offsets):
+                raise ShapeError(f"{argument}: expected the offsets of x, got {array!r}")
+            if array.channels != channels:
+                raise ShapeError(f"{argument}: expected {channels} channels, got {array.channels}")
+            if array.dtype != dtype:
+                raise DTypeError(f"{argument}: expected {dtype} like the parameters, got {array.dtype}")
+            return PackedDescriptor.concatenated(array.data, self.offsets, self.packing)
+        described = TensorDescriptor.of(array, self.layout, argument)
+        described.expect(argument, self.steps, self.sequences, channels, dtype)
+        return described if self.packing is None else PackedDescriptor.padded(described, self.packing)
+
+    def give(self, described):
+        """What a descriptor describes, as an array that lies like x; of a uniform batch a view."""
+        if self.packing is None:
+            return in_layout(described.array, self.layout)
+        if self.offsets is not None:
+            data = empty((int(self.offsets[-1]), described.channels), described.dtype)
+            unpack(described, PackedDescriptor.concatenated(data, self.offsets, self.packing), self.packing.length)
+            return Ragged(data, self.offsets)
+        padded = empty((self.steps, self.sequences, described.channels), described.dtype)
+        target = PackedDescriptor.padded(TensorDescriptor.of_tnc(padded), self.packing)
+        unpack(described, target, self.packing.ends)
+        return in_layout(padded, self.layout)
