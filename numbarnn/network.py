@@ -14,8 +14,10 @@ from .losses import check_target
 from .losses import loss as find_loss
 from .optimizers import Adam, Optimizer
 from .parameters import Parameters, Weight
+from .ragged import Batch, Ragged, compact, like
+from .samples import Samples
 from .streaming import Stream
-from .training import History, check_axis, fit
+from .training import History, fit
 
 
 class Network:
@@ -98,75 +100,92 @@ class Network:
         """The letters of the axes of the output: those of the input, without t after `Last`."""
         return self.layout.replace("t", "") if any(isinstance(layer, Last) for layer in self.layers) else self.layout
 
-    def _described(self, x):
-        x = TensorDescriptor.of(x, self.layout, "x")
-        x.expect("x", channels=self.channels)
+    def described(self, x, lengths=None):
+        """(Batch, descriptor) of an input of this network."""
+        batch, x = Batch.of(x, self.layout, lengths)
+        if x.channels != self.channels:
+            raise ShapeError(f"x: expected {self.channels} channels, got {x.channels}")
         if x.dtype != self.dtype:
             raise DTypeError(f"x: expected {self.dtype} like the network, got {x.dtype}")
-        return x
+        return batch, x
 
     def _forward(self, parts, x, keep):
-        """(output as (T, N, C), tapes) for a TensorDescriptor."""
+        """(descriptor of the output, tapes) for a descriptor of x."""
         tapes = []
         for layer, own in zip(self.layers, parts):
             x, tape = layer.run(own, x, None, keep)
             if keep.for_backward:
                 tapes.append(tape)
-        return x.array, tapes
+        return x, tapes
 
-    def predict(self, x: np.ndarray) -> np.ndarray:
+    def predict(self, x: np.ndarray | Ragged, lengths: np.ndarray | None = None) -> np.ndarray | Ragged:
         """The output for `x`, any number of samples and steps.
 
         Parameters
         ----------
-        x : numpy.ndarray
+        x : numpy.ndarray or Ragged
             (T, N, C) in the network's layout, or (T, C) for one sequence.
+        lengths : array of int, optional
+            (N,): the steps of each sequence, from 0 to T; T for all if None.
 
         Returns
         -------
-        numpy.ndarray
-            (N, output channels) after `Last`, else (T, N, output channels) in the network's layout; without N for one
-            sequence.
+        numpy.ndarray or Ragged
+            (N, output channels) after `Last`, else (T, N, output channels) in the network's layout, 0 past the end of a
+            sequence, or Ragged like x; without N for one sequence.
         """
-        x = self._described(x)
+        batch, x = self.described(x, lengths)
         self.params.check_finite()
-        return self._in_layout(self._forward(self._own, x, NOTHING)[0], "n" in x.layout)
+        output = self._forward(self._own, x, NOTHING)[0]
+        if output.packing.table is None:
+            return in_layout(output.array, self.output_layout if "n" in batch.layout else self.output_layout.replace("n", ""))
+        return batch.give(output)
 
-    def _in_layout(self, tnc, batched=True):
-        return in_layout(tnc, self.output_layout if batched else self.output_layout.replace("n", ""))
+    def rows(self, described):
+        """What a loss sees of an output or a target: an array in the network's layout; of ragged sequences (rows, C)."""
+        if described.packing.table is None:
+            return in_layout(described.array, self.output_layout)
+        return compact(described)
 
-    def check_pairs(self, x, y):
-        """(x, y, sample axis of x, sample axis of y), if they are samples and targets of this network."""
-        described = self._described(x)
-        if "n" not in described.layout:
-            raise ShapeError(f"x: expected 3 axes ({self.layout}), got {x.ndim} (shape {x.shape})")
-        letters = self.output_layout
-        checked_array("y", y)
-        if y.ndim != len(letters):
-            raise ShapeError(f"y: expected {len(letters)} axes ({letters}), got {y.ndim} (shape {y.shape})")
-        if y.dtype != self.dtype:
-            raise DTypeError(f"y: expected {self.dtype} like the network, got {y.dtype}")
-        sample, target = described.layout.index("n"), letters.index("n")
-        check_axis("y", y, target, x.shape[sample])
-        if y.shape[letters.index("c")] != self.output_channels:
-            raise ShapeError(f"y: expected {self.output_channels} channels, got shape {y.shape} ({letters})")
-        return x, y, sample, target
+    def loss(
+        self,
+        x: np.ndarray | Ragged,
+        y: np.ndarray | Ragged,
+        loss: str | Callable = "mse",
+        lengths: np.ndarray | None = None,
+    ) -> float:
+        """The loss of the network on samples and their targets, a float; see `losses.loss` for the names.
 
-    def loss(self, x: np.ndarray, y: np.ndarray, loss: str | Callable = "mse") -> float:
-        """The loss of the network on samples and their targets, a float; see `losses.loss` for the names."""
-        self.check_pairs(x, y)
-        return find_loss(loss)(self.predict(x), y)[0]
+        With sequences of different lengths it is the mean over the steps that there are.
+        """
+        samples = Samples.of(self, x, y, lengths)
+        self.params.check_finite()
+        batch, described = samples.batch()
+        prediction = self._forward(self._own, described, NOTHING)[0]
+        return find_loss(loss)(self.rows(prediction), self.target_rows(batch, prediction, samples.y))[0]
 
-    def workspace(self, x, into, parts=None, tape="all", checkpoints=None):
-        """A Workspace that reads batches at `x`, with the gradient written `into` the parts that `split` makes.
+    def target_rows(self, batch, prediction, y):
+        """The targets as a loss sees them, next to a prediction's descriptor."""
+        if prediction.packing.table is None:
+            return y
+        if not prediction.packing.rows:
+            raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
+        return compact(batch.describe("y", y, prediction.channels, prediction.dtype))
+
+    def workspace(self, into, parts=None, tape="all", checkpoints=None):
+        """A Workspace with the gradient written `into` the parts that `split` makes.
 
         parts: the parameters to take instead of the network's own, split likewise.
         """
-        steps = x.shape[self.layout.index("t")]
-        return Workspace(self, x, self._own if parts is None else parts, into, kept(tape, checkpoints, steps))
+        return Workspace(self, self._own if parts is None else parts, into, tape, checkpoints)
 
     def loss_and_gradient(
-        self, flat: np.ndarray, x: np.ndarray, y: np.ndarray, loss: str | Callable = "mse"
+        self,
+        flat: np.ndarray,
+        x: np.ndarray | Ragged,
+        y: np.ndarray | Ragged,
+        loss: str | Callable = "mse",
+        lengths: np.ndarray | None = None,
     ) -> tuple[float, np.ndarray]:
         """The loss and its gradient at the parameters `flat`: what ``scipy.optimize.minimize(jac=True)`` takes.
 
@@ -176,9 +195,11 @@ class Network:
         ----------
         flat : numpy.ndarray
             1-D, as long as ``params.flat`` and of the network's dtype.
-        x, y : numpy.ndarray
+        x, y : numpy.ndarray or Ragged
             Samples and targets.
         loss : str or callable
+        lengths : array of int, optional
+            (N,): the steps of each sample in a padded x.
 
         Returns
         -------
@@ -202,15 +223,15 @@ class Network:
             raise DTypeError(f"flat: expected {self.dtype} like the network, got {flat.dtype}")
         given = Parameters(np.ascontiguousarray(flat), self.params.weights)
         given.check_finite()
-        self.check_pairs(x, y)
+        samples = Samples.of(self, x, y, lengths)
         gradient = given.zeros()
-        workspace = self.workspace(x, self.split(gradient.flat), self.split(given.flat))
-        return workspace.gradient(y, find_loss(loss)), gradient.flat
+        workspace = self.workspace(self.split(gradient.flat), self.split(given.flat))
+        return workspace.gradient(samples, find_loss(loss)), gradient.flat
 
     def fit(
         self,
-        x: np.ndarray,
-        y: np.ndarray,
+        x: np.ndarray | Ragged,
+        y: np.ndarray | Ragged,
         loss: str | Callable = "mse",
         optimizer: str | Optimizer | None = None,
         epochs: int = 10,
@@ -218,7 +239,8 @@ class Network:
         shuffle: bool = True,
         seed: int = 0,
         clip: float | None = None,
-        validation: tuple[np.ndarray, np.ndarray] | None = None,
+        lengths: np.ndarray | None = None,
+        validation: tuple | None = None,
         callbacks: Iterable[Callable] = (),
         progress: bool = True,
         tape: str = "all",
@@ -228,9 +250,9 @@ class Network:
 
         Parameters
         ----------
-        x : numpy.ndarray
+        x : numpy.ndarray or Ragged
             (T, N, C) in the network's layout.
-        y : numpy.ndarray
+        y : numpy.ndarray or Ragged
             Targets, shaped like `predict` of x.
         loss : str or callable
             ``mse``, ``half_mse`` (``quadratic``), ``mae``, ``huber``, or ``(prediction, y) -> (loss, gradient)``.
@@ -245,7 +267,10 @@ class Network:
             For the order.
         clip : float, optional
             Largest Euclidean norm of the gradient; a longer one is scaled down to it.
-        validation : (x, y), optional
+        lengths : array of int, optional
+            (N,): the steps of each sample, from 0 to T; T for all if None.  The loss is the mean over the steps there are;
+            one of your own is then called with (rows, channels) arrays of them, unless `Last` has left one step.
+        validation : (x, y) or (x, y, lengths), optional
             Where a loss is measured after each epoch.
         callbacks : sequence of callable
             Each is called with (network, history) after each epoch; one that returns a true value ends the training.
@@ -267,8 +292,8 @@ class Network:
         optimizer = Adam() if optimizer is None else optimizer
         self.params.check_finite()
         return fit(
-            self, x, y, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation, callbacks, progress,
-            tape, checkpoints,
+            self, Samples.of(self, x, y, lengths), loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation,
+            callbacks, progress, tape, checkpoints,
         )  # fmt: skip
 
     def stream(self, batch: int = 1) -> Stream:
@@ -339,31 +364,29 @@ class Network:
 
 
 class Workspace:
-    """A network's forward and backward on batches of one size: memory and kernel calls are made once, and used again.
+    """A network's forward and backward; on batches of one size memory and kernel calls are made once, and used again."""
 
-    Attributes
-    ----------
-    x : numpy.ndarray
-        Where the batch lies, (T, N, C) in the network's layout: each call of `gradient` reads it.
-    """
-
-    def __init__(self, network, x, parts, into, keep):
-        self.network, self.parts, self.into, self.keep = network, parts, into, keep
-        self.x = x
+    def __init__(self, network, parts, into, tape, checkpoints):
+        self.network, self.parts, self.into, self.kept = network, parts, into, (tape, checkpoints)
         self._tapes = self._adjoints = None
 
-    def gradient(self, y, loss):
-        """The loss of the batch against the targets `y`; its gradient is written to `into` (is modified)."""
+    def gradient(self, samples, loss):
+        """The loss of a batch; its gradient is written to `into` (is modified).
+
+        Samples of equal length must lie where those of the first call lay.
+        """
         network = self.network
-        if self._tapes is None:
-            described = TensorDescriptor.of(self.x, network.layout, "x")
-            self._output, self._tapes = network._forward(self.parts, described, self.keep)
+        if self._tapes is None or samples.ragged:
+            self._batch, described = samples.batch()
+            self._output, self._tapes = network._forward(self.parts, described, kept(*self.kept, described.steps))
+            self._adjoints = None
         else:
             for tape in self._tapes:
                 tape.fill()
-        prediction = network._in_layout(self._output).copy()
-        check_target(prediction, y)
-        value, dy = loss(prediction, y)
+        prediction = np.array(network.rows(self._output))
+        target = network.target_rows(self._batch, self._output, samples.y)
+        check_target(prediction, target)
+        value, dy = loss(prediction, target)
         if np.shape(dy) != prediction.shape:
             raise ShapeError(f"loss: expected a gradient of shape {prediction.shape}, got {np.shape(dy)}")
         if self._adjoints is None:
@@ -375,8 +398,8 @@ class Workspace:
 
     def _start_backward(self):
         """The layers' backward, each reading what the one above it writes."""
-        dy = np.zeros(self._output.shape, self.network.dtype)
-        self._dy, self._adjoints, described = self.network._in_layout(dy), [], TensorDescriptor.of_tnc(dy)
+        described = like(self._output)
+        self._dy, self._adjoints = self.network.rows(described), []
         for index in reversed(range(len(self._tapes))):
             layer = self.network.layers[index]
             adjoint = layer.differentiate(self._tapes[index], described, None, index > 0, self.into[index], False)

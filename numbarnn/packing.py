@@ -153,6 +153,11 @@ class Packing:
         run = np.arange(self.rows) - np.repeat(self.table[2:-1] - 2 * self.batch, working)
         return self.start[run] + step, self.sequence[run]
 
+    @property
+    def last_rows(self):
+        """The place of each sequence's last row among all, step by step; any number for a sequence without steps."""
+        return self.table[self.length[self.last] + 1] - 2 * self.batch + self.last
+
     @functools.cached_property
     def lengths(self):
         """The length of each sequence, all its runs together: (N,)."""

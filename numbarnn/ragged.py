@@ -176,9 +176,56 @@ class Batch:
             return in_layout(described.array, self.layout)
         if self.offsets is not None:
             data = empty((int(self.offsets[-1]), described.channels), described.dtype)
-            unpack(described, PackedDescriptor.concatenated(data, self.offsets, self.packing), self.packing.length)
+            unpack_to(PackedDescriptor.concatenated(data, self.offsets, self.packing), described)
             return Ragged(data, self.offsets)
         padded = empty((self.steps, self.sequences, described.channels), described.dtype)
         target = PackedDescriptor.padded(TensorDescriptor.of_tnc(padded), self.packing)
-        unpack(described, target, self.packing.ends)
+        unpack_to(target, described, self.packing.ends)
         return in_layout(padded, self.layout)
+
+
+def unpack_to(target, source, ends=None):
+    """Copy the rows of one PackedDescriptor to another's (is modified), and zeros on to ``ends[run]`` steps of each run."""
+    length = source.packing.length
+    unpack(source.record, target.record, length, length if ends is None else ends, source.channels, source.dtype)
+
+
+def like(described, channels=None):
+    """A descriptor of new memory for the same steps and sequences, with other channels if they are given.
+
+    A ragged batch has its rows step by step without a gap, as in `compact`.
+    """
+    channels = described.channels if channels is None else channels
+    packing = described.packing
+    if packing.table is None:
+        return TensorDescriptor.of_tnc(empty((described.steps, described.batch, channels), described.dtype))
+    rows = empty((packing.rows, channels), described.dtype)
+    return PackedDescriptor.compact(rows, rows.ctypes.data, packing)
+
+
+def compact(described):
+    """The rows of a PackedDescriptor step by step without a gap, (rows, C): a copy unless they lie like that already."""
+    packing, array = described.packing, described.array
+    if array.shape == (packing.rows, described.channels) and described == PackedDescriptor.compact(
+        array, array.ctypes.data, packing
+    ):
+        return array
+    target = like(described)
+    unpack_to(target, described)
+    return target.array
+
+
+def last_rows(described):
+    """The last row of each sequence of a PackedDescriptor, (1, N, C), 0 where it has none: a copy."""
+    packing = described.packing
+    address, step_stride, batch_stride, channel_stride, step_table, start_table = described.record
+    run, last = packing.last, np.maximum(packing.length[packing.last] - 1, 0)
+    steps = last if not step_table else packing.table[last + (step_table - packing.table.ctypes.data) // 8]
+    starts = steps * step_stride + (described.start_table[run] if start_table else run * batch_stride)
+    found = empty((1, packing.sequences, described.channels), described.dtype)
+    there = (packing.length[run] > 0).astype(np.int64)
+    unpack(
+        (address, 0, 0, channel_stride, 0, starts.ctypes.data), TensorDescriptor.of_tnc(found).record, there,
+        np.ones_like(there), described.channels, described.dtype,
+    )  # fmt: skip
+    return found

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .cpu.optimizers import norm
-from .errors import NonFiniteError, ShapeError, positive_integer
+from .errors import NonFiniteError, positive_integer
 from .losses import loss as find_loss
 from .optimizers import optimizer as find_optimizer
 from .progress import bar
+from .samples import Samples
 from .schedules import checked_rate
 
 
@@ -21,7 +22,7 @@ class History:
     Attributes
     ----------
     loss : list of float
-        Mean loss over the samples, each taken before the update it caused.
+        Mean loss over the samples, or over their steps where lengths differ, each taken before the update it caused.
     validation : list of float
         Loss on the validation data after the epoch; empty without such data.
     seconds : list of float
@@ -48,7 +49,7 @@ def batches(order, batch_size):
 
 
 def fit(
-    network, x, y, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation, callbacks, progress, tape,
+    network, samples, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation, callbacks, progress, tape,
     checkpoints,
 ):  # fmt: skip
     """Train `network` in place; see `Network.fit`."""
@@ -56,20 +57,20 @@ def fit(
     epochs, batch_size = positive_integer("epochs", epochs), positive_integer("batch_size", batch_size)
     if clip is not None and checked_rate("clip", clip) == 0:
         raise ValueError("clip: expected a number > 0 or None, got 0")
-    x, y, sample_axis, target_axis = network.check_pairs(x, y)
     if validation is not None:
-        if not isinstance(validation, (tuple, list)) or len(validation) != 2:
-            raise TypeError(f"validation: expected the pair (x, y), got {type(validation).__name__}")
-        network.check_pairs(*validation)
+        if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
+            raise TypeError(f"validation: expected the pair (x, y) or (x, y, lengths), got {type(validation).__name__}")
+        Samples.of(network, *validation)
     callbacks = tuple(callbacks)
     random = np.random.default_rng(seed)
-    samples = x.shape[sample_axis]
-    order = np.arange(samples)
+    order = np.flatnonzero(samples.steps)  # a sample without steps has no loss
+    if not len(order):
+        raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
     flat, gradient = network.params.flat, np.zeros_like(network.params.flat)
     parts = network.split(gradient)
     previous, memory = flat.copy(), optimizer.start(flat)
-    workspaces = {}  # one for whole batches, and one for the last of an epoch
-    updates, step = epochs * -(-samples // batch_size), 0
+    workspaces = {}  # one for whole batches, and one for the last of an epoch, each with room for its samples
+    updates, step = epochs * -(-len(order) // batch_size), 0
     history = History()
     with bar(epochs, progress) as shown:
         for epoch in range(1, epochs + 1):
@@ -79,11 +80,10 @@ def fit(
             for index, chosen in enumerate(batches(order, batch_size), 1):
                 where = f"epoch {epoch}, batch {index}"
                 if len(chosen) not in workspaces:
-                    shape = x.shape[:sample_axis] + (len(chosen),) + x.shape[sample_axis + 1 :]
-                    workspaces[len(chosen)] = network.workspace(np.empty(shape, x.dtype), parts, None, tape, checkpoints)
-                workspace = workspaces[len(chosen)]
-                x.take(chosen, sample_axis, out=workspace.x, mode="clip")  # any other mode copies twice
-                value = workspace.gradient(y.take(chosen, target_axis), loss)
+                    room = samples.room(len(chosen))
+                    workspaces[len(chosen)] = network.workspace(parts, None, tape, checkpoints), room
+                workspace, room = workspaces[len(chosen)]
+                value = workspace.gradient(samples.take(chosen, room), loss)
                 _check_finite(value, "loss", where, flat, previous)
                 scale = 1.0
                 if clip is not None:
@@ -93,13 +93,14 @@ def fit(
                 rate = optimizer.rate_at(step, updates)
                 step += 1
                 optimizer.update(flat, previous, gradient, memory, step, rate, scale)
-                total += value * len(chosen)
+                total += value * samples.steps[chosen].sum()
             if not np.isfinite(flat).all():
                 _check_finite(math.nan, "a parameter", where, flat, previous)
-            history.loss.append(total / samples)
+            history.loss.append(total / samples.steps.sum())
             history.rate.append(rate)
             if validation is not None:
-                history.validation.append(network.loss(*validation, loss))
+                x, y, *lengths = validation
+                history.validation.append(network.loss(x, y, loss, *lengths))
             history.seconds.append(time.perf_counter() - start)
             shown.advance(history.loss[-1])
             if any([callback(network, history) for callback in callbacks]):
@@ -117,9 +118,3 @@ def _check_finite(value, what, where, flat, previous):
         f"{what}: expected a finite number, got {value} at {where}; the network has the last finite parameters"
         " (a smaller learning rate or clip=1.0 may help)"
     )
-
-
-def check_axis(argument, array, axis, expected):
-    """Raise ShapeError unless `array` has `expected` samples along `axis`."""
-    if array.shape[axis] != expected:
-        raise ShapeError(f"{argument}: expected {expected} samples like x, got {array.shape[axis]} (shape {array.shape})")

@@ -285,7 +285,8 @@ class Adjoint:
     """
 
     def __init__(self, tape, dy, dfinal, need_x, gradient, accumulate, dcells=None):
-        self.tape, self.dy, self.dcells, self.dfinal, self.gradient = tape, dy, dcells, dfinal, gradient
+        self.tape, self.dy, self.dcells, self.dfinal = tape, dy, dcells, dfinal
+        self.gradient, self.accumulate = gradient, accumulate
         size, packing = tape.size, tape.packing
         self.plans = plans = backward_plans(tape.plans, need_x, threads())
         shape = (size.cell.states, size.directions, size.batch, size.spread)
@@ -323,13 +324,23 @@ class Adjoint:
             for dstate, given in zip(self._dstates[..., : self.tape.size.hidden], self.dfinal):
                 for d, run in zip(range(len(dstate)), (packing.last, packing.first)):
                     dstate[d, run] = given[d]
-        if self.plans.segment is None:
+        if not packing.rows:
+            self._clear_gradient()
+        elif self.plans.segment is None:
             self.backward()
         else:
             self._fill_segments()
         if self._dx is not None and len(self._dx) == 2:
             self._dx[0] += self._dx[1]
         self.dinitial = packing.summed(self._dstates[..., : self.tape.size.hidden])
+
+    def _clear_gradient(self):
+        """No step, no gradient."""
+        size = self.tape.size
+        if size.cell.unit_values:
+            self.dunit_values.fill(0)
+        if not self.accumulate:
+            self.gradient[: size.directions * size.parameters()[1]] = 0
 
     def _fill_segments(self):
         tape, size, plans, backward = self.tape, self.tape.size, self.plans, self.backward

@@ -306,7 +306,7 @@ class Keep:
         if self.what == "checkpoints":
             steps, chunk = -(-size.steps // self.segments), size.backward_chunk
             return min(size.steps, -(-steps // chunk) * chunk)
-        return size.steps
+        return max(1, size.steps)
 
 
 NOTHING, WEIGHTS, ALL, STATES = Keep(), Keep("weights"), Keep("all"), Keep("states")

@@ -8,7 +8,7 @@ from .compiled import kernel
 from .records import ROWS, UNPACK, place
 from .routine_call import record_at
 from .rows import row_address
-from .simd import lanes, load_first, size_of, splat, store_first
+from .simd import get, lanes, load_first, put, size_of, splat, store_first
 from .threads import launching, threads
 
 SOURCE, TARGET = place(UNPACK, "source"), place(UNPACK, "target")
@@ -25,6 +25,10 @@ def unpack_task(real, calls, part, parts):
         for step in range(entry(call.ends, run)):
             target = row_address(call.target, step, run)
             source = row_address(call.source, step, run) if step < length else 0
+            if source and call.source.channel_stride != size:
+                for i in range(call.columns):
+                    put(get(real, source + i * call.source.channel_stride), target + i * size)
+                continue
             for i in range(0, call.columns, width):
                 value = load_first(real, source + i * size, call.columns - i) if source else zero
                 store_first(value, target + i * size, call.columns - i)
@@ -38,15 +42,16 @@ def unpack_rows(real, address, parts):
         unpack_task(real, calls, part, parts)
 
 
-def unpack(source, target, ends):
-    """Write the rows of one PackedDescriptor to those of another, and zeros after each run until ``ends[run]`` steps.
+def unpack(source, target, lengths, ends, columns, dtype):
+    """Write rows to others, and zeros after each run until ``ends[run]`` steps.
 
-    Both have contiguous channels; the memory of `target` is modified.
+    source, target: tuples as in `records.ROWS`, of which the target's channels are contiguous and its memory is modified;
+    lengths, ends: of each run, int64; columns: channels.
     """
-    packing, words = source.packing, ROWS.itemsize // 8
+    words = ROWS.itemsize // 8
     record = np.zeros(UNPACK.itemsize // 8, np.int64)
-    record[SOURCE : SOURCE + words], record[TARGET : TARGET + words] = source.record, target.record
-    record[RUNS], record[COLUMNS] = packing.batch, source.channels
-    record[LENGTHS], record[ENDS] = packing.length.ctypes.data, ends.ctypes.data
+    record[SOURCE : SOURCE + words], record[TARGET : TARGET + words] = source, target
+    record[RUNS], record[COLUMNS] = len(lengths), columns
+    record[LENGTHS], record[ENDS] = lengths.ctypes.data, ends.ctypes.data
     with launching():
-        unpack_rows(source.dtype.type(0), record.ctypes.data, threads())
+        unpack_rows(dtype.type(0), record.ctypes.data, min(threads(), len(lengths)))

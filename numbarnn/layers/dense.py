@@ -14,8 +14,9 @@ from ..cpu.launch import Adjoint as LayerAdjoint
 from ..cpu.launch import run as run_layer
 from ..cpu.plans import ALL, NOTHING, WEIGHTS, Size
 from ..descriptor import PackedDescriptor, TensorDescriptor, in_layout
-from ..errors import LayoutError, positive_integer
+from ..errors import DTypeError, LayoutError, positive_integer
 from ..parameters import Parameters, Weight, glorot_uniform, uniform
+from ..ragged import Batch, Ragged, compact, last_rows, like
 from .base import Gradients, Layer
 
 
@@ -27,6 +28,7 @@ class Tape:
     x: TensorDescriptor | PackedDescriptor
     kept: object = field(repr=False)
     fill: Callable = field(repr=False, compare=False)  # runs forward again, with x and the parameters as they are then
+    batch: Batch | None = field(default=None, repr=False)  # how the caller's arrays lie
 
     def steppers(self):
         """Functions that take one step of a stream: one, or none for a view."""
@@ -35,7 +37,7 @@ class Tape:
     @property
     def nbytes(self):
         """Bytes of the arrays the tape holds, `x` not counted."""
-        return self.kept.nbytes if self.kept is not None else 0
+        return 0 if self.kept is None else getattr(self.kept, "array", self.kept).nbytes
 
 
 @dataclass(frozen=True)
@@ -68,62 +70,69 @@ def _unbatched(rows, x):
     return TensorDescriptor.of_tnc(rows.array.reshape(x.steps, x.batch, rows.channels), rows.address)
 
 
-def described(argument, array, layout):
-    """`array` as a TensorDescriptor; with two axes it is (N, C) unless `layout` names two axes itself."""
-    two_axes = isinstance(array, np.ndarray) and array.ndim == 2 and isinstance(layout, str) and len(layout) == 3
-    return TensorDescriptor.of(array, layout.replace("t", "") if two_axes else layout, argument)
-
-
 class Stateless(Layer):
     """The shared shape of the calls: y from x, and no state."""
 
-    def __call__(self, p: Parameters, x: np.ndarray, layout: str = "tnc") -> np.ndarray:
+    def __call__(
+        self, p: Parameters, x: np.ndarray | Ragged, layout: str = "tnc", lengths: np.ndarray | None = None
+    ) -> np.ndarray | Ragged:
         """Run the layer without keeping a tape; see `forward`."""
-        x = self._checked_input(p, x, layout)
-        return in_layout(self.run(p, x, None, NOTHING)[0].array, self._output_layout(x))
+        batch, x = self._checked_input(p, x, layout, lengths)
+        return self._given(batch, self.run(p, x, None, NOTHING)[0])
 
-    def forward(self, p: Parameters, x: np.ndarray, layout: str = "tnc") -> tuple[np.ndarray, Tape]:
+    def forward(
+        self, p: Parameters, x: np.ndarray | Ragged, layout: str = "tnc", lengths: np.ndarray | None = None
+    ) -> tuple[np.ndarray | Ragged, Tape]:
         """Run the layer and keep what `backward` needs.
 
         Parameters
         ----------
         p : Parameters
             As `init` makes them.
-        x : numpy.ndarray
+        x : numpy.ndarray or Ragged
             (T, N, C) in the order of `layout`, or (N, C).
         layout : str
             The letters t, n, c in the order of x's axes; without t for a 2-D x.
+        lengths : array of int, optional
+            (N,): the steps of each sequence, from 0 to T; T for all if None.  What lies behind is not read.
 
         Returns
         -------
-        y : numpy.ndarray
-            In the order of `layout`.
+        y : numpy.ndarray or Ragged
+            In the order of `layout`; 0 past the end of a sequence.
         tape : Tape
         """
-        x = self._checked_input(p, x, layout)
-        y, tape = self.run(p, x, None, ALL)
-        y = in_layout(y.array, self._output_layout(x))
-        y.flags.writeable = False
-        return y, tape
+        batch, x = self._checked_input(p, x, layout, lengths)
+        y, tape = self.run(p, x, None, ALL, batch)
+        given = self._given(batch, y)
+        if isinstance(given, np.ndarray):
+            given.flags.writeable = False
+        return given, tape
 
     def run_stream(self, p, x):
         """`run` for one step that a stream will take again and again."""
         return self.run(p, x, None, WEIGHTS)
 
-    def _checked_input(self, p, x, layout):
-        x = described("x", x, layout)
-        self.check_parameters(p, x.channels)
-        if len(p):
-            x.expect("x", dtype=p.dtype)
-        return x
+    def _checked_input(self, p, x, layout, lengths):
+        without_time = isinstance(x, np.ndarray) and x.ndim == 2 and isinstance(layout, str) and len(layout) == 3
+        batch, described = Batch.of(x, layout.replace("t", "") if without_time else layout, lengths)
+        self.check_parameters(p, described.channels)
+        if len(p) and described.dtype != p.dtype:
+            raise DTypeError(f"x: expected {p.dtype} like the parameters, got {described.dtype}")
+        return batch, described
 
-    def _output_layout(self, x):
-        return x.layout
+    def _given(self, batch, y):
+        """What the caller gets for a descriptor of y."""
+        return batch.give(y)
+
+    def _described(self, batch, dy, channels, dtype):
+        """A descriptor of the caller's dy."""
+        return batch.describe("dy", dy, channels, dtype)
 
     def backward(
         self,
         tape: Tape,
-        dy: np.ndarray,
+        dy: np.ndarray | Ragged,
         need_x: bool = True,
         into: Parameters | None = None,
         accumulate: bool = False,
@@ -134,7 +143,7 @@ class Stateless(Layer):
         ----------
         tape : Tape
             From `forward`.
-        dy : numpy.ndarray
+        dy : numpy.ndarray or Ragged
             dL/dy, shaped like y.
         need_x : bool
             False leaves out dL/dx and its cost.
@@ -149,14 +158,12 @@ class Stateless(Layer):
         """
         if not isinstance(tape, Tape) or tape.layer != self:
             raise TypeError(f"tape: expected one that {self!r}.forward returned, got {tape!r}")
-        x, letters = tape.x, self._output_layout(tape.x)
-        dy = described("dy", dy, letters)
-        dy.expect("dy", x.steps if "t" in letters else 1, x.batch, self.output_channels(x.channels), x.dtype)
+        x = tape.x
+        dy = self._described(tape.batch, dy, self.output_channels(x.channels), x.dtype)
         gradient = self.gradient_vector(into, x.channels, x.dtype)
         adjoint = self.differentiate(tape, dy, None, need_x, gradient, accumulate)
         adjoint.fill()
-        dx = adjoint.dx
-        return Gradients(gradient, None if dx is None else in_layout(dx.array, x.layout))
+        return Gradients(gradient, None if adjoint.dx is None else tape.batch.give(adjoint.dx))
 
 
 @dataclass(frozen=True)
@@ -204,16 +211,16 @@ class Dense(Stateless):
         else:
             parameters["weight"][...] = glorot_uniform(random, (channels, self.units)).T
 
-    def run(self, p, x, initial, keep):
-        """`forward` without its checks, from a TensorDescriptor of x to one of y, (T, N, units), and a tape."""
+    def run(self, p, x, initial, keep, batch=None):
+        """`forward` without its checks, from a descriptor of x to one of y, (T, N, units), and a tape."""
         keep = ALL if keep.for_backward else keep
         rows = _batched(x)
         kept = run_layer(kernels, Size(self.cell, self.units, 1, rows.packing, x.channels, x.dtype), p.flat, rows, None, keep)
         y = kept.outputs
-        return (y if rows is x else _unbatched(y, x)), Tape(self, x, kept, kept.fill)
+        return (y if rows is x else _unbatched(y, x)), Tape(self, x, kept, kept.fill, batch)
 
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
-        """`backward` without its checks, on TensorDescriptors: an Adjoint."""
+        """`backward` without its checks, on descriptors: an Adjoint."""
         adjoint = LayerAdjoint(tape.kept, _batched(dy), None, need_x, gradient.flat, accumulate)
         x, dx = tape.x, adjoint.dx
         return Adjoint(dx if dx is None or dx.steps == x.steps else _unbatched(dx, x), adjoint.fill)
@@ -245,22 +252,31 @@ class Activation(Stateless):
         """The function in the words of a cell."""
         return DenseCell(activation(self.name).name)
 
-    def run(self, p, x, initial, keep):
-        """`forward` without its checks, from a TensorDescriptor of x to one of y, (T, N, C), and a tape."""
-        y = elementwise.value(self.cell, x.tnc)
-        return TensorDescriptor.of_tnc(y), Tape(self, x, y, lambda: elementwise.value(self.cell, x.tnc, y))
+    def run(self, p, x, initial, keep, batch=None):
+        """`forward` without its checks, from a descriptor of x to one of y, (T, N, C), and a tape."""
+        y = like(x)
+        tape = Tape(self, x, y, lambda: elementwise.value(self.cell, _numbers(x), y.array), batch)
+        tape.fill()
+        return y, tape
 
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
-        """`backward` without its checks, on a TensorDescriptor: an Adjoint."""
+        """`backward` without its checks, on descriptors: an Adjoint."""
         if not need_x:
             return Adjoint(None, _nothing)
-        dx = np.empty(tape.kept.shape, tape.kept.dtype)
-        return Adjoint(TensorDescriptor.of_tnc(dx), lambda: elementwise.times_slope(self.cell, tape.kept, dy.tnc, dx))
+        dx = like(tape.x)
+        return Adjoint(dx, lambda: elementwise.times_slope(self.cell, tape.kept.array, _numbers(dy), dx.array))
+
+
+def _numbers(described):
+    """The numbers that a descriptor describes, in the order of `like`."""
+    return described.tnc if described.packing.table is None else compact(described)
 
 
 @dataclass(frozen=True)
 class Last(Stateless):
-    """The last step of a sequence: (T, N, C) to (N, C), a view; Deep Diamond's ``abbreviate``.
+    """The last step of a sequence: (T, N, C) to (N, C); Deep Diamond's ``abbreviate``.
+
+    A view where all sequences have all steps.  With `lengths` it is the step at each one's end, and 0 for one of length 0.
 
     Examples
     --------
@@ -271,23 +287,37 @@ class Last(Stateless):
            [5.]], dtype=float32)
     """
 
-    def _checked_input(self, p, x, layout):
-        x = TensorDescriptor.of(x, layout, "x")
-        if "t" not in x.layout:
+    def _checked_input(self, p, x, layout, lengths):
+        if not isinstance(x, Ragged) and "t" not in TensorDescriptor.of(x, layout, "x").layout:
             raise LayoutError(f"layout: expected the letters of a sequence, t among them, got {layout!r}")
-        return x
+        return Batch.of(x, layout, lengths)
 
-    def _output_layout(self, x):
-        return x.layout.replace("t", "")
+    def _given(self, batch, y):
+        return in_layout(y.array, batch.layout.replace("t", ""))
 
-    def run(self, p, x, initial, keep):
-        """`forward` without its checks, from a TensorDescriptor of x to one of y, (1, N, C), and a tape."""
-        return TensorDescriptor.of_tnc(x.tnc[-1:]), Tape(self, x, None, _nothing)
+    def _described(self, batch, dy, channels, dtype):
+        dy = TensorDescriptor.of(dy, batch.layout.replace("t", ""), "dy")
+        dy.expect("dy", 1, batch.sequences, channels, dtype)
+        return dy
+
+    def run(self, p, x, initial, keep, batch=None):
+        """`forward` without its checks, from a descriptor of x to one of y, (1, N, C), and a tape."""
+        if x.packing.table is None:
+            return TensorDescriptor.of_tnc(x.tnc[-1:]), Tape(self, x, None, _nothing, batch)
+        return TensorDescriptor.of_tnc(last_rows(x)), Tape(self, x, None, _nothing, batch)
 
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
-        """`backward` without its checks, on a TensorDescriptor: an Adjoint."""
+        """`backward` without its checks, on descriptors: an Adjoint."""
         if not need_x:
             return Adjoint(None, _nothing)
-        x, last = tape.x, dy.tnc[0]
-        dx = np.zeros((x.steps, x.batch, x.channels), x.dtype)
-        return Adjoint(TensorDescriptor.of_tnc(dx), lambda: np.copyto(dx[-1], last))
+        dx, last, packing = like(tape.x), dy.tnc[0], tape.x.packing
+        dx.array.fill(0)
+        if packing.table is None:
+            return Adjoint(dx, lambda: np.copyto(dx.array[-1], last))
+        there = packing.length[packing.last] > 0
+        rows = packing.last_rows[there]
+
+        def fill():
+            dx.array[rows] = last[there]
+
+        return Adjoint(dx, fill)
