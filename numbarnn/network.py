@@ -138,7 +138,8 @@ class Network:
         self.params.check_finite()
         output = self._forward(self._own, x, NOTHING)[0]
         if output.packing.table is None:
-            return in_layout(output.array, self.output_layout if "n" in batch.layout else self.output_layout.replace("n", ""))
+            letters = self.output_layout if "n" in batch.layout else self.output_layout.replace("n", "")
+            return in_layout(output.array, letters)
         return batch.give(output)
 
     def rows(self, described):

@@ -97,7 +97,9 @@ class Packing:
 
     def __init__(self, sequence, start, length, sequences, total):
         order = np.argsort(-length, kind="stable")
-        self.sequence, self.start, self.length = (np.ascontiguousarray(a[order], np.int64) for a in (sequence, start, length))
+        self.sequence, self.start, self.length = (
+            np.ascontiguousarray(array[order], np.int64) for array in (sequence, start, length)
+        )
         self.sequences, self.total = sequences, total
         self.batch, self.steps, self.rows = len(length), int(length.max()), int(length.sum())
         ended = np.bincount(self.length, minlength=self.steps + 1)

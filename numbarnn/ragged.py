@@ -141,7 +141,7 @@ class Batch:
         if isinstance(x, Ragged):
             for name, value in (("lengths", lengths), ("reset", reset)):
                 if value is not None:
-                    raise TypeError(f"{name}: expected None for a Ragged x, whose sequences have their lengths, got {value!r}")
+                    raise TypeError(f"{name}: expected None for a Ragged x, which has its own, got {type(value).__name__}")
             lengths = x.lengths
             zeros = np.zeros(len(x), np.int64)
             packing = Packing(np.arange(len(x)), zeros, lengths, len(x), int(lengths.max()))

@@ -116,8 +116,10 @@ class Tape:
 
     def set_inputs(self, record, x_place, drives_place):
         """Write where x and the drives lie into a record."""
-        for place, array in ((x_place, self.x), *((drives_place + i * ROWS_WORDS, d) for i, d in enumerate(self.drives))):
-            record[place : place + ROWS_WORDS] = _record(array)
+        record[x_place : x_place + ROWS_WORDS] = _record(self.x)
+        for i, drive in enumerate(self.drives):
+            at = drives_place + i * ROWS_WORDS
+            record[at : at + ROWS_WORDS] = _record(drive)
 
     def start(self, initial):
         """Set the initial state: (D, sequences, H) for each state of the cell, or None for zeros."""

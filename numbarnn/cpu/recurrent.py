@@ -1,8 +1,9 @@
 """One recurrent layer through time on the CPU, both directions at once: forward and backpropagation.
 
 Work is split in one of two ways.  A task may own some rows of the batch, in one direction, through the whole sequence:
-no thread waits for another.  Where rows grow fewer with time (`rows.working`), it goes on with those that are left.  Or, where a step's weights are many and the rows few, a task owns some hidden units, and
-every step is a parallel region of its own: each thread reads only its part of the weights, from its own cache.
+no thread waits for another.  Where rows grow fewer with time (`rows.working`), it goes on with those that are left.
+Or, where a step's weights are many and the rows few, a task owns some hidden units, and every step is a parallel region
+of its own: each thread reads only its part of the weights, from its own cache.
 
 The input's part of the pre-activations is computed for a chunk of steps at a time; each step adds the state's part,
 block of units by block, and applies the cell to the block while it is in the L1 cache.  Backward goes through the chunks

@@ -219,8 +219,8 @@ def sum_group(real, call, group, direction, part, start, steps, dpre, count, tim
         else:
             target += before * group.rows * group.slots * vector + first * row
         sum_block(
-            real, call, dpre + (before * call.slots * call.chunk_rows + slots) * vector, call.slots * vectors * vector, count,
-            columns, factor, size, factor_row, rows, first_chunk, target, row,
+            real, call, dpre + (before * call.slots * call.chunk_rows + slots) * vector, call.slots * vectors * vector,
+            count, columns, factor, size, factor_row, rows, first_chunk, target, row,
         )  # fmt: skip
         if last_chunk:
             unpack(
@@ -303,6 +303,8 @@ def gradient_task(real, calls, direction, part, start, steps):
         real, call, call.recurrent, direction, part, start, steps, dpre, count, time, (source, table, stride, 0), row, size
     )
     source, table, stride = operand_rows(real, call, direction)
-    sum_group(real, call, call.gated, direction, part, start, steps, dpre, count, time, (source, table, stride, 0), row, size)
+    sum_group(
+        real, call, call.gated, direction, part, start, steps, dpre, count, time, (source, table, stride, 0), row, size
+    )
     if part == call.parts - 1:
         sum_bias(real, call, direction, start, steps, dpre, count)

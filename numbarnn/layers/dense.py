@@ -215,7 +215,8 @@ class Dense(Stateless):
         """`forward` without its checks, from a descriptor of x to one of y, (T, N, units), and a tape."""
         keep = ALL if keep.for_backward else keep
         rows = _batched(x)
-        kept = run_layer(kernels, Size(self.cell, self.units, 1, rows.packing, x.channels, x.dtype), p.flat, rows, None, keep)
+        size = Size(self.cell, self.units, 1, rows.packing, x.channels, x.dtype)
+        kept = run_layer(kernels, size, p.flat, rows, None, keep)
         y = kept.outputs
         return (y if rows is x else _unbatched(y, x)), Tape(self, x, kept, kept.fill, batch)
 
