@@ -1,6 +1,7 @@
 """Recurrent networks for scientific Python, compiled by Numba."""
 
 from . import datasets, errors
+from .cells import ActivationFunction, elementary
 from .data import windows
 from .descriptor import TensorDescriptor
 from .errors import DeviceError, DTypeError, LayoutError, NonFiniteError, ShapeError, UnknownNameError
@@ -23,6 +24,7 @@ __all__ = [
     "RNN",
     "SGD",
     "Activation",
+    "ActivationFunction",
     "Adam",
     "AdamW",
     "DTypeError",
@@ -43,6 +45,7 @@ __all__ = [
     "constant",
     "cosine",
     "datasets",
+    "elementary",
     "errors",
     "exponential",
     "loss",

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..cells import DenseCell
-from ..cells.activations import activation
+from ..cells import ActivationSpec, DenseCell, activation
 from ..cpu import dense as kernels
 from ..cpu import elementwise
 from ..cpu.launch import ALL, NOTHING, WEIGHTS
@@ -50,6 +49,7 @@ def _nothing():
     """What there is to do again for a view."""
 
 
+LINEAR = DenseCell()
 MOST_ROWS = 512  # of a batch that is made of the steps of one sequence
 
 
@@ -154,7 +154,7 @@ class Stateless(Layer):
         return Gradients(gradient, None if dx is None else in_layout(dx, x.layout))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dense(Stateless):
     """A dense layer at every step: ``y = f(W x + b)``.
 
@@ -162,7 +162,8 @@ class Dense(Stateless):
     ----------
     units : int
         Output channels.
-    activation : {"linear", "identity", "tanh", "relu", "sigmoid"}
+    activation : str, tuple or ActivationFunction
+        f: a name, or ``(name, alpha)`` or ``(name, alpha, beta)``; `numbarnn.Activation` lists them.
 
     Examples
     --------
@@ -174,7 +175,7 @@ class Dense(Stateless):
     """
 
     units: int
-    activation: str = "linear"
+    activation: ActivationSpec = "linear"
 
     def __post_init__(self):
         positive_integer("units", self.units)
@@ -183,7 +184,7 @@ class Dense(Stateless):
     @functools.cached_property
     def cell(self):
         """The layer in the words of a cell."""
-        return DenseCell(activation(self.activation).name)
+        return DenseCell(activation(self.activation))
 
     def weights(self, channels):
         return (Weight("weight", channels, self.units), Weight("bias", None, self.units))
@@ -201,27 +202,72 @@ class Dense(Stateless):
 
     def run(self, p, x, initial, keep):
         """`forward` without its checks, from a TensorDescriptor of x to one of y, (T, N, units), and a tape."""
-        keep = ALL if keep.for_backward else keep
-        kept = run_layer(kernels, self.cell, self.units, 1, p.flat, _batched(x), None, keep)
-        y = kept.described
+        cell, function = self.cell, self.cell.activation
+        if keep.for_backward:
+            cell.check_differentiable()
+            keep = ALL
+        apart = keep.for_backward and not function.from_output  # what f is of is kept, f comes after
+        kept = run_layer(kernels, LINEAR if apart else cell, self.units, 1, p.flat, _batched(x), None, keep)
+        y, fill = kept.described, kept.fill
+        if apart:
+            values = elementwise.value(cell, kept.y)
+            y = TensorDescriptor.of_tnc(values)
+
+            def fill():
+                kept.fill()
+                elementwise.value(cell, kept.y, values)
+
         if y.steps != x.steps:
             y = TensorDescriptor.of_tnc(y.array.reshape(x.steps, x.batch, self.units), y.address)
-        return y, Tape(self, x, kept, kept.fill)
+        return y, Tape(self, x, kept, fill)
 
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
         """`backward` without its checks, on TensorDescriptors: an Adjoint."""
-        adjoint = LayerAdjoint(tape.kept, _batched(dy), None, need_x, gradient.flat, accumulate)
-        x = tape.x
-        return Adjoint(None if adjoint.dx is None else adjoint.dx.reshape(x.steps, x.batch, x.channels), adjoint.fill)
+        x, kept, dy = tape.x, tape.kept, _batched(dy)
+        apart = not self.cell.activation.from_output
+        dpre = TensorDescriptor.of_tnc(np.empty_like(kept.y)) if apart else dy
+        adjoint = LayerAdjoint(kept, dpre, None, need_x, gradient.flat, accumulate)
+
+        def fill():
+            if apart:
+                elementwise.times_slope(self.cell, kept.y, dy.tnc, dpre.array)
+            adjoint.fill()
+
+        return Adjoint(None if adjoint.dx is None else adjoint.dx.reshape(x.steps, x.batch, x.channels), fill)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Activation(Stateless):
     """A function of every number: ``y = f(x)``.
 
+    The functions, which any layer's ``activation`` may name; alpha and beta are ONNX's unless given, as in
+    ``("leaky_relu", 0.1)``, and P is the standard normal distribution:
+
+    ====================  ==============================================  ================
+    name                  f(x)                                            alpha, beta
+    ====================  ==============================================  ================
+    ``relu``              ``max(x, 0)``
+    ``tanh``              ``tanh(x)``
+    ``sigmoid``           ``1 / (1 + exp(-x))``
+    ``affine``            ``alpha x + beta``                              1, 0
+    ``leaky_relu``        ``x`` if positive, else ``alpha x``             0.01
+    ``thresholded_relu``  ``x`` if greater than alpha, else 0             1
+    ``scaled_tanh``       ``alpha tanh(beta x)``                          1, 1
+    ``hard_sigmoid``      ``min(max(alpha x + beta, 0), 1)``              0.2, 0.5
+    ``elu``               ``x`` if positive, else ``alpha (exp(x) - 1)``  1
+    ``softsign``          ``x / (1 + abs(x))``
+    ``softplus``          ``log(1 + exp(x))``
+    ``identity``          ``x``; also called ``linear``
+    ``gelu``              ``x P(x)``, exactly
+    ``silu``              ``x / (1 + exp(-x))``
+    ====================  ==============================================  ================
+
+    At a kink the slope is that of the left side, for ``hard_sigmoid`` 0.
+
     Parameters
     ----------
-    name : {"tanh", "relu", "sigmoid", "identity", "linear"}
+    name : str, tuple or ActivationFunction
+        A name of the table, a tuple ``(name, alpha)`` or ``(name, alpha, beta)``, or a function of your own.
 
     Examples
     --------
@@ -231,7 +277,7 @@ class Activation(Stateless):
     array([[0., 2.]], dtype=float32)
     """
 
-    name: str
+    name: ActivationSpec
 
     def __post_init__(self):
         activation(self.name)
@@ -239,19 +285,27 @@ class Activation(Stateless):
     @functools.cached_property
     def cell(self):
         """The function in the words of a cell."""
-        return DenseCell(activation(self.name).name)
+        return DenseCell(activation(self.name))
 
     def run(self, p, x, initial, keep):
         """`forward` without its checks, from a TensorDescriptor of x to one of y, (T, N, C), and a tape."""
+        if keep.for_backward:
+            self.cell.check_differentiable()
         y = elementwise.value(self.cell, x.tnc)
-        return TensorDescriptor.of_tnc(y), Tape(self, x, y, lambda: elementwise.value(self.cell, x.tnc, y))
+        kept = y if self.cell.activation.from_output else None  # else x, which the tape has anyway
+        return TensorDescriptor.of_tnc(y), Tape(self, x, kept, lambda: elementwise.value(self.cell, x.tnc, y))
 
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
         """`backward` without its checks, on a TensorDescriptor: an Adjoint."""
         if not need_x:
             return Adjoint(None, _nothing)
-        dx = np.empty(tape.kept.shape, tape.kept.dtype)
-        return Adjoint(dx, lambda: elementwise.times_slope(self.cell, tape.kept, dy.tnc, dx))
+        x, kept = tape.x, tape.kept
+        dx = np.empty((x.steps, x.batch, x.channels), x.dtype)
+
+        def fill():
+            elementwise.times_slope(self.cell, x.tnc if kept is None else kept, dy.tnc, dx)
+
+        return Adjoint(dx, fill)
 
 
 @dataclass(frozen=True)
