@@ -1,6 +1,7 @@
 """Recurrent networks for scientific Python, compiled by Numba."""
 
 from . import datasets, errors
+from .cells import ActivationFunction, elementary
 from .data import windows
 from .descriptor import TensorDescriptor
 from .errors import DeviceError, DTypeError, LayoutError, NonFiniteError, ShapeError, UnknownNameError
@@ -24,6 +25,7 @@ __all__ = [
     "RNN",
     "SGD",
     "Activation",
+    "ActivationFunction",
     "Adam",
     "AdamW",
     "DTypeError",
@@ -45,6 +47,7 @@ __all__ = [
     "constant",
     "cosine",
     "datasets",
+    "elementary",
     "errors",
     "exponential",
     "loss",

@@ -40,7 +40,7 @@ def on_vectors(real, cell, slopes, address, vectors):
     for i in range(vectors):
         place = address + i * simd.lanes(real) * simd.size_of(real)
         x = simd.load(real, place)
-        simd.store(cell.slope(x) if slopes else cell.value(x), place)
+        simd.store(cell.activation.slope(x) if slopes else cell.activation.value(x), place)
 
 
 def computed(name, x, slopes=False):
@@ -48,7 +48,7 @@ def computed(name, x, slopes=False):
     lanes = simd.lanes_of(x.dtype)
     padded = np.zeros(-(-len(x) // lanes) * lanes, x.dtype)
     padded[: len(x)] = x
-    on_vectors(x.dtype.type(0), RNNCell(name), slopes, padded.ctypes.data, len(padded) // lanes)
+    on_vectors(x.dtype.type(0), RNNCell(activation(name)), slopes, padded.ctypes.data, len(padded) // lanes)
     return padded[: len(x)]
 
 

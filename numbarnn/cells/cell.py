@@ -3,11 +3,13 @@
 from dataclasses import fields
 from typing import ClassVar
 
-from .activations import activation
+from .activations import Function
 
 
 class Cell:
     """The equations of one recurrent unit, forward and adjoint, on values of any kind that add and multiply.
+
+    A cell is a frozen dataclass; of its fields, equations may read those that are activation functions.
 
     A target runs the methods on SIMD vectors (CPU), on scalars (CUDA) or on plain numbers (Python).  All of them take
     and return tuples:
@@ -44,6 +46,12 @@ class Cell:
     def __getstate__(self):
         """The fields alone: not what a target keeps in the cell, which is of one process."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
+
+    def check_differentiable(self):
+        """Raise, naming the field, if an activation function has no slope."""
+        for name, value in self.__getstate__().items():
+            if isinstance(value, Function) and not value.differentiable:
+                raise TypeError(f"{name}: {value!r} has no slope, so there is no tape for backward; it may only be called")
 
     @property
     def unit_value_count(self):
@@ -85,22 +93,6 @@ class Cell:
     def gate_adjoint(self, saved, state, doperand, dpre, dstate, given):
         """``(dpre, dstate)`` with the part of `gate` added, from the derivative of its operand."""
         return dpre, dstate
-
-
-class ActivatedCell(Cell):
-    """A cell with one nonlinearity, chosen by name."""
-
-    activation: str
-
-    @property
-    def value(self):
-        """The activation function."""
-        return activation(self.activation).value
-
-    @property
-    def slope(self):
-        """The activation's derivative, from its output."""
-        return activation(self.activation).slope
 
 
 def span(slots):

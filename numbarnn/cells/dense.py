@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 
-from .cell import ActivatedCell
+from .activations import Function, Identity
+from .cell import Cell
 
 
 @dataclass(frozen=True)
-class DenseCell(ActivatedCell):
+class DenseCell(Cell):
     """``y = f(W x + b)``: one slot, fed by the input alone."""
 
-    activation: str = "identity"
+    activation: Function = Identity()
 
     gates = ("y",)
     slots, saved = 1, 0

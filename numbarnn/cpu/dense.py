@@ -36,7 +36,7 @@ def forward_task(cell, real, calls, part):
                     for v in range(vectors):
                         unit = (before + v) * lanes(real)
                         value = load(real, source + ((done + r) * vectors + v) * vector)
-                        store_first(cell.value(value), y + unit * size, hidden - unit)
+                        store_first(cell.activation.value(value), y + unit * size, hidden - unit)
 
 
 @kernel
@@ -53,7 +53,7 @@ def forward(cell, real, address):
 
 @njit
 def backward_task(cell, real, calls, part, start, count):
-    """Slot derivatives of a chunk of steps for one part of the batch."""
+    """Slot derivatives of a chunk of steps for one part of the batch; the slope follows from the output."""
     call = calls[0]
     first, stride, most, _ = task_rows(call, part)
     vector, size, hidden = vector_bytes(real), size_of(real), call.hidden
@@ -68,7 +68,7 @@ def backward_task(cell, real, calls, part, start, count):
                 before = unit_vector // call.per_block * call.per_block
                 vectors = min(call.per_block, units - before)
                 at, rest = unit_vector * vector, hidden - unit_vector * lanes(real)
-                slope = cell.slope(load_first(real, y + at, rest))
+                slope = cell.activation.slope(load_first(real, y + at, rest))
                 place = before * call.chunk_rows + (position + r * stride) * vectors + unit_vector - before
                 store(load_first(real, dy + at, rest) * slope, call.dpre + place * vector)
 

@@ -18,16 +18,16 @@ def _value(cell, real, parts, count, x, y):
         first, mine = share(count, parts, part)
         for i in range(first, first + mine, lanes(real)):
             at, rest = i * size_of(real), first + mine - i
-            store_first(cell.value(load_first(real, x + at, rest)), y + at, rest)
+            store_first(cell.activation.value(load_first(real, x + at, rest)), y + at, rest)
 
 
 @kernel
-def _times_slope(cell, real, parts, count, y, dy, dx):
+def _times_slope(cell, real, parts, count, kept, dy, dx):
     for part in prange(parts):
         first, mine = share(count, parts, part)
         for i in range(first, first + mine, lanes(real)):
             at, rest = i * size_of(real), first + mine - i
-            slope = cell.slope(load_first(real, y + at, rest))
+            slope = cell.activation.slope(load_first(real, kept + at, rest))
             store_first(load_first(real, dy + at, rest) * slope, dx + at, rest)
 
 
@@ -44,10 +44,10 @@ def value(cell, x, y=None):
     return y
 
 
-def times_slope(cell, y, dy, dx):
-    """Write ``dy * f'(x)``, from the output ``y = f(x)``, to the C-contiguous array `dx` (is modified)."""
-    dy = np.ascontiguousarray(dy)
+def times_slope(cell, kept, dy, dx):
+    """Write ``dy * f'(x)``, from what f keeps of x, to the C-contiguous array `dx` (is modified)."""
+    kept, dy = np.ascontiguousarray(kept), np.ascontiguousarray(dy)
     with launching():
         _times_slope(
-            cell, y.dtype.type(0), _parts(y.size), y.size, y.ctypes.data, dy.ctypes.data, dx.ctypes.data
+            cell, dx.dtype.type(0), _parts(dx.size), dx.size, kept.ctypes.data, dy.ctypes.data, dx.ctypes.data
         )

@@ -13,9 +13,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils, config
 from numba.core.codegen import get_host_cpu_features, initialize_llvm
-from numba.extending import intrinsic, models, overload, register_jitable, register_model
-
-from ..cells import activations
+from numba.extending import intrinsic, models, overload, register_model
 
 INT32, INT64 = ir.IntType(32), ir.IntType(64)
 
@@ -73,6 +71,20 @@ class VectorModel(models.PrimitiveModel):
         super().__init__(manager, fe_type, llvm_vector(fe_type))
 
 
+class Mask(types.Type):
+    """What a comparison of vectors says, lane by lane."""
+
+    def __init__(self, vector):
+        self.vector = vector
+        super().__init__(name=f"Mask({vector})")
+
+
+@register_model(Mask)
+class MaskModel(models.PrimitiveModel):
+    def __init__(self, manager, fe_type):
+        super().__init__(manager, fe_type, ir.VectorType(ir.IntType(1), fe_type.vector.lanes))
+
+
 def llvm_scalar(vector):
     """The LLVM type of one element."""
     return ir.FloatType() if vector.dtype == types.float32 else ir.DoubleType()
@@ -108,8 +120,8 @@ def llvm_call(builder, name, args):
 
 @intrinsic
 def splat(typingctx, like, number):
-    """A vector of the type of `like` (a vector, or a number of its dtype) with `number` in every lane."""
-    vector = like if isinstance(like, Vector) else Vector(like)
+    """A vector of the type of `like` (a vector, its mask, or a number of its dtype) with `number` in every lane."""
+    vector = like.vector if isinstance(like, Mask) else like if isinstance(like, Vector) else Vector(like)
 
     def codegen(context, builder, signature, args):
         scalar = context.cast(builder, args[1], signature.args[1], vector.dtype)
@@ -118,10 +130,8 @@ def splat(typingctx, like, number):
     return vector(like, number), codegen
 
 
-def _operator(python_operator, instruction):
-    @intrinsic
-    def apply(typingctx, a, b):
-        return a(a, b), lambda context, builder, signature, args: getattr(builder, instruction)(*args)
+def _on_vectors(python_operator, apply):
+    """Let the operator run the intrinsic `apply` on two vectors, or on a vector and a number."""
 
     @overload(python_operator)
     def on_vectors(a, b):
@@ -133,10 +143,43 @@ def _operator(python_operator, instruction):
             return lambda a, b: apply(splat(b, a), b)
 
 
+def _operator(python_operator, instruction):
+    @intrinsic
+    def apply(typingctx, a, b):
+        return a(a, b), lambda context, builder, signature, args: getattr(builder, instruction)(*args)
+
+    _on_vectors(python_operator, apply)
+
+
+def _comparison(python_operator, symbol):
+    @intrinsic
+    def apply(typingctx, a, b):
+        return Mask(a)(a, b), lambda context, builder, signature, args: builder.fcmp_ordered(symbol, *args)
+
+    _on_vectors(python_operator, apply)
+
+
 _operator(operator.add, "fadd")
 _operator(operator.sub, "fsub")
 _operator(operator.mul, "fmul")
 _operator(operator.truediv, "fdiv")
+_comparison(operator.lt, "<")
+_comparison(operator.le, "<=")
+_comparison(operator.gt, ">")
+_comparison(operator.ge, ">=")
+
+
+@intrinsic
+def negative(typingctx, a):
+    """`a` with the other sign."""
+    return a(a), lambda context, builder, signature, args: builder.fneg(args[0])
+
+
+@intrinsic
+def select(typingctx, mask, where_true, where_false):
+    """Lane by lane one of two vectors; a comparison with NaN holds for none."""
+    signature = where_true(mask, where_true, where_false)
+    return signature, lambda context, builder, signature, args: builder.select(*args)
 
 
 @intrinsic
@@ -166,6 +209,12 @@ def absolute(typingctx, a):
 
 
 @intrinsic
+def square_root(typingctx, a):
+    """The square root, correctly rounded."""
+    return a(a), lambda context, builder, signature, args: llvm_call(builder, f"llvm.sqrt.{llvm_suffix(a)}", args)
+
+
+@intrinsic
 def copy_sign(typingctx, a, sign):
     """The size of `a` with the sign of `sign`."""
 
@@ -184,6 +233,28 @@ def power_of_two(typingctx, x, biased):
         integers = llvm_integers(x)
         shift = ir.Constant(integers, [mantissa] * x.lanes)
         return builder.bitcast(builder.shl(builder.bitcast(args[1], integers), shift), llvm_vector(x))
+
+    return x(x, biased), codegen
+
+
+@intrinsic
+def times_power_of_two(typingctx, x, biased):
+    """``x * 2**k``, `biased` as for `power_of_two`; k may be twice as large as an exponent can be."""
+    bits, mantissa, bias = (32, 23, 127) if x.dtype == types.float32 else (64, 52, 1023)
+
+    def codegen(context, builder, signature, args):
+        integers = llvm_integers(x)
+
+        def constant(number):
+            return ir.Constant(integers, [number] * x.lanes)
+
+        def power(k):
+            return builder.bitcast(builder.shl(builder.add(k, constant(bias)), constant(mantissa)), llvm_vector(x))
+
+        low = builder.shl(builder.bitcast(args[1], integers), constant(bits - mantissa + 1))
+        k = builder.sub(builder.ashr(low, constant(bits - mantissa + 1)), constant(bias))
+        half = builder.ashr(k, constant(1))
+        return builder.fmul(builder.fmul(args[0], power(half)), power(builder.sub(k, half)))
 
     return x(x, biased), codegen
 
@@ -337,115 +408,3 @@ def lanes(typingctx, real):
     """Numbers of the dtype of `real` in one vector."""
     count = Vector(real).lanes
     return types.intp(real), lambda context, builder, signature, args: ir.Constant(INT64, count)
-
-
-# exp(m x) on vectors, m being -1 or -2: m x = k ln 2 + m s with |m s| <= ln 2 / 2, exp(m x) = 2^k exp(m s).  For t = m s,
-# exp(t) = 1 + t + t^2 (c_2 + c_3 t + ...).  The c_n are minimax coefficients close to 1 / n!, the last one first below:
-# with them exp(t) - 1 is off by 1.4e-8 |t| at most in float32, by 2.2e-17 |t| in float64, besides rounding.
-#
-# Largest errors measured with 64-byte vectors, in units in the last place; float32: every number in [-20, 20], float64:
-# a sample of them.  tanh: 2.50 and 2.92, sigmoid: 2.48 and 2.42.
-#
-# The divisions stay: the divider works beside the other units, which are what limits a gate loop.  With a reciprocal
-# estimate (vrcp14) and Newton's correction instead, an LSTM's gates took -4 to +3% more time in float32, +1 to +7% in
-# float64, and a quotient off by its last bit need not be the one that vectors of 32 bytes get.
-
-EXPONENTIAL = {
-    types.float32: "0x1.6d9508p-10 0x1.1225b4p-7 0x1.55548cp-5 0x1.5554b4p-3 0x1p-1",
-    types.float64: """
-        0x1.af715f8708df4p-26 0x1.289d89aba7293p-22 0x1.71dded9731565p-19 0x1.a019ac7886966p-16 0x1.a01a01b420e73p-13
-        0x1.6c16c17cd9fe2p-10 0x1.111111110ec50p-7 0x1.5555555552cb5p-5 0x1.555555555555bp-3 0x1p-1
-    """,
-}
-
-
-def _exponential_constants(dtype, m):
-    """(m / ln 2, number whose addition rounds to an integer, ln 2 / m in two parts, all c_n m^n)."""
-    single = dtype == types.float32
-    real = np.float32 if single else np.float64
-    mantissa, bias = (23, 127) if single else (52, 1023)
-    high = float.fromhex("0x1.62e4p-1") if single else float.fromhex("0x1.62e42fee00000p-1")
-    low = 1.4286068203094172321e-6 if single else 1.90821492927058770002e-10
-    c = [*(float.fromhex(text) for text in EXPONENTIAL[dtype].split()), 1, 1]
-    coefficients = tuple(real(c_n * m**n) for n, c_n in enumerate(reversed(c)))[::-1]
-    return real(m / np.log(2)), real(1.5 * 2.0**mantissa + bias), real(high / m), real(low / m), coefficients
-
-
-@register_jitable
-def _horner(x, coefficients):
-    p = splat(x, coefficients[0])
-    for c in coefficients[1:]:
-        p = fma(p, x, splat(x, c))
-    return p
-
-
-@register_jitable
-def clamp(x, limit):
-    """`x` kept within ``[-limit, limit]``; NaN stays NaN."""
-    low, high = splat(x, -limit), splat(x, limit)
-    x = greater(low, x, low, x)
-    return greater(x, high, high, x)
-
-
-@overload(activations.tanh)
-def _tanh(x):
-    """As ``h / (1 - h)`` with ``h = (1 - exp(-2 |x|)) / 2``; k is small where it counts: one part of ln 2 is enough."""
-    if isinstance(x, Vector):
-        limit = 10.0 if x.dtype == types.float32 else 20.0  # tanh(limit) rounds to 1
-        per_k, magic, high, low, coefficients = _exponential_constants(x.dtype, -2)
-        step, tail = high + low, tuple(c / -2 for c in coefficients[:-2])
-
-        def on_vector(x):
-            size, largest = absolute(x), splat(x, limit)
-            size = greater(size, largest, largest, size)
-            biased = fma(size, splat(x, per_k), splat(x, magic))
-            s = fma(biased - magic, splat(x, -step), size)
-            p = fma(s * s, _horner(s, tail), s)
-            scale = power_of_two(x, biased)
-            h = fma(scale, p, fma(scale, splat(x, -0.5), splat(x, 0.5)))
-            return copy_sign(h / (1 - h), x)
-
-        return on_vector
-
-
-@overload(activations.sigmoid)
-def _sigmoid(x):
-    """As ``1 / (1 + exp(-x))``."""
-    if isinstance(x, Vector):
-        limit = 87.0 if x.dtype == types.float32 else 708.0  # exp(limit) is finite
-        per_k, magic, high, low, coefficients = _exponential_constants(x.dtype, -1)
-
-        def on_vector(x):
-            one, x = splat(x, 1), clamp(x, limit)
-            biased = fma(x, splat(x, per_k), splat(x, magic))
-            k = biased - magic
-            s = fma(k, splat(x, -low), fma(k, splat(x, -high), x))
-            return one / fma(power_of_two(x, biased), _horner(s, coefficients), one)
-
-        return on_vector
-
-
-@overload(activations.relu)
-def _relu(x):
-    if isinstance(x, Vector):
-
-        def on_vector(x):
-            zero = splat(x, 0)
-            return greater(zero, x, zero, x)
-
-        return on_vector
-
-
-@overload(activations.relu_slope)
-def _relu_slope(y):
-    if isinstance(y, Vector):
-
-        def on_vector(y):
-            zero = splat(y, 0)
-            return greater(y, zero, splat(y, 1), zero)
-
-        return on_vector
-
-
-for _function in (activations.identity, activations.identity_slope, activations.tanh_slope, activations.sigmoid_slope):
-    register_jitable(_function)

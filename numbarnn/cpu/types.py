@@ -5,6 +5,7 @@ equations when it is compiled.
 """
 
 import functools
+from dataclasses import fields
 
 from numba import types
 from numba.core import cgutils
@@ -20,7 +21,8 @@ from numba.extending import (
 )
 
 from ..cells import Cell
-from ..cells.activations import activation
+from ..cells.activations import Function
+from .functions import function_attribute
 from .rows import row_address
 from .simd import Vector, llvm_vector, load, load_first, store_first
 
@@ -47,6 +49,9 @@ def _unbox(typ, obj, context):
 
 @functools.cache
 def _cell_type(cell):
+    for field in fields(cell):
+        if isinstance(getattr(cell, field.name), Function):
+            function_attribute(CellType, field.name)
     return CellType(cell)
 
 
@@ -85,17 +90,6 @@ def _constant(name):
 
 for _name in ("gates", "slots", "saved", "states", "unit_value_count", "input_span", "recurrent_span", "gated_span"):
     _constant(_name)
-
-
-def _activation_method(name):
-    @overload_method(CellType, name)
-    def resolve(self, x):
-        function = getattr(activation(self.cell.activation), name)
-        return lambda self, x: function(x)
-
-
-for _name in ("value", "slope"):
-    _activation_method(_name)
 
 
 def _load_many(counted):

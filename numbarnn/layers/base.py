@@ -1,6 +1,6 @@
 """What every layer is: a frozen description, with pure functions of a parameter vector."""
 
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 
 import numpy as np
 
@@ -32,6 +32,12 @@ class Gradients:
 
 class Layer:
     """The part of a layer that does not depend on what it computes."""
+
+    def __repr__(self):
+        """The fields that are not as by default."""
+        values = [(field, getattr(self, field.name)) for field in fields(self)]
+        given = [f"{field.name}={value!r}" for field, value in values if field.default is MISSING or value != field.default]
+        return f"{type(self).__name__}({', '.join(given)})"
 
     def weights(self, channels: int) -> tuple[Weight, ...]:
         """The parts of the parameter vector for inputs of `channels` channels: a tuple of Weight."""

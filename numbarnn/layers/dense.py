@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..cells import DenseCell
-from ..cells.activations import activation
+from ..cells import ActivationSpec, DenseCell, activation
 from ..cpu import dense as kernels
 from ..cpu import elementwise
 from ..cpu.launch import Adjoint as LayerAdjoint
@@ -52,6 +51,7 @@ def _nothing():
     """What there is to do again for a view."""
 
 
+LINEAR = DenseCell()
 MOST_ROWS = 512  # of a batch that is made of the steps of one sequence
 
 
@@ -166,7 +166,7 @@ class Stateless(Layer):
         return Gradients(gradient, None if adjoint.dx is None else tape.batch.give(adjoint.dx))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Dense(Stateless):
     """A dense layer at every step: ``y = f(W x + b)``.
 
@@ -174,7 +174,8 @@ class Dense(Stateless):
     ----------
     units : int
         Output channels.
-    activation : {"linear", "identity", "tanh", "relu", "sigmoid"}
+    activation : str, tuple or ActivationFunction
+        f: a name, or ``(name, alpha)`` or ``(name, alpha, beta)``; `numbarnn.Activation` lists them.
 
     Examples
     --------
@@ -186,7 +187,7 @@ class Dense(Stateless):
     """
 
     units: int
-    activation: str = "linear"
+    activation: ActivationSpec = "linear"
 
     def __post_init__(self):
         positive_integer("units", self.units)
@@ -195,7 +196,7 @@ class Dense(Stateless):
     @functools.cached_property
     def cell(self):
         """The layer in the words of a cell."""
-        return DenseCell(activation(self.activation).name)
+        return DenseCell(activation(self.activation))
 
     def weights(self, channels):
         return (Weight("weight", channels, self.units), Weight("bias", None, self.units))
@@ -213,27 +214,73 @@ class Dense(Stateless):
 
     def run(self, p, x, initial, keep, batch=None):
         """`forward` without its checks, from a descriptor of x to one of y, (T, N, units), and a tape."""
-        keep = ALL if keep.for_backward else keep
-        rows = _batched(x)
-        size = Size(self.cell, self.units, 1, rows.packing, x.channels, x.dtype)
+        cell, rows = self.cell, _batched(x)
+        if keep.for_backward:
+            cell.check_differentiable()
+            keep = ALL
+        apart = keep.for_backward and not cell.activation.from_output  # what f is of is kept, f comes after
+        size = Size(LINEAR if apart else cell, self.units, 1, rows.packing, x.channels, x.dtype)
         kept = run_layer(kernels, size, p.flat, rows, None, keep)
-        y = kept.outputs
-        return (y if rows is x else _unbatched(y, x)), Tape(self, x, kept, kept.fill, batch)
+        y, fill = kept.outputs, kept.fill
+        if apart:
+            values, pre = like(y), y
+            y = values
+
+            def fill():
+                kept.fill()
+                elementwise.value(cell, _numbers(pre), values.array)
+
+            elementwise.value(cell, _numbers(pre), values.array)
+        return (y if rows is x else _unbatched(y, x)), Tape(self, x, kept, fill, batch)
 
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
         """`backward` without its checks, on descriptors: an Adjoint."""
-        adjoint = LayerAdjoint(tape.kept, _batched(dy), None, need_x, gradient.flat, accumulate)
-        x, dx = tape.x, adjoint.dx
-        return Adjoint(dx if dx is None or dx.steps == x.steps else _unbatched(dx, x), adjoint.fill)
+        x, kept, dy = tape.x, tape.kept, _batched(dy)
+        apart = not self.cell.activation.from_output
+        dpre = like(kept.outputs) if apart else dy
+        adjoint = LayerAdjoint(kept, dpre, None, need_x, gradient.flat, accumulate)
+
+        def fill():
+            if apart:
+                elementwise.times_slope(self.cell, _numbers(kept.outputs), _numbers(dy), dpre.array)
+            adjoint.fill()
+
+        dx = adjoint.dx
+        return Adjoint(dx if dx is None or dx.steps == x.steps else _unbatched(dx, x), fill)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Activation(Stateless):
     """A function of every number: ``y = f(x)``.
 
+    The functions, which any layer's ``activation`` may name; alpha and beta are ONNX's unless given, as in
+    ``("leaky_relu", 0.1)``, and P is the standard normal distribution:
+
+    ====================  ==============================================  ================
+    name                  f(x)                                            alpha, beta
+    ====================  ==============================================  ================
+    ``relu``              ``max(x, 0)``
+    ``tanh``              ``tanh(x)``
+    ``sigmoid``           ``1 / (1 + exp(-x))``
+    ``affine``            ``alpha x + beta``                              1, 0
+    ``leaky_relu``        ``x`` if positive, else ``alpha x``             0.01
+    ``thresholded_relu``  ``x`` if greater than alpha, else 0             1
+    ``scaled_tanh``       ``alpha tanh(beta x)``                          1, 1
+    ``hard_sigmoid``      ``min(max(alpha x + beta, 0), 1)``              0.2, 0.5
+    ``elu``               ``x`` if positive, else ``alpha (exp(x) - 1)``  1
+    ``softsign``          ``x / (1 + abs(x))``
+    ``softplus``          ``log(1 + exp(x))``
+    ``identity``          ``x``; also called ``linear``
+    ``gelu``              ``x P(x)``, exactly
+    ``silu``              ``x / (1 + exp(-x))``
+    ====================  ==============================================  ================
+
+    At a kink the slope is that of the left side, for ``hard_sigmoid`` 0.
+
     Parameters
     ----------
-    name : {"tanh", "relu", "sigmoid", "identity", "linear"}
+    name : str, tuple or ActivationFunction
+        A name of the table, a tuple ``(name, alpha)`` or ``(name, alpha, beta)``, or a function of your own.
 
     Examples
     --------
@@ -243,7 +290,7 @@ class Activation(Stateless):
     array([[0., 2.]], dtype=float32)
     """
 
-    name: str
+    name: ActivationSpec
 
     def __post_init__(self):
         activation(self.name)
@@ -251,21 +298,27 @@ class Activation(Stateless):
     @functools.cached_property
     def cell(self):
         """The function in the words of a cell."""
-        return DenseCell(activation(self.name).name)
+        return DenseCell(activation(self.name))
 
     def run(self, p, x, initial, keep, batch=None):
         """`forward` without its checks, from a descriptor of x to one of y, (T, N, C), and a tape."""
+        if keep.for_backward:
+            self.cell.check_differentiable()
         y = like(x)
-        tape = Tape(self, x, y, lambda: elementwise.value(self.cell, _numbers(x), y.array), batch)
-        tape.fill()
-        return y, tape
+
+        def fill():
+            elementwise.value(self.cell, _numbers(x), y.array)
+
+        fill()
+        kept = y if self.cell.activation.from_output else None  # else x, which the tape has anyway
+        return y, Tape(self, x, kept, fill, batch)
 
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
         """`backward` without its checks, on descriptors: an Adjoint."""
         if not need_x:
             return Adjoint(None, _nothing)
-        dx = like(tape.x)
-        return Adjoint(dx, lambda: elementwise.times_slope(self.cell, tape.kept.array, _numbers(dy), dx.array))
+        dx, kept = like(tape.x), tape.x if tape.kept is None else tape.kept
+        return Adjoint(dx, lambda: elementwise.times_slope(self.cell, _numbers(kept), _numbers(dy), dx.array))
 
 
 def _numbers(described):

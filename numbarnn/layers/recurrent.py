@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..cells import Cell, GRUAfterCell, GRUBeforeCell, LSTMCell, RNNCell
-from ..cells.activations import activation
+from ..cells import ActivationSpec, Cell, GRUAfterCell, GRUBeforeCell, LSTMCell, RNNCell, activation
 from ..cpu import recurrent as kernels
 from ..cpu.launch import Adjoint as LayerAdjoint
 from ..cpu.launch import run as run_layer
@@ -81,6 +80,12 @@ class Recurrent(Layer):
         positive_integer("layers", self.layers)
         if not isinstance(self.bidirectional, bool):
             raise TypeError(f"bidirectional: expected True or False, got {self.bidirectional!r}")
+        self._functions()
+
+    def _functions(self):
+        """{field: Function} of the activation functions, which layer and cell call the same."""
+        names = ("gate_activation", "activation", "output_activation")
+        return {name: activation(getattr(self, name), name) for name in names if hasattr(self, name)}
 
     @functools.lru_cache(maxsize=1024)  # noqa: B019 (layers are small and equal ones share an entry)
     def weights(self, channels):
@@ -227,6 +232,8 @@ class Recurrent(Layer):
 
     def run(self, p, x, initial, keep, batch=None):
         """`forward` without its checks, from a descriptor of x to one of y, (T, N, D * H), and a tape."""
+        if keep.for_backward:
+            self.cell.check_differentiable()
         if keep is STATES and not self.cell.saved:
             keep = ALL  # no gate is kept anyway
         y, stack = x, []
@@ -398,7 +405,7 @@ class Adjoint:
             adjoint.fill()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RNN(Recurrent):
     """Simple recurrent layers: ``h' = f(W x + b_ih + R h + b_hh)`` (Elman 1990).
 
@@ -406,7 +413,8 @@ class RNN(Recurrent):
     ----------
     hidden : int
         Units H.
-    activation : {"tanh", "relu", "identity", "sigmoid"}
+    activation : str, tuple or ActivationFunction
+        f: a name, or ``(name, alpha)`` or ``(name, alpha, beta)``; `numbarnn.Activation` lists them.
     layers : int
         Stacked layers L; each takes the one below as its input.
     bidirectional : bool
@@ -423,20 +431,19 @@ class RNN(Recurrent):
     """
 
     hidden: int
-    activation: str = "tanh"
+    activation: ActivationSpec = "tanh"
     layers: int = 1
     bidirectional: bool = False
 
     def __post_init__(self):
         self._check_fields()
-        activation(self.activation)
 
     @functools.cached_property
     def cell(self):
-        return RNNCell(activation(self.activation).name)
+        return RNNCell(**self._functions())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class GRU(Recurrent):
     """Gated recurrent units: ``h' = (1 - z) n + z h`` (Cho et al. 2014).
 
@@ -450,6 +457,8 @@ class GRU(Recurrent):
         Stacked layers L.
     bidirectional : bool
         Also run from the last step to the first; outputs (T, N, 2H), forward half first.
+    activation, gate_activation : str, tuple or ActivationFunction
+        Of n, and of r and z: a name, or ``(name, alpha)`` or ``(name, alpha, beta)``; `numbarnn.Activation` lists them.
 
     Examples
     --------
@@ -465,6 +474,8 @@ class GRU(Recurrent):
     reset: str = "after"
     layers: int = 1
     bidirectional: bool = False
+    activation: ActivationSpec = "tanh"
+    gate_activation: ActivationSpec = "sigmoid"
 
     def __post_init__(self):
         self._check_fields()
@@ -473,10 +484,11 @@ class GRU(Recurrent):
 
     @functools.cached_property
     def cell(self):
-        return GRUAfterCell() if self.reset == "after" else GRUBeforeCell()
+        cell = GRUAfterCell if self.reset == "after" else GRUBeforeCell
+        return cell(**self._functions())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LSTM(Recurrent):
     """Long short-term memory: ``c' = f c + i g``, ``h' = o tanh(c')`` (Gers et al. 2000).
 
@@ -490,6 +502,9 @@ class LSTM(Recurrent):
         Stacked layers L.
     bidirectional : bool
         Also run from the last step to the first; outputs (T, N, 2H), forward half first.
+    activation, gate_activation, output_activation : str, tuple or ActivationFunction
+        Of g, of i, f and o, and of c on its way to h: a name, or ``(name, alpha)`` or ``(name, alpha, beta)``;
+        `numbarnn.Activation` lists them.
 
     Examples
     --------
@@ -504,10 +519,13 @@ class LSTM(Recurrent):
     hidden: int
     layers: int = 1
     bidirectional: bool = False
+    activation: ActivationSpec = "tanh"
+    gate_activation: ActivationSpec = "sigmoid"
+    output_activation: ActivationSpec = "tanh"
 
     def __post_init__(self):
         self._check_fields()
 
     @functools.cached_property
     def cell(self):
-        return LSTMCell()
+        return LSTMCell(**self._functions())
