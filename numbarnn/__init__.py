@@ -7,7 +7,12 @@ from .descriptor import TensorDescriptor
 from .errors import DeviceError, DTypeError, LayoutError, NonFiniteError, ShapeError, UnknownNameError
 from .layers.base import Gradients
 from .layers.dense import Activation, Dense, Last
-from .layers.recurrent import GRU, LSTM, RNN
+from .layers.gru import GRU
+from .layers.indrnn import IndRNN
+from .layers.leaky import LeakyRNN
+from .layers.lstm import LSTM
+from .layers.mgu import MGU
+from .layers.rnn import RNN
 from .losses import loss
 from .network import Network
 from .optimizers import SGD, Adam, AdamW, RMSProp
@@ -22,6 +27,7 @@ __version__ = "0.1.0"
 __all__ = [
     "GRU",
     "LSTM",
+    "MGU",
     "RNN",
     "SGD",
     "Activation",
@@ -33,8 +39,10 @@ __all__ = [
     "DeviceError",
     "Gradients",
     "History",
+    "IndRNN",
     "Last",
     "LayoutError",
+    "LeakyRNN",
     "Network",
     "NonFiniteError",
     "Parameters",

@@ -1,6 +1,8 @@
 """Errors the library raises: each names the argument, what it was and what was expected."""
 
 import difflib
+import math
+from numbers import Real
 
 
 class ShapeError(ValueError):
@@ -33,6 +35,16 @@ def nearest(argument, name, known):
     close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return UnknownNameError(f"{argument}: unknown name {name!r}, expected one of {', '.join(map(repr, known))}{hint}")
+
+
+def finite_number(argument, value, above=-math.inf):
+    """`value` as a float, if it is a finite number greater than `above`; else TypeError or ValueError."""
+    expected = "a finite number" if above == -math.inf else f"a finite number > {above:g}"
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{argument}: expected {expected}, got {value!r} ({type(value).__name__})")
+    if not (math.isfinite(value) and value > above):
+        raise ValueError(f"{argument}: expected {expected}, got {value!r}")
+    return float(value)
 
 
 def positive_integer(argument, value):

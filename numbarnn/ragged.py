@@ -215,6 +215,11 @@ def compact(described):
     return target.array
 
 
+def numbers(described):
+    """What a descriptor describes, in the order of `like`: (T, N, C), or (rows, C) of a ragged batch."""
+    return described.tnc if described.packing.table is None else compact(described)
+
+
 def last_rows(described):
     """The last row of each sequence of a PackedDescriptor, (1, N, C), 0 where it has none: a copy."""
     packing = described.packing

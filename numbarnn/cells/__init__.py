@@ -1,22 +1,33 @@
 """The equations of each cell, forward and adjoint, once for every target."""
 
-from .activations import ActivationSpec, Function, activation
+from .activations import ActivationSpec, Clipped, Function, activation
 from .cell import Cell
 from .custom import ActivationFunction
 from .dense import DenseCell
 from .gru import GRUAfterCell, GRUBeforeCell
-from .lstm import LSTMCell
+from .indrnn import IndRNNCell
+from .leaky import LeakyInsideCell, LeakyOutsideCell
+from .lstm import CoupledLSTMCell, CoupledPeepholeLSTMCell, LSTMCell, PeepholeLSTMCell
+from .mgu import MGUCell
 from .rnn import RNNCell
 
 __all__ = [
     "ActivationFunction",
     "ActivationSpec",
     "Cell",
+    "Clipped",
+    "CoupledLSTMCell",
+    "CoupledPeepholeLSTMCell",
     "DenseCell",
     "Function",
     "GRUAfterCell",
     "GRUBeforeCell",
+    "IndRNNCell",
     "LSTMCell",
+    "LeakyInsideCell",
+    "LeakyOutsideCell",
+    "MGUCell",
+    "PeepholeLSTMCell",
     "RNNCell",
     "activation",
 ]

@@ -259,6 +259,27 @@ class Silu(Function):
         return s * (1 + clip(kept, -1000.0, 1000.0) * (1 - s))
 
 
+@dataclass(frozen=True)
+class Clipped(Function):
+    """``f(x)`` of a function `inner`, x kept within ``[-limit, limit]``; the slope is 0 outside."""
+
+    inner: Function
+    limit: float
+
+    from_output = False
+
+    @property
+    def differentiable(self):
+        return self.inner.differentiable
+
+    def value(self, x):
+        return self.inner.value(clip(x, -self.limit, self.limit))
+
+    def slope(self, kept):
+        x = clip(kept, -self.limit, self.limit)
+        return where(abs(kept) <= self.limit, self.inner.slope(self.inner.keep(x, self.inner.value(x))), 0)
+
+
 FUNCTIONS = {
     "relu": Relu,
     "tanh": Tanh,

@@ -87,8 +87,19 @@ def _constant(name):
         return lambda self: constant
 
 
-for _name in ("alpha", "beta", "from_output"):
+for _name in ("alpha", "beta", "limit", "from_output"):
     _constant(_name)
+
+
+@intrinsic
+def _read_inner(typingctx, function):
+    inner = FunctionType(function.function.inner)
+    return inner(function), lambda context, builder, signature, args: context.get_dummy_value()
+
+
+@overload_attribute(FunctionType, "inner")
+def _inner(self):
+    return lambda self: _read_inner(self)
 
 
 @functools.cache

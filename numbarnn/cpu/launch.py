@@ -122,8 +122,9 @@ class Tape:
             record[at : at + ROWS_WORDS] = _record(drive)
 
     def start(self, initial):
-        """Set the initial state: (D, sequences, H) for each state of the cell, or None for zeros."""
-        self.initial = initial
+        """Set the initial state: (D, sequences, H) for each state of the cell, a function that returns it, or None."""
+        self._initial = initial if callable(initial) else None
+        self.initial = initial = initial() if callable(initial) else initial
         for m, array in enumerate((self.h, self.c)[: self.size.cell.states]):
             for d in range(self.size.directions):
                 rows = self.packing.initial_rows(d) if len(array) > self.size.batch else slice(None)
@@ -133,11 +134,13 @@ class Tape:
         """Run forward: fill h, c and whatever is kept from x, the parameters and the drives as they are now."""
         if self._unit_values is not None:
             self._write_unit_values(self._unit_values[..., : self.size.hidden])
+        if self._initial is not None:
+            self.start(self._initial)
         if self.checkpoints is None:
             self.forward()
             return
         record, size = self.forward.record, self.size
-        if self.size.cell.states > 1:
+        if self.size.cell.states > 1 and self._initial is None:
             self.start(self.initial)  # a single step of c: the last fill has overwritten it
         for index, start in enumerate(range(0, size.steps, self.plans.segment)):
             self._store_checkpoint(index, start)
@@ -242,8 +245,8 @@ def run(kernels, size, parameters, x, initial, keep, unit_values=None, drives=()
     parameters : numpy.ndarray
         The parameter vector from this layer's part on.
     x : TensorDescriptor or PackedDescriptor
-    initial : list of numpy.ndarray or None
-        (D, sequences, H) for each state of the cell; zeros if None.
+    initial : list of numpy.ndarray, callable or None
+        (D, sequences, H) for each state of the cell, or a function that returns it; zeros if None.
     keep : Keep
     unit_values : callable, optional
         Writes what the cell takes for each unit into a (D, V, H) array.

@@ -33,6 +33,7 @@ class Size:
     packing: Uniform | Packing
     channels: int
     dtype: np.dtype
+    vectors: int = 0  # numbers of a direction's parameters that no kernel reads, after the biases
 
     @property
     def steps(self):
@@ -165,7 +166,7 @@ class Size:
         for name, size in sizes.items():
             starts[name] = total
             total += size
-        return starts, total
+        return starts, total + self.vectors
 
     def constants(self):
         """The fields of a record that are neither addresses of buffers nor the caller's."""

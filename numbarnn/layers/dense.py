@@ -15,7 +15,7 @@ from ..cpu.plans import ALL, NOTHING, WEIGHTS, Size
 from ..descriptor import PackedDescriptor, TensorDescriptor, in_layout
 from ..errors import DTypeError, LayoutError, positive_integer
 from ..parameters import Parameters, Weight, glorot_uniform, uniform
-from ..ragged import Batch, Ragged, compact, last_rows, like
+from ..ragged import Batch, Ragged, last_rows, like, numbers
 from .base import Gradients, Layer
 
 
@@ -228,9 +228,9 @@ class Dense(Stateless):
 
             def fill():
                 kept.fill()
-                elementwise.value(cell, _numbers(pre), values.array)
+                elementwise.value(cell, numbers(pre), values.array)
 
-            elementwise.value(cell, _numbers(pre), values.array)
+            elementwise.value(cell, numbers(pre), values.array)
         return (y if rows is x else _unbatched(y, x)), Tape(self, x, kept, fill, batch)
 
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
@@ -242,7 +242,7 @@ class Dense(Stateless):
 
         def fill():
             if apart:
-                elementwise.times_slope(self.cell, _numbers(kept.outputs), _numbers(dy), dpre.array)
+                elementwise.times_slope(self.cell, numbers(kept.outputs), numbers(dy), dpre.array)
             adjoint.fill()
 
         dx = adjoint.dx
@@ -307,7 +307,7 @@ class Activation(Stateless):
         y = like(x)
 
         def fill():
-            elementwise.value(self.cell, _numbers(x), y.array)
+            elementwise.value(self.cell, numbers(x), y.array)
 
         fill()
         kept = y if self.cell.activation.from_output else None  # else x, which the tape has anyway
@@ -318,12 +318,7 @@ class Activation(Stateless):
         if not need_x:
             return Adjoint(None, _nothing)
         dx, kept = like(tape.x), tape.x if tape.kept is None else tape.kept
-        return Adjoint(dx, lambda: elementwise.times_slope(self.cell, _numbers(kept), _numbers(dy), dx.array))
-
-
-def _numbers(described):
-    """The numbers that a descriptor describes, in the order of `like`."""
-    return described.tnc if described.packing.table is None else compact(described)
+        return Adjoint(dx, lambda: elementwise.times_slope(self.cell, numbers(kept), numbers(dy), dx.array))
 
 
 @dataclass(frozen=True)

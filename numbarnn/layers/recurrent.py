@@ -1,4 +1,4 @@
-"""RNN, GRU and LSTM: stacked, in one or both directions."""
+"""What every recurrent layer is made of: cells through time, stacked, in one or both directions."""
 
 import functools
 import math
@@ -6,19 +6,21 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..cells import ActivationSpec, Cell, GRUAfterCell, GRUBeforeCell, LSTMCell, RNNCell, activation
+from ..cells import Cell, Clipped, activation
 from ..cpu import recurrent as kernels
 from ..cpu.launch import Adjoint as LayerAdjoint
 from ..cpu.launch import run as run_layer
 from ..cpu.plans import ALL, NOTHING, STATES, WEIGHTS, Keep, Size
 from ..descriptor import PackedDescriptor, TensorDescriptor, checked_array
-from ..errors import DTypeError, ShapeError, nearest, positive_integer
+from ..errors import DTypeError, ShapeError, finite_number, nearest, positive_integer
 from ..parameters import Parameters, Weight, glorot_uniform, orthogonal, uniform
 from ..ragged import Batch, Ragged
 from ..streaming import Stream
 from .base import Gradients, Layer
+from .between import Between, BetweenAdjoint
 
 TAPES = ("all", "states")
+INITIAL = ("initial_h", "initial_c")  # parameters that hold the state to start from
 State = np.ndarray | tuple[np.ndarray, np.ndarray]  # h, or for an LSTM (h, c); each (L * D, N, H)
 
 
@@ -29,6 +31,8 @@ class Tape:
     layer: Layer
     x: TensorDescriptor | PackedDescriptor
     stack: tuple = field(repr=False)  # one launch.Tape a stacked layer
+    between: tuple = field(repr=False)  # one Between a stacked layer: what comes after it
+    learned_state: bool = field(repr=False)  # whether it started from the state that the parameters hold, or from zeros
     batch: Batch | None = field(default=None, repr=False)  # how the caller's arrays lie
 
     @property
@@ -38,12 +42,13 @@ class Tape:
 
     def fill(self):
         """Run forward again, with x and the parameters as they are now."""
-        for tape in self.stack:
+        for tape, between in zip(self.stack, self.between):
             tape.fill()
+            between.fill()
 
     def steppers(self):
         """Functions that take one step of a stream, the lowest layer's first."""
-        return [tape.stepper() for tape in self.stack]
+        return [step for tape, between in zip(self.stack, self.between) for step in (tape.stepper(), *between.steppers())]
 
 
 def kept(tape, checkpoints, steps):
@@ -59,11 +64,36 @@ def kept(tape, checkpoints, steps):
     return Keep("checkpoints", positive_integer("checkpoints", checkpoints))
 
 
-class Recurrent(Layer):
-    """What RNN, GRU and LSTM have in common.
+MERGES = ("concat", "sum", "average", "product")
 
-    Axis letters: T steps, N batch, C input channels, H hidden units, L stacked layers, D directions (1 or 2).
+
+@dataclass(frozen=True, repr=False)
+class Recurrent(Layer):
+    """What the recurrent layers have in common: a stack of cells through time, in one direction or both.
+
+    Axis letters: T steps, N batch, C input channels, H hidden units, L stacked layers, D directions (1 or 2), Y output
+    channels.
+
+    Parameters
+    ----------
+    clip : float, optional
+        Every pre-activation of a gate is kept within ``[-clip, clip]``, as in ONNX; there is no gradient outside.
+    merge : {"concat", "sum", "average", "product"}
+        What becomes of the outputs of two directions: (T, N, 2H), or (T, N, H).
+    residual : bool
+        Each stacked layer but the first adds its input to its outputs.
+    learned_state : bool
+        Without a state given, start from the parameters ``initial_h_l0`` (H,), for an LSTM ``initial_c_l0`` too, and not
+        from zeros.
     """
+
+    clip: float | None = field(default=None, kw_only=True)
+    merge: str = field(default="concat", kw_only=True)
+    residual: bool = field(default=False, kw_only=True)
+    learned_state: bool = field(default=False, kw_only=True)
+
+    unit_parameter = None  # what the parameter is called that holds the cell's values of each unit
+    recurrent_matrix = True  # whether there is a weight (H, G, H)
 
     @property
     def cell(self) -> Cell:
@@ -75,34 +105,64 @@ class Recurrent(Layer):
         """2 for a bidirectional layer, else 1."""
         return 2 if self.bidirectional else 1
 
-    def _check_fields(self):
+    def _suffixes(self, layer):
+        """What the parameters' names of one stacked layer end with, in each direction."""
+        return (f"l{layer}", f"l{layer}_reverse")[: self.directions]
+
+    def __post_init__(self):
         positive_integer("hidden", self.hidden)
         positive_integer("layers", self.layers)
-        if not isinstance(self.bidirectional, bool):
-            raise TypeError(f"bidirectional: expected True or False, got {self.bidirectional!r}")
+        for name in ("bidirectional", "residual", "learned_state"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name}: expected True or False, got {getattr(self, name)!r}")
+        if self.clip is not None:
+            finite_number("clip", self.clip, above=0)
+        if self.merge not in MERGES:
+            raise nearest("merge", self.merge, MERGES)
         self._functions()
 
     def _functions(self):
         """{field: Function} of the activation functions, which layer and cell call the same."""
         names = ("gate_activation", "activation", "output_activation")
-        return {name: activation(getattr(self, name), name) for name in names if hasattr(self, name)}
+        functions = {name: activation(getattr(self, name), name) for name in names if hasattr(self, name)}
+        if self.clip is not None:  # limits what the gates' functions are of; that of c is no pre-activation
+            clipped = {name: Clipped(f, float(self.clip)) for name, f in functions.items() if name != "output_activation"}
+            functions |= clipped
+        return functions
 
     @functools.lru_cache(maxsize=1024)  # noqa: B019 (layers are small and equal ones share an entry)
     def weights(self, channels):
         parts, columns = [], len(self.cell.gates) * self.hidden
         for layer in range(self.layers):
-            inputs = channels if layer == 0 else self.directions * self.hidden
-            for suffix in (f"l{layer}", f"l{layer}_reverse")[: self.directions]:
-                parts += [
-                    Weight(f"weight_ih_{suffix}", inputs, columns),
-                    Weight(f"weight_hh_{suffix}", self.hidden, columns),
-                    Weight(f"bias_ih_{suffix}", None, columns),
-                    Weight(f"bias_hh_{suffix}", None, columns),
-                ]
+            inputs = channels if layer == 0 else self.output_channels(channels)
+            for suffix in self._suffixes(layer):
+                parts.append(Weight(f"weight_ih_{suffix}", inputs, columns))
+                if self.recurrent_matrix:
+                    parts.append(Weight(f"weight_hh_{suffix}", self.hidden, columns))
+                parts.append(Weight(f"bias_ih_{suffix}", None, columns))
+                if self.recurrent_matrix:
+                    parts.append(Weight(f"bias_hh_{suffix}", None, columns))
+                if self.unit_parameter:
+                    parts.append(Weight(f"{self.unit_parameter}_{suffix}", None, self._unit_numbers()))
+                if self.learned_state:
+                    parts += [Weight(f"{name}_{suffix}", None, self.hidden) for name in INITIAL[: self.cell.states]]
         return tuple(parts)
 
+    def _unit_numbers(self):
+        """Numbers in the parameter that holds the values of units."""
+        return self.cell.unit_value_count * self.hidden
+
+    def _vector_numbers(self):
+        """Numbers of one direction's parameters in vectors that no kernel reads."""
+        units = self._unit_numbers() if self.unit_parameter else 0
+        return units + (self.cell.states * self.hidden if self.learned_state else 0)
+
+    def _unit_constants(self):
+        """The values of units where no parameter holds them: something that broadcasts to (V, H)."""
+        raise NotImplementedError
+
     def output_channels(self, channels):
-        return self.directions * self.hidden
+        return (self.directions if self.merge == "concat" else 1) * self.hidden
 
     def fill(self, parameters, random, scheme):
         gates, hidden = self.cell.gates, self.hidden
@@ -113,8 +173,13 @@ class Recurrent(Layer):
                 draw = glorot_uniform if name.startswith("weight_ih") else orthogonal
                 for g in range(len(gates)):
                     view[g * hidden : (g + 1) * hidden] = draw(random, (view.shape[1], hidden)).T
-            elif name.startswith("bias_ih") and "f" in gates:
-                view[gates.index("f") * hidden :][:hidden] = 1
+            else:
+                self.fill_vector(name, view, random)
+            if name.startswith(INITIAL):
+                view[...] = 0
+
+    def fill_vector(self, name, view, random):
+        """Write fresh values into a vector of parameters (modified), zeros as a rule: it is called with zeros."""
 
     def __call__(
         self,
@@ -148,12 +213,12 @@ class Recurrent(Layer):
         Returns
         -------
         y : numpy.ndarray or Ragged
-            (T, N, D * H) in the order of `layout`: the h of every step of the last layer, forward direction first; 0 past
-            the end of a sequence.
+            (T, N, Y) in the order of `layout`: the h of every step of the last layer, forward direction first (Y is D * H
+            unless `merge` says otherwise); 0 past the end of a sequence.
         state : numpy.ndarray or tuple of two
             Final state (L * D, N, H): the one at each sequence's length; the initial one for length 0.
         cells : numpy.ndarray or Ragged
-            Only with ``cells=True``: the c of every step, shaped like y.
+            Only with ``cells=True``: the c of every step, (T, N, D * H), laid out like y.
 
         Raises
         ------
@@ -236,19 +301,68 @@ class Recurrent(Layer):
             self.cell.check_differentiable()
         if keep is STATES and not self.cell.saved:
             keep = ALL  # no gate is kept anyway
-        y, stack = x, []
+        y, stack, tapes_between = x, [], []
         for layer in range(self.layers):
             tape = run_layer(
                 kernels,
-                Size(self.cell, self.hidden, self.directions, y.packing, y.channels, y.dtype),
+                Size(self.cell, self.hidden, self.directions, y.packing, y.channels, y.dtype, self._vector_numbers()),
                 p.flat[p.offset(f"weight_ih_l{layer}") :],
                 y,
-                None if initial is None else [s[layer] for s in initial],
+                self._initial(p, initial, layer, y.packing),
                 keep,
+                self._unit_values(p, layer),
             )
             stack.append(tape)
-            y = tape.outputs
-        return y, Tape(self, x, tuple(stack), batch)
+            between = Between(tape.outputs, self.directions, self.merge, y if self.residual and layer else None)
+            tapes_between.append(between)
+            y = between.outputs
+        return y, Tape(self, x, tuple(stack), tuple(tapes_between), initial is None, batch)
+
+    def _initial(self, p, initial, layer, packing):
+        """What `launch.Tape` takes for one stacked layer: the state given, else the learned one, as it is at each call."""
+        if initial is not None:
+            return [state[layer] for state in initial]
+        if not self.learned_state:
+            return None
+
+        def learned():
+            shape = packing.sequences, self.hidden
+            return [
+                [np.broadcast_to(p[f"{name}_{suffix}"], shape) for suffix in self._suffixes(layer)]
+                for name in INITIAL[: self.cell.states]
+            ]
+
+        return learned
+
+    def _unit_values(self, p, layer):
+        """A function that writes the values of one stacked layer's units into a (D, V, H) array, or None for none."""
+        if not self.cell.unit_values:
+            return None
+
+        def write(values):
+            for value, suffix in zip(values, self._suffixes(layer)):
+                if self.unit_parameter:
+                    value[...] = p[f"{self.unit_parameter}_{suffix}"].reshape(len(value), -1)
+                else:
+                    value[...] = self._unit_constants()
+
+        return write
+
+    def _vectors_of(self, gradient, layer, adjoint, learned_state, accumulate):
+        """Add to, or write, the gradient of what only vectors hold: the values of units and the learned state."""
+
+        def put(name, value):
+            view = gradient[name]
+            view[...] = view + value if accumulate else value
+
+        for d, suffix in enumerate(self._suffixes(layer)):
+            if self.unit_parameter:
+                name = f"{self.unit_parameter}_{suffix}"
+                value = adjoint.dunit_values[d]
+                put(name, value.sum(axis=1) if gradient[name].size < value.size else value.ravel())
+            if self.learned_state:
+                for name, value in zip(INITIAL, adjoint.dinitial):
+                    put(f"{name}_{suffix}", value[d].sum(axis=0) if learned_state else 0)
 
     def _final_state(self, tape):
         return self._as_state([[part.final(m) for part in tape.stack] for m in range(self.cell.states)])
@@ -359,8 +473,10 @@ class Recurrent(Layer):
         if dcells is not None and self.cell.states < 2:
             raise ValueError(f"dcells: expected None, since {self!r} has no cell state, got {type(dcells).__name__}")
         doutputs, dcells = (
-            None if array is None else batch.describe(name, array, self.directions * self.hidden, dtype)
-            for name, array in (("dy", dy), ("dcells", dcells))
+            None if array is None else batch.describe(name, array, channels, dtype)
+            for name, array, channels in (
+                ("dy", dy, self.output_channels(x.channels)), ("dcells", dcells, self.directions * self.hidden),
+            )  # fmt: skip
         )
         dfinal = self.checked_state("dstate", dstate, batch.sequences, dtype)
         gradient = self.gradient_vector(into, x.channels, dtype)
@@ -384,148 +500,27 @@ class Adjoint:
     """
 
     def __init__(self, layer, tape, dy, dfinal, need_x, gradient, accumulate, dcells):
-        self.stack = []  # the uppermost first
+        self.layer, self.tape, self.gradient, self.accumulate = layer, tape, gradient, accumulate
+        self.stack, self._fills = [None] * layer.layers, []
         for index in reversed(range(layer.layers)):
+            between = BetweenAdjoint(tape.between[index], dy)
             adjoint = LayerAdjoint(
-                tape.stack[index], dy, None if dfinal is None else [s[index] for s in dfinal],
+                tape.stack[index], between.dy, None if dfinal is None else [s[index] for s in dfinal],
                 need_x or index > 0, gradient.flat[gradient.offset(f"weight_ih_l{index}") :], accumulate, dcells,
             )  # fmt: skip
-            self.stack.append(adjoint)
+            self.stack[index] = adjoint
+            self._fills += [between.fill, adjoint.fill, functools.partial(between.add_residual, adjoint.dx)]
             dy, dcells = adjoint.dx, None
-        self.dx = adjoint.dx
+        self.dx = dy
 
     @property
     def dinitial(self):
         """dL/d(initial state) of each stacked layer, the lowest first: (states, D, N, H)."""
-        return [adjoint.dinitial for adjoint in reversed(self.stack)]
+        return [adjoint.dinitial for adjoint in self.stack]
 
     def fill(self):
         """Run backward, with the tape and dy as they are now."""
-        for adjoint in self.stack:
-            adjoint.fill()
-
-
-@dataclass(frozen=True, repr=False)
-class RNN(Recurrent):
-    """Simple recurrent layers: ``h' = f(W x + b_ih + R h + b_hh)`` (Elman 1990).
-
-    Parameters
-    ----------
-    hidden : int
-        Units H.
-    activation : str, tuple or ActivationFunction
-        f: a name, or ``(name, alpha)`` or ``(name, alpha, beta)``; `numbarnn.Activation` lists them.
-    layers : int
-        Stacked layers L; each takes the one below as its input.
-    bidirectional : bool
-        Also run from the last step to the first; outputs (T, N, 2H), forward half first.
-
-    Examples
-    --------
-    >>> import numpy as np, numbarnn as nr
-    >>> layer = nr.RNN(8, "relu")
-    >>> p = layer.init(channels=3, seed=0)
-    >>> y, state = layer(p, np.zeros((5, 2, 3), np.float32))
-    >>> y.shape, state.shape
-    ((5, 2, 8), (1, 2, 8))
-    """
-
-    hidden: int
-    activation: ActivationSpec = "tanh"
-    layers: int = 1
-    bidirectional: bool = False
-
-    def __post_init__(self):
-        self._check_fields()
-
-    @functools.cached_property
-    def cell(self):
-        return RNNCell(**self._functions())
-
-
-@dataclass(frozen=True, repr=False)
-class GRU(Recurrent):
-    """Gated recurrent units: ``h' = (1 - z) n + z h`` (Cho et al. 2014).
-
-    Parameters
-    ----------
-    hidden : int
-        Units H.
-    reset : {"after", "before"}
-        Where the reset gate acts on the state: after the product with R (cuDNN, PyTorch) or before it (the paper, ONNX).
-    layers : int
-        Stacked layers L.
-    bidirectional : bool
-        Also run from the last step to the first; outputs (T, N, 2H), forward half first.
-    activation, gate_activation : str, tuple or ActivationFunction
-        Of n, and of r and z: a name, or ``(name, alpha)`` or ``(name, alpha, beta)``; `numbarnn.Activation` lists them.
-
-    Examples
-    --------
-    >>> import numpy as np, numbarnn as nr
-    >>> layer = nr.GRU(8, layers=2, bidirectional=True)
-    >>> p = layer.init(channels=3, seed=0)
-    >>> y, state = layer(p, np.zeros((5, 2, 3), np.float32))
-    >>> y.shape, state.shape
-    ((5, 2, 16), (4, 2, 8))
-    """
-
-    hidden: int
-    reset: str = "after"
-    layers: int = 1
-    bidirectional: bool = False
-    activation: ActivationSpec = "tanh"
-    gate_activation: ActivationSpec = "sigmoid"
-
-    def __post_init__(self):
-        self._check_fields()
-        if self.reset not in ("after", "before"):
-            raise nearest("reset", self.reset, ("after", "before"))
-
-    @functools.cached_property
-    def cell(self):
-        cell = GRUAfterCell if self.reset == "after" else GRUBeforeCell
-        return cell(**self._functions())
-
-
-@dataclass(frozen=True, repr=False)
-class LSTM(Recurrent):
-    """Long short-term memory: ``c' = f c + i g``, ``h' = o tanh(c')`` (Gers et al. 2000).
-
-    The state is the pair (h, c).
-
-    Parameters
-    ----------
-    hidden : int
-        Units H.
-    layers : int
-        Stacked layers L.
-    bidirectional : bool
-        Also run from the last step to the first; outputs (T, N, 2H), forward half first.
-    activation, gate_activation, output_activation : str, tuple or ActivationFunction
-        Of g, of i, f and o, and of c on its way to h: a name, or ``(name, alpha)`` or ``(name, alpha, beta)``;
-        `numbarnn.Activation` lists them.
-
-    Examples
-    --------
-    >>> import numpy as np, numbarnn as nr
-    >>> layer = nr.LSTM(8)
-    >>> p = layer.init(channels=3, seed=0)
-    >>> y, (h, c) = layer(p, np.zeros((5, 2, 3), np.float32))
-    >>> y.shape, h.shape, c.shape
-    ((5, 2, 8), (1, 2, 8), (1, 2, 8))
-    """
-
-    hidden: int
-    layers: int = 1
-    bidirectional: bool = False
-    activation: ActivationSpec = "tanh"
-    gate_activation: ActivationSpec = "sigmoid"
-    output_activation: ActivationSpec = "tanh"
-
-    def __post_init__(self):
-        self._check_fields()
-
-    @functools.cached_property
-    def cell(self):
-        return LSTMCell(**self._functions())
+        for fill in self._fills:
+            fill()
+        for index, adjoint in enumerate(self.stack):
+            self.layer._vectors_of(self.gradient, index, adjoint, self.tape.learned_state, self.accumulate)

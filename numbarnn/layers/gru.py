@@ -1,0 +1,55 @@
+"""The gated recurrent layer."""
+
+import functools
+from dataclasses import dataclass
+
+from ..cells import ActivationSpec, GRUAfterCell, GRUBeforeCell
+from ..errors import nearest
+from .recurrent import Recurrent
+
+
+@dataclass(frozen=True, repr=False)
+class GRU(Recurrent):
+    """Gated recurrent units: ``h' = (1 - z) n + z h`` (Cho et al. 2014).
+
+    Parameters
+    ----------
+    hidden : int
+        Units H.
+    reset : {"after", "before"}
+        Where the reset gate acts on the state: after the product with R (cuDNN, PyTorch) or before it (the paper, ONNX).
+    layers : int
+        Stacked layers L.
+    bidirectional : bool
+        Also run from the last step to the first; outputs (T, N, 2H), forward half first.
+    activation, gate_activation : str, tuple or ActivationFunction
+        Of n, and of r and z: a name, or ``(name, alpha)`` or ``(name, alpha, beta)``; `numbarnn.Activation` lists them.
+    clip, merge, residual, learned_state
+        As in `Recurrent`.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> layer = nr.GRU(8, layers=2, bidirectional=True)
+    >>> p = layer.init(channels=3, seed=0)
+    >>> y, state = layer(p, np.zeros((5, 2, 3), np.float32))
+    >>> y.shape, state.shape
+    ((5, 2, 16), (4, 2, 8))
+    """
+
+    hidden: int
+    reset: str = "after"
+    layers: int = 1
+    bidirectional: bool = False
+    activation: ActivationSpec = "tanh"
+    gate_activation: ActivationSpec = "sigmoid"
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.reset not in ("after", "before"):
+            raise nearest("reset", self.reset, ("after", "before"))
+
+    @functools.cached_property
+    def cell(self):
+        cell = GRUAfterCell if self.reset == "after" else GRUBeforeCell
+        return cell(**self._functions())

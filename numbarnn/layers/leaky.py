@@ -1,0 +1,92 @@
+"""The leaky, or continuous-time, recurrent layer."""
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..cells import ActivationSpec, LeakyInsideCell, LeakyOutsideCell
+from ..errors import ShapeError, finite_number, nearest
+from .recurrent import Recurrent
+
+FORMS = {"outside": LeakyOutsideCell, "inside": LeakyInsideCell}
+
+
+@dataclass(frozen=True, repr=False)
+class LeakyRNN(Recurrent):
+    """Leaky, or continuous-time, recurrent layers: each step goes a part `a` of the way.
+
+    With the function *outside* the weights, ``h' = (1 - a) h + a f(W x + R h + b)`` (Jaeger et al. 2007,
+    doi:10.1016/j.neunet.2007.04.016); *inside* them, ``h' = (1 - a) h + a (W x + R f(h) + b)`` (Song et al. 2016,
+    doi:10.1371/journal.pcbi.1004792).  Both are Euler steps of a differential equation, with ``a = dt / tau``.
+
+    Parameters
+    ----------
+    hidden : int
+        Units H.
+    rate : float or tuple of float
+        a, of all units or one for each.
+    form : {"outside", "inside"}
+        Where the function is.  Outputs are h in both: ``f(h)`` is an `Activation` away.
+    activation : str, tuple or ActivationFunction
+        f: a name, or ``(name, alpha)`` or ``(name, alpha, beta)``; `numbarnn.Activation` lists them.
+    layers : int
+        Stacked layers L.
+    bidirectional : bool
+        Also run from the last step to the first; outputs (T, N, 2H), forward half first.
+    learned : bool
+        a is a parameter, ``rate_l0``, that starts from `rate`: (1,) for a float, (H,) for a tuple.  It is not kept within
+        0 and 1.
+    clip, merge, residual, learned_state
+        As in `Recurrent`; in the form "inside", `clip` limits the h that f is of.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> layer = nr.LeakyRNN(8, rate=0.2, form="inside")
+    >>> p = layer.init(channels=3, seed=0)
+    >>> layer(p, np.zeros((5, 2, 3), np.float32))[0].shape
+    (5, 2, 8)
+    >>> nr.LeakyRNN(8, rate=0.2, learned=True).init(channels=3)["rate_l0"]
+    array([0.2], dtype=float32)
+    """
+
+    hidden: int
+    rate: float | tuple[float, ...] = 0.1
+    form: str = "outside"
+    activation: ActivationSpec = "tanh"
+    layers: int = 1
+    bidirectional: bool = False
+    learned: bool = False
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.form not in FORMS:
+            raise nearest("form", self.form, FORMS)
+        if not isinstance(self.learned, bool):
+            raise TypeError(f"learned: expected True or False, got {self.learned!r}")
+        if isinstance(self.rate, tuple) and len(self.rate) != self.hidden:
+            raise ShapeError(f"rate: expected a number or a tuple of {self.hidden}, one for each unit, got {len(self.rate)}")
+        for number in self.rate if isinstance(self.rate, tuple) else (self.rate,):
+            finite_number("rate", number)
+
+    @property
+    def unit_parameter(self):
+        """What the parameter is called that holds the rates."""
+        return "rate" if self.learned else None
+
+    def _unit_numbers(self):
+        return self.hidden if isinstance(self.rate, tuple) else 1
+
+    def _unit_constants(self):
+        return np.asarray(self.rate)
+
+    @functools.cached_property
+    def cell(self):
+        return FORMS[self.form](**self._functions())
+
+    def fill(self, parameters, random, scheme):
+        super().fill(parameters, random, scheme)
+        for name, view in parameters.items():
+            if name.startswith("rate"):
+                view[...] = self.rate
