@@ -259,3 +259,24 @@ def kinks(layer, parameters, x, state=None, **options):
     """On which side of every kink each pre-activation is; None for a smooth layer."""
     found = distances(layer, parameters, x, state, **options)
     return found > 0 if len(found) else None
+
+
+def described(kind, hidden, **options):
+    """A stand-in for the library's layer called `kind`: nothing but its options."""
+    return type(kind, (SimpleNamespace,), {})(hidden=hidden, **options)
+
+
+def random_parameters(layer, channels, random, dtype="float32"):
+    """Normal numbers, those of a weight so small that a sum is of the size of what is summed."""
+
+    def draw(shape):
+        return (random.standard_normal(shape) / np.sqrt(shape[1] if len(shape) > 1 else 1)).astype(dtype)
+
+    return {name: draw(shape) for name, shape in parameter_shapes(layer, channels).items()}
+
+
+def random_state(layer, batch, random, dtype="float32"):
+    """Normal numbers as initial state: h, or the pair (h, c)."""
+    count = sum(map(len, suffixes(layer)))
+    parts = tuple(random.standard_normal((count, batch, width)).astype(dtype) for width in widths(layer))
+    return parts if len(parts) == 2 else parts[0]
