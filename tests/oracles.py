@@ -267,12 +267,14 @@ def described(kind, hidden, **options):
 
 
 def random_parameters(layer, channels, random, dtype="float32"):
-    """Normal numbers, those of a weight so small that a sum is of the size of what is summed."""
+    """Normal numbers, those of a weight so small that a sum is of the size of what is summed; rates from 0 to 1."""
 
-    def draw(shape):
-        return (random.standard_normal(shape) / np.sqrt(shape[1] if len(shape) > 1 else 1)).astype(dtype)
+    def draw(name, shape):
+        if name.startswith("rate"):
+            return random.random(shape)
+        return random.standard_normal(shape) / np.sqrt(shape[1] if len(shape) > 1 else 1)
 
-    return {name: draw(shape) for name, shape in parameter_shapes(layer, channels).items()}
+    return {name: draw(name, shape).astype(dtype) for name, shape in parameter_shapes(layer, channels).items()}
 
 
 def random_state(layer, batch, random, dtype="float32"):

@@ -1,6 +1,7 @@
 """Side by side with onnxruntime: the slow NumPy layers over all that ONNX's operators can do, and the library's layers."""
 
 import numpy as np
+import onnx
 import onnx_layers
 import oracles
 import pytest
@@ -25,23 +26,23 @@ def activations(draw):
 
 
 CLIPS = st.floats(0.03125, 3, width=32)
-SPACE = {
-    "RNN": {"activation": activations()},
-    "GRU": {"activation": activations(), "gate_activation": activations(), "reset": st.sampled_from(["after", "before"])},
-    "LSTM": {
-        "activation": activations(),
-        "gate_activation": activations(),
-        "output_activation": activations(),
-        "peepholes": st.booleans(),
-        "coupled": st.booleans(),
-    },
+KINDS = {
+    "rnn": ("RNN", {}),
+    "gru-after": ("GRU", {"reset": "after"}),
+    "gru-before": ("GRU", {"reset": "before"}),
+    "lstm": ("LSTM", {}),
+    "lstm-peepholes": ("LSTM", {"peepholes": True}),
+    "lstm-coupled": ("LSTM", {"coupled": True}),
+    "lstm-coupled-peepholes": ("LSTM", {"coupled": True, "peepholes": True}),
 }
 
 
-def layers(kind):
-    """Stand-ins for layers with some of the options that ONNX has."""
-    always = {"layers": st.integers(1, 2), "bidirectional": st.booleans()}
-    options = st.fixed_dictionaries(always, optional={**SPACE[kind], "clip": st.none() | CLIPS})
+def layers(name):
+    """Stand-ins for layers of one of the KINDS, with some of the other options that ONNX has."""
+    kind, fixed = KINDS[name]
+    always = {"layers": st.integers(1, 2), "bidirectional": st.booleans(), **{key: st.just(fixed[key]) for key in fixed}}
+    some = {"clip": st.none() | CLIPS} | dict.fromkeys(onnx_layers.ACTIVATED[kind], activations())
+    options = st.fixed_dictionaries(always, optional=some)
     return st.builds(lambda hidden, o: oracles.described(kind, hidden, **o), st.integers(1, 17), options)
 
 
@@ -84,9 +85,9 @@ def check_same(found, expected, tolerance):
         assert error <= tolerance * max(1, np.abs(b).max()), error
 
 
-@pytest.mark.parametrize("kind", SPACE)
-def test_oracle_agrees_with_onnxruntime(kind):
-    @given(layers(kind), inputs(), st.booleans(), st.booleans())
+@pytest.mark.parametrize("name", KINDS)
+def test_oracle_agrees_with_onnxruntime(name):
+    @given(layers(name), inputs(), st.booleans(), st.booleans())
     def check(layer, given_, with_state, with_biases):
         x, lengths, random = given_
         p = oracles.random_parameters(layer, x.shape[2], random)
@@ -100,7 +101,25 @@ def test_oracle_agrees_with_onnxruntime(kind):
     check()
 
 
-@pytest.mark.parametrize("kind", SPACE)
+@pytest.mark.parametrize("name", onnx_layers.NAMES)
+@pytest.mark.parametrize("kind, option", [(kind, option) for kind, some in onnx_layers.ACTIVATED.items() for option in some])
+def test_every_activation_in_every_place(kind, option, name):
+    random = np.random.default_rng(0)
+    x = random.standard_normal((2, 5, 3)).astype(np.float32)
+    for count in range(len(oracles.ACTIVATIONS[name][1]) + 1):
+        layer = oracles.described(kind, 6, bidirectional=True, **{option: (name, *(0.75, -0.25)[:count])})
+        p, state = oracles.random_parameters(layer, 3, random), oracles.random_state(layer, 5, random)
+        check_same(onnx_layers.run(layer, p, x, state), oracles.run(layer, p, x, state), TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["leaky_relu", "elu", "thresholded_relu", "hard_sigmoid"])
+def test_plain_alphas_and_betas_are_those_of_the_operators(name):
+    attributes = onnx.defs.get_schema(onnx_layers.NAMES[name]).attributes
+    plain = [attributes[letter].default_value.f for letter in ("alpha", "beta") if letter in attributes]
+    np.testing.assert_allclose(oracles.ACTIVATIONS[name][1], plain, rtol=1e-7)
+
+
+@pytest.mark.parametrize("kind", onnx_layers.ACTIVATED)
 def test_reverse_node_is_the_reverse_half(kind):
     random = np.random.default_rng(0)
     layer = oracles.described(kind, 4, bidirectional=True)
