@@ -46,7 +46,7 @@ ACTIVATIONS = {
 def activated(spec, record, clip=None):
     """The function that `spec`, a name or (name, alpha, beta), stands for, its argument limited to [-clip, clip].
 
-    The function adds to `record` how far each argument is from each place where it is not smooth.
+    Called, it adds to `record` how far each argument is from each place where it is not smooth.
     """
     name, *given = (spec,) if isinstance(spec, str) else spec
     function, defaults, kinks = ACTIVATIONS[name]
@@ -125,26 +125,29 @@ def leaky_step(layer, p, f, x, h):
     return ((1 - a) * h + a * (x @ p.W.T + p.b + f.gate(h) @ p.R.T + p.d),)
 
 
-# name: (step, gates, the plain activation of the gates, of the candidate, of an LSTM's c)
-CELLS = {
-    "RNN": (rnn_step, "h", "tanh"),
-    "GRU": (gru_step, "rzn", "sigmoid", "tanh"),
-    "LSTM": (lstm_step, "ifgo", "sigmoid", "tanh", "tanh"),
-    "MGU": (mgu_step, "fn", "sigmoid", "tanh"),
-    "IndRNN": (indrnn_step, "h", "relu"),
-    "LeakyRNN": (leaky_step, "h", "tanh"),
+CELLS = {  # name: (step, gates)
+    "RNN": (rnn_step, "h"),
+    "GRU": (gru_step, "rzn"),
+    "LSTM": (lstm_step, "ifgo"),
+    "MGU": (mgu_step, "fn"),
+    "IndRNN": (indrnn_step, "h"),
+    "LeakyRNN": (leaky_step, "h"),
 }
 
 
 def functions_of(layer, record):
-    """The activations of a layer: ``gate`` and, where the cell has them, ``candidate`` and ``output``."""
-    _, _, *plain = CELLS[type(layer).__name__]
-    options = ("gate_activation", "activation", "output_activation") if len(plain) > 1 else ("activation",)
-    specs = [getattr(layer, option, default) for option, default in zip(options, plain)]
-    clip = getattr(layer, "clip", None)
-    clips = (clip, clip, None)  # c is not a pre-activation
+    """The activations of a layer: ``gate``, and of a gated cell ``candidate`` and ``output``, an LSTM's on c."""
+    name, clip = type(layer).__name__, getattr(layer, "clip", None)
+
+    def of(option, plain, clip=clip):
+        return activated(getattr(layer, option, plain), record, clip)
+
+    if len(CELLS[name][1]) == 1:
+        return SimpleNamespace(gate=of("activation", "relu" if name == "IndRNN" else "tanh"))
     return SimpleNamespace(
-        **{name: activated(*args) for name, *args in zip(("gate", "candidate", "output"), specs, [record] * 3, clips)}
+        gate=of("gate_activation", "sigmoid"),
+        candidate=of("activation", "tanh"),
+        output=of("output_activation", "tanh", clip=None),  # c is not a pre-activation
     )
 
 
@@ -202,7 +205,7 @@ def weights_of(parameters, end):
 
 
 def run(layer, parameters, x, state=None, record=None, lengths=None, reset=None, cells=False):
-    """``(y, state)`` of a stack of layers on x (T, N, C), in float64; with `cells` also the c of the last layer's steps.
+    """``(y, state)`` of a stack of layers on x (T, N, C), in float64; with `cells` also every c of the last LSTM.
 
     Past a sequence's length (N,) y is 0 and nothing is read; its last state is the one at the length, and the reverse
     direction starts at its last valid step.  Where reset (T, N) is True a new sequence starts: what either direction
