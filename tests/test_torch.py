@@ -1,7 +1,11 @@
 """Side by side with PyTorch, where it is installed: outputs, states and the gradients of everything."""
 
+from types import SimpleNamespace
+
+import numpy as np
+import oracles
 import pytest
-from checks import check_results
+from checks import as_tuple, check_results, like
 from strategies import KINDS, random_case
 
 pytest.importorskip("torch")
@@ -27,3 +31,46 @@ def test_depths_and_directions(kind, layers, bidirectional, dtype):
 def test_sizes(kind, hidden, shape, dtype):
     case = random_case(KINDS[kind](hidden), *shape, dtype=dtype)
     check_results(case, results(case), TOLERANCE[dtype])
+
+
+class Named(dict):
+    """Parameters by name, with the dtype they have in common."""
+
+    dtype = np.dtype("float64")
+
+
+@pytest.mark.parametrize("lengths", [None, [5, 1, 3, 2]])
+@pytest.mark.parametrize("bidirectional", [False, True])
+@pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize(
+    "kind, options", [("RNN", {"activation": "tanh"}), ("GRU", {}), ("LSTM", {}), ("LSTM", {"projection": 2})]
+)
+def test_oracle_with_projection_and_lengths(kind, options, layers, bidirectional, lengths):
+    layer = oracles.described(kind, 4, layers=layers, bidirectional=bidirectional, **options)
+    random = np.random.default_rng(0)
+    p = Named(oracles.random_parameters(layer, 3, random, "float64"))
+    x = random.standard_normal((5, 4, 3))
+    state, dstate = (oracles.random_state(layer, 4, random, "float64") for _ in range(2))
+    y, final = oracles.run(layer, p, x, state, lengths=lengths)
+    dy = random.standard_normal(y.shape)
+    found = results(SimpleNamespace(layer=layer, parameters=p, x=x, state=state, dy=dy, dstate=dstate, lengths=lengths))
+    for name, value in zip("yhc", (y, *as_tuple(final))):
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-13)
+
+    def loss(distance):
+        """The loss with x, the initial state and the parameters moved along random directions."""
+        steps = np.random.default_rng(1)
+
+        def moved(array):
+            return array + distance * steps.standard_normal(array.shape)
+
+        start = like(state, [moved(s) for s in as_tuple(state)])
+        y, final = oracles.run(layer, {name: moved(p[name]) for name in p}, moved(x), start, lengths=lengths)
+        return (dy * y).sum() + sum((d * s).sum() for d, s in zip(as_tuple(dstate), as_tuple(final)))
+
+    steps = np.random.default_rng(1)
+    names = [*(f"d{letter}" for letter in "hc"[: len(as_tuple(state))]), *(f"d_{name}" for name in p), "dx"]
+    along = sum((found[name] * steps.standard_normal(found[name].shape)).sum() for name in names)
+    assert abs((loss(1e-5) - loss(-1e-5)) / 2e-5 - along) < 1e-6 * max(1, abs(along))
+    if lengths is not None:
+        assert (found["dx"][np.arange(5)[:, None] >= lengths] == 0).all()
