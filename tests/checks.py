@@ -157,7 +157,8 @@ def run_alone(case, n, start, end):
     dstate = like(alone.dstate, [np.where(ends, d, np.zeros_like(d)) for d in as_tuple(alone.dstate)])
     if start == end:
         state = like(dstate, [np.zeros_like(d) for d in as_tuple(dstate)]) if case.state is None else alone.state
-        return alone.dy[:0], state, np.zeros_like(case.parameters.flat), alone.x[:0], dstate, alone.dy[:0]
+        cells = () if alone.dcells is None else (alone.dcells[:0],)
+        return alone.dy[:0], state, np.zeros_like(case.parameters.flat), alone.x[:0], dstate, *cells
     cut = {name: None if getattr(alone, name) is None else getattr(alone, name)[start:end] for name in ("x", "dy", "dcells")}
     return results(replace(alone, dstate=dstate, lengths=None, reset=None, **cut))
 

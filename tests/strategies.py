@@ -127,7 +127,7 @@ def random_case(
     dy = random.standard_normal((steps, batch, layer.output_channels(channels))).astype(dtype)
     state, dstate = states(), states()
     if with_dcells:
-        fields["dcells"] = random.standard_normal(dy.shape).astype(dtype)
+        fields["dcells"] = random.standard_normal((steps, batch, directions_of(layer) * layer.hidden)).astype(dtype)
     return Case(layer, parameters, x.astype(dtype), state if with_state else None, dy, dstate, **fields)
 
 
@@ -162,12 +162,18 @@ def resets(steps, batch):
 
 
 @st.composite
-def ragged_cases(draw, kind, dtype=None, with_lengths=True, with_resets=False, with_state=None, max_steps=9, max_batch=7):
-    """A case with lengths from 0 to all steps, in any order, or with resets, or both."""
+def ragged_cases(
+    draw, kind, dtype=None, with_lengths=True, with_resets=False, with_state=None, merges=True, max_steps=9, max_batch=7
+):
+    """A case with lengths from 0 to all steps, in any order, or with resets, or both; `merges`: and any way to stack."""
     steps, batch = draw(st.integers(1, max_steps)), draw(st.integers(1, max_batch))
     lengths = draw(st.lists(st.integers(0, steps), min_size=batch, max_size=batch))
+    layer = draw(layers(kind, max_layers=2))
+    if merges:
+        merge = draw(st.sampled_from(("concat", "concat", "sum", "average", "product")))
+        layer = replace(layer, merge=merge, residual=draw(st.booleans()))
     return random_case(
-        draw(layers(kind, max_layers=2)),
+        layer,
         steps,
         batch,
         draw(st.integers(1, 4)),

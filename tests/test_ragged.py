@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 from checks import as_tuple, check_gradients, check_runs, only, results, routed, same_bits
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from strategies import KINDS, STRIDES, ragged_cases, random_case
 
@@ -15,7 +15,6 @@ from numbarnn.cpu import plans, recurrent, threads
 
 UNLIKE = ("rnn-tanh", "gru-after", "gru-before", "lstm")
 WAYS = ({}, {"tape": "states"}, {"checkpoints": "sqrt"}, {"checkpoints": 2}, {"checkpoints": 40})
-HALF = settings(max_examples=max(1, settings.default.max_examples // 2))  # a whole batch is many calls
 
 
 def small(layer, lengths=(4, 0, 2, 3), dtype="float64", **fields):
@@ -40,7 +39,6 @@ def first_results(found):
 
 @pytest.mark.parametrize("kind", UNLIKE)
 def test_a_batch_is_its_sequences_one_at_a_time(kind):
-    @HALF
     @given(ragged_cases(kind))
     def check(case):
         check_runs(case)
@@ -100,7 +98,6 @@ def test_a_call_without_a_tape(kind):
 def test_a_tape_that_keeps_less(kind, way, monkeypatch, fresh_plans):
     monkeypatch.setattr(plans, "BACKWARD_ROWS", 6)  # many segments in short sequences
 
-    @HALF
     @given(ragged_cases(kind, max_steps=20, max_batch=5), st.integers(1, 3))
     def check(case, count):
         expected = results(case)
@@ -116,7 +113,6 @@ def test_chunks_of_few_steps(kind, rows, monkeypatch, fresh_plans):
     monkeypatch.setattr(plans, "BACKWARD_ROWS", rows)
     monkeypatch.setattr(plans, "FORWARD_ROWS", rows)
 
-    @HALF
     @given(ragged_cases(kind))
     def check(case):
         check_runs(case)
@@ -248,7 +244,7 @@ def test_a_tape_serves_twice_and_adds_up():
 
 @pytest.mark.parametrize("kind", UNLIKE)
 def test_backward_is_the_derivative(kind):
-    @given(ragged_cases(kind, "float64"))
+    @given(ragged_cases(kind, "float64", merges=False))
     def check(case):
         check_gradients(case, directions=1)
 
@@ -258,12 +254,29 @@ def test_backward_is_the_derivative(kind):
 @pytest.mark.parametrize("route", ["cells", "all"])
 @pytest.mark.parametrize("with_lengths", [False, True])
 def test_the_derivative_of_every_c(with_lengths, route):
-    @given(ragged_cases("lstm", "float64", with_lengths))
+    @given(ragged_cases("lstm", "float64", with_lengths, merges=False))
     def check(case):
         dcells = np.random.default_rng(0).standard_normal(case.dy.shape)
         check_gradients(routed(replace(case, dcells=dcells), route), directions=1)
 
     check()
+
+
+@pytest.mark.parametrize("way", WAYS, ids=str)
+@pytest.mark.parametrize("lengths", [(4, 0, 2, 3), (0, 0, 0)], ids=str)
+def test_a_learned_state(lengths, way):
+    case = small(nr.LSTM(5, bidirectional=True, learned_state=True), lengths, with_state=False)
+    learned = {name: value for name, value in case.parameters.items() if name.startswith("initial")}
+    for seed, value in enumerate(learned.values()):
+        value[...] = np.random.default_rng(seed).standard_normal(5)
+    state = tuple(np.stack([v for name, v in learned.items() if name.startswith(f"initial_{m}")])[:, None] for m in "hc")
+    state = tuple(np.repeat(part, len(lengths), axis=1) for part in state)
+    found, expected = results(case, **way), results(replace(case, state=state), **way)
+    assert same_bits((*found[:2], *found[3:5]), (*expected[:2], *expected[3:5]))
+    for d, suffix in enumerate(("l0", "l0_reverse")):
+        for m, dstate in zip("hc", found[4], strict=True):
+            at = case.parameters.offset(f"initial_{m}_{suffix}")
+            np.testing.assert_allclose(found[2][at : at + 5], dstate[d].sum(axis=0), rtol=1e-14)
 
 
 def test_cells_are_the_c_of_every_step():
