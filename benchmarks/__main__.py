@@ -5,10 +5,11 @@ import json
 import sys
 from pathlib import Path
 
-from . import accuracy, cpu, hello, limits, machine, memory, seeds, start
+from . import accuracy, cpu, hello, limits, machine, memory, ragged, seeds, start
 
 BENCHMARKS = {
-    "accuracy": accuracy, "cpu": cpu, "hello": hello, "limits": limits, "memory": memory, "seeds": seeds, "start": start,
+    "accuracy": accuracy, "cpu": cpu, "hello": hello, "limits": limits, "memory": memory, "ragged": ragged,
+    "seeds": seeds, "start": start,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 
