@@ -176,15 +176,17 @@ def run(works, cells, shapes, dtype, threads, peers, quick):
 HEAD = ["work", "dtype", "cell", "T, N, I, H, layers", "numbarnn", "PyTorch", "ratio", "JAX", "ratio", "GFLOP/s", "of peak"]
 
 
-def _time(seconds):
+def time_text(seconds):
+    """Seconds as a table shows them."""
     return f"{1e3 * seconds:.3g} ms" if seconds >= 1e-3 else f"{1e6 * seconds:.3g} us"
 
 
 def _row(row):
-    fields = [row["work"], row["dtype"], row["cell"], ", ".join(map(str, row["shape"])), _time(row["seconds"]["numbarnn"])]
+    fields = [row["work"], row["dtype"], row["cell"], ", ".join(map(str, row["shape"]))]
+    fields.append(time_text(row["seconds"]["numbarnn"]))
     for name in ("torch", "jax"):
         present = name in row["ratio"]
-        fields += [_time(row["seconds"][name]), f"{row['ratio'][name]:.2f}"] if present else ["", ""]
+        fields += [time_text(row["seconds"][name]), f"{row['ratio'][name]:.2f}"] if present else ["", ""]
     return "| " + " | ".join([*fields, f"{row['gflops']:.0f}", f"{row['share']:.0%}"]) + " |"
 
 

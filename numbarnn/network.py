@@ -14,7 +14,7 @@ from .losses import check_target
 from .losses import loss as find_loss
 from .optimizers import Adam, Optimizer
 from .parameters import Parameters, Weight
-from .ragged import Batch, Ragged, compact, like
+from .ragged import Batch, Ragged, like, numbers
 from .samples import Samples
 from .streaming import Stream
 from .training import History, fit
@@ -142,11 +142,11 @@ class Network:
             return in_layout(output.array, letters)
         return batch.give(output)
 
-    def rows(self, described):
-        """What a loss sees of an output or a target: an array in the network's layout; of ragged sequences (rows, C)."""
-        if described.packing.table is None:
-            return in_layout(described.array, self.output_layout)
-        return compact(described)
+    def rows(self, described, samples):
+        """What a loss sees of an output: an array in the network's layout; of ragged sequences (rows, C)."""
+        if samples.in_rows:
+            return numbers(described).reshape(-1, described.channels)
+        return in_layout(described.array, self.output_layout)
 
     def loss(
         self,
@@ -163,15 +163,15 @@ class Network:
         self.params.check_finite()
         batch, described = samples.batch()
         prediction = self._forward(self._own, described, NOTHING)[0]
-        return find_loss(loss)(self.rows(prediction), self.target_rows(batch, prediction, samples.y))[0]
+        return find_loss(loss)(self.rows(prediction, samples), self.target_rows(batch, prediction, samples))[0]
 
-    def target_rows(self, batch, prediction, y):
+    def target_rows(self, batch, prediction, samples):
         """The targets as a loss sees them, next to a prediction's descriptor."""
-        if prediction.packing.table is None:
-            return y
+        if not samples.in_rows:
+            return samples.y
         if not prediction.packing.rows:
             raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
-        return compact(batch.describe("y", y, prediction.channels, prediction.dtype))
+        return self.rows(batch.describe("y", samples.y, prediction.channels, prediction.dtype), samples)
 
     def workspace(self, into, parts=None, tape="all", checkpoints=None):
         """A Workspace with the gradient written `into` the parts that `split` makes.
@@ -384,23 +384,23 @@ class Workspace:
         else:
             for tape in self._tapes:
                 tape.fill()
-        prediction = np.array(network.rows(self._output))
-        target = network.target_rows(self._batch, self._output, samples.y)
+        prediction = np.array(network.rows(self._output, samples))
+        target = network.target_rows(self._batch, self._output, samples)
         check_target(prediction, target)
         value, dy = loss(prediction, target)
         if np.shape(dy) != prediction.shape:
             raise ShapeError(f"loss: expected a gradient of shape {prediction.shape}, got {np.shape(dy)}")
         if self._adjoints is None:
-            self._start_backward()
+            self._start_backward(samples)
         np.copyto(self._dy, dy)
         for adjoint in self._adjoints:
             adjoint.fill()
         return value
 
-    def _start_backward(self):
+    def _start_backward(self, samples):
         """The layers' backward, each reading what the one above it writes."""
         described = like(self._output)
-        self._dy, self._adjoints = self.network.rows(described), []
+        self._dy, self._adjoints = self.network.rows(described, samples), []
         for index in reversed(range(len(self._tapes))):
             layer = self.network.layers[index]
             adjoint = layer.differentiate(self._tapes[index], described, None, index > 0, self.into[index], False)

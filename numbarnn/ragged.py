@@ -67,7 +67,8 @@ class Ragged:
         for n, array in enumerate(arrays):
             checked_array(f"arrays[{n}]", array)
             if array.ndim != 2 or array.shape[1] != arrays[0].shape[1]:
-                raise ShapeError(f"arrays[{n}]: expected shape (T, {arrays[0].shape[-1]}), got {array.shape}")
+                channels = arrays[0].shape[1] if n else "C"
+                raise ShapeError(f"arrays[{n}]: expected shape (T, {channels}), got {array.shape}")
             if array.dtype != arrays[0].dtype:
                 raise DTypeError(f"arrays[{n}]: expected {arrays[0].dtype} like the first, got {array.dtype}")
         return cls(np.concatenate(arrays), np.cumsum([0, *map(len, arrays)]))

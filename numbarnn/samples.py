@@ -50,6 +50,11 @@ class Samples:
         return self.lengths is not None or isinstance(self.x, Ragged)
 
     @property
+    def in_rows(self):
+        """Whether a loss sees the steps that there are, (rows, channels), and not an array in the network's layout."""
+        return self.ragged and "t" in self.output_layout
+
+    @property
     def count(self):
         """How many samples there are."""
         return len(self.x) if isinstance(self.x, Ragged) else self.x.shape[self.layout.index("n")]
@@ -57,7 +62,7 @@ class Samples:
     @property
     def steps(self):
         """The steps of each sample that its loss is the mean of: (N,) integers, 1 where `Last` has left one."""
-        if not self.ragged or "t" not in self.output_layout:
+        if not self.in_rows:
             return np.ones(self.count, np.int64)
         return self.x.lengths if self.lengths is None else self.lengths
 

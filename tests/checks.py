@@ -34,6 +34,8 @@ def routed(case, route):
     """The case with the loss's derivative coming in through one way only."""
     if route == "outputs":
         return replace(case, dstate=None)
+    if route == "cells":
+        return replace(case, dy=None, dstate=None)
     if route == "all":
         return case
     kept = ("final h", "final c").index(route)
@@ -42,9 +44,9 @@ def routed(case, route):
 
 
 def loss(case, subject):
-    """``<dy, y> + <dstate, final state>``, and the sum of the absolute terms."""
-    y, final, _ = case.forward(subject)
-    terms = [] if case.dy is None else [(case.dy, as_tnc(y, case.layout))]
+    """``<dy, y> + <dcells, c> + <dstate, final state>``, and the sum of the absolute terms."""
+    y, final, _, *cells = case.forward(subject, **({} if case.dcells is None else {"cells": True}))
+    terms = [(d, as_tnc(array, case.layout)) for d, array in zip((case.dy, case.dcells), (y, *cells)) if d is not None]
     if case.dstate is not None:
         terms += zip(as_tuple(case.dstate), as_tuple(final), strict=True)
     return sum((d * v).sum() for d, v in terms), sum(np.abs(d * v).sum() for d, v in terms)
@@ -111,6 +113,80 @@ def check_gradients(case, subject=None, **options):
     for part, error in errors.items():
         assert error is None or error <= 1, f"{case.layer} {part}: {error:.3g} times the error allowed"
     return sum(error is not None for error in errors.values())
+
+
+def results(case, **way):
+    """All that forward and backward return, arrays in T, N, C order: y, state, dL/dp, dL/dx, dL/d(initial state), c."""
+    way = way if case.dcells is None or "checkpoints" in way else {**way, "cells": True}
+    y, state, tape, *cells = case.forward(**way)
+    found = case.backward(tape)
+    arrays = [as_tnc(array, case.layout).copy() for array in (y, found.x, *cells)]
+    return arrays[0], state, found.params.flat, arrays[1], found.state, *arrays[2:]
+
+
+def only(case, samples):
+    """The case with some of its sequences."""
+    parts = {name: getattr(case, name) for name in ("x", "dy", "dcells", "reset")}
+    states = {name: getattr(case, name) for name in ("state", "dstate")}
+    return replace(
+        case,
+        lengths=None if case.lengths is None else np.asarray(case.lengths)[samples],
+        **{name: None if array is None else array[:, samples] for name, array in parts.items()},
+        **{n: None if s is None else like(s, [part[:, samples].copy() for part in as_tuple(s)]) for n, s in states.items()},
+    )
+
+
+def lengths_of(case):
+    """The steps of each sequence, given or not."""
+    steps, batch = case.x.shape[:2]
+    return np.full(batch, steps) if case.lengths is None else np.asarray(case.lengths)
+
+
+def runs_of(case, n):
+    """[(first step, end)] of sequence n between its resets: one at least, which may be empty."""
+    length = lengths_of(case)[n]
+    cuts = [] if case.reset is None else [t for t in range(1, length) if case.reset[t, n]]
+    return list(zip([0, *cuts], [*cuts, length]))
+
+
+def run_alone(case, n, start, end):
+    """`results` of a few steps of a sequence by themselves, without lengths and resets; its dstate where it ends."""
+    alone = only(case.plain(), [n])
+    ends = np.arange(len(as_tuple(case.dstate)[0])) % (1 + case.layer.bidirectional)  # reverse directions end at step 0
+    ends = np.where(ends == 0, end == lengths_of(case)[n], start == 0)[:, None, None]
+    dstate = like(alone.dstate, [np.where(ends, d, np.zeros_like(d)) for d in as_tuple(alone.dstate)])
+    if start == end:
+        state = like(dstate, [np.zeros_like(d) for d in as_tuple(dstate)]) if case.state is None else alone.state
+        cells = () if alone.dcells is None else (alone.dcells[:0],)
+        return alone.dy[:0], state, np.zeros_like(case.parameters.flat), alone.x[:0], dstate, *cells
+    cut = {name: None if getattr(alone, name) is None else getattr(alone, name)[start:end] for name in ("x", "dy", "dcells")}
+    return results(replace(alone, dstate=dstate, lengths=None, reset=None, **cut))
+
+
+def assert_near(found, expected):
+    """Assert that sums of the same numbers in two orders agree."""
+    tolerance = 100 * np.finfo(expected.dtype).eps * max(1, np.abs(expected).max(initial=0))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance)
+
+
+def check_runs(case, **way):
+    """Assert that a ragged batch has the bits of its runs one at a time, 0 behind them, and the sum of their gradients."""
+    y, state, gradient, dx, dstate, *cells = results(case, **way)
+    total = np.zeros_like(gradient)
+    reverse = np.arange(len(as_tuple(state)[0])) % (1 + case.layer.bidirectional) == 1
+    for n, length in enumerate(lengths_of(case)):
+        runs = [run_alone(case, n, start, end) for start, end in runs_of(case, n)]
+        ys, states, gradients, dxs, dstates, *cs = zip(*runs)
+        for found, expected in ((y, ys), (dx, dxs), *zip(cells, cs)):
+            assert same_bits(found[:length, n].copy(), np.concatenate(expected)[:, 0].copy())
+            assert not found[length:, n].any()
+        for found, first, last in zip(as_tuple(state), as_tuple(states[0]), as_tuple(states[-1])):
+            assert same_bits(found[:, n].copy(), np.where(reverse[:, None], first[:, 0], last[:, 0]))
+        for found, *parts in zip(as_tuple(dstate), *map(as_tuple, dstates)):
+            assert same_bits(found[:, n].copy(), parts[0][:, 0]) or len(parts) > 1
+            assert_near(found[:, n], sum(parts)[:, 0])
+        total += sum(gradients)
+    assert_near(gradient, total)
 
 
 def named_results(case):

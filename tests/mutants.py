@@ -1,8 +1,9 @@
 """Shows that the gradient property can fail: `python tests/mutants.py`.
 
 Each cell's adjoint is rewritten one term at a time, a term dropped or its sign flipped, compiled into the real kernel
-and put to the check of test_gradients.py.  Then parts of what backward returns are lost, one at a time.  The exit
-status is 1 if any mutant survives, or if an unchanged cell does not pass.
+and put to the check of test_gradients.py.  Then parts of what backward returns are lost, one at a time.  Then what places
+the rows of ragged batches is put wrong, and put to the check of test_ragged.py and test_reset.py.  The exit status is 1
+if any mutant survives, or if what is unchanged does not pass.
 """
 
 import ast
@@ -14,8 +15,10 @@ import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from unittest.mock import patch
 
 import kernel_cache
+import numpy as np
 
 KERNELS = kernel_cache.use()
 os.environ.setdefault("NUMBA_OPT", "1")
@@ -190,6 +193,79 @@ def loss_mutants(kind):
         yield description, caught(layer, WithLoss(layer, lose))
 
 
+def packing_mutants():
+    """{description: (method of numbarnn.packing.Packing, its mutant)}; none reads or writes past an array."""
+    from numbarnn.packing import Packing
+
+    make, entering = Packing.__init__, Packing.entering
+
+    def made(edit):
+        def mutant(self, *arguments):
+            make(self, *arguments)
+            edit(self)
+
+        return "__init__", mutant
+
+    def early(self, direction):
+        return np.arange(self.batch) + (self.table[self.length] if direction else 0)
+
+    def late(self, direction):
+        return np.arange(self.batch) + (self.batch if direction else self.table[self.length + 1])
+
+    def backwards(self, first, end):
+        runs, rows = entering(self, first, end)
+        return runs[::-1], rows
+
+    def swap(self):
+        self.first, self.last = self.last, self.first
+
+    def shorten(self):
+        self.table[3:] -= np.arange(1, self.steps + 1)
+
+    return {
+        "the reverse direction starts a block early": ("initial_rows", early),
+        "the forward direction ends a block late": ("final_rows", late),
+        "pieces summed in the order of their lengths": ("summed", lambda self, a: np.add.reduceat(a, self._runs, axis=-2)),
+        "runs enter a segment backwards": ("entering", backwards),
+        "first and last pieces swapped": made(swap),
+        "one row fewer at every step": made(shorten),
+        "rows in the order of the sequences": made(lambda self: self.sequence.sort()),
+        "every piece read from the first step on": made(lambda self: self.start.fill(0)),
+    }
+
+
+def ragged_caught(layer):
+    """Whether the property of test_ragged.py and test_reset.py fails, for any seed and tape."""
+    from checks import check_runs
+    from strategies import random_case
+
+    reset = np.zeros((7, 4), bool)
+    reset[[2, 3, 4], [0, 0, 2]] = True
+    for seed in SEEDS:
+        case = random_case(layer, 7, 4, 2, seed=seed, lengths=np.array([5, 0, 7, 3]), reset=reset)
+        for way in ({}, {"checkpoints": 2}):
+            try:
+                check_runs(case, **way)
+            except (AssertionError, IndexError):
+                return True
+    return False
+
+
+def ragged_mutants(kind):
+    """(description, caught) of every mutant of what places the rows of ragged batches, unchanged first."""
+    from strategies import KINDS
+
+    from numbarnn.cpu import plans
+    from numbarnn.packing import Packing
+
+    layer = KINDS[kind](2, layers=2, bidirectional=True)
+    with patch.object(plans, "BACKWARD_ROWS", 4):  # several segments
+        yield "unchanged", ragged_caught(layer)
+        for description, (name, mutant) in packing_mutants().items():
+            with patch.object(Packing, name, mutant):
+                yield description, ragged_caught(layer)
+
+
 def show(name, description, outcome):
     """One row of the table."""
     print(f"{name:<12} {description:<96} {outcome}", flush=True)
@@ -210,6 +286,12 @@ def main():
             for description, found in [*mutants, *loss_mutants(kind)]:
                 show(kind, description, "yes" if found else "SURVIVED")
                 outcomes.append(found)
+    (_, broken), *mutants = ragged_mutants("lstm")
+    show("ragged", "unchanged", "FAILS" if broken else "passes")
+    unchanged_passes &= not broken
+    for description, found in mutants:
+        show("ragged", description, "yes" if found else "SURVIVED")
+        outcomes.append(found)
     print(f"{len(outcomes)} mutants, {sum(outcomes)} caught")
     return 0 if unchanged_passes and all(outcomes) else 1
 

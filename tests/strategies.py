@@ -72,7 +72,7 @@ def as_tnc(array, layout):
 
 @dataclass(frozen=True)
 class Case:
-    """One layer with everything a forward and a backward call take; x and dy are (T, N, C)."""
+    """One layer with everything a forward and a backward call take; x, dy and dcells are (T, N, C)."""
 
     layer: object
     parameters: nr.Parameters
@@ -82,6 +82,9 @@ class Case:
     dstate: object
     layout: str = "tnc"
     strides: str = "contiguous"
+    lengths: object = None
+    reset: np.ndarray | None = None
+    dcells: np.ndarray | None = None
 
     def arranged(self, tnc):
         """An array of the case in its layout and strides."""
@@ -91,17 +94,22 @@ class Case:
         """The same case in the TNC layout, contiguous."""
         return replace(self, layout="tnc", strides="contiguous")
 
-    def forward(self, subject=None):
-        """``(y, state, tape)`` of the layer, or of a subject that stands in for it."""
-        return (subject or self.layer).forward(self.parameters, self.arranged(self.x), self.state, layout=self.layout)
+    def forward(self, subject=None, **options):
+        """``(y, state, tape)`` of the layer, or of a subject that stands in for it; with ``cells=True`` also c."""
+        options = {"layout": self.layout, "lengths": self.lengths, "reset": self.reset, **options}
+        return (subject or self.layer).forward(self.parameters, self.arranged(self.x), self.state, **options)
 
     def backward(self, tape, subject=None, **options):
-        """Gradients from dy and dstate of the case."""
-        dy = None if self.dy is None else self.arranged(self.dy)
+        """Gradients from dy, dstate and dcells of the case."""
+        dy, dcells = (None if array is None else self.arranged(array) for array in (self.dy, self.dcells))
+        if dcells is not None:
+            options["dcells"] = dcells
         return (subject or self.layer).backward(tape, dy, self.dstate, **options)
 
 
-def random_case(layer, steps, batch, channels, seed=0, x=None, with_state=True, dtype="float64", **fields):
+def random_case(
+    layer, steps, batch, channels, seed=0, x=None, with_state=True, dtype="float64", with_dcells=False, **fields
+):
     """A case with uniform parameters in ``+-1 / sqrt(H)`` (at least 0.3) and normal values."""
     random = np.random.default_rng(seed)
     parameters = layer.init(channels, seed=seed, dtype=dtype, scheme="pytorch")
@@ -118,6 +126,8 @@ def random_case(layer, steps, batch, channels, seed=0, x=None, with_state=True, 
         x = np.repeat(x[:, :1], batch, axis=1)
     dy = random.standard_normal((steps, batch, layer.output_channels(channels))).astype(dtype)
     state, dstate = states(), states()
+    if with_dcells:
+        fields["dcells"] = random.standard_normal((steps, batch, directions_of(layer) * layer.hidden)).astype(dtype)
     return Case(layer, parameters, x.astype(dtype), state if with_state else None, dy, dstate, **fields)
 
 
@@ -141,6 +151,38 @@ def cases(draw, kind, dtype="float64", max_layers=3, max_steps=6, hidden=HIDDEN)
         x=x,
         with_state=draw(st.booleans()),
         dtype=dtype,
+        layout=draw(st.sampled_from(LAYOUTS)),
+        strides=draw(st.sampled_from(tuple(STRIDES))),
+    )
+
+
+def resets(steps, batch):
+    """An array (T, N) that starts a sequence afresh at about a quarter of its steps."""
+    return st.integers(0, 2**16).map(lambda seed: np.random.default_rng(seed).random((steps, batch)) < 0.25)
+
+
+@st.composite
+def ragged_cases(
+    draw, kind, dtype=None, with_lengths=True, with_resets=False, with_state=None, merges=True, max_steps=9, max_batch=7
+):
+    """A case with lengths from 0 to all steps, in any order, or with resets, or both; `merges`: and any way to stack."""
+    steps, batch = draw(st.integers(1, max_steps)), draw(st.integers(1, max_batch))
+    lengths = draw(st.lists(st.integers(0, steps), min_size=batch, max_size=batch))
+    layer = draw(layers(kind, max_layers=2))
+    if merges:
+        merge = draw(st.sampled_from(("concat", "concat", "sum", "average", "product")))
+        layer = replace(layer, merge=merge, residual=draw(st.booleans()))
+    return random_case(
+        layer,
+        steps,
+        batch,
+        draw(st.integers(1, 4)),
+        seed=draw(st.integers(0, 2**16)),
+        with_state=draw(st.booleans()) if with_state is None else with_state,
+        dtype=dtype or draw(st.sampled_from(("float64", "float32"))),
+        with_dcells=kind == "lstm" and draw(st.booleans()),
+        lengths=np.array(lengths) if with_lengths else None,
+        reset=draw(resets(steps, batch)) if with_resets else None,
         layout=draw(st.sampled_from(LAYOUTS)),
         strides=draw(st.sampled_from(tuple(STRIDES))),
     )

@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 cases = pytest.importorskip("benchmarks.cases", reason="the benchmarks lie beside the tests, not in the package")
+ragged = pytest.importorskip("benchmarks.ragged")
 
 SHAPE = (4, 2, 3, 5, 2)
 PEERS = {"torch": cases.torch_layer, "jax": cases.jax_layer}
@@ -30,6 +31,24 @@ def test_forward_and_backward(peer, cell):
         np.testing.assert_allclose(gradient, theirs[name], rtol=1e-10, atol=1e-12, err_msg=name)
     forward = PEERS[peer](replace(case, work="forward"))()
     np.testing.assert_allclose(forward, y, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", ["RNN", "GRU", "LSTM"])
+def test_ragged_batches(cell):
+    pytest.importorskip("torch")
+    lengths = (3, 1, 4, 2)
+    case = ragged.Case("both", cell, 4, 4, 3, 5, 2, "float64", lengths=lengths)
+    *mine, gradients = ragged.ours(case)()
+    *theirs, their_gradients = ragged.torch_packed(case)()
+    *rows, of_rows = ragged.ours(replace(case, form="Ragged"))()
+    for array, other, values in zip(mine, theirs, rows, strict=True):
+        np.testing.assert_allclose(array, other, rtol=1e-10, atol=1e-12)
+        np.testing.assert_array_equal(values, np.concatenate([array[:length, n] for n, length in enumerate(lengths)]))
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(gradient, their_gradients[name], rtol=1e-10, atol=1e-12, err_msg=name)
+        np.testing.assert_array_equal(gradient, of_rows[name])
+    for run in (ragged.ours, ragged.torch_packed):
+        np.testing.assert_allclose(run(replace(case, work="forward"))(), mine[0], rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("cell", ["RNN", "GRU", "LSTM"])

@@ -120,9 +120,69 @@ BAD_BACKWARD = [
     (lambda: back(into=parameters(GRU, "float32")), DTypeError, ["into", "float64", "float32"]),
     (lambda: back(into=np.zeros(135)), TypeError, ["into", "Parameters", "ndarray"]),
 ]
+RAGGED = nr.Ragged(np.zeros((6, 2)), [0, 4, 6])
 
 
-@pytest.mark.parametrize("bad, error, fragments", BAD_FIELDS + BAD_INPUT + BAD_PARAMETERS + BAD_STATES + BAD_BACKWARD)
+def ragged_back(dy=None, layer=GRU, **options):
+    """A backward call after a forward one on a Ragged x, with one bad argument."""
+    _, _, tape = layer.forward(parameters(layer), RAGGED)
+    return layer.backward(tape, dy, **options)
+
+
+BAD_RAGGED = [
+    (lambda: call(lengths=[4, 3, -1]), ValueError, ["lengths", "from 0 to 4", "-1 at 2"]),
+    (lambda: call(lengths=[4, 5, 9]), ValueError, ["lengths", "from 0 to 4", "5 at 1"]),
+    (lambda: call(lengths=np.array([4, 3, 255], np.uint8)), ValueError, ["lengths", "from 0 to 4", "255 at 2"]),
+    (lambda: call(lengths=[4, 3]), ShapeError, ["lengths", "(3,)", "(2,)"]),
+    (lambda: call(lengths=4), ShapeError, ["lengths", "(3,)", "()"]),
+    (lambda: call(lengths=[[4, 3, 2]]), ShapeError, ["lengths", "(3,)", "(1, 3)"]),
+    (lambda: call(lengths=[4.0, 3.0, 2.0]), DTypeError, ["lengths", "integers", "float64"]),
+    (lambda: call(lengths=[True, False, True]), DTypeError, ["lengths", "integers", "bool"]),
+    (lambda: call(lengths=["4", "3", "2"]), DTypeError, ["lengths", "integers", "<U1"]),
+    (lambda: call(reset=np.zeros((3, 4), bool)), ShapeError, ["reset", "(4, 3)", "(3, 4)"]),
+    (lambda: call(reset=np.zeros(4, bool)), ShapeError, ["reset", "(4, 3)", "(4,)"]),
+    (lambda: call(reset=np.zeros((4, 3))), DTypeError, ["reset", "True and False", "float64"]),
+    (lambda: call(reset=np.full((4, 3), 2)), DTypeError, ["reset", "True and False", "int64"]),
+    (lambda: call(x=RAGGED, lengths=[4, 2]), TypeError, ["lengths", "None", "Ragged", "list"]),
+    (lambda: call(x=RAGGED, reset=np.zeros((4, 2), bool)), TypeError, ["reset", "None", "Ragged", "ndarray"]),
+    (lambda: call(x=nr.Ragged(np.zeros((6, 7)), [0, 4, 6])), ShapeError, ["parameters", "7 channels"]),
+    (lambda: call(x=nr.Ragged(np.zeros((6, 2), "float32"), [0, 4, 6])), DTypeError, ["x", "float64", "float32"]),
+    (lambda: call(x=RAGGED, state=STATE), ShapeError, ["state", "(1, 2, 5)", "(1, 3, 5)"]),
+    (lambda: call(cells=True), ValueError, ["cells", "no cell state", "True"]),
+    (lambda: GRU(parameters(GRU), X, cells=True), ValueError, ["cells", "no cell state", "True"]),
+    (lambda: call(LSTM, cells=True, checkpoints=2), ValueError, ["cells", "checkpoints", "True"]),
+    (lambda: back(dcells=np.zeros((4, 3, 5))), ValueError, ["dcells", "no cell state", "ndarray"]),
+    (lambda: back(LSTM, dcells=np.zeros((4, 3, 4))), ShapeError, ["dcells", "expected 5 channels", "got 4"]),
+    (lambda: back(LSTM, dcells=np.zeros((4, 3, 5), "float32")), DTypeError, ["dcells", "float64", "float32"]),
+    (lambda: back(LSTM, dcells=RAGGED), TypeError, ["dcells", "numpy.ndarray", "Ragged"]),
+    (lambda: back(dy=RAGGED), TypeError, ["dy", "numpy.ndarray", "Ragged"]),
+    (lambda: ragged_back(np.zeros((4, 2, 5))), TypeError, ["dy", "Ragged like x", "ndarray"]),
+    (lambda: ragged_back(nr.Ragged(np.zeros((6, 5)), [0, 2, 6])), ShapeError, ["dy", "offsets of x", "2 to 4 steps"]),
+    (lambda: ragged_back(nr.Ragged(np.zeros((6, 4)), [0, 4, 6])), ShapeError, ["dy", "5 channels", "4"]),
+    (lambda: ragged_back(nr.Ragged(np.zeros((6, 5), "float32"), [0, 4, 6])), DTypeError, ["dy", "float64", "float32"]),
+    (lambda: nr.Ragged([[1.0]], [0, 1]), TypeError, ["data", "numpy.ndarray", "list"]),
+    (lambda: nr.Ragged(np.zeros(6), [0, 6]), ShapeError, ["data", "2 axes (sum T, C)", "(6,)"]),
+    (lambda: nr.Ragged(np.zeros((6, 0)), [0, 6]), ShapeError, ["data", "2 axes (sum T, C)", "(6, 0)"]),
+    (lambda: nr.Ragged(np.zeros((6, 2), int), [0, 6]), DTypeError, ["data", "float32 or float64", "int64"]),
+    (lambda: nr.Ragged(np.zeros((6, 2)), [0.0, 6.0]), DTypeError, ["offsets", "integers", "float64"]),
+    (lambda: nr.Ragged(np.zeros((6, 2)), [6]), ShapeError, ["offsets", "N + 1", "(1,)"]),
+    (lambda: nr.Ragged(np.zeros((6, 2)), [[0, 6]]), ShapeError, ["offsets", "N + 1", "(1, 2)"]),
+    (lambda: nr.Ragged(np.zeros((6, 2)), [1, 6]), ValueError, ["offsets", "from 0 to 6", "[1, 6]"]),
+    (lambda: nr.Ragged(np.zeros((6, 2)), [0, 5]), ValueError, ["offsets", "from 0 to 6", "[0, 5]"]),
+    (lambda: nr.Ragged(np.zeros((6, 2)), [0, 4, 3, 6]), ValueError, ["offsets", "never fall", "[0, 4, 3, 6]"]),
+    (lambda: nr.Ragged.of([]), ValueError, ["arrays", "at least one", "none"]),
+    (lambda: nr.Ragged.of([np.zeros((2, 3)), np.zeros((2, 2))]), ShapeError, ["arrays[1]", "(T, 3)", "(2, 2)"]),
+    (lambda: nr.Ragged.of([np.zeros(2)]), ShapeError, ["arrays[0]", "(T, C)", "(2,)"]),
+    (lambda: nr.Ragged.of([np.array(1.0)]), ShapeError, ["arrays[0]", "(T, C)", "()"]),
+    (lambda: nr.Ragged.of([np.zeros((2, 3)), np.zeros((2, 3), "float32")]), DTypeError, ["arrays[1]", "float64", "float32"]),
+    (lambda: nr.Ragged.of([np.zeros((2, 3)), [[1.0]]]), TypeError, ["arrays[1]", "numpy.ndarray", "list"]),
+    (lambda: RAGGED[2], IndexError, ["sequence", "from 0 to 1", "2"]),
+    (lambda: nr.Last()(nr.Last().init(2), X[0], layout="nc", lengths=[1, 1, 1, 1]), LayoutError, ["layout", "'nc'"]),
+]
+BAD = BAD_FIELDS + BAD_INPUT + BAD_PARAMETERS + BAD_STATES + BAD_BACKWARD + BAD_RAGGED
+
+
+@pytest.mark.parametrize("bad, error, fragments", BAD)
 def test_named_error(bad, error, fragments):
     with pytest.raises(error) as raised:
         bad()

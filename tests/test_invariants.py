@@ -5,7 +5,7 @@ from dataclasses import replace
 import numba
 import numpy as np
 import pytest
-from checks import as_tuple, like, same_bits
+from checks import as_tuple, only, same_bits
 from hypothesis import given
 from strategies import KINDS, as_tnc, cases, random_case
 
@@ -19,17 +19,6 @@ def results(case):
     gradients = case.backward(tape)
     outputs = as_tnc(y, case.layout).copy(), *as_tuple(state)
     return *outputs, gradients.params.flat, as_tnc(gradients.x, case.layout).copy(), *as_tuple(gradients.state)
-
-
-def only(case, samples):
-    """The case with some of its sequences."""
-    return replace(
-        case,
-        x=case.x[:, samples],
-        dy=case.dy[:, samples],
-        state=like(case.state, [s[:, samples].copy() for s in as_tuple(case.state)]),
-        dstate=like(case.dstate, [s[:, samples].copy() for s in as_tuple(case.dstate)]),
-    )
 
 
 def per_sequence(case):

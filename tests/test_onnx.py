@@ -1,5 +1,7 @@
 """Side by side with onnxruntime: the slow NumPy layers over all that ONNX's operators can do, and the library's layers."""
 
+from functools import partial
+
 import numpy as np
 import onnx
 import onnx_layers
@@ -14,7 +16,6 @@ import numbarnn as nr
 
 TOLERANCE = 1e-5  # in units of the largest number or 1; everything is computed in float32
 LARGEST = 30
-OPTIONS_EXIST = False  # whether the library's layers have ONNX's options and lengths: then delete this and every use of it
 
 
 @st.composite
@@ -138,36 +139,35 @@ PLAIN = {
     "gru-before": (nr.GRU, {"reset": "before"}),
     "lstm": (nr.LSTM, {}),
 }
-OPTIONS = {  # clip: a number is drawn for each example
-    "rnn-clip": (nr.RNN, {"clip": CLIPS}),
+OPTIONS = {  # each compiles a kernel, for each clip another
+    "rnn-clip": (nr.RNN, {"clip": 0.5}),
     "rnn-affine": (nr.RNN, {"activation": ("affine", 0.5, 0.25)}),
-    "rnn-leaky": (nr.RNN, {"activation": ("leaky_relu", 0.25), "clip": CLIPS}),
+    "rnn-leaky": (nr.RNN, {"activation": ("leaky_relu", 0.25), "clip": 0.5}),
     "rnn-threshold": (nr.RNN, {"activation": ("thresholded_relu", 0.5)}),
     "rnn-scaled": (nr.RNN, {"activation": ("scaled_tanh", 1.25, 0.75)}),
     "rnn-hard": (nr.RNN, {"activation": ("hard_sigmoid", 0.25, 0.375)}),
     "rnn-elu": (nr.RNN, {"activation": ("elu", 0.75)}),
     "rnn-softplus": (nr.RNN, {"activation": "softplus"}),
-    "gru-after-clip": (nr.GRU, {"clip": CLIPS}),
+    "gru-after-clip": (nr.GRU, {"clip": 0.5}),
     "gru-after-hard": (nr.GRU, {"gate_activation": "hard_sigmoid", "activation": "softsign"}),
-    "gru-before-leaky": (nr.GRU, {"reset": "before", "activation": ("leaky_relu", 0.25), "clip": CLIPS}),
-    "lstm-clip": (nr.LSTM, {"clip": CLIPS}),
+    "gru-before-leaky": (nr.GRU, {"reset": "before", "activation": ("leaky_relu", 0.25), "clip": 0.5}),
+    "lstm-clip": (nr.LSTM, {"clip": 0.5}),
     "lstm-hard": (nr.LSTM, {"gate_activation": "hard_sigmoid", "activation": "softsign", "output_activation": "softsign"}),
     "lstm-elu": (nr.LSTM, {"activation": ("elu", 0.75), "output_activation": ("scaled_tanh", 1.25, 0.75)}),
     "lstm-peepholes": (nr.LSTM, {"peepholes": True}),
-    "lstm-peepholes-leaky": (nr.LSTM, {"peepholes": True, "activation": ("leaky_relu", 0.25), "clip": CLIPS}),
+    "lstm-peepholes-leaky": (nr.LSTM, {"peepholes": True, "activation": ("leaky_relu", 0.25), "clip": 0.5}),
     "lstm-coupled": (nr.LSTM, {"coupled": True}),
-    "lstm-coupled-peepholes": (nr.LSTM, {"coupled": True, "peepholes": True, "clip": CLIPS}),
+    "lstm-coupled-peepholes": (nr.LSTM, {"coupled": True, "peepholes": True, "clip": 0.5}),
 }
-CONFIGURATIONS = PLAIN | OPTIONS if OPTIONS_EXIST else PLAIN
+CONFIGURATIONS = PLAIN | OPTIONS
 
 
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_layer_agrees_with_onnxruntime(name):
     make, options = CONFIGURATIONS[name]
-    drawn = {key: value if isinstance(value, st.SearchStrategy) else st.just(value) for key, value in options.items()}
     sizes = {"hidden": st.integers(1, 33), "layers": st.integers(1, 2), "bidirectional": st.booleans()}
 
-    @given(st.builds(make, **sizes, **drawn), inputs(OPTIONS_EXIST), st.booleans(), st.sampled_from(LAYOUTS))
+    @given(st.builds(partial(make, **options), **sizes), inputs(), st.booleans(), st.sampled_from(LAYOUTS))
     def check(layer, given_, with_state, layout):
         x, lengths, random = given_
         p = layer.init(x.shape[2], seed=0)
@@ -176,8 +176,7 @@ def test_layer_agrees_with_onnxruntime(name):
         state = oracles.random_state(layer, x.shape[1], random) if with_state else None
         assume_stable(layer, p, x, state, lengths)
         expected = onnx_layers.run(layer, p, x, state, lengths)
-        padding = {"lengths": lengths} if OPTIONS_EXIST else {}
-        y, final = layer(p, arranged(x, layout), state, layout=layout, **padding)
+        y, final = layer(p, arranged(x, layout), state, lengths, layout)
         check_same((as_tnc(y, layout), final), expected, 2 * TOLERANCE)
 
     check()

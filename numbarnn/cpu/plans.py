@@ -306,7 +306,7 @@ class Keep:
             return size.backward_chunk
         if self.what == "checkpoints":
             steps, chunk = -(-size.steps // self.segments), size.backward_chunk
-            return min(size.steps, -(-steps // chunk) * chunk)
+            return max(1, min(size.steps, -(-steps // chunk) * chunk))
         return max(1, size.steps)
 
 

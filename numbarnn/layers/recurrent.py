@@ -60,7 +60,7 @@ def kept(tape, checkpoints, steps):
     if tape != "all":
         raise ValueError(f"tape: expected 'all' together with checkpoints, got {tape!r}")
     if checkpoints == "sqrt":
-        return Keep("checkpoints", math.isqrt(steps - 1) + 1)
+        return Keep("checkpoints", math.isqrt(max(steps, 1) - 1) + 1)
     return Keep("checkpoints", positive_integer("checkpoints", checkpoints))
 
 
