@@ -6,6 +6,7 @@ from .data import windows
 from .descriptor import TensorDescriptor
 from .errors import DeviceError, DTypeError, LayoutError, NonFiniteError, ShapeError, UnknownNameError
 from .layers.base import Gradients
+from .layers.connectivity import Connectivity
 from .layers.dense import Activation, Dense, Last
 from .layers.gru import GRU
 from .layers.indrnn import IndRNN
@@ -32,6 +33,7 @@ __all__ = [
     "SGD",
     "Activation",
     "ActivationFunction",
+    "Connectivity",
     "Adam",
     "AdamW",
     "DTypeError",

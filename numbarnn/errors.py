@@ -47,6 +47,13 @@ def finite_number(argument, value, above=-math.inf):
     return float(value)
 
 
+def rate(argument, value):
+    """`value` as a float, if it is a number from 0 to less than 1; else TypeError or ValueError."""
+    if not 0 <= finite_number(argument, value) < 1:
+        raise ValueError(f"{argument}: expected a rate from 0 to less than 1, got {value!r}")
+    return float(value)
+
+
 def positive_integer(argument, value):
     """`value` as a Python int, if it is a whole number greater than 0; else TypeError or ValueError."""
     if isinstance(value, bool) or not hasattr(value, "__index__"):

@@ -96,6 +96,11 @@ class Network:
         return parts
 
     @property
+    def random(self) -> bool:
+        """Whether training draws dropout, zoneout or noise."""
+        return any(layer.random for layer in self.layers)
+
+    @property
     def output_layout(self) -> str:
         """The letters of the axes of the output: those of the input, without t after `Last`."""
         return self.layout.replace("t", "") if any(isinstance(layer, Last) for layer in self.layers) else self.layout
@@ -109,11 +114,12 @@ class Network:
             raise DTypeError(f"x: expected {self.dtype} like the network, got {x.dtype}")
         return batch, x
 
-    def _forward(self, parts, x, keep):
-        """(descriptor of the output, tapes) for a descriptor of x."""
+    def _forward(self, parts, x, keep, random=None):
+        """(descriptor of the output, tapes) for a descriptor of x; with a Generator, dropout and the like are drawn."""
         tapes = []
         for layer, own in zip(self.layers, parts):
-            x, tape = layer.run(own, x, None, keep)
+            options = {} if random is None or not layer.random else {"masks": layer.drawn_masks(x, random)}
+            x, tape = layer.run(own, x, None, keep, **options)
             if keep.for_backward:
                 tapes.append(tape)
         return x, tapes
@@ -371,18 +377,23 @@ class Workspace:
         self.network, self.parts, self.into, self.kept = network, parts, into, (tape, checkpoints)
         self._tapes = self._adjoints = None
 
-    def gradient(self, samples, loss):
+    def gradient(self, samples, loss, random=None):
         """The loss of a batch; its gradient is written to `into` (is modified).
 
-        Samples of equal length must lie where those of the first call lay.
+        Samples of equal length must lie where those of the first call lay.  random: a Generator, where dropout and the like
+        are to be drawn.
         """
         network = self.network
         if self._tapes is None or samples.ragged:
             self._batch, described = samples.batch()
-            self._output, self._tapes = network._forward(self.parts, described, kept(*self.kept, described.steps))
+            self._output, self._tapes = network._forward(
+                self.parts, described, kept(*self.kept, described.steps), random
+            )
             self._adjoints = None
         else:
             for tape in self._tapes:
+                if random is not None:
+                    tape.redraw(random)
                 tape.fill()
         prediction = np.array(network.rows(self._output, samples))
         target = network.target_rows(self._batch, self._output, samples)

@@ -62,7 +62,10 @@ class Stream:
         ]
         for (_, tape), given in zip(self._layers, checked):
             for index, part in enumerate(tape.stack):
-                part.start(None if given is None else [array[index] for array in given])
+                if given is None:
+                    part.restart()
+                else:
+                    part.start([array[index] for array in given])
 
     def step(self, x: np.ndarray) -> np.ndarray:
         """Take one step: outputs (N, channels) from inputs (N, C).

@@ -63,6 +63,7 @@ def fit(
         Samples.of(network, *validation)
     callbacks = tuple(callbacks)
     random = np.random.default_rng(seed)
+    masks = np.random.default_rng(random.integers(2**63)) if network.random else None
     order = np.flatnonzero(samples.steps)  # a sample without steps has no loss
     if not len(order):
         raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
@@ -83,7 +84,7 @@ def fit(
                     room = samples.room(len(chosen))
                     workspaces[len(chosen)] = network.workspace(parts, None, tape, checkpoints), room
                 workspace, room = workspaces[len(chosen)]
-                value = workspace.gradient(samples.take(chosen, room), loss)
+                value = workspace.gradient(samples.take(chosen, room), loss, masks)
                 _check_finite(value, "loss", where, flat, previous)
                 scale = 1.0
                 if clip is not None:

@@ -9,6 +9,7 @@ from .indrnn import IndRNNCell
 from .leaky import LeakyInsideCell, LeakyOutsideCell
 from .lstm import CoupledLSTMCell, CoupledPeepholeLSTMCell, LSTMCell, PeepholeLSTMCell
 from .mgu import MGUCell
+from .regularized import PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell
 from .rnn import RNNCell
 
 __all__ = [
@@ -28,6 +29,9 @@ __all__ = [
     "LeakyOutsideCell",
     "MGUCell",
     "PeepholeLSTMCell",
+    "PerturbedCell",
+    "PerturbedMemoryCell",
     "RNNCell",
+    "RecurrentDropoutCell",
     "activation",
 ]

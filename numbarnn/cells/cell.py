@@ -50,6 +50,8 @@ class Cell:
     def check_differentiable(self):
         """Raise, naming the field, if an activation function has no slope."""
         for name, value in self.__getstate__().items():
+            if isinstance(value, Cell):
+                value.check_differentiable()
             if isinstance(value, Function) and not value.differentiable:
                 raise TypeError(f"{name}: {value!r} has no slope, so there is no tape for backward; it may only be called")
 
@@ -92,7 +94,7 @@ class Cell:
 
     def gate_adjoint(self, saved, state, doperand, dpre, dstate, given):
         """``(dpre, dstate)`` with the part of `gate` added, from the derivative of its operand."""
-        return dpre, dstate
+        return dpre, (dstate[0] + doperand,) + dstate[1:]  # noqa: RUF005 (Numba knows tuples that are added)
 
 
 def span(slots):

@@ -92,7 +92,7 @@ class Tape:
         if size.cell.states > 1:
             kept_c = keep.what in ("all", "states")
             self.c = self._state_array(states, offsets["c"], len(self.h) if kept_c else size.batch)
-        self._write_unit_values, self._unit_values = unit_values, None
+        self._write_unit_values, self._unit_values, self._origin = unit_values, None, initial
         if size.cell.unit_values:
             shape = (size.directions, size.cell.unit_value_count, size.padded)
             self._unit_values = np.ndarray(shape, size.dtype, self.block, plans.tape.offsets["unit_values"])
@@ -129,6 +129,10 @@ class Tape:
             for d in range(self.size.directions):
                 rows = self.packing.initial_rows(d) if len(array) > self.size.batch else slice(None)
                 array[rows, d] = 0 if initial is None else initial[m][d][self.packing.sequence]
+
+    def restart(self):
+        """Set the initial state to what it was at first."""
+        self.start(self._origin)
 
     def fill(self):
         """Run forward: fill h, c and whatever is kept from x, the parameters and the drives as they are now."""

@@ -27,7 +27,7 @@ def _integers(*names):
 ROWS = np.dtype(
     _integers("address", "step_stride", "batch_stride", "channel_stride", "step_table", "start_table")
 )
-DRIVES = 3  # the most values for each step and unit that a cell takes
+DRIVES = 4  # the most values for each step and unit that a cell takes
 
 # Shared routines, by address.
 ROUTINE_NAMES = ("product", "row_product", "copy_rows", "times_transposed", "pack_task", "gradient_task")

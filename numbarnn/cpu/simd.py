@@ -301,22 +301,32 @@ def _mask(builder, vector, count):
     return builder.icmp_signed("<", ir.Constant(lanes, list(range(vector.lanes))), counts)
 
 
-@intrinsic
-def load_first(typingctx, real, address, count):
-    """The first `count` lanes from `address`, 0 in the others; nothing past them is read."""
-    vector = Vector(real)
+def load_first_of(vector):
+    """A function of (builder, address, count) that emits the load of a vector's first `count` lanes, 0 in the others."""
 
-    def codegen(context, builder, signature, args):
+    def emit(builder, address, count):
         v, mask_type = llvm_vector(vector), ir.VectorType(ir.IntType(1), vector.lanes)
         function = cgutils.get_or_insert_function(
             builder.module,
             ir.FunctionType(v, [v.as_pointer(), INT32, mask_type, v]),
             f"llvm.masked.load.{llvm_suffix(vector)}.p0",
         )
-        pointer = builder.inttoptr(args[1], v.as_pointer())
+        pointer = builder.inttoptr(address, v.as_pointer())
         zeros = ir.Constant(v, [0.0] * vector.lanes)
-        align = ir.Constant(INT32, real.bitwidth // 8)
-        return builder.call(function, [pointer, align, _mask(builder, vector, args[2]), zeros])
+        align = ir.Constant(INT32, vector.dtype.bitwidth // 8)
+        return builder.call(function, [pointer, align, _mask(builder, vector, count), zeros])
+
+    return emit
+
+
+@intrinsic
+def load_first(typingctx, real, address, count):
+    """The first `count` lanes from `address`, 0 in the others; nothing past them is read."""
+    vector = Vector(real)
+    emit = load_first_of(vector)
+
+    def codegen(context, builder, signature, args):
+        return emit(builder, args[1], args[2])
 
     return vector(real, types.intp, types.intp), codegen
 

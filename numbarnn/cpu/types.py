@@ -7,7 +7,7 @@ equations when it is compiled.
 import functools
 from dataclasses import fields
 
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.extending import (
     NativeValue,
@@ -24,7 +24,7 @@ from ..cells import Cell
 from ..cells.activations import Function
 from .functions import function_attribute
 from .rows import row_address
-from .simd import Vector, llvm_vector, load, load_first, store_first
+from .simd import Vector, llvm_vector, load, load_first, load_first_of, store_first
 
 
 class CellType(types.Type):
@@ -40,6 +40,17 @@ class CellType(types.Type):
 
 
 register_model(CellType)(models.OpaqueModel)
+
+
+@intrinsic
+def _read_inner(typingctx, cell):
+    inner = cell.cell.inner._numba_type_
+    return inner(cell), lambda context, builder, signature, args: context.get_dummy_value()
+
+
+@overload_attribute(CellType, "inner")
+def _inner(self):
+    return lambda self: _read_inner(self)
 
 
 @unbox(CellType)
@@ -138,37 +149,45 @@ def drive_places(cell, call, time, row):
 
 @overload(drive_places)
 def _drive_places(cell, call, time, row):
-    if len(cell.cell.drives) == 0:
+    count = len(cell.cell.drives)
+    if count == 0:
         return lambda cell, call, time, row: ()
-    if len(cell.cell.drives) == 1:
+    if count == 1:
         return lambda cell, call, time, row: (row_address(call.drive0, time, row),)
-    if len(cell.cell.drives) == 2:
-        return lambda cell, call, time, row: (
-            row_address(call.drive0, time, row), row_address(call.drive1, time, row),
-        )  # fmt: skip
-    return lambda cell, call, time, row: (
-        row_address(call.drive0, time, row), row_address(call.drive1, time, row), row_address(call.drive2, time, row),
-    )  # fmt: skip
+
+    def two(cell, call, time, row):
+        return row_address(call.drive0, time, row), row_address(call.drive1, time, row)
+
+    def three(cell, call, time, row):
+        return (*two_places(call, time, row), row_address(call.drive2, time, row))
+
+    def four(cell, call, time, row):
+        return (*two_places(call, time, row), row_address(call.drive2, time, row), row_address(call.drive3, time, row))
+
+    return {2: two, 3: three, 4: four}[count]
 
 
-def load_drives(cell, real, places, offset, count):
-    """The values of `count` units, `offset` bytes from each of the places."""
+@njit
+def two_places(call, time, row):
+    """Where the first two drives lie."""
+    return row_address(call.drive0, time, row), row_address(call.drive1, time, row)
 
 
-@overload(load_drives)
-def _load_drives(cell, real, places, offset, count):
-    if len(cell.cell.drives) == 0:
-        return lambda cell, real, places, offset, count: ()
-    if len(cell.cell.drives) == 1:
-        return lambda cell, real, places, offset, count: (load_first(real, places[0] + offset, count),)
-    if len(cell.cell.drives) == 2:
-        return lambda cell, real, places, offset, count: (
-            load_first(real, places[0] + offset, count), load_first(real, places[1] + offset, count),
-        )  # fmt: skip
-    return lambda cell, real, places, offset, count: (
-        load_first(real, places[0] + offset, count), load_first(real, places[1] + offset, count),
-        load_first(real, places[2] + offset, count),
-    )  # fmt: skip
+@intrinsic
+def load_drives(typingctx, cell, real, places, offset, count):
+    """The values of `count` units, `offset` bytes from each of the places: a tuple of vectors."""
+    vector, number = Vector(real), len(places)
+    result = types.UniTuple(vector, number)
+
+    def codegen(context, builder, signature, args):
+        _, _, places_, offset_, count_ = args
+        first = load_first_of(vector)
+        values = [
+            first(builder, builder.add(place, offset_), count_) for place in cgutils.unpack_tuple(builder, places_, number)
+        ]
+        return context.make_tuple(builder, result, values)
+
+    return result(cell, real, places, types.intp, types.intp), codegen
 
 
 def joined(values, others):

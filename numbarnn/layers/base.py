@@ -33,6 +33,8 @@ class Gradients:
 class Layer:
     """The part of a layer that does not depend on what it computes."""
 
+    random = False  # whether training draws anything
+
     def __repr__(self):
         """The fields that are not as by default."""
         values = [(field, getattr(self, field.name)) for field in fields(self)]

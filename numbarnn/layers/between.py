@@ -3,12 +3,41 @@
 import numpy as np
 
 from ..ragged import like, numbers
+from .masks import rows_of
 
 
 def _rows(described):
     """The numbers of a descriptor as (rows, C); a view where they lie like that."""
     array = numbers(described)
     return array.reshape(-1, array.shape[-1])
+
+
+class Scaled:
+    """Multiplies numbers with a mask, as it is at each call of `fill`.
+
+    Parameters
+    ----------
+    source : TensorDescriptor or PackedDescriptor
+    mask : numpy.ndarray
+        (T, N, C), or (N, C) for all steps.
+
+    Attributes
+    ----------
+    outputs : TensorDescriptor or PackedDescriptor
+    """
+
+    def __init__(self, source, mask):
+        self.source, self.mask, self.outputs = source, mask, like(source)
+        self.fill()
+
+    def fill(self):
+        """Compute the outputs from the source and the mask as they are now."""
+        np.multiply(numbers(self.source), rows_of(self.mask, self.source.packing), out=self.outputs.array)
+
+    def take_back(self, derivative):
+        """Turn dL/d(outputs) into dL/d(source): a descriptor (is modified)."""
+        array = numbers(derivative)
+        array *= rows_of(self.mask, self.source.packing)
 
 
 class Between:

@@ -29,6 +29,9 @@ class Tape:
     fill: Callable = field(repr=False, compare=False)  # runs forward again, with x and the parameters as they are then
     batch: Batch | None = field(default=None, repr=False)  # how the caller's arrays lie
 
+    def redraw(self, random):
+        """Draw new masks: there are none."""
+
     def steppers(self):
         """Functions that take one step of a stream: one, or none for a view."""
         return [] if self.fill is _nothing else [self.fill]

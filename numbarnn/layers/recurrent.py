@@ -6,22 +6,40 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..cells import Cell, Clipped, activation
+from ..cells import Cell, Clipped, PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell, activation
 from ..cpu import recurrent as kernels
 from ..cpu.launch import Adjoint as LayerAdjoint
+from ..cpu.launch import Tape as LayerTape
 from ..cpu.launch import run as run_layer
 from ..cpu.plans import ALL, NOTHING, STATES, WEIGHTS, Keep, Size
-from ..descriptor import PackedDescriptor, TensorDescriptor, checked_array
-from ..errors import DTypeError, ShapeError, finite_number, nearest, positive_integer
+from ..descriptor import PackedDescriptor, TensorDescriptor, checked_array, checked_dtype
+from ..errors import DTypeError, ShapeError, finite_number, nearest, positive_integer, rate
 from ..parameters import Parameters, Weight, glorot_uniform, orthogonal, uniform
 from ..ragged import Batch, Ragged
 from ..streaming import Stream
 from .base import Gradients, Layer
-from .between import Between, BetweenAdjoint
+from .between import Between, BetweenAdjoint, Scaled
+from .connectivity import Connectivity, EffectiveWeights
+from .masks import Masks, drive
 
 TAPES = ("all", "states")
 INITIAL = ("initial_h", "initial_c")  # parameters that hold the state to start from
 State = np.ndarray | tuple[np.ndarray, np.ndarray]  # h, or for an LSTM (h, c); each (L * D, N, H)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stacked layer of a tape: its kernels' tape, and what is done before and after."""
+
+    scaled_input: Scaled | None
+    tape: LayerTape
+    between: Between
+    scaled_output: Scaled | None
+
+    def fills(self):
+        """Functions that run it again, in order."""
+        parts = (self.scaled_input, self.tape, self.between, self.scaled_output)
+        return [part.fill for part in parts if part is not None]
 
 
 @dataclass(frozen=True)
@@ -30,25 +48,38 @@ class Tape:
 
     layer: Layer
     x: TensorDescriptor | PackedDescriptor
-    stack: tuple = field(repr=False)  # one launch.Tape a stacked layer
-    between: tuple = field(repr=False)  # one Between a stacked layer: what comes after it
+    stages: tuple[Stage, ...] = field(repr=False)
+    weights: EffectiveWeights | None = field(repr=False)  # None where kernels read the parameters themselves
+    masks: Masks | None = field(repr=False)
     learned_state: bool = field(repr=False)  # whether it started from the state that the parameters hold, or from zeros
     batch: Batch | None = field(default=None, repr=False)  # how the caller's arrays lie
+
+    @property
+    def stack(self):
+        """The kernels' tapes, the lowest layer's first."""
+        return [stage.tape for stage in self.stages]
 
     @property
     def nbytes(self):
         """Bytes of the arrays the tape holds, `x` not counted."""
         return sum(tape.nbytes for tape in self.stack)
 
+    def redraw(self, random):
+        """Draw new masks, for the next `fill`."""
+        if self.masks is not None:
+            self.masks.redraw(random)
+
     def fill(self):
-        """Run forward again, with x and the parameters as they are now."""
-        for tape, between in zip(self.stack, self.between):
-            tape.fill()
-            between.fill()
+        """Run forward again, with x, the parameters and the masks as they are now."""
+        if self.weights is not None:
+            self.weights.fill()
+        for stage in self.stages:
+            for fill in stage.fills():
+                fill()
 
     def steppers(self):
         """Functions that take one step of a stream, the lowest layer's first."""
-        return [step for tape, between in zip(self.stack, self.between) for step in (tape.stepper(), *between.steppers())]
+        return [step for stage in self.stages for step in (stage.tape.stepper(), *stage.between.steppers())]
 
 
 def kept(tape, checkpoints, steps):
@@ -85,12 +116,34 @@ class Recurrent(Layer):
     learned_state : bool
         Without a state given, start from the parameters ``initial_h_l0`` (H,), for an LSTM ``initial_c_l0`` too, and not
         from zeros.
+    dropout : float
+        Rate at which the outputs of each stacked layer but the last are dropped, anew at each step.
+    input_dropout, recurrent_dropout : float
+        Rates at which the inputs of each stacked layer, and the h that R multiplies, are dropped: the same ones at each
+        step of a sequence (variational dropout, Gal and Ghahramani 2016, arXiv:1512.05287).
+    zoneout : float or tuple of two
+        Rate at which a unit's h stays what it was, for an LSTM (of h, of c) (Krueger et al. 2017, arXiv:1606.01305).
+    weight_drop : float
+        Rate at which recurrent weights are dropped, for a whole call (Merity et al. 2018, arXiv:1708.02182).
+    noise : float
+        Standard deviation of normal noise that is added to h at each step.
+    connectivity : Connectivity, optional
+        Which recurrent connections there are, and the signs of units.
+
+    Dropout, zoneout and noise are drawn where a call is given a `seed`, and by `Network.fit`; else their mean is taken.
     """
 
     clip: float | None = field(default=None, kw_only=True)
     merge: str = field(default="concat", kw_only=True)
     residual: bool = field(default=False, kw_only=True)
     learned_state: bool = field(default=False, kw_only=True)
+    dropout: float = field(default=0.0, kw_only=True)
+    input_dropout: float = field(default=0.0, kw_only=True)
+    recurrent_dropout: float = field(default=0.0, kw_only=True)
+    zoneout: float | tuple[float, float] = field(default=0.0, kw_only=True)
+    weight_drop: float = field(default=0.0, kw_only=True)
+    noise: float = field(default=0.0, kw_only=True)
+    connectivity: Connectivity | None = field(default=None, kw_only=True)
 
     unit_parameter = None  # what the parameter is called that holds the cell's values of each unit
     recurrent_matrix = True  # whether there is a weight (H, G, H)
@@ -105,7 +158,7 @@ class Recurrent(Layer):
         """2 for a bidirectional layer, else 1."""
         return 2 if self.bidirectional else 1
 
-    def _suffixes(self, layer):
+    def suffixes(self, layer):
         """What the parameters' names of one stacked layer end with, in each direction."""
         return (f"l{layer}", f"l{layer}_reverse")[: self.directions]
 
@@ -119,7 +172,79 @@ class Recurrent(Layer):
             finite_number("clip", self.clip, above=0)
         if self.merge not in MERGES:
             raise nearest("merge", self.merge, MERGES)
+        self._check_regularization()
         self._functions()
+
+    def _check_regularization(self):
+        for name in ("dropout", "input_dropout", "recurrent_dropout", "weight_drop"):
+            rate(name, getattr(self, name))
+        if isinstance(self.zoneout, tuple) and len(self.zoneout) != 2:
+            raise ValueError(f"zoneout: expected a rate or a pair of rates, of h and of c, got {self.zoneout!r}")
+        for value in self.zoneout_rates:
+            rate("zoneout", value)
+        if self.cell.states == 1 and isinstance(self.zoneout, tuple):
+            raise ValueError(f"zoneout: expected one rate, since {type(self).__name__} has no c, got {self.zoneout!r}")
+        if finite_number("noise", self.noise) < 0:
+            raise ValueError(f"noise: expected a standard deviation >= 0, got {self.noise!r}")
+        if self.recurrent_dropout and bool(self.cell.recurrent_slots) == bool(self.cell.gated_slots):
+            raise ValueError(
+                f"recurrent_dropout: expected 0, since the weights of {self!r} do not all multiply the same thing, got "
+                f"{self.recurrent_dropout!r}"
+            )
+        for name in ("weight_drop", "connectivity"):
+            if getattr(self, name) and not self.recurrent_matrix:
+                raise ValueError(f"{name}: expected none, since {type(self).__name__} has no recurrent matrix")
+        if self.connectivity is not None:
+            if not isinstance(self.connectivity, Connectivity):
+                raise TypeError(f"connectivity: expected a Connectivity, got {type(self.connectivity).__name__}")
+            if self.connectivity.hidden != self.hidden:
+                raise ShapeError(f"connectivity: expected {self.hidden} units, got {self.connectivity.hidden}")
+
+    @property
+    def zoneout_rates(self):
+        """The rates of h and of c; of c 0 where there is none."""
+        if isinstance(self.zoneout, tuple):
+            return self.zoneout
+        return self.zoneout, self.zoneout if self.cell.states > 1 else 0.0
+
+    @property
+    def random(self):
+        """Whether there is anything to draw."""
+        names = ("dropout", "input_dropout", "recurrent_dropout", "weight_drop", "noise")
+        return any(self.zoneout_rates) or any(getattr(self, name) for name in names)
+
+    def draw(
+        self, steps: int, batch: int, channels: int, seed: int = 0, dtype: str = "float32"
+    ) -> dict[str, np.ndarray]:
+        """What a call with `seed` draws, by name: an argument `masks` of the same or of another call.
+
+        ``input_l0`` (N, C), ``recurrent_l0`` (N, D * H), ``zoneout_h_l0``, ``zoneout_c_l0``, ``noise_l0`` (T, N, D * H),
+        ``dropout_l0`` (T, N, Y), ``weight_l0`` (D, G * H, H), and so on for each stacked layer: those that the layer has.
+
+        Parameters
+        ----------
+        steps, batch, channels : int
+            T, N, C of the input; of a Ragged one T is that of the longest sequence.
+        seed : int or numpy.random.Generator
+        dtype : {"float32", "float64"}
+        """
+        sizes = (positive_integer(n, v) for n, v in (("steps", steps), ("batch", batch), ("channels", channels)))
+        return Masks.drawn(self, *sizes, checked_dtype("dtype", dtype), np.random.default_rng(seed)).arrays
+
+    def drawn_masks(self, x, random):
+        """Masks for a descriptor of x."""
+        steps, batch = getattr(x.packing, "total", x.packing.steps), x.packing.sequences
+        return Masks.drawn(self, steps, batch, x.channels, x.dtype, random)
+
+    def _masks(self, seed, masks, batch, x):
+        """The Masks that the arguments of a call ask for, or None."""
+        if seed is not None and masks is not None:
+            raise ValueError("masks: expected None together with a seed, got both")
+        if masks is not None:
+            return Masks.given(self, batch.steps, batch.sequences, x.channels, x.dtype, masks)
+        if seed is None:
+            return None
+        return Masks.drawn(self, batch.steps, batch.sequences, x.channels, x.dtype, np.random.default_rng(seed))
 
     def _functions(self):
         """{field: Function} of the activation functions, which layer and cell call the same."""
@@ -135,7 +260,7 @@ class Recurrent(Layer):
         parts, columns = [], len(self.cell.gates) * self.hidden
         for layer in range(self.layers):
             inputs = channels if layer == 0 else self.output_channels(channels)
-            for suffix in self._suffixes(layer):
+            for suffix in self.suffixes(layer):
                 parts.append(Weight(f"weight_ih_{suffix}", inputs, columns))
                 if self.recurrent_matrix:
                     parts.append(Weight(f"weight_hh_{suffix}", self.hidden, columns))
@@ -190,6 +315,8 @@ class Recurrent(Layer):
         layout: str = "tnc",
         reset: np.ndarray | None = None,
         cells: bool = False,
+        seed: int | None = None,
+        masks: dict[str, np.ndarray] | None = None,
     ) -> tuple:
         """Run the layer without keeping a tape.
 
@@ -209,6 +336,10 @@ class Recurrent(Layer):
             (T, N): where True, a sequence starts afresh from the initial state at that step; the one before ends there.
         cells : bool
             Also return the c of every step, of the last layer of an LSTM.
+        seed : int or numpy.random.Generator, optional
+            Draw dropout, zoneout and noise; without it their mean is taken, as it is after training.
+        masks : dict of str to numpy.ndarray, optional
+            Take these in their place, as `draw` returns them; or ``noise_l0`` and so on, where a layer has none of its own.
 
         Returns
         -------
@@ -227,7 +358,8 @@ class Recurrent(Layer):
         """
         batch, described = self._checked_input(p, x, layout, lengths, reset)
         initial = self.checked_state("state", state, batch.sequences, p.dtype)
-        y, tape = self.run(p, described, initial, self._keeping_cells(NOTHING, cells))
+        masks = self._masks(seed, masks, batch, described)
+        y, tape = self.run(p, described, initial, self._keeping_cells(NOTHING, cells), masks=masks)
         found = batch.give(y), self._final_state(tape)
         return (*found, batch.give(tape.stack[-1].cells)) if cells else found
 
@@ -242,6 +374,8 @@ class Recurrent(Layer):
         checkpoints: str | int | None = None,
         reset: np.ndarray | None = None,
         cells: bool = False,
+        seed: int | None = None,
+        masks: dict[str, np.ndarray] | None = None,
     ) -> tuple:
         """Run the layer and keep what `backward` needs.
 
@@ -271,7 +405,8 @@ class Recurrent(Layer):
         keep = kept(tape, checkpoints, described.steps)
         if cells and keep.what == "checkpoints":
             raise ValueError("cells: expected False together with checkpoints, which keep c only at some steps, got True")
-        y, tape = self.run(p, described, initial, self._keeping_cells(keep, cells), batch)
+        masks = self._masks(seed, masks, batch, described)
+        y, tape = self.run(p, described, initial, self._keeping_cells(keep, cells), batch, masks)
         found = [y, tape.stack[-1].cells] if cells else [y]
         final, given = self._final_state(tape), [batch.give(array) for array in found]
         tape.stack[-1].let_go_of_y()
@@ -295,28 +430,59 @@ class Recurrent(Layer):
             raise DTypeError(f"x: expected {p.dtype} like the parameters, got {described.dtype}")
         return batch, described
 
-    def run(self, p, x, initial, keep, batch=None):
-        """`forward` without its checks, from a descriptor of x to one of y, (T, N, D * H), and a tape."""
+    def run(self, p, x, initial, keep, batch=None, masks=None):
+        """`forward` without its checks, from a descriptor of x to one of y, (T, N, Y), and a tape."""
         if keep.for_backward:
             self.cell.check_differentiable()
         if keep is STATES and not self.cell.saved:
             keep = ALL  # no gate is kept anyway
-        y, stack, tapes_between = x, [], []
+        constrained = self.connectivity is not None or (masks is not None and self.weight_drop)
+        weights = EffectiveWeights(self, p, masks) if constrained else None
+        y, stages = x, []
         for layer in range(self.layers):
+            below, packing = y, y.packing
+            scaled = self._scaled(y, masks, f"input_l{layer}")
+            y = y if scaled is None else scaled.outputs
+            cell, drives = self._driven(masks, layer, packing, y.dtype)
             tape = run_layer(
                 kernels,
-                Size(self.cell, self.hidden, self.directions, y.packing, y.channels, y.dtype, self._vector_numbers()),
-                p.flat[p.offset(f"weight_ih_l{layer}") :],
+                Size(cell, self.hidden, self.directions, packing, y.channels, y.dtype, self._vector_numbers()),
+                (p if weights is None else weights.parameters).flat[p.offset(f"weight_ih_l{layer}") :],
                 y,
-                self._initial(p, initial, layer, y.packing),
+                self._initial(p, initial, layer, packing),
                 keep,
                 self._unit_values(p, layer),
+                drives,
             )
-            stack.append(tape)
-            between = Between(tape.outputs, self.directions, self.merge, y if self.residual and layer else None)
-            tapes_between.append(between)
-            y = between.outputs
-        return y, Tape(self, x, tuple(stack), tuple(tapes_between), initial is None, batch)
+            between = Between(tape.outputs, self.directions, self.merge, below if self.residual and layer else None)
+            dropped = self._scaled(between.outputs, masks, f"dropout_l{layer}")
+            y = between.outputs if dropped is None else dropped.outputs
+            stages.append(Stage(scaled, tape, between, dropped))
+        return y, Tape(self, x, tuple(stages), weights, masks, initial is None, batch)
+
+    @staticmethod
+    def _scaled(source, masks, name):
+        """What multiplies numbers with the mask of that name, or None without one."""
+        mask = None if masks is None else masks.get(name)
+        return None if mask is None else Scaled(source, mask)
+
+    def _driven(self, masks, layer, packing, dtype):
+        """(cell, drives) of one stacked layer: what is drawn for each step, or its mean."""
+        steps, batch = getattr(packing, "total", packing.steps), packing.sequences
+        wide = self.directions * self.hidden
+        cell, arrays = self.cell, []
+        noise = None if masks is None else masks.get(f"noise_l{layer}")
+        if any(self.zoneout_rates) or noise is not None:
+            cell = (PerturbedCell if cell.states == 1 else PerturbedMemoryCell)(cell)
+            for name, rate in zip(("zoneout_h", "zoneout_c")[: cell.states], self.zoneout_rates):
+                drawn = None if masks is None else masks.get(f"{name}_l{layer}")
+                arrays.append(np.full(wide, rate, dtype) if drawn is None else drawn)
+            arrays.append(np.zeros(wide, dtype) if noise is None else noise)
+        mask = None if masks is None else masks.get(f"recurrent_l{layer}")
+        if mask is not None:
+            cell = RecurrentDropoutCell(cell)
+            arrays.append(mask)
+        return cell, [drive(array, packing, steps, batch) for array in arrays]
 
     def _initial(self, p, initial, layer, packing):
         """What `launch.Tape` takes for one stacked layer: the state given, else the learned one, as it is at each call."""
@@ -328,7 +494,7 @@ class Recurrent(Layer):
         def learned():
             shape = packing.sequences, self.hidden
             return [
-                [np.broadcast_to(p[f"{name}_{suffix}"], shape) for suffix in self._suffixes(layer)]
+                [np.broadcast_to(p[f"{name}_{suffix}"], shape) for suffix in self.suffixes(layer)]
                 for name in INITIAL[: self.cell.states]
             ]
 
@@ -340,7 +506,7 @@ class Recurrent(Layer):
             return None
 
         def write(values):
-            for value, suffix in zip(values, self._suffixes(layer)):
+            for value, suffix in zip(values, self.suffixes(layer)):
                 if self.unit_parameter:
                     value[...] = p[f"{self.unit_parameter}_{suffix}"].reshape(len(value), -1)
                 else:
@@ -355,7 +521,7 @@ class Recurrent(Layer):
             view = gradient[name]
             view[...] = view + value if accumulate else value
 
-        for d, suffix in enumerate(self._suffixes(layer)):
+        for d, suffix in enumerate(self.suffixes(layer)):
             if self.unit_parameter:
                 name = f"{self.unit_parameter}_{suffix}"
                 value = adjoint.dunit_values[d]
@@ -500,16 +666,25 @@ class Adjoint:
     """
 
     def __init__(self, layer, tape, dy, dfinal, need_x, gradient, accumulate, dcells):
-        self.layer, self.tape, self.gradient, self.accumulate = layer, tape, gradient, accumulate
+        self.layer, self.tape, self.into, self.accumulate = layer, tape, gradient, accumulate
+        self.gradient = gradient
+        if tape.weights is not None:  # that of what kernels read
+            self.gradient, accumulate = gradient.zeros(), False
         self.stack, self._fills = [None] * layer.layers, []
         for index in reversed(range(layer.layers)):
-            between = BetweenAdjoint(tape.between[index], dy)
+            stage = tape.stages[index]
+            if stage.scaled_output is not None:
+                self._fills.append(functools.partial(stage.scaled_output.take_back, dy))
+            between = BetweenAdjoint(stage.between, dy)
             adjoint = LayerAdjoint(
-                tape.stack[index], between.dy, None if dfinal is None else [s[index] for s in dfinal],
-                need_x or index > 0, gradient.flat[gradient.offset(f"weight_ih_l{index}") :], accumulate, dcells,
+                stage.tape, between.dy, None if dfinal is None else [s[index] for s in dfinal],
+                need_x or index > 0, self.gradient.flat[gradient.offset(f"weight_ih_l{index}") :], accumulate, dcells,
             )  # fmt: skip
             self.stack[index] = adjoint
-            self._fills += [between.fill, adjoint.fill, functools.partial(between.add_residual, adjoint.dx)]
+            self._fills += [between.fill, adjoint.fill]
+            if stage.scaled_input is not None and adjoint.dx is not None:
+                self._fills.append(functools.partial(stage.scaled_input.take_back, adjoint.dx))
+            self._fills.append(functools.partial(between.add_residual, adjoint.dx))
             dy, dcells = adjoint.dx, None
         self.dx = dy
 
@@ -522,5 +697,10 @@ class Adjoint:
         """Run backward, with the tape and dy as they are now."""
         for fill in self._fills:
             fill()
+        weights, accumulate = self.tape.weights, self.accumulate
         for index, adjoint in enumerate(self.stack):
-            self.layer._vectors_of(self.gradient, index, adjoint, self.tape.learned_state, self.accumulate)
+            self.layer._vectors_of(
+                self.gradient, index, adjoint, self.tape.learned_state, accumulate and weights is None
+            )
+        if weights is not None:
+            weights.take_back(self.gradient, self.into, accumulate)

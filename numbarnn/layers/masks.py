@@ -1,0 +1,111 @@
+"""The random numbers of regularisation: which there are, how they are drawn, and where kernels and layers find them."""
+
+import numpy as np
+
+from ..descriptor import PackedDescriptor, TensorDescriptor, checked_array
+from ..errors import DTypeError, ShapeError, nearest
+
+
+def keep_or_drop(rate):
+    """A drawing of inverted dropout: 0 with probability `rate`, else ``1 / (1 - rate)``, so that the mean is 1."""
+    return lambda random, shape: (random.random(shape) >= rate) / (1 - rate)
+
+
+def zone(rate):
+    """A drawing of 1 with probability `rate`, else 0."""
+    return lambda random, shape: random.random(shape) < rate
+
+
+def gaussian(deviation):
+    """A drawing of normal numbers of mean 0."""
+    return lambda random, shape: deviation * random.standard_normal(shape)
+
+
+def drawings(layer, steps, batch, channels):
+    """{name: (shape, function of a Generator and a shape)} of all that a layer draws for one call."""
+    found, outputs, wide = {}, layer.output_channels(channels), layer.directions * layer.hidden
+    for index in range(layer.layers):
+        inputs = channels if index == 0 else outputs
+        per_step = {"zoneout_h": layer.zoneout_rates[0], "zoneout_c": layer.zoneout_rates[1]}
+        if layer.input_dropout:
+            found[f"input_l{index}"] = (batch, inputs), keep_or_drop(layer.input_dropout)
+        if layer.recurrent_dropout:
+            found[f"recurrent_l{index}"] = (batch, wide), keep_or_drop(layer.recurrent_dropout)
+        for name, rate in per_step.items():
+            if rate:
+                found[f"{name}_l{index}"] = (steps, batch, wide), zone(rate)
+        if layer.noise:
+            found[f"noise_l{index}"] = (steps, batch, wide), gaussian(layer.noise)
+        if layer.weight_drop:
+            shape = layer.directions, len(layer.cell.gates) * layer.hidden, layer.hidden
+            found[f"weight_l{index}"] = shape, keep_or_drop(layer.weight_drop)
+        if layer.dropout and index < layer.layers - 1:
+            found[f"dropout_l{index}"] = (steps, batch, outputs), keep_or_drop(layer.dropout)
+    return found
+
+
+class Masks:
+    """The numbers drawn for one call, by name, as they are multiplied or added.
+
+    Parameters
+    ----------
+    arrays : dict of str to numpy.ndarray
+    draw : function of a Generator, optional
+        Writes new numbers into the arrays.
+    """
+
+    def __init__(self, arrays, redraw=None):
+        self.arrays, self.redraw = arrays, redraw
+
+    @classmethod
+    def drawn(cls, layer, steps, batch, channels, dtype, random):
+        """Fresh numbers from a Generator."""
+        found = drawings(layer, steps, batch, channels)
+        arrays = {name: np.empty(shape, dtype) for name, (shape, _) in found.items()}
+
+        def redraw(random):
+            for name, (shape, draw) in found.items():
+                arrays[name][...] = draw(random, shape)
+
+        redraw(random)
+        return cls(arrays, redraw)
+
+    @classmethod
+    def given(cls, layer, steps, batch, channels, dtype, masks):
+        """The caller's numbers, checked; noise may be given to a layer that draws none."""
+        if not isinstance(masks, dict):
+            raise TypeError(f"masks: expected a dict of arrays by name, got {type(masks).__name__}")
+        shapes = {name: shape for name, (shape, _) in drawings(layer, steps, batch, channels).items()}
+        wide = layer.directions * layer.hidden
+        allowed = {f"noise_l{index}": (steps, batch, wide) for index in range(layer.layers)} | shapes
+        for name in masks:
+            if name not in allowed:
+                raise nearest("masks", name, allowed)
+        for name in shapes:
+            if name not in masks:
+                raise ValueError(f"masks: expected {', '.join(shapes)}, got no {name}")
+        for name, array in masks.items():
+            checked_array(f"masks[{name!r}]", array)
+            if array.shape != allowed[name]:
+                raise ShapeError(f"masks[{name!r}]: expected shape {allowed[name]}, got {array.shape}")
+            if array.dtype != dtype:
+                raise DTypeError(f"masks[{name!r}]: expected {dtype} like the parameters, got {array.dtype}")
+        return cls({name: np.ascontiguousarray(array) for name, array in masks.items()})
+
+    def get(self, name):
+        """The numbers of one name, or None."""
+        return self.arrays.get(name)
+
+
+def drive(array, packing, steps, batch):
+    """A descriptor of numbers for each step and unit: of a (T, N, D * H) array, (N, D * H) or (D * H,) for all steps."""
+    described = TensorDescriptor.of_tnc(np.broadcast_to(array, (steps, batch, array.shape[-1])))
+    return described if packing.table is None else PackedDescriptor.padded(described, packing)
+
+
+def rows_of(array, packing):
+    """The numbers of each row of a batch, (rows, C) or something that broadcasts to (T, N, C): of (T, N, C) or (N, C)."""
+    if packing.table is None:
+        return array
+    steps, sequences = packing.places
+    return array[steps, sequences] if array.ndim == 3 else array[sequences]
