@@ -67,7 +67,9 @@ def moved(case, part, direction, distance):
 
 def smooth_between(cases):
     """Whether no pre-activation of a relu layer changes sign from one case to another."""
-    patterns = [oracles.kinks(case.layer, case.parameters, case.x, case.state) for case in cases]
+    patterns = [
+        oracles.kinks(c.layer, c.parameters, c.x, c.state, lengths=c.lengths, reset=c.reset) for c in cases
+    ]
     return all(p is None or (p == patterns[0]).all() for p in patterns)
 
 

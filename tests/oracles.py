@@ -204,6 +204,14 @@ def weights_of(parameters, end):
     )  # fmt: skip
 
 
+MERGES = {
+    "concat": lambda a, b: np.concatenate([a, b], axis=2),
+    "sum": lambda a, b: a + b,
+    "average": lambda a, b: (a + b) / 2,
+    "product": lambda a, b: a * b,
+}
+
+
 def run(layer, parameters, x, state=None, record=None, lengths=None, reset=None, cells=False):
     """``(y, state)`` of a stack of layers on x (T, N, C), in float64; with `cells` also every c of the last LSTM.
 
@@ -245,7 +253,12 @@ def run(layer, parameters, x, state=None, record=None, lengths=None, reset=None,
                 distances.clear()
             halves.append(outputs)
             final.append(now)
+        below = y
         y, *c = (np.concatenate(parts, axis=2) for parts in zip(*halves))
+        if len(names) == 2:
+            y = MERGES[getattr(layer, "merge", "concat")](*(half[0] for half in halves))
+        if getattr(layer, "residual", False) and names is not ends[0]:
+            y = y + below
     final = tuple(np.stack(parts) for parts in zip(*final))
     result = y, final[0] if len(final) == 1 else final
     return (*result, c[0]) if cells else result

@@ -19,6 +19,15 @@ KINDS = {
     "gru-before": partial(nr.GRU, reset="before"),
     "lstm": nr.LSTM,
 }
+OTHER_KINDS = {  # tested apart: each kind is two more kernels for each dtype
+    "mgu": nr.MGU,
+    "indrnn": partial(nr.IndRNN, activation="tanh"),
+    "leaky-outside": partial(nr.LeakyRNN, rate=0.3, learned=True),
+    "leaky-inside": partial(nr.LeakyRNN, rate=0.3, form="inside", learned=True),
+    "lstm-peepholes": partial(nr.LSTM, peepholes=True),
+    "lstm-coupled": partial(nr.LSTM, coupled=True),
+    "lstm-coupled-peepholes": partial(nr.LSTM, coupled=True, peepholes=True),
+}
 LAYOUTS = tuple("".join(letters) for letters in itertools.permutations("tnc"))
 HIDDEN = (1, 2, 3, 5, 8, 9, 16, 17, 33)
 
@@ -85,6 +94,7 @@ class Case:
     lengths: object = None
     reset: np.ndarray | None = None
     dcells: np.ndarray | None = None
+    masks: dict | None = None
 
     def arranged(self, tnc):
         """An array of the case in its layout and strides."""
@@ -96,7 +106,7 @@ class Case:
 
     def forward(self, subject=None, **options):
         """``(y, state, tape)`` of the layer, or of a subject that stands in for it; with ``cells=True`` also c."""
-        options = {"layout": self.layout, "lengths": self.lengths, "reset": self.reset, **options}
+        options = {name: getattr(self, name) for name in ("layout", "lengths", "reset", "masks")} | options
         return (subject or self.layer).forward(self.parameters, self.arranged(self.x), self.state, **options)
 
     def backward(self, tape, subject=None, **options):
@@ -134,7 +144,7 @@ def random_case(
 def layers(kind, max_layers=3, hidden=HIDDEN):
     """A layer of one kind, of any depth and direction."""
     return st.builds(
-        KINDS[kind], st.sampled_from(hidden), layers=st.integers(1, max_layers), bidirectional=st.booleans()
+        (KINDS | OTHER_KINDS)[kind], st.sampled_from(hidden), layers=st.integers(1, max_layers), bidirectional=st.booleans()
     )
 
 
@@ -180,7 +190,7 @@ def ragged_cases(
         seed=draw(st.integers(0, 2**16)),
         with_state=draw(st.booleans()) if with_state is None else with_state,
         dtype=dtype or draw(st.sampled_from(("float64", "float32"))),
-        with_dcells=kind == "lstm" and draw(st.booleans()),
+        with_dcells=kind.startswith("lstm") and draw(st.booleans()),
         lengths=np.array(lengths) if with_lengths else None,
         reset=draw(resets(steps, batch)) if with_resets else None,
         layout=draw(st.sampled_from(LAYOUTS)),

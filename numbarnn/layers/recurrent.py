@@ -191,12 +191,12 @@ class Recurrent(Layer):
                 f"recurrent_dropout: expected 0, since the weights of {self!r} do not all multiply the same thing, got "
                 f"{self.recurrent_dropout!r}"
             )
+        if self.connectivity is not None and not isinstance(self.connectivity, Connectivity):
+            raise TypeError(f"connectivity: expected a Connectivity, got {type(self.connectivity).__name__}")
         for name in ("weight_drop", "connectivity"):
             if getattr(self, name) and not self.recurrent_matrix:
                 raise ValueError(f"{name}: expected none, since {type(self).__name__} has no recurrent matrix")
         if self.connectivity is not None:
-            if not isinstance(self.connectivity, Connectivity):
-                raise TypeError(f"connectivity: expected a Connectivity, got {type(self.connectivity).__name__}")
             if self.connectivity.hidden != self.hidden:
                 raise ShapeError(f"connectivity: expected {self.hidden} units, got {self.connectivity.hidden}")
 
