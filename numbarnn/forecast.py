@@ -8,7 +8,7 @@ from scipy.linalg import lstsq
 from .data import windows
 from .datasets import sunspots
 from .layers.dense import Dense, Last
-from .layers.recurrent import GRU
+from .layers.gru import GRU
 from .network import Network
 from .optimizers import Adam, AdamW
 from .schedules import cosine
