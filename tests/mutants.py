@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -164,10 +164,10 @@ def cell_mutants(kind, name, file):
 
     tree = ast.parse((kernel_cache.package_folder() / "cells" / file).read_text())
     layer = KINDS[kind](2)
-    fields = {"activation": layer.activation} if name == "RNNCell" else {}
+    functions = {field.name: getattr(layer.cell, field.name) for field in fields(layer.cell)}
     suffix = kind.replace("-", "_")
     for number, (description, edited) in enumerate([("unchanged", tree), *edits_of(tree, name)]):
-        cell = cell_class(edited, name, f"_{suffix}_{number}")(**fields)
+        cell = cell_class(edited, name, f"_{suffix}_{number}")(**functions)
         yield description, caught(layer, WithCell(layer, cell))
 
 

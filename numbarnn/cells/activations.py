@@ -58,9 +58,11 @@ def scaled(alpha, x):
 
 
 def logistic(x):
-    """`sigmoid` all the way down to 0, for products with large numbers."""
+    """``s(x)`` and ``s(-x) = 1 - s(x)``, each all the way down to 0, for products with large numbers."""
     small = exp(-abs(x))
-    return where(x < 0, small, 1) / (1 + small)
+    large = 1 / (1 + small)
+    small = small * large
+    return where(x < 0, small, large), where(x < 0, large, small)
 
 
 @dataclass(frozen=True)
@@ -252,11 +254,12 @@ class Silu(Function):
     from_output = False
 
     def value(self, x):
-        return clip(x, -1000.0, math.inf) * logistic(x)  # s is 0 from there on: no infinity times 0
+        s, _ = logistic(x)
+        return clip(x, -1000.0, math.inf) * s  # s is 0 from there on: no infinity times 0
 
     def slope(self, kept):
-        s = logistic(kept)
-        return s * (1 + clip(kept, -1000.0, 1000.0) * (1 - s))
+        s, rest = logistic(kept)
+        return s * (1 + clip(kept, -1000.0, 1000.0) * rest)
 
 
 @dataclass(frozen=True)
