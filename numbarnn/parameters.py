@@ -143,7 +143,9 @@ def glorot_uniform(random, shape):
 
 
 def orthogonal(random, shape):
-    """A random orthogonal matrix, uniform in the Haar measure (Mezzadri 2007, arXiv:math-ph/0609050)."""
+    """A random matrix with orthogonal rows or columns, the fewer, Haar measure (Mezzadri 2007, arXiv:math-ph/0609050)."""
+    if shape[0] < shape[1]:
+        return orthogonal(random, shape[::-1]).T
     q, r = np.linalg.qr(random.standard_normal(shape))
     return q * np.sign(np.diag(r))
 

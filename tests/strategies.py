@@ -5,10 +5,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import oracles
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import numbarnn as nr
+
+
+def projected(hidden, **options):
+    """An LSTM with about half as many channels of h as hidden units, of which there are 2 or more."""
+    return nr.LSTM(max(2, hidden), projection=(hidden + 1) // 2, **options)
+
 
 KINDS = {
     "rnn-tanh": partial(nr.RNN, activation="tanh"),
@@ -18,6 +25,7 @@ KINDS = {
     "gru-after": partial(nr.GRU, reset="after"),
     "gru-before": partial(nr.GRU, reset="before"),
     "lstm": nr.LSTM,
+    "lstm-projected": projected,
 }
 OTHER_KINDS = {  # tested apart: each kind is two more kernels for each dtype
     "mgu": nr.MGU,
@@ -124,10 +132,11 @@ def random_case(
     random = np.random.default_rng(seed)
     parameters = layer.init(channels, seed=seed, dtype=dtype, scheme="pytorch")
     parameters.flat[...] *= max(1, 0.3 * np.sqrt(layer.hidden))
-    shape = (layer.layers * directions_of(layer), batch, layer.hidden)
+    count = layer.layers * directions_of(layer)
 
     def states():
-        parts = tuple(random.standard_normal(shape).astype(dtype) for _ in range(states_of(layer)))
+        shapes = [(count, batch, width) for width in oracles.widths(layer)]
+        parts = tuple(random.standard_normal(shape).astype(dtype) for shape in shapes)
         return parts if len(parts) == 2 else parts[0]
 
     if x is None:

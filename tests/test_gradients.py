@@ -6,7 +6,7 @@ from checks import ROUTES, as_tnc, as_tuple, check_gradients, like, routed, same
 from hypothesis import given
 from strategies import KINDS, cases, random_case
 
-KIND_ROUTES = [(kind, route) for kind in KINDS for route in ROUTES if route != "final c" or kind == "lstm"]
+KIND_ROUTES = [(kind, route) for kind in KINDS for route in ROUTES if route != "final c" or kind.startswith("lstm")]
 
 
 @pytest.mark.parametrize("kind, route", KIND_ROUTES)
@@ -27,14 +27,15 @@ def test_every_depth_and_direction(kind, layers, bidirectional):
     assert max(told) == 3
 
 
-@pytest.mark.parametrize("kind", ["rnn-tanh", "gru-after", "gru-before", "lstm"])
+@pytest.mark.parametrize("kind", ["rnn-tanh", "gru-after", "gru-before", "lstm", "lstm-projected"])
 @pytest.mark.parametrize("hidden", [64, 100, 513])
 def test_large_layers(kind, hidden):
     assert check_gradients(random_case(KINDS[kind](hidden), 3, 2, 3), directions=1) == 3
 
 
-def test_many_chunks_of_steps_and_tasks():
-    assert check_gradients(random_case(KINDS["lstm"](3, bidirectional=True), 40, 70, 2), directions=1) == 3
+@pytest.mark.parametrize("kind", ["lstm", "lstm-projected"])
+def test_many_chunks_of_steps_and_tasks(kind):
+    assert check_gradients(random_case(KINDS[kind](3, bidirectional=True), 40, 70, 2), directions=1) == 3
 
 
 @pytest.fixture(params=KINDS)

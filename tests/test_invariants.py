@@ -9,7 +9,7 @@ from checks import as_tuple, only, same_bits
 from hypothesis import given
 from strategies import KINDS, as_tnc, cases, random_case
 
-UNLIKE = ["rnn-relu", "gru-after", "gru-before", "lstm"]
+UNLIKE = ["rnn-relu", "gru-after", "gru-before", "lstm", "lstm-projected"]
 DTYPES = ["float64", "float32"]
 
 

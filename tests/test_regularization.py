@@ -203,6 +203,8 @@ def call(masks=None, layer=None, **options):
         (lambda: nr.LSTM(4, zoneout=(0.1,)), ValueError, ["zoneout", "pair", "(0.1,)"]),
         (lambda: nr.GRU(4, noise=-1), ValueError, ["noise", ">= 0", "-1"]),
         (lambda: nr.GRU(4, "before", recurrent_dropout=0.1), ValueError, ["recurrent_dropout", "before", "0.1"]),
+        (lambda: nr.LSTM(4, projection=2, zoneout=0.1), ValueError, ["zoneout", "projection", "0.1"]),
+        (lambda: nr.LSTM(4, projection=2, noise=0.1), ValueError, ["noise", "projection", "0.1"]),
         (lambda: nr.IndRNN(4, weight_drop=0.1), ValueError, ["weight_drop", "IndRNN", "no recurrent matrix"]),
         (lambda: nr.GRU(4, connectivity=np.ones((4, 4))), TypeError, ["connectivity", "Connectivity", "ndarray"]),
         (lambda: nr.GRU(4, connectivity=DALE), nr.ShapeError, ["connectivity", "4 units", "5"]),

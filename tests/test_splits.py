@@ -9,7 +9,7 @@ from strategies import KINDS, random_case
 
 from numbarnn.cpu import threads
 
-UNLIKE = ("rnn-tanh", "gru-after", "gru-before", "lstm")
+UNLIKE = ("rnn-tanh", "gru-after", "gru-before", "lstm", "lstm-projected")
 
 
 def results(case, count):

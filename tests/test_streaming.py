@@ -9,7 +9,7 @@ from strategies import KINDS, random_case
 
 import numbarnn as nr
 
-UNLIKE = ("rnn-relu", "gru-after", "gru-before", "lstm")
+UNLIKE = ("rnn-relu", "gru-after", "gru-before", "lstm", "lstm-projected")
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])

@@ -6,7 +6,7 @@ from checks import as_tuple, like
 from strategies import KINDS
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-SUPPORTED = tuple(kind for kind in KINDS if kind in ("rnn-tanh", "rnn-relu", "gru-after", "lstm"))
+SUPPORTED = tuple(kind for kind in KINDS if kind in ("rnn-tanh", "rnn-relu", "gru-after", "lstm", "lstm-projected"))
 
 
 def twin(layer, parameters):

@@ -27,6 +27,9 @@ class Cell:
     A slot receives ``W x`` of one gate, ``R h`` of one gate, or both; a gate whose two parts meet only after something
     happened to one of them (GRU, reset "after") has a slot for each.  A cell whose candidate sees the state through a
     gate (GRU, reset "before") names that slot in `gated_slots`: its R multiplies what the method `gate` returns.
+
+    Where h is `projected`, ``new[0]`` of `forward` is what a matrix then takes to h, and ``dnew[0]`` its derivative.  Its
+    channels are no units: ``state[0]`` is 0, and so is what the adjoint gets as ``new[0]``; its ``dstate[0]`` is not read.
     """
 
     gates: ClassVar[tuple[str, ...]]  # in the order of the parameters: PyTorch's
@@ -39,6 +42,8 @@ class Cell:
     recurrent_gates: ClassVar[tuple[int, ...]]  # ... and the gate whose R that is
     gated_slots: ClassVar[tuple[int, ...]] = ()  # consecutive slots that receive R times the operand of `gate` ...
     gated_gates: ClassVar[tuple[int, ...]] = ()  # ... and the gate whose R that is
+
+    projected: ClassVar[bool] = False  # whether a matrix takes what the equations make to h, which they do not see
 
     unit_values: ClassVar[tuple[str, ...]] = ()
     drives: ClassVar[tuple[str, ...]] = ()

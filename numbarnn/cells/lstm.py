@@ -17,6 +17,7 @@ class LSTMCell(Cell):
     gate_activation: Function = Sigmoid()
     activation: Function = Tanh()
     output_activation: Function = Tanh()
+    projected: bool = False  # ``h' = W (o b(c'))`` (Sak et al. 2014, arXiv:1402.1128)
 
     gates = ("i", "f", "g", "o")
     states = 2

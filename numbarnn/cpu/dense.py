@@ -58,7 +58,7 @@ def backward_task(cell, real, calls, part, start, count):
     first, stride, most, _ = task_rows(call, part)
     vector, size, hidden = vector_bytes(real), size_of(real), call.hidden
     units = vectors_for(real, hidden)
-    gather_outputs(real, call, call.dy, 0, start, count, part, 0, hidden, call.outputs)
+    gather_outputs(real, call, call.dy, hidden, 0, start, count, part, 0, hidden, call.outputs)
     for step in range(start, start + count):
         position = rows_before(call, step) - rows_before(call, start) + first
         for r in range(working(call, step, first, stride, most)):

@@ -3,11 +3,13 @@
 A `Tape` or an `Adjoint` holds a copy of a plan's record with the addresses filled in; `fill` runs the kernel, and may be
 called again: a training makes these objects once for each batch size.
 
-Axis letters: T steps, N batch, D directions, I input channels, H hidden units, V values of a unit; K steps of a segment.
+Axis letters: T steps, N batch, D directions, I input channels, H hidden units, P channels of h (H, unless h is projected),
+V values of a unit; K steps of a segment.
 In a ragged batch N are its runs and T is the longest; S counts the rows at work at all steps together, T N if all are.
 """
 
 import functools
+import itertools
 import math
 
 import numpy as np
@@ -61,20 +63,21 @@ def _record(array):
 class Tape:
     """What one layer's forward leaves behind.
 
-    Bytes, for an item of b bytes, H' = H rounded up to whole vectors, and P the layer's weights and biases with H' for H:
+    Bytes, for an item of b bytes, H' = H rounded up to whole vectors, and W the layer's weights and biases with H' for H:
 
-    * always b (S + 2 N) D H for h, which holds y, except with checkpoints, where y is not the tape's;
-    * to keep all: as much for the c of an LSTM and b S D H for the operand of a GRU with reset before, b D S H'
-      times the values the cell saves (LSTM and GRU 4, reset before 3, RNN 0), and b P for the transposed weights;
-    * to keep states: h, the c of an LSTM, and 2 b P;
-    * checkpoints: b C N D H for each state of the cell, C being their number, and 2 b P.
+    * always b (S + 2 N) D P for h, which holds y, except with checkpoints, where y is not the tape's;
+    * to keep all: b (S + 2 N) D H for the c of an LSTM and b S D H for the operand of a projection or of a GRU with reset
+      before, b D S H' times the values the cell saves (LSTM and GRU 4, reset before 3, RNN 0), and b W for the transposed
+      weights;
+    * to keep states: h, the c of an LSTM, and 2 b W;
+    * checkpoints: b C N D P for h and b C N D H for the c of an LSTM, C being their number, and 2 b W.
 
     Attributes
     ----------
     h : numpy.ndarray
-        (S + 2 N, D, H), as in `records`; y is in rows N to S + N.
+        (S + 2 N, D, P), as in `records`; y is in rows N to S + N.
     c : numpy.ndarray or None
-        Like h, or (N, D, H) where only the last step's is kept.
+        Like h, with H channels; (N, D, H) where only the last step's is kept.
     """
 
     def __init__(self, kernels, plans, parameters, x, initial, unit_values, drives):
@@ -86,12 +89,12 @@ class Tape:
         if plans.states:
             states, states_address = borrow(plans.states.nbytes)
             offsets = plans.states.offsets
-        self.h = self._state_array(states, offsets["h"], self.packing.blocks(0, size.steps + 2))
+        self.h = self._state_array(0, states, offsets["h"], self.packing.blocks(0, size.steps + 2))
         self._h_address = states_address + offsets["h"]
         self.c = None
         if size.cell.states > 1:
             kept_c = keep.what in ("all", "states")
-            self.c = self._state_array(states, offsets["c"], len(self.h) if kept_c else size.batch)
+            self.c = self._state_array(1, states, offsets["c"], len(self.h) if kept_c else size.batch)
         self._write_unit_values, self._unit_values, self._origin = unit_values, None, initial
         if size.cell.unit_values:
             shape = (size.directions, size.cell.unit_value_count, size.padded)
@@ -106,13 +109,14 @@ class Tape:
         self.checkpoints = None
         if keep.what == "checkpoints":
             count = -(-size.steps // plans.segment)
-            self.checkpoints = np.empty((count, size.cell.states, size.batch, size.directions, size.hidden), size.dtype)
+            shapes = [(count, size.batch, size.directions, width) for width in size.widths]
+            self.checkpoints = [np.empty(shape, size.dtype) for shape in shapes]  # one for each state
         self.fill()
         if keep.what == "weights":
             record[F_PACK] = 0
 
-    def _state_array(self, block, offset, rows):
-        return np.ndarray((rows, self.size.directions, self.size.hidden), self.size.dtype, block, offset)
+    def _state_array(self, m, block, offset, rows):
+        return np.ndarray((rows, self.size.directions, self.size.widths[m]), self.size.dtype, block, offset)
 
     def set_inputs(self, record, x_place, drives_place):
         """Write where x and the drives lie into a record."""
@@ -122,7 +126,7 @@ class Tape:
             record[at : at + ROWS_WORDS] = _record(drive)
 
     def start(self, initial):
-        """Set the initial state: (D, sequences, H) for each state of the cell, a function that returns it, or None."""
+        """Set the initial state: (D, sequences, P or H) for each state of the cell, a function that returns it, or None."""
         self._initial = initial if callable(initial) else None
         self.initial = initial = initial() if callable(initial) else initial
         for m, array in enumerate((self.h, self.c)[: self.size.cell.states]):
@@ -156,15 +160,15 @@ class Tape:
         for d in range(self.size.directions):
             block = start if d == 0 else self.size.steps + 1 - start
             before, rows = self.packing.blocks(0, block), self.packing.blocks(block, block + 1)
-            self.checkpoints[index, 0, :rows, d] = self.h[before : before + rows, d]
+            self.checkpoints[0][index, :rows, d] = self.h[before : before + rows, d]
         if self.size.cell.states > 1:
-            self.checkpoints[index, 1] = self.c
+            self.checkpoints[1][index] = self.c
 
     def place_checkpoint(self, index, start, count, states):
         """Write the states that a segment starts from into its own h and c, those of runs that begin in it included."""
         steps = self.size.steps
         for m, array in enumerate(states):
-            kept = self.checkpoints[index, m]
+            kept = self.checkpoints[m][index]
             for d in range(self.size.directions):
                 earliest = start if d == 0 else steps - start - count
                 block = start if d == 0 else steps + 1 - start
@@ -187,24 +191,24 @@ class Tape:
     def nbytes(self):
         """Bytes of the tape, x not counted."""
         states = self.plans.states.nbytes if self.plans.states and self.h is not None else 0
-        return self.block.nbytes + states + (0 if self.checkpoints is None else self.checkpoints.nbytes)
+        return self.block.nbytes + states + sum(kept.nbytes for kept in self.checkpoints or ())
 
     @property
     def outputs(self):
-        """The h of every step, (T, N, D * H); of a ragged batch a PackedDescriptor."""
+        """The h of every step, (T, N, D * P); of a ragged batch a PackedDescriptor."""
         return self._described(self.h, self._h_address)
 
     @property
     def cells(self):
-        """The c of every step, likewise."""
+        """The c of every step, (T, N, D * H), likewise."""
         return self._described(self.c, self._h_address + self.c.ctypes.data - self.h.ctypes.data)
 
     def _described(self, states, address):
         size, packing = self.size, self.packing
-        rows = states.reshape(len(states), size.row)
+        rows = states.reshape(len(states), -1)
         if packing.table is not None:
             return PackedDescriptor.blocks(rows, address, packing)
-        y = rows[size.batch : -size.batch].reshape(size.steps, size.batch, size.row)
+        y = rows[size.batch : -size.batch].reshape(size.steps, size.batch, -1)
         return TensorDescriptor.of_tnc(y, address + size.batch * rows.strides[0])
 
     def stepper(self):
@@ -225,11 +229,11 @@ class Tape:
         return step
 
     def reached(self, m):
-        """State m after a step of a stream, (1, N, H): h is carried to row 0, c is kept in place."""
+        """State m after a step of a stream, (1, N, P or H): h is carried to row 0, c is kept in place."""
         return (self.h, self.c)[m][: self.size.batch].swapaxes(0, 1)
 
     def final(self, m):
-        """State m after the last step of each direction: (D, sequences, H)."""
+        """State m after the last step of each direction: (D, sequences, P or H)."""
         array, packing = (self.h, self.c)[m], self.packing
         found = []
         for d, run in zip(range(self.size.directions), (packing.last, packing.first)):
@@ -250,7 +254,7 @@ def run(kernels, size, parameters, x, initial, keep, unit_values=None, drives=()
         The parameter vector from this layer's part on.
     x : TensorDescriptor or PackedDescriptor
     initial : list of numpy.ndarray, callable or None
-        (D, sequences, H) for each state of the cell, or a function that returns it; zeros if None.
+        (D, sequences, P or H) for each state of the cell, or a function that returns it; zeros if None.
     keep : Keep
     unit_values : callable, optional
         Writes what the cell takes for each unit into a (D, V, H) array.
@@ -271,9 +275,9 @@ class Adjoint:
     ----------
     tape : Tape
     dy : TensorDescriptor, PackedDescriptor or None
-        dL/dy, (T, N, D * H).
+        dL/dy, (T, N, D * P).
     dfinal : list of numpy.ndarray or None
-        dL/d(final state), (D, sequences, H) for each state of the cell.
+        dL/d(final state), (D, sequences, P or H) for each state of the cell.
     need_x : bool
         Whether to compute dL/dx.
     gradient : numpy.ndarray
@@ -287,8 +291,8 @@ class Adjoint:
     ----------
     dx : TensorDescriptor, PackedDescriptor or None
         (T, N, I).
-    dinitial : numpy.ndarray
-        (states of the cell, D, sequences, H).
+    dinitial : list of numpy.ndarray
+        (D, sequences, P or H) for each state of the cell.
     dunit_values : numpy.ndarray
         (D, V, H).
     """
@@ -298,17 +302,18 @@ class Adjoint:
         self.gradient, self.accumulate = gradient, accumulate
         size, packing = tape.size, tape.packing
         self.plans = plans = backward_plans(tape.plans, need_x, threads())
-        shape = (size.cell.states, size.directions, size.batch, size.spread)
-        block, dstate_address = borrow(math.prod(shape) * size.dtype.itemsize)
-        self._dstates = np.ndarray(shape, size.dtype, block)
-        self.dinitial = self._dstates[..., : size.hidden]
+        shapes = [(size.directions, size.batch, size.spread(width)) for width in size.widths]
+        offsets = [0, *itertools.accumulate(math.prod(shape) * size.dtype.itemsize for shape in shapes)]
+        self._block, dstate_address = borrow(offsets[-1])
+        whole = (np.ndarray(shape, size.dtype, self._block, offset) for shape, offset in zip(shapes, offsets))
+        self._dstates = self.dinitial = [array[..., :width] for array, width in zip(whole, size.widths)]
         record = plans.backward.filled(0, tape.address)
         tape.set_inputs(record, B_X, B_DRIVES)
         record[B_DY : B_DY + ROWS_WORDS], record[B_DCELLS : B_DCELLS + ROWS_WORDS] = _record(dy), _record(dcells)
         record[B_PARAMETERS] = gradient.ctypes.data
         record[B_ACCUMULATE] = accumulate
         record[B_DH] = dstate_address
-        record[B_DC] = dstate_address + self._dstates.strides[0] * (size.cell.states - 1)
+        record[B_DC] = dstate_address + offsets[-2]
         if size.cell.unit_values:
             shape = (size.directions, size.cell.unit_value_count, size.padded)
             block, record[B_DUNIT_VALUES] = borrow(math.prod(shape) * size.dtype.itemsize)
@@ -328,9 +333,9 @@ class Adjoint:
     def fill(self):
         """Run backward: write dx, dinitial, dunit_values and the gradient."""
         packing = self.tape.packing
-        self._dstates.fill(0)
+        self._block.fill(0)
         if self.dfinal is not None:
-            for dstate, given in zip(self._dstates[..., : self.tape.size.hidden], self.dfinal):
+            for dstate, given in zip(self._dstates, self.dfinal):
                 for d, run in zip(range(len(dstate)), (packing.last, packing.first)):
                     dstate[d, run] = given[d]
         if not packing.rows:
@@ -341,7 +346,7 @@ class Adjoint:
             self._fill_segments()
         if self._dx is not None and len(self._dx) == 2:
             self._dx[0] += self._dx[1]
-        self.dinitial = packing.summed(self._dstates[..., : self.tape.size.hidden])
+        self.dinitial = [packing.summed(dstate) for dstate in self._dstates]
 
     def _clear_gradient(self):
         """No step, no gradient."""
@@ -365,8 +370,7 @@ class Adjoint:
             record[F_START], record[F_STEPS] = backward.record[B_START], backward.record[B_STEPS] = start, count
             if tape.checkpoints is not None:
                 rows, offsets = tape.packing.most_blocks(steps), plans.segment.offsets
-                shape = (rows, size.directions, size.hidden)
-                states = [np.ndarray(shape, size.dtype, blocks[0][0], offsets[name]) for name in "hc"[: size.cell.states]]
+                states = [tape._state_array(m, blocks[0][0], offsets["hc"[m]], rows) for m in range(size.cell.states)]
                 tape.place_checkpoint(start // steps, start, count, states)
             forward()
             backward()

@@ -1,11 +1,13 @@
 """What a call of one layer needs besides addresses, worked out once for each size and kept as a `Plan`.
 
-Axis letters: T steps, N batch, D directions, I input channels, H hidden units, V values of a unit; K steps of a segment.
+Axis letters: T steps, N batch, D directions, I input channels, H hidden units, P channels of h, V values of a unit; K steps
+of a segment.
 In a ragged batch N are its runs and T is the longest; S counts the rows at work at all steps together, T N if all are.
 """
 
 import functools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +25,18 @@ FORWARD_ROWS = 96  # rows of pre-activations computed ahead of the loop over tim
 BACKWARD_ROWS = 512  # rows of derivatives between two sums of the weight gradients
 
 
+class Group(NamedTuple):
+    """One weight, in the words of `records.GROUP`, and the parameters that it and its bias are."""
+
+    name: str
+    rows: int
+    columns: int  # for each gate
+    slots: tuple[int, ...]
+    gates: tuple[int, ...]
+    weight: str
+    bias: str | None
+
+
 @dataclass(frozen=True)
 class Size:
     """The sizes of one layer on one batch."""
@@ -33,7 +47,18 @@ class Size:
     packing: Uniform | Packing
     channels: int
     dtype: np.dtype
-    vectors: int = 0  # numbers of a direction's parameters that no kernel reads, after the biases
+    vectors: int = 0  # numbers of a direction's parameters that no kernel reads, after the others
+    projection: int | None = None  # P, for a cell whose h is projected
+
+    @property
+    def width(self):
+        """P, channels of h: H where it is not projected."""
+        return self.projection or self.hidden
+
+    @property
+    def widths(self):
+        """Channels of each state of the cell."""
+        return (self.width, self.hidden)[: self.cell.states]
 
     @property
     def steps(self):
@@ -50,15 +75,9 @@ class Size:
         """Hidden units, rounded up to whole vectors."""
         return vectors_in(self.hidden, self.dtype) * lanes_of(self.dtype)
 
-    @property
-    def spread(self):
-        """Numbers in a row of derivatives of the state."""
-        return spread(vectors_in(self.hidden, self.dtype)) * lanes_of(self.dtype)
-
-    @property
-    def row(self):
-        """Numbers of one step of one sample in h."""
-        return self.directions * self.hidden
+    def spread(self, channels):
+        """Numbers in a row of derivatives of a state of so many channels."""
+        return spread(vectors_in(channels, self.dtype)) * lanes_of(self.dtype)
 
     @functools.cached_property
     def shares(self):
@@ -66,6 +85,8 @@ class Size:
         slots = len(self.cell.recurrent_slots) + len(self.cell.gated_slots)
         weight_bytes = packed_size(self.hidden, self.hidden, slots, self.dtype) * self.dtype.itemsize
         panels = -(-self.padded // (MAX_VECTORS * lanes_of(self.dtype)))
+        if self.cell.projected:
+            panels = 1  # every channel of h takes all units of a step: units are not split
         return shares(self.batch, self.directions, panels, weight_bytes)
 
     @property
@@ -85,20 +106,22 @@ class Size:
         """Rows of so many steps."""
         return self.packing.most_rows(self.backward_chunk)
 
+    @functools.cached_property
     def groups(self):
-        """(name, rows of the weight, slots, gates) of the runs of slots that the cell's weights feed."""
-        cell = self.cell
+        """The runs of slots that the cell's weights feed, and the projection."""
+        cell, projected = self.cell, (0,) if self.cell.projected else ()
         return (
-            ("input", self.channels, cell.input_slots, cell.input_gates),
-            ("recurrent", self.hidden, cell.recurrent_slots, cell.recurrent_gates),
-            ("gated", self.hidden, cell.gated_slots, cell.gated_gates),
+            Group("input", self.channels, self.hidden, cell.input_slots, cell.input_gates, "weight_ih", "bias_ih"),
+            Group("recurrent", self.width, self.hidden, cell.recurrent_slots, cell.recurrent_gates, "weight_hh", "bias_hh"),
+            Group("gated", self.hidden, self.hidden, cell.gated_slots, cell.gated_gates, "weight_hh", "bias_hh"),
+            Group("projection", self.hidden, self.width, projected, projected, "weight_hr", None),
         )
 
     def weights(self, bias_slots):
         """{field: numbers} of the weights and the bias in blocks, all directions, or of their gradients."""
         sizes = {
-            f"{name}.weight": self.directions * packed_size(rows, self.hidden, len(slots), self.dtype)
-            for name, rows, slots, _ in self.groups()
+            f"{group.name}.weight": self.directions * packed_size(group.rows, group.columns, len(group.slots), self.dtype)
+            for group in self.groups
         }
         return {**sizes, "bias": self.directions * packed_size(1, self.hidden, bias_slots, self.dtype)}
 
@@ -109,18 +132,20 @@ class Size:
     def transposed(self):
         """{field: numbers} of the transposed weights."""
         return {
-            f"{name}.transposed": self.directions * transposed_size(rows, self.hidden, len(slots), self.dtype)
-            for name, rows, slots, _ in self.groups()
+            f"{group.name}.transposed": self.directions
+            * transposed_size(group.rows, group.columns, len(group.slots), self.dtype)
+            for group in self.groups
         }
 
     def states(self, h_rows, c_rows):
         """{field: numbers} of h and c."""
-        return {"h": h_rows * self.row, "c": c_rows * self.row if self.cell.states > 1 else 0}
+        c = c_rows * self.directions * self.hidden if self.cell.states > 1 else 0
+        return {"h": h_rows * self.directions * self.width, "c": c}
 
     def gates(self, rows):
         """{field: numbers} of what backward needs of each of `rows` besides the states."""
         return {
-            "operand": rows * self.row if self.cell.gated_slots else 0,
+            "operand": rows * self.directions * self.hidden if self.cell.gated_slots or self.cell.projected else 0,
             "saved": self.directions * rows * self.padded * self.cell.saved,
         }
 
@@ -134,7 +159,12 @@ class Size:
         rows = self.directions * self.batch * self.forward_chunk
         in_place = self.forward_chunk == 1 and self.packing.table is None
         inputs = 0 if in_place else rows * splits * self.channels
-        return {"inputs": inputs, "pre": rows * self.padded * self.cell.slots}
+        projected = self.directions * self.batch * self._padded_width if self.cell.projected else 0
+        return {"inputs": inputs, "pre": rows * self.padded * self.cell.slots, "projected": projected}
+
+    @property
+    def _padded_width(self):
+        return vectors_in(self.width, self.dtype) * lanes_of(self.dtype)
 
     def backward_scratch(self, need_x):
         """{field: numbers} of what backward needs for itself, the gradients in blocks included."""
@@ -144,10 +174,11 @@ class Size:
         vector = lanes_of(self.dtype)
         return {
             **self.gradients(),
-            "doperand": self.directions * self.batch * self.spread,
+            "doperand": self.directions * self.batch * self.spread(self.hidden),
             "dpre": rows * self.padded * self.cell.dpre_count,
             "factors": rows * owners * spread(columns) * vector,
-            "outputs": rows * self.hidden,
+            "dprojected": rows * self._padded_width if self.cell.projected else 0,
+            "outputs": rows * self.width,
             "cell_outputs": rows * self.hidden if self.cell.states > 1 else 0,
             "dinputs": rows * spread(vectors_in(self.channels, self.dtype)) * vector if need_x else 0,
         }
@@ -155,12 +186,13 @@ class Size:
     def parameters(self):
         """({name: where it starts}, numbers in all) of one direction's parameters."""
         columns = len(self.cell.gates) * self.hidden
-        recurrent = self.hidden if self.cell.recurrent_slots or self.cell.gated_slots else 0
+        recurrent = self.width if self.cell.recurrent_slots or self.cell.gated_slots else 0
         sizes = {
             "weight_ih": self.channels * columns,
             "weight_hh": recurrent * columns,
             "bias_ih": columns,
             "bias_hh": columns if recurrent else 0,
+            "weight_hr": self.hidden * self.width if self.cell.projected else 0,
         }
         starts, total = {}, 0
         for name, size in sizes.items():
@@ -180,6 +212,7 @@ class Size:
             "unit_value_count": self.cell.unit_value_count,
             "channels": self.channels,
             "hidden": self.hidden,
+            "width": self.width,
             "directions": self.directions,
             "gates": len(self.cell.gates),
             "per_block": block_vectors(self.cell.slots),
@@ -188,20 +221,20 @@ class Size:
             "parts": parts(self.directions),
             "direction_stride": direction * self.dtype.itemsize,
             "whole": 1,
+            "zeros": _zeros(self.dtype).ctypes.data,
         }
-        for name, rows, slots, gates in self.groups():
+        for group in self.groups:
             values |= {
-                f"{name}.rows": rows,
-                f"{name}.first": slots[0] if slots else 0,
-                f"{name}.slots": len(slots),
-                f"{name}.gates": _gate_table(gates).ctypes.data,
-                f"{name}.parameter": self.dtype.itemsize * weights["weight_ih" if name == "input" else "weight_hh"],
-                f"{name}.bias": self.dtype.itemsize * weights["bias_ih" if name == "input" else "bias_hh"],
+                f"{group.name}.rows": group.rows,
+                f"{group.name}.first": group.slots[0] if group.slots else 0,
+                f"{group.name}.slots": len(group.slots),
+                f"{group.name}.gates": _gate_table(group.gates).ctypes.data,
+                f"{group.name}.parameter": self.dtype.itemsize * weights[group.weight],
+                f"{group.name}.bias": self.dtype.itemsize * weights[group.bias] if group.bias else 0,
             }
         for name, address in zip(routines.ROUTINE_NAMES, routines.addresses(self.dtype)):
             values[f"routines.{name}"] = address
         return values
-
 
 
 @functools.cache
@@ -395,7 +428,6 @@ def _make_backward(plans, need_x, threads_):
         "chunk": size.backward_chunk,
         "chunk_rows": size.chunk_rows,
         "one": _one(size.dtype).ctypes.data,
-        "zeros": _zeros(size.dtype).ctypes.data,
     }
     held = plans.tape.without(gradients)
     if keep.what == "all":

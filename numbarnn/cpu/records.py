@@ -1,7 +1,7 @@
 """What a kernel is told: one record of integers per call, addresses and strides in bytes.
 
-Axis letters: T steps, N batch, D directions, I input channels, H hidden units, G gates, S slots of the cell, V values
-it takes for each unit.
+Axis letters: T steps, N batch, D directions, I input channels, H hidden units, P channels of h (H, unless h is projected),
+G gates, S slots of the cell, V values it takes for each unit.
 A call runs K consecutive steps of the T, a segment; without checkpoints there is one, and K is T.  Steps are counted in
 the order a direction visits them: the reverse direction's segment lies at the mirrored times.
 N counts the rows at work at a step.  In a ragged batch they grow fewer with time: where it says ``K, N`` or ``T, N``
@@ -33,10 +33,10 @@ DRIVES = 4  # the most values for each step and unit that a cell takes
 ROUTINE_NAMES = ("product", "row_product", "copy_rows", "times_transposed", "pack_task", "gradient_task")
 ROUTINES = np.dtype(_integers(*ROUTINE_NAMES))
 
-# A run of slots that one weight feeds.
+# A run of slots that one weight feeds; or the projection, (H, P), whose blocks are MAX_VECTORS wide and of one slot.
 GROUP = np.dtype(
     _integers(
-        "rows",  # what the weight multiplies, counted: I or H
+        "rows",  # what the weight multiplies, counted: I, P or H
         "first",  # the first slot
         "slots",  # their number, 0 for none
         "gates",  # [slots]: the gate that feeds each of them
@@ -55,6 +55,7 @@ CALL = _integers(
     "table",  # [T + 3] first row of each block of h, where rows grow fewer; 0 where all are at work at every step
     "channels",
     "hidden",
+    "width",  # P
     "directions",
     "gates",  # G
     "slots",  # S; backward: slots and values of a unit, S + V
@@ -64,20 +65,21 @@ CALL = _integers(
     "parts",  # parts the rows of a weight are split into, in each direction
     "chunk",  # steps between two changes from time to weights
     "segment_rows",  # room for the rows of K steps
-    "parameters",  # [D] of weight_ih (I, G, H), weight_hh (H, G, H), bias_ih and bias_hh (G, H); backward: gradient
+    "parameters",  # [D] of weight_ih (I, G, H), weight_hh (P, G, H), biases (G, H), weight_hr (H, P); backward: gradient
     "direction_stride",  # from one direction's parameters to the next one's
     "bias",  # [D] one row in blocks, all slots; backward: its gradient
     "whole",  # 1 where h and c hold all T steps, 0 where they hold the segment's K
-    "h",  # [T or K, + 2, N, D, H]: row 0 the initial state of the forward direction, the last row of the reverse one
-    "c",  # like h; a single step, overwritten by each, where nothing is kept
+    "h",  # [T or K, + 2, N, D, P]: row 0 the initial state of the forward direction, the last row of the reverse one
+    "c",  # like h, of H; a single step, overwritten by each, where nothing is kept
     "c_kept",  # 1 where c has every step, 0 where it has one
-    "operand",  # [K, N, D, H], what the gated R multiplies; a single step where nothing is kept
+    "operand",  # [K, N, D, H], what the gated R or the projection multiplies; a single step where nothing is kept
     "operand_kept",  # likewise
     "saved",  # [D, K, N, blocks, (saved, unit)]: written by forward, read by backward
     "unit_value_count",  # V
     "unit_values",  # [D, V, padded H]: what the cell takes for each unit
+    "zeros",  # a vector of zeros
 )
-GROUPS = [("input", GROUP), ("recurrent", GROUP), ("gated", GROUP)]
+GROUPS = [("input", GROUP), ("recurrent", GROUP), ("gated", GROUP), ("projection", GROUP)]
 
 DRIVEN = [(f"drive{i}", ROWS) for i in range(DRIVES)]  # (T, N, D * H) of the caller: what the cell takes at each step
 
@@ -91,6 +93,7 @@ FORWARD = np.dtype(
         "pack",  # 1 to pack the weights, 2 the transposed ones too, 0 where an earlier call has done it
         "inputs",  # x in order: [D, N * splits * chunk, I], this call only
         "pre",  # [D, tasks, blocks, chunk * rows of the task, (slot, unit)]: pre-activations, this call only
+        "projected",  # [D, N, padded P]: h of a step, this call only
     )
 )
 
@@ -102,18 +105,18 @@ BACKWARD = np.dtype(
     + _integers(
         "accumulate",  # 1 to add to the gradient, 0 to overwrite it
         "chunk_rows",  # room for the rows of a chunk
-        "dh",  # [D, N, spread H]: dL/dh of the last step on entry, of the initial state at the end
+        "dh",  # [D, N, spread P]: dL/dh of the last step on entry, of the initial state at the end
         "dc",  # [D, N, spread H]: likewise
         "doperand",  # [D, N, spread H], this call only
         "dpre",  # [D, blocks, chunk * N, (slot, unit)], this call only
-        "outputs",  # dy in order: [D, chunk * N, H], this call only
-        "cell_outputs",  # dcells in order, likewise
+        "dprojected",  # [D, blocks of the projection, chunk * N, channel]: dL/dh of each step, this call only
+        "outputs",  # dy in order: [D, chunk * N, P], this call only
+        "cell_outputs",  # dcells in order: [D, chunk * N, H], likewise
         "factors",  # [D, parts, chunk * N, columns of a part]: what a weight multiplied, this call only
         "dinputs",  # [D, chunk * N, spread I], this call only
         "dx",  # [D, T, N, I]; 0 where it is not asked for
         "dunit_values",  # [D, V, padded H]: the gradient of unit_values
         "one",  # the number 1, in the dtype of the call
-        "zeros",  # a vector of zeros
     )
 )
 

@@ -18,6 +18,7 @@ from numba import njit, prange
 from .blocks import share, spread_row, vector_bytes, vectors_for
 from .compiled import kernel
 from .product import MAX_VECTORS
+from .projection import by_projection, project, unproject
 from .records import BACKWARD, FORWARD
 from .routine_call import invoke, record_at
 from .rows import (
@@ -163,9 +164,9 @@ def forward_task(cell, real, calls, direction, part, split, region):
     first, stride, most, rows_of_others = task_rows(call, part)
     from_unit, to_unit = split_units(real, call, call.per_block, split)
     size, vector, hidden = size_of(real), vector_bytes(real), call.hidden
-    units = vectors_for(real, hidden)
-    state_row = call.directions * hidden * size
-    state = direction * hidden * size + first * state_row
+    units, width = vectors_for(real, hidden), by_projection(cell, hidden, call.width)
+    h_row, state_row = call.directions * width * size, call.directions * hidden * size
+    state_h, state = direction * width * size + first * h_row, direction * hidden * size + first * state_row
     held = first_held(call, direction)
     saved_row = units * cell.saved * vector
     saved_rows = call.saved + (direction * call.segment_rows + first) * saved_row
@@ -192,8 +193,8 @@ def forward_task(cell, real, calls, direction, part, split, region):
         old_row = block_row(call, previous_block(time, direction)) - held
         new_row = block_row(call, time + 1) - held
         step_row = rows_in_segment(call, direction, time)
-        h, c = call.h + old_row * state_row + state, call.c + old_row * call.c_kept * state_row + state
-        h_new, c_new = call.h + new_row * state_row + state, call.c + new_row * call.c_kept * state_row + state
+        h, c = call.h + old_row * h_row + state_h, call.c + old_row * call.c_kept * state_row + state
+        h_new, c_new = call.h + new_row * h_row + state_h, call.c + new_row * call.c_kept * state_row + state
         operand = call.operand + step_row * call.operand_kept * state_row + state
         saved = saved_rows + step_row * saved_row
         if rows == 1:
@@ -217,7 +218,7 @@ def forward_task(cell, real, calls, direction, part, split, region):
                 pass  # done above
             elif phase % phases == 0:
                 add_product(
-                    real, call, call.recurrent, direction, before, vectors, h, stride * state_row, size, rows, target, row,
+                    real, call, call.recurrent, direction, before, vectors, h, stride * h_row, size, rows, target, row,
                     target, row,
                 )  # fmt: skip
             else:
@@ -243,10 +244,11 @@ def forward_task(cell, real, calls, direction, part, split, region):
                         store_first(gated, operand + at, hidden - unit)
                     else:
                         new, kept = cell.forward(values, old, given)
-                        store_state(cell, new, h_new + at, c_new + at, hidden - unit)
+                        store_state(cell, new, by_projection(cell, h_new, operand) + at, c_new + at, hidden - unit)
                         if call.keep:
                             place = saved + r * stride * saved_row + (before * cell.saved + v) * vector
                             store_all(kept, place, vectors * vector)
+        project(cell, real, call, direction, part, operand, rows, h_new)
 
 
 @kernel
@@ -271,7 +273,7 @@ def step(cell, real, address):
     calls = record_at(address, FORWARD)
     call = calls[0]
     forward_task(cell, real, calls, 0, 0, 0, 0)
-    row = call.batch * call.hidden
+    row = call.batch * call.width
     for i in range(0, row, lanes(real)):
         place = call.h + i * size_of(real)
         store_first(load_first(real, place + row * size_of(real), row - i), place, row - i)
@@ -279,37 +281,40 @@ def step(cell, real, address):
 
 @njit
 def back_through(
-    real, call, group, zeros, direction, dpre, position, rows, stride, target, from_unit, to_unit, descending
+    real, call, group, zeros, direction, dpre, position, rows, stride, target, from_vector, to_vector, descending
 ):
-    """``target += dpre R'`` for a group of slots: `rows` rows of dpre from `position` on, some units of (rows, padded H).
+    """``target += dpre R'`` for a group of slots: `rows` rows of dpre from `position` on, some vectors of padded rows.
 
     zeros: 0, or the address of a vector of zeros for ``target = dpre R'``; stride: between the rows of dpre, and of target.
     """
     if group.slots == 0:
         return
-    units = vectors_for(real, call.hidden)
-    weight = units * lanes(real) * units * group.slots * vector_bytes(real)
+    row_vectors = vectors_for(real, group.rows)
+    weight = row_vectors * lanes(real) * vectors_for(real, call.hidden) * group.slots * vector_bytes(real)
     invoke(
         call.routines.times_transposed,
         (
-            call.routines.product, call.routines.row_product, zeros, group.transposed + direction * weight, call.hidden,
+            call.routines.product, call.routines.row_product, zeros, group.transposed + direction * weight, group.rows,
             group.slots, call.hidden, call.per_block, dpre, call.slots, group.first, call.chunk_rows, position, rows, stride,
-            target, stride * spread_row(real, units), from_unit, to_unit, descending,
+            target, stride * spread_row(real, row_vectors), from_vector, to_vector, descending,
         ),
     )  # fmt: skip
 
 
 @njit
-def gather_outputs(real, call, array, direction, time, count, part, channel, channels, target):
-    """Copy what comes in from outside at the outputs of a task's rows, some channels of them, to their place in a chunk."""
+def gather_outputs(real, call, array, width, direction, time, count, part, channel, channels, target):
+    """Copy what comes in from outside at the outputs of a task's rows, some channels of them, to their place in a chunk.
+
+    width: channels of a direction.
+    """
     first, stride, most, _ = task_rows(call, part)
-    row = call.hidden * size_of(real)
+    row = width * size_of(real)
     for t in range(time, time + count):
         position = rows_before(call, t) - rows_before(call, time) + first
         invoke(
             call.routines.copy_rows,
             copied_rows(
-                call, array, t, 1, 1, first, stride, most, direction * call.hidden + channel, channels,
+                call, array, t, 1, 1, first, stride, most, direction * width + channel, channels,
                 target + position * row + channel * size_of(real), stride * row,
             ),
         )  # fmt: skip
@@ -326,38 +331,45 @@ def backward_task(cell, real, calls, direction, part, split, start, count, regio
     first, stride, most, _ = task_rows(call, part)
     from_unit, to_unit = split_units(real, call, MAX_VECTORS, split)
     size, vector, hidden = size_of(real), vector_bytes(real), call.hidden
-    units = vectors_for(real, hidden)
-    state_row = call.directions * hidden * size
-    state = direction * hidden * size + first * state_row
+    units, width = vectors_for(real, hidden), by_projection(cell, hidden, call.width)
+    h_row, state_row = call.directions * width * size, call.directions * hidden * size
+    state_h, state = direction * width * size + first * h_row, direction * hidden * size + first * state_row
     held = first_held(call, direction)
     saved_row = units * cell.saved * vector
     saved_rows = call.saved + (direction * call.segment_rows + first) * saved_row
     unit_values = call.unit_values + direction * cell.unit_value_count * units * vector
     padded_row = spread_row(real, units)
     padded = (direction * call.batch + first) * padded_row
-    dh, dc, doperand = call.dh + padded, call.dc + padded, call.doperand + padded
+    dh = call.dh + (direction * call.batch + first) * spread_row(real, vectors_for(real, width))
+    dc, doperand = call.dc + padded, call.doperand + padded
+    dmade = by_projection(cell, dh, doperand)  # of what the cell's equations call h
     dpre_all = call.dpre + direction * call.chunk_rows * units * call.slots * vector
     from_channel = from_unit * lanes(real)
     channels = min(hidden, to_unit * lanes(real)) - from_channel
-    outputs = call.outputs + direction * call.chunk_rows * hidden * size
+    outputs = call.outputs + direction * call.chunk_rows * width * size
     cell_outputs = call.cell_outputs + direction * call.chunk_rows * hidden * size
     earliest = min(time_of(call, start, direction), time_of(call, start + count - 1, direction))
     phases = 2 if cell.gated_span[1] > 0 else 1
     regions = count * phases + 1
     from_region, to_region = (0, regions) if call.splits == 1 else (region, region + 1)
     if from_region == 0 and call.dy.address:
-        gather_outputs(real, call, call.dy, direction, earliest, count, part, from_channel, channels, outputs)
+        wanted = by_projection(cell, channels, width)
+        gather_outputs(real, call, call.dy, width, direction, earliest, count, part, from_channel, wanted, outputs)
     if from_region == 0 and call.dcells.address:
-        gather_outputs(real, call, call.dcells, direction, earliest, count, part, from_channel, channels, cell_outputs)
+        gather_outputs(
+            real, call, call.dcells, hidden, direction, earliest, count, part, from_channel, channels, cell_outputs
+        )
     for phase in range(from_region, to_region):
         step = start + count - 1 - phase // phases
         if phase % phases == 0 and phase > 0:
             behind = time_of(call, step + 1, direction)
             rows = working(call, behind, first, stride, most)
             position = rows_before(call, behind) - rows_before(call, earliest) + first
+            to_vector = by_projection(cell, to_unit, vectors_for(real, width))
             back_through(
-                real, call, call.recurrent, 0, direction, dpre_all, position, rows, stride, dh, from_unit, to_unit, step % 2
-            )
+                real, call, call.recurrent, by_projection(cell, 0, call.zeros), direction, dpre_all, position, rows, stride,
+                dh, from_unit, to_vector, step % 2,
+            )  # fmt: skip
         if step < start:
             return
         time = time_of(call, step, direction)
@@ -365,14 +377,15 @@ def backward_task(cell, real, calls, direction, part, split, start, count, regio
         position = rows_before(call, time) - rows_before(call, earliest) + first
         old_row = block_row(call, previous_block(time, direction)) - held
         new_row = block_row(call, time + 1) - held
-        h, c = call.h + old_row * state_row + state, call.c + old_row * call.c_kept * state_row + state
-        h_new, c_new = call.h + new_row * state_row + state, call.c + new_row * call.c_kept * state_row + state
+        h, c = call.h + old_row * h_row + state_h, call.c + old_row * call.c_kept * state_row + state
+        h_new, c_new = call.h + new_row * h_row + state_h, call.c + new_row * call.c_kept * state_row + state
         saved = saved_rows + rows_in_segment(call, direction, time) * saved_row
         if phase % phases == 1:
             back_through(
                 real, call, call.gated, call.zeros, direction, dpre_all, position, rows, stride, doperand, from_unit,
                 to_unit, step % 2,
             )  # fmt: skip
+        unproject(cell, real, call, direction, position, rows, stride, dh, outputs, doperand, step % 2)
         for before in range(from_unit, to_unit, call.per_block):
             vectors = min(call.per_block, units - before)
             row = call.slots * vectors * vector
@@ -385,7 +398,7 @@ def backward_task(cell, real, calls, direction, part, split, start, count, regio
                     place = saved + r * stride * saved_row + (before * cell.saved + v) * vector
                     kept = load_saved(cell, real, place, vectors * vector)
                     old = load_state(cell, real, h + at, c + at, hidden - unit)
-                    derivative = load_dstate(cell, real, dh + at_padded, dc + at_padded)
+                    derivative = load_dstate(cell, real, dmade + at_padded, dc + at_padded)
                     given = joined(
                         load_unit_values(cell, real, unit_values + (before + v) * vector, units * vector),
                         load_drives(cell, real, drives, (direction * hidden + unit) * size, hidden - unit),
@@ -394,7 +407,7 @@ def backward_task(cell, real, calls, direction, part, split, start, count, regio
                     if phase % phases == 0:
                         dy_at = (position + r * stride) * hidden * size + unit * size
                         if call.dy.address:
-                            derivative = add_output(cell, derivative, load_first(real, outputs + dy_at, hidden - unit))
+                            derivative = add_output(cell, real, derivative, outputs + dy_at, hidden - unit)
                         if call.dcells.address:
                             derivative = add_cells(cell, derivative, load_first(real, cell_outputs + dy_at, hidden - unit))
                         new = load_state(cell, real, h_new + at, c_new + at, hidden - unit)
@@ -404,7 +417,7 @@ def backward_task(cell, real, calls, direction, part, split, start, count, regio
                         doperand_here = load(real, doperand + at_padded)
                         dpre, dold = cell.gate_adjoint(kept, old, doperand_here, dpre, derivative, given)
                     store_all(dpre, place, vectors * vector)
-                    store_state(cell, dold, dh + at_padded, dc + at_padded, lanes(real))
+                    store_state(cell, dold, dmade + at_padded, dc + at_padded, lanes(real))
 
 
 @kernel

@@ -79,9 +79,9 @@ def copied_rows(call, array, time, count, time_step, first, stride, most, channe
 
 @njit
 def previous_rows(real, call, direction):
-    """(address, step table, step stride) of the rows of h before each step; the row stride is D * H numbers."""
-    row, ahead = call.directions * call.hidden * size_of(real), 0 if direction == 0 else 2
-    source = call.h - first_held(call, direction) * row + direction * call.hidden * size_of(real)
+    """(address, step table, step stride) of the rows of h before each step; the row stride is D * P numbers."""
+    row, ahead = call.directions * call.width * size_of(real), 0 if direction == 0 else 2
+    source = call.h - first_held(call, direction) * row + direction * call.width * size_of(real)
     if call.table:
         return source, call.table + ahead * WORD, row
     return source + ahead * call.batch * row, 0, call.batch * row
@@ -89,7 +89,7 @@ def previous_rows(real, call, direction):
 
 @njit
 def operand_rows(real, call, direction):
-    """(address, step table, step stride) of the rows of the gated operand of each step."""
+    """(address, step table, step stride) of the rows of the operand of each step; the row stride is D * H numbers."""
     row = call.directions * call.hidden * size_of(real)
     source = call.operand + direction * call.hidden * size_of(real)
     before = rows_before(call, segment_time(call, direction)) * row

@@ -24,7 +24,7 @@ from ..cells import Cell
 from ..cells.activations import Function
 from .functions import function_attribute
 from .rows import row_address
-from .simd import Vector, llvm_vector, load, load_first, load_first_of, store_first
+from .simd import Vector, llvm_vector, load, load_first, load_first_of, splat, store_first
 
 
 class CellType(types.Type):
@@ -204,13 +204,15 @@ def _joined(values, others):
 
 
 def load_state(cell, real, h, c, count):
-    """The state tuple of `count` units at addresses `h` and, where the cell has one, `c`."""
+    """The state tuple of `count` units at addresses `h` and, where the cell has one, `c`; 0 for an h that is no unit's."""
 
 
 @overload(load_state)
 def _load_state(cell, real, h, c, count):
     if cell.cell.states == 1:
         return lambda cell, real, h, c, count: (load_first(real, h, count),)
+    if cell.cell.projected:
+        return lambda cell, real, h, c, count: (splat(real, 0), load_first(real, c, count))
     return lambda cell, real, h, c, count: (load_first(real, h, count), load_first(real, c, count))
 
 
@@ -241,15 +243,20 @@ def _load_dstate(cell, real, dh, dc):
     return lambda cell, real, dh, dc: (load(real, dh), load(real, dc))
 
 
-def add_output(cell, dstate, dy):
-    """`dstate` with the output's derivative added to that of h: the output of a step is its h."""
+def add_output(cell, real, dstate, dy, count):
+    """`dstate` with the output's derivative at address `dy` added to that of h: the output of a step is its h.
+
+    Where that is projected, `projection.unproject` has added it before.
+    """
 
 
 @overload(add_output)
-def _add_output(cell, dstate, dy):
+def _add_output(cell, real, dstate, dy, count):
+    if cell.cell.projected:
+        return lambda cell, real, dstate, dy, count: dstate
     if cell.cell.states == 1:
-        return lambda cell, dstate, dy: (dstate[0] + dy,)
-    return lambda cell, dstate, dy: (dstate[0] + dy, dstate[1])
+        return lambda cell, real, dstate, dy, count: (dstate[0] + load_first(real, dy, count),)
+    return lambda cell, real, dstate, dy, count: (dstate[0] + load_first(real, dy, count), dstate[1])
 
 
 def add_cells(cell, dstate, dcells):

@@ -26,26 +26,33 @@ from .simd import lanes, load, load_first, size_of, store, store_first
 
 
 @njit
-def group_bytes(real, call, group):
-    """Bytes of one direction's weight in blocks."""
-    return group.rows * group.slots * vectors_for(real, call.hidden) * vector_bytes(real)
+def gate_columns(call):
+    """(numbers a gate, gates, slots, vectors in a block) of what a weight of the gates leads to."""
+    return call.hidden, call.gates, call.slots, call.per_block
 
 
 @njit
-def pack_group(real, call, group, direction, part):
-    """One part of the rows of one weight; for backward the transposed one too."""
+def projection_columns(call):
+    """The same of what the projection leads to: h."""
+    return call.width, 1, 1, MAX_VECTORS
+
+
+@njit
+def pack_group(real, call, group, columns, direction, part):
+    """One part of the rows of one weight; for backward the transposed one too.  columns: where it leads."""
+    units, gates, _, per_block = columns
     weight = call.parameters + direction * call.direction_stride + group.parameter
     first, count = share(group.rows, call.parts, part)
     pack(
-        real, weight, group.rows, call.hidden, call.gates, group.gates, group.slots, call.per_block, first, count,
-        group.weight + direction * group_bytes(real, call, group),
+        real, weight, group.rows, units, gates, group.gates, group.slots, per_block, first, count,
+        group.weight + direction * group.rows * group.slots * vectors_for(real, units) * vector_bytes(real),
     )  # fmt: skip
     if call.pack == 2:
         row_vectors = vectors_for(real, group.rows)
         first, count = share(row_vectors, call.parts, part)
-        depth = group.slots * vectors_for(real, call.hidden) * lanes(real)
+        depth = group.slots * vectors_for(real, units) * lanes(real)
         pack_transposed(
-            real, weight, group.rows, call.hidden, call.gates, group.gates, group.slots, call.per_block, first, count,
+            real, weight, group.rows, units, gates, group.gates, group.slots, per_block, first, count,
             group.transposed + direction * row_vectors * depth * vector_bytes(real),
         )  # fmt: skip
 
@@ -68,9 +75,12 @@ def add_bias(real, call, group, direction, total):
 def pack_task(real, calls, direction, part):
     """One part of each weight of a direction, and with the last part its biases, as the kernels want them."""
     call = calls[0]
-    pack_group(real, call, call.input, direction, part)
-    pack_group(real, call, call.recurrent, direction, part)
-    pack_group(real, call, call.gated, direction, part)
+    columns = gate_columns(call)
+    pack_group(real, call, call.input, columns, direction, part)
+    pack_group(real, call, call.recurrent, columns, direction, part)
+    pack_group(real, call, call.gated, columns, direction, part)
+    if call.projection.slots:
+        pack_group(real, call, call.projection, projection_columns(call), direction, part)
     if part == call.parts - 1:
         vectors = call.slots * vectors_for(real, call.hidden)
         total = call.bias + direction * vectors * vector_bytes(real)
@@ -186,9 +196,12 @@ def sum_block(real, call, dpre, dpre_row, count, columns, a, a_row, a_depth, row
 
 
 @njit
-def sum_group(real, call, group, direction, part, start, steps, dpre, count, time, rows_of, row_stride, stride):
+def sum_group(
+    real, call, group, columns, direction, part, start, steps, dpre, count, time, rows_of, row_stride, stride
+):
     """One part of the rows of a weight's gradient, summed over `count` rows of dpre and of A, `steps` steps from `time` on.
 
+    columns: where the weight leads; dpre: the derivatives of that, in blocks;
     rows_of: (address, step table, step stride, start table) of A; row_stride, stride: of its rows and columns, in bytes.
     The chunk that comes first, the last steps, begins with zeros; the one that comes last writes the gradient vector,
     block by block.  An only chunk sums all blocks in the same place, which stays in the cache.
@@ -196,6 +209,7 @@ def sum_group(real, call, group, direction, part, start, steps, dpre, count, tim
     first, rows = share(group.rows, call.parts, part)
     if rows == 0 or group.slots == 0:
         return
+    units, gates, all_slots, per_block = columns
     source, step_table, step_stride, start_table = rows_of
     size, vector = size_of(real), vector_bytes(real)
     most = vectors_for(real, max(call.channels, call.hidden) // call.parts + 1)
@@ -206,25 +220,25 @@ def sum_group(real, call, group, direction, part, start, steps, dpre, count, tim
         0, call.batch, 1, rows, factor, factor_row,
     )  # fmt: skip
     weight = call.parameters + direction * call.direction_stride + group.parameter
-    weight += first * call.gates * call.hidden * size
-    unit_vectors = vectors_for(real, call.hidden)
+    weight += first * gates * units * size
+    unit_vectors = vectors_for(real, units)
     first_chunk, last_chunk = call.start + start + steps == call.total, call.start + start == 0
-    for before in range(0, unit_vectors, call.per_block):
-        vectors = min(call.per_block, unit_vectors - before)
-        columns, slots = group.slots * vectors, group.first * vectors
-        row = columns * vector
+    for before in range(0, unit_vectors, per_block):
+        vectors = min(per_block, unit_vectors - before)
+        summed, slots = group.slots * vectors, group.first * vectors
+        row = summed * vector
         target = group.weight + direction * unit_vectors * group.rows * group.slots * vector
         if first_chunk and last_chunk:
-            target += first * group.slots * min(call.per_block, unit_vectors) * vector
+            target += first * group.slots * min(per_block, unit_vectors) * vector
         else:
             target += before * group.rows * group.slots * vector + first * row
         sum_block(
-            real, call, dpre + (before * call.slots * call.chunk_rows + slots) * vector, call.slots * vectors * vector,
-            count, columns, factor, size, factor_row, rows, first_chunk, target, row,
+            real, call, dpre + (before * all_slots * call.chunk_rows + slots) * vector, all_slots * vectors * vector,
+            count, summed, factor, size, factor_row, rows, first_chunk, target, row,
         )  # fmt: skip
         if last_chunk:
             unpack(
-                real, target, call.hidden, call.gates, group.gates, group.slots, before, vectors, rows, call.accumulate,
+                real, target, units, gates, group.gates, group.slots, before, vectors, rows, call.accumulate,
                 weight,
             )  # fmt: skip
 
@@ -293,18 +307,26 @@ def gradient_task(real, calls, direction, part, start, steps):
     dpre = call.dpre + direction * call.chunk_rows * call.slots * vectors_for(real, hidden) * vector_bytes(real)
     if call.dx:
         input_gradient(real, call, direction, part, dpre, count, time)
-    x, row = call.x, call.directions * hidden * size
+    x, columns = call.x, gate_columns(call)
+    h_row, operand_row = call.directions * call.width * size, call.directions * hidden * size
     sum_group(
-        real, call, call.input, direction, part, start, steps, dpre, count, time,
+        real, call, call.input, columns, direction, part, start, steps, dpre, count, time,
         (x.address, x.step_table, x.step_stride, x.start_table), x.batch_stride, x.channel_stride,
     )  # fmt: skip
     source, table, stride = previous_rows(real, call, direction)
     sum_group(
-        real, call, call.recurrent, direction, part, start, steps, dpre, count, time, (source, table, stride, 0), row, size
-    )
+        real, call, call.recurrent, columns, direction, part, start, steps, dpre, count, time, (source, table, stride, 0),
+        h_row, size,
+    )  # fmt: skip
     source, table, stride = operand_rows(real, call, direction)
     sum_group(
-        real, call, call.gated, direction, part, start, steps, dpre, count, time, (source, table, stride, 0), row, size
-    )
+        real, call, call.gated, columns, direction, part, start, steps, dpre, count, time, (source, table, stride, 0),
+        operand_row, size,
+    )  # fmt: skip
+    sum_group(
+        real, call, call.projection, projection_columns(call), direction, part, start, steps,
+        call.dprojected + direction * call.chunk_rows * vectors_for(real, call.width) * vector_bytes(real), count, time,
+        (source, table, stride, 0), operand_row, size,
+    )  # fmt: skip
     if part == call.parts - 1:
         sum_bias(real, call, direction, start, steps, dpre, count)

@@ -4,7 +4,7 @@ import functools
 from dataclasses import dataclass
 
 from ..cells import ActivationSpec, CoupledLSTMCell, CoupledPeepholeLSTMCell, LSTMCell, PeepholeLSTMCell
-from ..errors import finite_number
+from ..errors import finite_number, positive_integer
 from .recurrent import Recurrent
 
 CELLS = {  # peepholes, coupled
@@ -38,6 +38,10 @@ class LSTM(Recurrent):
         ``f = 1 - i``: gates i, g and o only, and peepholes (2H,) of i and o.
     forget_bias : float
         What the forget gate's bias starts from.
+    projection : int, optional
+        Channels P of h, fewer than units: ``h' = W (o tanh(c'))`` (Sak et al. 2014, arXiv:1402.1128), W being the parameter
+        ``weight_hr_l0`` (P, H).  Outputs are (T, N, P), of two directions (T, N, 2P), the state is ((L * D, N, P),
+        (L * D, N, H)), and ``weight_hh_l0`` (4H, P).  Threads then share the sequences of a batch, never the units.
     clip, merge, residual, learned_state
         As in `Recurrent`.
 
@@ -49,6 +53,10 @@ class LSTM(Recurrent):
     >>> y, (h, c) = layer(p, np.zeros((5, 2, 3), np.float32))
     >>> y.shape, h.shape, c.shape
     ((5, 2, 8), (1, 2, 8), (1, 2, 8))
+    >>> layer = nr.LSTM(8, projection=3)
+    >>> y, (h, c) = layer(layer.init(channels=3, seed=0), np.zeros((5, 2, 3), np.float32))
+    >>> y.shape, h.shape, c.shape
+    ((5, 2, 3), (1, 2, 3), (1, 2, 8))
     """
 
     hidden: int
@@ -60,6 +68,7 @@ class LSTM(Recurrent):
     peepholes: bool = False
     coupled: bool = False
     forget_bias: float = 1.0
+    projection: int | None = None
 
     def __post_init__(self):
         super().__post_init__()
@@ -67,6 +76,10 @@ class LSTM(Recurrent):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name}: expected True or False, got {getattr(self, name)!r}")
         finite_number("forget_bias", self.forget_bias)
+        if self.projection is not None and positive_integer("projection", self.projection) >= self.hidden:
+            raise ValueError(
+                f"projection: expected None or fewer than the {self.hidden} hidden units, got {self.projection}"
+            )
 
     @property
     def unit_parameter(self):
@@ -75,7 +88,7 @@ class LSTM(Recurrent):
 
     @functools.cached_property
     def cell(self):
-        return CELLS[self.peepholes, self.coupled](**self._functions())
+        return CELLS[self.peepholes, self.coupled](**self._functions(), projected=self.projection is not None)
 
     def fill_vector(self, name, view, random):
         if name.startswith("bias_ih") and "f" in self.cell.gates:

@@ -37,7 +37,7 @@ def drawings(layer, steps, batch, channels):
         if layer.noise:
             found[f"noise_l{index}"] = (steps, batch, wide), gaussian(layer.noise)
         if layer.weight_drop:
-            shape = layer.directions, len(layer.cell.gates) * layer.hidden, layer.hidden
+            shape = layer.directions, len(layer.cell.gates) * layer.hidden, layer.state_widths[0]
             found[f"weight_l{index}"] = shape, keep_or_drop(layer.weight_drop)
         if layer.dropout and index < layer.layers - 1:
             found[f"dropout_l{index}"] = (steps, batch, outputs), keep_or_drop(layer.dropout)
@@ -77,7 +77,8 @@ class Masks:
             raise TypeError(f"masks: expected a dict of arrays by name, got {type(masks).__name__}")
         shapes = {name: shape for name, (shape, _) in drawings(layer, steps, batch, channels).items()}
         wide = layer.directions * layer.hidden
-        allowed = {f"noise_l{index}": (steps, batch, wide) for index in range(layer.layers)} | shapes
+        noisy = 0 if layer.projection else layer.layers
+        allowed = {f"noise_l{index}": (steps, batch, wide) for index in range(noisy)} | shapes
         for name in masks:
             if name not in allowed:
                 raise nearest("masks", name, allowed)

@@ -147,6 +147,7 @@ class Recurrent(Layer):
 
     unit_parameter = None  # what the parameter is called that holds the cell's values of each unit
     recurrent_matrix = True  # whether there is a weight (H, G, H)
+    projection = None  # channels of h in each direction, where they are not one a unit
 
     @property
     def cell(self) -> Cell:
@@ -157,6 +158,11 @@ class Recurrent(Layer):
     def directions(self):
         """2 for a bidirectional layer, else 1."""
         return 2 if self.bidirectional else 1
+
+    @property
+    def state_widths(self):
+        """Channels of each state of the cell, in each direction."""
+        return (self.projection or self.hidden, self.hidden)[: self.cell.states]
 
     def suffixes(self, layer):
         """What the parameters' names of one stacked layer end with, in each direction."""
@@ -191,6 +197,9 @@ class Recurrent(Layer):
                 f"recurrent_dropout: expected 0, since the weights of {self!r} do not all multiply the same thing, got "
                 f"{self.recurrent_dropout!r}"
             )
+        for name in ("recurrent_dropout", "zoneout", "noise", "connectivity"):
+            if self.projection and getattr(self, name):
+                raise ValueError(f"{name}: expected none together with a projection, got {getattr(self, name)!r}")
         if self.connectivity is not None and not isinstance(self.connectivity, Connectivity):
             raise TypeError(f"connectivity: expected a Connectivity, got {type(self.connectivity).__name__}")
         for name in ("weight_drop", "connectivity"):
@@ -257,20 +266,22 @@ class Recurrent(Layer):
 
     @functools.lru_cache(maxsize=1024)  # noqa: B019 (layers are small and equal ones share an entry)
     def weights(self, channels):
-        parts, columns = [], len(self.cell.gates) * self.hidden
+        parts, columns, widths = [], len(self.cell.gates) * self.hidden, self.state_widths
         for layer in range(self.layers):
             inputs = channels if layer == 0 else self.output_channels(channels)
             for suffix in self.suffixes(layer):
                 parts.append(Weight(f"weight_ih_{suffix}", inputs, columns))
                 if self.recurrent_matrix:
-                    parts.append(Weight(f"weight_hh_{suffix}", self.hidden, columns))
+                    parts.append(Weight(f"weight_hh_{suffix}", widths[0], columns))
                 parts.append(Weight(f"bias_ih_{suffix}", None, columns))
                 if self.recurrent_matrix:
                     parts.append(Weight(f"bias_hh_{suffix}", None, columns))
+                if self.projection:
+                    parts.append(Weight(f"weight_hr_{suffix}", self.hidden, self.projection))
                 if self.unit_parameter:
                     parts.append(Weight(f"{self.unit_parameter}_{suffix}", None, self._unit_numbers()))
                 if self.learned_state:
-                    parts += [Weight(f"{name}_{suffix}", None, self.hidden) for name in INITIAL[: self.cell.states]]
+                    parts += [Weight(f"{name}_{suffix}", None, width) for name, width in zip(INITIAL, widths)]
         return tuple(parts)
 
     def _unit_numbers(self):
@@ -280,24 +291,25 @@ class Recurrent(Layer):
     def _vector_numbers(self):
         """Numbers of one direction's parameters in vectors that no kernel reads."""
         units = self._unit_numbers() if self.unit_parameter else 0
-        return units + (self.cell.states * self.hidden if self.learned_state else 0)
+        return units + (sum(self.state_widths) if self.learned_state else 0)
 
     def _unit_constants(self):
         """The values of units where no parameter holds them: something that broadcasts to (V, H)."""
         raise NotImplementedError
 
     def output_channels(self, channels):
-        return (self.directions if self.merge == "concat" else 1) * self.hidden
+        return (self.directions if self.merge == "concat" else 1) * self.state_widths[0]
 
     def fill(self, parameters, random, scheme):
-        gates, hidden = self.cell.gates, self.hidden
+        hidden = self.hidden
         for name, view in parameters.items():
             if scheme == "pytorch":
                 view[...] = uniform(random, view.shape, hidden)
             elif view.ndim == 2:
-                draw = glorot_uniform if name.startswith("weight_ih") else orthogonal
-                for g in range(len(gates)):
-                    view[g * hidden : (g + 1) * hidden] = draw(random, (view.shape[1], hidden)).T
+                draw = orthogonal if name.startswith("weight_hh") else glorot_uniform
+                rows = self.projection if name.startswith("weight_hr") else hidden  # else of a gate
+                for first in range(0, len(view), rows):
+                    view[first : first + rows] = draw(random, (view.shape[1], rows)).T
             else:
                 self.fill_vector(name, view, random)
             if name.startswith(INITIAL):
@@ -446,7 +458,9 @@ class Recurrent(Layer):
             cell, drives = self._driven(masks, layer, packing, y.dtype)
             tape = run_layer(
                 kernels,
-                Size(cell, self.hidden, self.directions, packing, y.channels, y.dtype, self._vector_numbers()),
+                Size(
+                    cell, self.hidden, self.directions, packing, y.channels, y.dtype, self._vector_numbers(), self.projection
+                ),
                 (p if weights is None else weights.parameters).flat[p.offset(f"weight_ih_l{layer}") :],
                 y,
                 self._initial(p, initial, layer, packing),
@@ -492,10 +506,9 @@ class Recurrent(Layer):
             return None
 
         def learned():
-            shape = packing.sequences, self.hidden
             return [
-                [np.broadcast_to(p[f"{name}_{suffix}"], shape) for suffix in self.suffixes(layer)]
-                for name in INITIAL[: self.cell.states]
+                [np.broadcast_to(p[f"{name}_{suffix}"], (packing.sequences, width)) for suffix in self.suffixes(layer)]
+                for name, width in zip(INITIAL, self.state_widths)
             ]
 
         return learned
@@ -582,16 +595,17 @@ class Recurrent(Layer):
             state, names = (state,), ("",)
         elif not isinstance(state, (tuple, list)) or len(state) != 2:
             raise TypeError(f"{argument}: expected the pair (h, c), got {type(state).__name__}")
-        shape = (self.layers * self.directions, batch, self.hidden)
         result = []
-        for name, array in zip(names, state):
+        for name, array, width in zip(names, state, self.state_widths):
+            shape = (self.layers * self.directions, batch, width)
+            channels = "projection" if width == self.projection else "hidden"
             label = f"{argument} {name}".strip()
             checked_array(label, array)
             if array.shape != shape:
-                raise ShapeError(f"{label}: expected shape {shape} (layers * directions, N, hidden), got {array.shape}")
+                raise ShapeError(f"{label}: expected shape {shape} (layers * directions, N, {channels}), got {array.shape}")
             if array.dtype != dtype:
                 raise DTypeError(f"{label}: expected {dtype} like the parameters, got {array.dtype}")
-            result.append(array.reshape(self.layers, self.directions, batch, self.hidden))
+            result.append(array.reshape(self.layers, self.directions, batch, width))
         return result
 
     def _as_state(self, stacked):
