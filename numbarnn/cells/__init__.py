@@ -9,6 +9,7 @@ from .indrnn import IndRNNCell
 from .leaky import LeakyInsideCell, LeakyOutsideCell
 from .lstm import CoupledLSTMCell, CoupledPeepholeLSTMCell, LSTMCell, PeepholeLSTMCell
 from .mgu import MGUCell
+from .normalized import NormalizedCell, NormalizedGRUCell, NormalizedLSTMCell
 from .rnn import RNNCell
 
 __all__ = [
@@ -27,6 +28,9 @@ __all__ = [
     "LeakyInsideCell",
     "LeakyOutsideCell",
     "MGUCell",
+    "NormalizedCell",
+    "NormalizedGRUCell",
+    "NormalizedLSTMCell",
     "PeepholeLSTMCell",
     "RNNCell",
     "activation",

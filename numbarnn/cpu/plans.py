@@ -66,6 +66,8 @@ class Size:
         slots = len(self.cell.recurrent_slots) + len(self.cell.gated_slots)
         weight_bytes = packed_size(self.hidden, self.hidden, slots, self.dtype) * self.dtype.itemsize
         panels = -(-self.padded // (MAX_VECTORS * lanes_of(self.dtype)))
+        if self.cell.normalized_values:
+            panels = 1  # a step needs the sums over all units: these stay together
         return shares(self.batch, self.directions, panels, weight_bytes)
 
     @property
@@ -122,6 +124,8 @@ class Size:
         return {
             "operand": rows * self.row if self.cell.gated_slots else 0,
             "saved": self.directions * rows * self.padded * self.cell.saved,
+            "normalized": self.directions * rows * self.padded * self.cell.normalized_values,
+            "deviations": self.directions * rows * self.cell.deviations,
         }
 
     def unit_values(self):
@@ -193,6 +197,7 @@ class Size:
             values |= {
                 f"{name}.rows": rows,
                 f"{name}.first": slots[0] if slots else 0,
+                f"{name}.bias_slot": self.cell.bias_slot(slots[0]) if slots else 0,
                 f"{name}.slots": len(slots),
                 f"{name}.gates": _gate_table(gates).ctypes.data,
                 f"{name}.parameter": self.dtype.itemsize * weights["weight_ih" if name == "input" else "weight_hh"],

@@ -3,8 +3,16 @@
 import functools
 from dataclasses import dataclass
 
-from ..cells import ActivationSpec, CoupledLSTMCell, CoupledPeepholeLSTMCell, LSTMCell, PeepholeLSTMCell
+from ..cells import (
+    ActivationSpec,
+    CoupledLSTMCell,
+    CoupledPeepholeLSTMCell,
+    LSTMCell,
+    NormalizedLSTMCell,
+    PeepholeLSTMCell,
+)
 from ..errors import finite_number
+from .normalized import unit_parameters
 from .recurrent import Recurrent
 
 CELLS = {  # peepholes, coupled
@@ -38,6 +46,10 @@ class LSTM(Recurrent):
         ``f = 1 - i``: gates i, g and o only, and peepholes (2H,) of i and o.
     forget_bias : float
         What the forget gate's bias starts from.
+    normalized : bool
+        Layer normalization (Ba, Kiros, Hinton 2016, arXiv:1607.06450, eq. 20-22): ``LN(W x) + LN(R h)``, each over all
+        gates of all units, and ``h' = o tanh(LN(c'))``.  Biases come after it, as do the parameters ``gain_ih_l0``,
+        ``gain_hh_l0`` (4H,), ``gain_c_l0`` and ``bias_c_l0`` (H,).  1e-5 is added to each variance.
     clip, merge, residual, learned_state
         As in `Recurrent`.
 
@@ -60,12 +72,16 @@ class LSTM(Recurrent):
     peepholes: bool = False
     coupled: bool = False
     forget_bias: float = 1.0
+    normalized: bool = False
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("peepholes", "coupled"):
+        for name in ("peepholes", "coupled", "normalized"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name}: expected True or False, got {getattr(self, name)!r}")
+        for name in ("peepholes", "coupled"):
+            if self.normalized and getattr(self, name):
+                raise ValueError(f"{name}: expected False together with normalized, got True")
         finite_number("forget_bias", self.forget_bias)
 
     @property
@@ -73,8 +89,14 @@ class LSTM(Recurrent):
         """What the parameter is called that holds the peepholes."""
         return "peephole" if self.peepholes else None
 
+    @property
+    def unit_parameters(self):
+        return unit_parameters(self.cell, self.hidden) if self.normalized else super().unit_parameters
+
     @functools.cached_property
     def cell(self):
+        if self.normalized:
+            return NormalizedLSTMCell(**self._functions())
         return CELLS[self.peepholes, self.coupled](**self._functions())
 
     def fill_vector(self, name, view, random):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..cells import Cell, Clipped, activation
+from ..cpu import normalized as normalized_kernels
 from ..cpu import recurrent as kernels
 from ..cpu.launch import Adjoint as LayerAdjoint
 from ..cpu.launch import run as run_layer
@@ -18,6 +19,7 @@ from ..ragged import Batch, Ragged
 from ..streaming import Stream
 from .base import Gradients, Layer
 from .between import Between, BetweenAdjoint
+from .normalized import fill_vector as fill_normalization
 
 TAPES = ("all", "states")
 INITIAL = ("initial_h", "initial_c")  # parameters that hold the state to start from
@@ -142,8 +144,7 @@ class Recurrent(Layer):
                 parts.append(Weight(f"bias_ih_{suffix}", None, columns))
                 if self.recurrent_matrix:
                     parts.append(Weight(f"bias_hh_{suffix}", None, columns))
-                if self.unit_parameter:
-                    parts.append(Weight(f"{self.unit_parameter}_{suffix}", None, self._unit_numbers()))
+                parts += [Weight(f"{name}_{suffix}", None, numbers) for name, _, numbers in self.unit_parameters]
                 if self.learned_state:
                     parts += [Weight(f"{name}_{suffix}", None, self.hidden) for name in INITIAL[: self.cell.states]]
         return tuple(parts)
@@ -152,9 +153,14 @@ class Recurrent(Layer):
         """Numbers in the parameter that holds the values of units."""
         return self.cell.unit_value_count * self.hidden
 
+    @property
+    def unit_parameters(self):
+        """(name, which of the cell's values of each unit, numbers) of every parameter that holds some of them."""
+        return ((self.unit_parameter, slice(None), self._unit_numbers()),) if self.unit_parameter else ()
+
     def _vector_numbers(self):
         """Numbers of one direction's parameters in vectors that no kernel reads."""
-        units = self._unit_numbers() if self.unit_parameter else 0
+        units = sum(numbers for _, _, numbers in self.unit_parameters)
         return units + (self.cell.states * self.hidden if self.learned_state else 0)
 
     def _unit_constants(self):
@@ -177,6 +183,7 @@ class Recurrent(Layer):
                 self.fill_vector(name, view, random)
             if name.startswith(INITIAL):
                 view[...] = 0
+            fill_normalization(name, view)
 
     def fill_vector(self, name, view, random):
         """Write fresh values into a vector of parameters (modified), zeros as a rule: it is called with zeros."""
@@ -304,7 +311,7 @@ class Recurrent(Layer):
         y, stack, tapes_between = x, [], []
         for layer in range(self.layers):
             tape = run_layer(
-                kernels,
+                normalized_kernels if self.cell.normalized_values else kernels,
                 Size(self.cell, self.hidden, self.directions, y.packing, y.channels, y.dtype, self._vector_numbers()),
                 p.flat[p.offset(f"weight_ih_l{layer}") :],
                 y,
@@ -341,9 +348,9 @@ class Recurrent(Layer):
 
         def write(values):
             for value, suffix in zip(values, self._suffixes(layer)):
-                if self.unit_parameter:
-                    value[...] = p[f"{self.unit_parameter}_{suffix}"].reshape(len(value), -1)
-                else:
+                for name, which, _ in self.unit_parameters:
+                    value[which] = p[f"{name}_{suffix}"].reshape(len(value[which]), -1)
+                if not self.unit_parameters:
                     value[...] = self._unit_constants()
 
         return write
@@ -356,9 +363,9 @@ class Recurrent(Layer):
             view[...] = view + value if accumulate else value
 
         for d, suffix in enumerate(self._suffixes(layer)):
-            if self.unit_parameter:
-                name = f"{self.unit_parameter}_{suffix}"
-                value = adjoint.dunit_values[d]
+            for unit_parameter, which, _ in self.unit_parameters:
+                name = f"{unit_parameter}_{suffix}"
+                value = adjoint.dunit_values[d][which]
                 put(name, value.sum(axis=1) if gradient[name].size < value.size else value.ravel())
             if self.learned_state:
                 for name, value in zip(INITIAL, adjoint.dinitial):
