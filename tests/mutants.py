@@ -26,8 +26,10 @@ CELLS = {
     "GRUAfterCell": ("gru.py", ("gru-after",)),
     "GRUBeforeCell": ("gru.py", ("gru-before",)),
     "LSTMCell": ("lstm.py", ("lstm",)),
+    "NormalizedLSTMCell": ("normalized.py", ("lstm-normalized",)),
+    "NormalizedGRUCell": ("normalized.py", ("gru-normalized",)),
 }
-ADJOINTS = ("adjoint", "gate_adjoint")
+ADJOINTS = ("adjoint", "gate_adjoint", "output_adjoint", "normalized_adjoint")
 SEEDS = (3, 4, 5)
 
 
@@ -52,14 +54,19 @@ def term_edits(node):
     return [("drop", left, negative(right)), ("drop", right, left), ("flip", right, ast.BinOp(left, ast.Add(), right))]
 
 
+def leaves(node):
+    """The expressions of a tuple, of tuples of them, or of neither."""
+    return [leaf for part in node.elts for leaf in leaves(part)] if isinstance(node, ast.Tuple) else [node]
+
+
 def method_edits(method):
     """(what was done, part, node, replacement) for every mutation of one method; none is known to be equivalent."""
     for statement in method.body:
         if isinstance(statement, ast.Return):
-            dpre, dstate = statement.value.elts
-            values = [value for value in (*dpre.elts, *dstate.elts) if not is_zero_times(value)]
+            values = [value for value in leaves(statement.value) if not is_zero_times(value)]
             yield from (("flip", value, value, negative(value)) for value in values)
-            yield from (("keep", zero.right, zero, zero.right) for zero in dstate.elts if is_zero_times(zero))
+            dstate = leaves(statement.value.elts[-1]) if isinstance(statement.value, ast.Tuple) else []
+            yield from (("keep", zero.right, zero, zero.right) for zero in dstate if is_zero_times(zero))
         else:
             values = [statement.value]
         for node in (node for value in values for node in ast.walk(value) if isinstance(node, ast.BinOp)):
@@ -77,12 +84,18 @@ class Replace(ast.NodeTransformer):
 
 
 def edits_of(tree, name):
-    """[(description, edited tree)] of a cell's adjoints."""
+    """[(description, edited tree)] of a cell's adjoints, those it has from a class of the same file included."""
     edited = []
     for number in range(sys.maxsize):
         fresh = copy.deepcopy(tree)
-        cell = next(node for node in fresh.body if isinstance(node, ast.ClassDef) and node.name == name)
-        methods = [node for node in cell.body if isinstance(node, ast.FunctionDef) and node.name in ADJOINTS]
+        classes = {node.name: node for node in fresh.body if isinstance(node, ast.ClassDef)}
+        body = [
+            node
+            for class_ in (classes[name], *(classes[b.id] for b in classes[name].bases if b.id in classes))
+            for node in class_.body
+        ]
+        own = [node for node in body if isinstance(node, ast.FunctionDef) and node.name in ADJOINTS]
+        methods = [node for node in own if not all(isinstance(part, (ast.Expr, ast.Raise)) for part in node.body)]
         found = [(method, edit) for method in methods for edit in method_edits(method)]
         if number == len(found):
             return edited
@@ -155,12 +168,19 @@ def caught(layer, subject):
     return False
 
 
-def cell_mutants(kind, name, file):
-    """(description, caught) of every mutant of a cell, the unchanged cell first."""
+def layer_of(kind, **options):
+    """A small layer of one kind; two units that are normalized would be 1 and -1, or close."""
     from strategies import KINDS
 
+    if kind.endswith("-normalized"):
+        return KINDS[{"lstm": "lstm", "gru": "gru-after"}[kind.split("-")[0]]](3, normalized=True, **options)
+    return KINDS[kind](2, **options)
+
+
+def cell_mutants(kind, name, file):
+    """(description, caught) of every mutant of a cell, the unchanged cell first."""
     tree = ast.parse((kernel_cache.package_folder() / "cells" / file).read_text())
-    layer = KINDS[kind](2)
+    layer = layer_of(kind)
     fields = {"activation": layer.activation} if name == "RNNCell" else {}
     suffix = kind.replace("-", "_")
     for number, (description, edited) in enumerate([("unchanged", tree), *edits_of(tree, name)]):
@@ -183,9 +203,7 @@ def lost_parts(layer):
 
 def loss_mutants(kind):
     """(description, caught) of every part of backward's result that is lost in turn."""
-    from strategies import KINDS
-
-    layer = KINDS[kind](2, layers=2, bidirectional=True)
+    layer = layer_of(kind, layers=2, bidirectional=True)
     for description, lose in lost_parts(layer):
         yield description, caught(layer, WithLoss(layer, lose))
 
