@@ -29,9 +29,18 @@ CELLS = {
     "GRUAfterCell": ("gru.py", ("gru-after",)),
     "GRUBeforeCell": ("gru.py", ("gru-before",)),
     "LSTMCell": ("lstm.py", ("lstm",)),
+    "PeepholeLSTMCell": ("lstm.py", ("lstm-peepholes",)),
+    "CoupledLSTMCell": ("lstm.py", ("lstm-coupled",)),
+    "CoupledPeepholeLSTMCell": ("lstm.py", ("lstm-coupled-peepholes",)),
+    "MGUCell": ("mgu.py", ("mgu",)),
+    "IndRNNCell": ("indrnn.py", ("indrnn",)),
+    "LeakyOutsideCell": ("leaky.py", ("leaky-outside",)),
+    "LeakyInsideCell": ("leaky.py", ("leaky-inside",)),
+    "NormalizedLSTMCell": ("normalized.py", ("lstm-normalized",)),
+    "NormalizedGRUCell": ("normalized.py", ("gru-normalized",)),
 }
 WITHOUT_CELL = ("lstm-projected",)  # kinds whose cell is mutated as another one
-ADJOINTS = ("adjoint", "gate_adjoint")
+ADJOINTS = ("adjoint", "gate_adjoint", "output_adjoint", "normalized_adjoint")
 SEEDS = (3, 4, 5)
 
 
@@ -56,14 +65,19 @@ def term_edits(node):
     return [("drop", left, negative(right)), ("drop", right, left), ("flip", right, ast.BinOp(left, ast.Add(), right))]
 
 
+def leaves(node):
+    """The expressions of a tuple, of tuples of them, or of neither."""
+    return [leaf for part in node.elts for leaf in leaves(part)] if isinstance(node, ast.Tuple) else [node]
+
+
 def method_edits(method):
     """(what was done, part, node, replacement) for every mutation of one method; none is known to be equivalent."""
     for statement in method.body:
         if isinstance(statement, ast.Return):
-            dpre, dstate = statement.value.elts
-            values = [value for value in (*dpre.elts, *dstate.elts) if not is_zero_times(value)]
+            values = [value for value in leaves(statement.value) if not is_zero_times(value)]
             yield from (("flip", value, value, negative(value)) for value in values)
-            yield from (("keep", zero.right, zero, zero.right) for zero in dstate.elts if is_zero_times(zero))
+            dstate = leaves(statement.value.elts[-1]) if isinstance(statement.value, ast.Tuple) else []
+            yield from (("keep", zero.right, zero, zero.right) for zero in dstate if is_zero_times(zero))
         else:
             values = [statement.value]
         for node in (node for value in values for node in ast.walk(value) if isinstance(node, ast.BinOp)):
@@ -81,12 +95,18 @@ class Replace(ast.NodeTransformer):
 
 
 def edits_of(tree, name):
-    """[(description, edited tree)] of a cell's adjoints."""
+    """[(description, edited tree)] of a cell's adjoints, those it has from a class of the same file included."""
     edited = []
     for number in range(sys.maxsize):
         fresh = copy.deepcopy(tree)
-        cell = next(node for node in fresh.body if isinstance(node, ast.ClassDef) and node.name == name)
-        methods = [node for node in cell.body if isinstance(node, ast.FunctionDef) and node.name in ADJOINTS]
+        classes = {node.name: node for node in fresh.body if isinstance(node, ast.ClassDef)}
+        body = [
+            node
+            for class_ in (classes[name], *(classes[b.id] for b in classes[name].bases if b.id in classes))
+            for node in class_.body
+        ]
+        own = [node for node in body if isinstance(node, ast.FunctionDef) and node.name in ADJOINTS]
+        methods = [node for node in own if not all(isinstance(part, (ast.Expr, ast.Raise)) for part in node.body)]
         found = [(method, edit) for method in methods for edit in method_edits(method)]
         if number == len(found):
             return edited
@@ -105,6 +125,8 @@ def cell_class(tree, name, number):
             node.module, node.level = f"numbarnn.cells.{node.module}", 0
         elif isinstance(node, ast.ClassDef) and node.name == name:
             node.name = f"{name}Mutant{number}"
+        elif isinstance(node, ast.Name) and node.id == name:
+            node.id = f"{name}Mutant{number}"
     module = f"mutant_{name.lower()}_{number}"
     (FOLDER / f"{module}.py").write_text(ast.unparse(tree))
     importlib.invalidate_caches()
@@ -159,12 +181,19 @@ def caught(layer, subject):
     return False
 
 
+def layer_of(kind, **options):
+    """A small layer of one kind; two units that are normalized would be 1 and -1, or close."""
+    from strategies import KINDS, OTHER_KINDS
+
+    if kind.endswith("-normalized"):
+        return KINDS[{"lstm": "lstm", "gru": "gru-after"}[kind.split("-")[0]]](3, normalized=True, **options)
+    return (KINDS | OTHER_KINDS)[kind](3 if kind == "lstm-projected" else 2, **options)
+
+
 def cell_mutants(kind, name, file):
     """(description, caught) of every mutant of a cell, the unchanged cell first."""
-    from strategies import KINDS
-
     tree = ast.parse((kernel_cache.package_folder() / "cells" / file).read_text())
-    layer = KINDS[kind](2)
+    layer = layer_of(kind)
     functions = {field.name: getattr(layer.cell, field.name) for field in fields(layer.cell)}
     suffix = kind.replace("-", "_")
     for number, (description, edited) in enumerate([("unchanged", tree), *edits_of(tree, name)]):
@@ -189,9 +218,7 @@ def lost_parts(layer):
 
 def loss_mutants(kind):
     """(description, caught) of every part of backward's result that is lost in turn."""
-    from strategies import KINDS
-
-    layer = KINDS[kind](3, layers=2, bidirectional=True)
+    layer = layer_of(kind, layers=2, bidirectional=True)
     for description, lose in lost_parts(layer):
         yield description, caught(layer, WithLoss(layer, lose))
 

@@ -2,7 +2,8 @@
 
 Parameters are a mapping from PyTorch's names to arrays of PyTorch's shapes: ``weight_ih_l0`` is (G * H, I), its gates
 in the order r z n (GRU), i f g o (LSTM; i g o if coupled) or f n (MGU); ``weight_hr_l0`` (P, H) projects an LSTM's h.
-``peephole_l0`` (3 * H,) is in the order i f o (i o if coupled).  A bias that is not there is 0.
+``peephole_l0`` (3 * H,) is in the order i f o (i o if coupled); a normalized layer has ``gain_ih_l0`` and ``gain_hh_l0``
+(G * H,), an LSTM's ``gain_c_l0`` and ``bias_c_l0`` (H,) too.  A bias that is not there is 0.
 
 A layer is anything whose class has the name of a cell and whose attributes are options; an option that is not there has
 its plain value.
@@ -65,6 +66,32 @@ def activated(spec, record, clip=None):
 
 # Each step takes the layer, its parameters p (W, R, b, d; 0 for a bias that is not there), its activations f, x (N, I) and
 # the state, (N, H) arrays, and returns the next state.
+
+
+def normalized(a, gain, bias):
+    """Ba, Kiros, Hinton (2016), arXiv:1607.06450, eq. 3-4, over the last axis."""
+    deviation = a - a.mean(axis=1, keepdims=True)
+    return gain * deviation / np.sqrt((deviation**2).mean(axis=1, keepdims=True) + 1e-5) + bias
+
+
+def normalized_gru_step(layer, p, f, x, h):
+    """The same paper's supplement: r and z have their statistics in common, n has its own, for W x and for R h."""
+    gates = slice(2 * layer.hidden), slice(2 * layer.hidden, None)
+    wx, rh = x @ p.W.T, h @ p.R.T
+    (wrz, wn), (rrz, rn) = (
+        [normalized(a[:, part], gain[part], bias[part]) for part in gates]
+        for a, gain, bias in ((wx, p.gain_ih, p.b), (rh, p.gain_hh, p.d))
+    )
+    r, z = np.split(f.gate(wrz + rrz), 2, axis=1)
+    return ((1 - z) * f.candidate(wn + r * rn) + z * h,)
+
+
+def normalized_lstm_step(layer, p, f, x, h, c):
+    """The same paper, eq. 20-22, gates in the order i f g o."""
+    pre = normalized(x @ p.W.T, p.gain_ih, p.b) + normalized(h @ p.R.T, p.gain_hh, p.d)
+    i, forget, g, o = np.split(pre, 4, axis=1)
+    c = f.gate(forget) * c + f.gate(i) * f.candidate(g)
+    return f.gate(o) * f.output(normalized(c, p.gain_c, p.bias_c)), c
 
 
 def rnn_step(layer, p, f, x, h):
@@ -184,6 +211,10 @@ def parameter_shapes(layer, channels):
                 shapes[f"weight_hr_{end}"] = (width, hidden)
             if getattr(layer, "peepholes", False):
                 shapes[f"peephole_{end}"] = ((3 - coupled) * hidden,)
+            if getattr(layer, "normalized", False):
+                shapes |= {f"gain_ih_{end}": (rows,), f"gain_hh_{end}": (rows,)}
+                if name == "LSTM":
+                    shapes |= {f"gain_c_{end}": (hidden,), f"bias_c_{end}": (hidden,)}
             if getattr(layer, "learned", False):
                 shapes[f"rate_{end}"] = (hidden,)
     return shapes
@@ -201,6 +232,7 @@ def weights_of(parameters, end):
     return SimpleNamespace(
         W=w, R=of("weight_hh"), b=of("bias_ih", none), d=of("bias_hh", none),
         hr=of("weight_hr"), peephole=of("peephole"), rate=of("rate"),
+        gain_ih=of("gain_ih"), gain_hh=of("gain_hh"), gain_c=of("gain_c"), bias_c=of("bias_c"),
     )  # fmt: skip
 
 
@@ -227,6 +259,8 @@ def run(layer, parameters, x, state=None, record=None, lengths=None, reset=None,
     if reset is not None:
         border[:steps] = reset
     ends, sizes, step = suffixes(layer), widths(layer), CELLS[type(layer).__name__][0]
+    if getattr(layer, "normalized", False):
+        step = {"GRU": normalized_gru_step, "LSTM": normalized_lstm_step}[type(layer).__name__]
     if state is None:
         state = [np.zeros((len(ends) * len(ends[0]), batch, size)) for size in sizes]
     elif len(sizes) == 1:

@@ -9,6 +9,7 @@ from .indrnn import IndRNNCell
 from .leaky import LeakyInsideCell, LeakyOutsideCell
 from .lstm import CoupledLSTMCell, CoupledPeepholeLSTMCell, LSTMCell, PeepholeLSTMCell
 from .mgu import MGUCell
+from .normalized import NormalizedCell, NormalizedGRUCell, NormalizedLSTMCell
 from .regularized import PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell
 from .rnn import RNNCell
 
@@ -28,6 +29,9 @@ __all__ = [
     "LeakyInsideCell",
     "LeakyOutsideCell",
     "MGUCell",
+    "NormalizedCell",
+    "NormalizedGRUCell",
+    "NormalizedLSTMCell",
     "PeepholeLSTMCell",
     "PerturbedCell",
     "PerturbedMemoryCell",

@@ -85,6 +85,20 @@ class Cell:
         """(first, number) of the slots that receive ``R`` times the gated operand."""
         return span(self.gated_slots)
 
+    @property
+    def normalized_values(self):
+        """Values of a unit that are normalized at a step; see `normalized.NormalizedCell`."""
+        return 0
+
+    @property
+    def deviations(self):
+        """Standard deviations of a sample at a step, likewise."""
+        return 0
+
+    def bias_slot(self, slot):
+        """The derivative that sums to that of a slot's bias."""
+        return slot
+
     def forward(self, pre, state, given):
         """``(new, saved)`` of one step."""
         raise NotImplementedError

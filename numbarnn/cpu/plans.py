@@ -85,8 +85,8 @@ class Size:
         slots = len(self.cell.recurrent_slots) + len(self.cell.gated_slots)
         weight_bytes = packed_size(self.hidden, self.hidden, slots, self.dtype) * self.dtype.itemsize
         panels = -(-self.padded // (MAX_VECTORS * lanes_of(self.dtype)))
-        if self.cell.projected:
-            panels = 1  # every channel of h takes all units of a step: units are not split
+        if self.cell.projected or self.cell.normalized_values:
+            panels = 1  # a step needs all units, for the channels of h or for sums: these stay together
         return shares(self.batch, self.directions, panels, weight_bytes)
 
     @property
@@ -147,6 +147,8 @@ class Size:
         return {
             "operand": rows * self.directions * self.hidden if self.cell.gated_slots or self.cell.projected else 0,
             "saved": self.directions * rows * self.padded * self.cell.saved,
+            "normalized": self.directions * rows * self.padded * self.cell.normalized_values,
+            "deviations": self.directions * rows * self.cell.deviations,
         }
 
     def unit_values(self):
@@ -227,6 +229,7 @@ class Size:
             values |= {
                 f"{group.name}.rows": group.rows,
                 f"{group.name}.first": group.slots[0] if group.slots else 0,
+                f"{group.name}.bias_slot": self.cell.bias_slot(group.slots[0]) if group.slots and group.bias else 0,
                 f"{group.name}.slots": len(group.slots),
                 f"{group.name}.gates": _gate_table(group.gates).ctypes.data,
                 f"{group.name}.parameter": self.dtype.itemsize * weights[group.weight],

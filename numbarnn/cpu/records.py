@@ -42,6 +42,7 @@ GROUP = np.dtype(
         "gates",  # [slots]: the gate that feeds each of them
         "parameter",  # where in a direction's parameters the weight (rows, G, H) starts
         "bias",  # where in a direction's parameters its bias (G, H) starts
+        "bias_slot",  # backward: the first of the derivatives that sum to that of the bias
         "weight",  # forward: [D] the weight in blocks; backward: its gradient
         "transposed",  # [D] [panels over rows, (block, slot, unit), row]: takes slot derivatives back to rows
     )
@@ -75,6 +76,8 @@ CALL = _integers(
     "operand",  # [K, N, D, H], what the gated R or the projection multiplies; a single step where nothing is kept
     "operand_kept",  # likewise
     "saved",  # [D, K, N, blocks, (saved, unit)]: written by forward, read by backward
+    "normalized",  # [D, K, N, blocks, (normalized, unit)]: likewise, of a cell that normalizes
+    "deviations",  # [D, K, N, deviations]: likewise, what deviations from the mean were multiplied with
     "unit_value_count",  # V
     "unit_values",  # [D, V, padded H]: what the cell takes for each unit
     "zeros",  # a vector of zeros

@@ -114,21 +114,27 @@ def add_row_products(real, call, group, direction, from_unit, blocks, a, target,
 
 
 @njit
-def add_input(real, call, direction, part, start, count, from_unit, to_unit, inputs, pre):
-    """The bias and the input's part of the pre-activations of a task's rows of `count` steps, for the units given."""
-    vector, units, channels = vector_bytes(real), vectors_for(real, call.hidden), call.channels
+def gather_inputs(real, call, direction, part, start, count, inputs):
+    """(address, row stride, channel stride) of x for a task's rows of `count` steps: copied to `inputs`, or in place."""
     first, stride, most, _ = task_rows(call, part)
     time, time_step = time_of(call, start, direction), 1 if direction == 0 else -1
-    rows = chunk_rows(call, direction, part, start, count)
-    a, a_row, a_depth = inputs, channels * size_of(real), size_of(real)
-    x = call.x
+    x, channels, row = call.x, call.channels, call.channels * size_of(real)
     if call.chunk == 1 and not call.table:
-        a, a_row, a_depth = x.address + time * x.step_stride + first * x.batch_stride, x.batch_stride, x.channel_stride
-    else:
-        invoke(
-            call.routines.copy_rows,
-            copied_rows(call, x, time, count, time_step, first, stride, most, 0, channels, inputs, channels * size_of(real)),
-        )
+        return x.address + time * x.step_stride + first * x.batch_stride, x.batch_stride, x.channel_stride
+    invoke(
+        call.routines.copy_rows,
+        copied_rows(call, x, time, count, time_step, first, stride, most, 0, channels, inputs, row),
+    )
+    return inputs, row, size_of(real)
+
+
+@njit
+def add_input(real, call, direction, part, start, count, from_unit, to_unit, inputs, pre):
+    """The bias and the input's part of the pre-activations of a task's rows of `count` steps, for the units given."""
+    vector, units = vector_bytes(real), vectors_for(real, call.hidden)
+    _, _, most, _ = task_rows(call, part)
+    rows = chunk_rows(call, direction, part, start, count)
+    a, a_row, a_depth = gather_inputs(real, call, direction, part, start, count, inputs)
     bias = call.bias + direction * units * call.slots * vector
     for before in range(from_unit, to_unit, call.per_block):
         vectors = min(call.per_block, units - before)

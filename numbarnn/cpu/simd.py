@@ -351,6 +351,32 @@ def store_first(typingctx, value, address, count):
 
 
 @intrinsic
+def keep_first(typingctx, value, count):
+    """The first `count` lanes of `value`, 0 in the others."""
+
+    def codegen(context, builder, signature, args):
+        zeros = ir.Constant(llvm_vector(value), [0.0] * value.lanes)
+        return builder.select(_mask(builder, value, args[1]), args[0], zeros)
+
+    return value(value, types.intp), codegen
+
+
+@intrinsic
+def lane_sum(typingctx, a):
+    """The sum of all lanes, in every lane: of the two halves, of the halves of that, and so on."""
+
+    def codegen(context, builder, signature, args):
+        value, distance = args[0], a.lanes // 2
+        while distance:
+            mask = ir.Constant(ir.VectorType(INT32, a.lanes), [lane ^ distance for lane in range(a.lanes)])
+            value = builder.fadd(value, builder.shuffle_vector(value, value, mask))
+            distance //= 2
+        return value
+
+    return a(a), codegen
+
+
+@intrinsic
 def transpose(typingctx, real, source, source_row, target, target_row):
     """Write the transpose of a square as wide as a vector, its rows `source_row` bytes apart, there `target_row`."""
     vector = Vector(real)

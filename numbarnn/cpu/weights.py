@@ -99,7 +99,7 @@ def unpack_bias(real, call, group, direction, total):
         place, slot_stride = unit_place(real, unit_vector, unit_vectors, 1, 0, call.slots, call.per_block)
         unit = unit_vector * lanes(real)
         for slot in range(group.slots):
-            value = load(real, total + place + (group.first + slot) * slot_stride)
+            value = load(real, total + place + (group.bias_slot + slot) * slot_stride)
             target = bias + (entry(group.gates, slot) * call.hidden + unit) * size_of(real)
             if call.accumulate:
                 value = value + load_first(real, target, call.hidden - unit)

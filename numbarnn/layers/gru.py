@@ -3,8 +3,9 @@
 import functools
 from dataclasses import dataclass
 
-from ..cells import ActivationSpec, GRUAfterCell, GRUBeforeCell
+from ..cells import ActivationSpec, GRUAfterCell, GRUBeforeCell, NormalizedGRUCell
 from ..errors import nearest
+from .normalized import unit_parameters
 from .recurrent import Recurrent
 
 
@@ -24,6 +25,10 @@ class GRU(Recurrent):
         Also run from the last step to the first; outputs (T, N, 2H), forward half first.
     activation, gate_activation : str, tuple or ActivationFunction
         Of n, and of r and z: a name, or ``(name, alpha)`` or ``(name, alpha, beta)``; `numbarnn.Activation` lists them.
+    normalized : bool
+        Layer normalization (Ba, Kiros, Hinton 2016, arXiv:1607.06450): ``LN(W x) + LN(R h)`` over r and z of all units,
+        ``n = tanh(LN(W_n x) + r LN(R_n h))`` over n by itself; reset "after" only.  Biases come after it, as do the
+        parameters ``gain_ih_l0`` and ``gain_hh_l0`` (3H,).  1e-5 is added to each variance.
     clip, merge, residual, learned_state
         As in `Recurrent`.
 
@@ -43,13 +48,22 @@ class GRU(Recurrent):
     bidirectional: bool = False
     activation: ActivationSpec = "tanh"
     gate_activation: ActivationSpec = "sigmoid"
+    normalized: bool = False
 
     def __post_init__(self):
         super().__post_init__()
         if self.reset not in ("after", "before"):
             raise nearest("reset", self.reset, ("after", "before"))
+        if not isinstance(self.normalized, bool):
+            raise TypeError(f"normalized: expected True or False, got {self.normalized!r}")
+        if self.normalized and self.reset != "after":
+            raise ValueError(f"reset: expected 'after' together with normalized, got {self.reset!r}")
+
+    @property
+    def unit_parameters(self):
+        return unit_parameters(self.cell, self.hidden) if self.normalized else super().unit_parameters
 
     @functools.cached_property
     def cell(self):
-        cell = GRUAfterCell if self.reset == "after" else GRUBeforeCell
+        cell = NormalizedGRUCell if self.normalized else GRUAfterCell if self.reset == "after" else GRUBeforeCell
         return cell(**self._functions())

@@ -3,8 +3,16 @@
 import functools
 from dataclasses import dataclass
 
-from ..cells import ActivationSpec, CoupledLSTMCell, CoupledPeepholeLSTMCell, LSTMCell, PeepholeLSTMCell
+from ..cells import (
+    ActivationSpec,
+    CoupledLSTMCell,
+    CoupledPeepholeLSTMCell,
+    LSTMCell,
+    NormalizedLSTMCell,
+    PeepholeLSTMCell,
+)
 from ..errors import finite_number, positive_integer
+from .normalized import unit_parameters
 from .recurrent import Recurrent
 
 CELLS = {  # peepholes, coupled
@@ -42,6 +50,10 @@ class LSTM(Recurrent):
         Channels P of h, fewer than units: ``h' = W (o tanh(c'))`` (Sak et al. 2014, arXiv:1402.1128), W being the parameter
         ``weight_hr_l0`` (P, H).  Outputs are (T, N, P), of two directions (T, N, 2P), the state is ((L * D, N, P),
         (L * D, N, H)), and ``weight_hh_l0`` (4H, P).  Threads then share the sequences of a batch, never the units.
+    normalized : bool
+        Layer normalization (Ba, Kiros, Hinton 2016, arXiv:1607.06450, eq. 20-22): ``LN(W x) + LN(R h)``, each over all
+        gates of all units, and ``h' = o tanh(LN(c'))``.  Biases come after it, as do the parameters ``gain_ih_l0``,
+        ``gain_hh_l0`` (4H,), ``gain_c_l0`` and ``bias_c_l0`` (H,).  1e-5 is added to each variance.
     clip, merge, residual, learned_state
         As in `Recurrent`.
 
@@ -69,12 +81,16 @@ class LSTM(Recurrent):
     coupled: bool = False
     forget_bias: float = 1.0
     projection: int | None = None
+    normalized: bool = False
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("peepholes", "coupled"):
+        for name in ("peepholes", "coupled", "normalized"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name}: expected True or False, got {getattr(self, name)!r}")
+        for name in ("peepholes", "coupled", "projection"):
+            if self.normalized and getattr(self, name):
+                raise ValueError(f"{name}: expected none together with normalized, got {getattr(self, name)!r}")
         finite_number("forget_bias", self.forget_bias)
         if self.projection is not None and positive_integer("projection", self.projection) >= self.hidden:
             raise ValueError(
@@ -86,8 +102,14 @@ class LSTM(Recurrent):
         """What the parameter is called that holds the peepholes."""
         return "peephole" if self.peepholes else None
 
+    @property
+    def unit_parameters(self):
+        return unit_parameters(self.cell, self.hidden) if self.normalized else super().unit_parameters
+
     @functools.cached_property
     def cell(self):
+        if self.normalized:
+            return NormalizedLSTMCell(**self._functions())
         return CELLS[self.peepholes, self.coupled](**self._functions(), projected=self.projection is not None)
 
     def fill_vector(self, name, view, random):

@@ -77,7 +77,7 @@ class Masks:
             raise TypeError(f"masks: expected a dict of arrays by name, got {type(masks).__name__}")
         shapes = {name: shape for name, (shape, _) in drawings(layer, steps, batch, channels).items()}
         wide = layer.directions * layer.hidden
-        noisy = 0 if layer.projection else layer.layers
+        noisy = 0 if layer.projection or layer.cell.normalized_values else layer.layers
         allowed = {f"noise_l{index}": (steps, batch, wide) for index in range(noisy)} | shapes
         for name in masks:
             if name not in allowed:

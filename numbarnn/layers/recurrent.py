@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..cells import Cell, Clipped, PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell, activation
+from ..cpu import normalized as normalized_kernels
 from ..cpu import recurrent as kernels
 from ..cpu.launch import Adjoint as LayerAdjoint
 from ..cpu.launch import Tape as LayerTape
@@ -21,6 +22,7 @@ from .base import Gradients, Layer
 from .between import Between, BetweenAdjoint, Scaled
 from .connectivity import Connectivity, EffectiveWeights
 from .masks import Masks, drive
+from .normalized import fill_vector as fill_normalization
 
 TAPES = ("all", "states")
 INITIAL = ("initial_h", "initial_c")  # parameters that hold the state to start from
@@ -200,6 +202,8 @@ class Recurrent(Layer):
         for name in ("recurrent_dropout", "zoneout", "noise", "connectivity"):
             if self.projection and getattr(self, name):
                 raise ValueError(f"{name}: expected none together with a projection, got {getattr(self, name)!r}")
+            if self.cell.normalized_values and name != "connectivity" and getattr(self, name):
+                raise ValueError(f"{name}: expected none together with normalized, got {getattr(self, name)!r}")
         if self.connectivity is not None and not isinstance(self.connectivity, Connectivity):
             raise TypeError(f"connectivity: expected a Connectivity, got {type(self.connectivity).__name__}")
         for name in ("weight_drop", "connectivity"):
@@ -278,8 +282,7 @@ class Recurrent(Layer):
                     parts.append(Weight(f"bias_hh_{suffix}", None, columns))
                 if self.projection:
                     parts.append(Weight(f"weight_hr_{suffix}", self.hidden, self.projection))
-                if self.unit_parameter:
-                    parts.append(Weight(f"{self.unit_parameter}_{suffix}", None, self._unit_numbers()))
+                parts += [Weight(f"{name}_{suffix}", None, numbers) for name, _, numbers in self.unit_parameters]
                 if self.learned_state:
                     parts += [Weight(f"{name}_{suffix}", None, width) for name, width in zip(INITIAL, widths)]
         return tuple(parts)
@@ -288,9 +291,14 @@ class Recurrent(Layer):
         """Numbers in the parameter that holds the values of units."""
         return self.cell.unit_value_count * self.hidden
 
+    @property
+    def unit_parameters(self):
+        """(name, which of the cell's values of each unit, numbers) of every parameter that holds some of them."""
+        return ((self.unit_parameter, slice(None), self._unit_numbers()),) if self.unit_parameter else ()
+
     def _vector_numbers(self):
         """Numbers of one direction's parameters in vectors that no kernel reads."""
-        units = self._unit_numbers() if self.unit_parameter else 0
+        units = sum(numbers for _, _, numbers in self.unit_parameters)
         return units + (sum(self.state_widths) if self.learned_state else 0)
 
     def _unit_constants(self):
@@ -314,6 +322,7 @@ class Recurrent(Layer):
                 self.fill_vector(name, view, random)
             if name.startswith(INITIAL):
                 view[...] = 0
+            fill_normalization(name, view)
 
     def fill_vector(self, name, view, random):
         """Write fresh values into a vector of parameters (modified), zeros as a rule: it is called with zeros."""
@@ -457,7 +466,7 @@ class Recurrent(Layer):
             y = y if scaled is None else scaled.outputs
             cell, drives = self._driven(masks, layer, packing, y.dtype)
             tape = run_layer(
-                kernels,
+                normalized_kernels if self.cell.normalized_values else kernels,
                 Size(
                     cell, self.hidden, self.directions, packing, y.channels, y.dtype, self._vector_numbers(), self.projection
                 ),
@@ -520,9 +529,9 @@ class Recurrent(Layer):
 
         def write(values):
             for value, suffix in zip(values, self.suffixes(layer)):
-                if self.unit_parameter:
-                    value[...] = p[f"{self.unit_parameter}_{suffix}"].reshape(len(value), -1)
-                else:
+                for name, which, _ in self.unit_parameters:
+                    value[which] = p[f"{name}_{suffix}"].reshape(len(value[which]), -1)
+                if not self.unit_parameters:
                     value[...] = self._unit_constants()
 
         return write
@@ -535,9 +544,9 @@ class Recurrent(Layer):
             view[...] = view + value if accumulate else value
 
         for d, suffix in enumerate(self.suffixes(layer)):
-            if self.unit_parameter:
-                name = f"{self.unit_parameter}_{suffix}"
-                value = adjoint.dunit_values[d]
+            for unit_parameter, which, _ in self.unit_parameters:
+                name = f"{unit_parameter}_{suffix}"
+                value = adjoint.dunit_values[d][which]
                 put(name, value.sum(axis=1) if gradient[name].size < value.size else value.ravel())
             if self.learned_state:
                 for name, value in zip(INITIAL, adjoint.dinitial):

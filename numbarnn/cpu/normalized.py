@@ -1,0 +1,460 @@
+"""One recurrent layer of cells that normalize, through time on the CPU: forward and backpropagation.
+
+It does what `recurrent` does, with the same records, for cells that are a `NormalizedCell`.  A mean is over all units of a
+row: so a step of a task is first the products of all blocks, then row by row the sums over the units, and only then
+the cell.  Only the batch is split.  W x and R h are summed in slots of their own, more than fit in a panel of the product:
+a block is one vector of units.
+
+A row's sums over the units have one order: each lane of each slot by itself, from the first block to the last; then the
+slots of a run; then the lanes.  What lies beyond the units in the last vector is no part of them.
+
+Columns of the derivatives, for each unit: the slots; the terms; the values of units (see `NormalizedCell`).
+"""
+
+import functools
+
+from numba import njit, prange, types
+from numba.extending import intrinsic, overload, overload_attribute, overload_method
+
+from .blocks import clear, spread_row, vector_bytes, vectors_for
+from .compiled import kernel
+from .records import BACKWARD, FORWARD
+from .recurrent import (
+    add_product,
+    add_row_products,
+    back_through,
+    chunk_rows,
+    gather_inputs,
+    gather_outputs,
+    previous_block,
+    time_of,
+)
+from .routine_call import invoke, record_at
+from .rows import block_row, first_held, rows_before, rows_in_segment, task_rows, working
+from .simd import (
+    Vector,
+    fma,
+    get,
+    keep_first,
+    lane_sum,
+    lanes,
+    llvm_vector,
+    load,
+    load_first,
+    size_of,
+    splat,
+    store,
+    store_first,
+)
+from .types import (
+    CellType,
+    add_cells,
+    drive_places,
+    load_drives,
+    load_dstate,
+    load_saved,
+    load_state,
+    store_all,
+    store_state,
+)
+
+
+@overload_method(CellType, "inverse_deviation")
+def _inverse_deviation(self, variance):
+    return type(self.cell).inverse_deviation
+
+
+@overload_method(CellType, "normalized")
+def _normalized(self, a, mean, scale):
+    return type(self.cell).normalized
+
+
+@overload_method(CellType, "normalized_adjoint")
+def _normalized_adjoint(self, dy, y, scale, mean_dy, mean_dy_y):
+    return type(self.cell).normalized_adjoint
+
+
+@overload_method(CellType, "output")
+def _output(self, o, c):
+    return type(self.cell).output
+
+
+@overload_method(CellType, "output_adjoint")
+def _output_adjoint(self, saved, c, dh):
+    return type(self.cell).output_adjoint
+
+
+@overload_attribute(CellType, "runs")
+def _runs(self):
+    runs = tuple((run.first, run.slots, run.term) for run in self.cell.runs)
+    return lambda self: runs
+
+
+def _constant(name):
+    @overload_attribute(CellType, name)
+    def resolve(self):
+        constant = int(getattr(self.cell, name))
+        return lambda self: constant
+
+
+for _name in ("terms", "normalizes_cell", "normalized_values", "deviations"):
+    _constant(_name)
+
+
+@intrinsic
+def load_terms(typingctx, cell, real, address, stride):
+    """The pre-activations of the cell, from the slots that are their terms, `stride` bytes apart."""
+    vector = Vector(real)
+    slots = [[] for _ in range(cell.cell.terms)]
+    for run in cell.cell.runs:
+        for slot in range(run.slots):
+            slots[run.term + slot].append(run.first + slot)
+
+    def codegen(context, builder, signature, args):
+        def value(slot):
+            place = builder.add(args[2], builder.mul(args[3], args[3].type(slot)))
+            return builder.load(builder.inttoptr(place, llvm_vector(vector).as_pointer()), align=real.bitwidth // 8)
+
+        sums = [functools.reduce(builder.fadd, map(value, terms)) for terms in slots]
+        return context.make_tuple(builder, signature.return_type, sums)
+
+    return types.UniTuple(vector, len(slots))(cell, real, types.intp, types.intp), codegen
+
+
+@njit
+def row_statistics(cell, real, place, block, slots, hidden):
+    """(mean, inverse deviation), each in every lane, of consecutive slots of a row.
+
+    place, block: address of the first vector, and the bytes from one block of units to the next; slots: their number.
+    """
+    vector, units, count = vector_bytes(real), vectors_for(real, hidden), slots * hidden
+    total = splat(real, 0)
+    for slot in range(slots):
+        of_slot = splat(real, 0)
+        for b in range(units):
+            of_slot = of_slot + load_first(real, place + slot * vector + b * block, hidden - b * lanes(real))
+        total = total + of_slot
+    mean = lane_sum(total) / count
+    total = splat(real, 0)
+    for slot in range(slots):
+        of_slot = splat(real, 0)
+        for b in range(units):
+            valid = hidden - b * lanes(real)
+            deviation = keep_first(load_first(real, place + slot * vector + b * block, valid) - mean, valid)
+            of_slot = fma(deviation, deviation, of_slot)
+        total = total + of_slot
+    return mean, cell.inverse_deviation(lane_sum(total) / count)
+
+
+@njit
+def normalize_slots(cell, real, call, place, block, bias, gains, hats, deviations):
+    """Put ``LN(a; gain, bias)`` in the place of the sums a of a row; of the tape, `hats` and `deviations` are modified.
+
+    place, block: the row's first vector, and the bytes to the next block; bias: of all slots, in blocks; gains: of one
+    slot after the other.
+    """
+    vector, units, hidden = vector_bytes(real), vectors_for(real, call.hidden), call.hidden
+    for index, run in enumerate(cell.runs):
+        first, slots, _ = run
+        mean, scale = row_statistics(cell, real, place + first * vector, block, slots, hidden)
+        if call.keep:
+            store_first(scale, deviations + index * size_of(real), 1)
+        for b in range(units):
+            for slot in range(first, first + slots):
+                at = place + b * block + slot * vector
+                hat = keep_first(cell.normalized(load(real, at), mean, scale), hidden - b * lanes(real))
+                gain = load(real, gains + (slot * units + b) * vector)
+                store(fma(gain, hat, load(real, bias + (b * cell.slots + slot) * vector)), at)
+                if call.keep:
+                    store(hat, hats + (b * cell.normalized_values + slot) * vector)
+
+
+def finish_outputs(cell, real, call, h, c, unit_values, hats, deviations):
+    """Make h' of what `forward` left in a row of h, where the output sees the normalized cell; h is modified."""
+
+
+@overload(finish_outputs)
+def _finish_outputs(cell, real, call, h, c, unit_values, hats, deviations):
+    if not cell.cell.normalizes_cell:
+        return lambda cell, real, call, h, c, unit_values, hats, deviations: None
+
+    def finish(cell, real, call, h, c, unit_values, hats, deviations):
+        vector, units, hidden = vector_bytes(real), vectors_for(real, call.hidden), call.hidden
+        gains = unit_values + (1 + cell.slots) * units * vector
+        mean, scale = row_statistics(cell, real, c, vector, 1, hidden)
+        if call.keep:
+            store_first(scale, deviations + (cell.deviations - 1) * size_of(real), 1)
+        for b in range(units):
+            at, valid = b * vector, hidden - b * lanes(real)
+            hat = keep_first(cell.normalized(load_first(real, c + at, valid), mean, scale), valid)
+            if call.keep:
+                store(hat, hats + (b * cell.normalized_values + cell.slots) * vector)
+            seen = fma(load(real, gains + at), hat, load(real, unit_values + at))
+            store_first(cell.output(load_first(real, h + at, valid), seen), h + at, valid)
+
+    return finish
+
+
+@njit
+def add_inputs(real, call, direction, part, start, count, inputs, pre):
+    """W x in the slots of the input, zero in the others, for a task's rows of `count` steps."""
+    vector, units = vector_bytes(real), vectors_for(real, call.hidden)
+    _, _, most, _ = task_rows(call, part)
+    rows, row = chunk_rows(call, direction, part, start, count), call.slots * vector
+    a, a_row, a_depth = gather_inputs(real, call, direction, part, start, count, inputs)
+    for b in range(units):
+        target = pre + b * row * call.chunk * most
+        clear(real, target, rows * call.slots)
+        add_product(
+            real, call, call.input, direction, b, 1, a, a_row, a_depth, rows, target, row, target, row
+        )  # fmt: skip
+
+
+@njit
+def forward_task(cell, real, calls, direction, part):
+    """One part of the batch through all steps."""
+    call = calls[0]
+    first, stride, most, rows_of_others = task_rows(call, part)
+    size, vector, hidden = size_of(real), vector_bytes(real), call.hidden
+    units = vectors_for(real, hidden)
+    state_row = call.directions * hidden * size
+    state = direction * hidden * size + first * state_row
+    held = first_held(call, direction)
+    rows_of_tape = direction * call.segment_rows + first
+    saved_row, hat_row, deviation_row = (
+        units * cell.saved * vector, units * cell.normalized_values * vector, cell.deviations * size,
+    )  # fmt: skip
+    unit_values = call.unit_values + direction * cell.unit_value_count * units * vector
+    gains = unit_values + cell.normalizes_cell * units * vector
+    bias = call.bias + direction * units * cell.slots * vector
+    before_task = (direction * call.batch + rows_of_others) * call.chunk
+    inputs = call.inputs + before_task * call.channels * size
+    pre = call.pre + before_task * units * cell.slots * vector
+    row = cell.slots * vector
+    block = call.chunk * most * row
+    for step in range(call.steps):
+        chunk_start = step // call.chunk * call.chunk
+        if step == chunk_start:
+            count = min(call.chunk, call.steps - step)
+            add_inputs(real, call, direction, part, step, count, inputs, pre)
+        time = time_of(call, step, direction)
+        rows = working(call, time, first, stride, most)
+        if rows == 0:
+            continue
+        old_row = block_row(call, previous_block(time, direction)) - held
+        new_row = block_row(call, time + 1) - held
+        tape_row = rows_of_tape + rows_in_segment(call, direction, time)
+        h, c = call.h + old_row * state_row + state, call.c + old_row * call.c_kept * state_row + state
+        h_new, c_new = call.h + new_row * state_row + state, call.c + new_row * call.c_kept * state_row + state
+        target = pre + chunk_rows(call, direction, part, chunk_start, step - chunk_start) * row
+        if rows == 1:
+            add_row_products(real, call, call.recurrent, direction, 0, units, h, target, block, step % 2)
+        else:
+            for index in range(units):
+                # To and fro: the weights that a step used last are still in the cache when the next one begins.
+                b = index if step % 2 == 0 else units - 1 - index
+                add_product(
+                    real, call, call.recurrent, direction, b, 1, h, stride * state_row, size, rows, target + b * block, row,
+                    target + b * block, row,
+                )  # fmt: skip
+        for r in range(rows):
+            drives = drive_places(cell, call, time, first + r * stride)
+            of_tape = tape_row + r * stride
+            hats, deviations = call.normalized + of_tape * hat_row, call.deviations + of_tape * deviation_row
+            normalize_slots(cell, real, call, target + r * row, block, bias, gains, hats, deviations)
+            at = r * stride * state_row
+            for b in range(units):
+                unit = b * lanes(real)
+                here = at + unit * size
+                pre_values = load_terms(cell, real, target + r * row + b * block, vector)
+                old = load_state(cell, real, h + here, c + here, hidden - unit)
+                given = load_drives(cell, real, drives, (direction * hidden + unit) * size, hidden - unit)
+                new, kept = cell.forward(pre_values, old, given)
+                store_state(cell, new, h_new + here, c_new + here, hidden - unit)
+                if call.keep:
+                    store_all(kept, call.saved + of_tape * saved_row + b * cell.saved * vector, vector)
+            finish_outputs(cell, real, call, h_new + at, c_new + at, unit_values, hats, deviations)
+
+
+@kernel
+def forward(cell, real, address):
+    """Fill h, c and the tape of the FORWARD record at `address`."""
+    calls = record_at(address, FORWARD)
+    directions, tasks, parts = calls[0].directions, calls[0].tasks, calls[0].parts
+    pack_task = calls[0].routines.pack_task
+    if calls[0].pack:
+        for task in prange(directions * parts):
+            invoke(pack_task, (address, task // parts, task % parts))
+    for task in prange(directions * tasks):
+        forward_task(cell, real, calls, task // tasks, task % tasks)
+
+
+@functools.partial(kernel, parallel=False)
+def step(cell, real, address):
+    """One step of a stream on one thread: the FORWARD record at `address`, whose weights are packed, and carry h along."""
+    calls = record_at(address, FORWARD)
+    call = calls[0]
+    forward_task(cell, real, calls, 0, 0)
+    row = call.batch * call.hidden
+    for i in range(0, row, lanes(real)):
+        place = call.h + i * size_of(real)
+        store_first(load_first(real, place + row * size_of(real), row - i), place, row - i)
+
+
+@njit
+def normalize_adjoint(cell, real, call, run, index, place, block, gains, hats, deviations):
+    """Write the derivatives of the sums that a run normalized, and of its gains, from those of the terms of a row.
+
+    run: (first, slots, term); index: which of the row's deviations; place, block: the row's first vector of derivatives
+    (is modified), and the bytes to the next block; gains, hats, deviations: as in `normalize_slots`.
+    """
+    first, slots, term = run
+    vector, units, hidden = vector_bytes(real), vectors_for(real, call.hidden), call.hidden
+    gain_column = cell.slots + cell.terms + cell.normalizes_cell
+    scale = splat(real, get(real, deviations + index * size_of(real)))
+    total, total_hat = splat(real, 0), splat(real, 0)
+    for slot in range(slots):
+        of_slot, of_slot_hat = splat(real, 0), splat(real, 0)
+        for b in range(units):
+            here = place + b * block
+            d = load(real, here + (cell.slots + term + slot) * vector)
+            hat = load(real, hats + (b * cell.normalized_values + first + slot) * vector)
+            dhat = d * load(real, gains + ((first + slot) * units + b) * vector)
+            store(d * hat, here + (gain_column + first + slot) * vector)
+            of_slot = of_slot + dhat
+            of_slot_hat = fma(dhat, hat, of_slot_hat)
+        total, total_hat = total + of_slot, total_hat + of_slot_hat
+    mean, mean_hat = lane_sum(total) / (slots * hidden), lane_sum(total_hat) / (slots * hidden)
+    for b in range(units):
+        here = place + b * block
+        for slot in range(slots):
+            d = load(real, here + (cell.slots + term + slot) * vector)
+            hat = load(real, hats + (b * cell.normalized_values + first + slot) * vector)
+            dhat = d * load(real, gains + ((first + slot) * units + b) * vector)
+            store(cell.normalized_adjoint(dhat, hat, scale, mean, mean_hat), here + (first + slot) * vector)
+
+
+def take_outputs(cell, real, call, dh, outputs, place, block, saved, unit_values, hats, deviations):
+    """Add dy to a row of dh; or, where the output sees the normalized cell, go back through the output as well.
+
+    dh then holds the derivative of o, and the slot after those of the cell's that of c' by way of the output.  dh, and the
+    row of derivatives at `place`, are modified.
+    """
+
+
+@overload(take_outputs)
+def _take_outputs(cell, real, call, dh, outputs, place, block, saved, unit_values, hats, deviations):
+    def add(cell, real, call, dh, outputs, place, block, saved, unit_values, hats, deviations):
+        vector = vector_bytes(real)
+        for b in range(vectors_for(real, call.hidden)):
+            if call.dy.address:
+                dy = load_first(real, outputs + b * vector, call.hidden - b * lanes(real))
+                store(load(real, dh + b * vector) + dy, dh + b * vector)
+
+    if not cell.cell.normalizes_cell:
+        return add
+
+    def through(cell, real, call, dh, outputs, place, block, saved, unit_values, hats, deviations):
+        vector, units = vector_bytes(real), vectors_for(real, call.hidden)
+        gains = unit_values + units * vector
+        for b in range(units):
+            at = b * vector
+            here = load(real, dh + at)
+            if call.dy.address:
+                here = here + load_first(real, outputs + at, call.hidden - b * lanes(real))
+            kept = load_saved(cell, real, saved + b * cell.saved * vector, vector)
+            hat = load(real, hats + (b * cell.normalized_values + cell.slots) * vector)
+            seen = fma(load(real, gains + cell.slots * units * vector + at), hat, load(real, unit_values + at))
+            do, dc = cell.output_adjoint(kept, seen, here)
+            store(do, dh + at)
+            store(dc, place + b * block + (cell.slots + cell.terms) * vector)
+        run = (cell.slots, 1, cell.terms)
+        normalize_adjoint(cell, real, call, run, cell.deviations - 1, place, block, gains, hats, deviations)
+
+    return through
+
+
+@njit
+def backward_task(cell, real, calls, direction, part, start, count):
+    """Derivatives of `count` steps from `start` on, last step first, for one part of the batch."""
+    call = calls[0]
+    first, stride, most, _ = task_rows(call, part)
+    size, vector, hidden = size_of(real), vector_bytes(real), call.hidden
+    units = vectors_for(real, hidden)
+    state_row = call.directions * hidden * size
+    state = direction * hidden * size + first * state_row
+    held = first_held(call, direction)
+    rows_of_tape = direction * call.segment_rows + first
+    saved_row, hat_row, deviation_row = (
+        units * cell.saved * vector, units * cell.normalized_values * vector, cell.deviations * size,
+    )  # fmt: skip
+    unit_values = call.unit_values + direction * cell.unit_value_count * units * vector
+    gains = unit_values + cell.normalizes_cell * units * vector
+    padded_row = spread_row(real, units)
+    padded = (direction * call.batch + first) * padded_row
+    dh, dc = call.dh + padded, call.dc + padded
+    row = call.slots * vector
+    block = call.chunk_rows * row
+    dpre_all = call.dpre + direction * units * block
+    outputs = call.outputs + direction * call.chunk_rows * hidden * size
+    cell_outputs = call.cell_outputs + direction * call.chunk_rows * hidden * size
+    earliest = min(time_of(call, start, direction), time_of(call, start + count - 1, direction))
+    if call.dy.address:
+        gather_outputs(real, call, call.dy, direction, earliest, count, part, 0, hidden, outputs)
+    if call.dcells.address:
+        gather_outputs(real, call, call.dcells, direction, earliest, count, part, 0, hidden, cell_outputs)
+    for step in range(start + count - 1, start - 1, -1):
+        time = time_of(call, step, direction)
+        rows = working(call, time, first, stride, most)
+        position = rows_before(call, time) - rows_before(call, earliest) + first
+        old_row = block_row(call, previous_block(time, direction)) - held
+        new_row = block_row(call, time + 1) - held
+        tape_row = rows_of_tape + rows_in_segment(call, direction, time)
+        h, c = call.h + old_row * state_row + state, call.c + old_row * call.c_kept * state_row + state
+        h_new, c_new = call.h + new_row * state_row + state, call.c + new_row * call.c_kept * state_row + state
+        for r in range(rows):
+            drives = drive_places(cell, call, time, first + r * stride)
+            of_tape = tape_row + r * stride
+            hats, deviations = call.normalized + of_tape * hat_row, call.deviations + of_tape * deviation_row
+            saved = call.saved + of_tape * saved_row
+            place, at_padded = dpre_all + (position + r * stride) * row, r * stride * padded_row
+            dy_at = (position + r * stride) * hidden * size
+            take_outputs(
+                cell, real, call, dh + at_padded, outputs + dy_at, place, block, saved, unit_values, hats, deviations
+            )
+            for b in range(units):
+                unit = b * lanes(real)
+                here, here_padded = r * stride * state_row + unit * size, at_padded + b * vector
+                kept = load_saved(cell, real, saved + b * cell.saved * vector, vector)
+                old = load_state(cell, real, h + here, c + here, hidden - unit)
+                new = load_state(cell, real, h_new + here, c_new + here, hidden - unit)
+                given = load_drives(cell, real, drives, (direction * hidden + unit) * size, hidden - unit)
+                derivative = load_dstate(cell, real, dh + here_padded, dc + here_padded)
+                if call.dcells.address:
+                    dcells = load_first(real, cell_outputs + dy_at + unit * size, hidden - unit)
+                    derivative = add_cells(cell, derivative, dcells)
+                terms = place + b * block + cell.slots * vector
+                derivative = add_cells(cell, derivative, load(real, terms))
+                dpre, dold = cell.adjoint(kept, old, new, derivative, given)
+                store_all(dpre, terms, vector)
+                store_state(cell, dold, dh + here_padded, dc + here_padded, lanes(real))
+            for index, run in enumerate(cell.runs):
+                normalize_adjoint(cell, real, call, run, index, place, block, gains, hats, deviations)
+        back_through(real, call, call.recurrent, 0, direction, dpre_all, position, rows, stride, dh, 0, units, step % 2)
+
+
+@kernel
+def backward(cell, real, address):
+    """Take the BACKWARD record at `address` from the last chunk of steps to the first."""
+    calls = record_at(address, BACKWARD)
+    steps, chunk, directions, tasks, parts, gradient_task = (
+        calls[0].steps, calls[0].chunk, calls[0].directions, calls[0].tasks, calls[0].parts,
+        calls[0].routines.gradient_task,
+    )  # fmt: skip
+    for index in range((steps + chunk - 1) // chunk, 0, -1):
+        start = (index - 1) * chunk
+        count = min(chunk, steps - start)
+        for task in prange(directions * tasks):
+            backward_task(cell, real, calls, task // tasks, task % tasks, start, count)
+        for task in prange(directions * parts):
+            invoke(gradient_task, (address, task // parts, task % parts, start, count))
