@@ -1,7 +1,7 @@
 """Recurrent networks for scientific Python, compiled by Numba."""
 
-from . import datasets, errors
-from .cells import ActivationFunction, elementary
+from . import datasets, errors, testing
+from .cells import ActivationFunction, Cell, elementary
 from .data import windows
 from .descriptor import TensorDescriptor
 from .errors import DeviceError, DTypeError, LayoutError, NonFiniteError, ShapeError, UnknownNameError
@@ -13,6 +13,7 @@ from .layers.indrnn import IndRNN
 from .layers.leaky import LeakyRNN
 from .layers.lstm import LSTM
 from .layers.mgu import MGU
+from .layers.recurrent import Recurrent
 from .layers.rnn import RNN
 from .losses import loss
 from .network import Network
@@ -33,6 +34,7 @@ __all__ = [
     "SGD",
     "Activation",
     "ActivationFunction",
+    "Cell",
     "Connectivity",
     "Adam",
     "AdamW",
@@ -50,6 +52,7 @@ __all__ = [
     "Parameters",
     "RMSProp",
     "Ragged",
+    "Recurrent",
     "ShapeError",
     "Stream",
     "TensorDescriptor",
@@ -61,5 +64,6 @@ __all__ = [
     "errors",
     "exponential",
     "loss",
+    "testing",
     "windows",
 ]

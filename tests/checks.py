@@ -6,8 +6,8 @@ import numpy as np
 import oracles
 from strategies import as_tnc
 
-STEP = 1e-3
-TOLERANCE = 1e-8
+from numbarnn.testing import STEP, slope_error
+
 ROUTES = ("outputs", "final h", "final c", "all")
 
 
@@ -76,8 +76,7 @@ def smooth_between(cases):
 def directional_error(case, subject, part, gradient, random):
     """``|finite difference - <gradient, direction>|`` over what is allowed; None across a kink.
 
-    The direction has unit length.  Allowed are TOLERANCE times the length of the gradient and the rounding errors of
-    the losses, over the step of the fourth-order central difference.
+    The direction has unit length; `numbarnn.testing.slope_error` says what is allowed.
     """
     direction = [random.choice((-1.0, 1.0), g.shape) / np.sqrt(sum(g.size for g in gradient)) for g in gradient]
     along = sum((g * d).sum() for g, d in zip(gradient, direction, strict=True))
@@ -86,12 +85,9 @@ def directional_error(case, subject, part, gradient, random):
     ]
     if not smooth_between([case, *points]):
         return None
-    losses, sizes = zip(*(loss(point, subject) for point in points), strict=True)
-    difference = (8 * (losses[2] - losses[1]) - (losses[3] - losses[0])) / (12 * STEP)
     length = np.sqrt(sum((g * g).sum() for g in gradient))
-    rounding = 8 * np.finfo(np.float64).eps * max(sizes) / STEP
-    error = abs(difference - along)
-    return error / (TOLERANCE * length + rounding) if error else 0.0
+    at = dict(zip((-2, -1, 1, 2), points, strict=True))
+    return slope_error(lambda distance: loss(at[round(distance / STEP)], subject), along, length)
 
 
 def gradient_errors(case, subject=None, directions=2, seed=0):

@@ -144,10 +144,10 @@ class WithCell:
         return self.layer.forward(*arguments, **options)
 
     def backward(self, tape, *arguments, **options):
-        stack = tuple(copy.copy(part) for part in tape.stack)
-        for part in stack:
-            part.size = replace(part.size, cell=self.cell)
-        return self.layer.backward(replace(tape, stack=stack), *arguments, **options)
+        stages = tuple(replace(stage, tape=copy.copy(stage.tape)) for stage in tape.stages)
+        for stage in stages:
+            stage.tape.size = replace(stage.tape.size, cell=self.cell)
+        return self.layer.backward(replace(tape, stages=stages), *arguments, **options)
 
 
 @dataclass(frozen=True)

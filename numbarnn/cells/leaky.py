@@ -57,4 +57,4 @@ class LeakyInsideCell(Cell):
 
     def gate_adjoint(self, saved, state, doperand, dpre, dstate, given):
         kept = self.activation.keep(state[0], self.activation.value(state[0]))
-        return dpre, (dstate[0] + doperand * self.activation.slope(kept),)
+        return (dpre[0], dpre[1]), (dstate[0] + doperand * self.activation.slope(kept),)

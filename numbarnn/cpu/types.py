@@ -22,21 +22,31 @@ from numba.extending import (
 
 from ..cells import Cell
 from ..cells.activations import Function
+from ..cells.custom import fingerprint
 from .functions import function_attribute
 from .rows import row_address
 from .simd import Vector, llvm_vector, load, load_first, load_first_of, splat, store_first
 
 
 class CellType(types.Type):
-    """The Numba type of one cell, told apart from others by its repr."""
+    """The Numba type of one cell, told apart from others by its repr, and by its equations where they are a user's."""
 
     def __init__(self, cell):
         self.cell = cell
-        super().__init__(name=f"Cell[{cell!r}]")
+        super().__init__(name=f"Cell[{cell!r}]{_equations(cell)}")
 
     @property
     def key(self):
         return self.name
+
+
+def _equations(cell):
+    """A fingerprint of a cell's equations, and of those of cells in it, unless they are the library's own."""
+    methods = [getattr(type(cell), name) for name in ("forward", "adjoint", "gate", "gate_adjoint")]
+    inner = [_equations(value) for value in cell.__getstate__().values() if isinstance(value, Cell)]
+    if all(method.__module__.startswith("numbarnn.") for method in methods):
+        return "".join(inner)
+    return " ".join([fingerprint(*methods), *inner])
 
 
 register_model(CellType)(models.OpaqueModel)
