@@ -9,7 +9,6 @@ In a ragged batch N are its runs and T is the longest; S counts the rows at work
 """
 
 import functools
-import itertools
 import math
 
 import numpy as np
@@ -302,18 +301,16 @@ class Adjoint:
         self.gradient, self.accumulate = gradient, accumulate
         size, packing = tape.size, tape.packing
         self.plans = plans = backward_plans(tape.plans, need_x, threads())
-        shapes = [(size.directions, size.batch, size.spread(width)) for width in size.widths]
-        offsets = [0, *itertools.accumulate(math.prod(shape) * size.dtype.itemsize for shape in shapes)]
-        self._block, dstate_address = borrow(offsets[-1])
-        whole = (np.ndarray(shape, size.dtype, self._block, offset) for shape, offset in zip(shapes, offsets))
-        self._dstates = self.dinitial = [array[..., :width] for array, width in zip(whole, size.widths)]
+        places, nbytes = size.dstates
+        self._block, dstate_address = borrow(nbytes)
+        self._dstates = self.dinitial = [np.ndarray(shape, size.dtype, self._block, *place) for shape, *place in places]
         record = plans.backward.filled(0, tape.address)
         tape.set_inputs(record, B_X, B_DRIVES)
         record[B_DY : B_DY + ROWS_WORDS], record[B_DCELLS : B_DCELLS + ROWS_WORDS] = _record(dy), _record(dcells)
         record[B_PARAMETERS] = gradient.ctypes.data
         record[B_ACCUMULATE] = accumulate
         record[B_DH] = dstate_address
-        record[B_DC] = dstate_address + offsets[-2]
+        record[B_DC] = dstate_address + places[-1][1]
         if size.cell.unit_values:
             shape = (size.directions, size.cell.unit_value_count, size.padded)
             block, record[B_DUNIT_VALUES] = borrow(math.prod(shape) * size.dtype.itemsize)

@@ -80,6 +80,16 @@ class Size:
         return spread(vectors_in(channels, self.dtype)) * lanes_of(self.dtype)
 
     @functools.cached_property
+    def dstates(self):
+        """([(shape, offset, strides)] of the derivatives of each state, in a block of memory; bytes of the block)."""
+        places, end, item = [], 0, self.dtype.itemsize
+        for width in self.widths:
+            row = self.spread(width) * item
+            places.append(((self.directions, self.batch, width), end, (self.batch * row, row, item)))
+            end += self.directions * self.batch * row
+        return places, end
+
+    @functools.cached_property
     def shares(self):
         """(parts of the batch, parts of the hidden units) of each direction, for the number of threads now."""
         slots = len(self.cell.recurrent_slots) + len(self.cell.gated_slots)
