@@ -84,8 +84,9 @@ class Size:
 
     @functools.cached_property
     def chunk_rows(self):
-        """Rows of so many steps."""
-        return self.packing.most_rows(self.backward_chunk)
+        """Rows of so many steps; where a row is read as a whole, an odd number, so that its blocks spread over a cache."""
+        rows = self.packing.most_rows(self.backward_chunk)
+        return rows | 1 if self.cell.normalized_values else rows
 
     def groups(self):
         """(name, rows of the weight, slots, gates) of the runs of slots that the cell's weights feed."""
