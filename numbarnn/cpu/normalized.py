@@ -3,7 +3,7 @@
 It does what `recurrent` does, with the same records, for cells that are a `NormalizedCell`.  A mean is over all units of a
 row: so a step of a task is first the products of all blocks, then row by row the sums over the units, and only then
 the cell.  Only the batch is split.  W x and R h are summed in slots of their own, more than fit in a panel of the product:
-a block is one vector of units.
+a block is one vector of units.  Forward's pre-activations are in rows, not in blocks: ``[rows, blocks, (slot, unit)]``.
 
 A row's sums over the units have one order: each lane of each slot by itself, from the first block to the last; then the
 slots of a run; then the lanes.  What lies beyond the units in the last vector is no part of them.
@@ -199,15 +199,12 @@ def _finish_outputs(cell, real, call, h, c, unit_values, hats, deviations):
 def add_inputs(real, call, direction, part, start, count, inputs, pre):
     """W x in the slots of the input, zero in the others, for a task's rows of `count` steps."""
     vector, units = vector_bytes(real), vectors_for(real, call.hidden)
-    _, _, most, _ = task_rows(call, part)
-    rows, row = chunk_rows(call, direction, part, start, count), call.slots * vector
+    rows, block = chunk_rows(call, direction, part, start, count), call.slots * vector
     a, a_row, a_depth = gather_inputs(real, call, direction, part, start, count, inputs)
+    clear(real, pre, rows * units * call.slots)
     for b in range(units):
-        target = pre + b * row * call.chunk * most
-        clear(real, target, rows * call.slots)
-        add_product(
-            real, call, call.input, direction, b, 1, a, a_row, a_depth, rows, target, row, target, row
-        )  # fmt: skip
+        target, row = pre + b * block, units * block
+        add_product(real, call, call.input, direction, b, 1, a, a_row, a_depth, rows, target, row, target, row)
 
 
 @njit
@@ -230,8 +227,8 @@ def forward_task(cell, real, calls, direction, part):
     before_task = (direction * call.batch + rows_of_others) * call.chunk
     inputs = call.inputs + before_task * call.channels * size
     pre = call.pre + before_task * units * cell.slots * vector
-    row = cell.slots * vector
-    block = call.chunk * most * row
+    block = cell.slots * vector
+    row = units * block
     for step in range(call.steps):
         chunk_start = step // call.chunk * call.chunk
         if step == chunk_start:

@@ -113,8 +113,9 @@ class Size:
 
     @functools.cached_property
     def chunk_rows(self):
-        """Rows of so many steps."""
-        return self.packing.most_rows(self.backward_chunk)
+        """Rows of so many steps; where a row is read as a whole, an odd number, so that its blocks spread over a cache."""
+        rows = self.packing.most_rows(self.backward_chunk)
+        return rows | 1 if self.cell.normalized_values else rows
 
     @functools.cached_property
     def groups(self):
