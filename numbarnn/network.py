@@ -9,7 +9,8 @@ from .descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype,
 from .errors import DeviceError, DTypeError, ShapeError, positive_integer
 from .layers.base import Layer
 from .layers.dense import Last
-from .layers.recurrent import Recurrent, kept
+from .layers.recurrent import Recurrent
+from .layers.tape import kept
 from .losses import check_target
 from .losses import loss as find_loss
 from .optimizers import Adam, Optimizer

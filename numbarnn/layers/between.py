@@ -40,6 +40,12 @@ class Scaled:
         array *= rows_of(self.mask, self.source.packing)
 
 
+def scaled_by(masks, name, source):
+    """What multiplies numbers with the mask of that name, or None where there is none."""
+    mask = None if masks is None else masks.get(name)
+    return None if mask is None else Scaled(source, mask)
+
+
 class Between:
     """Merges the directions of a layer's outputs, then adds the layer's input.
 

@@ -60,9 +60,9 @@ class LeakyRNN(Recurrent):
     learned: bool = False
 
     def __post_init__(self):
-        super().__post_init__()
         if self.form not in FORMS:
             raise nearest("form", self.form, FORMS)
+        super().__post_init__()
         if not isinstance(self.learned, bool):
             raise TypeError(f"learned: expected True or False, got {self.learned!r}")
         if isinstance(self.rate, tuple) and len(self.rate) != self.hidden:

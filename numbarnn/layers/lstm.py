@@ -84,10 +84,10 @@ class LSTM(Recurrent):
     normalized: bool = False
 
     def __post_init__(self):
-        super().__post_init__()
         for name in ("peepholes", "coupled", "normalized"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name}: expected True or False, got {getattr(self, name)!r}")
+        super().__post_init__()
         for name in ("peepholes", "coupled", "projection"):
             if self.normalized and getattr(self, name):
                 raise ValueError(f"{name}: expected none together with normalized, got {getattr(self, name)!r}")

@@ -1,107 +1,33 @@
 """What every recurrent layer is made of: cells through time, stacked, in one or both directions."""
 
 import functools
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..cells import Cell, Clipped, PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell, activation
+from ..cells import Cell, Clipped, activation
 from ..cpu import normalized as normalized_kernels
 from ..cpu import recurrent as kernels
-from ..cpu.launch import Adjoint as LayerAdjoint
-from ..cpu.launch import Tape as LayerTape
 from ..cpu.launch import run as run_layer
-from ..cpu.plans import ALL, NOTHING, STATES, WEIGHTS, Keep, Size
-from ..descriptor import PackedDescriptor, TensorDescriptor, checked_array, checked_dtype
-from ..errors import DTypeError, ShapeError, finite_number, nearest, positive_integer, rate
+from ..cpu.plans import ALL, NOTHING, STATES, WEIGHTS, Size
+from ..descriptor import TensorDescriptor, checked_array
+from ..errors import DTypeError, ShapeError, finite_number, nearest, positive_integer
 from ..parameters import Parameters, Weight, glorot_uniform, orthogonal, uniform
 from ..ragged import Batch, Ragged
 from ..streaming import Stream
-from .base import Gradients, Layer
-from .between import Between, BetweenAdjoint, Scaled
-from .connectivity import Connectivity, EffectiveWeights
-from .masks import Masks, drive
+from .base import Gradients
+from .between import Between, scaled_by
 from .normalized import fill_vector as fill_normalization
+from .regularization import Regularized
+from .tape import Adjoint, Stage, Tape, kept
 
-TAPES = ("all", "states")
 INITIAL = ("initial_h", "initial_c")  # parameters that hold the state to start from
-State = np.ndarray | tuple[np.ndarray, np.ndarray]  # h, or for an LSTM (h, c); each (L * D, N, H)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One stacked layer of a tape: its kernels' tape, and what is done before and after."""
-
-    scaled_input: Scaled | None
-    tape: LayerTape
-    between: Between
-    scaled_output: Scaled | None
-
-    def fills(self):
-        """Functions that run it again, in order."""
-        parts = (self.scaled_input, self.tape, self.between, self.scaled_output)
-        return [part.fill for part in parts if part is not None]
-
-
-@dataclass(frozen=True)
-class Tape:
-    """What backward needs of one forward call; it holds the arrays, and `x` must not change while it is in use."""
-
-    layer: Layer
-    x: TensorDescriptor | PackedDescriptor
-    stages: tuple[Stage, ...] = field(repr=False)
-    weights: EffectiveWeights | None = field(repr=False)  # None where kernels read the parameters themselves
-    masks: Masks | None = field(repr=False)
-    learned_state: bool = field(repr=False)  # whether it started from the state that the parameters hold, or from zeros
-    batch: Batch | None = field(default=None, repr=False)  # how the caller's arrays lie
-
-    @property
-    def stack(self):
-        """The kernels' tapes, the lowest layer's first."""
-        return [stage.tape for stage in self.stages]
-
-    @property
-    def nbytes(self):
-        """Bytes of the arrays the tape holds, `x` not counted."""
-        return sum(tape.nbytes for tape in self.stack)
-
-    def redraw(self, random):
-        """Draw new masks, for the next `fill`."""
-        if self.masks is not None:
-            self.masks.redraw(random)
-
-    def fill(self):
-        """Run forward again, with x, the parameters and the masks as they are now."""
-        if self.weights is not None:
-            self.weights.fill()
-        for stage in self.stages:
-            for fill in stage.fills():
-                fill()
-
-    def steppers(self):
-        """Functions that take one step of a stream, the lowest layer's first."""
-        return [step for stage in self.stages for step in (stage.tape.stepper(), *stage.between.steppers())]
-
-
-def kept(tape, checkpoints, steps):
-    """The `Keep` that the arguments `tape` and `checkpoints` ask for on a sequence of so many steps."""
-    if tape not in TAPES:
-        raise nearest("tape", tape, TAPES)
-    if checkpoints is None:
-        return ALL if tape == "all" else STATES
-    if tape != "all":
-        raise ValueError(f"tape: expected 'all' together with checkpoints, got {tape!r}")
-    if checkpoints == "sqrt":
-        return Keep("checkpoints", math.isqrt(max(steps, 1) - 1) + 1)
-    return Keep("checkpoints", positive_integer("checkpoints", checkpoints))
-
-
+State = np.ndarray | tuple[np.ndarray, np.ndarray]  # h, or for an LSTM (h, c)
 MERGES = ("concat", "sum", "average", "product")
 
 
 @dataclass(frozen=True, repr=False)
-class Recurrent(Layer):
+class Recurrent(Regularized):
     """What the recurrent layers have in common: a stack of cells through time, in one direction or both.
 
     Axis letters: T steps, N batch, C input channels, H hidden units, L stacked layers, D directions (1 or 2), Y output
@@ -118,34 +44,12 @@ class Recurrent(Layer):
     learned_state : bool
         Without a state given, start from the parameters ``initial_h_l0`` (H,), for an LSTM ``initial_c_l0`` too, and not
         from zeros.
-    dropout : float
-        Rate at which the outputs of each stacked layer but the last are dropped, anew at each step.
-    input_dropout, recurrent_dropout : float
-        Rates at which the inputs of each stacked layer, and the h that R multiplies, are dropped: the same ones at each
-        step of a sequence (variational dropout, Gal and Ghahramani 2016, arXiv:1512.05287).
-    zoneout : float or tuple of two
-        Rate at which a unit's h stays what it was, for an LSTM (of h, of c) (Krueger et al. 2017, arXiv:1606.01305).
-    weight_drop : float
-        Rate at which recurrent weights are dropped, for a whole call (Merity et al. 2018, arXiv:1708.02182).
-    noise : float
-        Standard deviation of normal noise that is added to h at each step.
-    connectivity : Connectivity, optional
-        Which recurrent connections there are, and the signs of units.
-
-    Dropout, zoneout and noise are drawn where a call is given a `seed`, and by `Network.fit`; else their mean is taken.
     """
 
     clip: float | None = field(default=None, kw_only=True)
     merge: str = field(default="concat", kw_only=True)
     residual: bool = field(default=False, kw_only=True)
     learned_state: bool = field(default=False, kw_only=True)
-    dropout: float = field(default=0.0, kw_only=True)
-    input_dropout: float = field(default=0.0, kw_only=True)
-    recurrent_dropout: float = field(default=0.0, kw_only=True)
-    zoneout: float | tuple[float, float] = field(default=0.0, kw_only=True)
-    weight_drop: float = field(default=0.0, kw_only=True)
-    noise: float = field(default=0.0, kw_only=True)
-    connectivity: Connectivity | None = field(default=None, kw_only=True)
 
     unit_parameter = None  # what the parameter is called that holds the cell's values of each unit
     recurrent_matrix = True  # whether there is a weight (H, G, H)
@@ -180,84 +84,8 @@ class Recurrent(Layer):
             finite_number("clip", self.clip, above=0)
         if self.merge not in MERGES:
             raise nearest("merge", self.merge, MERGES)
-        self._check_regularization()
+        self.check_regularization()
         self._functions()
-
-    def _check_regularization(self):
-        for name in ("dropout", "input_dropout", "recurrent_dropout", "weight_drop"):
-            rate(name, getattr(self, name))
-        if isinstance(self.zoneout, tuple) and len(self.zoneout) != 2:
-            raise ValueError(f"zoneout: expected a rate or a pair of rates, of h and of c, got {self.zoneout!r}")
-        for value in self.zoneout_rates:
-            rate("zoneout", value)
-        if self.cell.states == 1 and isinstance(self.zoneout, tuple):
-            raise ValueError(f"zoneout: expected one rate, since {type(self).__name__} has no c, got {self.zoneout!r}")
-        if finite_number("noise", self.noise) < 0:
-            raise ValueError(f"noise: expected a standard deviation >= 0, got {self.noise!r}")
-        if self.recurrent_dropout and bool(self.cell.recurrent_slots) == bool(self.cell.gated_slots):
-            raise ValueError(
-                f"recurrent_dropout: expected 0, since the weights of {self!r} do not all multiply the same thing, got "
-                f"{self.recurrent_dropout!r}"
-            )
-        for name in ("recurrent_dropout", "zoneout", "noise", "connectivity"):
-            if self.projection and getattr(self, name):
-                raise ValueError(f"{name}: expected none together with a projection, got {getattr(self, name)!r}")
-            if self.cell.normalized_values and name != "connectivity" and getattr(self, name):
-                raise ValueError(f"{name}: expected none together with normalized, got {getattr(self, name)!r}")
-        if self.connectivity is not None and not isinstance(self.connectivity, Connectivity):
-            raise TypeError(f"connectivity: expected a Connectivity, got {type(self.connectivity).__name__}")
-        for name in ("weight_drop", "connectivity"):
-            if getattr(self, name) and not self.recurrent_matrix:
-                raise ValueError(f"{name}: expected none, since {type(self).__name__} has no recurrent matrix")
-        if self.connectivity is not None:
-            if self.connectivity.hidden != self.hidden:
-                raise ShapeError(f"connectivity: expected {self.hidden} units, got {self.connectivity.hidden}")
-
-    @property
-    def zoneout_rates(self):
-        """The rates of h and of c; of c 0 where there is none."""
-        if isinstance(self.zoneout, tuple):
-            return self.zoneout
-        return self.zoneout, self.zoneout if self.cell.states > 1 else 0.0
-
-    @property
-    def random(self):
-        """Whether there is anything to draw."""
-        names = ("dropout", "input_dropout", "recurrent_dropout", "weight_drop", "noise")
-        return any(self.zoneout_rates) or any(getattr(self, name) for name in names)
-
-    def draw(
-        self, steps: int, batch: int, channels: int, seed: int = 0, dtype: str = "float32"
-    ) -> dict[str, np.ndarray]:
-        """What a call with `seed` draws, by name: an argument `masks` of the same or of another call.
-
-        ``input_l0`` (N, C), ``recurrent_l0`` (N, D * H), ``zoneout_h_l0``, ``zoneout_c_l0``, ``noise_l0`` (T, N, D * H),
-        ``dropout_l0`` (T, N, Y), ``weight_l0`` (D, G * H, H), and so on for each stacked layer: those that the layer has.
-
-        Parameters
-        ----------
-        steps, batch, channels : int
-            T, N, C of the input; of a Ragged one T is that of the longest sequence.
-        seed : int or numpy.random.Generator
-        dtype : {"float32", "float64"}
-        """
-        sizes = (positive_integer(n, v) for n, v in (("steps", steps), ("batch", batch), ("channels", channels)))
-        return Masks.drawn(self, *sizes, checked_dtype("dtype", dtype), np.random.default_rng(seed)).arrays
-
-    def drawn_masks(self, x, random):
-        """Masks for a descriptor of x."""
-        steps, batch = getattr(x.packing, "total", x.packing.steps), x.packing.sequences
-        return Masks.drawn(self, steps, batch, x.channels, x.dtype, random)
-
-    def _masks(self, seed, masks, batch, x):
-        """The Masks that the arguments of a call ask for, or None."""
-        if seed is not None and masks is not None:
-            raise ValueError("masks: expected None together with a seed, got both")
-        if masks is not None:
-            return Masks.given(self, batch.steps, batch.sequences, x.channels, x.dtype, masks)
-        if seed is None:
-            return None
-        return Masks.drawn(self, batch.steps, batch.sequences, x.channels, x.dtype, np.random.default_rng(seed))
 
     def _functions(self):
         """{field: Function} of the activation functions, which layer and cell call the same."""
@@ -379,7 +207,7 @@ class Recurrent(Layer):
         """
         batch, described = self._checked_input(p, x, layout, lengths, reset)
         initial = self.checked_state("state", state, batch.sequences, p.dtype)
-        masks = self._masks(seed, masks, batch, described)
+        masks = self.masks_of(seed, masks, batch, described)
         y, tape = self.run(p, described, initial, self._keeping_cells(NOTHING, cells), masks=masks)
         found = batch.give(y), self._final_state(tape)
         return (*found, batch.give(tape.stack[-1].cells)) if cells else found
@@ -426,7 +254,7 @@ class Recurrent(Layer):
         keep = kept(tape, checkpoints, described.steps)
         if cells and keep.what == "checkpoints":
             raise ValueError("cells: expected False together with checkpoints, which keep c only at some steps, got True")
-        masks = self._masks(seed, masks, batch, described)
+        masks = self.masks_of(seed, masks, batch, described)
         y, tape = self.run(p, described, initial, self._keeping_cells(keep, cells), batch, masks)
         found = [y, tape.stack[-1].cells] if cells else [y]
         final, given = self._final_state(tape), [batch.give(array) for array in found]
@@ -457,14 +285,13 @@ class Recurrent(Layer):
             self.cell.check_differentiable()
         if keep is STATES and not self.cell.saved:
             keep = ALL  # no gate is kept anyway
-        constrained = self.connectivity is not None or (masks is not None and self.weight_drop)
-        weights = EffectiveWeights(self, p, masks) if constrained else None
+        weights = self.effective_weights(p, masks)
         y, stages = x, []
         for layer in range(self.layers):
             below, packing = y, y.packing
-            scaled = self._scaled(y, masks, f"input_l{layer}")
+            scaled = scaled_by(masks, f"input_l{layer}", y)
             y = y if scaled is None else scaled.outputs
-            cell, drives = self._driven(masks, layer, packing, y.dtype)
+            cell, drives = self.driven(masks, layer, packing, y.dtype)
             tape = run_layer(
                 normalized_kernels if self.cell.normalized_values else kernels,
                 Size(
@@ -478,34 +305,10 @@ class Recurrent(Layer):
                 drives,
             )
             between = Between(tape.outputs, self.directions, self.merge, below if self.residual and layer else None)
-            dropped = self._scaled(between.outputs, masks, f"dropout_l{layer}")
+            dropped = scaled_by(masks, f"dropout_l{layer}", between.outputs)
             y = between.outputs if dropped is None else dropped.outputs
             stages.append(Stage(scaled, tape, between, dropped))
         return y, Tape(self, x, tuple(stages), weights, masks, initial is None, batch)
-
-    @staticmethod
-    def _scaled(source, masks, name):
-        """What multiplies numbers with the mask of that name, or None without one."""
-        mask = None if masks is None else masks.get(name)
-        return None if mask is None else Scaled(source, mask)
-
-    def _driven(self, masks, layer, packing, dtype):
-        """(cell, drives) of one stacked layer: what is drawn for each step, or its mean."""
-        steps, batch = getattr(packing, "total", packing.steps), packing.sequences
-        wide = self.directions * self.hidden
-        cell, arrays = self.cell, []
-        noise = None if masks is None else masks.get(f"noise_l{layer}")
-        if any(self.zoneout_rates) or noise is not None:
-            cell = (PerturbedCell if cell.states == 1 else PerturbedMemoryCell)(cell)
-            for name, rate in zip(("zoneout_h", "zoneout_c")[: cell.states], self.zoneout_rates):
-                drawn = None if masks is None else masks.get(f"{name}_l{layer}")
-                arrays.append(np.full(wide, rate, dtype) if drawn is None else drawn)
-            arrays.append(np.zeros(wide, dtype) if noise is None else noise)
-        mask = None if masks is None else masks.get(f"recurrent_l{layer}")
-        if mask is not None:
-            cell = RecurrentDropoutCell(cell)
-            arrays.append(mask)
-        return cell, [drive(array, packing, steps, batch) for array in arrays]
 
     def _initial(self, p, initial, layer, packing):
         """What `launch.Tape` takes for one stacked layer: the state given, else the learned one, as it is at each call."""
@@ -677,53 +480,3 @@ class Recurrent(Layer):
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate, dcells=None):
         """`backward` without its checks, on descriptors: an Adjoint."""
         return Adjoint(self, tape, dy, dfinal, need_x, gradient, accumulate, dcells)
-
-
-class Adjoint:
-    """Backward through the stacked layers, which `fill` runs.
-
-    Attributes
-    ----------
-    dx : TensorDescriptor, PackedDescriptor or None
-        dL/dx, (T, N, C).
-    """
-
-    def __init__(self, layer, tape, dy, dfinal, need_x, gradient, accumulate, dcells):
-        self.layer, self.tape, self.into, self.accumulate = layer, tape, gradient, accumulate
-        self.gradient = gradient
-        if tape.weights is not None:  # that of what kernels read
-            self.gradient, accumulate = gradient.zeros(), False
-        self.stack, self._fills = [None] * layer.layers, []
-        for index in reversed(range(layer.layers)):
-            stage = tape.stages[index]
-            if stage.scaled_output is not None:
-                self._fills.append(functools.partial(stage.scaled_output.take_back, dy))
-            between = BetweenAdjoint(stage.between, dy)
-            adjoint = LayerAdjoint(
-                stage.tape, between.dy, None if dfinal is None else [s[index] for s in dfinal],
-                need_x or index > 0, self.gradient.flat[gradient.offset(f"weight_ih_l{index}") :], accumulate, dcells,
-            )  # fmt: skip
-            self.stack[index] = adjoint
-            self._fills += [between.fill, adjoint.fill]
-            if stage.scaled_input is not None and adjoint.dx is not None:
-                self._fills.append(functools.partial(stage.scaled_input.take_back, adjoint.dx))
-            self._fills.append(functools.partial(between.add_residual, adjoint.dx))
-            dy, dcells = adjoint.dx, None
-        self.dx = dy
-
-    @property
-    def dinitial(self):
-        """dL/d(initial state) of each stacked layer, the lowest first: (states, D, N, H)."""
-        return [adjoint.dinitial for adjoint in self.stack]
-
-    def fill(self):
-        """Run backward, with the tape and dy as they are now."""
-        for fill in self._fills:
-            fill()
-        weights, accumulate = self.tape.weights, self.accumulate
-        for index, adjoint in enumerate(self.stack):
-            self.layer._vectors_of(
-                self.gradient, index, adjoint, self.tape.learned_state, accumulate and weights is None
-            )
-        if weights is not None:
-            weights.take_back(self.gradient, self.into, accumulate)

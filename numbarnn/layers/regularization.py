@@ -1,0 +1,143 @@
+"""What is dropped, kept or added at random inside a recurrent layer, and what is imposed on its weights."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..cells import PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell
+from ..descriptor import checked_dtype
+from ..errors import ShapeError, finite_number, positive_integer, rate
+from .base import Layer
+from .connectivity import Connectivity, EffectiveWeights
+from .masks import Masks, drive
+
+
+@dataclass(frozen=True, repr=False)
+class Regularized(Layer):
+    """The part of a recurrent layer that is drawn for a call, or imposed on the recurrent weights.
+
+    Dropout, zoneout and noise are drawn where a call is given a `seed`, and by `Network.fit`; else their mean is taken.
+
+    Parameters
+    ----------
+    dropout : float
+        Rate at which the outputs of each stacked layer but the last are dropped, anew at each step.
+    input_dropout, recurrent_dropout : float
+        Rates at which the inputs of each stacked layer, and the h that R multiplies, are dropped: the same ones at each
+        step of a sequence (variational dropout, Gal and Ghahramani 2016, arXiv:1512.05287).
+    zoneout : float or tuple of two
+        Rate at which a unit's h stays what it was, for an LSTM (of h, of c) (Krueger et al. 2017, arXiv:1606.01305).
+    weight_drop : float
+        Rate at which recurrent weights are dropped, for a whole call (Merity et al. 2018, arXiv:1708.02182).
+    noise : float
+        Standard deviation of normal noise that is added to h at each step.
+    connectivity : Connectivity, optional
+        Which recurrent connections there are, and the signs of units.
+    """
+
+    dropout: float = field(default=0.0, kw_only=True)
+    input_dropout: float = field(default=0.0, kw_only=True)
+    recurrent_dropout: float = field(default=0.0, kw_only=True)
+    zoneout: float | tuple[float, float] = field(default=0.0, kw_only=True)
+    weight_drop: float = field(default=0.0, kw_only=True)
+    noise: float = field(default=0.0, kw_only=True)
+    connectivity: Connectivity | None = field(default=None, kw_only=True)
+
+    def check_regularization(self):
+        for name in ("dropout", "input_dropout", "recurrent_dropout", "weight_drop"):
+            rate(name, getattr(self, name))
+        if isinstance(self.zoneout, tuple) and len(self.zoneout) != 2:
+            raise ValueError(f"zoneout: expected a rate or a pair of rates, of h and of c, got {self.zoneout!r}")
+        for value in self.zoneout_rates:
+            rate("zoneout", value)
+        if self.cell.states == 1 and isinstance(self.zoneout, tuple):
+            raise ValueError(f"zoneout: expected one rate, since {type(self).__name__} has no c, got {self.zoneout!r}")
+        if finite_number("noise", self.noise) < 0:
+            raise ValueError(f"noise: expected a standard deviation >= 0, got {self.noise!r}")
+        if self.recurrent_dropout and bool(self.cell.recurrent_slots) == bool(self.cell.gated_slots):
+            raise ValueError(
+                f"recurrent_dropout: expected 0, since the weights of {self!r} do not all multiply the same thing, got "
+                f"{self.recurrent_dropout!r}"
+            )
+        for name in ("recurrent_dropout", "zoneout", "noise", "connectivity"):
+            if self.projection and getattr(self, name):
+                raise ValueError(f"{name}: expected none together with a projection, got {getattr(self, name)!r}")
+            if self.cell.normalized_values and name != "connectivity" and getattr(self, name):
+                raise ValueError(f"{name}: expected none together with normalized, got {getattr(self, name)!r}")
+        if self.connectivity is not None and not isinstance(self.connectivity, Connectivity):
+            raise TypeError(f"connectivity: expected a Connectivity, got {type(self.connectivity).__name__}")
+        for name in ("weight_drop", "connectivity"):
+            if getattr(self, name) and not self.recurrent_matrix:
+                raise ValueError(f"{name}: expected none, since {type(self).__name__} has no recurrent matrix")
+        if self.connectivity is not None:
+            if self.connectivity.hidden != self.hidden:
+                raise ShapeError(f"connectivity: expected {self.hidden} units, got {self.connectivity.hidden}")
+
+    @property
+    def zoneout_rates(self):
+        """The rates of h and of c; of c 0 where there is none."""
+        if isinstance(self.zoneout, tuple):
+            return self.zoneout
+        return self.zoneout, self.zoneout if self.cell.states > 1 else 0.0
+
+    @property
+    def random(self):
+        """Whether there is anything to draw."""
+        names = ("dropout", "input_dropout", "recurrent_dropout", "weight_drop", "noise")
+        return any(self.zoneout_rates) or any(getattr(self, name) for name in names)
+
+    def draw(
+        self, steps: int, batch: int, channels: int, seed: int = 0, dtype: str = "float32"
+    ) -> dict[str, np.ndarray]:
+        """What a call with `seed` draws, by name: an argument `masks` of the same or of another call.
+
+        ``input_l0`` (N, C), ``recurrent_l0`` (N, D * H), ``zoneout_h_l0``, ``zoneout_c_l0``, ``noise_l0`` (T, N, D * H),
+        ``dropout_l0`` (T, N, Y), ``weight_l0`` (D, G * H, H), and so on for each stacked layer: those that the layer has.
+
+        Parameters
+        ----------
+        steps, batch, channels : int
+            T, N, C of the input; of a Ragged one T is that of the longest sequence.
+        seed : int or numpy.random.Generator
+        dtype : {"float32", "float64"}
+        """
+        sizes = (positive_integer(n, v) for n, v in (("steps", steps), ("batch", batch), ("channels", channels)))
+        return Masks.drawn(self, *sizes, checked_dtype("dtype", dtype), np.random.default_rng(seed)).arrays
+
+    def drawn_masks(self, x, random):
+        """Masks for a descriptor of x."""
+        steps, batch = getattr(x.packing, "total", x.packing.steps), x.packing.sequences
+        return Masks.drawn(self, steps, batch, x.channels, x.dtype, random)
+
+    def masks_of(self, seed, masks, batch, x):
+        """The Masks that the arguments of a call ask for, or None."""
+        if seed is not None and masks is not None:
+            raise ValueError("masks: expected None together with a seed, got both")
+        if masks is not None:
+            return Masks.given(self, batch.steps, batch.sequences, x.channels, x.dtype, masks)
+        if seed is None:
+            return None
+        return Masks.drawn(self, batch.steps, batch.sequences, x.channels, x.dtype, np.random.default_rng(seed))
+
+    def driven(self, masks, layer, packing, dtype):
+        """(cell, drives) of one stacked layer: what is drawn for each step, or its mean."""
+        steps, batch = getattr(packing, "total", packing.steps), packing.sequences
+        wide = self.directions * self.hidden
+        cell, arrays = self.cell, []
+        noise = None if masks is None else masks.get(f"noise_l{layer}")
+        if any(self.zoneout_rates) or noise is not None:
+            cell = (PerturbedCell if cell.states == 1 else PerturbedMemoryCell)(cell)
+            for name, rate in zip(("zoneout_h", "zoneout_c")[: cell.states], self.zoneout_rates):
+                drawn = None if masks is None else masks.get(f"{name}_l{layer}")
+                arrays.append(np.full(wide, rate, dtype) if drawn is None else drawn)
+            arrays.append(np.zeros(wide, dtype) if noise is None else noise)
+        mask = None if masks is None else masks.get(f"recurrent_l{layer}")
+        if mask is not None:
+            cell = RecurrentDropoutCell(cell)
+            arrays.append(mask)
+        return cell, [drive(array, packing, steps, batch) for array in arrays]
+
+    def effective_weights(self, p, masks):
+        """The EffectiveWeights that kernels read in the place of `p`, or None where they read `p` itself."""
+        constrained = self.connectivity is not None or (masks is not None and self.weight_drop)
+        return EffectiveWeights(self, p, masks) if constrained else None
