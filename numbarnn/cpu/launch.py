@@ -65,7 +65,8 @@ class Tape:
 
     * always b (S + 2 N) D H for h, which holds y, except with checkpoints, where y is not the tape's;
     * to keep all: as much for the c of an LSTM and b S D H for the operand of a GRU with reset before, b D S H'
-      times the values the cell saves (LSTM and GRU 4, reset before 3, RNN 0), and b P for the transposed weights;
+      times the values the cell saves (LSTM and GRU 4, reset before 3, RNN 0) and normalizes (LSTM 9, GRU 6), b S D for each
+      variance (LSTM 3, GRU 4), and b P for the transposed weights;
     * to keep states: h, the c of an LSTM, and 2 b P;
     * checkpoints: b C N D H for each state of the cell, C being their number, and 2 b P.
 
