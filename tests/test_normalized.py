@@ -412,3 +412,12 @@ def test_values_and_gradients_are_pytorchs(kind, hidden, layers, bidirectional, 
     pytest.importorskip("torch")
     case = case_of(kind, hidden, *shape, layers=layers, bidirectional=bidirectional, dtype=dtype)
     check_results(case, torch_results(case), tolerance)
+
+
+@pytest.mark.parametrize("kind, states, values, deviations", [("lstm", 2, 4 + 9, 3), ("gru", 1, 4 + 6, 4)])
+def test_bytes_of_a_tape(kind, states, values, deviations):
+    layer = LAYERS[kind](64, normalized=True)
+    p, x = layer.init(8), np.zeros((4096, 2, 8), np.float32)
+    expected = 4 * 2 * (64 * (4098 * states + 4096 * values) + 4096 * deviations)
+    assert 0 <= layer.forward(p, x)[2].nbytes - expected <= 4 * (8 + 64 + 64) * 10 * 64
+    assert layer.forward(p, x, tape="states")[2].nbytes < expected / 3

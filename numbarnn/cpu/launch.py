@@ -66,8 +66,8 @@ class Tape:
 
     * always b (S + 2 N) D P for h, which holds y, except with checkpoints, where y is not the tape's;
     * to keep all: b (S + 2 N) D H for the c of an LSTM and b S D H for the operand of a projection or of a GRU with reset
-      before, b D S H' times the values the cell saves (LSTM and GRU 4, reset before 3, RNN 0), and b W for the transposed
-      weights;
+      before, b D S H' times the values the cell saves (LSTM and GRU 4, reset before 3, RNN 0, or 1 if its slope is one of
+      the input) and normalizes (LSTM 9, GRU 6), b S D for each variance (LSTM 3, GRU 4), and b W for the transposed weights;
     * to keep states: h, the c of an LSTM, and 2 b W;
     * checkpoints: b C N D P for h and b C N D H for the c of an LSTM, C being their number, and 2 b W.
 
