@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .descriptor import TensorDescriptor, in_layout
 from .errors import DTypeError, ShapeError, nearest
+from .packing import checked_lengths
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,43 @@ class Loss:
     value: Callable
     slope: Callable
 
-    def __call__(self, prediction: np.ndarray, target: np.ndarray) -> tuple[float, np.ndarray]:
-        """(loss, dloss/dprediction); the sum is taken in float64."""
+    def __call__(
+        self, prediction: np.ndarray, target: np.ndarray, lengths: np.ndarray | None = None, layout: str = "tnc"
+    ) -> tuple[float, np.ndarray]:
+        """(loss, dloss/dprediction); the sum is taken in float64.
+
+        Parameters
+        ----------
+        prediction, target : numpy.ndarray
+            Of one shape and dtype.
+        lengths : array of int, optional
+            (N,): the mean is over so many steps of each sequence of a (T, N, C) array; what lies behind is not read, and
+            the derivative is 0 there.
+        layout : str
+            The letters t, n, c in the order of the axes, where there are lengths.
+        """
         check_target(prediction, target)
-        difference = prediction - target
-        total = float(np.sum(self.value(difference), dtype=np.float64)) / difference.size
-        return total, self.slope(difference) / prediction.dtype.type(difference.size)
+        if lengths is None:
+            difference, count = prediction - target, prediction.size
+        else:
+            there = _steps_there(prediction, lengths, layout)
+            difference = np.subtract(prediction, target, out=np.zeros_like(prediction), where=there)
+            count = np.count_nonzero(there)
+        total = float(np.sum(self.value(difference), dtype=np.float64)) / count
+        return total, self.slope(difference) / prediction.dtype.type(count)
+
+
+def _steps_there(array, lengths, layout):
+    """Whether a number belongs to a step that its sequence has, shaped like an array with three axes."""
+    described = TensorDescriptor.of(array, layout, "prediction")
+    if len(described.layout) != 3:
+        raise ShapeError(f"prediction: expected 3 axes ({layout}) together with lengths, got shape {array.shape}")
+    lengths = checked_lengths(lengths, described.batch, described.steps)
+    if not lengths.any():
+        raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
+    there = np.arange(described.steps)[:, None, None] < lengths[:, None]
+    tnc = np.broadcast_to(there, (described.steps, described.batch, described.channels))
+    return in_layout(tnc, described.layout)
 
 
 def check_target(prediction, target):

@@ -31,6 +31,32 @@ def test_value_and_slope(name, dtype):
             assert gradient[index] == pytest.approx((up - down) / 2e-6, abs=1e-9)
 
 
+@pytest.mark.parametrize("layout", ["tnc", "ntc"])
+@pytest.mark.parametrize("name", sorted(MEANS))
+def test_the_mean_over_the_steps_there_are(name, layout):
+    random, lengths = np.random.default_rng(0), np.array([4, 0, 2])
+    prediction, target = random.standard_normal((2, 4, 3, 2))
+    there = np.arange(4)[:, None] < lengths
+    value, gradient = nr.loss(name)(prediction[there], target[there])
+    prediction[~there], target[~there] = np.nan, np.inf
+    order = ["tnc".index(letter) for letter in layout]
+    found, slope = nr.loss(name)(prediction.transpose(order), target.transpose(order), lengths, layout)
+    slope = slope.transpose([layout.index(letter) for letter in "tnc"])
+    assert found == pytest.approx(value, rel=1e-14)
+    np.testing.assert_allclose(slope[there], gradient, rtol=1e-15)
+    assert not slope[~there].any()
+
+
+def test_lengths_that_do_not_fit():
+    x = np.zeros((4, 3, 2))
+    with pytest.raises(ValueError, match="lengths: expected numbers from 0 to 4"):
+        nr.loss("mse")(x, x, [1, 2, 5])
+    with pytest.raises(ValueError, match="lengths: expected at least one step"):
+        nr.loss("mse")(x, x, [0, 0, 0])
+    with pytest.raises(nr.ShapeError, match="prediction: expected 3 axes"):
+        nr.loss("mse")(x[0], x[0], [1, 2, 3])
+
+
 def test_a_callable_is_a_loss():
     def own(prediction, target):
         return 0.0, np.zeros_like(prediction)
