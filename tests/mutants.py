@@ -38,9 +38,20 @@ CELLS = {
     "LeakyInsideCell": ("leaky.py", ("leaky-inside",)),
     "NormalizedLSTMCell": ("normalized.py", ("lstm-normalized",)),
     "NormalizedGRUCell": ("normalized.py", ("gru-normalized",)),
+    "PerturbedCell": ("regularized.py", ("gru-zoneout", "gru-before-zoneout")),
+    "PerturbedMemoryCell": ("regularized.py", ("lstm-zoneout",)),
+    "RecurrentDropoutCell": ("regularized.py", ("rnn-dropout", "leaky-dropout")),
+}
+REGULARIZED = {  # cells around others: a layer's class and its options
+    "gru-zoneout": ("GRU", {"zoneout": 0.3, "noise": 0.1}),
+    "lstm-zoneout": ("LSTM", {"zoneout": (0.3, 0.4)}),
+    "rnn-dropout": ("RNN", {"recurrent_dropout": 0.4}),
+    "gru-before-zoneout": ("GRU", {"reset": "before", "zoneout": 0.3}),
+    "leaky-dropout": ("LeakyRNN", {"rate": 0.3, "form": "inside", "recurrent_dropout": 0.4}),
 }
 WITHOUT_CELL = ("lstm-projected",)  # kinds whose cell is mutated as another one
 ADJOINTS = ("adjoint", "gate_adjoint", "output_adjoint", "normalized_adjoint")
+EQUIVALENT = {"lstm-zoneout": "drop `dstate[0]`"}  # an LSTM's h reaches its gates by R alone: that derivative is 0
 SEEDS = (3, 4, 5)
 
 
@@ -70,12 +81,17 @@ def leaves(node):
     return [leaf for part in node.elts for leaf in leaves(part)] if isinstance(node, ast.Tuple) else [node]
 
 
+def is_a_tuple(node):
+    """Whether an expression is what another cell returned: a tuple, which has no sign."""
+    return isinstance(node, ast.Call) or (isinstance(node, ast.Name) and node.id == "dpre")
+
+
 def method_edits(method):
     """(what was done, part, node, replacement) for every mutation of one method; none is known to be equivalent."""
     for statement in method.body:
         if isinstance(statement, ast.Return):
             values = [value for value in leaves(statement.value) if not is_zero_times(value)]
-            yield from (("flip", value, value, negative(value)) for value in values)
+            yield from (("flip", value, value, negative(value)) for value in values if not is_a_tuple(value))
             dstate = leaves(statement.value.elts[-1]) if isinstance(statement.value, ast.Tuple) else []
             yield from (("keep", zero.right, zero, zero.right) for zero in dstate if is_zero_times(zero))
         else:
@@ -172,7 +188,9 @@ def caught(layer, subject):
     from strategies import random_case, states_of
 
     routes = [route for route in ROUTES if route != "final c" or states_of(layer) == 2]
-    for case in (random_case(layer, 4, 2, 2, seed=seed) for seed in SEEDS):
+    for seed in SEEDS:
+        masks = layer.draw(4, 2, 2, seed, "float64") if layer.random else None
+        case = random_case(layer, 4, 2, 2, seed=seed, masks=masks)
         for route in routes:
             try:
                 check_gradients(routed(case, route), subject)
@@ -185,19 +203,31 @@ def layer_of(kind, **options):
     """A small layer of one kind; two units that are normalized would be 1 and -1, or close."""
     from strategies import KINDS, OTHER_KINDS
 
+    import numbarnn as nr
+
+    if kind in REGULARIZED:
+        name, regularization = REGULARIZED[kind]
+        return getattr(nr, name)(2, **regularization, **options)
     if kind.endswith("-normalized"):
         return KINDS[{"lstm": "lstm", "gru": "gru-after"}[kind.split("-")[0]]](3, normalized=True, **options)
     return (KINDS | OTHER_KINDS)[kind](3 if kind == "lstm-projected" else 2, **options)
+
+
+def vars_of(cell):
+    """The fields of a cell."""
+    return {field.name: getattr(cell, field.name) for field in fields(cell)}
 
 
 def cell_mutants(kind, name, file):
     """(description, caught) of every mutant of a cell, the unchanged cell first."""
     tree = ast.parse((kernel_cache.package_folder() / "cells" / file).read_text())
     layer = layer_of(kind)
-    functions = {field.name: getattr(layer.cell, field.name) for field in fields(layer.cell)}
+    whole = {"inner": layer.cell} if kind in REGULARIZED else vars_of(layer.cell)
     suffix = kind.replace("-", "_")
     for number, (description, edited) in enumerate([("unchanged", tree), *edits_of(tree, name)]):
-        cell = cell_class(edited, name, f"_{suffix}_{number}")(**functions)
+        if EQUIVALENT.get(kind, "no such edit") in description:
+            continue
+        cell = cell_class(edited, name, f"_{suffix}_{number}")(**whole)
         yield description, caught(layer, WithCell(layer, cell))
 
 
