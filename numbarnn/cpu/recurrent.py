@@ -17,6 +17,7 @@ from numba import njit, prange
 
 from .blocks import share, spread_row, vector_bytes, vectors_for
 from .compiled import kernel
+from .groups import GATED, RECURRENT, group_at
 from .product import MAX_VECTORS
 from .projection import by_projection, project, unproject
 from .records import BACKWARD, FORWARD
@@ -203,35 +204,23 @@ def forward_task(cell, real, calls, direction, part, split, region):
         h_new, c_new = call.h + new_row * h_row + state_h, call.c + new_row * call.c_kept * state_row + state
         operand = call.operand + step_row * call.operand_kept * state_row + state
         saved = saved_rows + step_row * saved_row
+        group, a, a_row = group_at(call, RECURRENT), h, h_row
+        if phase % phases == 1:
+            group, a, a_row = group_at(call, GATED), operand, state_row
         if rows == 1:
             row = cell.slots * call.per_block * vector
             target = pre + from_unit * cell.slots * vector * pre_rows + done * row
-            if phase % phases == 0:
-                add_row_products(
-                    real, call, call.recurrent, direction, from_unit, whole, h, target, pre_rows * row, step % 2
-                )
-            else:
-                add_row_products(
-                    real, call, call.gated, direction, from_unit, whole, operand, target, pre_rows * row, step % 2
-                )
+            add_row_products(real, call, group, direction, from_unit, whole, a, target, pre_rows * row, step % 2)
         for index in range(blocks):
             # To and fro: the weights that a step used last are still in the cache when the next one begins.
             before = from_unit + (index if step % 2 == 0 else blocks - 1 - index) * call.per_block
             vectors = min(call.per_block, units - before)
             row = cell.slots * vectors * vector
             target = pre + before * cell.slots * vector * pre_rows + done * row
-            if rows == 1 and vectors == call.per_block:
-                pass  # done above
-            elif phase % phases == 0:
+            if rows > 1 or vectors < call.per_block:  # else done above
                 add_product(
-                    real, call, call.recurrent, direction, before, vectors, h, stride * h_row, size, rows, target, row,
-                    target, row,
-                )  # fmt: skip
-            else:
-                add_product(
-                    real, call, call.gated, direction, before, vectors, operand, stride * state_row, size, rows, target, row,
-                    target, row,
-                )  # fmt: skip
+                    real, call, group, direction, before, vectors, a, stride * a_row, size, rows, target, row, target, row
+                )
             for r in range(rows):
                 drives = drive_places(cell, call, time, first + r * stride)
                 for v in range(vectors):

@@ -8,7 +8,6 @@ from numba import njit
 
 from .blocks import (
     clear,
-    copy_rows,
     entry,
     pack,
     pack_transposed,
@@ -19,10 +18,17 @@ from .blocks import (
     vector_bytes,
     vectors_for,
 )
+from .groups import INPUT, PROJECTION, RECURRENT, group_at
 from .product import MAX_VECTORS
 from .routine_call import invoke
 from .rows import operand_rows, previous_rows, rows_before, segment_time
 from .simd import lanes, load, load_first, size_of, store, store_first
+
+
+@njit
+def columns_of(call, index):
+    """(numbers a gate, gates, slots, vectors in a block) of what a group's weight leads to: the gates, or h."""
+    return projection_columns(call) if index == PROJECTION else gate_columns(call)
 
 
 @njit
@@ -75,19 +81,16 @@ def add_bias(real, call, group, direction, total):
 def pack_task(real, calls, direction, part):
     """One part of each weight of a direction, and with the last part its biases, as the kernels want them."""
     call = calls[0]
-    columns = gate_columns(call)
-    pack_group(real, call, call.input, columns, direction, part)
-    pack_group(real, call, call.recurrent, columns, direction, part)
-    pack_group(real, call, call.gated, columns, direction, part)
-    if call.projection.slots:
-        pack_group(real, call, call.projection, projection_columns(call), direction, part)
+    for index in range(PROJECTION + 1):
+        group = group_at(call, index)
+        if group.slots:
+            pack_group(real, call, group, columns_of(call, index), direction, part)
     if part == call.parts - 1:
         vectors = call.slots * vectors_for(real, call.hidden)
         total = call.bias + direction * vectors * vector_bytes(real)
         clear(real, total, vectors)
-        add_bias(real, call, call.input, direction, total)
-        add_bias(real, call, call.recurrent, direction, total)
-        add_bias(real, call, call.gated, direction, total)
+        for index in range(PROJECTION):
+            add_bias(real, call, group_at(call, index), direction, total)
 
 
 @njit
@@ -215,9 +218,12 @@ def sum_group(
     most = vectors_for(real, max(call.channels, call.hidden) // call.parts + 1)
     factor = call.factors + (direction * call.parts + part) * call.chunk_rows * spread_row(real, most)
     factor_row = spread_row(real, vectors_for(real, rows))
-    copy_rows(
-        real, source + first * stride, step_table, step_stride, start_table, row_stride, stride, call.table, time, steps, 1,
-        0, call.batch, 1, rows, factor, factor_row,
+    invoke(
+        call.routines.copy_rows,
+        (
+            source + first * stride, step_table, step_stride, start_table, row_stride, stride, call.table, time, steps, 1,
+            0, call.batch, 1, rows, factor, factor_row,
+        ),
     )  # fmt: skip
     weight = call.parameters + direction * call.direction_stride + group.parameter
     weight += first * gates * units * size
@@ -258,9 +264,8 @@ def sum_bias(real, call, direction, start, steps, dpre, count):
                 total + (before * call.slots + column) * vector, 0,
             )  # fmt: skip
     if call.start + start == 0:
-        unpack_bias(real, call, call.input, direction, total)
-        unpack_bias(real, call, call.recurrent, direction, total)
-        unpack_bias(real, call, call.gated, direction, total)
+        for index in range(PROJECTION):
+            unpack_bias(real, call, group_at(call, index), direction, total)
         unpack_unit_values(real, call, direction, total)
 
 
@@ -285,15 +290,21 @@ def input_gradient(real, call, direction, part, dpre, count, earliest):
     target = call.dinputs + (direction * call.chunk_rows + first) * row
     depth = call.input.slots * vectors_for(real, call.hidden) * lanes(real)
     weight = call.input.transposed + direction * depth * channel_vectors * vector_bytes(real)
-    times_transposed(
-        real, call.routines.product, call.routines.row_product, call.zeros, weight, channels, call.input.slots,
-        call.hidden, call.per_block, dpre, call.slots, call.input.first, call.chunk_rows, first, rows, 1, target,
-        row, 0, channel_vectors, 0,
+    invoke(
+        call.routines.times_transposed,
+        (
+            call.routines.product, call.routines.row_product, call.zeros, weight, channels, call.input.slots,
+            call.hidden, call.per_block, dpre, call.slots, call.input.first, call.chunk_rows, first, rows, 1, target,
+            row, 0, channel_vectors, 0,
+        ),
     )  # fmt: skip
     before = direction * rows_before(call, call.total) + rows_before(call, earliest) + first
-    copy_rows(
-        real, target, 0, 0, 0, row, size, 0, 0, 1, 1, 0, rows, 1, channels, call.dx + before * channels * size,
-        channels * size,
+    invoke(
+        call.routines.copy_rows,
+        (
+            target, 0, 0, 0, row, size, 0, 0, 1, 1, 0, rows, 1, channels, call.dx + before * channels * size,
+            channels * size,
+        ),
     )  # fmt: skip
 
 
@@ -307,26 +318,21 @@ def gradient_task(real, calls, direction, part, start, steps):
     dpre = call.dpre + direction * call.chunk_rows * call.slots * vectors_for(real, hidden) * vector_bytes(real)
     if call.dx:
         input_gradient(real, call, direction, part, dpre, count, time)
-    x, columns = call.x, gate_columns(call)
-    h_row, operand_row = call.directions * call.width * size, call.directions * hidden * size
-    sum_group(
-        real, call, call.input, columns, direction, part, start, steps, dpre, count, time,
-        (x.address, x.step_table, x.step_stride, x.start_table), x.batch_stride, x.channel_stride,
-    )  # fmt: skip
-    source, table, stride = previous_rows(real, call, direction)
-    sum_group(
-        real, call, call.recurrent, columns, direction, part, start, steps, dpre, count, time, (source, table, stride, 0),
-        h_row, size,
-    )  # fmt: skip
-    source, table, stride = operand_rows(real, call, direction)
-    sum_group(
-        real, call, call.gated, columns, direction, part, start, steps, dpre, count, time, (source, table, stride, 0),
-        operand_row, size,
-    )  # fmt: skip
-    sum_group(
-        real, call, call.projection, projection_columns(call), direction, part, start, steps,
-        call.dprojected + direction * call.chunk_rows * vectors_for(real, call.width) * vector_bytes(real), count, time,
-        (source, table, stride, 0), operand_row, size,
-    )  # fmt: skip
+    for index in range(PROJECTION + 1):
+        derivatives, row, stride, start_table = dpre, call.directions * hidden * size, size, 0
+        if index == INPUT:
+            source, table, step = call.x.address, call.x.step_table, call.x.step_stride
+            row, stride, start_table = call.x.batch_stride, call.x.channel_stride, call.x.start_table
+        elif index == RECURRENT:
+            source, table, step = previous_rows(real, call, direction)
+            row = call.directions * call.width * size
+        else:
+            source, table, step = operand_rows(real, call, direction)
+        if index == PROJECTION:
+            derivatives = call.dprojected + direction * call.chunk_rows * vectors_for(real, call.width) * vector_bytes(real)
+        sum_group(
+            real, call, group_at(call, index), columns_of(call, index), direction, part, start, steps, derivatives, count,
+            time, (source, table, step, start_table), row, stride,
+        )  # fmt: skip
     if part == call.parts - 1:
         sum_bias(real, call, direction, start, steps, dpre, count)
