@@ -333,7 +333,7 @@ def show(name, description, outcome):
 
 def main():
     if KERNELS.exists():
-        shutil.copytree(KERNELS, FOLDER / "kernels")
+        shutil.copytree(KERNELS, FOLDER / "kernels", ignore=shutil.ignore_patterns("*.tmp.*"))  # drafts of other processes
     os.environ["NUMBA_CACHE_DIR"] = str(FOLDER / "kernels")
     sys.path.insert(0, str(FOLDER))
     outcomes, unchanged_passes = [], True
