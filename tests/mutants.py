@@ -6,6 +6,7 @@ the rows of ragged batches is put wrong, and put to the check of test_ragged.py 
 if any mutant survives, or if what is unchanged does not pass.
 """
 
+import argparse
 import ast
 import copy
 import importlib
@@ -218,13 +219,15 @@ def vars_of(cell):
     return {field.name: getattr(cell, field.name) for field in fields(cell)}
 
 
-def cell_mutants(kind, name, file):
-    """(description, caught) of every mutant of a cell, the unchanged cell first."""
+def cell_mutants(kind, name, file, every=1):
+    """(description, caught) of every mutant of a cell, or of one in so many; the unchanged cell first."""
     tree = ast.parse((kernel_cache.package_folder() / "cells" / file).read_text())
     layer = layer_of(kind)
     whole = {"inner": layer.cell} if kind in REGULARIZED else vars_of(layer.cell)
     suffix = kind.replace("-", "_")
     for number, (description, edited) in enumerate([("unchanged", tree), *edits_of(tree, name)]):
+        if number % every:
+            continue
         if EQUIVALENT.get(kind, "no such edit") in description:
             continue
         cell = cell_class(edited, name, f"_{suffix}_{number}")(**whole)
@@ -331,7 +334,7 @@ def show(name, description, outcome):
     print(f"{name:<14} {description:<96} {outcome}", flush=True)
 
 
-def main():
+def main(every=1):
     if KERNELS.exists():
         shutil.copytree(KERNELS, FOLDER / "kernels", ignore=shutil.ignore_patterns("*.tmp.*"))  # drafts of other processes
     os.environ["NUMBA_CACHE_DIR"] = str(FOLDER / "kernels")
@@ -340,7 +343,7 @@ def main():
     show("cell", "mutation", "caught")
     for name, (file, kinds) in CELLS.items():
         for kind in kinds:
-            (_, broken), *mutants = cell_mutants(kind, name, file)
+            (_, broken), *mutants = cell_mutants(kind, name, file, every)
             show(kind, "unchanged", "FAILS" if broken else "passes")
             unchanged_passes &= not broken
             for description, found in [*mutants, *loss_mutants(kind)]:
@@ -361,4 +364,6 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--every", type=int, default=1, help="of each cell's mutants one in so many")
+    sys.exit(main(**vars(parser.parse_args())))
