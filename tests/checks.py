@@ -87,7 +87,7 @@ def directional_error(case, subject, part, gradient, random):
         return None
     length = np.sqrt(sum((g * g).sum() for g in gradient))
     at = dict(zip((-2, -1, 1, 2), points, strict=True))
-    return slope_error(lambda distance: loss(at[round(distance / STEP)], subject), along, length)
+    return slope_error(lambda distance: loss(at[round(distance / STEP)], subject), along, length, STEP)
 
 
 def gradient_errors(case, subject=None, directions=2, seed=0):

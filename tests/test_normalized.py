@@ -90,7 +90,7 @@ def test_what_does_not_go_together():
     with pytest.raises(ValueError, match="reset: expected 'after' together with normalized"):
         nr.GRU(4, reset="before", normalized=True)
     for name in ("peepholes", "coupled"):
-        with pytest.raises(ValueError, match=f"{name}: expected False together with normalized"):
+        with pytest.raises(ValueError, match=f"{name}: expected none together with normalized"):
             nr.LSTM(4, normalized=True, **{name: True})
     for layer in LAYERS.values():
         with pytest.raises(TypeError, match="normalized: expected True or False, got 1"):
@@ -383,7 +383,7 @@ def torch_results(case):
     y, final, index = x, [], 0
     for layer in range(case.layer.layers):
         halves = []
-        for end in case.layer._suffixes(layer):
+        for end in case.layer.suffixes(layer):
             now, outputs = tuple(s[index] for s in state), {}
             for t in reversed(range(len(x))) if end.endswith("reverse") else range(len(x)):
                 now = step(end, y[t], *now)

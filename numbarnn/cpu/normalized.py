@@ -397,9 +397,9 @@ def backward_task(cell, real, calls, direction, part, start, count):
     cell_outputs = call.cell_outputs + direction * call.chunk_rows * hidden * size
     earliest = min(time_of(call, start, direction), time_of(call, start + count - 1, direction))
     if call.dy.address:
-        gather_outputs(real, call, call.dy, direction, earliest, count, part, 0, hidden, outputs)
+        gather_outputs(real, call, call.dy, hidden, direction, earliest, count, part, 0, hidden, outputs)
     if call.dcells.address:
-        gather_outputs(real, call, call.dcells, direction, earliest, count, part, 0, hidden, cell_outputs)
+        gather_outputs(real, call, call.dcells, hidden, direction, earliest, count, part, 0, hidden, cell_outputs)
     for step in range(start + count - 1, start - 1, -1):
         time = time_of(call, step, direction)
         rows = working(call, time, first, stride, most)
