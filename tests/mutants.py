@@ -122,7 +122,8 @@ def edits_of(tree, name):
             for class_ in (classes[name], *(classes[b.id] for b in classes[name].bases if b.id in classes))
             for node in class_.body
         ]
-        own = [node for node in body if isinstance(node, ast.FunctionDef) and node.name in ADJOINTS]
+        named = [node for node in body if isinstance(node, ast.FunctionDef) and node.name in ADJOINTS]
+        own = list({node.name: node for node in reversed(named)}.values())  # not what a class overrides
         methods = [node for node in own if not all(isinstance(part, (ast.Expr, ast.Raise)) for part in node.body)]
         found = [(method, edit) for method in methods for edit in method_edits(method)]
         if number == len(found):

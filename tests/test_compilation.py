@@ -62,8 +62,10 @@ def test_every_kernel_has_one_signature_for_a_cell_and_a_dtype():
     for dtype in ("float64", "float32"):
         for make in KINDS.values():
             exercise(make(3), dtype)
-    assert signatures() == (2 * len(KINDS),) * 2
-    assert len(set(recurrent.forward.signatures)) == 2 * len(KINDS)
+    cells = {make(3).cell for make in KINDS.values()}
+    for kernel in (recurrent.forward, recurrent.backward):
+        found = [arguments for arguments in kernel.signatures if arguments[0].cell in cells]
+        assert len(found) == len(set(found)) == 2 * len(cells)
 
 
 def test_a_second_process_compiles_nothing():
