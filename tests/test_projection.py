@@ -39,8 +39,8 @@ class Ways:
     layer: object
     options: dict = field(default_factory=dict)
 
-    def forward(self, p, x, state, layout):
-        y, final, tape, cells = self.layer.forward(p, x, state, layout=layout, cells=True, **self.options)
+    def forward(self, p, x, state, **options):
+        y, final, tape, cells = self.layer.forward(p, x, state, cells=True, **options | self.options)
         return np.concatenate([y, cells], axis=2), final, tape
 
     def backward(self, tape, dy, dstate):
