@@ -118,7 +118,7 @@ def test_merged_directions(merge, together):
 
 def everything(case, subject, x=None, dy=None):
     """All that forward and backward return."""
-    y, final, tape = subject.forward(case.parameters, case.x if x is None else x, case.state, "tnc")
+    y, final, tape = subject.forward(case.parameters, case.x if x is None else x, case.state, layout="tnc")
     found = subject.backward(tape, case.dy if dy is None else dy, case.dstate)
     return y, *final, found.params.flat, found.x, *found.state
 
