@@ -97,7 +97,7 @@ def fit(
                 total += value * samples.steps[chosen].sum()
             if not np.isfinite(flat).all():
                 _check_finite(math.nan, "a parameter", where, flat, previous)
-            history.loss.append(total / samples.steps.sum())
+            history.loss.append(float(total / samples.steps.sum()))
             history.rate.append(rate)
             if validation is not None:
                 x, y, *lengths = validation

@@ -140,6 +140,7 @@ def test_validation_and_callbacks():
         x, y, epochs=9, validation=(x[:, :5], y[:5]), callbacks=[stop_after_three], progress=False
     )  # fmt: skip
     assert calls == [(network, 1), (network, 2), (network, 3)]
+    assert all(type(value) is float for value in (*history.loss, *history.validation, *history.rate))
     assert len(history.validation) == 3
     assert history.validation[-1] == network.loss(x[:, :5], y[:5])
     assert "3 epochs" in repr(history)
