@@ -66,6 +66,16 @@ class Cell:
         return len(self.unit_values)
 
     @property
+    def drive_count(self):
+        """Numbers that come in from outside for each step, sequence and unit."""
+        return len(self.drives)
+
+    @property
+    def gate_count(self):
+        """Gates, each with its own part of the weights."""
+        return len(self.gates)
+
+    @property
     def dpre_count(self):
         """Derivatives that the adjoint returns first: of the slots, then of the values of a unit."""
         return self.slots + self.unit_value_count
