@@ -1,0 +1,162 @@
+"""The GPU as this package sees it: the only module that imports Numba's ``cuda``.
+
+Nothing here speaks to a driver before `require` or the first launch.  In Numba's simulator (``NUMBA_ENABLE_CUDASIM=1``)
+kernels run as Python, thread by thread.
+"""
+
+import contextlib
+import functools
+import importlib.util
+import threading
+
+import numpy as np
+from numba import config
+
+from ..errors import DeviceError
+
+if not hasattr(np, "row_stack"):  # NumPy 2.5 has dropped it, and numba-cuda asks for it when it is imported
+    np.row_stack = np.vstack
+from numba import cuda as _cuda
+
+SIMULATED = bool(config.ENABLE_CUDASIM)
+KERNELS = {}  # name: dispatcher, of all kernels imported so far
+THREADS = 2 if SIMULATED else 256  # of a block, where a kernel takes any number
+MOST_BLOCKS = 1 if SIMULATED else 4096  # of a kernel whose threads take one number after another
+
+
+class _Simulated:
+    """Numba's ``cuda`` of the simulator; inside a kernel what its thread sees.
+
+    The simulator itself swaps the module in the globals of each device function at each call, which takes longer than most
+    of them.
+    """
+
+    def __getattr__(self, name):
+        return getattr(_in_kernel() or _cuda, name)
+
+
+if SIMULATED:
+    from numba.cuda.simulator.kernel import _get_kernel_context as _in_kernel
+
+    cuda = _Simulated()
+else:
+    cuda = _cuda
+
+
+def function(python, **options):
+    """`python` as a device function, which kernels call."""
+    return python if SIMULATED else _cuda.jit(device=True, **options)(python)
+
+
+def kernel(python=None, **options):
+    """`python` as a kernel, compiled for each type of its arguments when first called with it.
+
+    Parameters
+    ----------
+    python : callable
+        Written for one thread; it returns nothing.
+    options
+        Of ``cuda.jit``, such as ``launch_bounds`` or ``max_registers``; the simulator has none of them.
+    """
+    if python is None:
+        return functools.partial(kernel, **options)
+    dispatcher = _cuda.jit(python) if SIMULATED else _cuda.jit(**options)(python)
+    KERNELS[f"{python.__module__.rpartition('.')[2]}.{python.__name__}"] = dispatcher
+    return dispatcher
+
+
+def blocks_for(count, threads=THREADS):
+    """(blocks, threads) for a kernel whose threads take every so-manieth of `count` numbers."""
+    return max(1, min(-(-count // threads), MOST_BLOCKS)), threads
+
+
+@functools.cache
+def require():
+    """Raise DeviceError, saying what is missing and how to get it, unless there is a GPU that kernels can run on."""
+    if SIMULATED:
+        return
+    simulator = "; without a GPU, NUMBA_ENABLE_CUDASIM=1 runs the kernels in Numba's simulator"
+    if importlib.util.find_spec("numba_cuda") is None or "numba_cuda" not in _cuda.__file__:
+        raise DeviceError(
+            "device 'cuda': expected the package numba-cuda, which is not installed; "
+            f'pip install "numbarnn[cuda13]" (or [cuda12], like the driver){simulator}'
+        )
+    if not _cuda.is_available():
+        reason = _cuda.cuda_error() or "libnvvm is not found; the extras [cuda12] and [cuda13] of numbarnn have it"
+        raise DeviceError(f"device 'cuda': expected NVIDIA's driver and compiler, got: {reason}{simulator}")
+    try:
+        count = len(_cuda.gpus)
+    except Exception as error:  # the driver's own, of whatever class
+        raise DeviceError(f"device 'cuda': expected a GPU, got: {error}{simulator}") from error
+    if not count:
+        raise DeviceError(f"device 'cuda': expected a GPU, found none{simulator}")
+
+
+class _Streams(threading.local):
+    current = 0
+
+
+_streams = _Streams()
+
+
+def current_stream():
+    """The stream that this Python thread's kernels and copies run on: 0, CUDA's default one, or that of `stream`."""
+    return _streams.current
+
+
+def stream_key(stream):
+    """A number that tells streams apart."""
+    return stream if isinstance(stream, int) else int(getattr(stream, "handle", None) or id(stream))
+
+
+def _as_stream(given):
+    """A stream of Numba's, from one of PyTorch's, CuPy's or any other's, or its address."""
+    for name in ("cuda_stream", "ptr"):  # PyTorch's and CuPy's
+        given = getattr(given, name, given)
+    if isinstance(given, int):
+        return 0 if given == 0 else _cuda.external_stream(given)
+    if hasattr(given, "__cuda_stream__"):
+        return _as_stream(given.__cuda_stream__()[1])
+    return given
+
+
+@contextlib.contextmanager
+def stream(given=None):
+    """Run what this Python thread does inside on another stream.
+
+    The stream waits for what was asked for before, and what is asked for after waits for the stream: the order is that of
+    the program, always.  What runs side by side are different Python threads, each on its own stream, and the kernels that
+    others put on theirs.
+
+    Parameters
+    ----------
+    given : stream, optional
+        Numba's, PyTorch's, CuPy's, or the address of one; new if None.
+    """
+    require()
+    outer, inner = _streams.current, _cuda.stream() if given is None else _as_stream(given)
+    _wait(inner, outer)
+    _streams.current = inner
+    try:
+        yield inner
+    finally:
+        _streams.current = outer
+        _wait(outer, inner)
+
+
+def _wait(waiting, awaited):
+    """Let one stream go on when all that is on another by now is done."""
+    if SIMULATED or stream_key(waiting) == stream_key(awaited):
+        return
+    event = _cuda.event(timing=False)
+    event.record(awaited)
+    event.wait(waiting)
+
+
+def synchronize():
+    """Wait until all that this Python thread asked for is done."""
+    stream = current_stream()
+    if isinstance(stream, int):
+        _cuda.synchronize()
+    else:
+        stream.synchronize()
