@@ -194,7 +194,7 @@ def get(array, index):
     return array[index]
 
 
-def _place(context, builder, kind, array, index):
+def element_pointer(context, builder, kind, array, index):
     """A pointer to an element; no index counts from the end."""
     view = context.make_array(kind)(context, builder, array)
     return cgutils.get_item_pointer(context, builder, kind, view, [index], wraparound=False)
@@ -209,7 +209,7 @@ def _get(typingctx, array, index):
     if _is_array(array) and isinstance(index, types.Integer):
 
         def codegen(context, builder, signature, args):
-            return builder.load(_place(context, builder, array, *args), align=array.dtype.bitwidth // 8)
+            return builder.load(element_pointer(context, builder, array, *args), align=array.dtype.bitwidth // 8)
 
         return Number(array.dtype)(array, types.intp), codegen
 
@@ -230,7 +230,7 @@ def _put(typingctx, value, array, index):
 
         def codegen(context, builder, signature, args):
             converted = llvm_number(context, builder, args[0], value, Number(array.dtype))
-            builder.store(converted, _place(context, builder, array, *args[1:]), align=array.dtype.bitwidth // 8)
+            builder.store(converted, element_pointer(context, builder, array, *args[1:]), align=array.dtype.bitwidth // 8)
             return context.get_dummy_value()
 
         return types.void(value, array, types.intp), codegen
@@ -257,7 +257,7 @@ def _load_many(count):
                 values = []
                 for i in range(result.count):
                     place = builder.add(first, builder.mul(step, step.type(i)))
-                    pointer = _place(context, builder, array, elements, place)
+                    pointer = element_pointer(context, builder, array, elements, place)
                     values.append(builder.load(pointer, align=array.dtype.bitwidth // 8))
                 return context.make_tuple(builder, result, values)
 
@@ -293,7 +293,7 @@ def _store_tuple(typingctx, values, array, start, stride):
                 item = llvm_number(context, builder, builder.extract_value(items, i), kind, Number(array.dtype))
                 place = builder.add(first, builder.mul(step, step.type(i)))
                 builder.store(
-                    item, _place(context, builder, array, elements, place), align=array.dtype.bitwidth // 8
+                    item, element_pointer(context, builder, array, elements, place), align=array.dtype.bitwidth // 8
                 )
             return context.get_dummy_value()
 
