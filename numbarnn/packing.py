@@ -124,6 +124,11 @@ class Packing:
         runs = np.flatnonzero((self.length > first) & (self.length < end))
         return runs, self.table[self.length[runs] + 1] + runs
 
+    @property
+    def runs_of_sequences(self):
+        """(row of each run, in the order of the sequences and of time; where each sequence's begin in it, and the end)."""
+        return self._row, np.append(self._runs, self.batch)
+
     def summed(self, runs):
         """The sum over the runs of each sequence of an array (..., runs, H): (..., N, H)."""
         return np.add.reduceat(runs[..., self._row, :], self._runs, axis=-2)

@@ -1,52 +1,54 @@
-"""What has no words in Numba: machine instructions (PTX), each beside what it means in the simulator.
+"""Instructions of the GPU that Numba has no word for; the simulator runs the Python functions."""
 
-In the simulator one thread writes at a time and all see it: reads are plain ones there.
-"""
-
-from llvmlite import ir
 from numba import types
 
-from .extending import intrinsic, overload
-from .types import element_pointer
+from .extending import COMPILED, intrinsic, overload
 
-LETTERS = {types.float32: ("f", "f32"), types.float64: ("d", "f64"), types.int32: ("r", "s32"), types.int64: ("l", "s64")}
+if COMPILED:
+    from llvmlite import ir
+    from numba.cuda import cgutils
+
+
+def _assembly(text, constraints, result, array, index):
+    """An intrinsic's code: one instruction that reads an element of an array."""
+
+    def codegen(context, builder, signature, args):
+        view = context.make_array(array)(context, builder, args[0])
+        pointer = cgutils.get_item_pointer(context, builder, array, view, [args[1]], wraparound=False)
+        address = builder.ptrtoint(pointer, ir.IntType(64))
+        kind = context.get_value_type(result)
+        return builder.asm(ir.FunctionType(kind, [address.type]), text, constraints, [address], True)
+
+    return result(array, types.intp), codegen
+
+
+@intrinsic
+def _read(typingctx, array, index):
+    if array.dtype == types.float32:
+        return _assembly("ld.global.cg.f32 $0, [$1];", "=f,l,~{memory}", types.float32, array, index)
+    return _assembly("ld.global.cg.f64 $0, [$1];", "=d,l,~{memory}", types.float64, array, index)
 
 
 def read(array, index):
-    """The number at a place, as other blocks have left it: from the GPU's common cache, not from the processor's own."""
+    """``array[index]`` of global memory as other blocks have left it: from the second-level cache, which all share."""
     return array[index]
-
-
-def acquire(array, index):
-    """As `read`; what another block wrote before it released that number is seen by whatever this thread reads after."""
-    return array[index]
-
-
-def _load(instruction, clobbered):
-    """An intrinsic that loads an element by a PTX instruction."""
-
-    @intrinsic
-    def load(typingctx, array, index):
-        letter, suffix = LETTERS[array.dtype]
-
-        def codegen(context, builder, signature, args):
-            address = builder.ptrtoint(element_pointer(context, builder, array, *args), ir.IntType(64))
-            kind = ir.FunctionType(context.get_data_type(array.dtype), [address.type])
-            return builder.asm(kind, f"{instruction}.{suffix} $0, [$1];", f"={letter},l{clobbered}", [address], True)
-
-        return array.dtype(array, types.intp), codegen
-
-    return load
-
-
-_relaxed, _acquire = _load("ld.relaxed.gpu", ""), _load("ld.acquire.gpu", ",~{memory}")
 
 
 @overload(read)
-def _read(array, index):
-    return lambda array, index: _relaxed(array, index)
+def _read_cached(array, index):
+    return lambda array, index: _read(array, index)
+
+
+@intrinsic
+def _acquire(typingctx, array, index):
+    return _assembly("ld.acquire.gpu.global.s64 $0, [$1];", "=l,l,~{memory}", types.int64, array, index)
+
+
+def acquire(array, index):
+    """``array[index]``, before all that this thread reads after it."""
+    return array[index]
 
 
 @overload(acquire)
-def _acquired(array, index):
+def _acquire_read(array, index):
     return lambda array, index: _acquire(array, index)

@@ -1,0 +1,573 @@
+"""From device arrays to kernel calls for one layer; what `cpu.launch` is for NumPy arrays.
+
+A `Tape` or an `Adjoint` works out once what its kernels are told; `fill` runs them, and may be called again: a training makes
+these objects once for each batch size.
+
+Axis letters: T steps, N batch, D directions, I input channels, H hidden units, P channels of h (H, unless h is projected),
+G gates, V values of a unit.
+In a ragged batch N are its runs and T is the longest; S counts the rows at work at all steps together, T N if all are.
+"""
+
+import functools
+import math
+
+import numpy as np
+
+from ..descriptor import PackedDescriptor, TensorDescriptor
+from . import dense
+from .array import asarray, empty
+from .device import current_stream
+from .limits import allow_shared_memory
+from .plans import Size
+from .product import multiply
+from .records import Gates, Product, Recurrent, Sums
+from .types import argument
+from .unpack import copy_rows
+from .weights import move_gates, order, pieces_of, sum_rows, sum_runs
+
+ALIGNED = 32  # numbers: buffers begin at whole 128 bytes
+NONE = Recurrent(*(-1,) * len(Recurrent._fields))
+
+
+class Layout:
+    """Where named buffers lie in one block of memory.
+
+    Parameters
+    ----------
+    sizes : dict of str to int
+        Numbers in each buffer.
+    """
+
+    def __init__(self, sizes):
+        self.offsets, self.size = {}, 0
+        for name, size in sizes.items():
+            self.offsets[name] = self.size
+            self.size += -(-size // ALIGNED) * ALIGNED
+
+
+@functools.lru_cache(maxsize=64)
+def _uniform_table(steps, batch):
+    return asarray(np.arange(steps + 3, dtype=np.int64) * batch)
+
+
+def table_of(packing):
+    """The table of a packing in device memory."""
+    if packing.table is None:
+        return _uniform_table(packing.steps, packing.batch)
+    kept = vars(packing)
+    if "device_table" not in kept:
+        kept["device_table"] = asarray(packing.table)
+    return kept["device_table"]
+
+
+def matrix_of(described, scratch, at):
+    """(memory, start, row stride, channel stride) of a descriptor's rows, S by channels; copied to scratch unless they lie so.
+
+    at: where in scratch there is room for them.
+    """
+    packing = described.packing
+    if packing.table is None:
+        array = described.tnc
+        step, batch, channel = (stride // array.itemsize for stride in array.strides)
+        if array.shape[0] == 1 or step == batch * array.shape[1]:
+            return array.memory, array.offset, batch, channel
+        if array.shape[1] == 1:
+            return array.memory, array.offset, step, channel
+    copy_to_rows(described, scratch, at)
+    return scratch.memory, scratch.offset + at, described.channels, 1
+
+
+def copy_to_rows(described, block, at):
+    """Copy a descriptor's rows, step by step without a gap, to a block of numbers from `at` on (is modified)."""
+    packing, channels = described.packing, described.channels
+    target = block[at : at + packing.rows * channels]
+    if packing.table is None:
+        target.reshape(packing.steps, packing.batch, channels)[...] = described.tnc
+    else:
+        copy_rows(described, PackedDescriptor.compact(target.reshape(packing.rows, channels), 0, packing))
+
+
+class Tape:
+    """What one layer's forward leaves behind, in device memory; see `cpu.launch.Tape`.
+
+    Numbers, W being the layer's weights and biases: ``(S + 2 N) D P`` for h and as many of H for the c of an LSTM, W, and to
+    keep all ``D S H`` times the values that the cell saves and normalizes, ``S D H`` for the operand of a projection or of a
+    gated slot, and ``S D H`` for each drive.
+
+    Attributes
+    ----------
+    h : DeviceArray
+        (rows, D, P), rows as in `packing`: y is in the blocks 1 to T.  Of a layer without recurrence (S, 1, H).
+    c : DeviceArray or None
+        Like h, with H channels; (N, D, H) where only the last step's is kept.
+    """
+
+    def __init__(self, kernels, size, keep, parameters, x, initial, unit_values, drives):
+        if keep.what == "checkpoints" or (keep.what == "states" and size.cell.saved):
+            raise NotImplementedError(
+                "tape: expected 'all' and no checkpoints on device 'cuda', which has no recomputing backward yet, got "
+                f"{keep.what!r}"
+            )
+        self.kernels, self.size, self.keep, self.x, self.drives = kernels, size, keep, x, drives
+        self.packing, self.parameters = size.packing, parameters
+        self.recurrent = kernels is not dense
+        cell, d, n, s, hidden = size.cell, size.directions, size.batch, size.rows, size.hidden
+        self.kept_c = cell.states > 1 and keep.what != "nothing" and keep.what != "weights"
+        all_kept = keep.for_backward
+        blocks = self.packing.blocks(0, size.steps + 2) if self.recurrent else s
+        operand = hidden * d if cell.gated_slots or cell.projected else 0
+        sizes = {
+            "h": blocks * d * size.width,
+            "c": (blocks if self.kept_c else n) * d * hidden if cell.states > 1 else 0,
+            "operand": (s if all_kept else n) * operand,
+            "saved": d * s * cell.saved * hidden if all_kept else 0,
+            "normalized": d * s * cell.normalized_values * hidden,
+            "deviations": d * s * cell.deviations,
+            "unit_values": d * cell.unit_value_count * hidden,
+            "drives": len(drives) * s * d * hidden,
+            "bias": d * cell.slots * hidden,
+            **size.weights(),
+        }
+        self.layout = Layout(sizes)
+        self.block = empty((max(self.layout.size, 1),), size.dtype)
+        at = self.layout.offsets
+        self.h = self.part("h", (blocks, d, size.width))
+        self.c = self.part("c", (blocks if self.kept_c else n, d, hidden)) if cell.states > 1 else None
+        self._unit_values = self.part("unit_values", (d, cell.unit_value_count, hidden)) if cell.unit_values else None
+        self._write_unit_values, self._origin = unit_values, initial
+        starts, direction_stride = size.parameters
+        self._starts, self._direction_stride = starts, direction_stride
+        self.scratch_layout = Layout(
+            {
+                "inputs": d * s * len(cell.input_slots) * hidden,
+                "x": s * size.channels,
+                "pre": d * n * cell.slots * hidden,
+                "counters": 0,
+            }
+        )
+        self.teams = size.forward_teams()
+        scratch = self.scratch_layout.offsets
+        memory_start = self.block.offset
+        self.call = NONE._replace(
+            steps=size.steps, batch=n, rows=s, hidden=hidden, width=size.width, directions=d,
+            splits=self.teams.splits, units=self.teams.units, tiles=self.teams.tiles, tile=self.teams.tile,
+            from_region=0, to_region=0, on_chip=int(self.teams.on_chip), keep=int(all_kept),
+            c_kept=int(self.kept_c), operand_kept=int(all_kept),
+            inputs=scratch["inputs"], pre=scratch["pre"],
+            **{
+                name: memory_start + at[name]
+                for name in (
+                    "h", "c", "operand", "saved", "normalized", "deviations", "unit_values", "drives", "bias", "recurrent",
+                    "gated", "projection",
+                )  # fmt: skip
+            },
+        )  # fmt: skip
+        self.packed = False
+        self.start(initial)
+        self.fill()
+
+    def part(self, name, shape):
+        """A named buffer of the tape."""
+        start = self.layout.offsets[name]
+        return self.block[start : start + math.prod(shape)].reshape(shape)
+
+    def start(self, initial):
+        """Set the initial state: (D, sequences, P or H) for each state of the cell, a function that returns it, or None."""
+        self._initial = initial if callable(initial) else None
+        self.initial = initial = initial() if callable(initial) else initial
+        for m, array in enumerate((self.h, self.c)[: self.size.cell.states] if self.recurrent else ()):
+            for d in range(self.size.directions):
+                rows = self.packing.initial_rows(d) if len(array) > self.size.batch else slice(None)
+                array[:, d][rows] = 0 if initial is None else initial[m][d][self.packing.sequence]
+
+    def restart(self):
+        """Set the initial state to what it was at first."""
+        self.start(self._origin)
+
+    def _pack(self, stream):
+        """Copy the weights into the order of the slots, and add up the biases."""
+        size, cell, hidden = self.size, self.size.cell, self.size.hidden
+        gates, parameters = len(cell.gates), self.parameters
+        bias = self.part("bias", (size.directions, cell.slots, hidden))
+        bias.fill(0)
+        for d in range(size.directions):
+            first = parameters.offset + d * self._direction_stride
+            for name, group in size.groups.items():
+                slots = len(group.slots)
+                if not slots:
+                    continue
+                weight = first + self._starts["weight_ih" if name == "input" else "weight_hh"]
+                target = self.block.offset + self.layout.offsets[name] + d * group.rows * slots * hidden
+                move_gates(
+                    Gates(
+                        group.rows, slots, hidden, weight, gates * hidden, hidden, 1, order(group.gates), target,
+                        slots * hidden, hidden, 1, order(range(slots)), 0,
+                    ),
+                    parameters.memory, self.block.memory, stream,
+                )  # fmt: skip
+                self._move_bias(name, group, d, first, self.call.bias, parameters.memory, self.block.memory, stream)
+            if cell.projected:
+                target = self.block.offset + self.layout.offsets["projection"] + d * hidden * size.width
+                source = first + self._starts["weight_hr"]
+                move_gates(
+                    Gates(
+                        hidden, 1, size.width, source, size.width, 0, 1, order((0,)), target, size.width, 0, 1, order((0,)), 0
+                    ),
+                    parameters.memory, self.block.memory, stream,
+                )  # fmt: skip
+
+    def _move_bias(self, name, group, d, first, bias, source, target, stream):
+        size, hidden = self.size, self.size.hidden
+        start = first + self._starts["bias_ih" if name == "input" else "bias_hh"]
+        place = bias + d * size.cell.slots * hidden
+        call = Gates(
+            1, len(group.slots), hidden, start, 0, hidden, 1, order(group.gates), place, 0, hidden, 1, order(group.slots), 1
+        )
+        move_gates(call, source, target, stream)
+
+    def fill(self):
+        """Run forward: fill h, c and whatever is kept from x, the parameters and the drives as they are now."""
+        size, cell, stream = self.size, self.size.cell, current_stream()
+        if self._unit_values is not None:
+            self._write_unit_values(self._unit_values)
+        if self._initial is not None:
+            self.start(self._initial)
+        elif cell.states > 1 and not self.kept_c and self.recurrent:
+            self.start(self.initial)  # a single step of c: the last fill has overwritten it
+        if not self.packed:
+            self._pack(stream)
+            self.packed = self.keep.what == "weights"
+        if not size.rows:
+            return
+        for i, drive in enumerate(self.drives):
+            copy_to_rows(drive, self.block, self.layout.offsets["drives"] + i * size.rows * size.directions * size.hidden)
+        scratch = empty((max(self.scratch_layout.size, 1),), size.dtype)
+        real, start = size.dtype.type(0), scratch.offset
+        x, x_start, row, channel = matrix_of(self.x, scratch, self.scratch_layout.offsets["x"])
+        columns = len(cell.input_slots) * size.hidden
+        for d in range(size.directions):
+            weight = self.block.offset + self.layout.offsets["input"]
+            multiply(
+                real,
+                Product(
+                    size.rows, columns, size.channels, x_start, row, channel, weight + d * size.channels * columns, columns, 1,
+                    start + self.call.inputs + d * size.rows * columns, columns, 1, 0,
+                ),
+                x, self.block.memory, scratch.memory, stream,
+            )  # fmt: skip
+        call = self.call._replace(inputs=start + self.call.inputs, pre=start + self.call.pre)
+        run_kernel(self.kernels.forward, self, call, self.teams, scratch, stream, self.kernels)
+
+    def let_go_of_y(self):
+        """Nothing: y is always part of the tape."""
+
+    @property
+    def nbytes(self):
+        """Bytes of the tape, x not counted."""
+        return self.block.nbytes
+
+    @property
+    def outputs(self):
+        """The h of every step, (T, N, D * P); of a ragged batch a PackedDescriptor."""
+        return self._described(self.h)
+
+    @property
+    def cells(self):
+        """The c of every step, (T, N, D * H), likewise."""
+        return self._described(self.c)
+
+    def _described(self, states):
+        size, packing = self.size, self.packing
+        rows = states.reshape(len(states), -1)
+        if packing.table is not None:
+            make = PackedDescriptor.blocks if self.recurrent else PackedDescriptor.compact
+            return make(rows, 0, packing)
+        y = (rows[size.batch : -size.batch] if self.recurrent else rows).reshape(size.steps, size.batch, -1)
+        return TensorDescriptor.of_tnc(y)
+
+    def stepper(self):
+        """A function without arguments that takes one step of a stream; the tape keeps the weights in order."""
+        batch = self.size.batch
+
+        def step():
+            self._take_step()
+            if self.recurrent:
+                self.h[:batch] = self.h[batch : 2 * batch]
+
+        return step
+
+    def _take_step(self):
+        initial, self.initial = self.initial, None
+        kept_c, self.kept_c = self.kept_c, True  # c is carried in place: not to be started afresh
+        self.fill()
+        self.initial, self.kept_c = initial, kept_c
+
+    def reached(self, m):
+        """State m after a step of a stream, (1, N, P or H): h is carried to row 0, c is kept in place."""
+        return (self.h, self.c)[m][: self.size.batch].swapaxes(0, 1)
+
+    def final(self, m):
+        """State m after the last step of each direction: (D, sequences, P or H)."""
+        array, packing = (self.h, self.c)[m], self.packing
+        found = []
+        for d, run in zip(range(self.size.directions), (packing.last, packing.first)):
+            rows = packing.final_rows(d) if len(array) > self.size.batch else slice(None)
+            found.append(array[:, d][rows][run])
+        return np.stack(found)
+
+
+def run_kernel(kernel, tape, call, teams, scratch, stream, kernels, more=0):
+    """Launch a kernel over time: once where its teams can wait, else once for each region."""
+    cell, real, block = argument(tape.size.cell), tape.size.dtype.type(0), tape.block.memory
+    if kernels is dense:
+        dense.run(kernel, cell, real, call, block, scratch.memory, stream)
+        return
+    regions = call.steps * kernels.phases_of(tape.size.cell) + more
+    table = table_of(tape.packing).memory
+    counters = empty((call.directions * teams.tiles,), np.int64)
+    blocks = call.directions * teams.tiles * teams.splits
+    launch = kernel[blocks, teams.threads, stream, teams.shared_bytes]
+    spans = [(0, regions)] if teams.together else [(region, region + 1) for region in range(regions)]
+    counters.fill(0)
+    for first, end in spans:
+        args = (cell, real, call._replace(from_region=first, to_region=end), block, scratch.memory, table, counters.memory)
+        allow_shared_memory(kernel, args, teams.shared_bytes)
+        launch(*args)
+
+
+def run(kernels, size, parameters, x, initial, keep, unit_values=None, drives=()):
+    """One layer forward; see `cpu.launch.run`."""
+    return Tape(kernels, size, keep, parameters, x, initial, unit_values, drives)
+
+
+class Adjoint:
+    """One layer's backward; see `cpu.launch.Adjoint`.
+
+    Attributes
+    ----------
+    dx : TensorDescriptor, PackedDescriptor or None
+        (T, N, I).
+    dinitial : list of DeviceArray
+        (D, sequences, P or H) for each state of the cell.
+    dunit_values : DeviceArray
+        (D, V, H).
+    """
+
+    def __init__(self, tape, dy, dfinal, need_x, gradient, accumulate, dcells=None):
+        self.tape, self.dy, self.dcells, self.dfinal = tape, dy, dcells, dfinal
+        self.gradient, self.accumulate = gradient, accumulate
+        size, packing, cell = tape.size, tape.packing, tape.size.cell
+        d, n, s, hidden, width = size.directions, size.batch, size.rows, size.hidden, size.width
+        weights = size.weights()
+        columns = cell.dpre_count * hidden
+        self.layout = Layout(
+            {
+                "dh": d * n * width,
+                "dc": d * n * hidden if cell.states > 1 else 0,
+                "doperand": d * n * hidden,
+                "dy": s * d * width if dy is not None else 0,
+                "dcells": s * d * hidden if dcells is not None else 0,
+                "dpre": d * s * columns,
+                "dprojected": d * s * width if cell.projected else 0,
+                "recurrent": weights["recurrent"],
+                "gated": weights["gated"],
+                "projection": weights["projection"],
+                "x": s * size.channels,
+                "gradient": max(weights.values()),
+                "sums": columns,
+                "partial": pieces_of(s) * columns,
+            }
+        )
+        self.teams = size.backward_teams()
+        self.dinitial, self._previous = [], None
+        self.dunit_values = empty((d, cell.unit_value_count, hidden), size.dtype) if cell.unit_values else None
+        self.dx = self._dx = None
+        if need_x:
+            self._dx = empty((max(s, 1), size.channels), size.dtype)
+            if packing.table is None:
+                self.dx = TensorDescriptor.of_tnc(self._dx.reshape(size.steps, n, size.channels))
+            else:
+                self.dx = PackedDescriptor.compact(self._dx[:s], 0, packing)
+
+    def fill(self):
+        """Run backward: write dx, dinitial, dunit_values and the gradient."""
+        tape, size, packing, stream = self.tape, self.tape.size, self.tape.packing, current_stream()
+        scratch = empty((max(self.layout.size, 1),), size.dtype)
+        dstates = [
+            self._part(scratch, name, (size.directions, size.batch, width))
+            for name, width in zip(("dh", "dc"), size.widths)
+        ]
+        for m, dstate in enumerate(dstates):
+            dstate.fill(0)
+            if self.dfinal is not None:
+                for d, run in zip(range(size.directions), (packing.last, packing.first)):
+                    dstate[d][run] = self.dfinal[m][d]
+        if not size.rows:
+            self._clear_gradient()
+        else:
+            self._run(scratch, stream)
+        self.dinitial = [self._summed(dstate) for dstate in dstates] if tape.recurrent else []
+
+    def _part(self, scratch, name, shape):
+        start = self.layout.offsets[name]
+        return scratch[start : start + math.prod(shape)].reshape(shape)
+
+    def _summed(self, dstate):
+        """A copy of the derivatives of the initial states, those of all runs of a sequence added up."""
+        if self.tape.packing.table is None:
+            return dstate.copy()
+        return sum_runs(dstate, self.tape.packing)
+
+    def _clear_gradient(self):
+        """No step, no gradient."""
+        size = self.tape.size
+        if size.cell.unit_values:
+            self.dunit_values.fill(0)
+        if not self.accumulate:
+            self.gradient[: size.directions * size.parameters[1]] = 0
+
+    def _run(self, scratch, stream):
+        tape, size, cell = self.tape, self.tape.size, self.tape.size.cell
+        hidden, rows = size.hidden, size.rows
+        at = {name: scratch.offset + start for name, start in self.layout.offsets.items()}
+        for described, name in ((self.dy, "dy"), (self.dcells, "dcells")):
+            if described is not None:
+                copy_to_rows(described, scratch, self.layout.offsets[name])
+        self._transpose(scratch, at, stream)
+        call = tape.call._replace(
+            splits=self.teams.splits, units=self.teams.units, tiles=self.teams.tiles, tile=self.teams.tile,
+            on_chip=int(self.teams.on_chip), dy=-1 if self.dy is None else at["dy"],
+            dcells=-1 if self.dcells is None else at["dcells"],
+            **{
+                name: at[name]
+                for name in ("dh", "dc", "doperand", "dpre", "dprojected", "recurrent", "gated", "projection")
+            },
+        )  # fmt: skip
+        if not cell.recurrent_slots:
+            call = call._replace(recurrent=0)
+        run_kernel(tape.kernels.backward, tape, call, self.teams, scratch, stream, tape.kernels, 1)
+        real, columns = size.dtype.type(0), cell.dpre_count * hidden
+        x = matrix_of(tape.x, scratch, self.layout.offsets["x"])
+        starts, stride = size.parameters
+        for d in range(size.directions):
+            first = self.gradient.offset + d * stride
+            dpre = at["dpre"] + d * rows * columns
+            sum_rows(
+                real, Sums(rows, columns, dpre, columns, at["sums"], at["partial"], 0), scratch.memory, scratch.memory,
+                scratch.memory, stream,
+            )  # fmt: skip
+            for name, group in size.groups.items():
+                if group.slots:
+                    self._weight_gradient(name, group, d, x, scratch, at, dpre, first, stream)
+            if cell.projected:
+                operand = tape.call.operand + d * hidden
+                multiply(
+                    real,
+                    Product(
+                        hidden, size.width, rows, operand, 1, size.directions * hidden,
+                        at["dprojected"] + d * rows * size.width, size.width, 1, first + starts["weight_hr"], size.width, 1,
+                        int(self.accumulate),
+                    ),
+                    tape.block.memory, scratch.memory, self.gradient.memory, stream,
+                )  # fmt: skip
+            if cell.unit_values:
+                self.dunit_values[d][...] = self._part(scratch, "sums", (cell.dpre_count, hidden))[
+                    cell.dpre_count - cell.unit_value_count :
+                ]
+            if self._dx is not None:
+                width = len(cell.input_slots) * hidden
+                weight = tape.block.offset + tape.layout.offsets["input"]
+                multiply(
+                    real,
+                    Product(
+                        rows, size.channels, width, dpre + cell.input_slots[0] * hidden, columns, 1,
+                        weight + d * size.channels * width, 1, width, self._dx.offset, size.channels, 1, int(d > 0),
+                    ),
+                    scratch.memory, tape.block.memory, self._dx.memory, stream,
+                )  # fmt: skip
+
+    def _weight_gradient(self, name, group, d, x, scratch, at, dpre, first, stream):
+        """The gradient of one weight and its bias, from dpre and what the weight multiplied."""
+        tape, size, cell = self.tape, self.tape.size, self.tape.size.cell
+        hidden, rows, slots = size.hidden, size.rows, len(group.slots)
+        starts, _ = size.parameters
+        columns = cell.dpre_count * hidden
+        for source, a, row, channel, position, count, add in self._factors(name, d, x):
+            multiply(
+                size.dtype.type(0),
+                Product(
+                    group.rows, slots * hidden, count, a, channel, row, dpre + position * columns + group.slots[0] * hidden,
+                    columns, 1, at["gradient"], slots * hidden, 1, add,
+                ),
+                source, scratch.memory, scratch.memory, stream,
+            )  # fmt: skip
+        gates, place, add = len(cell.gates), order(group.gates), int(self.accumulate)
+        weight, bias = ("weight_ih", "bias_ih") if name == "input" else ("weight_hh", "bias_hh")
+        move_gates(
+            Gates(
+                group.rows, slots, hidden, at["gradient"], slots * hidden, hidden, 1, order(range(slots)),
+                first + starts[weight], gates * hidden, hidden, 1, place, add,
+            ),
+            scratch.memory, self.gradient.memory, stream,
+        )  # fmt: skip
+        sums = at["sums"] + cell.bias_slot(group.slots[0]) * hidden
+        move_gates(
+            Gates(1, slots, hidden, sums, 0, hidden, 1, order(range(slots)), first + starts[bias], 0, hidden, 1, place, add),
+            scratch.memory, self.gradient.memory, stream,
+        )  # fmt: skip
+
+    def _factors(self, name, d, x):
+        """What a weight multiplied: (memory, start, row stride, channel stride, first row of dpre, rows, add) of each piece."""
+        tape, size, rows = self.tape, self.tape.size, self.tape.size.rows
+        if name == "input":
+            return [(*x, 0, rows, 0)]
+        if name == "gated":
+            operand = tape.call.operand + d * size.hidden
+            return [(tape.block.memory, operand, size.directions * size.hidden, 1, 0, rows, 0)]
+        row, start = size.directions * size.width, tape.call.h + d * size.width
+        if tape.packing.table is None:
+            block = 0 if d == 0 else 2
+            return [(tape.block.memory, start + block * size.batch * row, row, 1, 0, rows, 0)]
+        return [(*self._previous_states(d), 0, rows, 0)]
+
+    def _previous_states(self, d):
+        """The h that each row's step started from, (S, P), of a ragged batch: (memory, start, row stride, channel stride)."""
+        tape, size = self.tape, self.tape.size
+        rows = previous_rows(tape.packing, d)
+        self._previous = found = tape.h[:, d][rows]
+        return found.memory, found.offset, size.width, 1
+
+    def _transpose(self, scratch, at, stream):
+        """Copy the weights to where units follow each other for what backward multiplies them with."""
+        tape, size, cell, hidden = self.tape, self.tape.size, self.tape.size.cell, self.tape.size.hidden
+        starts, stride = size.parameters
+        gates = len(cell.gates)
+        for d in range(size.directions):
+            first = tape.parameters.offset + d * stride
+            for name, group in size.groups.items():
+                slots = len(group.slots)
+                if name == "input" or not slots:
+                    continue
+                target = at[name] + d * slots * hidden * group.rows
+                call = Gates(
+                    hidden, slots, group.rows, first + starts["weight_hh"], 1, hidden, gates * hidden, order(group.gates),
+                    target, group.rows, hidden * group.rows, 1, order(range(slots)), 0,
+                )  # fmt: skip
+                move_gates(call, tape.parameters.memory, scratch.memory, stream)
+            if cell.projected:
+                call = Gates(
+                    size.width, 1, hidden, first + starts["weight_hr"], 1, 0, size.width, order((0,)),
+                    at["projection"] + d * size.width * hidden, hidden, 0, 1, order((0,)), 0,
+                )  # fmt: skip
+                move_gates(call, tape.parameters.memory, scratch.memory, stream)
+
+
+def previous_rows(packing, direction):
+    """For each row of a ragged batch, step by step, the row of h that its step started from."""
+    working = np.diff(packing.table)[2:]
+    step = np.repeat(np.arange(packing.steps), working)
+    run = np.arange(packing.rows) - np.repeat(packing.table[2:-1] - 2 * packing.batch, working)
+    return packing.table[step if direction == 0 else step + 2] + run
+
+
+__all__ = ["Adjoint", "Size", "Tape", "run"]

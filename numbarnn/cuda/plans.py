@@ -1,0 +1,159 @@
+"""The sizes of one layer's call on the GPU, and how blocks of threads share it.
+
+Axis letters: T steps, N runs, D directions, I input channels, H hidden units, P channels of h, V values of a unit; S counts
+the rows at work at all steps together, T N if all are.
+"""
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from ..cells import Cell
+from ..packing import Packing, Uniform
+from .device import SIMULATED
+from .limits import limits
+from .team import PARTS, ROWS, exchange_end
+
+WARP = 1 if SIMULATED else 32
+MOST_THREADS = 32 if SIMULATED else 1024
+
+
+class Group(NamedTuple):
+    """One weight: rows of it, the slots that it feeds and the gates that feed them."""
+
+    rows: int
+    slots: tuple[int, ...]
+    gates: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Size:
+    """The sizes of one layer on one batch."""
+
+    cell: Cell
+    hidden: int
+    directions: int
+    packing: Uniform | Packing
+    channels: int
+    dtype: np.dtype
+    vectors: int = 0  # numbers of a direction's parameters that no kernel reads, after the others
+    projection: int | None = None  # P, for a cell whose h is projected
+
+    @property
+    def width(self):
+        """P, channels of h: H where it is not projected."""
+        return self.projection or self.hidden
+
+    @property
+    def widths(self):
+        """Channels of each state of the cell."""
+        return (self.width, self.hidden)[: self.cell.states]
+
+    @property
+    def steps(self):
+        """T."""
+        return self.packing.steps
+
+    @property
+    def batch(self):
+        """N."""
+        return self.packing.batch
+
+    @property
+    def rows(self):
+        """S."""
+        return self.packing.rows
+
+    @property
+    def groups(self):
+        """{name: Group} of the cell's weights."""
+        cell = self.cell
+        return {
+            "input": Group(self.channels, cell.input_slots, cell.input_gates),
+            "recurrent": Group(self.width, cell.recurrent_slots, cell.recurrent_gates),
+            "gated": Group(self.hidden, cell.gated_slots, cell.gated_gates),
+        }
+
+    @functools.cached_property
+    def parameters(self):
+        """({name: where it starts}, numbers in all) of one direction's parameters."""
+        columns = len(self.cell.gates) * self.hidden
+        recurrent = self.width if self.cell.recurrent_slots or self.cell.gated_slots else 0
+        sizes = {
+            "weight_ih": self.channels * columns,
+            "weight_hh": recurrent * columns,
+            "bias_ih": columns,
+            "bias_hh": columns if recurrent else 0,
+            "weight_hr": self.hidden * self.width if self.cell.projected else 0,
+        }
+        starts, total = {}, 0
+        for name, size in sizes.items():
+            starts[name] = total
+            total += size
+        return starts, total + self.vectors
+
+    def weights(self):
+        """{name: numbers} of the weights in the order of the slots; transposed, they take as many."""
+        h = self.hidden
+        sizes = {name: self.directions * group.rows * len(group.slots) * h for name, group in self.groups.items()}
+        return sizes | {"projection": self.directions * h * self.width if self.cell.projected else 0}
+
+    def forward_teams(self):
+        """How forward is shared."""
+        slots = max(len(self.cell.recurrent_slots), len(self.cell.gated_slots), 1)
+        return teams_of(self, slots, self.hidden, self.width * len(self.cell.recurrent_slots))
+
+    def backward_teams(self):
+        """How backward is shared."""
+        depth = len(self.cell.recurrent_slots) * self.hidden
+        return teams_of(self, 1, max(depth, self.hidden), depth)
+
+
+class Teams(NamedTuple):
+    """How one call is shared: the fields of `records.Recurrent`, and what a launch takes."""
+
+    splits: int
+    units: int
+    tiles: int
+    tile: int
+    on_chip: bool
+    shared_bytes: int
+    together: bool  # whether all blocks run at once, so that a team can wait; else each region is a launch
+
+    @property
+    def threads(self):
+        """Threads of a block."""
+        return self.units * PARTS
+
+
+def teams_of(size, slots, depth, weights):
+    """The `Teams` of a call: the weights on chip if they fit, on as few blocks as they fit on.
+
+    slots, depth: of the products; weights: numbers of the recurrent weights for each unit.
+    """
+    processors, most_bytes = limits()
+    hidden, item, most_units = size.hidden, size.dtype.itemsize, MOST_THREADS // PARTS
+
+    def shared(units, on_chip):
+        return (exchange_end(units, slots, depth) + (weights * units if on_chip else 0)) * item
+
+    tiles_of_batch = -(-size.batch // ROWS)
+    for on_chip in (True, False):
+        for splits in range(1, -(-hidden // WARP) + 1):
+            units = -(-(-(-hidden // splits)) // WARP) * WARP
+            if units > most_units or shared(units, on_chip) > most_bytes or (on_chip and not weights):
+                continue
+            most_tiles = processors // (size.directions * splits)
+            if splits > 1 and not most_tiles:
+                break  # more blocks than run at once
+            groups = 1 if splits == 1 else math.ceil(tiles_of_batch / most_tiles)
+            tile = groups * ROWS
+            return Teams(
+                -(-hidden // units), units, -(-size.batch // tile), tile, on_chip, shared(units, on_chip),
+                splits == 1 or not SIMULATED,
+            )  # fmt: skip
+    units = min(most_units, -(-hidden // WARP) * WARP)
+    return Teams(-(-hidden // units), units, tiles_of_batch, ROWS, False, shared(units, False), False)

@@ -1,0 +1,123 @@
+"""Teams of thread blocks: which rows and units a block has, how its threads share a product, and how a team waits.
+
+A team carries `tile` rows of the batch through all steps; its blocks share the hidden units.  The threads of a block are
+`units` times PARTS: a thread has one unit, one part of the depth of every sum, and of each ROWS rows one row, whose
+equations it evaluates once the parts are summed.
+"""
+
+from .device import cuda, function
+from .ptx import acquire, read
+from .records import MOST_SLOTS
+
+ROWS = 4  # rows that share what is read of the weights
+PARTS = 4  # threads that share a sum, one part of its depth each; then one row each
+CHUNK = 1024  # numbers of a row in shared memory at a time
+SUMS = ROWS * MOST_SLOTS
+LEAST_SHARED = 192  # numbers: what the sums of `normalized` take
+
+
+def exchange_end(units, slots, depth):
+    """Numbers in a block's shared memory that `multiply` takes: a chunk of rows, then the parts of sums."""
+    return max(min(depth, CHUNK) * ROWS + PARTS * slots * ROWS * units, LEAST_SHARED)
+
+
+exchange_end_here = function(exchange_end)
+
+
+@function
+def place_of(call):
+    """(direction, team in all, first row, first unit, lane, part) of this thread."""
+    block, thread = cuda.blockIdx.x, cuda.threadIdx.x
+    team = block // call.splits
+    return (
+        team // call.tiles, team, team % call.tiles * call.tile, block % call.splits * call.units, thread % call.units,
+        thread // call.units,
+    )  # fmt: skip
+
+
+@function
+def time_of(call, direction, step):
+    """The time that a direction visits at a step."""
+    return step if direction == 0 else call.steps - 1 - step
+
+
+@function
+def working(call, table, first, time):
+    """How many of a team's rows are at work at a time."""
+    return max(0, min(call.tile, table[time + 3] - table[time + 2] - first))
+
+
+@function
+def rows_before(call, table, time):
+    """Rows at work at all times before this one."""
+    return table[time + 2] - 2 * call.batch
+
+
+@function
+def keep_weights(call, shared, at, weights, start, depth, depth_stride, slots, slot_stride, first_unit, units):
+    """Copy a block's part of a weight to shared memory (is modified), (depth, slots, units) from `at` on."""
+    for i in range(cuda.threadIdx.x, depth * slots * call.units, call.units * PARTS):
+        unit, rest = i % call.units, i // call.units
+        if first_unit + unit < units:
+            shared[at + i] = weights[start + rest // slots * depth_stride + rest % slots * slot_stride + first_unit + unit]
+
+
+@function
+def stage(real, call, shared, source, start, row_stride, rows, before, length):
+    """Copy numbers `before` to ``before + length`` of ROWS rows to shared memory (is modified), (length, ROWS); 0 past `rows`."""
+    for i in range(cuda.threadIdx.x, length * ROWS, call.units * PARTS):
+        row, k = i // length, i % length
+        value = real
+        if row < rows:
+            value = read(source, start + row * row_stride + before + k)
+        shared[k * ROWS + row] = value
+
+
+@function
+def multiply(
+    real, call, shared, source, start, row_stride, rows, depth, weights, weight_start, depth_stride, slots, slot_stride, lane,
+    part, sums,
+):  # fmt: skip
+    """``sums[slot] = sum over k of source[row, k] * weight[k, slot, unit]`` for the thread's unit and its row of ROWS.
+
+    All threads of a block call it together.  `sums` has room for ROWS times the slots (is modified).
+    """
+    exchange = min(depth, CHUNK) * ROWS
+    for i in range(slots * ROWS):
+        sums[i] = real
+    for before in range(0, depth, CHUNK):
+        length = min(CHUNK, depth - before)
+        stage(real, call, shared, source, start, row_stride, rows, before, length)
+        cuda.syncthreads()
+        share = (length + PARTS - 1) // PARTS
+        for k in range(part * share, min(length, (part + 1) * share)):
+            at = weight_start + (before + k) * depth_stride
+            for slot in range(slots):
+                weight = weights[at + slot * slot_stride]
+                for row in range(ROWS):
+                    sums[slot * ROWS + row] += weight * shared[k * ROWS + row]
+        cuda.syncthreads()
+    for slot in range(slots):
+        for row in range(ROWS):
+            shared[exchange + ((part * slots + slot) * ROWS + row) * call.units + lane] = sums[slot * ROWS + row]
+    cuda.syncthreads()
+    for slot in range(slots):
+        at = exchange + (slot * ROWS + part) * call.units + lane
+        total = shared[at]
+        for other in range(1, PARTS):
+            total += shared[at + other * slots * ROWS * call.units]
+        sums[slot] = total
+
+
+@function
+def wait_for_team(call, counters, team, region):
+    """All that the team's blocks wrote before is seen by all after; within one block that takes no counter."""
+    if call.splits > 1 and region + 1 < call.to_region:
+        cuda.threadfence()
+        cuda.syncthreads()
+        if cuda.threadIdx.x == 0:
+            cuda.atomic.add(counters, team, 1)
+            goal = call.splits * (region + 1 - call.from_region)
+            while acquire(counters, team) < goal:
+                pass
+    cuda.syncthreads()

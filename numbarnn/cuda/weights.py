@@ -1,0 +1,97 @@
+"""Weights and their gradients between the order of the parameters and that of a cell's slots, and sums over rows."""
+
+from .array import asarray, empty
+from .device import blocks_for, cuda, current_stream, kernel
+from .records import MOST_SLOTS
+
+PIECE = 128  # rows of a partial sum
+
+
+@kernel
+def copy_gates(call, source, target):
+    """Run a `Gates` copy; target is modified."""
+    across = call.slots * call.units
+    for i in range(cuda.grid(1), call.rows * across, cuda.gridsize(1)):
+        row, slot, unit = i // across, i % across // call.units, i % call.units
+        value = source[
+            call.source + row * call.source_row + call.source_order[slot] * call.source_slot + unit * call.source_unit
+        ]
+        place = call.target + row * call.target_row + call.target_order[slot] * call.target_slot + unit * call.target_unit
+        if call.add:
+            value += target[place]
+        target[place] = value
+
+
+@kernel
+def sum_pieces(real, call, source, partial):
+    """Sums over PIECE rows each, to ``partial[piece, column]`` (is modified)."""
+    pieces = (call.rows + PIECE - 1) // PIECE
+    for i in range(cuda.grid(1), pieces * call.columns, cuda.gridsize(1)):
+        piece, column = i // call.columns, i % call.columns
+        total = real
+        for row in range(piece * PIECE, min((piece + 1) * PIECE, call.rows)):
+            total += source[call.source + row * call.source_row + column]
+        partial[call.partial + i] = total
+
+
+@kernel
+def sum_partial(real, call, partial, target):
+    """The sums of the pieces' sums, to target (is modified)."""
+    pieces = (call.rows + PIECE - 1) // PIECE
+    for column in range(cuda.grid(1), call.columns, cuda.gridsize(1)):
+        total = real
+        for piece in range(pieces):
+            total += partial[call.partial + piece * call.columns + column]
+        if call.add:
+            total += target[call.target + column]
+        target[call.target + column] = total
+
+
+def pieces_of(rows):
+    """Partial sums of so many rows."""
+    return -(-rows // PIECE)
+
+
+def sum_rows(real, call, source, scratch, target, stream):
+    """Run a `Sums`: each column's sum has one order, PIECE rows at a time."""
+    sum_pieces[(*blocks_for(pieces_of(call.rows) * call.columns), stream)](real, call, source, scratch)
+    sum_partial[(*blocks_for(call.columns), stream)](real, call, scratch, target)
+
+
+def order(places):
+    """`places` as a kernel takes them."""
+    return (*places, *(0,) * (MOST_SLOTS - len(places)))
+
+
+def move_gates(call, source, target, stream):
+    """Run a `Gates` copy on a stream, if there is anything to copy."""
+    count = call.rows * call.slots * call.units
+    if count:
+        copy_gates[(*blocks_for(count), stream)](call, source, target)
+
+
+@kernel
+def sum_sequences(real, shape, order, starts, source, source_start, target, target_start):
+    """Sums over the runs of each sequence: shape is (directions, runs, sequences, width); target is modified.
+
+    order: the row of each run, in the order of the sequences; starts: where each sequence's runs begin in it, and its end.
+    """
+    directions, runs, sequences, width = shape
+    for i in range(cuda.grid(1), directions * sequences * width, cuda.gridsize(1)):
+        direction, sequence, channel = i // (sequences * width), i // width % sequences, i % width
+        total = real
+        for r in range(starts[sequence], starts[sequence + 1]):
+            total += source[source_start + (direction * runs + order[r]) * width + channel]
+        target[target_start + i] = total
+
+
+def sum_runs(array, packing):
+    """The sum over the runs of each sequence of a contiguous array (D, runs, channels): (D, N, channels)."""
+    directions, runs, width = array.shape
+    target = empty((directions, packing.sequences, width), array.dtype)
+    rows, starts = (asarray(indices) for indices in packing.runs_of_sequences)
+    sum_sequences[(*blocks_for(target.size), current_stream())](
+        array.dtype.type(0), (directions, runs, packing.sequences, width), rows.memory, starts.memory, array.memory, array.offset,
+        target.memory, target.offset,
+    )  # fmt: skip
+    return target
