@@ -1,0 +1,53 @@
+"""Where arrays lie, and the modules that compute there: those of `cpu` or of `cuda`, by the same names."""
+
+import functools
+import importlib
+
+from .errors import DeviceError, nearest
+
+DEVICES = ("cpu", "cuda")
+
+
+class Target:
+    """The modules of one device, each imported when it is first asked for."""
+
+    def __init__(self, device):
+        self.device = device
+
+    def __getattr__(self, name):
+        if name.startswith("_"):
+            raise AttributeError(name)
+        module = importlib.import_module(f"numbarnn.{self.device}.{name}")
+        setattr(self, name, module)
+        return module
+
+    def __repr__(self):
+        return f"Target({self.device!r})"
+
+
+@functools.cache
+def target(device: str) -> Target:
+    """The Target called ``"cpu"`` or ``"cuda"``; DeviceError, saying what is missing, if that device is not there."""
+    if device not in DEVICES:
+        raise nearest("device", device, DEVICES)
+    found = Target(device)
+    if device == "cuda":
+        importlib.import_module("numbarnn.cuda.device").require()
+    return found
+
+
+def device_of(array) -> str:
+    """``"cuda"`` for a DeviceArray, ``"cpu"`` for anything else."""
+    return "cuda" if getattr(array, "device", "cpu") == "cuda" else "cpu"
+
+
+def target_of(array) -> Target:
+    """The Target that an array's numbers are computed on."""
+    return target(device_of(array))
+
+
+def expect_device(argument: str, array, device: str):
+    """Raise DeviceError, naming the argument, unless an array is on `device`."""
+    found = device_of(array)
+    if found != device:
+        raise DeviceError(f"{argument}: expected an array on device {device!r} like the parameters, got one on {found!r}")
