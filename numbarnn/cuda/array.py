@@ -4,6 +4,7 @@ What NumPy function or operator is not known here is a TypeError that names it. 
 by `get`, `item`, ``float``, ``int`` or ``bool``, or where NumPy's own answer is a Python number (``np.count_nonzero``).
 """
 
+import functools
 import math
 import operator
 
@@ -171,21 +172,24 @@ class DeviceArray(NDArrayOperatorsMixin):
             self.memory, offset, seen.shape, seen.strides, self.dtype, self._owner, self._flags is None or self.flags.writeable
         )
 
-    def transpose(self, *axes):
+    def seen_by(self, function, *args, **kwargs):
+        """The view, or the list of views, that a function of NumPy makes."""
         whole = self._stand_in()
-        return self._view(whole.transpose(*axes), whole)
+        found = function(whole, *args, **kwargs)
+        return [self._view(part, whole) for part in found] if isinstance(found, list) else self._view(found, whole)
+
+    def transpose(self, *axes):
+        return self.seen_by(np.ndarray.transpose, *axes)
 
     @property
     def T(self):
         return self.transpose()
 
     def swapaxes(self, axis1, axis2):
-        whole = self._stand_in()
-        return self._view(whole.swapaxes(axis1, axis2), whole)
+        return self.seen_by(np.swapaxes, axis1, axis2)
 
     def squeeze(self, axis=None):
-        whole = self._stand_in()
-        return self._view(whole.squeeze(axis), whole)
+        return self.seen_by(np.squeeze, axis)
 
     def reshape(self, *shape, copy=None):
         """A view where there can be one, else a copy, as in NumPy."""
@@ -205,25 +209,72 @@ class DeviceArray(NDArrayOperatorsMixin):
         """1-D, in C order: a view where there can be one."""
         return self.reshape(-1)
 
-    def __getitem__(self, index):
+    def view_of(self, index):
+        """What slices, integers, None and Ellipsis choose; an array without axes where NumPy has a number."""
+        index = index if isinstance(index, tuple) else (index,)
         whole = self._stand_in()
-        return self._view(whole[(*index, ...) if isinstance(index, tuple) and Ellipsis not in index else index], whole)
+        return self._view(whole[index if any(part is Ellipsis for part in index) else (*index, ...)], whole)
+
+    def __getitem__(self, index):
+        if has_arrays(index):
+            return gathered(self, index)
+        return self.view_of(index)
 
     def __setitem__(self, index, value):
-        self[index]._assign(value)
+        if has_arrays(index):
+            self.require_writeable()
+            scatter(self, index, value)
+        else:
+            self.view_of(index)._assign(value)
 
     def __iter__(self):
         return (self[i] for i in range(len(self)))
 
+    # -- NumPy's functions
+
+    def __array_ufunc__(self, ufunc, method, *inputs, **kwargs):
+        return ufuncs.call(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, function, types, args, kwargs):
+        return array_functions.call(function, args, kwargs)
+
+    def sum(self, axis=None, dtype=None, out=None, keepdims=False):
+        return np.sum(self, axis, dtype, out, keepdims)
+
+    def mean(self, axis=None, keepdims=False):
+        return np.mean(self, axis, keepdims=keepdims)
+
+    def max(self, axis=None, out=None, keepdims=False):
+        return np.max(self, axis, out, keepdims)
+
+    def min(self, axis=None, out=None, keepdims=False):
+        return np.min(self, axis, out, keepdims)
+
+    def all(self, axis=None, out=None, keepdims=False):
+        return np.all(self, axis, out, keepdims)
+
+    def any(self, axis=None, out=None, keepdims=False):
+        return np.any(self, axis, out, keepdims)
+
+    def argmax(self, axis=None):
+        return np.argmax(self, axis)
+
+    def clip(self, min=None, max=None, out=None):
+        return np.clip(self, min, max, out)
+
+    def take(self, indices, axis=None, out=None, mode="raise"):
+        return taken(self, indices, axis, out, mode)
+
     # -- copies
 
-    def _require_writeable(self):
+    def require_writeable(self):
+        """Raise ValueError for an array that must not be modified."""
         if self._flags is not None and not self._flags.writeable:
             raise ValueError("assignment destination is read-only")
 
     def _assign(self, value):
         """Write a number or an array, broadcast, to all of it (is modified)."""
-        self._require_writeable()
+        self.require_writeable()
         if isinstance(value, np.ndarray) and value.ndim:
             value = asarray(np.asarray(value, self.dtype) if value.dtype not in DTYPES else value)
         if not isinstance(value, DeviceArray):
@@ -233,28 +284,22 @@ class DeviceArray(NDArrayOperatorsMixin):
             value = broadcast_to(value, self.shape)
         if not self.size:
             return
-        if _overlap(self, value):
+        if overlap(self, value):
             value = value.copy()
-        layout = collapsed(self.shape, in_numbers(self.strides, self.itemsize), in_numbers(value.strides, value.itemsize))
-        if layout is None:
-            raise TypeError(f"copy: expected arrays of at most four axes of unlike strides, got {self!r} and {value!r}")
-        (_, n1, n2, n3), (t, s) = layout
-        call = Move(self.size, n1, n2, n3, self.offset, *t, value.offset, *s, 0, 0)
+        (_, *lengths), (t, s) = collapsed_or_raise("copy", self.shape, numbers_apart(self), numbers_apart(value))
+        call = Move(self.size, *lengths, self.offset, *t, value.offset, *s, 0, 0)
         move[(*blocks_for(self.size), current_stream())](call, self.memory, value.memory, no_table())
 
     def _fill(self, value):
         if not self.size:
             return
-        layout = collapsed(self.shape, in_numbers(self.strides, self.itemsize))
-        if layout is None:
-            raise TypeError(f"fill: expected at most four axes of unlike strides, got {self!r}")
-        (_, n1, n2, n3), (t,) = layout
-        call = Fill(self.size, n1, n2, n3, self.offset, *t)
+        (_, *lengths), (t,) = collapsed_or_raise("fill", self.shape, numbers_apart(self))
+        call = Fill(self.size, *lengths, self.offset, *t)
         fill[(*blocks_for(self.size), current_stream())](call, self.memory, self.dtype.type(value))
 
     def fill(self, value):
         """Write a number to all of it (is modified)."""
-        self._require_writeable()
+        self.require_writeable()
         self._fill(value)
 
     def copy(self, order="C"):
@@ -273,6 +318,36 @@ class DeviceArray(NDArrayOperatorsMixin):
         return new
 
 
+def numbers_apart(array):
+    """The strides of an array in numbers."""
+    return in_numbers(array.strides, array.itemsize)
+
+
+def collapsed_or_raise(name, shape, *strides, fixed=0):
+    """`layouts.collapsed`, with a TypeError that names the operation where there are too many axes."""
+    layout = collapsed(shape, *strides, fixed=fixed)
+    if layout is None:
+        raise TypeError(f"{name}: expected arrays that lie along at most four axes together, got shape {shape}")
+    return layout
+
+
+def launch_elementwise(name, kernel, record, operation, out, a, b, mask, *numbers):
+    """Launch a kernel that takes an ``Elementwise``: a, b and the mask are None, or arrays of the shape of `out` (is modified)."""
+    given = [out, *(array for array in (a, b, mask) if array is not None)]
+    (_, *lengths), strides = collapsed_or_raise(name, out.shape, *map(numbers_apart, given))
+    places = dict(zip(map(id, given), strides))
+    lies = [0] * 5
+    parts = [lies if array is None else (array.offset, *places[id(array)]) for array in (out, a, b, mask)]
+    flags = int(a is None), int(b is None), int(mask is not None)
+    call = record(operation, out.size, *lengths, *(n for part in parts for n in part), *flags)
+    some = next((array for array in (a, b) if array is not None), None)
+    any_memory = spare(numbers[0].dtype) if some is None else some.memory
+    kernel[(*blocks_for(out.size), current_stream())](
+        call, out.memory, any_memory if a is None else a.memory, any_memory if b is None else b.memory,
+        spare(np.dtype(bool)) if mask is None else mask.memory, *numbers,
+    )  # fmt: skip
+
+
 def _checked_dtype(dtype):
     try:
         result = np.dtype(dtype)
@@ -289,7 +364,7 @@ def _address(memory):
     return memory.__cuda_array_interface__["data"][0]
 
 
-def _overlap(a, b):
+def overlap(a, b):
     """Whether two arrays may share a number without being the same view."""
     if a.memory is not b.memory and a._owner is not b._owner:
         return False
@@ -303,14 +378,15 @@ def _overlap(a, b):
     return spans[0][0] < spans[1][1] and spans[1][0] < spans[0][1]
 
 
-_table = []
+@functools.cache
+def spare(dtype):
+    """Memory of a dtype for kernels that take some and do not look at it."""
+    return cuda.device_array(1, dtype)
 
 
 def no_table():
-    """What kernels get in the place of a table of places they do not look at."""
-    if not _table:
-        _table.append(cuda.device_array(1, np.int64))
-    return _table[0]
+    """What kernels get in the place of a table of places."""
+    return spare(np.dtype(np.int64))
 
 
 def empty(shape, dtype):
@@ -338,8 +414,7 @@ def zeros(shape, dtype):
 
 def broadcast_to(array, shape):
     """A view of an array that repeats it along new or longer axes; read-only, as in NumPy."""
-    whole = array._stand_in()
-    found = array._view(np.broadcast_to(whole, shape), whole)
+    found = array.seen_by(np.broadcast_to, shape)
     found.flags.writeable = False
     return found
 
@@ -418,5 +493,8 @@ def _wrapped(address, shape, strides, dtype, owner, writeable):
         memory = cuda.from_cuda_array_interface(interface, owner=owner, sync=False)
     return DeviceArray(memory, -low // size, shape, strides, dtype, owner, writeable)
 
+
+from . import array_functions, ufuncs  # noqa: E402 (they are written in terms of DeviceArray)
+from .indexing import gathered, has_arrays, scatter, taken  # noqa: E402
 
 __all__ = ["DTYPES", "DeviceArray", "DeviceError", "asarray", "broadcast_to", "empty", "zeros"]
