@@ -1,5 +1,6 @@
 """What every kernel receives instead of an array: an address, three lengths and three strides."""
 
+import functools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,9 +23,19 @@ def checked_dtype(argument, dtype):
     return result
 
 
+def is_on_device(array):
+    """Whether an array is a DeviceArray of `cuda`: it says so, without an import."""
+    return getattr(array, "device", None) == "cuda"
+
+
+def address_of(array):
+    """Where the first number of a NumPy array lies; 0 for one on a device, whose kernels take no addresses."""
+    return array.ctypes.data if isinstance(array, np.ndarray) else 0
+
+
 def checked_array(argument, array):
-    """`array`, if it is a plain NumPy array of float32 or float64 that a kernel can read in place."""
-    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+    """`array`, if it is a plain array of float32 or float64, NumPy's or on a device, that a kernel can read in place."""
+    if (not isinstance(array, np.ndarray) and not is_on_device(array)) or isinstance(array, np.ma.MaskedArray):
         raise TypeError(f"{argument}: expected a numpy.ndarray, got {type(array).__name__}")
     if array.dtype not in DTYPES or not array.dtype.isnative:
         raise DTypeError(f"{argument}: expected float32 or float64, got {array.dtype}")
@@ -61,10 +72,10 @@ class TensorDescriptor:
         float32 or float64.
     layout : str
         The letters of the array's axes.
-    array : numpy.ndarray
+    array : numpy.ndarray or DeviceArray
         The array described; kept alive by the descriptor.
     address : int
-        Where its first number lies.
+        Where its first number lies; 0 on a device.
 
     Examples
     --------
@@ -94,7 +105,7 @@ class TensorDescriptor:
 
         Parameters
         ----------
-        array : numpy.ndarray
+        array : numpy.ndarray or DeviceArray
             float32 or float64, at any strides.
         layout : str
             The letters t, n and c in the order of the array's axes; a 2-D array has the same letters without n, or
@@ -118,12 +129,12 @@ class TensorDescriptor:
             if length == 0:
                 raise ShapeError(f"{argument}: expected at least one of {what}, got shape {array.shape} ({letters})")
         strides = tuple(strides.get(letter, 0) for letter in AXES)
-        return cls(steps, batch, channels, strides, array.dtype, letters, array, array.ctypes.data)
+        return cls(steps, batch, channels, strides, array.dtype, letters, array, address_of(array))
 
     @classmethod
     def of_tnc(cls, array, address=None):
         """Describe a (T, N, C) array that is known to be in order, and perhaps its address: `of` without its checks."""
-        return cls(*array.shape, array.strides, array.dtype, AXES, array, address or array.ctypes.data)
+        return cls(*array.shape, array.strides, array.dtype, AXES, array, address or address_of(array))
 
     @property
     def tnc(self) -> np.ndarray:
@@ -159,25 +170,53 @@ class TensorDescriptor:
 class PackedDescriptor:
     """The rows of a ragged batch, wherever they lie: a `TensorDescriptor` with a `Packing`.
 
+    The row of run r at step t begins `offset` bytes behind the first number, and ``t * strides[0]`` more, or
+    ``table[t] * strides[0]`` with a table of steps; and ``r * strides[1]`` more, or ``starts[r]`` with starts.
+
     Attributes
     ----------
     packing : Packing
     channels : int
     dtype : numpy.dtype
-    record : tuple of int
-        Address, strides in T, N, C order in bytes, and the addresses of the tables of steps and of starts, 0 for none.
-    array : numpy.ndarray
+    offset : int
+    strides : tuple of int
+        In T, N, C order, in bytes.
+    first_entry : int or None
+        Where in ``packing.table`` the table of steps begins; None for no table.
+    starts : numpy.ndarray or None
+        (N,) int64.
+    array : numpy.ndarray or DeviceArray
         Where the rows lie.
-    start_table : numpy.ndarray or None
-        Kept alive.
+    address : int
+        Where its first number lies; 0 on a device.
     """
 
     packing: Packing
     channels: int
     dtype: np.dtype
-    record: tuple[int, ...] = field(repr=False)
+    offset: int = field(repr=False)
+    strides: tuple[int, int, int] = field(repr=False)
+    first_entry: int | None = field(repr=False)
+    starts: np.ndarray | None = field(repr=False, compare=False)
     array: np.ndarray = field(repr=False, compare=False)
-    start_table: np.ndarray | None = field(default=None, repr=False, compare=False)
+    address: int = field(repr=False)
+
+    @property
+    def step_table(self):
+        """The table of steps, or None."""
+        return None if self.first_entry is None else self.packing.table[self.first_entry :]
+
+    @functools.cached_property
+    def record(self) -> tuple[int, ...]:
+        """Address, strides in bytes, and the addresses of the tables of steps and of starts, 0 for none: for the CPU."""
+        steps = 0 if self.first_entry is None else address_of(self.packing.table) + self.first_entry * 8
+        starts = 0 if self.starts is None else address_of(self.starts)
+        return (self.address + self.offset, *self.strides, steps, starts)
+
+    @property
+    def is_compact(self):
+        """Whether the rows lie as `compact` has them, in an array of nothing else."""
+        return self.first_entry == 2 and self.array.shape == (self.packing.rows, self.channels)
 
     @property
     def steps(self):
@@ -194,15 +233,14 @@ class PackedDescriptor:
         """Rows of a padded batch (T, N, C)."""
         step, batch, channel = x.strides
         starts = packing.sequence * batch + packing.start * step
-        return cls(packing, x.channels, x.dtype, (x.address, step, 0, channel, 0, starts.ctypes.data), x.array, starts)
+        return cls(packing, x.channels, x.dtype, 0, (step, 0, channel), None, starts, x.array, x.address)
 
     @classmethod
     def concatenated(cls, data, offsets, packing: Packing):
         """Rows of sequences one after the other, (sum T, C); sequence n begins at row ``offsets[n]``."""
         row, channel = data.strides
         starts = (offsets[packing.sequence] + packing.start) * row
-        record = data.ctypes.data, row, 0, channel, 0, starts.ctypes.data
-        return cls(packing, data.shape[1], data.dtype, record, data, starts)
+        return cls(packing, data.shape[1], data.dtype, 0, (row, 0, channel), None, starts, data, address_of(data))
 
     @classmethod
     def blocks(cls, array, address, packing: Packing):
@@ -212,14 +250,27 @@ class PackedDescriptor:
     @classmethod
     def compact(cls, array, address, packing: Packing):
         """Rows step by step without a gap, of a contiguous (rows, C)."""
-        row = array.shape[1] * array.itemsize
-        return cls._stepwise(array, address - 2 * packing.batch * row, packing, 2)
+        return cls._stepwise(array, address, packing, 2)
 
     @classmethod
     def _stepwise(cls, array, address, packing, first_entry):
         channels, size = array.shape[1], array.itemsize
-        steps = packing.table.ctypes.data + first_entry * packing.table.itemsize
-        return cls(packing, channels, array.dtype, (address, channels * size, channels * size, size, steps, 0), array)
+        row = channels * size
+        offset = -2 * packing.batch * row if first_entry == 2 else 0  # the table counts from the first block of h
+        return cls(packing, channels, array.dtype, offset, (row, row, size), first_entry, None, array, address)
+
+    @classmethod
+    def last_rows(cls, described):
+        """The last row of each sequence of another PackedDescriptor, as one step; any row for a sequence without steps."""
+        packing = described.packing
+        run, last = packing.last, np.maximum(packing.length[packing.last] - 1, 0)
+        steps = last if described.first_entry is None else packing.table[last + described.first_entry]
+        step, batch, channel = described.strides
+        starts = steps * step + (run * batch if described.starts is None else described.starts[run])
+        return cls(
+            packing, described.channels, described.dtype, described.offset, (0, 0, channel), None, starts, described.array,
+            described.address,
+        )  # fmt: skip
 
 
 def in_layout(tnc, layout):

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .cpu.memory import empty
-from .cpu.unpack import unpack
-from .descriptor import PackedDescriptor, TensorDescriptor, checked_array, in_layout
-from .errors import DTypeError, LayoutError, ShapeError
+from .descriptor import PackedDescriptor, TensorDescriptor, address_of, checked_array, in_layout
+from .errors import DeviceError, DTypeError, LayoutError, ShapeError
 from .packing import Packing, packing_of
+from .targets import device_of, moved, native, target, target_of
 
 
 class Ragged:
@@ -19,7 +18,7 @@ class Ragged:
 
     Parameters
     ----------
-    data : numpy.ndarray
+    data : numpy.ndarray, or an array on a GPU
         (sum T, C), float32 or float64; it is kept, not copied.
     offsets : array of int
         (N + 1,): sequence n is ``data[offsets[n] : offsets[n + 1]]``; from 0 to sum T, never falling.
@@ -44,6 +43,7 @@ class Ragged:
     """
 
     def __init__(self, data: np.ndarray, offsets):
+        data = native(data)
         checked_array("data", data)
         if data.ndim != 2 or data.shape[1] == 0:
             raise ShapeError(f"data: expected 2 axes (sum T, C), got shape {data.shape}")
@@ -61,11 +61,14 @@ class Ragged:
     @classmethod
     def of(cls, arrays: Iterable[np.ndarray]) -> "Ragged":
         """The sequences of a list of (T_n, C) arrays, copied into one."""
-        arrays = list(arrays)
+        arrays = [native(array) for array in arrays]
         if not arrays:
             raise ValueError("arrays: expected at least one sequence, got none")
         for n, array in enumerate(arrays):
             checked_array(f"arrays[{n}]", array)
+            if device_of(array) != device_of(arrays[0]):
+                first, found = device_of(arrays[0]), device_of(array)
+                raise DeviceError(f"arrays[{n}]: expected one on {first!r} like the first, got one on {found!r}")
             if array.ndim != 2 or array.shape[1] != arrays[0].shape[1]:
                 channels = arrays[0].shape[1] if n else "C"
                 raise ShapeError(f"arrays[{n}]: expected shape (T, {channels}), got {array.shape}")
@@ -87,6 +90,15 @@ class Ragged:
     def dtype(self) -> np.dtype:
         """float32 or float64."""
         return self.data.dtype
+
+    @property
+    def device(self) -> str:
+        """``"cpu"`` or ``"cuda"``: where the data lie."""
+        return device_of(self.data)
+
+    def to(self, device: str) -> "Ragged":
+        """The same sequences on ``"cpu"`` or ``"cuda"``: a copy, or this one if it is there."""
+        return self if device == self.device else Ragged(moved(self.data, device), self.offsets)
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -128,6 +140,8 @@ class Batch:
         The letters of the axes of a padded array.
     offsets : numpy.ndarray or None
         Those of a `Ragged`.
+    device : str
+        Where x lies.
     """
 
     steps: int
@@ -135,6 +149,7 @@ class Batch:
     packing: Packing | None
     layout: str
     offsets: np.ndarray | None = None
+    device: str = "cpu"
 
     @classmethod
     def of(cls, x, layout, lengths=None, reset=None):
@@ -146,13 +161,13 @@ class Batch:
             lengths = x.lengths
             zeros = np.zeros(len(x), np.int64)
             packing = Packing(np.arange(len(x)), zeros, lengths, len(x), int(lengths.max()))
-            batch = cls(packing.steps, len(x), packing, layout, x.offsets)
+            batch = cls(packing.steps, len(x), packing, layout, x.offsets, x.device)
             return batch, PackedDescriptor.concatenated(x.data, x.offsets, packing)
-        described = TensorDescriptor.of(x, layout, "x")
+        described = TensorDescriptor.of(native(x), layout, "x")
         if "t" not in described.layout and (lengths is not None or reset is not None):
             raise LayoutError(f"layout: expected the letters of a sequence, t among them, got {layout!r}")
         packing = packing_of(described.steps, described.batch, lengths, reset)
-        batch = cls(described.steps, described.batch, packing, described.layout)
+        batch = cls(described.steps, described.batch, packing, described.layout, device=device_of(described.array))
         return batch, described if packing is None else PackedDescriptor.padded(described, packing)
 
     def describe(self, argument, array, channels, dtype):
@@ -166,29 +181,37 @@ class Batch:
                 raise ShapeError(f"{argument}: expected {channels} channels, got {array.channels}")
             if array.dtype != dtype:
                 raise DTypeError(f"{argument}: expected {dtype} like the parameters, got {array.dtype}")
+            self._expect_device(argument, array.data)
             return PackedDescriptor.concatenated(array.data, self.offsets, self.packing)
-        described = TensorDescriptor.of(array, self.layout, argument)
+        described = TensorDescriptor.of(native(array), self.layout, argument)
+        self._expect_device(argument, described.array)
         described.expect(argument, self.steps, self.sequences, channels, dtype)
         return described if self.packing is None else PackedDescriptor.padded(described, self.packing)
+
+    def _expect_device(self, argument, array):
+        if device_of(array) != self.device:
+            raise DeviceError(f"{argument}: expected one on device {self.device!r} like x, got one on {device_of(array)!r}")
 
     def give(self, described):
         """What a descriptor describes, as an array that lies like x; of a uniform batch a view."""
         if self.packing is None:
             return in_layout(described.array, self.layout)
         if self.offsets is not None:
-            data = empty((int(self.offsets[-1]), described.channels), described.dtype)
+            data = target(self.device).memory.empty((int(self.offsets[-1]), described.channels), described.dtype)
             unpack_to(PackedDescriptor.concatenated(data, self.offsets, self.packing), described)
             return Ragged(data, self.offsets)
-        padded = empty((self.steps, self.sequences, described.channels), described.dtype)
-        target = PackedDescriptor.padded(TensorDescriptor.of_tnc(padded), self.packing)
-        unpack_to(target, described, self.packing.ends)
+        padded = target(self.device).memory.empty((self.steps, self.sequences, described.channels), described.dtype)
+        unpack_to(
+            PackedDescriptor.padded(TensorDescriptor.of_tnc(padded), self.packing), described, self.packing.ends
+        )
         return in_layout(padded, self.layout)
 
 
 def unpack_to(target, source, ends=None):
     """Copy the rows of one PackedDescriptor to another's (is modified), and zeros on to ``ends[run]`` steps of each run."""
     length = source.packing.length
-    unpack(source.record, target.record, length, length if ends is None else ends, source.channels, source.dtype)
+    unpack = target_of(target.array).unpack.unpack
+    unpack(source, target, length, length if ends is None else ends, source.channels, source.dtype)
 
 
 def like(described, channels=None):
@@ -197,23 +220,20 @@ def like(described, channels=None):
     A ragged batch has its rows step by step without a gap, as in `compact`.
     """
     channels = described.channels if channels is None else channels
-    packing = described.packing
+    packing, empty = described.packing, target_of(described.array).memory.empty
     if packing.table is None:
         return TensorDescriptor.of_tnc(empty((described.steps, described.batch, channels), described.dtype))
     rows = empty((packing.rows, channels), described.dtype)
-    return PackedDescriptor.compact(rows, rows.ctypes.data, packing)
+    return PackedDescriptor.compact(rows, address_of(rows), packing)
 
 
 def compact(described):
     """The rows of a PackedDescriptor step by step without a gap, (rows, C): a copy unless they lie like that already."""
-    packing, array = described.packing, described.array
-    if array.shape == (packing.rows, described.channels) and described == PackedDescriptor.compact(
-        array, array.ctypes.data, packing
-    ):
-        return array
-    target = like(described)
-    unpack_to(target, described)
-    return target.array
+    if described.is_compact:
+        return described.array
+    copied = like(described)
+    unpack_to(copied, described)
+    return copied.array
 
 
 def numbers(described):
@@ -223,15 +243,11 @@ def numbers(described):
 
 def last_rows(described):
     """The last row of each sequence of a PackedDescriptor, (1, N, C), 0 where it has none: a copy."""
-    packing = described.packing
-    address, step_stride, batch_stride, channel_stride, step_table, start_table = described.record
-    run, last = packing.last, np.maximum(packing.length[packing.last] - 1, 0)
-    steps = last if not step_table else packing.table[last + (step_table - packing.table.ctypes.data) // 8]
-    starts = steps * step_stride + (described.start_table[run] if start_table else run * batch_stride)
-    found = empty((1, packing.sequences, described.channels), described.dtype)
-    there = (packing.length[run] > 0).astype(np.int64)
-    unpack(
-        (address, 0, 0, channel_stride, 0, starts.ctypes.data), TensorDescriptor.of_tnc(found).record, there,
-        np.ones_like(there), described.channels, described.dtype,
+    packing, own = described.packing, target_of(described.array)
+    found = own.memory.empty((1, packing.sequences, described.channels), described.dtype)
+    there = (packing.length[packing.last] > 0).astype(np.int64)
+    own.unpack.unpack(
+        PackedDescriptor.last_rows(described), TensorDescriptor.of_tnc(found), there, np.ones_like(there),
+        described.channels, described.dtype,
     )  # fmt: skip
     return found

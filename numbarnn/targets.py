@@ -3,6 +3,8 @@
 import functools
 import importlib
 
+import numpy as np
+
 from .errors import DeviceError, nearest
 
 DEVICES = ("cpu", "cuda")
@@ -46,8 +48,29 @@ def target_of(array) -> Target:
     return target(device_of(array))
 
 
+def moved(array, device: str):
+    """A copy of an array on `device`; the array itself if it is there."""
+    if device_of(array) == device:
+        return array
+    return array.get() if device == "cpu" else target(device).memory.asarray(array)
+
+
 def expect_device(argument: str, array, device: str):
     """Raise DeviceError, naming the argument, unless an array is on `device`."""
     found = device_of(array)
     if found != device:
         raise DeviceError(f"{argument}: expected an array on device {device!r} like the parameters, got one on {found!r}")
+
+
+def native(array):
+    """A DeviceArray over an array of CuPy's, PyTorch's, JAX's, ... in a GPU's memory, not copied; anything else as it is."""
+    if isinstance(array, np.ndarray) or device_of(array) == "cuda":
+        return array
+    if hasattr(array, "__cuda_array_interface__") or _is_in_gpu_memory(array):
+        return target("cuda").memory.asarray(array)
+    return array
+
+
+def _is_in_gpu_memory(array):
+    where = getattr(array, "__dlpack_device__", None)
+    return where is not None and where()[0] == 2  # kDLCUDA

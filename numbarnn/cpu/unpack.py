@@ -45,12 +45,12 @@ def unpack_rows(real, address, parts):
 def unpack(source, target, lengths, ends, columns, dtype):
     """Write rows to others, and zeros after each run until ``ends[run]`` steps.
 
-    source, target: tuples as in `records.ROWS`, of which the target's channels are contiguous and its memory is modified;
+    source, target: descriptors, of which the target's channels are contiguous and its memory is modified;
     lengths, ends: of each run, int64; columns: channels.
     """
     words = ROWS.itemsize // 8
     record = np.zeros(UNPACK.itemsize // 8, np.int64)
-    record[SOURCE : SOURCE + words], record[TARGET : TARGET + words] = source, target
+    record[SOURCE : SOURCE + words], record[TARGET : TARGET + words] = source.record, target.record
     record[RUNS], record[COLUMNS] = len(lengths), columns
     record[LENGTHS], record[ENDS] = lengths.ctypes.data, ends.ctypes.data
     with launching():

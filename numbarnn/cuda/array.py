@@ -64,11 +64,11 @@ class DeviceArray(NDArrayOperatorsMixin):
     """
 
     device = "cuda"
-    __slots__ = ("__weakref__", "_flags", "_owner", "dtype", "memory", "offset", "shape", "strides")
+    __slots__ = ("__weakref__", "_flags", "dtype", "memory", "offset", "owner", "shape", "strides")
 
     def __init__(self, memory, offset, shape, strides, dtype, owner, writeable=True):
         self.memory, self.offset, self.shape, self.strides, self.dtype = memory, offset, shape, strides, dtype
-        self._owner = owner  # keeps the memory: a Loan, or what it was made from
+        self.owner = owner  # keeps the memory: a Loan, or what it was made from; slots are let go of in this order
         self._flags = Flags(self, writeable) if not writeable else None
 
     # -- what NumPy says of an array
@@ -169,7 +169,7 @@ class DeviceArray(NDArrayOperatorsMixin):
         """The array that looks like `seen`, a view of the stand-in `whole`."""
         offset = self.offset + (offset_of(seen, whole) if seen.size else 0)
         return DeviceArray(
-            self.memory, offset, seen.shape, seen.strides, self.dtype, self._owner, self._flags is None or self.flags.writeable
+            self.memory, offset, seen.shape, seen.strides, self.dtype, self.owner, self._flags is None or self.flags.writeable
         )
 
     def seen_by(self, function, *args, **kwargs):
@@ -366,7 +366,7 @@ def _address(memory):
 
 def overlap(a, b):
     """Whether two arrays may share a number without being the same view."""
-    if a.memory is not b.memory and a._owner is not b._owner:
+    if a.memory is not b.memory and a.owner is not b.owner:
         return False
     if (a.offset, a.shape, a.strides, a.dtype) == (b.offset, b.shape, b.strides, b.dtype):
         return False
@@ -477,7 +477,7 @@ def _wrapped(address, shape, strides, dtype, owner, writeable):
     size = dtype.itemsize
     if 0 in shape:
         new = empty(shape, dtype)
-        return DeviceArray(new.memory, 0, shape, c_strides(shape, size), dtype, new._owner, writeable)
+        return DeviceArray(new.memory, 0, shape, c_strides(shape, size), dtype, new.owner, writeable)
     if any(stride % size for length, stride in zip(shape, strides) if length > 1) or address % size:
         raise LayoutError(f"array: its memory is not aligned to {dtype}")
     strides = tuple(stride if length > 1 else size for length, stride in zip(shape, strides))

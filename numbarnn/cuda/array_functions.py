@@ -295,7 +295,7 @@ def reduction(name, operation, a, axis=None, dtype=None, out=None, keepdims=Fals
     rows, reduced = flat.shape
     if not reduced and empty_value is None:
         raise ValueError(f"{name}: expected some numbers, got shape {a.shape}")
-    found = zeros((rows,), dtype) if not reduced else _reduced(operation, flat, dtype, widened)
+    found = zeros((rows,), dtype) if not reduced else reduced_rows(operation, flat, dtype, widened)
     if not reduced and empty_value:
         found.fill(empty_value)
     if keepdims:
@@ -308,18 +308,26 @@ def reduction(name, operation, a, axis=None, dtype=None, out=None, keepdims=Fals
     return out
 
 
-def _reduced(operation, flat, dtype, widened):
+def reduced_rows(operation, flat, dtype, in_double):
+    """An array (kept, reduced) with its second axis reduced; `in_double`: float64, by the kernel that is for that alone."""
     rows, reduced = flat.shape
     while True:
         pieces = _pieces(reduced)
         found = empty((rows, pieces), dtype)
         if found.size:
-            launch = blocks_for(found.size)
+            launch = (*blocks_for(found.size), current_stream())
             record = _record(operation, flat, pieces, found)
-            if widened:
-                kernels.sum_in_double[(*launch, current_stream())](record, found.memory, flat.memory, np.float64(0))
+            if in_double:
+                kernels.sum_in_double[launch](record, found.memory, flat.memory, np.float64(0))
             else:
-                kernels.reduce[(*launch, current_stream())](record, found.memory, flat.memory)
+                kernels.reduce[launch](record, found.memory, flat.memory)
         if pieces == 1:
             return found.reshape(rows)
-        flat, reduced, widened = found, pieces, False
+        flat, reduced = found, pieces
+        in_double, operation = False, kernels.ADD if operation == kernels.SQUARE else operation
+
+
+def sum_of_squares(vector):
+    """Of a 1-D array, in float64: an array without axes."""
+    flat = vector.reshape(1, -1)
+    return reduced_rows(kernels.SQUARE, flat, np.dtype(np.float64), True).reshape(())

@@ -343,12 +343,16 @@ def reduce(call, out, a):
 
 @kernel
 def sum_in_double(call, out, a, zero):
-    """The sum of a `Reduce`, of float32 numbers in float64: what a loss asks for; out is modified."""
+    """The sum of a `Reduce` in float64, of float32 numbers or (SQUARE) of their squares; out is modified.
+
+    It is what a loss and a norm ask for, and the one kernel that has both kinds of numbers.
+    """
     for i in range(cuda.grid(1), call.kept * call.pieces, cuda.gridsize(1)):
         place, piece = i // call.pieces, i % call.pieces
         start, total = call.a + place * call.kept_stride, zero
         for j in range(piece, call.reduced, call.pieces):
-            total += a[start + j * call.reduced_stride]
+            value = zero + a[start + j * call.reduced_stride]
+            total += value * value if call.operation == SQUARE else value
         out[call.out + i] = total
 
 

@@ -5,6 +5,8 @@ streams wait for each other, what the block's next user does comes after all tha
 """
 
 import functools
+import importlib
+import sys
 import threading
 
 import numpy as np
@@ -43,6 +45,11 @@ class Block:
             view = self._views[dtype] = self.raw.view(dtype)
         return view
 
+    def held_views(self):
+        """The views that somebody holds still; forgotten here."""
+        held = [dtype for dtype in self._views if sys.getrefcount(self._views[dtype]) > 2]  # the dictionary's, and this one
+        return [self._views.pop(dtype) for dtype in held]
+
 
 class Loan:
     """A block that is given back when the last reference to this object is gone."""
@@ -53,7 +60,12 @@ class Loan:
         self.block = block
 
     def __del__(self):
-        _give(self.block)
+        if held := self.block.held_views():  # an array's memory may outlive the array
+            loan = Loan(self.block)
+            for view in held:
+                view.loan = loan
+        else:
+            _give(self.block)
 
 
 def free_and_total():
@@ -110,22 +122,42 @@ def borrow(nbytes):
         if blocks:
             _kept -= size
             return Loan(blocks.pop())
-    for attempt in range(2):
-        try:
-            return Loan(Block(_allocate(size), size, stream))
-        except Exception as error:  # the driver's own, of a class that depends on its version
-            if not _is_out_of_memory(error):
-                raise
-            if attempt:
-                free, total = free_and_total()
-                message = f"device memory: expected {size:,} bytes, got {free:,} free of {total:,}"
-                raise DeviceError(message) from error
-            release()
-    raise AssertionError("unreachable")
+    try:
+        raw = _allocate(size)
+    except Exception as error:  # the driver's own, of a class that depends on its version
+        if not _is_out_of_memory(error):
+            raise
+        raw = None
+    return Loan(Block(_allocate_after_release(size) if raw is None else raw, size, stream))
+
+
+def _allocate_after_release(nbytes):
+    """The same, with the free blocks given back to the driver first."""
+    release()
+    try:
+        return _allocate(nbytes)
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+        free, total = free_and_total()
+        raise DeviceError(f"device memory: expected {nbytes:,} bytes, got {free:,} free of {total:,}") from error
 
 
 def empty(shape, dtype):
     """An uninitialised DeviceArray."""
-    from .array import empty as empty_array
+    return _arrays().empty(shape, dtype)
 
-    return empty_array(shape, dtype)
+
+def zeros(shape, dtype):
+    """A new DeviceArray of zeros."""
+    return _arrays().zeros(shape, dtype)
+
+
+def asarray(array):
+    """A DeviceArray: a copy of a NumPy array, without a copy over one that is in device memory."""
+    return _arrays().asarray(array)
+
+
+@functools.cache
+def _arrays():
+    return importlib.import_module(".array", __package__)  # which takes its memory from here

@@ -1,0 +1,74 @@
+"""One update of a parameter vector, fused: every number is read and written once.
+
+All vectors are 1-D and contiguous, of one dtype; the scalars have that dtype too.  `previous` receives the parameters as
+they were.  `scale` multiplies the gradient first (clipping).
+"""
+
+import math
+
+from .array_functions import sum_of_squares
+from .array_kernels import sqrt
+from .device import blocks_for, cuda, current_stream, kernel
+
+
+@kernel
+def _sgd(count, starts, flat, previous, gradient, velocity, scale, rate, momentum, nesterov):
+    for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+        old = flat[starts[0] + i]
+        previous[starts[1] + i] = old
+        g = gradient[starts[2] + i] * scale
+        v = momentum * velocity[starts[3] + i] + g
+        velocity[starts[3] + i] = v
+        flat[starts[0] + i] = old - rate * (g + momentum * v if nesterov else v)
+
+
+@kernel
+def _rmsprop(count, starts, flat, previous, gradient, square, scale, rate, decay, epsilon, one):
+    for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+        old = flat[starts[0] + i]
+        previous[starts[1] + i] = old
+        g = gradient[starts[2] + i] * scale
+        s = decay * square[starts[3] + i] + (one - decay) * g * g
+        square[starts[3] + i] = s
+        flat[starts[0] + i] = old - rate * g / (sqrt(s) + epsilon)
+
+
+@kernel
+def _adam(count, starts, flat, previous, gradient, mean, square, scale, rate, shrink, beta1, beta2, root, epsilon, one):
+    for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+        old = flat[starts[0] + i]
+        previous[starts[1] + i] = old
+        g = gradient[starts[2] + i] * scale
+        m = beta1 * mean[starts[3] + i] + (one - beta1) * g
+        v = beta2 * square[starts[4] + i] + (one - beta2) * g * g
+        mean[starts[3] + i] = m
+        square[starts[4] + i] = v
+        flat[starts[0] + i] = shrink * old - rate * m / (root * sqrt(v) + epsilon)
+
+
+def _launch(function, vectors, scalars):
+    count = vectors[0].size
+    if count:
+        starts = tuple(vector.offset for vector in vectors)
+        function[(*blocks_for(count), current_stream())](count, starts, *(vector.memory for vector in vectors), *scalars)
+
+
+def sgd(flat, previous, gradient, velocity, scale, rate, momentum, nesterov):
+    """``v = momentum v + g``, ``p -= rate v`` (Nesterov: ``p -= rate (g + momentum v)``)."""
+    _launch(_sgd, (flat, previous, gradient, velocity), (scale, rate, momentum, nesterov))
+
+
+def rmsprop(flat, previous, gradient, square, scale, rate, decay, epsilon):
+    """``s = decay s + (1 - decay) g^2``, ``p -= rate g / (sqrt(s) + epsilon)``."""
+    _launch(_rmsprop, (flat, previous, gradient, square), (scale, rate, decay, epsilon, flat.dtype.type(1)))
+
+
+def adam(flat, previous, gradient, mean, square, scale, rate, shrink, beta1, beta2, root, epsilon):
+    """``p = shrink p - rate m / (root sqrt(v) + epsilon)`` with the running means m of g and v of g^2."""
+    scalars = scale, rate, shrink, beta1, beta2, root, epsilon, flat.dtype.type(1)
+    _launch(_adam, (flat, previous, gradient, mean, square), scalars)
+
+
+def norm(vector):
+    """Euclidean norm of a 1-D contiguous vector, summed in float64 in one order."""
+    return math.sqrt(float(sum_of_squares(vector)))
