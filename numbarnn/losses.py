@@ -8,6 +8,7 @@ import numpy as np
 from .descriptor import TensorDescriptor, in_layout
 from .errors import DTypeError, ShapeError, nearest
 from .packing import checked_lengths
+from .targets import device_of, expect_device
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,9 @@ def _steps_there(array, lengths, layout):
 
 def check_target(prediction, target):
     """Raise unless `target` is an array of the shape and dtype of `prediction`."""
-    if not isinstance(target, np.ndarray):
+    if not isinstance(target, np.ndarray) and device_of(target) == "cpu":
         raise TypeError(f"y: expected a numpy.ndarray, got {type(target).__name__}")
+    expect_device("y", target, device_of(prediction))
     if target.shape != prediction.shape:
         raise ShapeError(f"y: expected shape {prediction.shape} like the prediction, got {target.shape}")
     if target.dtype != prediction.dtype:

@@ -1,12 +1,13 @@
 """Layers in a row with one parameter vector."""
 
+import copy
 from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from .cpu.plans import NOTHING
 from .descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
-from .errors import DeviceError, DTypeError, ShapeError, positive_integer
+from .errors import DTypeError, ShapeError, positive_integer
+from .keep import NOTHING
 from .layers.base import Layer
 from .layers.dense import Last
 from .layers.recurrent import Recurrent
@@ -18,6 +19,7 @@ from .parameters import Parameters, Weight
 from .ragged import Batch, Ragged, like, numbers
 from .samples import Samples
 from .streaming import Stream
+from .targets import device_of, expect_device, moved, target
 from .training import History, fit
 
 
@@ -32,7 +34,9 @@ class Network:
     dtype : {"float32", "float64"}
     layout : str
         The letters t, n, c in the order of the axes of x, and of outputs.
-    device : {"cpu"}
+    device : {"cpu", "cuda"}
+        Where the parameters lie and everything is computed.  A network on ``"cuda"`` takes NumPy arrays as well as arrays in
+        device memory (see `numbarnn.cuda.asarray`), and answers in kind.
     seed : int or numpy.random.Generator
         For the initial parameters.
     scheme : {"glorot", "pytorch"}
@@ -71,8 +75,7 @@ class Network:
         for layer in self.layers:
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers: expected layers of numbarnn, got {layer!r} ({type(layer).__name__})")
-        if device != "cpu":
-            raise DeviceError(f"device: expected 'cpu', got {device!r}")
+        target(device)
         self.channels, self.dtype = positive_integer("channels", channels), checked_dtype("dtype", dtype)
         self.layout, self.device = axes_of(layout, 3), device
         random = np.random.default_rng(seed)
@@ -83,8 +86,27 @@ class Network:
             vectors.append(own.flat)
             at = layer.output_channels(at)
         self.output_channels = at
-        self.params = Parameters(np.concatenate(vectors), weights)
-        self._own = self.split(self.params.flat)
+        self._hold(Parameters(np.concatenate(vectors), weights).to(device))
+
+    def _hold(self, params):
+        self.params = params
+        self._own = self.split(params.flat)
+
+    def to(self, device: str) -> "Network":
+        """A network of the same layers with a copy of the parameters on ``"cpu"`` or ``"cuda"``; this one if it is there."""
+        if device == self.device:
+            return self
+        target(device)
+        other = copy.copy(self)
+        other.device = device
+        other._hold(self.params.to(device))
+        return other
+
+    def here(self, argument: str, array: "np.ndarray | Ragged | None") -> "np.ndarray | Ragged | None":
+        """An array on the network's device: a copy of one from the host, where the network is not there."""
+        if isinstance(array, np.ndarray):
+            checked_array(argument, array)
+        return brought(array, self.device) if isinstance(array, (np.ndarray, Ragged)) and self.device != "cpu" else array
 
     def split(self, flat):
         """A Parameters for each layer, over its part of `flat`."""
@@ -108,7 +130,8 @@ class Network:
 
     def described(self, x, lengths=None):
         """(Batch, descriptor) of an input of this network."""
-        batch, x = Batch.of(x, self.layout, lengths)
+        batch, x = Batch.of(self.here("x", x), self.layout, lengths)
+        expect_device("x", x.array, self.device)
         if x.channels != self.channels:
             raise ShapeError(f"x: expected {self.channels} channels, got {x.channels}")
         if x.dtype != self.dtype:
@@ -141,13 +164,15 @@ class Network:
             (N, output channels) after `Last`, else (T, N, output channels) in the network's layout, 0 past the end of a
             sequence, or Ragged like x; without N for one sequence.
         """
-        batch, x = self.described(x, lengths)
+        batch, described = self.described(x, lengths)
         self.params.check_finite()
-        output = self._forward(self._own, x, NOTHING)[0]
+        output = self._forward(self._own, described, NOTHING)[0]
         if output.packing.table is None:
             letters = self.output_layout if "n" in batch.layout else self.output_layout.replace("n", "")
-            return in_layout(output.array, letters)
-        return batch.give(output)
+            given = in_layout(output.array, letters)
+        else:
+            given = batch.give(output)
+        return brought(given, device_of(x.data if isinstance(x, Ragged) else x))
 
     def rows(self, described, samples):
         """What a loss sees of an output: an array in the network's layout; of ragged sequences (rows, C)."""
@@ -229,12 +254,12 @@ class Network:
         checked_array("flat", flat)
         if flat.dtype != self.dtype:
             raise DTypeError(f"flat: expected {self.dtype} like the network, got {flat.dtype}")
-        given = Parameters(np.ascontiguousarray(flat), self.params.weights)
+        given = Parameters(np.ascontiguousarray(moved(flat, self.device)), self.params.weights)
         given.check_finite()
         samples = Samples.of(self, x, y, lengths)
         gradient = given.zeros()
         workspace = self.workspace(self.split(gradient.flat), self.split(given.flat))
-        return workspace.gradient(samples, find_loss(loss)), gradient.flat
+        return workspace.gradient(samples, find_loss(loss)), moved(gradient.flat, device_of(flat))
 
     def fit(
         self,
@@ -326,7 +351,7 @@ class Network:
         ((1, 1), 1)
         """
         self.params.check_finite()
-        x = np.zeros((1, positive_integer("batch", batch), self.channels), self.dtype)
+        x = target(self.device).memory.zeros((1, positive_integer("batch", batch), self.channels), self.dtype)
         y, steppers, stateful = TensorDescriptor.of_tnc(x), [], []
         for layer, own in zip(self.layers, self._own):
             y, tape = layer.run_stream(own, y)
@@ -346,7 +371,7 @@ class Network:
             raise TypeError(f"source: expected a Network, got {type(source).__name__}")
         if source.params.weights != self.params.weights:
             raise ShapeError(f"source: expected the structure {self.params!r}, got {source.params!r}")
-        self.params.flat[:] = source.params.flat
+        self.params.flat[:] = moved(source.params.flat, self.device).astype(self.dtype)
         return self
 
     def summary(self) -> str:
@@ -369,6 +394,11 @@ class Network:
     def __repr__(self):
         inner = ", ".join(map(repr, self.layers))
         return f"Network([{inner}], channels={self.channels}, dtype={self.dtype.name!r}, layout={self.layout!r})"
+
+
+def brought(array, device):
+    """An array or a Ragged on `device`: a copy, where it is not there."""
+    return Ragged(moved(array.data, device), array.offsets) if isinstance(array, Ragged) else moved(array, device)
 
 
 class Workspace:
@@ -396,7 +426,7 @@ class Workspace:
                 if random is not None:
                     tape.redraw(random)
                 tape.fill()
-        prediction = np.array(network.rows(self._output, samples))
+        prediction = network.rows(self._output, samples).copy()
         target = network.target_rows(self._batch, self._output, samples)
         check_target(prediction, target)
         value, dy = loss(prediction, target)

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .cpu import optimizers as kernels
-from .cpu.threads import launching
 from .errors import nearest
 from .schedules import checked_rate, schedule
+from .targets import target_of
 
 
 def _fraction(argument, value):
@@ -50,11 +49,14 @@ class Optimizer:
             What the gradient is multiplied by first.
         """
         kernel, scalars = self._step(step, rate)
-        real = flat.dtype.type
-        with launching():
-            kernel(flat, previous, gradient, *memory, real(scale), *(real(s) for s in scalars))
+        real, target = flat.dtype.type, target_of(flat)
+        with target.threads.launching():
+            getattr(target.optimizers, kernel)(
+                flat, previous, gradient, *memory, real(scale), *(real(s) for s in scalars)
+            )
 
     def _step(self, step, rate):
+        """The kernel's name, and its scalars after the first."""
         raise NotImplementedError
 
 
@@ -81,7 +83,7 @@ class SGD(Optimizer):
         _fraction("momentum", self.momentum)
 
     def _step(self, step, rate):
-        return kernels.sgd, (rate, self.momentum, self.nesterov)
+        return "sgd", (rate, self.momentum, self.nesterov)
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ class RMSProp(Optimizer):
         checked_rate("epsilon", self.epsilon)
 
     def _step(self, step, rate):
-        return kernels.rmsprop, (rate, self.decay, self.epsilon)
+        return "rmsprop", (rate, self.decay, self.epsilon)
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ class Adam(Optimizer):
     def _step(self, step, rate):
         corrected = rate / (1 - self.beta1**step)
         root = 1 / np.sqrt(1 - self.beta2**step)
-        return kernels.adam, (corrected, self._shrink(rate), self.beta1, self.beta2, root, self.epsilon)
+        return "adam", (corrected, self._shrink(rate), self.beta1, self.beta2, root, self.epsilon)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import numpy as np
 
 from .descriptor import checked_array
 from .errors import NonFiniteError, ShapeError, nearest
+from .targets import device_of, moved
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,15 @@ class Parameters:
         """float32 or float64."""
         return self.flat.dtype
 
+    @property
+    def device(self) -> str:
+        """``"cpu"`` or ``"cuda"``."""
+        return device_of(self.flat)
+
+    def to(self, device: str) -> "Parameters":
+        """The same structure over a copy of the vector on `device`; the parameters themselves if they are there."""
+        return self if device == self.device else Parameters(moved(self.flat, device), self.weights)
+
     def __len__(self) -> int:
         return self.flat.size
 
@@ -100,7 +110,7 @@ class Parameters:
         return weight.view(self.flat[start : start + weight.size])
 
     def __setitem__(self, name, value):
-        view, value = self[name], np.asarray(value)
+        view, value = self[name], value if device_of(value) == "cuda" else np.asarray(value)
         if value.shape != view.shape:
             raise ShapeError(f"parameter {name!r}: expected shape {view.shape}, got {value.shape}")
         view[...] = value
@@ -127,6 +137,7 @@ class Parameters:
             if np.isfinite(self.flat.sum()):  # not a dot product: the threads of BLAS go on spinning beside the kernels'
                 return
         for name, view in self.items():
+            view = moved(view, "cpu")
             if not np.isfinite(view).all():
                 bad = tuple(int(i) for i in np.argwhere(~np.isfinite(view))[0])
                 raise NonFiniteError(f"parameter {name!r}: expected finite numbers, got {view[bad]} at {bad}")

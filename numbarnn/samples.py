@@ -8,6 +8,7 @@ from .descriptor import checked_array
 from .errors import DTypeError, ShapeError
 from .packing import checked_lengths
 from .ragged import Batch, Ragged
+from .targets import target_of
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Samples:
     @classmethod
     def of(cls, network, x, y, lengths=None):
         """Samples and targets of a network; raises a typed error that names the argument that does not fit."""
+        x, y = network.here("x", x), network.here("y", y)
         batch, described = network.described(x, lengths)
         if batch.offsets is None and "n" not in batch.layout:
             raise ShapeError(f"x: expected 3 axes ({network.layout}), got {x.ndim} (shape {x.shape})")
@@ -71,7 +73,7 @@ class Samples:
         if isinstance(self.x, Ragged):
             return None
         shape = tuple(count if letter == "n" else length for letter, length in zip(self.layout, self.x.shape))
-        return np.empty(shape, self.x.dtype)
+        return target_of(self.x).memory.empty(shape, self.x.dtype)
 
     def take(self, chosen, room):
         """Some of the samples, x copied into what `room` made (is modified)."""

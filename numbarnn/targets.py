@@ -5,7 +5,7 @@ import importlib
 
 import numpy as np
 
-from .errors import DeviceError, nearest
+from .errors import DeviceError
 
 DEVICES = ("cpu", "cuda")
 
@@ -31,7 +31,7 @@ class Target:
 def target(device: str) -> Target:
     """The Target called ``"cpu"`` or ``"cuda"``; DeviceError, saying what is missing, if that device is not there."""
     if device not in DEVICES:
-        raise nearest("device", device, DEVICES)
+        raise DeviceError(f"device: expected 'cpu' or 'cuda', got {device!r}")
     found = Target(device)
     if device == "cuda":
         importlib.import_module("numbarnn.cuda.device").require()

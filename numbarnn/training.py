@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .cpu.optimizers import norm
 from .errors import NonFiniteError, positive_integer
 from .losses import loss as find_loss
 from .optimizers import optimizer as find_optimizer
 from .progress import bar
 from .samples import Samples
 from .schedules import checked_rate
+from .targets import target
 
 
 @dataclass
@@ -68,6 +68,7 @@ def fit(
     if not len(order):
         raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
     flat, gradient = network.params.flat, np.zeros_like(network.params.flat)
+    norm = target(network.device).optimizers.norm
     parts = network.split(gradient)
     previous, memory = flat.copy(), optimizer.start(flat)
     workspaces = {}  # one for whole batches, and one for the last of an epoch, each with room for its samples

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..cells import Cell
+from ..keep import Keep
 from ..packing import Packing, Uniform
 from . import routines
 from .blocks import block_vectors, packed_size, spread, transposed_size, vectors_in
@@ -327,37 +328,14 @@ class Plan:
         record[fields] = offsets + address
 
 
-@dataclass(frozen=True)
-class Keep:
-    """What forward keeps.
-
-    what : {"nothing", "weights", "all", "states", "checkpoints"}
-        ``weights``: those in blocks, for calls of `fill` with the same parameters.  The others are for backward: all it
-        needs; h and c of every step; or h and c at the start of each segment.  Backward runs a segment forward again to
-        get what is missing, with the same bits.
-    segments : int
-        At most this many checkpoints.
-    """
-
-    what: str = "nothing"
-    segments: int = 1
-
-    @property
-    def for_backward(self):
-        """Whether backward may be asked for."""
-        return self.what in ("all", "states", "checkpoints")
-
-    def steps(self, size):
-        """K, the steps of a segment: whole chunks of backward, so that sums have the same order with any K."""
-        if self.what == "states":
-            return size.backward_chunk
-        if self.what == "checkpoints":
-            steps, chunk = -(-size.steps // self.segments), size.backward_chunk
-            return max(1, min(size.steps, -(-steps // chunk) * chunk))
-        return max(1, size.steps)
-
-
-NOTHING, WEIGHTS, ALL, STATES = Keep(), Keep("weights"), Keep("all"), Keep("states")
+def segment_steps(keep, size):
+    """K, the steps of a segment: whole chunks of backward, so that sums have the same order with any K."""
+    if keep.what == "states":
+        return size.backward_chunk
+    if keep.what == "checkpoints":
+        steps, chunk = -(-size.steps // keep.segments), size.backward_chunk
+        return max(1, min(size.steps, -(-steps // chunk) * chunk))
+    return max(1, size.steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -406,7 +384,7 @@ def _make_forward(size, keep, threads_):
         "operand_kept": int(what == "all"),
     }
     plan = Plan(FORWARD, constants, [scratch, tape, *([apart] if apart else [])])
-    return Plans(size, keep, keep.steps(size), tape, apart, scratch, plan)
+    return Plans(size, keep, segment_steps(keep, size), tape, apart, scratch, plan)
 
 
 @dataclass(frozen=True, eq=False)

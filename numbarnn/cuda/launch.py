@@ -22,7 +22,7 @@ from .plans import Size
 from .product import multiply
 from .records import Gates, Product, Recurrent, Sums
 from .types import argument
-from .unpack import copy_rows
+from .unpack import unpack
 from .weights import move_gates, order, pieces_of, sum_rows, sum_runs
 
 ALIGNED = 32  # numbers: buffers begin at whole 128 bytes
@@ -84,7 +84,8 @@ def copy_to_rows(described, block, at):
     if packing.table is None:
         target.reshape(packing.steps, packing.batch, channels)[...] = described.tnc
     else:
-        copy_rows(described, PackedDescriptor.compact(target.reshape(packing.rows, channels), 0, packing))
+        rows, length = PackedDescriptor.compact(target.reshape(packing.rows, channels), 0, packing), packing.length
+        unpack(described, rows, length, length, channels, described.dtype)
 
 
 class Tape:

@@ -7,6 +7,7 @@ import numpy as np
 from ..descriptor import checked_dtype
 from ..errors import DTypeError, ShapeError, nearest, positive_integer
 from ..parameters import Parameters, Weight
+from ..targets import expect_device, target
 
 SCHEMES = ("glorot", "pytorch")
 
@@ -52,7 +53,9 @@ class Layer:
     def fill(self, parameters, random, scheme):
         """Write fresh values of `scheme` into `parameters` (modified)."""
 
-    def init(self, channels: int, seed: int = 0, dtype: str = "float32", scheme: str = "glorot") -> Parameters:
+    def init(
+        self, channels: int, seed: int = 0, dtype: str = "float32", scheme: str = "glorot", device: str = "cpu"
+    ) -> Parameters:
         """New parameters for inputs of `channels` channels.
 
         Parameters
@@ -65,6 +68,8 @@ class Layer:
         scheme : {"glorot", "pytorch"}
             ``"glorot"``: input weights Glorot uniform, recurrent weights orthogonal (a gate each), biases zero, the
             LSTM's forget gate 1.  ``"pytorch"``: uniform in ``+-1 / sqrt(hidden)`` for all.
+        device : {"cpu", "cuda"}
+            Where they lie, and are computed with; the numbers are the same.
 
         Returns
         -------
@@ -76,7 +81,7 @@ class Layer:
         weights = self.weights(channels)
         parameters = Parameters(np.zeros(sum(w.size for w in weights), dtype), weights)
         self.fill(parameters, np.random.default_rng(seed), scheme)
-        return parameters
+        return parameters.to(device)
 
     def check_parameters(self, parameters, channels):
         """Raise unless `parameters` are this layer's, for inputs of `channels` channels, and finite."""
@@ -88,15 +93,16 @@ class Layer:
             raise ShapeError(f"parameters: {self!r} with {channels} channels expects {wanted}, got {found}")
         parameters.check_finite()
 
-    def gradient_vector(self, into, channels, dtype):
+    def gradient_vector(self, into, channels, dtype, device):
         """`into`, if it has this layer's structure; a new vector of zeros if it is None."""
         weights = self.weights(channels)
         if into is None:
-            return Parameters(np.zeros(sum(w.size for w in weights), dtype), weights)
+            return Parameters(target(device).memory.zeros((sum(w.size for w in weights),), dtype), weights)
         if not isinstance(into, Parameters):
             raise TypeError(f"into: expected numbarnn.Parameters, got {type(into).__name__}")
         if into.weights is not weights and into.weights != weights:
             raise ShapeError(f"into: expected the parameters of {self!r} with {channels} channels, got {into!r}")
+        expect_device("into", into.flat, device)
         if into.dtype != dtype:
             raise DTypeError(f"into: expected {dtype} like the tape, got {into.dtype}")
         return into

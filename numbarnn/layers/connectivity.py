@@ -4,6 +4,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..parameters import Parameters
+from ..targets import device_of, moved
 
 
 class Connectivity:
@@ -60,9 +61,8 @@ class Connectivity:
         """What a weight (G H, H) is multiplied with, and its gradient too: ``mask``, or ``mask * signs * sign(W)``."""
         factor = np.ones((self.hidden, self.hidden)) if self.mask is None else self.mask
         factor = np.tile(factor if self.signs is None else factor * self.signs, (len(weight) // self.hidden, 1))
-        if self.signs is not None:
-            factor *= np.where(weight < 0, -1, 1)
-        return factor.astype(weight.dtype)
+        factor = moved(factor.astype(weight.dtype), device_of(weight))
+        return factor if self.signs is None else np.where(weight < 0, -factor, factor)
 
     def applied(self, weight: np.ndarray) -> np.ndarray:
         """R from a weight W, (G H, H)."""

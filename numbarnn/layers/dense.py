@@ -7,15 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..cells import ActivationSpec, DenseCell, activation
-from ..cpu import dense as kernels
-from ..cpu import elementwise
-from ..cpu.launch import Adjoint as LayerAdjoint
-from ..cpu.launch import run as run_layer
-from ..cpu.plans import ALL, NOTHING, WEIGHTS, Size
 from ..descriptor import PackedDescriptor, TensorDescriptor, in_layout
 from ..errors import DTypeError, LayoutError, positive_integer
+from ..keep import ALL, NOTHING, WEIGHTS
 from ..parameters import Parameters, Weight, glorot_uniform, uniform
 from ..ragged import Batch, Ragged, last_rows, like, numbers
+from ..targets import device_of, expect_device, target_of
 from .base import Gradients, Layer
 
 
@@ -120,6 +117,8 @@ class Stateless(Layer):
         without_time = isinstance(x, np.ndarray) and x.ndim == 2 and isinstance(layout, str) and len(layout) == 3
         batch, described = Batch.of(x, layout.replace("t", "") if without_time else layout, lengths)
         self.check_parameters(p, described.channels)
+        if len(p):
+            expect_device("x", described.array, p.device)
         if len(p) and described.dtype != p.dtype:
             raise DTypeError(f"x: expected {p.dtype} like the parameters, got {described.dtype}")
         return batch, described
@@ -163,7 +162,7 @@ class Stateless(Layer):
             raise TypeError(f"tape: expected one that {self!r}.forward returned, got {tape!r}")
         x = tape.x
         dy = self._described(tape.batch, dy, self.output_channels(x.channels), x.dtype)
-        gradient = self.gradient_vector(into, x.channels, x.dtype)
+        gradient = self.gradient_vector(into, x.channels, x.dtype, device_of(x.array))
         adjoint = self.differentiate(tape, dy, None, need_x, gradient, accumulate)
         adjoint.fill()
         return Gradients(gradient, None if adjoint.dx is None else tape.batch.give(adjoint.dx))
@@ -217,13 +216,13 @@ class Dense(Stateless):
 
     def run(self, p, x, initial, keep, batch=None):
         """`forward` without its checks, from a descriptor of x to one of y, (T, N, units), and a tape."""
-        cell, rows = self.cell, _batched(x)
+        cell, rows, target = self.cell, _batched(x), target_of(x.array)
         if keep.for_backward:
             cell.check_differentiable()
             keep = ALL
         apart = keep.for_backward and not cell.activation.from_output  # what f is of is kept, f comes after
-        size = Size(LINEAR if apart else cell, self.units, 1, rows.packing, x.channels, x.dtype)
-        kept = run_layer(kernels, size, p.flat, rows, None, keep)
+        size = target.plans.Size(LINEAR if apart else cell, self.units, 1, rows.packing, x.channels, x.dtype)
+        kept = target.launch.run(target.dense, size, p.flat, rows, None, keep)
         y, fill = kept.outputs, kept.fill
         if apart:
             values, pre = like(y), y
@@ -231,21 +230,21 @@ class Dense(Stateless):
 
             def fill():
                 kept.fill()
-                elementwise.value(cell, numbers(pre), values.array)
+                target.elementwise.value(cell, numbers(pre), values.array)
 
-            elementwise.value(cell, numbers(pre), values.array)
+            target.elementwise.value(cell, numbers(pre), values.array)
         return (y if rows is x else _unbatched(y, x)), Tape(self, x, kept, fill, batch)
 
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
         """`backward` without its checks, on descriptors: an Adjoint."""
-        x, kept, dy = tape.x, tape.kept, _batched(dy)
+        x, kept, dy, target = tape.x, tape.kept, _batched(dy), target_of(tape.x.array)
         apart = not self.cell.activation.from_output
         dpre = like(kept.outputs) if apart else dy
-        adjoint = LayerAdjoint(kept, dpre, None, need_x, gradient.flat, accumulate)
+        adjoint = target.launch.Adjoint(kept, dpre, None, need_x, gradient.flat, accumulate)
 
         def fill():
             if apart:
-                elementwise.times_slope(self.cell, numbers(kept.outputs), numbers(dy), dpre.array)
+                target.elementwise.times_slope(self.cell, numbers(kept.outputs), numbers(dy), dpre.array)
             adjoint.fill()
 
         dx = adjoint.dx
@@ -307,7 +306,7 @@ class Activation(Stateless):
         """`forward` without its checks, from a descriptor of x to one of y, (T, N, C), and a tape."""
         if keep.for_backward:
             self.cell.check_differentiable()
-        y = like(x)
+        y, elementwise = like(x), target_of(x.array).elementwise
 
         def fill():
             elementwise.value(self.cell, numbers(x), y.array)
@@ -321,6 +320,7 @@ class Activation(Stateless):
         if not need_x:
             return Adjoint(None, _nothing)
         dx, kept = like(tape.x), tape.x if tape.kept is None else tape.kept
+        elementwise = target_of(dx.array).elementwise
         return Adjoint(dx, lambda: elementwise.times_slope(self.cell, numbers(kept), numbers(dy), dx.array))
 
 

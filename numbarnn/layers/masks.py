@@ -4,6 +4,7 @@ import numpy as np
 
 from ..descriptor import PackedDescriptor, TensorDescriptor, checked_array
 from ..errors import DTypeError, ShapeError, nearest
+from ..targets import expect_device, target
 
 
 def keep_or_drop(rate):
@@ -58,20 +59,20 @@ class Masks:
         self.arrays, self.redraw = arrays, redraw
 
     @classmethod
-    def drawn(cls, layer, steps, batch, channels, dtype, random):
-        """Fresh numbers from a Generator."""
+    def drawn(cls, layer, steps, batch, channels, dtype, random, device="cpu"):
+        """Fresh numbers from a Generator: the same ones on every device."""
         found = drawings(layer, steps, batch, channels)
-        arrays = {name: np.empty(shape, dtype) for name, (shape, _) in found.items()}
+        arrays = {name: target(device).memory.empty(shape, dtype) for name, (shape, _) in found.items()}
 
         def redraw(random):
             for name, (shape, draw) in found.items():
-                arrays[name][...] = draw(random, shape)
+                arrays[name][...] = draw(random, shape).astype(dtype)
 
         redraw(random)
         return cls(arrays, redraw)
 
     @classmethod
-    def given(cls, layer, steps, batch, channels, dtype, masks):
+    def given(cls, layer, steps, batch, channels, dtype, masks, device="cpu"):
         """The caller's numbers, checked; noise may be given to a layer that draws none."""
         if not isinstance(masks, dict):
             raise TypeError(f"masks: expected a dict of arrays by name, got {type(masks).__name__}")
@@ -87,6 +88,7 @@ class Masks:
                 raise ValueError(f"masks: expected {', '.join(shapes)}, got no {name}")
         for name, array in masks.items():
             checked_array(f"masks[{name!r}]", array)
+            expect_device(f"masks[{name!r}]", array, device)
             if array.shape != allowed[name]:
                 raise ShapeError(f"masks[{name!r}]: expected shape {allowed[name]}, got {array.shape}")
             if array.dtype != dtype:

@@ -6,15 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..cells import Cell, Clipped, activation
-from ..cpu import normalized as normalized_kernels
-from ..cpu import recurrent as kernels
-from ..cpu.launch import run as run_layer
-from ..cpu.plans import ALL, NOTHING, STATES, WEIGHTS, Size
 from ..descriptor import TensorDescriptor, checked_array
 from ..errors import DTypeError, ShapeError, finite_number, nearest, positive_integer
+from ..keep import ALL, NOTHING, STATES, WEIGHTS
 from ..parameters import Parameters, Weight, glorot_uniform, orthogonal, uniform
 from ..ragged import Batch, Ragged
 from ..streaming import Stream
+from ..targets import device_of, expect_device, target_of
 from .base import Gradients
 from .between import Between, scaled_by
 from .normalized import fill_vector as fill_normalization
@@ -206,7 +204,7 @@ class Recurrent(Regularized):
             Named after the argument that is not as described.
         """
         batch, described = self._checked_input(p, x, layout, lengths, reset)
-        initial = self.checked_state("state", state, batch.sequences, p.dtype)
+        initial = self.checked_state("state", state, batch.sequences, p.dtype, p.device)
         masks = self.masks_of(seed, masks, batch, described)
         y, tape = self.run(p, described, initial, self._keeping_cells(NOTHING, cells), masks=masks)
         found = batch.give(y), self._final_state(tape)
@@ -275,6 +273,7 @@ class Recurrent(Regularized):
     def _checked_input(self, p, x, layout, lengths=None, reset=None):
         batch, described = Batch.of(x, layout, lengths, reset)
         self.check_parameters(p, described.channels)
+        expect_device("x", described.array, p.device)
         if described.dtype != p.dtype:
             raise DTypeError(f"x: expected {p.dtype} like the parameters, got {described.dtype}")
         return batch, described
@@ -285,16 +284,17 @@ class Recurrent(Regularized):
             self.cell.check_differentiable()
         if keep is STATES and not self.cell.saved:
             keep = ALL  # no gate is kept anyway
-        weights = self.effective_weights(p, masks)
+        weights, target = self.effective_weights(p, masks), target_of(p.flat)
+        kernels = target.normalized if self.cell.normalized_values else target.recurrent
         y, stages = x, []
         for layer in range(self.layers):
             below, packing = y, y.packing
             scaled = scaled_by(masks, f"input_l{layer}", y)
             y = y if scaled is None else scaled.outputs
-            cell, drives = self.driven(masks, layer, packing, y.dtype)
-            tape = run_layer(
-                normalized_kernels if self.cell.normalized_values else kernels,
-                Size(
+            cell, drives = self.driven(masks, layer, packing, y.dtype, p.device)
+            tape = target.launch.run(
+                kernels,
+                target.plans.Size(
                     cell, self.hidden, self.directions, packing, y.channels, y.dtype, self._vector_numbers(), self.projection
                 ),
                 (p if weights is None else weights.parameters).flat[p.offset(f"weight_ih_l{layer}") :],
@@ -382,7 +382,7 @@ class Recurrent(Regularized):
         channels = p[p.names[0]].shape[1] if isinstance(p, Parameters) and p.names else 1
         self.check_parameters(p, channels)
         batch = positive_integer("batch", batch)
-        x = np.zeros((1, batch, channels), p.dtype)
+        x = target_of(p.flat).memory.zeros((1, batch, channels), p.dtype)
         y, tape = self.run_stream(p, TensorDescriptor.of_tnc(x))
         stream = Stream(x, tape.steppers(), [(self, tape)], y.array, single=True)
         stream.state = state
@@ -396,9 +396,9 @@ class Recurrent(Regularized):
 
     def stream_state(self, tape):
         """The state that a stream's tape has reached, (L, N, H) arrays."""
-        return self._as_state([[np.array(part.reached(m)) for part in tape.stack] for m in range(self.cell.states)])
+        return self._as_state([[part.reached(m).copy() for part in tape.stack] for m in range(self.cell.states)])
 
-    def checked_state(self, argument, state, batch, dtype):
+    def checked_state(self, argument, state, batch, dtype, device):
         """A list of (L, D, N, H) arrays, one for each state of the cell, or None."""
         if state is None:
             return None
@@ -413,6 +413,7 @@ class Recurrent(Regularized):
             channels = "projection" if width == self.projection else "hidden"
             label = f"{argument} {name}".strip()
             checked_array(label, array)
+            expect_device(label, array, device)
             if array.shape != shape:
                 raise ShapeError(f"{label}: expected shape {shape} (layers * directions, N, {channels}), got {array.shape}")
             if array.dtype != dtype:
@@ -470,8 +471,8 @@ class Recurrent(Regularized):
                 ("dy", dy, self.output_channels(x.channels)), ("dcells", dcells, self.directions * self.hidden),
             )  # fmt: skip
         )
-        dfinal = self.checked_state("dstate", dstate, batch.sequences, dtype)
-        gradient = self.gradient_vector(into, x.channels, dtype)
+        dfinal = self.checked_state("dstate", dstate, batch.sequences, dtype, device_of(x.array))
+        gradient = self.gradient_vector(into, x.channels, dtype, device_of(x.array))
         adjoint = self.differentiate(tape, doutputs, dfinal, need_x, gradient, accumulate, dcells)
         adjoint.fill()
         dstate = self._as_state([[part[m] for part in adjoint.dinitial] for m in range(self.cell.states)])

@@ -7,6 +7,7 @@ import numpy as np
 from ..cells import PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell
 from ..descriptor import checked_dtype
 from ..errors import ShapeError, finite_number, positive_integer, rate
+from ..targets import device_of, moved
 from .base import Layer
 from .connectivity import Connectivity, EffectiveWeights
 from .masks import Masks, drive
@@ -107,19 +108,20 @@ class Regularized(Layer):
     def drawn_masks(self, x, random):
         """Masks for a descriptor of x."""
         steps, batch = getattr(x.packing, "total", x.packing.steps), x.packing.sequences
-        return Masks.drawn(self, steps, batch, x.channels, x.dtype, random)
+        return Masks.drawn(self, steps, batch, x.channels, x.dtype, random, device_of(x.array))
 
     def masks_of(self, seed, masks, batch, x):
         """The Masks that the arguments of a call ask for, or None."""
         if seed is not None and masks is not None:
             raise ValueError("masks: expected None together with a seed, got both")
         if masks is not None:
-            return Masks.given(self, batch.steps, batch.sequences, x.channels, x.dtype, masks)
+            return Masks.given(self, batch.steps, batch.sequences, x.channels, x.dtype, masks, device_of(x.array))
         if seed is None:
             return None
-        return Masks.drawn(self, batch.steps, batch.sequences, x.channels, x.dtype, np.random.default_rng(seed))
+        random, device = np.random.default_rng(seed), device_of(x.array)
+        return Masks.drawn(self, batch.steps, batch.sequences, x.channels, x.dtype, random, device)
 
-    def driven(self, masks, layer, packing, dtype):
+    def driven(self, masks, layer, packing, dtype, device):
         """(cell, drives) of one stacked layer: what is drawn for each step, or its mean."""
         steps, batch = getattr(packing, "total", packing.steps), packing.sequences
         wide = self.directions * self.hidden
@@ -135,7 +137,7 @@ class Regularized(Layer):
         if mask is not None:
             cell = RecurrentDropoutCell(cell)
             arrays.append(mask)
-        return cell, [drive(array, packing, steps, batch) for array in arrays]
+        return cell, [drive(moved(array, device), packing, steps, batch) for array in arrays]
 
     def effective_weights(self, p, masks):
         """The EffectiveWeights that kernels read in the place of `p`, or None where they read `p` itself."""

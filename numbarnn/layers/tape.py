@@ -4,12 +4,11 @@ import functools
 import math
 from dataclasses import dataclass, field
 
-from ..cpu.launch import Adjoint as LayerAdjoint
-from ..cpu.launch import Tape as LayerTape
-from ..cpu.plans import ALL, STATES, Keep
 from ..descriptor import PackedDescriptor, TensorDescriptor
 from ..errors import nearest, positive_integer
+from ..keep import ALL, STATES, Keep
 from ..ragged import Batch
+from ..targets import target_of
 from .base import Layer
 from .between import Between, BetweenAdjoint, Scaled
 from .connectivity import EffectiveWeights
@@ -23,7 +22,7 @@ class Stage:
     """One stacked layer of a tape: its kernels' tape, and what is done before and after."""
 
     scaled_input: Scaled | None
-    tape: LayerTape
+    tape: object  # `launch.Tape` of the target
     between: Between
     scaled_output: Scaled | None
 
@@ -106,7 +105,7 @@ class Adjoint:
             if stage.scaled_output is not None:
                 self._fills.append(functools.partial(stage.scaled_output.take_back, dy))
             between = BetweenAdjoint(stage.between, dy)
-            adjoint = LayerAdjoint(
+            adjoint = target_of(gradient.flat).launch.Adjoint(
                 stage.tape, between.dy, None if dfinal is None else [s[index] for s in dfinal],
                 need_x or index > 0, self.gradient.flat[gradient.offset(f"weight_ih_l{index}") :], accumulate, dcells,
             )  # fmt: skip
