@@ -1,0 +1,117 @@
+"""Kernels that put one cell's equations to one thread each: for the tests, and for the compile check."""
+
+from numbarnn.cuda.device import cuda, kernel
+from numbarnn.cuda.types import (
+    CellArguments,
+    add_cells,
+    add_output,
+    by_projection,
+    dtype_of,
+    gated_gate,
+    get,
+    input_gate,
+    joined,
+    load_dpre,
+    load_drives,
+    load_dstate,
+    load_saved,
+    load_slots,
+    load_state,
+    load_terms,
+    load_unit_values,
+    number,
+    put,
+    recurrent_gate,
+    runs,
+    store_all,
+    store_state,
+)
+
+
+@kernel(extensions=[CellArguments])
+def step(cell, real, count, pre, h, c, given, saved, operand):
+    """One step of `count` units: h and c are [2, count], the old state and the new one; the rest [values, count]."""
+    i = cuda.grid(1)
+    if i < count:
+        old, values = load_state(cell, h, i, c, i), load_slots(cell, real, pre, i, count)
+        drives = cell.unit_value_count * count + i
+        taken = joined(load_unit_values(cell, real, given, i, count), load_drives(cell, real, given, drives, count))
+        if cell.gated_span[1] > 0:
+            values, gated = cell.gate(values, old, taken)
+            put(gated, operand, i)
+            store_all(values, pre, i, count)
+        new, kept = cell.forward(values, old, taken)
+        store_state(cell, new, h, count + i, c, count + i)
+        store_all(kept, saved, i, count)
+
+
+@kernel(extensions=[CellArguments])
+def step_adjoint(cell, real, count, h, c, given, saved, dh, dc, dy, dcells, doperand, dpre):
+    """The adjoint of `step`: dh and dc are those of the new state, then of the old one; dpre is filled."""
+    i = cuda.grid(1)
+    if i < count:
+        old, new = load_state(cell, h, i, c, i), load_state(cell, h, count + i, c, count + i)
+        drives = cell.unit_value_count * count + i
+        taken = joined(load_unit_values(cell, real, given, i, count), load_drives(cell, real, given, drives, count))
+        kept = load_saved(cell, real, saved, i, count)
+        derivative = add_output(cell, load_dstate(cell, dh, i, dc, i), dy, i)
+        derivative = add_cells(cell, derivative, get(dcells, i))
+        found, dold = cell.adjoint(kept, old, new, derivative, taken)
+        store_all(found, dpre, i, count)
+        if cell.gated_span[1] > 0:
+            found = load_dpre(cell, real, dpre, i, count)
+            found, dold = cell.gate_adjoint(kept, old, get(doperand, i), found, dold, taken)
+            store_all(found, dpre, i, count)
+        store_state(cell, dold, dh, i, dc, i)
+
+
+@kernel(extensions=[CellArguments])
+def normalized_step(cell, real, count, pre, c, saved, out):
+    """What a cell that normalizes does for each unit: out is [4, count]."""
+    i = cuda.grid(1)
+    if i < count:
+        scale = cell.inverse_deviation(get(c, i) * get(c, i))
+        hat = cell.normalized(get(c, i), number(real, 0.25), scale)
+        new, kept = cell.forward(load_terms(cell, real, pre, i, count), load_state(cell, c, i, c, i), ())
+        store_all(kept, saved, i, count)
+        if cell.normalizes_cell:
+            do, dc = cell.output_adjoint(kept, new[1], get(c, i))
+            put(cell.output(new[0], new[1]), out, i)
+            put(do + dc, out, count + i)
+        put(hat, out, 2 * count + i)
+        put(cell.normalized_adjoint(hat, get(c, i), scale, number(real, 1) / 3, get(pre, i)), out, 3 * count + i)
+
+
+@kernel(extensions=[CellArguments])
+def constants(cell, real, table):
+    """What a cell says of itself, number by number."""
+    if cuda.grid(1) == 0:
+        place = cuda.local.array(cell.slots + 1, dtype_of(real))
+        place[cell.slots] = 2
+        table[0], table[1], table[2], table[3] = cell.gate_count, cell.slots, cell.saved, cell.states
+        table[4], table[5], table[6] = cell.unit_value_count, cell.drive_count, cell.dpre_count
+        table[7], table[8] = cell.input_span
+        table[9], table[10] = cell.recurrent_span
+        table[11], table[12] = cell.gated_span
+        table[13], table[14] = cell.normalized_values, cell.deviations
+        table[15] = by_projection(cell, 3, 4)
+        table[16] = int(place[cell.slots])
+        at = 17
+        for i in range(cell.input_span[1]):
+            table[at + i] = input_gate(cell, i)
+        at += cell.input_span[1]
+        for i in range(cell.recurrent_span[1]):
+            table[at + i] = recurrent_gate(cell, i)
+        at += cell.recurrent_span[1]
+        for i in range(cell.gated_span[1]):
+            table[at + i] = gated_gate(cell, i)
+
+
+@kernel(extensions=[CellArguments])
+def runs_of(cell, table):
+    """The runs of a cell that normalizes, three numbers each."""
+    if cuda.grid(1) == 0:
+        at = 0
+        for first, slots, term in runs(cell):
+            table[at], table[at + 1], table[at + 2] = first, slots, term
+            at += 3

@@ -1,0 +1,283 @@
+"""Compiles every CUDA kernel for sm_90, on a machine without GPU and driver: `python tests/cuda/compile_kernels.py`.
+
+It takes numba-cuda, libnvvm and ptxas (pip install numba-cuda nvidia-nvvm nvidia-cuda-nvcc).  For each kernel, cell and dtype
+it prints the registers and the memory it takes.  The exit status is 1 if one of them does not compile, computes in float64
+for float32, spills registers or keeps a stack, or asks for more registers than a block of its threads can have.
+"""
+
+import argparse
+import importlib
+import inspect
+import multiprocessing
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from importlib.metadata import files
+from pathlib import Path
+from types import SimpleNamespace
+
+CAPABILITY = (9, 0)
+REGISTERS = 65536  # of a multiprocessor, which a block's threads share
+SPILL = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
+IN_FLOAT64 = ("array_kernels.sum_in_double",)  # kernels that sum in float64 whatever they are given, by name
+
+os.environ.pop("NUMBA_ENABLE_CUDASIM", None)
+import numpy as np  # noqa: E402
+
+from numbarnn import cells, cuda  # noqa: E402
+from numbarnn.cells.activations import (  # noqa: E402
+    Clipped,
+    Elu,
+    Gelu,
+    HardSigmoid,
+    Relu,
+    ScaledTanh,
+    Sigmoid,
+    Silu,
+    Softplus,
+    Softsign,
+    Tanh,
+    ThresholdedRelu,
+)
+from numbarnn.cuda import array_kernels, plans, records, types  # noqa: E402
+from numbarnn.cuda.device import KERNELS, THREADS  # noqa: E402
+from numbarnn.cuda.device import cuda as numba_cuda  # noqa: E402
+from numbarnn.cuda.extending import COMPILED  # noqa: E402
+
+RECURRENT = (  # (cell, whether in float64 as well)
+    (cells.RNNCell(), True),
+    (cells.GRUAfterCell(), True),
+    (cells.GRUBeforeCell(), True),
+    (cells.LSTMCell(), True),
+    (cells.LSTMCell(projected=True), True),
+    (cells.RNNCell(Gelu()), False),
+    (cells.PeepholeLSTMCell(), False),
+    (cells.CoupledLSTMCell(), False),
+    (cells.CoupledPeepholeLSTMCell(), False),
+    (cells.MGUCell(), False),
+    (cells.IndRNNCell(), False),
+    (cells.LeakyOutsideCell(), False),
+    (cells.LeakyInsideCell(), False),
+    (cells.PerturbedCell(cells.GRUAfterCell()), False),
+    (cells.PerturbedMemoryCell(cells.LSTMCell()), False),
+    (cells.RecurrentDropoutCell(cells.LeakyInsideCell()), False),
+    (cells.LSTMCell(HardSigmoid(), Elu(), Softsign()), False),
+)
+NORMALIZED = ((cells.NormalizedLSTMCell(), True), (cells.NormalizedGRUCell(), True))
+FUNCTIONS = (
+    Tanh(), Sigmoid(), Relu(), Elu(), Softplus(), Softsign(), Gelu(), Silu(), ScaledTanh(1.7, 0.7), ThresholdedRelu(),
+    Clipped(Elu(0.3), 2.5),
+)  # fmt: skip
+DENSE = tuple((cells.DenseCell(function), function in FUNCTIONS[:2]) for function in FUNCTIONS)
+CELLS = {"normalized": NORMALIZED, "dense": DENSE, "elementwise": DENSE}  # by module; others have the recurrent ones
+
+
+def import_kernels():
+    """Import every module of the package, so that all kernels are known; those of the tests are added."""
+    for module in pkgutil.iter_modules(cuda.__path__):
+        with __import__("contextlib").suppress(ModuleNotFoundError):  # DEV
+            importlib.import_module(f"numbarnn.cuda.{module.name}")
+    return KERNELS
+
+
+def without_device():
+    """Let numba-cuda compile device functions for CAPABILITY, without asking a driver or NVRTC."""
+    from numba.cuda import cuda_paths, dispatcher
+    from numba.cuda.cudadrv import nvrtc
+
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=CAPABILITY, id=0)
+    try:
+        cuda_paths._get_nvrtc_path()
+    except Exception:  # whatever its loader raises: only the name of the architecture is asked of it
+        cuda_paths._get_nvrtc_path = lambda: cuda_paths._env_path_tuple("none", None)
+        nvrtc.get_arch_option = lambda major, minor, arch="": f"compute_{major}{minor}{arch}"
+
+
+def assembler():
+    """The path of ptxas: of the wheel nvidia-cuda-nvcc, or on PATH."""
+    for package in ("nvidia-cuda-nvcc", "nvidia-cuda-nvcc-cu12"):
+        try:
+            return next(str(file.locate()) for file in files(package) or () if file.name == "ptxas")
+        except (ImportError, StopIteration):
+            continue
+    return "ptxas"
+
+
+def jobs(chosen):
+    """(kernel, cell or None, dtype) of everything to compile, the largest first."""
+    found = []
+    for name, dispatcher in import_kernels().items():
+        if chosen not in name:
+            continue
+        of_cells = ((None, True),)
+        if "cell" in inspect.signature(dispatcher.py_func).parameters:
+            of_cells = CELLS.get(name.partition(".")[0], RECURRENT)
+        for cell, in_both in of_cells:
+            dtypes = DTYPES.get(name, ("float32", "float64") if in_both else ("float32",))
+            found += [(name, cell, dtype) for dtype in dtypes]
+    return sorted(found, key=lambda job: job[1] is None)
+
+
+CALLS = {  # what a kernel is told: by its name, or for all others of its module
+    "array_kernels.move": array_kernels.Move,
+    "array_kernels.fill": array_kernels.Fill,
+    "array_kernels.reduce": array_kernels.Reduce,
+    "array_kernels.sum_in_double": array_kernels.Reduce,
+    "array_kernels.largest": array_kernels.Reduce,
+    "array_kernels": array_kernels.Elementwise,
+    "dense": records.Recurrent,
+    "normalized": records.Recurrent,
+    "product": records.Product,
+    "recurrent": records.Recurrent,
+    "unpack": records.Gates,
+    "weights.copy_gates": records.Gates,
+    "weights": records.Sums,
+}
+NUMBERS = (
+    "real", "value", "left", "right", "zero", "one", "scale", "rate", "momentum", "decay", "epsilon", "shrink", "beta1",
+    "beta2", "root",
+)  # fmt: skip
+OTHERS = {  # arguments that are no arrays of the dtype, as `parsed` reads them; some kernels have their own
+    "count": "int64", "shape": "4 int64", "table": "int64[]", "counters": "int64[]", "order": "int64[]", "mask": "bool[]",
+    "nesterov": "bool",
+    "array_kernels.comparison": {"out": "bool[]"},
+    "array_kernels.largest": {"out": "int64[]"},
+    "array_kernels.sum_in_double": {"out": "float64[]", "zero": "float64"},
+    "optimizers._sgd": {"starts": "4 int64"},
+    "optimizers._rmsprop": {"starts": "4 int64"},
+    "optimizers._adam": {"starts": "5 int64"},
+    "weights.sum_sequences": {"starts": "int64[]"},
+}  # fmt: skip
+DTYPES = {  # of kernels that do not compute in both floating dtypes
+    "array_kernels.whole": ("int64",),
+    "array_kernels.logic": ("bool",),
+    "array_kernels.sum_in_double": ("float32",),
+}
+
+
+def parsed(text):
+    """The Numba type of a dtype's name, a count and a name, or a name and []."""
+    from numba import from_dtype
+    from numba import types as numba_types
+
+    *count, name = text.split()
+    scalar = from_dtype(np.dtype(name.removesuffix("[]")))
+    if count:
+        return numba_types.UniTuple(scalar, int(*count))
+    return scalar[::1] if name.endswith("[]") else scalar
+
+
+def argument_type(kernel, name, cell, dtype):
+    """The Numba type of a kernel's parameter, which its name tells: an array of the dtype if nothing else."""
+    from numba.cuda.typing.typeof import typeof
+
+    if name == "cell":
+        return types.CellType(cell)
+    if name == "call":
+        return typeof(zeros_of(CALLS.get(kernel) or CALLS[kernel.partition(".")[0]]))
+    own = OTHERS.get(kernel, {}).get(name) or OTHERS.get(name)
+    if own:
+        return parsed(own)
+    if name.endswith("_start"):
+        return parsed("int64")
+    return parsed(dtype if name in NUMBERS else f"{dtype}[]")
+
+
+def zeros_of(record):
+    """A record of zeros."""
+    return record(
+        **{
+            name: (0,) * records.MOST_SLOTS if kind == tuple[int, ...] else 0
+            for name, kind in record.__annotations__.items()
+        }
+    )
+
+
+def threads_of(kernel, dispatcher):
+    """The most threads of a block of a kernel."""
+    bounds = dispatcher.targetoptions.get("launch_bounds")
+    if bounds:
+        return bounds if isinstance(bounds, int) else bounds[0]
+    if "counters" in inspect.signature(dispatcher.py_func).parameters:
+        return plans.MOST_THREADS
+    return getattr(sys.modules[dispatcher.py_func.__module__], "THREADS", THREADS)
+
+
+def compile_one(kernel, cell, dtype):
+    """(registers, shared memory, stack, spills, faults) of a kernel for a cell and a dtype, and how long that took."""
+    start = time.perf_counter()
+    dispatcher = import_kernels()[kernel]
+    signature = tuple(argument_type(kernel, name, cell, dtype) for name in inspect.signature(dispatcher.py_func).parameters)
+    options = {key: dispatcher.targetoptions[key] for key in ("launch_bounds", "fastmath") if key in dispatcher.targetoptions}
+    ptx, _ = numba_cuda.compile_ptx(dispatcher.py_func, signature, cc=CAPABILITY, **options)
+    faults = []
+    if dtype == "float32" and kernel not in IN_FLOAT64 and (wide := re.findall(r"\S*\.f64\S*", ptx)):
+        faults.append(f"{len(wide)} instructions in float64, such as {wide[0]}")
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder, "kernel.ptx")
+        source.write_text(ptx)
+        most = dispatcher.targetoptions.get("max_registers")
+        told = subprocess.run(
+            [assembler(), "-arch=sm_90", "-v", *([f"-maxrregcount={most}"] if most else []), source, "-o", os.devnull],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if told.returncode:
+        return 0, 0, 0, 0, [told.stderr], time.perf_counter() - start
+    stack, stored, loaded = (sum(numbers) for numbers in zip(*(map(int, found) for found in SPILL.findall(told.stderr))))
+    registers = int(re.search(r"Used (\d+) registers", told.stderr)[1])
+    shared = re.search(r"(\d+) bytes smem", told.stderr)
+    threads = threads_of(kernel, dispatcher)
+    if stored or loaded:
+        faults.append(f"{stored + loaded} bytes of registers spilled")
+    if stack:
+        faults.append(f"a stack of {stack} bytes")
+    if registers * threads > REGISTERS:
+        faults.append(f"{registers} registers for {threads} threads")
+    return registers, int(shared[1]) if shared else 0, stack, stored + loaded, faults, time.perf_counter() - start
+
+
+def attempt(job):
+    """`compile_one`, an exception being a fault."""
+    try:
+        return compile_one(*job)
+    except Exception as error:  # noqa: BLE001 (of whatever class: the others are compiled all the same)
+        return 0, 0, 0, 0, [f"{type(error).__name__}: {str(error)[-2000:]}"], 0.0
+
+
+def main():
+    """Compile, print the table, and return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--kernel", default="", help="only kernels with this in their name")
+    parser.add_argument("--processes", type=int, default=2)
+    arguments = parser.parse_args()
+    if not COMPILED:
+        print("numba-cuda is not installed")
+        return 1
+    tasks = jobs(arguments.kernel)
+    bad = 0
+    print(f"{'kernel':<24} {'cell':<58} {'dtype':<8} registers shared stack spills seconds")
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(arguments.processes, mp_context=spawn, initializer=without_device) as pool:
+        for (kernel, cell, dtype), result in zip(tasks, pool.map(attempt, tasks)):
+            registers, shared, stack, spills, faults, seconds = result
+            shown = "" if cell is None else repr(cell).replace("Cell", "").replace("gate_activation=Sigmoid(), ", "")
+            print(
+                f"{kernel:<24} {shown[:58]:<58} {dtype:<8} {registers:>9} {shared:>6} {stack:>5} {spills:>6} {seconds:>7.1f}",
+                flush=True,
+            )
+            for fault in faults:
+                print(f"    FAULT: {fault}")
+            bad += bool(faults)
+    print(f"{len(tasks)} compiled, {bad} with faults")
+    return bool(bad) or not tasks
+
+
+if __name__ == "__main__":
+    sys.exit(main())
