@@ -11,9 +11,10 @@ import operator
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
-from ..errors import DeviceError, DTypeError, LayoutError, ShapeError
+from ..errors import DTypeError, LayoutError, ShapeError
+from . import dlpack
 from .array_kernels import Fill, Move, fill, move
-from .device import SIMULATED, blocks_for, cuda, current_stream, require, stream_key
+from .device import SIMULATED, blocks_for, cuda, current_stream, require, stream_key, wait
 from .layouts import c_strides, collapsed, extent, in_numbers, is_c_contiguous, offset_of, stand_in
 from .memory import borrow
 
@@ -119,6 +120,16 @@ class DeviceArray(NDArrayOperatorsMixin):
             "strides": None if self.flags.c_contiguous else self.strides,
             "stream": stream or 1,
         }
+
+    def __dlpack_device__(self):
+        return dlpack.DEVICE, 0
+
+    def __dlpack__(self, *, stream=None, **kwargs):
+        if not self.flags.writeable:
+            raise BufferError("an array that must not be modified has no DLPack")
+        if stream not in (None, -1) and not SIMULATED:
+            wait(cuda.external_stream(stream), current_stream())
+        return dlpack.give(self, self.pointer if self.size else 0, 0)
 
     # -- to the host
 
@@ -441,6 +452,10 @@ def asarray(given):
         return _from_host_memory(given)
     if hasattr(given, "__cuda_array_interface__"):
         return _from_interface(given)
+    if hasattr(given, "__dlpack__"):
+        address, shape, strides, dtype, owner = dlpack.receive(given, stream_key(current_stream()))
+        dtype = _checked_dtype(dtype)
+        return _wrapped(address, shape, strides or c_strides(shape, dtype.itemsize), dtype, owner, True)
     raise TypeError(
         f"array: expected a numpy.ndarray, or an array with __cuda_array_interface__ or __dlpack__, got {type(given).__name__}"
     )
@@ -497,4 +512,4 @@ def _wrapped(address, shape, strides, dtype, owner, writeable):
 from . import array_functions, ufuncs  # noqa: E402 (they are written in terms of DeviceArray)
 from .indexing import gathered, has_arrays, scatter, taken  # noqa: E402
 
-__all__ = ["DTYPES", "DeviceArray", "DeviceError", "asarray", "broadcast_to", "empty", "zeros"]
+__all__ = ["DTYPES", "DeviceArray", "asarray", "broadcast_to", "empty", "zeros"]

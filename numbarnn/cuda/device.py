@@ -48,6 +48,16 @@ def function(python, **options):
     return python if SIMULATED else _cuda.jit(device=True, **options)(python)
 
 
+class _Cells:
+    """What `types.CellArguments` is to the launch of kernels; that module is made with this one."""
+
+    @staticmethod
+    def prepare_args(ty, val, stream, retr):
+        from .types import CellArguments
+
+        return CellArguments.prepare_args(ty, val, stream, retr)
+
+
 def kernel(python=None, **options):
     """`python` as a kernel, compiled for each type of its arguments when first called with it.
 
@@ -60,6 +70,8 @@ def kernel(python=None, **options):
     """
     if python is None:
         return functools.partial(kernel, **options)
+    if python.__code__.co_varnames[0] == "cell":
+        options["extensions"] = [_Cells]
     dispatcher = _cuda.jit(python) if SIMULATED else _cuda.jit(**options)(python)
     KERNELS[f"{python.__module__.rpartition('.')[2]}.{python.__name__}"] = dispatcher
     return dispatcher
@@ -135,16 +147,16 @@ def stream(given=None):
     """
     require()
     outer, inner = _streams.current, _cuda.stream() if given is None else _as_stream(given)
-    _wait(inner, outer)
+    wait(inner, outer)
     _streams.current = inner
     try:
         yield inner
     finally:
         _streams.current = outer
-        _wait(outer, inner)
+        wait(outer, inner)
 
 
-def _wait(waiting, awaited):
+def wait(waiting, awaited):
     """Let one stream go on when all that is on another by now is done."""
     if SIMULATED or stream_key(waiting) == stream_key(awaited):
         return
