@@ -58,7 +58,7 @@ class Stream:
             raise TypeError(f"state: expected {expected}, got {type(state).__name__}")
         states = (state,) if self._single else state
         checked = [
-            layer.checked_state("state", given, self._shape[0], self._dtype)
+            layer.checked_state("state", given, self._shape[0], self._dtype, device_of(self._x))
             for (layer, _), given in zip(self._layers, states)
         ]
         for (_, tape), given in zip(self._layers, checked):

@@ -22,7 +22,7 @@ from .plans import Size
 from .product import multiply
 from .records import Gates, Product, Recurrent, Sums
 from .types import argument
-from .unpack import unpack
+from .unpack import kept_on_device, unpack
 from .weights import move_gates, order, pieces_of, sum_rows, sum_runs
 
 ALIGNED = 32  # numbers: buffers begin at whole 128 bytes
@@ -51,13 +51,10 @@ def _uniform_table(steps, batch):
 
 
 def table_of(packing):
-    """The table of a packing in device memory."""
+    """The table of a packing, in device memory."""
     if packing.table is None:
-        return _uniform_table(packing.steps, packing.batch)
-    kept = vars(packing)
-    if "device_table" not in kept:
-        kept["device_table"] = asarray(packing.table)
-    return kept["device_table"]
+        return _uniform_table(packing.steps, packing.batch).memory
+    return kept_on_device(packing, ("steps", 0), lambda: packing.table)
 
 
 def matrix_of(described, scratch, at):
@@ -324,7 +321,7 @@ def run_kernel(kernel, tape, call, teams, scratch, stream, kernels, more=0):
         dense.run(kernel, cell, real, call, block, scratch.memory, stream)
         return
     regions = call.steps * kernels.phases_of(tape.size.cell) + more
-    table = table_of(tape.packing).memory
+    table = table_of(tape.packing)
     counters = empty((call.directions * teams.tiles,), np.int64)
     blocks = call.directions * teams.tiles * teams.splits
     launch = kernel[blocks, teams.threads, stream, teams.shared_bytes]

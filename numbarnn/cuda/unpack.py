@@ -53,8 +53,8 @@ def kept_on_device(owner, name, make):
     """
     kept = vars(owner).setdefault("_on_device", {})
     if name not in kept:
-        kept[name] = asarray(np.ascontiguousarray(make(), np.int64)).memory
-    return kept[name]
+        kept[name] = asarray(np.ascontiguousarray(make(), np.int64))
+    return kept[name].memory
 
 
 def place(described):

@@ -248,7 +248,7 @@ class Recurrent(Regularized):
             Only with ``cells=True``, and like y.
         """
         batch, described = self._checked_input(p, x, layout, lengths, reset)
-        initial = self.checked_state("state", state, batch.sequences, p.dtype)
+        initial = self.checked_state("state", state, batch.sequences, p.dtype, p.device)
         keep = kept(tape, checkpoints, described.steps)
         if cells and keep.what == "checkpoints":
             raise ValueError("cells: expected False together with checkpoints, which keep c only at some steps, got True")
