@@ -3,6 +3,7 @@
 import numpy as np
 from numba import prange
 
+from . import types  # noqa: F401 (it says how a kernel takes a cell)
 from .blocks import share
 from .compiled import kernel
 from .memory import empty

@@ -1,0 +1,58 @@
+"""One update on the GPU: the CPU's numbers, wherever in memory the vectors begin."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import numbarnn as nr
+from numbarnn import cuda
+from numbarnn.cpu import optimizers as on_cpu
+from numbarnn.cuda import optimizers
+
+CHOICES = [
+    nr.SGD(0.1),
+    nr.SGD(0.1, momentum=0.8, nesterov=True),
+    nr.RMSProp(0.01),
+    nr.Adam(0.01),
+    nr.AdamW(0.01, decay=0.1),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("choice", CHOICES, ids=repr)
+def test_updates_of_the_cpu(choice, dtype):
+    random = np.random.default_rng(0)
+    flat, *gradients = random.standard_normal((4, 101)).astype(dtype)
+    previous, memory = np.empty_like(flat), choice.start(flat)
+    device = cuda.asarray(np.concatenate([[7, 7, 7], flat]).astype(dtype))[3:]
+    old, remembered = cuda.empty(flat.shape, dtype), choice.start(device)
+    for step, gradient in enumerate(gradients, 1):
+        choice.update(flat, previous, gradient, memory, step, 0.01, 0.5)
+        choice.update(device, old, cuda.asarray(gradient), remembered, step, 0.01, 0.5)
+        for found, expected in zip((device, old, *remembered), (flat, previous, *memory)):
+            np.testing.assert_allclose(found.get(), expected, rtol=0, atol=16 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adam", "norm"])
+def test_the_same_arguments(name):
+    mine, others = (inspect.signature(getattr(module, name)) for module in (optimizers, on_cpu))
+    assert list(mine.parameters) == list(inspect.signature(getattr(getattr(on_cpu, name), "py_func", on_cpu.norm)).parameters)
+    assert [p.default for p in mine.parameters.values()] == [p.default for p in others.parameters.values()]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 5000])
+def test_norm(size, dtype):
+    vector = np.random.default_rng(size).standard_normal(size).astype(dtype)
+    assert optimizers.norm(cuda.asarray(vector)) == pytest.approx(on_cpu.norm(vector), rel=1e-14)
+
+
+def test_norm_of_large_numbers():
+    vector = np.full(3, 1e30, np.float32)
+    assert optimizers.norm(cuda.asarray(vector)) == pytest.approx(np.sqrt(3) * 1e30, rel=1e-6)
+
+
+def test_nothing_to_update():
+    empty = cuda.empty((0,), "float32")
+    optimizers.sgd(empty, empty, empty, empty, *np.zeros(4, np.float32))
