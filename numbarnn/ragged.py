@@ -201,9 +201,7 @@ class Batch:
             unpack_to(PackedDescriptor.concatenated(data, self.offsets, self.packing), described)
             return Ragged(data, self.offsets)
         padded = target(self.device).memory.empty((self.steps, self.sequences, described.channels), described.dtype)
-        unpack_to(
-            PackedDescriptor.padded(TensorDescriptor.of_tnc(padded), self.packing), described, self.packing.ends
-        )
+        unpack_to(PackedDescriptor.padded(TensorDescriptor.of_tnc(padded), self.packing), described, self.packing.ends)
         return in_layout(padded, self.layout)
 
 

@@ -179,9 +179,8 @@ class DeviceArray(NDArrayOperatorsMixin):
     def _view(self, seen, whole):
         """The array that looks like `seen`, a view of the stand-in `whole`."""
         offset = self.offset + (offset_of(seen, whole) if seen.size else 0)
-        return DeviceArray(
-            self.memory, offset, seen.shape, seen.strides, self.dtype, self.owner, self._flags is None or self.flags.writeable
-        )
+        writeable = self._flags is None or self._flags.writeable
+        return DeviceArray(self.memory, offset, seen.shape, seen.strides, self.dtype, self.owner, writeable)
 
     def seen_by(self, function, *args, **kwargs):
         """The view, or the list of views, that a function of NumPy makes."""
@@ -223,15 +222,19 @@ class DeviceArray(NDArrayOperatorsMixin):
     def view_of(self, index):
         """What slices, integers, None and Ellipsis choose; an array without axes where NumPy has a number."""
         index = index if isinstance(index, tuple) else (index,)
+        if any(isinstance(part, (bool, np.bool_)) for part in index):
+            raise TypeError("index: expected integers, slices and arrays, got a truth value")
         whole = self._stand_in()
         return self._view(whole[index if any(part is Ellipsis for part in index) else (*index, ...)], whole)
 
     def __getitem__(self, index):
+        index = without_numbers_in_arrays(index)
         if has_arrays(index):
             return gathered(self, index)
         return self.view_of(index)
 
     def __setitem__(self, index, value):
+        index = without_numbers_in_arrays(index)
         if has_arrays(index):
             self.require_writeable()
             scatter(self, index, value)
@@ -343,7 +346,10 @@ def collapsed_or_raise(name, shape, *strides, fixed=0):
 
 
 def launch_elementwise(name, kernel, record, operation, out, a, b, mask, *numbers):
-    """Launch a kernel that takes an ``Elementwise``: a, b and the mask are None, or arrays of the shape of `out` (is modified)."""
+    """Launch a kernel that takes an ``Elementwise``.
+
+    a, b, mask: None, or arrays of the shape of `out` (is modified); numbers: the kernel's last arguments.
+    """
     given = [out, *(array for array in (a, b, mask) if array is not None)]
     (_, *lengths), strides = collapsed_or_raise(name, out.shape, *map(numbers_apart, given))
     places = dict(zip(map(id, given), strides))
@@ -456,9 +462,8 @@ def asarray(given):
         address, shape, strides, dtype, owner = dlpack.receive(given, stream_key(current_stream()))
         dtype = _checked_dtype(dtype)
         return _wrapped(address, shape, strides or c_strides(shape, dtype.itemsize), dtype, owner, True)
-    raise TypeError(
-        f"array: expected a numpy.ndarray, or an array with __cuda_array_interface__ or __dlpack__, got {type(given).__name__}"
-    )
+    expected = "a numpy.ndarray, or an array with __cuda_array_interface__ or __dlpack__"
+    raise TypeError(f"array: expected {expected}, got {type(given).__name__}")
 
 
 def _uploaded(host):
@@ -510,6 +515,6 @@ def _wrapped(address, shape, strides, dtype, owner, writeable):
 
 
 from . import array_functions, ufuncs  # noqa: E402 (they are written in terms of DeviceArray)
-from .indexing import gathered, has_arrays, scatter, taken  # noqa: E402
+from .indexing import gathered, has_arrays, scatter, taken, without_numbers_in_arrays  # noqa: E402
 
 __all__ = ["DTYPES", "DeviceArray", "asarray", "broadcast_to", "empty", "zeros"]

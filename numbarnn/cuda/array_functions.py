@@ -39,6 +39,7 @@ def _device(name, array):
 
 # -- views and copies
 
+
 def _method(name):
     return lambda array, *args, **kwargs: getattr(_device(name, array), name)(*args, **kwargs)
 

@@ -82,7 +82,7 @@ def fill(call, target, value):
 
 
 class Elementwise(NamedTuple):
-    """An operation on the numbers of a and b, or on one for all of them, to `out`; where there is a mask, where it says so."""
+    """An operation on the numbers of a and b, or on one for all of them, to `out`; with a mask, where that says so."""
 
     operation: int
     count: int

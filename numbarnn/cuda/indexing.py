@@ -20,8 +20,17 @@ from .array import (
 from .array_kernels import Move, move
 
 
+def without_numbers_in_arrays(index):
+    """An index with integers in the place of arrays without axes."""
+    if isinstance(index, tuple):
+        return tuple(map(without_numbers_in_arrays, index))
+    if isinstance(index, (np.ndarray, DeviceArray)) and index.ndim == 0 and index.dtype.kind in "iu":
+        return int(index)
+    return index
+
+
 def _is_array(part):
-    return isinstance(part, (np.ndarray, list, DeviceArray)) and not (isinstance(part, np.ndarray) and part.ndim == 0)
+    return isinstance(part, (np.ndarray, list, DeviceArray))
 
 
 def has_arrays(index):
@@ -89,19 +98,19 @@ class Places:
         return self.table.size
 
     def run(self, target, source, looked_up):
-        """Copy between the looked up rows and an array (rows, others): `looked_up` says which is which; target is modified."""
+        """Copy between what is looked up and an array (rows, others); `looked_up` is one of them; target is modified."""
         rows = source if looked_up is target else target
         shape = (self.count, *self.rest)
         # The strides of the rows along the table's axis come first; those that are looked up have none.
-        mine = (numbers_apart(rows)), (0, *self.rest_strides)
-        (_, *lengths), (r, l) = collapsed_or_raise("index", shape, *mine, fixed=1)
+        both = numbers_apart(rows), (0, *self.rest_strides)
+        (_, *lengths), (plain, places) = collapsed_or_raise("index", shape, *both, fixed=1)
         total = int(np.prod(shape))
         if not total:
             return
         if looked_up is target:
-            call = Move(total, *lengths, target.offset, *l, source.offset, *r, 0, 1)
+            call = Move(total, *lengths, target.offset, *places, source.offset, *plain, 0, 1)
         else:
-            call = Move(total, *lengths, target.offset, *r, source.offset, *l, 1, 0)
+            call = Move(total, *lengths, target.offset, *plain, source.offset, *places, 1, 0)
         move[(*blocks_for(total), current_stream())](call, target.memory, source.memory, self.table.memory)
 
 
@@ -113,6 +122,8 @@ def _expanded(parts, ndim):
             raise TypeError("index: expected no DeviceArray of bool, whose numbers would have to go to the host, got one")
         if isinstance(part, (np.ndarray, list)):
             part = np.asarray(part)
+            if part.ndim == 0:
+                raise TypeError(f"index: expected integers, got {part!r}")
             flat += [*part.nonzero()] if part.dtype == bool else [part]
         else:
             flat.append(part)

@@ -43,9 +43,9 @@ def _resolved(ufunc, *dtypes):
 @functools.lru_cache(maxsize=1024)
 def _kernel_of(ufunc, operand, result):
     """(kernel, operation) of a ufunc on operands of a dtype."""
-    if operand == bool and result == bool:
+    if operand.kind == result.kind == "b":
         table, kernel = (LOGIC, kernels.logic) if ufunc in LOGIC else (COMPARISONS, kernels.comparison)
-    elif result == bool:
+    elif result.kind == "b":
         table, kernel = COMPARISONS, kernels.comparison
     elif operand.kind == "f":
         table, kernel = REALS, kernels.arithmetic
@@ -84,7 +84,7 @@ def call(ufunc, method, inputs, kwargs):
         out = kwargs.pop("out", None)
         return reduction(name, _REDUCTIONS[ufunc], *inputs, **{"axis": 0} | kwargs, out=None if out is None else out[0])
     if method != "__call__" or ufunc not in KNOWN:
-        raise TypeError(f"{name}: is not known on the GPU" if method == "__call__" else f"{name}.{method}: is not known there")
+        raise TypeError(f"{name}{'' if method == '__call__' else '.' + method}: is not known on the GPU")
     out, where, dtype = (kwargs.pop(n, None) for n in ("out", "where", "dtype"))
     kwargs.pop("casting", None)
     if kwargs:
@@ -93,7 +93,7 @@ def call(ufunc, method, inputs, kwargs):
         return _power(inputs, out)
     inputs = [checked_operand(name, value) for value in inputs]
     operand, result = _resolved(ufunc, *map(_dtype_of, inputs))
-    if ufunc in _TRUTHS and operand != bool:
+    if ufunc in _TRUTHS and operand.kind != "b":
         inputs = [value != 0 for value in inputs]
         operand = result = np.dtype(bool)
     if dtype is not None and np.dtype(dtype) != result:

@@ -1,4 +1,4 @@
-"""The tests of the GPU's half run in Numba's simulator (NUMBA_ENABLE_CUDASIM=1), or on a GPU where NUMBARNN_GPU=1 asks for it.
+"""The GPU's tests run in Numba's simulator (NUMBA_ENABLE_CUDASIM=1), or on a GPU where NUMBARNN_GPU=1 asks for it.
 
 They are a process of their own: in the simulator no kernel of this package is compiled for a GPU.
 """
