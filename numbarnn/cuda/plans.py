@@ -19,6 +19,7 @@ from .team import PARTS, ROWS, exchange_end
 
 WARP = 1 if SIMULATED else 32
 MOST_THREADS = 32 if SIMULATED else 1024
+PER_STEP = False  # whether every step of any layer is launches of its own: what the kernels through time are measured against
 
 
 class Group(NamedTuple):
@@ -141,7 +142,7 @@ def teams_of(size, slots, depth, weights):
         return (exchange_end(units, slots, depth) + (weights * units if on_chip else 0)) * item
 
     tiles_of_batch = -(-size.batch // ROWS)
-    for on_chip in (True, False):
+    for on_chip in () if PER_STEP else (True, False):
         for splits in range(1, -(-hidden // WARP) + 1):
             units = -(-(-(-hidden // splits)) // WARP) * WARP
             if units > most_units or shared(units, on_chip) > most_bytes or (on_chip and not weights):

@@ -4,6 +4,7 @@ A block of threads computes a square of C, each thread a small square of that; p
 A sum has one order whatever the sizes: PANEL products at a time, one after the other, and these sums likewise.
 """
 
+from . import cublas
 from .device import SIMULATED, cuda, kernel
 from .records import Product
 
@@ -70,9 +71,9 @@ def product(real, call, a, b, c):
 
 
 def multiply(real, call, a, b, c, stream):
-    """Run `product` on a stream."""
+    """Put a `Product` on a stream: by cuBLAS where it is there and can, else by `product`."""
     squares = -(-call.rows // SQUARE) * -(-call.columns // SQUARE)
-    if squares and call.depth:
+    if squares and call.depth and not cublas.multiply(real, call, a, b, c, stream):
         product[squares, THREADS, stream](real, call, a, b, c)
 
 

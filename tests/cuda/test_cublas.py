@@ -1,0 +1,238 @@
+"""What cuBLAS is told: against a stand-in for its functions in host memory, called as the library is."""
+
+import ctypes
+import itertools
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from numbarnn import cuda
+from numbarnn.cuda import cublas, product
+from numbarnn.cuda.device import SIMULATED
+from numbarnn.cuda.records import Product
+from numbarnn.errors import DeviceError
+
+REALS = {np.dtype("float32"): ctypes.c_float, np.dtype("float64"): ctypes.c_double}
+SIZES = [(3, 4, 5), (1, 4, 5), (3, 1, 5), (3, 4, 1), (1, 1, 5), (1, 1, 1), (4, 1, 1), (1, 6, 1)]
+
+
+def matrix(address, rows, columns, leading, dtype):
+    """A matrix in the order of columns, as cuBLAS reads it."""
+    count = (columns - 1) * leading + rows
+    numbers = np.frombuffer((REALS[dtype] * count).from_address(address), dtype)
+    return np.lib.stride_tricks.as_strided(numbers, (rows, columns), (dtype.itemsize, leading * dtype.itemsize))
+
+
+def gemm_of(dtype, calls, status):
+    """cublasSgemm or cublasDgemm of the documentation, on host memory."""
+
+    def gemm(handle, transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
+        calls.append(("gemm", handle))
+        if status:
+            return status
+        shape_a, shape_b = ((m, k), (k, m))[transpose_a], ((k, n), (n, k))[transpose_b]
+        if lda < max(1, shape_a[0]) or ldb < max(1, shape_b[0]) or ldc < max(1, m):
+            return 7
+        scales = [REALS[dtype].from_address(address).value for address in (alpha, beta)]
+        first, second = matrix(a, *shape_a, lda, dtype), matrix(b, *shape_b, ldb, dtype)
+        found = scales[0] * (first.T if transpose_a else first) @ (second.T if transpose_b else second)
+        target = matrix(c, m, n, ldc, dtype)
+        target[...] = found + scales[1] * target if scales[1] else found
+        return 0
+
+    return gemm
+
+
+def stand_in(calls, create=(0,), status=0):
+    """A library that notes what it is asked for; create: what cublasCreate returns, call by call."""
+    create = itertools.chain(create, itertools.repeat(create[-1]))
+
+    def made(place):
+        calls.append("create")
+        found = next(create)
+        if not found:
+            place[0] = 4711
+        return found
+
+    def noted(name):
+        return lambda handle, value: calls.append((name, value)) or 0
+
+    functions = {
+        "cublasCreate_v2": made,
+        "cublasDestroy_v2": lambda handle: calls.append(("destroy", handle)) or 0,
+        "cublasGetVersion_v2": lambda handle, place: place.__setitem__(0, 130100) or 0,
+        "cublasSetStream_v2": noted("stream"),
+        "cublasSetMathMode": noted("math"),
+        "cublasSgemm_v2": gemm_of(np.dtype("float32"), calls, status),
+        "cublasDgemm_v2": gemm_of(np.dtype("float64"), calls, status),
+    }
+    types = {name: ctypes.CFUNCTYPE(ctypes.c_int, *cublas.FUNCTIONS[name]) for name in functions}
+    return cublas.typed(SimpleNamespace(**{name: types[name](function) for name, function in functions.items()}))
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What the library is asked for; it is there, and computes in host memory."""
+    noted = []
+    monkeypatch.setattr(cublas, "library", lambda found=stand_in(noted): found)
+    monkeypatch.setattr(cublas, "address_of", lambda array: array.ctypes.data)
+    monkeypatch.setattr(cublas, "_handles", threading.local())
+    monkeypatch.setattr(cublas, "cuda", SimpleNamespace(current_context=lambda: SimpleNamespace(device=SimpleNamespace(id=0))))
+    yield noted
+    cuda.use_cublas(None)
+    cuda.allow_tf32(False)
+
+
+def laid_out(random, shape, order, gap, dtype):
+    """(memory, start, row stride, column stride, view) of a matrix somewhere in a larger one."""
+    rows, columns = shape
+    outer = random.standard_normal((rows, columns + gap) if order == "rows" else (columns, rows + gap)).astype(dtype)
+    memory = np.concatenate([random.standard_normal(7).astype(dtype), outer.ravel()])
+    inner = memory[7:].reshape(outer.shape)
+    view = inner[:, :columns] if order == "rows" else inner[:, :rows].T
+    row, column = (stride // memory.itemsize for stride in view.strides)
+    return memory, 7, row, column, view
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("orders", list(itertools.product(("rows", "columns"), repeat=3)), ids="-".join)
+def test_products_in_every_order(calls, orders, dtype):
+    random, dtype = np.random.default_rng(0), np.dtype(dtype)
+    for (rows, columns, depth), gap, add in itertools.product(SIZES, (0, 2), (0, 1)):
+        shapes = (rows, depth), (depth, columns), (rows, columns)
+        (a, *at_a, A), (b, *at_b, B), (c, *at_c, C) = (
+            laid_out(random, shape, order, gap, dtype) for shape, order in zip(shapes, orders)
+        )
+        expected, around = A @ B + add * C, c.copy()
+        call = Product(rows, columns, depth, *at_a, *at_b, *at_c, add)
+        assert cublas.multiply(dtype.type(0), call, a, b, c, 0)
+        np.testing.assert_allclose(C, expected, rtol=1e-5 if dtype == "float32" else 1e-13, atol=1e-6)
+        C[...] = 0
+        np.lib.stride_tricks.as_strided(around[7:], C.shape, C.strides)[...] = 0
+        np.testing.assert_array_equal(c, around)  # nothing beside C is written
+
+
+def test_what_is_overwritten_may_be_anything(calls):
+    real, ones = np.float64(0), np.ones(4)
+    c = np.full(4, np.nan)
+    assert cublas.multiply(real, Product(2, 2, 2, 0, 2, 1, 0, 2, 1, 0, 2, 1, 0), ones, ones, c, 0)
+    np.testing.assert_array_equal(c, 2)
+
+
+@pytest.mark.parametrize(
+    "strides",
+    [
+        dict(a_row=10, a_depth=2),  # no axis whose numbers lie side by side
+        dict(a_row=3, a_depth=1),  # rows that overlap
+        dict(a_row=-5, a_depth=1),  # reversed
+        dict(a_row=0, a_depth=1),  # one row, repeated
+        dict(b_depth=4, b_column=-1),
+        dict(c_row=8, c_column=2),
+        dict(a_row=1 << 31, a_depth=1),
+        dict(rows=1 << 31),
+    ],
+    ids=str,
+)
+def test_what_cublas_cannot_do_is_left_to_the_kernel(calls, strides):
+    call = Product(3, 4, 5, 0, 5, 1, 0, 4, 1, 0, 4, 1, 0)._replace(**strides)
+    x = np.zeros(1)
+    assert not cublas.multiply(np.float64(0), call, x, x, x, 0)
+    assert "create" not in calls
+
+
+def test_streams_and_math(calls):
+    x, call = np.ones(1, np.float32), Product(1, 1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 0)
+
+    class Stream:
+        def __int__(self):
+            return 99
+
+    def run(x, stream=0):
+        calls.clear()
+        assert cublas.multiply(x.dtype.type(0), call, x, x, x.copy(), stream)
+        return [(name, value) for name, value in (entry for entry in calls if entry != "create") if name != "gemm"]
+
+    assert run(x) == [("stream", None)]
+    assert run(x, Stream()) == [("stream", 99)]
+    assert run(x, 1) == [("stream", 1)]
+    assert cuda.allow_tf32() is False
+    assert run(x) == [("math", cublas.TF32_MATH), ("stream", None)]
+    assert run(x) == [("stream", None)]
+    assert run(np.ones(1)) == [("math", cublas.DEFAULT_MATH), ("stream", None)]  # float64 never
+    assert cuda.allow_tf32(False) is True
+    assert run(x) == [("stream", None)]
+    with pytest.raises(TypeError, match="allow: expected True or False"):
+        cuda.allow_tf32("yes")
+
+
+def test_a_handle_for_each_thread(calls):
+    x, call = np.ones(1), Product(1, 1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 0)
+    for _ in range(2):
+        cublas.multiply(np.float64(0), call, x, x, x.copy(), 0)
+    assert calls.count("create") == 1
+    thread = threading.Thread(target=cublas.multiply, args=(np.float64(0), call, x, x, x.copy(), 0))
+    thread.start()
+    thread.join()
+    assert calls.count("create") == 2
+    assert ("destroy", 4711) in calls
+    assert cublas.handle().version() == 130100
+
+
+def test_the_choice(calls, monkeypatch):
+    real, x = np.float64(0), cuda.asarray(np.ones(1)).memory
+    call = Product(1, 1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 0)
+    assert cuda.use_cublas(True) and cuda.use_cublas(None)
+    assert cuda.use_cublas(False) is False
+    assert not cublas.multiply(real, call, x, x, x, 0)
+    assert not calls
+    with pytest.raises(TypeError, match="choice: expected True, False or None"):
+        cuda.use_cublas("never")
+    monkeypatch.setattr(cublas, "library", lambda: None)
+    assert cuda.use_cublas(None) is False
+    with pytest.raises(DeviceError, match="cuBLAS: expected an installed one"):
+        cuda.use_cublas(True)
+
+
+def test_errors_are_named(calls, monkeypatch):
+    x, call = np.ones(1), Product(1, 1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 0)
+    failing = stand_in([], status=13)
+    monkeypatch.setattr(cublas, "library", lambda: failing)
+    with pytest.raises(DeviceError, match=r"cublasDgemm_v2: CUBLAS_STATUS_EXECUTION_FAILED; .*use_cublas\(False\)"):
+        cublas.multiply(np.float64(0), call, x, x, x, 0)
+    with pytest.raises(DeviceError, match="CUBLAS_STATUS_77"):
+        cublas.checked(77, "cublasSetStream")
+
+
+def test_free_blocks_are_given_back_for_the_workspace(calls):
+    noted = []
+    cublas.Handle(stand_in(noted, create=(cublas.ALLOC_FAILED, 0)))
+    assert noted.count("create") == 2
+    with pytest.raises(DeviceError, match="cublasCreate: CUBLAS_STATUS_ALLOC_FAILED"):
+        cublas.Handle(stand_in([], create=(cublas.ALLOC_FAILED,)))
+
+
+@pytest.mark.parametrize("choice", [False, None], ids=["kernel", "cublas"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_product_on_the_device(choice, dtype):
+    if choice is None and not cublas.library():
+        pytest.skip("no cuBLAS here" if not SIMULATED else "no cuBLAS in the simulator")
+    random, dtype = np.random.default_rng(1), np.dtype(dtype)
+    sizes = [(3, 4, 5), (1, 1, 3)] if SIMULATED else [(3, 4, 5), (1, 1, 3), (130, 70, 33), (1, 257, 128), (64, 1, 300)]
+    cuda.use_cublas(choice)
+    try:
+        for (rows, columns, depth), orders in itertools.product(sizes, itertools.product(("rows", "columns"), repeat=3)):
+            shapes = (rows, depth), (depth, columns), (rows, columns)
+            (a, *at_a, A), (b, *at_b, B), (c, *at_c, C) = (
+                laid_out(random, shape, order, 3, dtype) for shape, order in zip(shapes, orders)
+            )
+            on_device = [cuda.asarray(memory) for memory in (a, b, c)]
+            call = Product(rows, columns, depth, *at_a, *at_b, *at_c, 1)
+            product.multiply(dtype.type(0), call, *(memory.memory for memory in on_device), cuda.current_stream())
+            C += A @ B
+            scale = np.abs(A) @ np.abs(B) + 1
+            found = on_device[2].get()
+            assert np.abs(found - c).max() <= 8 * np.finfo(dtype).eps * scale.max()
+    finally:
+        cuda.use_cublas(None)
