@@ -466,32 +466,42 @@ def _load_terms(cell, real, array, start, stride):
     return lambda cell, real, array, start, stride: _sum_terms(cell, load_slots(cell, real, array, start, stride))
 
 
-def _gate_of(name):
-    """A function that gives the gate of the i-th slot of a kind."""
+def _look_up(values):
+    """A function of a cell and an index that gives one of the integers `values` of the cell; 0 where it has none.
 
-    def gate(cell, i):
-        return getattr(cell, name)[i]
+    A tuple that is indexed at run time would be kept in memory.
+    """
+
+    def find(cell, i):
+        return values(cell)[i]
 
     @intrinsic
     def choose(typingctx, cell, i):
-        gates = getattr(cell.cell, name)
+        constants = values(cell.cell)
 
         def codegen(context, builder, signature, args):
-            value = context.get_constant(types.intp, gates[0] if gates else 0)
-            for index, gate in enumerate(gates[1:], 1):
+            found = context.get_constant(types.intp, constants[0] if constants else 0)
+            for index, constant in enumerate(constants[1:], 1):
                 here = builder.icmp_unsigned("==", args[1], args[1].type(index))
-                value = builder.select(here, context.get_constant(types.intp, gate), value)
-            return value
+                found = builder.select(here, context.get_constant(types.intp, constant), found)
+            return found
 
         return types.intp(cell, types.intp), codegen
 
-    @overload(gate)
-    def _gate(cell, i):
+    @overload(find)
+    def _find(cell, i):
         return lambda cell, i: choose(cell, i)
 
-    return gate
+    return find
 
 
-input_gate = _gate_of("input_gates")
-recurrent_gate = _gate_of("recurrent_gates")
-gated_gate = _gate_of("gated_gates")
+input_gate = _look_up(lambda cell: cell.input_gates)
+recurrent_gate = _look_up(lambda cell: cell.recurrent_gates)
+gated_gate = _look_up(lambda cell: cell.gated_gates)
+
+
+def _run_of_slots(cell):
+    return tuple(index for index, run in enumerate(cell.runs) for _ in range(run.slots))
+
+
+run_of = _look_up(_run_of_slots)  # which of its runs a slot of a cell that normalizes is in

@@ -2,7 +2,6 @@
 
 from numbarnn.cuda.device import cuda, kernel
 from numbarnn.cuda.types import (
-    CellArguments,
     add_cells,
     add_output,
     by_projection,
@@ -22,13 +21,14 @@ from numbarnn.cuda.types import (
     number,
     put,
     recurrent_gate,
+    run_of,
     runs,
     store_all,
     store_state,
 )
 
 
-@kernel(extensions=[CellArguments])
+@kernel
 def step(cell, real, count, pre, h, c, given, saved, operand):
     """One step of `count` units: h and c are [2, count], the old state and the new one; the rest [values, count]."""
     i = cuda.grid(1)
@@ -45,7 +45,7 @@ def step(cell, real, count, pre, h, c, given, saved, operand):
         store_all(kept, saved, i, count)
 
 
-@kernel(extensions=[CellArguments])
+@kernel
 def step_adjoint(cell, real, count, h, c, given, saved, dh, dc, dy, dcells, doperand, dpre):
     """The adjoint of `step`: dh and dc are those of the new state, then of the old one; dpre is filled."""
     i = cuda.grid(1)
@@ -65,7 +65,7 @@ def step_adjoint(cell, real, count, h, c, given, saved, dh, dc, dy, dcells, dope
         store_state(cell, dold, dh, i, dc, i)
 
 
-@kernel(extensions=[CellArguments])
+@kernel
 def normalized_step(cell, real, count, pre, c, saved, out):
     """What a cell that normalizes does for each unit: out is [4, count]."""
     i = cuda.grid(1)
@@ -75,19 +75,19 @@ def normalized_step(cell, real, count, pre, c, saved, out):
         new, kept = cell.forward(load_terms(cell, real, pre, i, count), load_state(cell, c, i, c, i), ())
         store_all(kept, saved, i, count)
         if cell.normalizes_cell:
-            do, dc = cell.output_adjoint(kept, new[1], get(c, i))
-            put(cell.output(new[0], new[1]), out, i)
+            do, dc = cell.output_adjoint(kept, new[-1], get(c, i))
+            put(cell.output(new[0], new[-1]), out, i)
             put(do + dc, out, count + i)
         put(hat, out, 2 * count + i)
         put(cell.normalized_adjoint(hat, get(c, i), scale, number(real, 1) / 3, get(pre, i)), out, 3 * count + i)
 
 
-@kernel(extensions=[CellArguments])
+@kernel
 def constants(cell, real, table):
     """What a cell says of itself, number by number."""
     if cuda.grid(1) == 0:
-        place = cuda.local.array(cell.slots + 1, dtype_of(real))
-        place[cell.slots] = 2
+        place = cuda.local.array(cell.slots, dtype_of(real))
+        place[cell.slots - 1] = 2
         table[0], table[1], table[2], table[3] = cell.gate_count, cell.slots, cell.saved, cell.states
         table[4], table[5], table[6] = cell.unit_value_count, cell.drive_count, cell.dpre_count
         table[7], table[8] = cell.input_span
@@ -95,7 +95,7 @@ def constants(cell, real, table):
         table[11], table[12] = cell.gated_span
         table[13], table[14] = cell.normalized_values, cell.deviations
         table[15] = by_projection(cell, 3, 4)
-        table[16] = int(place[cell.slots])
+        table[16] = int(place[cell.slots - 1])
         at = 17
         for i in range(cell.input_span[1]):
             table[at + i] = input_gate(cell, i)
@@ -107,11 +107,13 @@ def constants(cell, real, table):
             table[at + i] = gated_gate(cell, i)
 
 
-@kernel(extensions=[CellArguments])
+@kernel
 def runs_of(cell, table):
-    """The runs of a cell that normalizes, three numbers each."""
+    """The runs of a cell that normalizes, three numbers each, then the run of each slot."""
     if cuda.grid(1) == 0:
         at = 0
         for first, slots, term in runs(cell):
             table[at], table[at + 1], table[at + 2] = first, slots, term
             at += 3
+        for slot in range(cell.slots):
+            table[at + slot] = run_of(cell, slot)

@@ -1,5 +1,8 @@
 """Compiles every CUDA kernel for sm_90, on a machine without GPU and driver: `python tests/cuda/compile_kernels.py`.
 
+A kernel's arguments are known by the names of its parameters: one with a new name or a new record needs a line in the tables
+below.
+
 It takes numba-cuda, libnvvm and ptxas (pip install numba-cuda nvidia-nvvm nvidia-cuda-nvcc).  For each kernel, cell and dtype
 it prints the registers and the memory it takes.  The exit status is 1 if one of them does not compile, computes in float64
 for float32, spills registers or keeps a stack, or asks for more registers than a block of its threads can have.
@@ -74,14 +77,23 @@ FUNCTIONS = (
     Clipped(Elu(0.3), 2.5),
 )  # fmt: skip
 DENSE = tuple((cells.DenseCell(function), function in FUNCTIONS[:2]) for function in FUNCTIONS)
-CELLS = {"normalized": NORMALIZED, "dense": DENSE, "elementwise": DENSE}  # by module; others have the recurrent ones
+OF_FUNCTIONS = tuple((cells.LSTMCell(function, function, function), False) for function in FUNCTIONS)
+CELLS = {  # by kernel or module; others have the recurrent ones
+    "cell_kernels.constants": (*RECURRENT[1:5:3], *NORMALIZED),
+    "cell_kernels.normalized_step": NORMALIZED,
+    "cell_kernels.runs_of": NORMALIZED,
+    "cell_kernels": (*RECURRENT, *OF_FUNCTIONS),
+    "dense": DENSE,
+    "elementwise": DENSE,
+    "normalized": NORMALIZED,
+}
 
 
 def import_kernels():
     """Import every module of the package, so that all kernels are known; those of the tests are added."""
     for module in pkgutil.iter_modules(cuda.__path__):
-        with __import__("contextlib").suppress(ModuleNotFoundError):  # DEV
-            importlib.import_module(f"numbarnn.cuda.{module.name}")
+        importlib.import_module(f"numbarnn.cuda.{module.name}")
+    importlib.import_module("cell_kernels")
     return KERNELS
 
 
@@ -108,6 +120,11 @@ def assembler():
     return "ptxas"
 
 
+def of_kernel(table, name, default=None):
+    """The entry of a kernel, or that of its module."""
+    return table.get(name) or table.get(name.partition(".")[0], default)
+
+
 def jobs(chosen):
     """(kernel, cell or None, dtype) of everything to compile, the largest first."""
     found = []
@@ -116,7 +133,7 @@ def jobs(chosen):
             continue
         of_cells = ((None, True),)
         if "cell" in inspect.signature(dispatcher.py_func).parameters:
-            of_cells = CELLS.get(name.partition(".")[0], RECURRENT)
+            of_cells = of_kernel(CELLS, name, RECURRENT)
         for cell, in_both in of_cells:
             dtypes = DTYPES.get(name, ("float32", "float64") if in_both else ("float32",))
             found += [(name, cell, dtype) for dtype in dtypes]
@@ -179,7 +196,7 @@ def argument_type(kernel, name, cell, dtype):
     if name == "cell":
         return types.CellType(cell)
     if name == "call":
-        return typeof(zeros_of(CALLS.get(kernel) or CALLS[kernel.partition(".")[0]]))
+        return typeof(zeros_of(of_kernel(CALLS, kernel)))
     own = OTHERS.get(kernel, {}).get(name) or OTHERS.get(name)
     if own:
         return parsed(own)

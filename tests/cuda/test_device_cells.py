@@ -153,10 +153,13 @@ def test_normalized_as_on_the_cpu(cell):
     expected = on_cpu(cpu_normalized_step, cell, arrays)
     for dtype in (np.float64, np.float32):
         assert_close(on_device(cell_kernels.normalized_step, cell, dtype, arrays, COUNT), expected, dtype)
-    table = cuda.to_device(np.zeros(12, np.int64))
+    table = cuda.to_device(np.full(30, -1, np.int64))
     cell_kernels.runs_of[1, 1](argument(cell), table)
-    runs = table.copy_to_host().reshape(4, 3).tolist()
-    assert runs[: len(cell.runs)] == [[run.first, run.slots, run.term] for run in cell.runs]
+    expected = [number for run in cell.runs for number in (run.first, run.slots, run.term)]
+    for index, run in enumerate(cell.runs):
+        expected += [index] * run.slots
+    found = table.copy_to_host().tolist()
+    assert found == expected + [-1] * (len(found) - len(expected))
 
 
 @pytest.mark.parametrize("cell", [*CELLS, *NORMALIZED], ids=lambda cell: type(cell).__name__)
