@@ -254,7 +254,8 @@ class Network:
         checked_array("flat", flat)
         if flat.dtype != self.dtype:
             raise DTypeError(f"flat: expected {self.dtype} like the network, got {flat.dtype}")
-        given = Parameters(np.ascontiguousarray(moved(flat, self.device)), self.params.weights)
+        held = moved(flat, self.device)
+        given = Parameters(held if held.flags.c_contiguous else held.copy(), self.params.weights)
         given.check_finite()
         samples = Samples.of(self, x, y, lengths)
         gradient = given.zeros()

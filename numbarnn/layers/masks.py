@@ -93,7 +93,7 @@ class Masks:
                 raise ShapeError(f"masks[{name!r}]: expected shape {allowed[name]}, got {array.shape}")
             if array.dtype != dtype:
                 raise DTypeError(f"masks[{name!r}]: expected {dtype} like the parameters, got {array.dtype}")
-        return cls({name: np.ascontiguousarray(array) for name, array in masks.items()})
+        return cls({name: array if array.flags.c_contiguous else array.copy() for name, array in masks.items()})
 
     def get(self, name):
         """The numbers of one name, or None."""
