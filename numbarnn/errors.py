@@ -17,6 +17,10 @@ class DTypeError(TypeError):
     """An array's dtype is not the float32 or float64 that was expected."""
 
 
+class IndexRangeError(ValueError):
+    """An index or a label that is none of those there are."""
+
+
 class DeviceError(RuntimeError):
     """A device that is not there, or does not hold the array it was given."""
 
