@@ -1,11 +1,13 @@
 """Optimizers: descriptions; what they remember is a list of vectors that `start` makes and `update` changes."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from .cpu import optimizers as kernels
+from .cpu import row_optimizers as row_kernels
 from .cpu.threads import launching
 from .errors import nearest
 from .schedules import checked_rate, schedule
@@ -57,6 +59,41 @@ class Optimizer:
     def _step(self, step, rate):
         raise NotImplementedError
 
+    def rows(self, dtype):
+        """How some rows of a table are updated, as if all were: a `RowUpdates`."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class RowUpdates:
+    """An optimizer's updates of some rows, see `cpu.row_optimizers`.
+
+    Attributes
+    ----------
+    kernel : function
+    constants : tuple of float
+    scalars : function
+        Of the step and the rate: what changes from step to step.
+    moving : int or None
+        After so many steps without a gradient what a row still moves rounds to nothing beside what it moved in the first of
+        them; None if it never does.
+    decays : bool
+        Whether a row moves without ever having had a gradient.
+    """
+
+    kernel: Callable
+    constants: tuple
+    scalars: Callable
+    moving: int | None
+    decays: bool = False
+
+
+def _fading(ratio, dtype):
+    """After how many multiplications with `ratio` the sum of all that follow is less than a rounding of 1."""
+    if ratio == 0:
+        return 0
+    return None if ratio >= 1 else math.ceil(math.log(np.finfo(dtype).epsneg * (1 - ratio)) / math.log(ratio))
+
 
 @dataclass(frozen=True)
 class SGD(Optimizer):
@@ -83,6 +120,10 @@ class SGD(Optimizer):
     def _step(self, step, rate):
         return kernels.sgd, (rate, self.momentum, self.nesterov)
 
+    def rows(self, dtype):
+        constants = self.momentum, self.nesterov
+        return RowUpdates(row_kernels.sgd, constants, lambda step, rate: (rate,), _fading(self.momentum, dtype))
+
 
 @dataclass(frozen=True)
 class RMSProp(Optimizer):
@@ -108,6 +149,9 @@ class RMSProp(Optimizer):
 
     def _step(self, step, rate):
         return kernels.rmsprop, (rate, self.decay, self.epsilon)
+
+    def rows(self, dtype):
+        return RowUpdates(row_kernels.rmsprop, (self.decay, self.epsilon), lambda step, rate: (rate,), 0)
 
 
 @dataclass(frozen=True)
@@ -137,10 +181,19 @@ class Adam(Optimizer):
     def _shrink(self, rate):
         return 1.0
 
+    def _scalars(self, step, rate):
+        return rate / (1 - self.beta1**step), self._shrink(rate), 1 / np.sqrt(1 - self.beta2**step)
+
     def _step(self, step, rate):
-        corrected = rate / (1 - self.beta1**step)
-        root = 1 / np.sqrt(1 - self.beta2**step)
-        return kernels.adam, (corrected, self._shrink(rate), self.beta1, self.beta2, root, self.epsilon)
+        corrected, shrink, root = self._scalars(step, rate)
+        return kernels.adam, (corrected, shrink, self.beta1, self.beta2, root, self.epsilon)
+
+    def rows(self, dtype):
+        constants = self.beta1, self.beta2, self.epsilon
+        # Without a gradient the mean falls by beta1 at each step, and the root of the square by that of beta2.
+        ratio = self.beta1 / math.sqrt(self.beta2) if self.beta2 else 0 if self.beta1 == 0 else 1
+        decays = self._shrink(1.0) != 1
+        return RowUpdates(row_kernels.adam, constants, self._scalars, _fading(ratio, dtype), decays)
 
 
 @dataclass(frozen=True)
