@@ -4,10 +4,12 @@ from . import datasets, errors, testing
 from .cells import ActivationFunction, Cell, elementary
 from .data import windows
 from .descriptor import TensorDescriptor
-from .errors import DeviceError, DTypeError, LayoutError, NonFiniteError, ShapeError, UnknownNameError
+from .errors import DeviceError, DTypeError, IndexRangeError, LayoutError, NonFiniteError, ShapeError, UnknownNameError
 from .layers.base import Gradients
 from .layers.connectivity import Connectivity
 from .layers.dense import Activation, Dense, Last
+from .layers.dropout import Dropout
+from .layers.embedding import Embedding, RowGradient
 from .layers.gru import GRU
 from .layers.indrnn import IndRNN
 from .layers.leaky import LeakyRNN
@@ -15,7 +17,8 @@ from .layers.lstm import LSTM
 from .layers.mgu import MGU
 from .layers.recurrent import Recurrent
 from .layers.rnn import RNN
-from .losses import loss
+from .losses import BinaryCrossEntropy, CrossEntropy, loss
+from .metrics import accuracy
 from .network import Network
 from .optimizers import SGD, Adam, AdamW, RMSProp
 from .parameters import Parameters
@@ -34,15 +37,20 @@ __all__ = [
     "SGD",
     "Activation",
     "ActivationFunction",
+    "BinaryCrossEntropy",
     "Cell",
     "Connectivity",
+    "CrossEntropy",
     "Adam",
     "AdamW",
     "DTypeError",
     "Dense",
     "DeviceError",
+    "Dropout",
+    "Embedding",
     "Gradients",
     "History",
+    "IndexRangeError",
     "IndRNN",
     "Last",
     "LayoutError",
@@ -53,10 +61,12 @@ __all__ = [
     "RMSProp",
     "Ragged",
     "Recurrent",
+    "RowGradient",
     "ShapeError",
     "Stream",
     "TensorDescriptor",
     "UnknownNameError",
+    "accuracy",
     "constant",
     "cosine",
     "datasets",

@@ -1,6 +1,7 @@
 """Layers in a row with one parameter vector."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -9,12 +10,13 @@ from .descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype,
 from .errors import DeviceError, DTypeError, ShapeError, positive_integer
 from .layers.base import Layer
 from .layers.dense import Last
+from .layers.embedding import Embedding
 from .layers.recurrent import Recurrent
 from .layers.tape import kept
 from .losses import check_target
 from .losses import loss as find_loss
 from .optimizers import Adam, Optimizer
-from .parameters import Parameters, Weight
+from .parameters import Parameters
 from .ragged import Batch, Ragged, like, numbers
 from .samples import Samples
 from .streaming import Stream
@@ -27,8 +29,8 @@ class Network:
     Parameters
     ----------
     layers : sequence of Layer
-    channels : int
-        Channels C of the input.
+    channels : int, optional
+        Channels C of the input; it may be left out where the first layer is an `Embedding`, which takes 1, an index.
     dtype : {"float32", "float64"}
     layout : str
         The letters t, n, c in the order of the axes of x, and of outputs.
@@ -58,7 +60,7 @@ class Network:
     def __init__(
         self,
         layers: Iterable[Layer],
-        channels: int,
+        channels: int | None = None,
         dtype: str = "float32",
         layout: str = "tnc",
         device: str = "cpu",
@@ -71,6 +73,13 @@ class Network:
         for layer in self.layers:
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers: expected layers of numbarnn, got {layer!r} ({type(layer).__name__})")
+        for index, layer in enumerate(self.layers):
+            if index and isinstance(layer, Embedding):
+                raise ValueError(f"layers: expected an Embedding, which takes indices, to be the first, got one at {index}")
+        if channels is None:
+            if not self.takes_indices:
+                raise TypeError("channels: expected a positive integer, the channels of the input, got None")
+            channels = 1
         if device != "cpu":
             raise DeviceError(f"device: expected 'cpu', got {device!r}")
         self.channels, self.dtype = positive_integer("channels", channels), checked_dtype("dtype", dtype)
@@ -79,7 +88,7 @@ class Network:
         weights, vectors, at = [], [], self.channels
         for index, layer in enumerate(self.layers):
             own = layer.init(at, random, self.dtype, scheme)
-            weights += [Weight(f"{index}.{w.name}", w.inputs, w.outputs) for w in own.weights]
+            weights += [replace(w, name=f"{index}.{w.name}") for w in own.weights]
             vectors.append(own.flat)
             at = layer.output_channels(at)
         self.output_channels = at
@@ -102,12 +111,21 @@ class Network:
         return any(layer.random for layer in self.layers)
 
     @property
+    def takes_indices(self) -> bool:
+        """Whether the input are integers, for an `Embedding`."""
+        return self.layers[0].takes_indices
+
+    @property
     def output_layout(self) -> str:
         """The letters of the axes of the output: those of the input, without t after `Last`."""
         return self.layout.replace("t", "") if any(isinstance(layer, Last) for layer in self.layers) else self.layout
 
     def described(self, x, lengths=None):
         """(Batch, descriptor) of an input of this network."""
+        if self.takes_indices:
+            batch, x = Batch.of_indices(x, self.layout, lengths)
+            self.layers[0].check_indices(x)
+            return batch, x
         batch, x = Batch.of(x, self.layout, lengths)
         if x.channels != self.channels:
             raise ShapeError(f"x: expected {self.channels} channels, got {x.channels}")
@@ -115,11 +133,16 @@ class Network:
             raise DTypeError(f"x: expected {self.dtype} like the network, got {x.dtype}")
         return batch, x
 
-    def _forward(self, parts, x, keep, random=None):
-        """(descriptor of the output, tapes) for a descriptor of x; with a Generator, dropout and the like are drawn."""
+    def _forward(self, parts, x, keep, random=None, reading=None):
+        """(descriptor of the output, tapes) for a descriptor of x; with a Generator, dropout and the like are drawn.
+
+        reading: what an `Embedding` calls before it reads rows.
+        """
         tapes = []
         for layer, own in zip(self.layers, parts):
             options = {} if random is None or not layer.random else {"masks": layer.drawn_masks(x, random)}
+            if layer.takes_indices and reading is not None:
+                options["reading"] = reading
             x, tape = layer.run(own, x, None, keep, **options)
             if keep.for_backward:
                 tapes.append(tape)
@@ -131,7 +154,7 @@ class Network:
         Parameters
         ----------
         x : numpy.ndarray or Ragged
-            (T, N, C) in the network's layout, or (T, C) for one sequence.
+            (T, N, C) in the network's layout, or (T, C) for one sequence; of an `Embedding` integers (T, N) or (T,).
         lengths : array of int, optional
             (N,): the steps of each sequence, from 0 to T; T for all if None.
 
@@ -162,30 +185,38 @@ class Network:
         loss: str | Callable = "mse",
         lengths: np.ndarray | None = None,
     ) -> float:
-        """The loss of the network on samples and their targets, a float; see `losses.loss` for the names.
+        """The loss of the network on samples and their targets, a float; see `numbarnn.loss` for the names.
 
         With sequences of different lengths it is the mean over the steps that there are.
         """
-        samples = Samples.of(self, x, y, lengths)
+        loss = find_loss(loss)
+        samples = Samples.of(self, x, y, lengths, loss)
         self.params.check_finite()
         batch, described = samples.batch()
         prediction = self._forward(self._own, described, NOTHING)[0]
-        return find_loss(loss)(self.rows(prediction, samples), self.target_rows(batch, prediction, samples))[0]
+        rows = np.ascontiguousarray(self.rows(prediction, samples)) if samples.in_rows else self.rows(prediction, samples)
+        return self.call_loss(loss, rows, self.target_rows(batch, prediction, samples), samples)[0]
+
+    def call_loss(self, loss, prediction, target, samples):
+        """(loss, derivative) of a prediction and targets as `rows` and `target_rows` give them."""
+        return loss(prediction, target) if samples.classes is None else loss.of_rows(prediction, target)
 
     def target_rows(self, batch, prediction, samples):
         """The targets as a loss sees them, next to a prediction's descriptor."""
+        if samples.classes is not None:
+            return samples.labels(batch)
         if not samples.in_rows:
             return samples.y
         if not prediction.packing.rows:
             raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
         return self.rows(batch.describe("y", samples.y, prediction.channels, prediction.dtype), samples)
 
-    def workspace(self, into, parts=None, tape="all", checkpoints=None):
+    def workspace(self, into, parts=None, tape="all", checkpoints=None, reading=None):
         """A Workspace with the gradient written `into` the parts that `split` makes.
 
-        parts: the parameters to take instead of the network's own, split likewise.
+        parts: the parameters to take instead of the network's own, split likewise; reading: see `_forward`.
         """
-        return Workspace(self, self._own if parts is None else parts, into, tape, checkpoints)
+        return Workspace(self, self._own if parts is None else parts, into, tape, checkpoints, reading)
 
     def loss_and_gradient(
         self,
@@ -231,10 +262,11 @@ class Network:
             raise DTypeError(f"flat: expected {self.dtype} like the network, got {flat.dtype}")
         given = Parameters(np.ascontiguousarray(flat), self.params.weights)
         given.check_finite()
-        samples = Samples.of(self, x, y, lengths)
+        loss = find_loss(loss)
+        samples = Samples.of(self, x, y, lengths, loss)
         gradient = given.zeros()
         workspace = self.workspace(self.split(gradient.flat), self.split(given.flat))
-        return workspace.gradient(samples, find_loss(loss)), gradient.flat
+        return workspace.gradient(samples, loss), gradient.flat
 
     def fit(
         self,
@@ -259,11 +291,12 @@ class Network:
         Parameters
         ----------
         x : numpy.ndarray or Ragged
-            (T, N, C) in the network's layout.
+            (T, N, C) in the network's layout; of an `Embedding` integers (T, N), or a Ragged of them.
         y : numpy.ndarray or Ragged
-            Targets, shaped like `predict` of x.
+            Targets, shaped like `predict` of x; labels, integers of any dtype, have no channel axis: (N,) or (T, N).
         loss : str or callable
-            ``mse``, ``half_mse`` (``quadratic``), ``mae``, ``huber``, or ``(prediction, y) -> (loss, gradient)``.
+            ``mse``, ``half_mse`` (``quadratic``), ``mae``, ``huber``, ``cross_entropy``, ``binary_cross_entropy``, a loss
+            such as ``CrossEntropy(ignore_index=0)``, or ``(prediction, y) -> (loss, gradient)``.
         optimizer : Optimizer or str
             ``Adam()`` if None.
         epochs : int
@@ -297,10 +330,11 @@ class Network:
             At the first loss or gradient that is NaN or infinite, with the epoch and batch; the last finite parameters
             stay in the network.
         """
-        optimizer = Adam() if optimizer is None else optimizer
+        optimizer, loss = Adam() if optimizer is None else optimizer, find_loss(loss)
         self.params.check_finite()
+        samples = Samples.of(self, x, y, lengths, loss)
         return fit(
-            self, Samples.of(self, x, y, lengths), loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation,
+            self, samples, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation,
             callbacks, progress, tape, checkpoints,
         )  # fmt: skip
 
@@ -374,8 +408,9 @@ class Network:
 class Workspace:
     """A network's forward and backward; on batches of one size memory and kernel calls are made once, and used again."""
 
-    def __init__(self, network, parts, into, tape, checkpoints):
+    def __init__(self, network, parts, into, tape, checkpoints, reading=None):
         self.network, self.parts, self.into, self.kept = network, parts, into, (tape, checkpoints)
+        self.reading = reading
         self._tapes = self._adjoints = None
 
     def gradient(self, samples, loss, random=None):
@@ -388,7 +423,7 @@ class Workspace:
         if self._tapes is None or samples.ragged:
             self._batch, described = samples.batch()
             self._output, self._tapes = network._forward(
-                self.parts, described, kept(*self.kept, described.steps), random
+                self.parts, described, kept(*self.kept, described.steps), random, self.reading
             )
             self._adjoints = None
         else:
@@ -398,8 +433,9 @@ class Workspace:
                 tape.fill()
         prediction = np.array(network.rows(self._output, samples))
         target = network.target_rows(self._batch, self._output, samples)
-        check_target(prediction, target)
-        value, dy = loss(prediction, target)
+        if samples.classes is None:
+            check_target(prediction, target)
+        value, dy = network.call_loss(loss, prediction, target, samples)
         if np.shape(dy) != prediction.shape:
             raise ShapeError(f"loss: expected a gradient of shape {prediction.shape}, got {np.shape(dy)}")
         if self._adjoints is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .cpu.optimizers import norm
+from .descent import Descent
 from .errors import NonFiniteError, positive_integer
 from .losses import loss as find_loss
 from .optimizers import optimizer as find_optimizer
@@ -60,20 +60,18 @@ def fit(
     if validation is not None:
         if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
             raise TypeError(f"validation: expected the pair (x, y) or (x, y, lengths), got {type(validation).__name__}")
-        Samples.of(network, *validation)
+        Samples.of(network, *validation, loss=loss)
     callbacks = tuple(callbacks)
     random = np.random.default_rng(seed)
     masks = np.random.default_rng(random.integers(2**63)) if network.random else None
     order = np.flatnonzero(samples.steps)  # a sample without steps has no loss
     if not len(order):
         raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
-    flat, gradient = network.params.flat, np.zeros_like(network.params.flat)
-    parts = network.split(gradient)
-    previous, memory = flat.copy(), optimizer.start(flat)
     workspaces = {}  # one for whole batches, and one for the last of an epoch, each with room for its samples
-    updates, step = epochs * -(-len(order) // batch_size), 0
+    updates = epochs * -(-len(order) // batch_size)
+    descent, counts = Descent(network, optimizer, updates), samples.steps
     history = History()
-    with bar(epochs, progress) as shown:
+    with bar(epochs, progress) as shown, descent:
         for epoch in range(1, epochs + 1):
             start, total = time.perf_counter(), 0.0
             if shuffle:
@@ -82,22 +80,24 @@ def fit(
                 where = f"epoch {epoch}, batch {index}"
                 if len(chosen) not in workspaces:
                     room = samples.room(len(chosen))
-                    workspaces[len(chosen)] = network.workspace(parts, None, tape, checkpoints), room
+                    workspaces[len(chosen)] = (
+                        network.workspace(descent.into, None, tape, checkpoints, descent.reading), room
+                    )  # fmt: skip
                 workspace, room = workspaces[len(chosen)]
                 value = workspace.gradient(samples.take(chosen, room), loss, masks)
-                _check_finite(value, "loss", where, flat, previous)
+                _check_finite(value, "loss", where, descent)
                 scale = 1.0
                 if clip is not None:
-                    size = norm(gradient)
-                    _check_finite(size, "norm of the gradient", where, flat, previous)
+                    size = descent.norm()
+                    _check_finite(size, "norm of the gradient", where, descent)
                     scale = min(1.0, clip / size) if size else 1.0
-                rate = optimizer.rate_at(step, updates)
-                step += 1
-                optimizer.update(flat, previous, gradient, memory, step, rate, scale)
-                total += value * samples.steps[chosen].sum()
-            if not np.isfinite(flat).all():
-                _check_finite(math.nan, "a parameter", where, flat, previous)
-            history.loss.append(float(total / samples.steps.sum()))
+                rate = optimizer.rate_at(descent.step, updates)
+                descent.update(rate, scale)
+                total += value * counts[chosen].sum()
+            descent.finish()
+            if not np.isfinite(network.params.flat).all():
+                _check_finite(math.nan, "a parameter", where, descent)
+            history.loss.append(float(total / counts.sum()))
             history.rate.append(rate)
             if validation is not None:
                 x, y, *lengths = validation
@@ -109,12 +109,11 @@ def fit(
     return history
 
 
-def _check_finite(value, what, where, flat, previous):
-    """Raise NonFiniteError unless `value` is finite, with the last finite parameters in `flat` (may be modified)."""
+def _check_finite(value, what, where, descent):
+    """Raise NonFiniteError unless `value` is finite, with the last finite parameters in the network."""
     if math.isfinite(value):
         return
-    if not np.isfinite(flat).all():
-        flat[:] = previous
+    descent.restore()
     raise NonFiniteError(
         f"{what}: expected a finite number, got {value} at {where}; the network has the last finite parameters"
         " (a smaller learning rate or clip=1.0 may help)"
