@@ -1,10 +1,20 @@
 """Recurrent networks for scientific Python, compiled by Numba."""
 
 from . import datasets, errors, testing
+from .callbacks import Callback, EarlyStopping, Printer
 from .cells import ActivationFunction, Cell, elementary
 from .data import windows
 from .descriptor import TensorDescriptor
-from .errors import DeviceError, DTypeError, LayoutError, NonFiniteError, ShapeError, UnknownNameError
+from .errors import (
+    ChecksumError,
+    DataNotFoundError,
+    DeviceError,
+    DTypeError,
+    LayoutError,
+    NonFiniteError,
+    ShapeError,
+    UnknownNameError,
+)
 from .layers.base import Gradients
 from .layers.connectivity import Connectivity
 from .layers.dense import Activation, Dense, Last
@@ -20,7 +30,7 @@ from .network import Network
 from .optimizers import SGD, Adam, AdamW, RMSProp
 from .parameters import Parameters
 from .ragged import Ragged
-from .schedules import constant, cosine, exponential
+from .schedules import constant, cosine, exponential, reduce_on_plateau, warmup
 from .streaming import Stream
 from .training import History
 
@@ -34,13 +44,17 @@ __all__ = [
     "SGD",
     "Activation",
     "ActivationFunction",
+    "Callback",
     "Cell",
+    "ChecksumError",
     "Connectivity",
+    "DataNotFoundError",
     "Adam",
     "AdamW",
     "DTypeError",
     "Dense",
     "DeviceError",
+    "EarlyStopping",
     "Gradients",
     "History",
     "IndRNN",
@@ -50,6 +64,7 @@ __all__ = [
     "Network",
     "NonFiniteError",
     "Parameters",
+    "Printer",
     "RMSProp",
     "Ragged",
     "Recurrent",
@@ -64,6 +79,8 @@ __all__ = [
     "errors",
     "exponential",
     "loss",
+    "reduce_on_plateau",
     "testing",
+    "warmup",
     "windows",
 ]

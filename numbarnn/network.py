@@ -282,8 +282,9 @@ class Network:
             Where a loss is measured after each epoch.
         callbacks : sequence of callable
             Each is called with (network, history) after each epoch; one that returns a true value ends the training.
+            See `EarlyStopping` and `Printer`.
         progress : bool
-            Show a bar: tqdm's where it is installed.
+            Show a bar, tqdm's where it is installed; outside of terminals and notebooks, a line after each epoch.
         tape, checkpoints
             How much memory the recurrent layers keep for the gradient, as in their ``forward``.
 
@@ -378,6 +379,16 @@ class Workspace:
         self.network, self.parts, self.into, self.kept = network, parts, into, (tape, checkpoints)
         self._tapes = self._adjoints = None
 
+    @property
+    def size(self):
+        """How many parameters there are."""
+        return len(self.network.params)
+
+    @property
+    def nbytes(self):
+        """Bytes of the arrays that the layers' tapes hold."""
+        return sum(tape.nbytes for tape in self._tapes or ())
+
     def gradient(self, samples, loss, random=None):
         """The loss of a batch; its gradient is written to `into` (is modified).
 
@@ -391,12 +402,13 @@ class Workspace:
                 self.parts, described, kept(*self.kept, described.steps), random
             )
             self._adjoints = None
+            self._seen = None if samples.in_rows else network.rows(self._output, samples)
         else:
             for tape in self._tapes:
                 if random is not None:
                     tape.redraw(random)
                 tape.fill()
-        prediction = np.array(network.rows(self._output, samples))
+        prediction = np.array(network.rows(self._output, samples) if self._seen is None else self._seen)
         target = network.target_rows(self._batch, self._output, samples)
         check_target(prediction, target)
         value, dy = loss(prediction, target)

@@ -1,6 +1,6 @@
 """Samples and their targets, checked to belong together, and batches of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +21,8 @@ class Samples:
         (N,): the steps of each sample in a padded x.
     layout, output_layout : str
         The letters of the axes of a padded x, and of y.
+    stepwise : bool
+        Whether these are samples of equal length out of ragged ones, whose loss sees rows.
     """
 
     x: np.ndarray | Ragged
@@ -28,6 +30,7 @@ class Samples:
     lengths: np.ndarray | None
     layout: str
     output_layout: str
+    stepwise: bool = False
 
     @classmethod
     def of(cls, network, x, y, lengths=None):
@@ -52,7 +55,7 @@ class Samples:
     @property
     def in_rows(self):
         """Whether a loss sees the steps that there are, (rows, channels), and not an array in the network's layout."""
-        return self.ragged and "t" in self.output_layout
+        return self.stepwise or (self.ragged and "t" in self.output_layout)
 
     @property
     def count(self):
@@ -66,25 +69,72 @@ class Samples:
             return np.ones(self.count, np.int64)
         return self.x.lengths if self.lengths is None else self.lengths
 
-    def room(self, count):
-        """An array for a batch of so many samples; None where they are Ragged."""
-        if isinstance(self.x, Ragged):
-            return None
-        shape = tuple(count if letter == "n" else length for letter, length in zip(self.layout, self.x.shape))
-        return np.empty(shape, self.x.dtype)
+    @property
+    def own_steps(self):
+        """(N,): the steps of each sample; None where all have all of x's."""
+        return self.x.lengths if isinstance(self.x, Ragged) else self.lengths
 
-    def take(self, chosen, room):
-        """Some of the samples, x copied into what `room` made (is modified)."""
-        if room is None:
-            x = self.x.take(chosen)
-        else:
-            x = self.x.take(chosen, self.layout.index("n"), out=room, mode="clip")  # any other mode copies twice
-        y = self.y.take(chosen) if isinstance(self.y, Ragged) else self.y.take(chosen, self.output_layout.index("n"))
-        return Samples(x, y, None if self.lengths is None else self.lengths[chosen], self.layout, self.output_layout)
+    def take(self, chosen):
+        """Some of the samples, copied."""
+        x, y = (
+            array.take(chosen) if isinstance(array, Ragged) else array.take(chosen, letters.index("n"))
+            for array, letters in ((self.x, self.layout), (self.y, self.output_layout))
+        )
+        return replace(self, x=x, y=y, lengths=None if self.lengths is None else self.lengths[chosen])
 
     def batch(self):
         """(Batch, descriptor of x)."""
         return Batch.of(self.x, self.layout, self.lengths)
+
+
+class Room:
+    """Memory for batches of so many samples that all have so many steps: x lies in one place.
+
+    Parameters
+    ----------
+    samples : Samples
+    count, steps : int
+    """
+
+    def __init__(self, samples, count, steps):
+        layout = "tnc" if isinstance(samples.x, Ragged) else samples.layout
+        self._x, self._y = _Part(samples.x, layout, steps), _Part(samples.y, samples.output_layout, steps)
+        shape = self._x.shape(count)
+        self._fixed = Samples(np.empty(shape, samples.x.dtype), None, None, layout, samples.output_layout, samples.in_rows)
+
+    @property
+    def nbytes(self):
+        """Bytes of x."""
+        return self._fixed.x.nbytes
+
+    def take(self, chosen):
+        """Some of the samples, whose lengths must be those of the room: x is overwritten by the next call."""
+        self._x.take(chosen, self._fixed.x)
+        fixed = self._fixed
+        return Samples(fixed.x, self._y.take(chosen), None, fixed.layout, fixed.output_layout, fixed.stepwise)
+
+
+class _Part:
+    """The first steps of every sample in an array or a Ragged."""
+
+    def __init__(self, array, layout, steps):
+        self.ragged, self.steps = isinstance(array, Ragged), steps
+        if self.ragged:
+            self.array, self.starts, self.within = array.data, array.offsets[:-1], np.arange(steps)[:, None]
+        else:
+            self.array = array[tuple(slice(steps if letter == "t" else None) for letter in layout)]
+            self.axis = layout.index("n")
+
+    def shape(self, count):
+        """That of so many samples."""
+        if self.ragged:
+            return self.steps, count, self.array.shape[1]
+        return (*self.array.shape[: self.axis], count, *self.array.shape[self.axis + 1 :])
+
+    def take(self, chosen, out=None):
+        """Some of the samples; (T, N, C) out of a Ragged."""
+        where, axis = (self.starts[chosen] + self.within, 0) if self.ragged else (chosen, self.axis)
+        return self.array.take(where, axis, out, "clip")  # any other mode copies twice
 
 
 def _check_targets(y, letters, batch, channels, dtype):
