@@ -1,6 +1,6 @@
 """Recurrent networks for scientific Python, compiled by Numba."""
 
-from . import datasets, errors, testing
+from . import datasets, errors, plot, testing
 from .callbacks import Callback, EarlyStopping, Printer
 from .cells import ActivationFunction, Cell, elementary
 from .data import windows
@@ -15,6 +15,7 @@ from .errors import (
     ShapeError,
     UnknownNameError,
 )
+from .extrapolation import extrapolate
 from .layers.base import Gradients
 from .layers.connectivity import Connectivity
 from .layers.dense import Activation, Dense, Last
@@ -78,7 +79,9 @@ __all__ = [
     "elementary",
     "errors",
     "exponential",
+    "extrapolate",
     "loss",
+    "plot",
     "reduce_on_plateau",
     "testing",
     "warmup",

@@ -46,15 +46,10 @@ def folder() -> Path:
 
 def checksum(path, kind):
     """``"kind:..."`` of a file."""
+    digest = hashlib.new(kind, usedforsecurity=False)
     with open(path, "rb") as file:
-        return f"{kind}:{hashlib.file_digest(file, kind).hexdigest()}" if hasattr(hashlib, "file_digest") else _old(file, kind)
-
-
-def _old(file, kind):
-    """`checksum` before Python 3.11."""
-    digest = hashlib.new(kind)
-    while block := file.read(1 << 20):
-        digest.update(block)
+        while block := file.read(1 << 20):
+            digest.update(block)
     return f"{kind}:{digest.hexdigest()}"
 
 

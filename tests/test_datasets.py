@@ -71,14 +71,16 @@ def test_a_wrong_checksum_changes_nothing(folder, server, there):
     folder.mkdir()
     if there:
         (folder / "text.txt").write_bytes(b"of the user")
-    with pytest.raises(nr.ChecksumError, match=r"text.txt|input.txt: expected a file with the checksum sha256:.*, got sha256:"):
+    with pytest.raises(
+        nr.ChecksumError, match="put.txt: expected .* the checksum sha256:.*, got sha256:" if not there else "text.txt"
+    ):
         downloads.fetch(file)
     assert [path.read_bytes() for path in folder.iterdir()] == ([b"of the user"] if there else [])
 
 
 def test_no_network_is_said(folder):
     pytest.importorskip("pooch")
-    with pytest.raises(nr.DataNotFoundError, match="text.txt: expected at .*data.*text.txt, not found there, and downloading") as e:
+    with pytest.raises(nr.DataNotFoundError, match="text.txt: expected at .*text.txt, not found there, and down") as e:
         downloads.fetch(text_file())
     assert "http://127.0.0.1:9/nowhere" in str(e.value) and "NUMBARNN_DATA" in str(e.value)
     assert not list(folder.iterdir())
@@ -119,7 +121,8 @@ def test_reviews_from_their_archive(folder, monkeypatch):
     path = folder / "aclImdb_v1.tar.gz"
     train = {"pos/0_9": "Good,<br /><br />GOOD film-making; it's good", "neg/0_1": "bad film. It's 'bad'", "neg/1_2": "bad"}
     test = {"pos/3_10": "Good it's unseen", "neg/4_3": "film"}
-    members = {f"aclImdb/{part}/{name}.txt": text for part, own in (("train", train), ("test", test)) for name, text in own.items()}
+    members = {f"aclImdb/train/{name}.txt": text for name, text in train.items()}
+    members |= {f"aclImdb/test/{name}.txt": text for name, text in test.items()}
     archive(path, members | {"aclImdb/train/unsup/0_0.txt": "unsup unsup", "aclImdb/README": "read"})
     monkeypatch.setattr(datasets, "IMDB_ARCHIVE", downloads.DataFile(path.name, downloads.checksum(path, "md5"), "http://x"))
     data = datasets.imdb()
