@@ -1,10 +1,22 @@
 """Recurrent networks for scientific Python, compiled by Numba."""
 
-from . import datasets, errors, testing
+from . import datasets, errors, plot, testing
+from .callbacks import Callback, EarlyStopping, Printer
 from .cells import ActivationFunction, Cell, elementary
 from .data import windows
 from .descriptor import TensorDescriptor
-from .errors import DeviceError, DTypeError, IndexRangeError, LayoutError, NonFiniteError, ShapeError, UnknownNameError
+from .errors import (
+    ChecksumError,
+    DataNotFoundError,
+    DeviceError,
+    DTypeError,
+    IndexRangeError,
+    LayoutError,
+    NonFiniteError,
+    ShapeError,
+    UnknownNameError,
+)
+from .extrapolation import extrapolate
 from .layers.base import Gradients
 from .layers.connectivity import Connectivity
 from .layers.dense import Activation, Dense, Last
@@ -23,8 +35,9 @@ from .network import Network
 from .optimizers import SGD, Adam, AdamW, RMSProp
 from .parameters import Parameters
 from .ragged import Ragged
-from .schedules import constant, cosine, exponential
+from .schedules import constant, cosine, exponential, reduce_on_plateau, warmup
 from .streaming import Stream
+from .text import Vocabulary, padded
 from .training import History
 
 __version__ = "0.1.0"
@@ -38,9 +51,12 @@ __all__ = [
     "Activation",
     "ActivationFunction",
     "BinaryCrossEntropy",
+    "Callback",
     "Cell",
+    "ChecksumError",
     "Connectivity",
     "CrossEntropy",
+    "DataNotFoundError",
     "Adam",
     "AdamW",
     "DTypeError",
@@ -48,6 +64,7 @@ __all__ = [
     "DeviceError",
     "Dropout",
     "Embedding",
+    "EarlyStopping",
     "Gradients",
     "History",
     "IndexRangeError",
@@ -58,6 +75,7 @@ __all__ = [
     "Network",
     "NonFiniteError",
     "Parameters",
+    "Printer",
     "RMSProp",
     "Ragged",
     "Recurrent",
@@ -66,6 +84,7 @@ __all__ = [
     "Stream",
     "TensorDescriptor",
     "UnknownNameError",
+    "Vocabulary",
     "accuracy",
     "constant",
     "cosine",
@@ -73,7 +92,12 @@ __all__ = [
     "elementary",
     "errors",
     "exponential",
+    "extrapolate",
     "loss",
+    "padded",
+    "plot",
+    "reduce_on_plateau",
     "testing",
+    "warmup",
     "windows",
 ]

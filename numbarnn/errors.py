@@ -33,6 +33,14 @@ class UnknownNameError(ValueError):
     """A name (activation, loss, optimizer, ...) that is not in the library."""
 
 
+class DataNotFoundError(FileNotFoundError):
+    """A data file is neither in the folder of data nor to be downloaded."""
+
+
+class ChecksumError(ValueError):
+    """A data file is not the one that was expected."""
+
+
 def nearest(argument, name, known):
     """An UnknownNameError for `argument`, with the known name that looks most like `name`."""
     known = sorted(known)

@@ -56,7 +56,7 @@ class Loss:
             there = _steps_there(prediction, lengths, layout)
             difference = np.subtract(prediction, target, out=np.zeros_like(prediction), where=there)
             count = np.count_nonzero(there)
-        total = float(np.sum(self.value(difference), dtype=np.float64)) / count
+        total = float(np.add.reduce(self.value(difference), None, np.float64)) / count
         return total, self.slope(difference) / prediction.dtype.type(count)
 
 

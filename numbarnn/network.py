@@ -315,8 +315,9 @@ class Network:
             Where a loss is measured after each epoch.
         callbacks : sequence of callable
             Each is called with (network, history) after each epoch; one that returns a true value ends the training.
+            See `EarlyStopping` and `Printer`.
         progress : bool
-            Show a bar: tqdm's where it is installed.
+            Show a bar, tqdm's where it is installed; outside of terminals and notebooks, a line after each epoch.
         tape, checkpoints
             How much memory the recurrent layers keep for the gradient, as in their ``forward``.
 
@@ -413,6 +414,16 @@ class Workspace:
         self.reading = reading
         self._tapes = self._adjoints = None
 
+    @property
+    def size(self):
+        """How many parameters every row of a batch meets: all, but those of an embedding."""
+        return sum(len(part) for part in self.parts[self.network.takes_indices :])
+
+    @property
+    def nbytes(self):
+        """Bytes of the arrays that the layers' tapes hold."""
+        return sum(tape.nbytes for tape in self._tapes or ())
+
     def gradient(self, samples, loss, random=None):
         """The loss of a batch; its gradient is written to `into` (is modified).
 
@@ -426,12 +437,13 @@ class Workspace:
                 self.parts, described, kept(*self.kept, described.steps), random, self.reading
             )
             self._adjoints = None
+            self._seen = None if samples.in_rows else network.rows(self._output, samples)
         else:
             for tape in self._tapes:
                 if random is not None:
                     tape.redraw(random)
                 tape.fill()
-        prediction = np.array(network.rows(self._output, samples))
+        prediction = np.array(network.rows(self._output, samples) if self._seen is None else self._seen)
         target = network.target_rows(self._batch, self._output, samples)
         if samples.classes is None:
             check_target(prediction, target)

@@ -10,7 +10,7 @@ from .cpu import optimizers as kernels
 from .cpu import row_optimizers as row_kernels
 from .cpu.threads import launching
 from .errors import nearest
-from .schedules import checked_rate, schedule
+from .schedules import after, checked_rate, schedule
 
 
 def _fraction(argument, value):
@@ -28,9 +28,9 @@ class Optimizer:
         """The memory of a training that begins: vectors of zeros like `flat`."""
         return [np.zeros_like(flat) for _ in range(self.vectors)]
 
-    def rate_at(self, update, updates):
-        """The learning rate of one update."""
-        return schedule(self.rate)(update, updates)
+    def rates(self, history):
+        """The schedule of the epoch after those of `history`."""
+        return after(self.rate, history)
 
     def update(self, flat, previous, gradient, memory, step, rate, scale=1.0):
         """Take one step down the gradient.

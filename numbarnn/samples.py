@@ -31,6 +31,8 @@ class Samples:
         Where y are labels, how many there are.
     ignore_index : int or None
         A label that counts nothing.
+    stepwise : bool
+        Whether these are samples of equal length out of ragged ones, whose loss sees rows.
     """
 
     x: np.ndarray | Ragged
@@ -42,6 +44,7 @@ class Samples:
     indices: bool = False
     classes: int | None = None
     ignore_index: int | None = None
+    stepwise: bool = False
 
     @classmethod
     def of(cls, network, x, y, lengths=None, loss=None):
@@ -76,7 +79,7 @@ class Samples:
     @property
     def in_rows(self):
         """Whether a loss sees (rows, channels), of the steps that there are, and not an array in the network's layout."""
-        return self.classes is not None or (self.ragged and "t" in self.y_letters)
+        return self.classes is not None or self.stepwise or (self.ragged and "t" in self.y_letters)
 
     @property
     def count(self):
@@ -102,20 +105,17 @@ class Samples:
             return np.ones(self.count, np.int64)
         return self.x.lengths if self.lengths is None else self.lengths
 
-    def room(self, count):
-        """An array for a batch of so many samples; None where they are Ragged."""
-        if isinstance(self.x, Ragged):
-            return None
-        shape = tuple(count if letter == "n" else length for letter, length in zip(self.x_letters, self.x.shape))
-        return np.empty(shape, self.x.dtype)
+    @property
+    def own_steps(self):
+        """(N,): the steps of each sample; None where all have all of x's."""
+        return self.x.lengths if isinstance(self.x, Ragged) else self.lengths
 
-    def take(self, chosen, room):
-        """Some of the samples, x copied into what `room` made (is modified)."""
-        if room is None:
-            x = self.x.take(chosen)
-        else:
-            x = self.x.take(chosen, self.x_letters.index("n"), out=room, mode="clip")  # any other mode copies twice
-        y = self.y.take(chosen) if isinstance(self.y, Ragged) else self.y.take(chosen, self.y_letters.index("n"))
+    def take(self, chosen):
+        """Some of the samples, copied."""
+        x, y = (
+            array.take(chosen) if isinstance(array, Ragged) else array.take(chosen, letters.index("n"))
+            for array, letters in ((self.x, self.x_letters), (self.y, self.y_letters))
+        )
         return replace(self, x=x, y=y, lengths=None if self.lengths is None else self.lengths[chosen])
 
     def batch(self):
@@ -127,6 +127,59 @@ class Samples:
         if "t" not in self.y_letters:
             batch = replace(batch, packing=None, offsets=None, layout="n")
         return batch.describe_indices("y", self.y).checked("y", "labels", self.classes, self.ignore_index)
+
+
+class Room:
+    """Memory for batches of so many samples that all have so many steps: x lies in one place.
+
+    Parameters
+    ----------
+    samples : Samples
+    count, steps : int
+    """
+
+    def __init__(self, samples, count, steps):
+        self._x, self._y = _Part(samples.x, samples.x_letters, steps), _Part(samples.y, samples.y_letters, steps)
+        x = np.empty(self._x.shape(count), samples.x.dtype)
+        layout = "tnc" if self._x.ragged else samples.layout
+        self._fixed = replace(
+            samples, x=x, y=None, lengths=None, layout=layout, x_letters=self._x.letters, y_letters=self._y.letters,
+            stepwise=samples.in_rows,
+        )  # fmt: skip
+
+    @property
+    def nbytes(self):
+        """Bytes of x."""
+        return self._fixed.x.nbytes
+
+    def take(self, chosen):
+        """Some of the samples, whose lengths must be those of the room: x is overwritten by the next call."""
+        self._x.take(chosen, self._fixed.x)
+        return replace(self._fixed, y=self._y.take(chosen))
+
+
+class _Part:
+    """The first steps of every sample in an array or a Ragged."""
+
+    def __init__(self, array, letters, steps):
+        self.ragged, self.steps, self.letters = isinstance(array, Ragged), steps, letters
+        if self.ragged:
+            self.letters = "tnc"[: 1 + array.data.ndim]
+            self.array, self.starts, self.within = array.data, array.offsets[:-1], np.arange(steps)[:, None]
+        else:
+            self.array = array[tuple(slice(steps if letter == "t" else None) for letter in letters)]
+            self.axis = letters.index("n")
+
+    def shape(self, count):
+        """That of so many samples."""
+        if self.ragged:
+            return self.steps, count, *self.array.shape[1:]
+        return (*self.array.shape[: self.axis], count, *self.array.shape[self.axis + 1 :])
+
+    def take(self, chosen, out=None):
+        """Some of the samples; (T, N, C) or (T, N) out of a Ragged."""
+        where, axis = (self.starts[chosen] + self.within, 0) if self.ragged else (chosen, self.axis)
+        return self.array.take(where, axis, out, "clip")  # any other mode copies twice
 
 
 def _check_targets(y, letters, batch, channels, dtype):

@@ -189,7 +189,7 @@ def trained_densely(net, x, y, optimizer, epochs, batch_size, seed, clip):
             size = np.linalg.norm(gradient)
             scale = 1.0 if clip is None else min(1.0, clip / size)
             step += 1
-            optimizer.update(flat, previous, gradient, memory, step, optimizer.rate_at(step - 1, updates), scale)
+            optimizer.update(flat, previous, gradient, memory, step, optimizer.rates(nr.History())(step - 1, updates), scale)
             total += value * len(chosen)
         losses.append(total / len(order))
     return losses
@@ -234,7 +234,7 @@ def test_rows_brought_up_to_date(optimizer, dtype):
         gradient[used] = random.standard_normal((len(used), 21))
         rows.bring(used)
         rows.gradient.rows, rows.gradient.values = used, gradient[used]
-        rate = optimizer.rate_at(step - 1, updates)
+        rate = optimizer.rates(nr.History())(step - 1, updates)
         rows.update(step, rate, 0.5)
         optimizer.update(expected.reshape(-1), previous, gradient.reshape(-1), memory, step, rate, 0.5)
         if step == 250:

@@ -128,6 +128,10 @@ class Adjoint:
         for fill in self._fills:
             fill()
         weights, accumulate = self.tape.weights, self.accumulate
+        if not self.layer.unit_parameters and not self.layer.learned_state:  # all is in what the kernels write
+            if weights is not None:
+                weights.take_back(self.gradient, self.into, accumulate)
+            return
         for index, adjoint in enumerate(self.stack):
             self.layer._vectors_of(
                 self.gradient, index, adjoint, self.tape.learned_state, accumulate and weights is None
