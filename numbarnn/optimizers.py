@@ -1,5 +1,6 @@
 """Optimizers: descriptions; what they remember is a list of vectors that `start` makes and `update` changes."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -50,9 +51,9 @@ class Optimizer:
             What the gradient is multiplied by first.
         """
         kernel, scalars = self._step(step, rate)
-        real = flat.dtype.type
+        scalars = np.array((scale, *scalars), flat.dtype)  # one conversion: small networks wait for it
         with launching():
-            kernel(flat, previous, gradient, *memory, real(scale), *(real(s) for s in scalars))
+            kernel(flat, previous, gradient, *memory, *scalars)
 
     def _step(self, step, rate):
         raise NotImplementedError
@@ -139,7 +140,7 @@ class Adam(Optimizer):
 
     def _step(self, step, rate):
         corrected = rate / (1 - self.beta1**step)
-        root = 1 / np.sqrt(1 - self.beta2**step)
+        root = 1 / math.sqrt(1 - self.beta2**step)
         return kernels.adam, (corrected, self._shrink(rate), self.beta1, self.beta2, root, self.epsilon)
 
 
