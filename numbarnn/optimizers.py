@@ -52,9 +52,9 @@ class Optimizer:
             What the gradient is multiplied by first.
         """
         kernel, scalars = self._step(step, rate)
-        real = flat.dtype.type
+        scalars = np.array((scale, *scalars), flat.dtype)  # one conversion: small networks wait for it
         with launching():
-            kernel(flat, previous, gradient, *memory, real(scale), *(real(s) for s in scalars))
+            kernel(flat, previous, gradient, *memory, *scalars)
 
     def _step(self, step, rate):
         raise NotImplementedError
@@ -182,7 +182,7 @@ class Adam(Optimizer):
         return 1.0
 
     def _scalars(self, step, rate):
-        return rate / (1 - self.beta1**step), self._shrink(rate), 1 / np.sqrt(1 - self.beta2**step)
+        return rate / (1 - self.beta1**step), self._shrink(rate), 1 / math.sqrt(1 - self.beta2**step)
 
     def _step(self, step, rate):
         corrected, shrink, root = self._scalars(step, rate)

@@ -108,7 +108,7 @@ def forecast(observed, forecasts, times=None, ax=None, label: str = "observed"):
         more = times[-1] + step * np.arange(1, beyond + 1)
         lines.append((name, np.concatenate([times.astype(float), more])[first : first + len(values)], values))
     ax = _axes(ax, (9, 3.5))
-    ax.plot(times, observed, color="black", linewidth=1, label=label)
+    ax.plot(times, observed, ".-", color="black", linewidth=0.4, markersize=3, zorder=3, label=label)
     for name, where, values in lines:
         ax.plot(where, values, linewidth=1.2, label=name)
     ax.legend()

@@ -67,6 +67,7 @@ class Workspaces:
 
     def __init__(self, samples, make):
         self.samples, self._make, self._anew = samples, make, make()
+        self._size = self._anew.size
         self._lengths = samples.own_steps
         self._all = None if self._lengths is not None else samples.x.shape[samples.x_letters.index("t")]
         self._kept = {}  # {(samples, steps): (workspace, room, bytes)}, the longest unused first
@@ -84,9 +85,9 @@ class Workspaces:
         steps = self._common_steps(chosen)
         if steps is None:
             samples = self.samples.take(chosen)
-            crew.work(int(self._lengths[chosen].sum()) * self._anew.size)
+            crew.work(int(self._lengths[chosen].sum()) * self._size)
             return self._anew.gradient(samples, loss, random)
-        crew.work(len(chosen) * steps * self._anew.size)
+        crew.work(len(chosen) * steps * self._size)
         key = len(chosen), steps
         kept = self._kept.pop(key, None)
         workspace, room, _ = kept or (self._make(), Room(self.samples, *key), 0)

@@ -27,6 +27,7 @@ class Stage:
     between: Between
     scaled_output: Scaled | None
 
+    @functools.cached_property
     def fills(self):
         """Functions that run it again, in order."""
         parts = (self.scaled_input, self.tape, self.between, self.scaled_output)
@@ -65,7 +66,7 @@ class Tape:
         if self.weights is not None:
             self.weights.fill()
         for stage in self.stages:
-            for fill in stage.fills():
+            for fill in stage.fills:
                 fill()
 
     def steppers(self):
