@@ -1,13 +1,27 @@
 """Recurrent networks for scientific Python, compiled by Numba."""
 
-from . import datasets, errors, testing
+from . import datasets, errors, plot, testing
+from .callbacks import Callback, EarlyStopping, Printer
 from .cells import ActivationFunction, Cell, elementary
 from .data import windows
 from .descriptor import TensorDescriptor
-from .errors import DeviceError, DTypeError, LayoutError, NonFiniteError, ShapeError, UnknownNameError
+from .errors import (
+    ChecksumError,
+    DataNotFoundError,
+    DeviceError,
+    DTypeError,
+    IndexRangeError,
+    LayoutError,
+    NonFiniteError,
+    ShapeError,
+    UnknownNameError,
+)
+from .extrapolation import extrapolate
 from .layers.base import Gradients
 from .layers.connectivity import Connectivity
 from .layers.dense import Activation, Dense, Last
+from .layers.dropout import Dropout
+from .layers.embedding import Embedding, RowGradient
 from .layers.gru import GRU
 from .layers.indrnn import IndRNN
 from .layers.leaky import LeakyRNN
@@ -15,13 +29,15 @@ from .layers.lstm import LSTM
 from .layers.mgu import MGU
 from .layers.recurrent import Recurrent
 from .layers.rnn import RNN
-from .losses import loss
+from .losses import BinaryCrossEntropy, CrossEntropy, loss
+from .metrics import accuracy
 from .network import Network
 from .optimizers import SGD, Adam, AdamW, RMSProp
 from .parameters import Parameters
 from .ragged import Ragged
-from .schedules import constant, cosine, exponential
+from .schedules import constant, cosine, exponential, reduce_on_plateau, warmup
 from .streaming import Stream
+from .text import Vocabulary, padded
 from .training import History
 
 __version__ = "0.1.0"
@@ -34,15 +50,24 @@ __all__ = [
     "SGD",
     "Activation",
     "ActivationFunction",
+    "BinaryCrossEntropy",
+    "Callback",
     "Cell",
+    "ChecksumError",
     "Connectivity",
+    "CrossEntropy",
+    "DataNotFoundError",
     "Adam",
     "AdamW",
     "DTypeError",
     "Dense",
     "DeviceError",
+    "Dropout",
+    "Embedding",
+    "EarlyStopping",
     "Gradients",
     "History",
+    "IndexRangeError",
     "IndRNN",
     "Last",
     "LayoutError",
@@ -50,20 +75,29 @@ __all__ = [
     "Network",
     "NonFiniteError",
     "Parameters",
+    "Printer",
     "RMSProp",
     "Ragged",
     "Recurrent",
+    "RowGradient",
     "ShapeError",
     "Stream",
     "TensorDescriptor",
     "UnknownNameError",
+    "Vocabulary",
+    "accuracy",
     "constant",
     "cosine",
     "datasets",
     "elementary",
     "errors",
     "exponential",
+    "extrapolate",
     "loss",
+    "padded",
+    "plot",
+    "reduce_on_plateau",
     "testing",
+    "warmup",
     "windows",
 ]

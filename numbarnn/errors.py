@@ -17,6 +17,10 @@ class DTypeError(TypeError):
     """An array's dtype is not the float32 or float64 that was expected."""
 
 
+class IndexRangeError(ValueError):
+    """An index or a label that is none of those there are."""
+
+
 class DeviceError(RuntimeError):
     """A device that is not there, or does not hold the array it was given."""
 
@@ -27,6 +31,14 @@ class NonFiniteError(ArithmeticError):
 
 class UnknownNameError(ValueError):
     """A name (activation, loss, optimizer, ...) that is not in the library."""
+
+
+class DataNotFoundError(FileNotFoundError):
+    """A data file is neither in the folder of data nor to be downloaded."""
+
+
+class ChecksumError(ValueError):
+    """A data file is not the one that was expected."""
 
 
 def nearest(argument, name, known):

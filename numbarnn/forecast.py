@@ -7,6 +7,7 @@ from scipy.linalg import lstsq
 
 from .data import windows
 from .datasets import sunspots
+from .extrapolation import extrapolate
 from .layers.dense import Dense, Last
 from .layers.gru import GRU
 from .network import Network
@@ -104,9 +105,6 @@ def forecast_sunspots(dtype="float32", seed=0):
     )  # fmt: skip
     coefficients = fit_autoregression(numbers[:first], ORDER)
 
-    def network_step(past):
-        return network.predict(np.ascontiguousarray(past)[:, :, None])[:, 0]
-
     def autoregression_step(past):
         return coefficients[:ORDER] @ past[: -ORDER - 1 : -1] + coefficients[ORDER]
 
@@ -116,7 +114,7 @@ def forecast_sunspots(dtype="float32", seed=0):
 
     forecasts = {}
     for lead in LEADS:
-        ahead = iterate(network_step, origins(scaled, WINDOW, lead), lead).astype(np.float64)
+        ahead = extrapolate(network, origins(scaled, WINDOW, lead)[:, :, None], lead)[-1, :, 0].astype(np.float64)
         forecasts["network", lead] = np.maximum(ahead * spread + mean, 0) ** 2
         forecasts["AR(9)", lead] = iterate(autoregression_step, origins(numbers, ORDER, lead), lead)
         forecasts["persistence", lead] = numbers[first - lead : len(numbers) - lead]

@@ -7,8 +7,9 @@ import numpy as np
 
 from .descriptor import TensorDescriptor, in_layout
 from .errors import DTypeError, ShapeError, nearest
-from .packing import checked_lengths
-from .targets import device_of, expect_device
+from .indices import Indices, checked_integers
+from .packing import checked_lengths, packing_of
+from .targets import device_of, expect_device, moved, target_of
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Loss:
             there = _steps_there(prediction, lengths, layout)
             difference = np.subtract(prediction, target, out=np.zeros_like(prediction), where=there)
             count = np.count_nonzero(there)
-        total = float(np.sum(self.value(difference), dtype=np.float64)) / count
+        total = float(np.add.reduce(self.value(difference), None, np.float64)) / count
         return total, self.slope(difference) / prediction.dtype.type(count)
 
 
@@ -83,6 +84,209 @@ def check_target(prediction, target):
         raise DTypeError(f"y: expected {prediction.dtype} like the prediction, got {target.dtype}")
 
 
+def _described(prediction, layout):
+    """A descriptor of predictions: a 2-D array has no steps."""
+    without_time = np.ndim(prediction) == 2 and isinstance(layout, str) and len(layout) == 3
+    return TensorDescriptor.of(prediction, layout.replace("t", "") if without_time else layout, "prediction")
+
+
+def labelled_rows(prediction, target, lengths, layout, classes, ignore_index):
+    """((rows, C) logits, (rows,) labels, letters) of arrays in a layout; -1 for what is ignored or past a length.
+
+    classes: a function that says how many there are for so many channels.
+    """
+    described = _described(prediction, layout)
+    letters, labels = described.layout.replace("c", ""), checked_integers("y", target)
+    expected = tuple(length for letter, length in zip(described.layout, prediction.shape) if letter != "c")
+    if labels.shape != expected:
+        raise ShapeError(f"y: expected shape {expected} ({letters}) like the prediction without c, got {labels.shape}")
+    classes, indices = classes(described.channels), Indices.of(labels, letters, "y")
+    if lengths is None:
+        rows = indices.checked("y", "labels", classes, ignore_index)
+    else:
+        if len(described.layout) != 3:
+            raise ShapeError(f"prediction: expected 3 axes ({layout}) together with lengths, got shape {prediction.shape}")
+        rows = np.full((described.steps, described.batch), -1)
+        packing = packing_of(described.steps, described.batch, lengths)
+        if packing is not None:
+            rows[packing.places] = Indices(packing, indices.array).checked("y", "labels", classes, ignore_index)
+        else:
+            rows[...] = indices.checked("y", "labels", classes, ignore_index).reshape(rows.shape)
+        rows = rows.ravel()
+    return np.ascontiguousarray(described.tnc).reshape(-1, described.channels), rows, described.layout
+
+
+def count_labels(labels):
+    """How many of the rows count; ValueError if none does."""
+    count = int(np.count_nonzero(labels >= 0))
+    if not count:
+        raise ValueError("y: expected at least one label that is neither ignored nor past the end of its sequence, got none")
+    return count
+
+
+def _laid_out(rows, prediction, letters):
+    """A derivative (rows, C) in the layout of the prediction."""
+    lengths = dict(zip(letters, prediction.shape))
+    return in_layout(rows.reshape(lengths.get("t", 1), lengths.get("n", 1), lengths["c"]), letters)
+
+
+def _check_ignore_index(ignore_index):
+    if ignore_index is not None and (isinstance(ignore_index, bool) or not hasattr(ignore_index, "__index__")):
+        raise TypeError(f"ignore_index: expected an integer or None, got {ignore_index!r} ({type(ignore_index).__name__})")
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """The mean over labels of ``-log softmax(prediction)[label]``, from logits, by way of log-sum-exp.
+
+    The prediction are logits, (N, C) or (T, N, C) in any layout; the target are the classes, integers of any dtype from 0 to
+    C - 1, (N,) or (T, N): the axes of the prediction without c.
+
+    Parameters
+    ----------
+    ignore_index : int, optional
+        A label that counts nothing: its logits are not read and their derivative is 0.  None by default.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> value, gradient = nr.CrossEntropy()(np.zeros((2, 4)), np.array([0, 3]))
+    >>> bool(np.isclose(value, np.log(4))), gradient[0]
+    (True, array([-0.375,  0.125,  0.125,  0.125]))
+    """
+
+    ignore_index: int | None = None
+    name = "cross_entropy"
+
+    def __post_init__(self):
+        _check_ignore_index(self.ignore_index)
+
+    def takes_labels(self, y):
+        """Whether the targets y are labels, without a channel axis."""
+        return True
+
+    def classes(self, channels):
+        """How many labels there are for a prediction of so many channels."""
+        return channels
+
+    def __call__(
+        self, prediction: np.ndarray, target: np.ndarray, lengths: np.ndarray | None = None, layout: str = "tnc"
+    ) -> tuple[float, np.ndarray]:
+        """(loss, dloss/dprediction); the sum over labels is taken in float64.
+
+        Parameters
+        ----------
+        prediction : numpy.ndarray
+            (N, C), or (T, N, C) in the order of `layout`.
+        target : numpy.ndarray
+            (N,) or (T, N) integers.
+        lengths : array of int, optional
+            (N,): the mean is over so many steps of each sequence; what lies behind is not read, its derivative is 0.
+        layout : str
+            The letters t, n, c in the order of the prediction's axes; without t for a 2-D one.
+        """
+        rows, labels, letters = labelled_rows(prediction, target, lengths, layout, self.classes, self.ignore_index)
+        return _shaped(self.of_rows(rows, labels), prediction, letters)
+
+    def of_rows(self, logits, labels):
+        """(loss, derivative) for (rows, C) logits and (rows,) labels of int64, -1 for what counts nothing."""
+        count = count_labels(labels)
+        values, gradient = target_of(logits).losses.cross_entropy(logits, labels, 1 / count)
+        return float(values.sum()) / count, gradient
+
+
+def _shaped(found, prediction, letters):
+    value, gradient = found
+    return value, _laid_out(gradient, prediction, letters)
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy:
+    """The mean of ``-y log s(x) - (1 - y) log(1 - s(x))``, s the logistic function, from logits x, without overflow.
+
+    The target are probabilities from 0 to 1, of the prediction's shape and dtype, and the mean is over everything; or, of
+    predictions with one channel, labels 0 and 1, integers of any dtype without the channel axis.
+
+    Parameters
+    ----------
+    ignore_index : int, optional
+        A label that counts nothing.  None by default.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> value, gradient = nr.BinaryCrossEntropy()(np.array([[0.0], [800.0]]), np.array([1, 1]))
+    >>> bool(np.isclose(value, np.log(2) / 2)), gradient.ravel()
+    (True, array([-0.25,  0.  ]))
+    """
+
+    ignore_index: int | None = None
+    name = "binary_cross_entropy"
+
+    def __post_init__(self):
+        _check_ignore_index(self.ignore_index)
+
+    def takes_labels(self, y):
+        """Whether the targets y are labels, without a channel axis."""
+        return getattr(y, "dtype", np.dtype(float)).kind in "iu"
+
+    def classes(self, channels):
+        """How many labels there are: 2, for a prediction of one channel."""
+        if channels != 1:
+            raise ShapeError(f"y: expected probabilities for {channels} channels; labels 0 and 1 go with one, got integers")
+        return 2
+
+    def __call__(
+        self, prediction: np.ndarray, target: np.ndarray, lengths: np.ndarray | None = None, layout: str = "tnc"
+    ) -> tuple[float, np.ndarray]:
+        """(loss, dloss/dprediction); see `CrossEntropy.__call__`."""
+        if self.takes_labels(target):
+            rows, labels, letters = labelled_rows(prediction, target, lengths, layout, self.classes, self.ignore_index)
+            return _shaped(self.of_rows(rows, labels), prediction, letters)
+        check_target(prediction, target)
+        there, count = None, prediction.size
+        if lengths is not None:
+            there = _steps_there(prediction, lengths, layout)
+            count = int(np.count_nonzero(there))
+        y = _masked(there, target)
+        wrong = ~((y >= 0) & (y <= 1))
+        if wrong.any():
+            place = tuple(int(i) for i in np.argwhere(moved(wrong, "cpu"))[0])
+            raise ValueError(f"y: expected probabilities from 0 to 1, got {moved(target, 'cpu')[place]} at {place}")
+        value, slope = self._terms(_masked(there, prediction), y)
+        total = float(np.sum(_masked(there, value), dtype=np.float64))
+        return total / count, _divided(_masked(there, slope), prediction, count)
+
+    def of_rows(self, logits, labels):
+        """(loss, derivative) for (rows, 1) logits and (rows,) labels of int64, -1 for what counts nothing."""
+        count, device = count_labels(labels), device_of(logits)
+        there, y = moved(labels[:, None] >= 0, device), moved(labels[:, None].astype(logits.dtype), device)
+        value, slope = self._terms(_masked(there, logits), y)
+        total = float(np.sum(_masked(there, value), dtype=np.float64))
+        return total / count, _divided(_masked(there, slope), logits, count)
+
+    @staticmethod
+    def _terms(x, y):
+        """The function of each logit, and its derivative: ``exp`` of nothing positive."""
+        small = np.exp(-np.abs(x))
+        value = np.maximum(x, 0) - x * y + np.log1p(small)
+        return value, np.where(x >= 0, 1, small) / (1 + small) - y
+
+
+def _masked(there, array):
+    """An array, and 0 where `there` is False; all of it if that is None."""
+    return array if there is None else np.where(there, array, 0)
+
+
+def _divided(slope, prediction, count):
+    return slope.astype(prediction.dtype, copy=False) / prediction.dtype.type(count)
+
+
+def takes_labels(loss, y):
+    """Whether a loss takes y as labels of classes, integers without a channel axis."""
+    return hasattr(loss, "takes_labels") and loss.takes_labels(y)
+
+
 def _huber(d):
     size = np.abs(d)
     return np.where(size <= 1, 0.5 * d * d, size - 0.5)
@@ -95,13 +299,18 @@ LOSSES = {
         Loss("half_mse", lambda d: 0.5 * d * d, lambda d: d),  # mean of d^2 / 2
         Loss("mae", np.abs, np.sign),  # mean of |d|, slope 0 at 0
         Loss("huber", _huber, lambda d: np.clip(d, -1, 1)),  # Huber 1964, doi:10.1214/aoms/1177703732, delta 1
+        CrossEntropy(),
+        BinaryCrossEntropy(),
     )
 }
 ALIASES = {"quadratic": "half_mse"}
 
 
 def loss(name: str | Callable) -> Callable:
-    """The loss called `name`: ``mse``, ``half_mse`` (also ``quadratic``), ``mae`` or ``huber``.
+    """The loss called `name`.
+
+    ``mse``, ``half_mse`` (also ``quadratic``), ``mae``, ``huber``; ``cross_entropy`` and ``binary_cross_entropy``, of logits
+    (`CrossEntropy` and `BinaryCrossEntropy` take an ``ignore_index`` besides).
 
     A callable ``(prediction, target) -> (loss, dloss/dprediction)`` is returned as it is.
     """

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,12 +11,13 @@ from .errors import DTypeError, ShapeError, positive_integer
 from .keep import NOTHING
 from .layers.base import Layer
 from .layers.dense import Last
+from .layers.embedding import Embedding
 from .layers.recurrent import Recurrent
 from .layers.tape import kept
 from .losses import check_target
 from .losses import loss as find_loss
 from .optimizers import Adam, Optimizer
-from .parameters import Parameters, Weight
+from .parameters import Parameters
 from .ragged import Batch, Ragged, like, numbers
 from .samples import Samples
 from .streaming import Stream
@@ -29,8 +31,8 @@ class Network:
     Parameters
     ----------
     layers : sequence of Layer
-    channels : int
-        Channels C of the input.
+    channels : int, optional
+        Channels C of the input; it may be left out where the first layer is an `Embedding`, which takes 1, an index.
     dtype : {"float32", "float64"}
     layout : str
         The letters t, n, c in the order of the axes of x, and of outputs.
@@ -62,7 +64,7 @@ class Network:
     def __init__(
         self,
         layers: Iterable[Layer],
-        channels: int,
+        channels: int | None = None,
         dtype: str = "float32",
         layout: str = "tnc",
         device: str = "cpu",
@@ -75,6 +77,13 @@ class Network:
         for layer in self.layers:
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers: expected layers of numbarnn, got {layer!r} ({type(layer).__name__})")
+        for index, layer in enumerate(self.layers):
+            if index and isinstance(layer, Embedding):
+                raise ValueError(f"layers: expected an Embedding, which takes indices, to be the first, got one at {index}")
+        if channels is None:
+            if not self.takes_indices:
+                raise TypeError("channels: expected a positive integer, the channels of the input, got None")
+            channels = 1
         target(device)
         self.channels, self.dtype = positive_integer("channels", channels), checked_dtype("dtype", dtype)
         self.layout, self.device = axes_of(layout, 3), device
@@ -82,7 +91,7 @@ class Network:
         weights, vectors, at = [], [], self.channels
         for index, layer in enumerate(self.layers):
             own = layer.init(at, random, self.dtype, scheme)
-            weights += [Weight(f"{index}.{w.name}", w.inputs, w.outputs) for w in own.weights]
+            weights += [replace(w, name=f"{index}.{w.name}") for w in own.weights]
             vectors.append(own.flat)
             at = layer.output_channels(at)
         self.output_channels = at
@@ -103,10 +112,15 @@ class Network:
         return other
 
     def here(self, argument: str, array: "np.ndarray | Ragged | None") -> "np.ndarray | Ragged | None":
-        """An array on the network's device: a copy of one from the host, where the network is not there."""
+        """An array on the network's device: a copy of one from the host, where the network is not there.
+
+        Integers, indices and labels, stay in the host's memory.
+        """
+        if self.device == "cpu" or not isinstance(array, (np.ndarray, Ragged)) or array.dtype.kind in "iu":
+            return array
         if isinstance(array, np.ndarray):
             checked_array(argument, array)
-        return brought(array, self.device) if isinstance(array, (np.ndarray, Ragged)) and self.device != "cpu" else array
+        return brought(array, self.device)
 
     def split(self, flat):
         """A Parameters for each layer, over its part of `flat`."""
@@ -124,12 +138,21 @@ class Network:
         return any(layer.random for layer in self.layers)
 
     @property
+    def takes_indices(self) -> bool:
+        """Whether the input are integers, for an `Embedding`."""
+        return self.layers[0].takes_indices
+
+    @property
     def output_layout(self) -> str:
         """The letters of the axes of the output: those of the input, without t after `Last`."""
         return self.layout.replace("t", "") if any(isinstance(layer, Last) for layer in self.layers) else self.layout
 
     def described(self, x, lengths=None):
         """(Batch, descriptor) of an input of this network."""
+        if self.takes_indices:
+            batch, x = Batch.of_indices(x, self.layout, lengths)
+            self.layers[0].check_indices(x)
+            return replace(batch, device=self.device), x
         batch, x = Batch.of(self.here("x", x), self.layout, lengths)
         expect_device("x", x.array, self.device)
         if x.channels != self.channels:
@@ -138,11 +161,16 @@ class Network:
             raise DTypeError(f"x: expected {self.dtype} like the network, got {x.dtype}")
         return batch, x
 
-    def _forward(self, parts, x, keep, random=None):
-        """(descriptor of the output, tapes) for a descriptor of x; with a Generator, dropout and the like are drawn."""
+    def _forward(self, parts, x, keep, random=None, reading=None):
+        """(descriptor of the output, tapes) for a descriptor of x; with a Generator, dropout and the like are drawn.
+
+        reading: what an `Embedding` calls before it reads rows.
+        """
         tapes = []
         for layer, own in zip(self.layers, parts):
             options = {} if random is None or not layer.random else {"masks": layer.drawn_masks(x, random)}
+            if layer.takes_indices and reading is not None:
+                options["reading"] = reading
             x, tape = layer.run(own, x, None, keep, **options)
             if keep.for_backward:
                 tapes.append(tape)
@@ -154,7 +182,7 @@ class Network:
         Parameters
         ----------
         x : numpy.ndarray or Ragged
-            (T, N, C) in the network's layout, or (T, C) for one sequence.
+            (T, N, C) in the network's layout, or (T, C) for one sequence; of an `Embedding` integers (T, N) or (T,).
         lengths : array of int, optional
             (N,): the steps of each sequence, from 0 to T; T for all if None.
 
@@ -187,30 +215,38 @@ class Network:
         loss: str | Callable = "mse",
         lengths: np.ndarray | None = None,
     ) -> float:
-        """The loss of the network on samples and their targets, a float; see `losses.loss` for the names.
+        """The loss of the network on samples and their targets, a float; see `numbarnn.loss` for the names.
 
         With sequences of different lengths it is the mean over the steps that there are.
         """
-        samples = Samples.of(self, x, y, lengths)
+        loss = find_loss(loss)
+        samples = Samples.of(self, x, y, lengths, loss)
         self.params.check_finite()
         batch, described = samples.batch()
         prediction = self._forward(self._own, described, NOTHING)[0]
-        return find_loss(loss)(self.rows(prediction, samples), self.target_rows(batch, prediction, samples))[0]
+        rows = np.ascontiguousarray(self.rows(prediction, samples)) if samples.in_rows else self.rows(prediction, samples)
+        return self.call_loss(loss, rows, self.target_rows(batch, prediction, samples), samples)[0]
+
+    def call_loss(self, loss, prediction, target, samples):
+        """(loss, derivative) of a prediction and targets as `rows` and `target_rows` give them."""
+        return loss(prediction, target) if samples.classes is None else loss.of_rows(prediction, target)
 
     def target_rows(self, batch, prediction, samples):
         """The targets as a loss sees them, next to a prediction's descriptor."""
+        if samples.classes is not None:
+            return samples.labels(batch)
         if not samples.in_rows:
             return samples.y
         if not prediction.packing.rows:
             raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
         return self.rows(batch.describe("y", samples.y, prediction.channels, prediction.dtype), samples)
 
-    def workspace(self, into, parts=None, tape="all", checkpoints=None):
+    def workspace(self, into, parts=None, tape="all", checkpoints=None, reading=None):
         """A Workspace with the gradient written `into` the parts that `split` makes.
 
-        parts: the parameters to take instead of the network's own, split likewise.
+        parts: the parameters to take instead of the network's own, split likewise; reading: see `_forward`.
         """
-        return Workspace(self, self._own if parts is None else parts, into, tape, checkpoints)
+        return Workspace(self, self._own if parts is None else parts, into, tape, checkpoints, reading)
 
     def loss_and_gradient(
         self,
@@ -257,10 +293,11 @@ class Network:
         held = moved(flat, self.device)
         given = Parameters(held if held.flags.c_contiguous else held.copy(), self.params.weights)
         given.check_finite()
-        samples = Samples.of(self, x, y, lengths)
+        loss = find_loss(loss)
+        samples = Samples.of(self, x, y, lengths, loss)
         gradient = given.zeros()
         workspace = self.workspace(self.split(gradient.flat), self.split(given.flat))
-        return workspace.gradient(samples, find_loss(loss)), moved(gradient.flat, device_of(flat))
+        return workspace.gradient(samples, loss), moved(gradient.flat, device_of(flat))
 
     def fit(
         self,
@@ -285,11 +322,12 @@ class Network:
         Parameters
         ----------
         x : numpy.ndarray or Ragged
-            (T, N, C) in the network's layout.
+            (T, N, C) in the network's layout; of an `Embedding` integers (T, N), or a Ragged of them.
         y : numpy.ndarray or Ragged
-            Targets, shaped like `predict` of x.
+            Targets, shaped like `predict` of x; labels, integers of any dtype, have no channel axis: (N,) or (T, N).
         loss : str or callable
-            ``mse``, ``half_mse`` (``quadratic``), ``mae``, ``huber``, or ``(prediction, y) -> (loss, gradient)``.
+            ``mse``, ``half_mse`` (``quadratic``), ``mae``, ``huber``, ``cross_entropy``, ``binary_cross_entropy``, a loss
+            such as ``CrossEntropy(ignore_index=0)``, or ``(prediction, y) -> (loss, gradient)``.
         optimizer : Optimizer or str
             ``Adam()`` if None.
         epochs : int
@@ -308,8 +346,9 @@ class Network:
             Where a loss is measured after each epoch.
         callbacks : sequence of callable
             Each is called with (network, history) after each epoch; one that returns a true value ends the training.
+            See `EarlyStopping` and `Printer`.
         progress : bool
-            Show a bar: tqdm's where it is installed.
+            Show a bar, tqdm's where it is installed; outside of terminals and notebooks, a line after each epoch.
         tape, checkpoints
             How much memory the recurrent layers keep for the gradient, as in their ``forward``.
 
@@ -323,10 +362,11 @@ class Network:
             At the first loss or gradient that is NaN or infinite, with the epoch and batch; the last finite parameters
             stay in the network.
         """
-        optimizer = Adam() if optimizer is None else optimizer
+        optimizer, loss = Adam() if optimizer is None else optimizer, find_loss(loss)
         self.params.check_finite()
+        samples = Samples.of(self, x, y, lengths, loss)
         return fit(
-            self, Samples.of(self, x, y, lengths), loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation,
+            self, samples, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation,
             callbacks, progress, tape, checkpoints,
         )  # fmt: skip
 
@@ -405,9 +445,20 @@ def brought(array, device):
 class Workspace:
     """A network's forward and backward; on batches of one size memory and kernel calls are made once, and used again."""
 
-    def __init__(self, network, parts, into, tape, checkpoints):
+    def __init__(self, network, parts, into, tape, checkpoints, reading=None):
         self.network, self.parts, self.into, self.kept = network, parts, into, (tape, checkpoints)
+        self.reading = reading
         self._tapes = self._adjoints = None
+
+    @property
+    def size(self):
+        """How many parameters every row of a batch meets: all, but those of an embedding."""
+        return sum(len(part) for part in self.parts[self.network.takes_indices :])
+
+    @property
+    def nbytes(self):
+        """Bytes of the arrays that the layers' tapes hold."""
+        return sum(tape.nbytes for tape in self._tapes or ())
 
     def gradient(self, samples, loss, random=None):
         """The loss of a batch; its gradient is written to `into` (is modified).
@@ -419,18 +470,20 @@ class Workspace:
         if self._tapes is None or samples.ragged:
             self._batch, described = samples.batch()
             self._output, self._tapes = network._forward(
-                self.parts, described, kept(*self.kept, described.steps), random
+                self.parts, described, kept(*self.kept, described.steps), random, self.reading
             )
             self._adjoints = None
+            self._seen = None if samples.in_rows else network.rows(self._output, samples)
         else:
             for tape in self._tapes:
                 if random is not None:
                     tape.redraw(random)
                 tape.fill()
-        prediction = network.rows(self._output, samples).copy()
+        prediction = (network.rows(self._output, samples) if self._seen is None else self._seen).copy()
         target = network.target_rows(self._batch, self._output, samples)
-        check_target(prediction, target)
-        value, dy = loss(prediction, target)
+        if samples.classes is None:
+            check_target(prediction, target)
+        value, dy = network.call_loss(loss, prediction, target, samples)
         if np.shape(dy) != prediction.shape:
             raise ShapeError(f"loss: expected a gradient of shape {prediction.shape}, got {np.shape(dy)}")
         if self._adjoints is None:

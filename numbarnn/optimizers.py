@@ -1,12 +1,14 @@
 """Optimizers: descriptions; what they remember is a list of vectors that `start` makes and `update` changes."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from .cpu import row_optimizers as row_kernels
 from .errors import nearest
-from .schedules import checked_rate, schedule
+from .schedules import after, checked_rate, schedule
 from .targets import target_of
 
 
@@ -25,9 +27,9 @@ class Optimizer:
         """The memory of a training that begins: vectors of zeros like `flat`."""
         return [np.zeros_like(flat) for _ in range(self.vectors)]
 
-    def rate_at(self, update, updates):
-        """The learning rate of one update."""
-        return schedule(self.rate)(update, updates)
+    def rates(self, history):
+        """The schedule of the epoch after those of `history`."""
+        return after(self.rate, history)
 
     def update(self, flat, previous, gradient, memory, step, rate, scale=1.0):
         """Take one step down the gradient.
@@ -49,15 +51,48 @@ class Optimizer:
             What the gradient is multiplied by first.
         """
         kernel, scalars = self._step(step, rate)
-        real, target = flat.dtype.type, target_of(flat)
+        scalars, target = np.array((scale, *scalars), flat.dtype), target_of(flat)  # one conversion: small networks wait for it
         with target.threads.launching():
-            getattr(target.optimizers, kernel)(
-                flat, previous, gradient, *memory, real(scale), *(real(s) for s in scalars)
-            )
+            getattr(target.optimizers, kernel)(flat, previous, gradient, *memory, *scalars)
 
     def _step(self, step, rate):
         """The kernel's name, and its scalars after the first."""
         raise NotImplementedError
+
+    def rows(self, dtype):
+        """How some rows of a table are updated, as if all were: a `RowUpdates`."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class RowUpdates:
+    """An optimizer's updates of some rows, see `cpu.row_optimizers`.
+
+    Attributes
+    ----------
+    kernel : function
+    constants : tuple of float
+    scalars : function
+        Of the step and the rate: what changes from step to step.
+    moving : int or None
+        After so many steps without a gradient what a row still moves rounds to nothing beside what it moved in the first of
+        them; None if it never does.
+    decays : bool
+        Whether a row moves without ever having had a gradient.
+    """
+
+    kernel: Callable
+    constants: tuple
+    scalars: Callable
+    moving: int | None
+    decays: bool = False
+
+
+def _fading(ratio, dtype):
+    """After how many multiplications with `ratio` the sum of all that follow is less than a rounding of 1."""
+    if ratio == 0:
+        return 0
+    return None if ratio >= 1 else math.ceil(math.log(np.finfo(dtype).epsneg * (1 - ratio)) / math.log(ratio))
 
 
 @dataclass(frozen=True)
@@ -85,6 +120,10 @@ class SGD(Optimizer):
     def _step(self, step, rate):
         return "sgd", (rate, self.momentum, self.nesterov)
 
+    def rows(self, dtype):
+        constants = self.momentum, self.nesterov
+        return RowUpdates(row_kernels.sgd, constants, lambda step, rate: (rate,), _fading(self.momentum, dtype))
+
 
 @dataclass(frozen=True)
 class RMSProp(Optimizer):
@@ -110,6 +149,9 @@ class RMSProp(Optimizer):
 
     def _step(self, step, rate):
         return "rmsprop", (rate, self.decay, self.epsilon)
+
+    def rows(self, dtype):
+        return RowUpdates(row_kernels.rmsprop, (self.decay, self.epsilon), lambda step, rate: (rate,), 0)
 
 
 @dataclass(frozen=True)
@@ -139,10 +181,19 @@ class Adam(Optimizer):
     def _shrink(self, rate):
         return 1.0
 
+    def _scalars(self, step, rate):
+        return rate / (1 - self.beta1**step), self._shrink(rate), 1 / math.sqrt(1 - self.beta2**step)
+
     def _step(self, step, rate):
-        corrected = rate / (1 - self.beta1**step)
-        root = 1 / np.sqrt(1 - self.beta2**step)
-        return "adam", (corrected, self._shrink(rate), self.beta1, self.beta2, root, self.epsilon)
+        corrected, shrink, root = self._scalars(step, rate)
+        return "adam", (corrected, shrink, self.beta1, self.beta2, root, self.epsilon)
+
+    def rows(self, dtype):
+        constants = self.beta1, self.beta2, self.epsilon
+        # Without a gradient the mean falls by beta1 at each step, and the root of the square by that of beta2.
+        ratio = self.beta1 / math.sqrt(self.beta2) if self.beta2 else 0 if self.beta1 == 0 else 1
+        decays = self._shrink(1.0) != 1
+        return RowUpdates(row_kernels.adam, constants, self._scalars, _fading(ratio, dtype), decays)
 
 
 @dataclass(frozen=True)

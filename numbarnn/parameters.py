@@ -14,12 +14,14 @@ from .targets import device_of, moved
 class Weight:
     """One named part of the vector: a matrix kept as (inputs, outputs), or a vector of outputs.
 
-    The named view of a matrix is its transpose, (outputs, inputs), as PyTorch has it.
+    The named view of a matrix is its transpose, (outputs, inputs), as PyTorch has it; that of a table, which has a row for
+    each index, is (inputs, outputs), as PyTorch has it too.
     """
 
     name: str
     inputs: int | None  # None: a vector
     outputs: int
+    table: bool = False
 
     @property
     def size(self):
@@ -28,11 +30,16 @@ class Weight:
     @property
     def shape(self):
         """Shape of the named view."""
-        return (self.outputs,) if self.inputs is None else (self.outputs, self.inputs)
+        if self.inputs is None:
+            return (self.outputs,)
+        return (self.inputs, self.outputs) if self.table else (self.outputs, self.inputs)
 
     def view(self, part):
         """The part of the flat vector, seen under this name."""
-        return part if self.inputs is None else part.reshape(self.inputs, self.outputs).T
+        if self.inputs is None:
+            return part
+        matrix = part.reshape(self.inputs, self.outputs)
+        return matrix if self.table else matrix.T
 
 
 class Parameters:

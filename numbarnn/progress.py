@@ -1,7 +1,8 @@
-"""How far a training has come: tqdm's bar where it is installed, else lines of text."""
+"""How far a training has come: a bar in a terminal or a notebook, a line for each epoch elsewhere."""
 
 import sys
 import time
+import warnings
 
 
 class Silent:
@@ -13,8 +14,14 @@ class Silent:
     def __exit__(self, *exception):
         pass
 
-    def advance(self, loss):
-        """One epoch is done, with this loss."""
+    def advance(self, history):
+        """One epoch is done, the last one of `history`."""
+
+
+def described(history):
+    """The losses of the last epoch, as text."""
+    validation = f"  validation {history.validation[-1]:.3g}" if history.validation else ""
+    return f"loss {history.loss[-1]:.3g}{validation}"
 
 
 class Tqdm(Silent):
@@ -26,46 +33,66 @@ class Tqdm(Silent):
     def __exit__(self, *exception):
         self.bar.close()
 
-    def advance(self, loss):
-        self.bar.set_postfix_str(f"loss {loss:.3g}", refresh=False)
+    def advance(self, history):
+        self.bar.set_postfix_str(described(history), refresh=False)
         self.bar.update()
 
 
 class Text(Silent):
-    """A bar of characters, drawn anew in a terminal, ten lines elsewhere."""
+    """A bar of characters that is drawn anew in a terminal."""
 
     WIDTH = 30
 
     def __init__(self, epochs, stream):
         self.epochs, self.stream, self.done = epochs, stream, 0
-        self.terminal, self.start, self.drawn = stream.isatty(), time.perf_counter(), 0.0
+        self.start, self.drawn = time.perf_counter(), 0.0
 
     def __exit__(self, *exception):
-        if self.terminal and self.done:
+        if self.done:
             self.stream.write("\n")
 
-    def advance(self, loss):
+    def advance(self, history):
         self.done += 1
         now = time.perf_counter()
-        if self.terminal:
-            if now - self.drawn < 0.1 and self.done < self.epochs:
-                return
-        elif self.done * 10 // self.epochs == (self.done - 1) * 10 // self.epochs:
+        if now - self.drawn < 0.1 and self.done < self.epochs:
             return
         self.drawn = now
         filled = self.WIDTH * self.done // self.epochs
         bar = "#" * filled + "." * (self.WIDTH - filled)
-        line = f"[{bar}] epoch {self.done}/{self.epochs}  {now - self.start:.1f} s  loss {loss:.3g}"
-        self.stream.write(f"\r{line}" if self.terminal else f"{line}\n")
+        self.stream.write(f"\r[{bar}] epoch {self.done}/{self.epochs}  {now - self.start:.1f} s  {described(history)}")
         self.stream.flush()
+
+
+class Lines(Silent):
+    """A line for each epoch, for a file or a pipe."""
+
+    def __init__(self, epochs, stream):
+        self.epochs, self.stream, self.start = epochs, stream, time.perf_counter()
+
+    def advance(self, history):
+        seconds = time.perf_counter() - self.start
+        self.stream.write(f"epoch {len(history.loss)}/{self.epochs}  {seconds:.1f} s  {described(history)}\n")
+        self.stream.flush()
+
+
+def in_notebook():
+    """Whether a notebook's kernel runs this."""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    return shell is not None and hasattr(shell, "kernel")
 
 
 def bar(epochs, show):
     """What to call once an epoch, as a context manager."""
     if not show:
         return Silent()
-    try:
-        from tqdm.auto import tqdm
-    except ImportError:
-        return Text(epochs, sys.stderr)
-    return Tqdm(tqdm, epochs)
+    notebook, terminal = in_notebook(), sys.stderr.isatty()
+    if notebook or terminal:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # tqdm warns where a notebook has no widgets; its bar is then text
+                from tqdm.auto import tqdm
+            return Tqdm(tqdm, epochs)
+        except ImportError:
+            pass
+    return Text(epochs, sys.stderr) if terminal else Lines(epochs, sys.stderr)

@@ -7,6 +7,7 @@ import numpy as np
 
 from .descriptor import PackedDescriptor, TensorDescriptor, address_of, checked_array, in_layout
 from .errors import DeviceError, DTypeError, LayoutError, ShapeError
+from .indices import Indices, checked_integers, index_axes, with_channels
 from .packing import Packing, packing_of
 from .targets import device_of, moved, native, target, target_of
 
@@ -19,7 +20,8 @@ class Ragged:
     Parameters
     ----------
     data : numpy.ndarray, or an array on a GPU
-        (sum T, C), float32 or float64; it is kept, not copied.
+        (sum T, C), float32 or float64; or (sum T,) integers, for `Embedding` or as labels, which lie in the host's memory;
+        it is kept, not copied.
     offsets : array of int
         (N + 1,): sequence n is ``data[offsets[n] : offsets[n + 1]]``; from 0 to sum T, never falling.
 
@@ -40,12 +42,18 @@ class Ragged:
     >>> y, state = layer(layer.init(3, dtype="float64"), x)
     >>> y[1].shape, state.shape
     ((2, 4), (1, 2, 4))
+    >>> nr.Ragged.of([np.array([4, 8, 15]), np.array([16])])
+    Ragged(2 sequences of 1 to 3 steps, int64)
     """
 
     def __init__(self, data: np.ndarray, offsets):
         data = native(data)
-        checked_array("data", data)
-        if data.ndim != 2 or data.shape[1] == 0:
+        if _is_integers(data):
+            checked_integers("data", data)
+            if data.ndim != 1:
+                found = f"{data.dtype} of shape {data.shape}"
+                raise DTypeError(f"data: expected float32 or float64 (sum T, C), or integers (sum T,), got {found}")
+        elif checked_array("data", data).ndim != 2 or data.shape[1] == 0:
             raise ShapeError(f"data: expected 2 axes (sum T, C), got shape {data.shape}")
         offsets = np.asarray(offsets)
         if offsets.dtype.kind not in "iu":
@@ -60,16 +68,21 @@ class Ragged:
 
     @classmethod
     def of(cls, arrays: Iterable[np.ndarray]) -> "Ragged":
-        """The sequences of a list of (T_n, C) arrays, copied into one."""
+        """The sequences of a list of (T_n, C) arrays, or of (T_n,) arrays of integers, copied into one."""
         arrays = [native(array) for array in arrays]
         if not arrays:
             raise ValueError("arrays: expected at least one sequence, got none")
+        integers = _is_integers(arrays[0])
         for n, array in enumerate(arrays):
-            checked_array(f"arrays[{n}]", array)
+            (checked_integers if integers else checked_array)(f"arrays[{n}]", array)
             if device_of(array) != device_of(arrays[0]):
                 first, found = device_of(arrays[0]), device_of(array)
                 raise DeviceError(f"arrays[{n}]: expected one on {first!r} like the first, got one on {found!r}")
-            if array.ndim != 2 or array.shape[1] != arrays[0].shape[1]:
+            if integers:
+                if array.ndim != 1:
+                    found = f"{array.dtype} of shape {array.shape}"
+                    raise DTypeError(f"arrays[{n}]: expected float32 or float64 (T, C), or integers (T,), got {found}")
+            elif array.ndim != 2 or array.shape[1] != arrays[0].shape[1]:
                 channels = arrays[0].shape[1] if n else "C"
                 raise ShapeError(f"arrays[{n}]: expected shape (T, {channels}), got {array.shape}")
             if array.dtype != arrays[0].dtype:
@@ -83,12 +96,12 @@ class Ragged:
 
     @property
     def channels(self) -> int:
-        """C."""
-        return self.data.shape[1]
+        """C; 1 of integers."""
+        return 1 if self.data.ndim == 1 else self.data.shape[1]
 
     @property
     def dtype(self) -> np.dtype:
-        """float32 or float64."""
+        """float32, float64 or one of integers."""
         return self.data.dtype
 
     @property
@@ -104,7 +117,7 @@ class Ragged:
         return len(self.offsets) - 1
 
     def __getitem__(self, n: int) -> np.ndarray:
-        """The (T_n, C) view of sequence n."""
+        """The (T_n, C) view of sequence n; (T_n,) of integers."""
         if not -len(self) <= n < len(self):
             raise IndexError(f"sequence: expected an index from 0 to {len(self) - 1}, got {n}")
         n = n % len(self)
@@ -122,8 +135,13 @@ class Ragged:
 
     def __repr__(self):
         lengths = self.lengths
-        steps = f"{lengths.min()} to {lengths.max()} steps, {self.channels} channels, {self.dtype}"
+        channels = "" if self.data.ndim == 1 else f"{self.channels} channels, "
+        steps = f"{lengths.min()} to {lengths.max()} steps, {channels}{self.dtype}"
         return f"Ragged({len(self)} sequence{'s' if len(self) > 1 else ''} of {steps})"
+
+
+def _is_integers(array):
+    return isinstance(array, np.ndarray) and array.dtype.kind in "iu"
 
 
 @dataclass(frozen=True)
@@ -158,17 +176,51 @@ class Batch:
             for name, value in (("lengths", lengths), ("reset", reset)):
                 if value is not None:
                     raise TypeError(f"{name}: expected None for a Ragged x, which has its own, got {type(value).__name__}")
-            lengths = x.lengths
-            zeros = np.zeros(len(x), np.int64)
-            packing = Packing(np.arange(len(x)), zeros, lengths, len(x), int(lengths.max()))
-            batch = cls(packing.steps, len(x), packing, layout, x.offsets, x.device)
-            return batch, PackedDescriptor.concatenated(x.data, x.offsets, packing)
+            if _is_integers(x.data):
+                raise DTypeError(f"x: expected a Ragged of float32 or float64, got {x.dtype}")
+            batch = cls._of_ragged(x, layout)
+            return batch, PackedDescriptor.concatenated(x.data, x.offsets, batch.packing)
         described = TensorDescriptor.of(native(x), layout, "x")
         if "t" not in described.layout and (lengths is not None or reset is not None):
             raise LayoutError(f"layout: expected the letters of a sequence, t among them, got {layout!r}")
         packing = packing_of(described.steps, described.batch, lengths, reset)
         batch = cls(described.steps, described.batch, packing, described.layout, device=device_of(described.array))
         return batch, described if packing is None else PackedDescriptor.padded(described, packing)
+
+    @classmethod
+    def _of_ragged(cls, x, layout):
+        lengths, zeros = x.lengths, np.zeros(len(x), np.int64)
+        packing = Packing(np.arange(len(x)), zeros, lengths, len(x), int(lengths.max()))
+        return cls(packing.steps, len(x), packing, layout, x.offsets, x.device)
+
+    @classmethod
+    def of_indices(cls, x, layout, lengths=None):
+        """(Batch, Indices of x) for the arguments of a call whose x are integers."""
+        if isinstance(x, Ragged):
+            if lengths is not None:
+                raise TypeError(f"lengths: expected None for a Ragged x, which has its own, got {type(lengths).__name__}")
+            if not _is_integers(x.data):
+                raise DTypeError(f"x: expected a Ragged of integers, got {x.dtype}")
+            batch = cls._of_ragged(x, layout)
+            return batch, Indices(batch.packing, x.data, x.offsets)
+        letters = index_axes("x", layout, checked_integers("x", x))
+        if "t" not in letters and lengths is not None:
+            raise LayoutError(f"layout: expected the letters of a sequence, t among them, got {layout!r}")
+        described = Indices.of(x, letters, "x")
+        packing = packing_of(described.steps, described.batch, lengths)
+        batch = cls(described.steps, described.batch, packing, with_channels(layout, letters))
+        return batch, described if packing is None else Indices(packing, described.array)
+
+    def describe_indices(self, argument, array):
+        """Indices of an array of integers, one for each step of x, laid out like it."""
+        if self.offsets is not None:
+            if not isinstance(array, Ragged):
+                raise TypeError(f"{argument}: expected a Ragged like x, got {type(array).__name__}")
+            if not np.array_equal(array.offsets, self.offsets):
+                raise ShapeError(f"{argument}: expected the offsets of x, got {array!r}")
+            return Indices(self.packing, checked_integers(argument, array.data), self.offsets)
+        described = Indices.of(array, self.layout.replace("c", ""), argument)
+        return described if self.packing is None else Indices(self.packing, described.array)
 
     def describe(self, argument, array, channels, dtype):
         """A descriptor of an array that lies like x, but has other channels."""
@@ -212,16 +264,16 @@ def unpack_to(target, source, ends=None):
     unpack(source, target, length, length if ends is None else ends, source.channels, source.dtype)
 
 
-def like(described, channels=None):
-    """A descriptor of new memory for the same steps and sequences, with other channels if they are given.
+def like(described, channels=None, dtype=None, device=None):
+    """A descriptor of new memory for the same steps and sequences, with other channels, dtype or device if given.
 
     A ragged batch has its rows step by step without a gap, as in `compact`.
     """
-    channels = described.channels if channels is None else channels
-    packing, empty = described.packing, target_of(described.array).memory.empty
+    channels, dtype = described.channels if channels is None else channels, dtype or described.dtype
+    packing, empty = described.packing, target(device or device_of(described.array)).memory.empty
     if packing.table is None:
-        return TensorDescriptor.of_tnc(empty((described.steps, described.batch, channels), described.dtype))
-    rows = empty((packing.rows, channels), described.dtype)
+        return TensorDescriptor.of_tnc(empty((described.steps, described.batch, channels), dtype))
+    rows = empty((packing.rows, channels), dtype)
     return PackedDescriptor.compact(rows, address_of(rows), packing)
 
 

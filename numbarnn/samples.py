@@ -1,14 +1,16 @@
 """Samples and their targets, checked to belong together, and batches of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .descriptor import checked_array
 from .errors import DTypeError, ShapeError
+from .indices import checked_integers, index_axes
+from .losses import takes_labels
 from .packing import checked_lengths
 from .ragged import Batch, Ragged
-from .targets import target_of
+from .targets import device_of, target
 
 
 @dataclass(frozen=True)
@@ -20,31 +22,57 @@ class Samples:
     x, y : numpy.ndarray or Ragged
     lengths : numpy.ndarray or None
         (N,): the steps of each sample in a padded x.
-    layout, output_layout : str
+    layout : str
+        The letters of the network's input.
+    x_letters, y_letters : str
         The letters of the axes of a padded x, and of y.
+    indices : bool
+        Whether x are integers, for an embedding.
+    classes : int or None
+        Where y are labels, how many there are.
+    ignore_index : int or None
+        A label that counts nothing.
+    stepwise : bool
+        Whether these are samples of equal length out of ragged ones, whose loss sees rows.
     """
 
     x: np.ndarray | Ragged
     y: np.ndarray | Ragged
     lengths: np.ndarray | None
     layout: str
-    output_layout: str
+    x_letters: str
+    y_letters: str
+    indices: bool = False
+    classes: int | None = None
+    ignore_index: int | None = None
+    stepwise: bool = False
+    device: str = "cpu"
 
     @classmethod
-    def of(cls, network, x, y, lengths=None):
+    def of(cls, network, x, y, lengths=None, loss=None):
         """Samples and targets of a network; raises a typed error that names the argument that does not fit."""
         x, y = network.here("x", x), network.here("y", y)
         batch, described = network.described(x, lengths)
         if batch.offsets is None and "n" not in batch.layout:
             raise ShapeError(f"x: expected 3 axes ({network.layout}), got {x.ndim} (shape {x.shape})")
         letters, channels = network.output_layout, network.output_channels
-        if batch.offsets is not None and "t" in letters:
+        x_letters = network.layout
+        if network.takes_indices and batch.offsets is None:
+            x_letters = index_axes("x", network.layout, x)
+        if lengths is not None:
+            lengths = checked_lengths(lengths, batch.sequences, batch.steps)
+        samples = cls(x, y, lengths, network.layout, x_letters, letters, network.takes_indices, device=network.device)
+        if takes_labels(loss, y):
+            letters = letters.replace("c", "")
+            samples = replace(samples, y_letters=letters, classes=loss.classes(channels), ignore_index=loss.ignore_index)
+            if batch.offsets is None or "t" not in letters:
+                _check_shape(checked_integers("y", y), letters, batch, None)
+            samples.labels(batch)
+        elif batch.offsets is not None and "t" in letters:
             batch.describe("y", y, channels, network.dtype)
         else:
             _check_targets(y, letters, batch, channels, network.dtype)
-        if lengths is not None:
-            lengths = checked_lengths(lengths, batch.sequences, batch.steps)
-        return cls(x, y, lengths, network.layout, letters)
+        return samples
 
     @property
     def ragged(self):
@@ -53,48 +81,130 @@ class Samples:
 
     @property
     def in_rows(self):
-        """Whether a loss sees the steps that there are, (rows, channels), and not an array in the network's layout."""
-        return self.ragged and "t" in self.output_layout
+        """Whether a loss sees (rows, channels), of the steps that there are, and not an array in the network's layout."""
+        return self.classes is not None or self.stepwise or (self.ragged and "t" in self.y_letters)
 
     @property
     def count(self):
         """How many samples there are."""
-        return len(self.x) if isinstance(self.x, Ragged) else self.x.shape[self.layout.index("n")]
+        return len(self.x) if isinstance(self.x, Ragged) else self.x.shape[self.x_letters.index("n")]
 
     @property
     def steps(self):
-        """The steps of each sample that its loss is the mean of: (N,) integers, 1 where `Last` has left one."""
-        if not self.in_rows:
+        """What the loss of each sample is the mean of: (N,) integers.
+
+        Its labels where some are ignored, its steps where these differ, else 1.
+        """
+        stepwise = self.ragged and "t" in self.y_letters
+        if self.classes is not None and self.ignore_index is not None:
+            batch = self.batch()[0]
+            counts = self.labels(batch) >= 0
+            if "t" not in self.y_letters:
+                return counts.astype(np.int64)
+            if batch.packing is None:
+                return counts.reshape(batch.steps, -1).sum(axis=0)
+            return np.bincount(batch.packing.places[1], counts, batch.sequences).astype(np.int64)
+        if not stepwise:
             return np.ones(self.count, np.int64)
         return self.x.lengths if self.lengths is None else self.lengths
 
-    def room(self, count):
-        """An array for a batch of so many samples; None where they are Ragged."""
-        if isinstance(self.x, Ragged):
-            return None
-        shape = tuple(count if letter == "n" else length for letter, length in zip(self.layout, self.x.shape))
-        return target_of(self.x).memory.empty(shape, self.x.dtype)
+    @property
+    def own_steps(self):
+        """(N,): the steps of each sample; None where all have all of x's."""
+        return self.x.lengths if isinstance(self.x, Ragged) else self.lengths
 
-    def take(self, chosen, room):
-        """Some of the samples, x copied into what `room` made (is modified)."""
-        if room is None:
-            x = self.x.take(chosen)
-        else:
-            x = self.x.take(chosen, self.layout.index("n"), out=room, mode="clip")  # any other mode copies twice
-        y = self.y.take(chosen) if isinstance(self.y, Ragged) else self.y.take(chosen, self.output_layout.index("n"))
-        return Samples(x, y, None if self.lengths is None else self.lengths[chosen], self.layout, self.output_layout)
+    def take(self, chosen):
+        """Some of the samples, copied."""
+        x, y = (
+            array.take(chosen) if isinstance(array, Ragged) else array.take(chosen, letters.index("n"))
+            for array, letters in ((self.x, self.x_letters), (self.y, self.y_letters))
+        )
+        return replace(self, x=x, y=y, lengths=None if self.lengths is None else self.lengths[chosen])
 
     def batch(self):
         """(Batch, descriptor of x)."""
-        return Batch.of(self.x, self.layout, self.lengths)
+        if not self.indices:
+            return Batch.of(self.x, self.layout, self.lengths)
+        batch, described = Batch.of_indices(self.x, self.layout, self.lengths)
+        return replace(batch, device=self.device), described
+
+    def labels(self, batch):
+        """The labels of a Batch as a loss sees them, (rows,) of int64, -1 for those that are ignored."""
+        if "t" not in self.y_letters:
+            batch = replace(batch, packing=None, offsets=None, layout="n")
+        return batch.describe_indices("y", self.y).checked("y", "labels", self.classes, self.ignore_index)
+
+
+class Room:
+    """Memory for batches of so many samples that all have so many steps: x lies in one place.
+
+    Parameters
+    ----------
+    samples : Samples
+    count, steps : int
+    """
+
+    def __init__(self, samples, count, steps):
+        self._x, self._y = _Part(samples.x, samples.x_letters, steps), _Part(samples.y, samples.y_letters, steps)
+        x = target(samples.x.device if self._x.ragged else device_of(samples.x)).memory.empty(
+            self._x.shape(count), samples.x.dtype
+        )
+        layout = "tnc" if self._x.ragged else samples.layout
+        self._fixed = replace(
+            samples, x=x, y=None, lengths=None, layout=layout, x_letters=self._x.letters, y_letters=self._y.letters,
+            stepwise=samples.in_rows,
+        )  # fmt: skip
+
+    @property
+    def nbytes(self):
+        """Bytes of x."""
+        return self._fixed.x.nbytes
+
+    def take(self, chosen):
+        """Some of the samples, whose lengths must be those of the room: x is overwritten by the next call."""
+        self._x.take(chosen, self._fixed.x)
+        return replace(self._fixed, y=self._y.take(chosen))
+
+
+class _Part:
+    """The first steps of every sample in an array or a Ragged."""
+
+    def __init__(self, array, letters, steps):
+        self.ragged, self.steps, self.letters = isinstance(array, Ragged), steps, letters
+        if self.ragged:
+            self.letters = "tnc"[: 1 + array.data.ndim]
+            self.array, self.starts, self.within = array.data, array.offsets[:-1], np.arange(steps)[:, None]
+        else:
+            self.array = array[tuple(slice(steps if letter == "t" else None) for letter in letters)]
+            self.axis = letters.index("n")
+
+    def shape(self, count):
+        """That of so many samples."""
+        if self.ragged:
+            return self.steps, count, *self.array.shape[1:]
+        return (*self.array.shape[: self.axis], count, *self.array.shape[self.axis + 1 :])
+
+    def take(self, chosen, out=None):
+        """Some of the samples; (T, N, C) or (T, N) out of a Ragged."""
+        where, axis = (self.starts[chosen] + self.within, 0) if self.ragged else (chosen, self.axis)
+        return self.array.take(where, axis, out, "clip")  # any other mode copies twice
 
 
 def _check_targets(y, letters, batch, channels, dtype):
     checked_array("y", y)
+    if y.dtype != dtype:
+        _check_axes(y, letters)
+        raise DTypeError(f"y: expected {dtype} like the network, got {y.dtype}")
+    _check_shape(y, letters, batch, channels)
+
+
+def _check_axes(y, letters):
     if y.ndim != len(letters):
         raise ShapeError(f"y: expected {len(letters)} axes ({letters}), got {y.ndim} (shape {y.shape})")
-    if y.dtype != dtype:
-        raise DTypeError(f"y: expected {dtype} like the network, got {y.dtype}")
+
+
+def _check_shape(y, letters, batch, channels):
+    _check_axes(y, letters)
     expected = {"n": batch.sequences, "c": channels, "t": batch.steps}
     for letter, what in (("n", "samples like x"), ("c", "channels"), ("t", "steps like x")):
         if letter in letters and y.shape[letters.index(letter)] != expected[letter]:

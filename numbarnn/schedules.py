@@ -1,9 +1,10 @@
 """Learning rates that change while training: functions of the update and of the number of updates."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from .errors import NonFiniteError
+from .errors import NonFiniteError, positive_integer
 
 
 def checked_rate(argument, value):
@@ -83,6 +84,103 @@ class exponential:
         return self.rate * (self.final / self.rate) ** (update / updates)
 
 
+@dataclass(frozen=True)
+class warmup:
+    """From 0 up to a schedule in equal steps, over the first updates; then that schedule (Goyal et al. 2017,
+    arXiv:1706.02677, section 2.2).
+
+    Parameters
+    ----------
+    rate : float or schedule
+        What to come to; a schedule counts the updates from the first on.
+    updates : int
+
+    Examples
+    --------
+    >>> import numbarnn as nr
+    >>> rate = nr.warmup(0.1, updates=4)
+    >>> [round(rate(update, 100), 3) for update in (0, 1, 3, 50)]
+    [0.025, 0.05, 0.1, 0.1]
+    """
+
+    rate: float | Callable
+    updates: int
+
+    def __post_init__(self):
+        schedule(self.rate)
+        positive_integer("updates", self.updates)
+
+    def __call__(self, update: int, updates: int) -> float:
+        return min(1.0, (update + 1) / self.updates) * schedule(self.rate)(update, updates)
+
+    def after(self, history):
+        """The schedule of the next epoch."""
+        return warmup(after(self.rate, history), self.updates)
+
+
+@dataclass(frozen=True)
+class reduce_on_plateau:
+    """A rate that is multiplied by `factor` each time the loss has not become less for some epochs.
+
+    It follows the validation loss where there is one, else that of the training.
+
+    Parameters
+    ----------
+    rate : float
+        At first.
+    factor : float
+        Greater than 0 and less than 1.
+    patience : int
+        Epochs without a smaller loss before the rate falls; the same number passes before it may fall again.
+    least : float
+        What the rate does not fall below.
+    difference : float
+        A loss is smaller if it is so by more than this.
+
+    Examples
+    --------
+    >>> import numbarnn as nr
+    >>> rate = nr.reduce_on_plateau(0.1, factor=0.5, patience=2)
+    >>> rate.after(nr.History(loss=[3.0, 2.0, 2.0, 2.5]))(0, 1)
+    0.05
+    >>> rate.after(nr.History(loss=[3.0, 2.0, 2.0, 1.5]))(0, 1)
+    0.1
+    """
+
+    rate: float
+    factor: float = 0.1
+    patience: int = 10
+    least: float = 0.0
+    difference: float = 0.0
+
+    def __post_init__(self):
+        for name in ("rate", "factor", "least", "difference"):
+            checked_rate(name, getattr(self, name))
+        if not 0 < self.factor < 1:
+            raise ValueError(f"factor: expected a number between 0 and 1, got {self.factor}")
+        positive_integer("patience", self.patience)
+
+    def __call__(self, update: int, updates: int) -> float:
+        return self.rate
+
+    def after(self, history):
+        """The schedule of the next epoch: a constant one."""
+        rate, best, waited = self.rate, math.inf, 0
+        for value in history.validation or history.loss:
+            waited += 1
+            if value < best - self.difference:
+                best, waited = value, 0
+            elif waited >= self.patience:
+                rate, waited = max(rate * self.factor, min(self.least, rate)), 0
+        return constant(rate)
+
+
 def schedule(rate):
     """`rate` as a schedule: a number becomes a constant one."""
     return rate if callable(rate) else constant(checked_rate("rate", rate))
+
+
+def after(rate, history):
+    """The schedule of the epoch after those of `history`: `rate` itself, unless it follows the losses."""
+    rate = schedule(rate)
+    return rate.after(history) if hasattr(rate, "after") else rate

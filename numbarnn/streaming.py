@@ -3,7 +3,7 @@
 import numpy as np
 
 from .descriptor import checked_array
-from .errors import DTypeError, ShapeError
+from .errors import DTypeError, ShapeError, positive_integer
 from .targets import device_of, moved
 
 
@@ -92,6 +92,44 @@ class Stream:
         for step in self._steppers:
             step()
         return self._y.copy() if type(x) is type(self._y) else moved(self._y, device_of(x))
+
+    def run(self, x: np.ndarray) -> np.ndarray:
+        """Take the steps of a sequence: outputs (T, N, channels) from inputs (T, N, C)."""
+        checked_array("x", x)
+        if x.ndim != 3 or x.shape[1:] != self._shape:
+            raise ShapeError(f"x: expected shape {('T', *self._shape)} (T, N, C), got {x.shape}")
+        y = np.empty((len(x), *self._y.shape), self._y.dtype)
+        for t, x_t in enumerate(x):
+            y[t] = self.step(x_t)
+        return y
+
+    def feed_back(self, x: np.ndarray, steps: int) -> np.ndarray:
+        """Take a step, then steps from the output of the one before: free-running prediction.
+
+        Parameters
+        ----------
+        x : numpy.ndarray
+            (N, C): the input of the first step.
+        steps : int
+            How many outputs.
+
+        Returns
+        -------
+        numpy.ndarray
+            (steps, N, C).
+
+        Raises
+        ------
+        ShapeError
+            If outputs have other channels than inputs.
+        """
+        steps = positive_integer("steps", steps)
+        if self._y.shape != self._shape:
+            raise ShapeError(f"feed_back: expected outputs of shape {self._shape} like the inputs, got {self._y.shape}")
+        y = np.empty((steps, *self._shape), self._dtype)
+        for t in range(steps):
+            x = y[t] = self.step(x)
+        return y
 
     def _check(self, x):
         checked_array("x", x)

@@ -205,3 +205,36 @@ def check_results(case, expected, tolerance):
         assert found[name].shape == reference.shape, name
         error = np.abs(found[name] - reference).max() / max(1, np.abs(reference).max())
         assert error <= tolerance, f"{case.layer} {name}: off by {error:.3g}"
+
+
+def check_embedding(layer, x, seed=0, **options):
+    """Assert that an embedding's gradient agrees with a finite difference along a direction."""
+    random = np.random.default_rng(seed)
+    p = layer.init(dtype="float64", seed=seed, scheme="pytorch")
+    y, tape = layer.forward(p, x, **options)
+    dy = random.standard_normal(y.shape)
+    gradient = layer.backward(tape, dy).params.flat
+    way = random.standard_normal(p.flat.shape)
+    way /= np.linalg.norm(way)
+
+    def moved_loss(distance):
+        moved = type(p)(p.flat + distance * way, p.weights)
+        terms = dy * layer(moved, x, **options)
+        return terms.sum(), np.abs(terms).sum()
+
+    error = slope_error(moved_loss, gradient @ way, np.linalg.norm(gradient))
+    assert error <= 1, f"{layer}: {error:.3g} times the error allowed"
+
+
+def check_loss(loss, prediction, target, seed=0, **options):
+    """Assert that the derivative of a loss, in float64, agrees with a finite difference along a direction."""
+    way = np.random.default_rng(seed).standard_normal(prediction.shape)
+    way /= np.linalg.norm(way)
+    value, gradient = loss(prediction, target, **options)
+
+    def moved_loss(distance):
+        found = loss(prediction + distance * way, target, **options)[0]
+        return found, abs(found) + 1
+
+    error = slope_error(moved_loss, (gradient * way).sum(), np.linalg.norm(gradient))
+    assert error <= 1, f"{loss}: {error:.3g} times the error allowed"

@@ -1,6 +1,7 @@
 """Settings of every test: Numba's cache and threads, before numba is imported, and Hypothesis' profile."""
 
 import os
+from pathlib import Path
 
 import kernel_cache
 
@@ -9,6 +10,10 @@ collect_ignore = ["torch_layers.py", "mutants.py", "vectors/make_vectors.py"]
 CPUS = os.cpu_count() or 1
 os.environ.setdefault("NUMBA_NUM_THREADS", str(max(3, CPUS)))
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("MPLBACKEND", "Agg")
+DATA = Path(__file__).parents[2] / "shared" / "data"  # beside the checkout, where there is one
+if DATA.is_dir():
+    os.environ.setdefault("NUMBARNN_DATA", str(DATA))
 
 import numba  # noqa: E402
 import pytest  # noqa: E402

@@ -2,8 +2,9 @@
 
 Each cell's adjoint is rewritten one term at a time, a term dropped or its sign flipped, compiled into the real kernel
 and put to the check of test_gradients.py.  Then parts of what backward returns are lost, one at a time.  Then what places
-the rows of ragged batches is put wrong, and put to the check of test_ragged.py and test_reset.py.  The exit status is 1
-if any mutant survives, or if what is unchanged does not pass.
+the rows of ragged batches is put wrong, and put to the check of test_ragged.py and test_reset.py, and the sums of an
+embedding's rows and the slopes of losses to those of test_embedding.py and test_classification.py.  The exit status is 1 if
+any mutant survives, or if what is unchanged does not pass.
 """
 
 import argparse
@@ -330,6 +331,80 @@ def ragged_mutants(kind):
                 yield description, ragged_caught(layer)
 
 
+def slope_mutants():
+    """{name: [(description, module, name in it, mutant)]} of the sums of an embedding's rows and of losses' slopes."""
+    from numbarnn import losses
+    from numbarnn.cpu.embedding import Groups, sum_rows
+    from numbarnn.layers import embedding
+
+    cross_entropy, terms = losses.cross_entropy, losses.BinaryCrossEntropy._terms
+
+    def first_alone(source, groups, target, compact, accumulate=False):
+        alone = Groups(groups.indices)
+        sum_rows(np.ascontiguousarray(source[groups.order[groups.starts[:-1]]]), alone, target, compact, accumulate)
+
+    def means(source, groups, target, compact, accumulate=False):
+        sum_rows(source, groups, target, compact, accumulate)
+        target[slice(None) if compact else groups.indices] /= np.diff(groups.starts)[:, None]
+
+    def misplaced(source, groups, target, compact, accumulate=False):
+        sum_rows(source, groups, target[: len(groups.indices)], True, accumulate)
+
+    def unlabelled(logits, labels, scale):
+        values, gradient = cross_entropy(logits, labels, scale)
+        gradient[np.arange(len(labels)), labels] += scale * (labels >= 0)
+        return values, gradient
+
+    def unscaled(logits, labels, scale):
+        return cross_entropy(logits, labels, 1.0)
+
+    def upside_down(x, y):
+        value, slope = terms(x, y)
+        return value, -slope
+
+    def without_target(x, y):
+        value, slope = terms(x, y)
+        return value, slope + y
+
+    binary = losses.BinaryCrossEntropy
+    return {
+        "embedding": [
+            ("the first place of an index alone", embedding, "sum_rows", first_alone),
+            ("means in the place of sums", embedding, "sum_rows", means),
+            ("sums in the order of the groups", embedding, "sum_rows", misplaced),
+        ],
+        "cross entropy": [
+            ("the label's share left out", losses, "cross_entropy", unlabelled),
+            ("not divided by the number of labels", losses, "cross_entropy", unscaled),
+        ],
+        "binary": [
+            ("the other sign", binary, "_terms", staticmethod(upside_down)),
+            ("without the target", binary, "_terms", staticmethod(without_target)),
+        ],
+    }
+
+
+def slope_caught(name):
+    """Whether the property of test_embedding.py or test_classification.py fails, for any seed."""
+    from checks import check_embedding, check_loss
+
+    import numbarnn as nr
+
+    for seed in SEEDS:
+        random = np.random.default_rng(seed)
+        try:
+            if name == "embedding":
+                check_embedding(nr.Embedding(9, 3), 8 - random.integers(0, 6, (5, 3)), seed)
+            else:
+                channels = 4 if name == "cross entropy" else 1
+                loss = nr.CrossEntropy() if channels == 4 else nr.BinaryCrossEntropy()
+                labels = random.integers(0, max(2, channels), (5, 3))
+                check_loss(loss, random.standard_normal((5, 3, channels)), labels, seed)
+        except AssertionError:
+            return True
+    return False
+
+
 def show(name, description, outcome):
     """One row of the table."""
     print(f"{name:<14} {description:<96} {outcome}", flush=True)
@@ -356,6 +431,14 @@ def main(every=1):
     for description, found in mutants:
         show("ragged", description, "yes" if found else "SURVIVED")
         outcomes.append(found)
+    for name, mutants in slope_mutants().items():
+        broken = slope_caught(name)
+        show(name, "unchanged", "FAILS" if broken else "passes")
+        unchanged_passes &= not broken
+        for description, place, part, mutant in mutants:
+            with patch.object(place, part, mutant):
+                outcomes.append(slope_caught(name))
+            show(name, description, "yes" if outcomes[-1] else "SURVIVED")
     for kind in WITHOUT_CELL:
         for description, found in loss_mutants(kind):
             show(kind, description, "yes" if found else "SURVIVED")

@@ -71,7 +71,7 @@ def test_schedules():
     assert nr.cosine(0.2, 0.1)(5, 10) == pytest.approx(0.15)
     assert nr.cosine(0.2, 0.1)(10, 10) == pytest.approx(0.1)
     assert nr.exponential(1.0, 0.01)(5, 10) == pytest.approx(0.1)
-    assert nr.Adam(lambda update, updates: update / updates).rate_at(3, 4) == 0.75
+    assert nr.Adam(lambda update, updates: update / updates).rates(nr.History())(3, 4) == 0.75
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from strategies import LAYOUTS, STRIDES, arranged, as_tnc
 
 import numbarnn as nr
+from numbarnn import training
 from numbarnn.cpu import recurrent
 
 LENGTHS = np.array([3, 5, 0, 1, 5, 2, 4])
@@ -199,6 +200,32 @@ def test_fit_takes_the_steps_of_the_gradient(last):
     history = net.fit(x, y, lengths=LENGTHS, optimizer=nr.SGD(0.1), epochs=1, shuffle=False, progress=False)
     np.testing.assert_allclose(net.params.flat, expected, rtol=0, atol=1e-14)
     assert history.loss == [pytest.approx(value, rel=1e-13)]
+
+
+@pytest.mark.parametrize("layout", ["tnc", "ntc"])
+@pytest.mark.parametrize("form", ["padded", "ragged"])
+@pytest.mark.parametrize("last", [True, False])
+def test_batches_of_equal_length_take_the_steps_of_any_other(last, form, layout, monkeypatch):
+    lengths = np.array([3, 1, 2, 3, 0, 2, 1, 3, 3, 1])
+    x, y = data(last, lengths, steps=3)
+    way = {"lengths": lengths}
+    if form == "ragged":
+        x, y, way = ragged(x, lengths), y if last else ragged(y, lengths), {}
+    elif layout == "ntc":
+        x, y = x.transpose(1, 0, 2), y if last else y.transpose(1, 0, 2)
+    results = []
+    for kept_bytes, alike in ((training.KEPT_BYTES, True), (1, True), (1, False)):
+        monkeypatch.setattr(training, "KEPT_BYTES", kept_bytes)
+        if not alike:
+            monkeypatch.setattr(training.Workspaces, "_common_steps", lambda self, chosen: None)
+        for batch_size in (1, 2):
+            net = network(last, layout=layout)
+            history = net.fit(x, y, epochs=3, batch_size=batch_size, progress=False, **way)
+            results.append((net.params.flat, history.loss))
+    for index in (2, 3, 4, 5):
+        expected, losses = results[index % 2]
+        assert same_bits(results[index][0], expected)
+        np.testing.assert_allclose(results[index][1], losses, rtol=1e-13)
 
 
 def test_history_is_the_mean_over_the_steps_there_are():

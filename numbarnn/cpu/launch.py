@@ -29,6 +29,7 @@ B_X, B_DY, B_DCELLS, B_DRIVES, B_DX, B_DH, B_DC, B_DUNIT_VALUES, B_PARAMETERS, B
     )  # fmt: skip
 )
 ROWS_WORDS = ROWS.itemsize // 8
+OWN_SCRATCH = 1 << 15  # bytes that a call keeps for itself, rather than borrow them each time
 
 
 class Call:
@@ -38,8 +39,16 @@ class Call:
         self.kernel, self.cell, self.real, self.plan, self.record = kernel, size.cell, _real(size.dtype), plan, record
         self.address = record.ctypes.data
         self.scratch_block, self.scratch_bytes, self.scratch_address = scratch_block, scratch_bytes, None
+        self.own = None
+        if scratch_bytes <= OWN_SCRATCH:
+            self.own, address = borrow(scratch_bytes)
+            plan.move(record, scratch_block, address)
 
     def __call__(self):
+        if self.own is not None:
+            with launching():
+                self.kernel(self.cell, self.real, self.address)
+            return
         scratch = take(self.scratch_bytes)
         if scratch[1] != self.scratch_address:
             self.plan.move(self.record, self.scratch_block, scratch[1])

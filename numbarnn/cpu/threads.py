@@ -8,6 +8,7 @@ import numba
 MAX_TASK_ROWS = 64  # rows of the batch one task takes: more would push the pre-activations out of the L2 cache
 MAX_SPLIT_ROWS = 128  # the same where units are split: a task has fewer of them
 SPLIT_BYTES = 1 << 20  # recurrent weights of one direction from which units are split
+ALONE = 1 << 17  # rows times parameters of an update that is done before a second thread would have woken up
 
 _lock, _no_lock = threading.Lock(), contextlib.nullcontext()
 
@@ -15,6 +16,30 @@ _lock, _no_lock = threading.Lock(), contextlib.nullcontext()
 def threads():
     """Threads a kernel may use, as set by ``numba.set_num_threads``."""
     return numba.get_num_threads()
+
+
+class Crew:
+    """The threads of one piece of work after another: a single one for small work, else as many as before.
+
+    A context manager; at its end there are as many threads again as at its start.
+    """
+
+    def __enter__(self):
+        self._all = self._now = numba.get_num_threads()
+        return self
+
+    def __exit__(self, *exception):
+        self.call(self._all)
+
+    def call(self, count):
+        """Set the number of threads, unless it is that already: setting it takes some microseconds."""
+        if count != self._now:
+            numba.set_num_threads(count)
+            self._now = count
+
+    def work(self, size):
+        """Set the number of threads for work of so many rows times parameters."""
+        self.call(1 if size < ALONE else self._all)
 
 
 def parts(directions):

@@ -35,6 +35,7 @@ class Layer:
     """The part of a layer that does not depend on what it computes."""
 
     random = False  # whether training draws anything
+    takes_indices = False  # whether the input are integers
 
     def __repr__(self):
         """The fields that are not as by default."""

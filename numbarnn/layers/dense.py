@@ -131,6 +131,14 @@ class Stateless(Layer):
         """A descriptor of the caller's dy."""
         return batch.describe("dy", dy, channels, dtype)
 
+    def _dtype(self, tape):
+        """The dtype of y."""
+        return tape.x.dtype
+
+    def _check_tape(self, tape):
+        if not isinstance(tape, Tape) or tape.layer != self:
+            raise TypeError(f"tape: expected one that {self!r}.forward returned, got {tape!r}")
+
     def backward(
         self,
         tape: Tape,
@@ -158,11 +166,10 @@ class Stateless(Layer):
         -------
         Gradients
         """
-        if not isinstance(tape, Tape) or tape.layer != self:
-            raise TypeError(f"tape: expected one that {self!r}.forward returned, got {tape!r}")
-        x = tape.x
-        dy = self._described(tape.batch, dy, self.output_channels(x.channels), x.dtype)
-        gradient = self.gradient_vector(into, x.channels, x.dtype, device_of(x.array))
+        self._check_tape(tape)
+        channels, dtype = tape.x.channels, self._dtype(tape)
+        dy = self._described(tape.batch, dy, self.output_channels(channels), dtype)
+        gradient = self.gradient_vector(into, channels, dtype, device_of(dy.array))
         adjoint = self.differentiate(tape, dy, None, need_x, gradient, accumulate)
         adjoint.fill()
         return Gradients(gradient, None if adjoint.dx is None else tape.batch.give(adjoint.dx))

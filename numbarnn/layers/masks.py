@@ -61,7 +61,7 @@ class Masks:
     @classmethod
     def drawn(cls, layer, steps, batch, channels, dtype, random, device="cpu"):
         """Fresh numbers from a Generator: the same ones on every device."""
-        found = drawings(layer, steps, batch, channels)
+        found = layer.drawings(steps, batch, channels)
         arrays = {name: target(device).memory.empty(shape, dtype) for name, (shape, _) in found.items()}
 
         def redraw(random):
@@ -73,13 +73,11 @@ class Masks:
 
     @classmethod
     def given(cls, layer, steps, batch, channels, dtype, masks, device="cpu"):
-        """The caller's numbers, checked; noise may be given to a layer that draws none."""
+        """The caller's numbers, checked; those that are optional, such as noise, may be given to a layer that draws none."""
         if not isinstance(masks, dict):
             raise TypeError(f"masks: expected a dict of arrays by name, got {type(masks).__name__}")
-        shapes = {name: shape for name, (shape, _) in drawings(layer, steps, batch, channels).items()}
-        wide = layer.directions * layer.hidden
-        noisy = 0 if layer.projection or layer.cell.normalized_values else layer.layers
-        allowed = {f"noise_l{index}": (steps, batch, wide) for index in range(noisy)} | shapes
+        shapes = {name: shape for name, (shape, _) in layer.drawings(steps, batch, channels).items()}
+        allowed = layer.optional_masks(steps, batch) | shapes
         for name in masks:
             if name not in allowed:
                 raise nearest("masks", name, allowed)

@@ -15,6 +15,7 @@ from ..streaming import Stream
 from ..targets import device_of, expect_device, target_of
 from .base import Gradients
 from .between import Between, scaled_by
+from .gates import gates
 from .normalized import fill_vector as fill_normalization
 from .regularization import Regularized
 from .tape import Adjoint, Stage, Tape, kept
@@ -387,6 +388,44 @@ class Recurrent(Regularized):
         stream = Stream(x, tape.steppers(), [(self, tape)], y.array, single=True)
         stream.state = state
         return stream
+
+    def gates(
+        self,
+        p: Parameters,
+        x: np.ndarray | Ragged,
+        state: State | None = None,
+        lengths: np.ndarray | None = None,
+        layout: str = "tnc",
+        index: int = -1,
+    ) -> dict[str, np.ndarray | Ragged]:
+        """The activations of the gates at every step, of a GRU, LSTM or MGU; `plot.gates` shows them.
+
+        The equations run in Python, for some microseconds a unit and step: meant for looking at a few sequences.
+
+        Parameters
+        ----------
+        p, x, state, lengths, layout
+            As in a call.
+        index : int
+            Which of the stacked layers.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray or Ragged
+            By the gate's name (r, z and the candidate n of a GRU; i, f, o and the candidate g of an LSTM; f and n of an
+            MGU) (T, N, D * H), laid out like y; 0 past the end of a sequence.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> layer = nr.GRU(4)
+        >>> p, x = layer.init(channels=2, seed=0), np.ones((5, 1, 2), np.float32)
+        >>> gates, (y, _) = layer.gates(p, x), layer(p, x)
+        >>> r, z, n = gates["r"], gates["z"], gates["n"]
+        >>> np.allclose(y[1:], (1 - z[1:]) * n[1:] + z[1:] * y[:-1], atol=1e-6)
+        True
+        """
+        return gates(self, p, x, state, lengths, layout, index)
 
     def run_stream(self, p, x):
         """`run` for one step that a stream will take again and again: y as a TensorDescriptor, and a tape."""

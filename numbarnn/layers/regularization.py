@@ -10,7 +10,7 @@ from ..errors import ShapeError, finite_number, positive_integer, rate
 from ..targets import device_of, moved
 from .base import Layer
 from .connectivity import Connectivity, EffectiveWeights
-from .masks import Masks, drive
+from .masks import Masks, drawings, drive
 
 
 @dataclass(frozen=True, repr=False)
@@ -86,6 +86,15 @@ class Regularized(Layer):
         """Whether there is anything to draw."""
         names = ("dropout", "input_dropout", "recurrent_dropout", "weight_drop", "noise")
         return any(self.zoneout_rates) or any(getattr(self, name) for name in names)
+
+    def drawings(self, steps, batch, channels):
+        """{name: (shape, function of a Generator and a shape)} of all that is drawn for one call."""
+        return drawings(self, steps, batch, channels)
+
+    def optional_masks(self, steps, batch):
+        """{name: shape} of what may be given besides: noise."""
+        noisy = 0 if self.projection or self.cell.normalized_values else self.layers
+        return {f"noise_l{index}": (steps, batch, self.directions * self.hidden) for index in range(noisy)}
 
     def draw(
         self, steps: int, batch: int, channels: int, seed: int = 0, dtype: str = "float32"

@@ -26,6 +26,7 @@ class Stage:
     between: Between
     scaled_output: Scaled | None
 
+    @functools.cached_property
     def fills(self):
         """Functions that run it again, in order."""
         parts = (self.scaled_input, self.tape, self.between, self.scaled_output)
@@ -64,7 +65,7 @@ class Tape:
         if self.weights is not None:
             self.weights.fill()
         for stage in self.stages:
-            for fill in stage.fills():
+            for fill in stage.fills:
                 fill()
 
     def steppers(self):
@@ -127,6 +128,10 @@ class Adjoint:
         for fill in self._fills:
             fill()
         weights, accumulate = self.tape.weights, self.accumulate
+        if not self.layer.unit_parameters and not self.layer.learned_state:  # all is in what the kernels write
+            if weights is not None:
+                weights.take_back(self.gradient, self.into, accumulate)
+            return
         for index, adjoint in enumerate(self.stack):
             self.layer._vectors_of(
                 self.gradient, index, adjoint, self.tape.learned_state, accumulate and weights is None

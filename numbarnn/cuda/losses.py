@@ -1,0 +1,43 @@
+"""Cross entropy of rows of logits on the GPU: a thread takes a row."""
+
+import math
+
+import numpy as np
+
+from .array import asarray, empty
+from .device import blocks_for, cuda, current_stream, kernel
+
+
+@kernel
+def cross_entropy_rows(real, shape, scale, logits, start, labels, values, gradient):
+    """Fill the loss of each row, and `scale` times its derivative; shape is (rows, classes)."""
+    rows, classes = shape
+    for row in range(cuda.grid(1), rows, cuda.gridsize(1)):
+        label, x, place = labels[row], start + row * classes, row * classes
+        most, total, value = logits[x], real, real
+        for c in range(1, classes):
+            most = max(most, logits[x + c])
+        for c in range(classes):
+            power = math.exp(logits[x + c] - most)
+            total += power
+            gradient[place + c] = power
+        factor = scale / total
+        for c in range(classes):
+            gradient[place + c] = gradient[place + c] * factor if label >= 0 else real
+        if label >= 0:
+            gradient[place + label] -= scale
+            value = math.log(total) - (logits[x + label] - most)
+        values[row] = value
+
+
+def cross_entropy(logits, labels, scale):
+    """(loss of each row; `scale` times its derivative) for C-contiguous (rows, classes) logits.
+
+    labels: (rows,), int64 in the host's memory, each the class of its row, or negative for one that counts nothing.
+    """
+    values, gradient = empty((logits.shape[0],), logits.dtype), empty(logits.shape, logits.dtype)
+    places, real = asarray(np.ascontiguousarray(labels, np.int64)), logits.dtype.type
+    cross_entropy_rows[(*blocks_for(logits.shape[0]), current_stream())](
+        real(0), logits.shape, real(scale), logits.memory, logits.offset, places.memory, values.memory, gradient.memory
+    )
+    return values, gradient

@@ -1,0 +1,80 @@
+"""A network that goes on from its own predictions."""
+
+import numpy as np
+
+from .descriptor import TensorDescriptor, in_layout
+from .errors import DTypeError, ShapeError, positive_integer
+from .network import Network
+
+
+def extrapolate(network: Network, start: np.ndarray, steps: int, stateful: bool = False) -> np.ndarray:
+    """What a network predicts after `start`, each prediction being the input of the next one.
+
+    Parameters
+    ----------
+    network : Network
+        One whose output has the channels of its input: the value that follows a sequence.  Of a network without `Last`
+        the output at the last step is taken.
+    start : numpy.ndarray
+        (T, N, C) in the network's layout, or (T, C) for one sequence: what came before, at least one step.
+    steps : int
+        How many predictions.
+    stateful : bool
+        False: each is made from a window of the last T values, with a state of zeros, as in a training on windows.  True:
+        the state goes on, over `start` and then from prediction to prediction; a step costs the same whatever came before.
+
+    Returns
+    -------
+    numpy.ndarray
+        (steps, N, C) laid out like `start`.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> series = np.sin(np.arange(300, dtype=np.float32) / 5)
+    >>> x, y = nr.windows(series[:200], 20)
+    >>> net = nr.Network([nr.GRU(16), nr.Last(), nr.Dense(1)], channels=1, seed=0)
+    >>> history = net.fit(x, y, optimizer=nr.Adam(nr.cosine(0.01)), epochs=40, progress=False)
+    >>> ahead = nr.extrapolate(net, series[180:200, None], steps=50)
+    >>> ahead.shape, bool(np.abs(ahead[:, 0] - series[200:250]).max() < 0.2)
+    ((50, 1), True)
+    """
+    if not isinstance(network, Network):
+        raise TypeError(f"network: expected a Network, got {type(network).__name__}")
+    if not isinstance(stateful, bool):
+        raise TypeError(f"stateful: expected True or False, got {stateful!r}")
+    steps = positive_integer("steps", steps)
+    if network.output_channels != network.channels:
+        raise ShapeError(
+            f"network: expected as many output channels as input channels, {network.channels}, to feed predictions back,"
+            f" got {network.output_channels}"
+        )
+    described = TensorDescriptor.of(start, network.layout, "start")
+    if described.channels != network.channels:
+        raise ShapeError(f"start: expected {network.channels} channels, got {described.channels} (shape {start.shape})")
+    if described.dtype != network.dtype:
+        raise DTypeError(f"start: expected {network.dtype} like the network, got {described.dtype}")
+    ahead = (_stateful if stateful else _windowed)(network, described.tnc, steps)
+    return in_layout(ahead, described.layout)
+
+
+def _windowed(network, start, steps):
+    """(steps, N, C), each from the T values before it: windows are views of one array that grows."""
+    length = len(start)
+    series = np.empty((length + steps, *start.shape[1:]), start.dtype)
+    series[:length] = start
+    for step in range(steps):
+        predicted = network.predict(in_layout(series[step : step + length], network.layout))
+        if "t" in network.output_layout:
+            predicted = predicted.take(-1, network.output_layout.index("t"))
+        letters = network.output_layout.replace("t", "")
+        series[length + step] = predicted.transpose([letters.index(letter) for letter in "nc"])
+    return series[length:]
+
+
+def _stateful(network, start, steps):
+    """(steps, N, C) from a stream that has seen `start`."""
+    stream = network.stream(start.shape[1])
+    for x in start[:-1]:
+        stream.step(x)
+    return stream.feed_back(start[-1], steps)

@@ -1,0 +1,61 @@
+"""What is said of predictions besides their loss: accuracy."""
+
+import numpy as np
+
+from .errors import DTypeError, ShapeError
+from .indices import Indices
+from .losses import count_labels, labelled_rows
+from .ragged import Ragged
+
+
+def accuracy(
+    prediction: np.ndarray | Ragged,
+    target: np.ndarray | Ragged,
+    lengths: np.ndarray | None = None,
+    layout: str = "tnc",
+    ignore_index: int | None = None,
+) -> float:
+    """The share of labels that are predicted.
+
+    Of C channels the label predicted is the one of the largest, the first of equals; of a single one it is 1 where it is
+    positive, else 0.
+
+    Parameters
+    ----------
+    prediction : numpy.ndarray or Ragged
+        Logits or probabilities, (N, C) or (T, N, C); of a single channel logits.
+    target : numpy.ndarray or Ragged
+        The labels, integers of any dtype from 0 to C - 1 (from 0 to 1 of a single channel), (N,) or (T, N).
+    lengths : array of int, optional
+        (N,): only so many steps of each sequence count.
+    layout : str
+        The letters t, n, c in the order of the prediction's axes; without t for a 2-D one.
+    ignore_index : int, optional
+        A label that counts nothing.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> nr.accuracy(np.array([[0.1, 0.9], [2.0, -1.0], [0.0, 3.0]]), np.array([1, 0, 0]))
+    0.6666666666666666
+    """
+    if isinstance(prediction, Ragged):
+        if not isinstance(target, Ragged) or not np.array_equal(prediction.offsets, target.offsets):
+            raise ShapeError(f"y: expected a Ragged with the offsets of the prediction, got {target!r}")
+        if target.dtype.kind not in "iu":
+            raise DTypeError(f"y: expected integers, got {target.dtype}")
+        rows = prediction.data
+        indices = Indices.of(target.data, "n", "y")
+        labels = indices.checked("y", "labels", _classes(prediction.channels), ignore_index)
+    else:
+        rows, labels, _ = labelled_rows(prediction, target, lengths, layout, _classes, ignore_index)
+    found = rows[:, 0] > 0 if rows.shape[1] == 1 else rows.argmax(axis=1)
+    return int(np.count_nonzero((found == labels) & (labels >= 0))) / count_labels(labels)
+
+
+def _classes(channels):
+    return max(2, channels)

@@ -1,0 +1,223 @@
+"""Plots of trainings, forecasts, states and gates, by matplotlib (``pip install numbarnn[plot]``).
+
+Each function draws on the Axes `ax`, on new ones if it is None, and returns them.
+"""
+
+import numpy as np
+
+from .descriptor import TensorDescriptor
+from .errors import ShapeError
+from .ragged import Ragged
+
+MOST_LINES = 10  # units that have a line each; more become an image
+
+
+def _axes(ax, size):
+    """`ax`, or new Axes."""
+    try:
+        from matplotlib import pyplot
+        from matplotlib.axes import Axes
+    except ImportError:
+        raise ImportError("plot: expected matplotlib, which is not installed: pip install numbarnn[plot]") from None
+    if ax is None:
+        return pyplot.subplots(figsize=size, layout="constrained")[1]
+    if not isinstance(ax, Axes):
+        raise TypeError(f"ax: expected matplotlib Axes or None, got {type(ax).__name__}")
+    return ax
+
+
+def history(history, ax=None, log: bool = True):
+    """The losses of a training by epoch.
+
+    Parameters
+    ----------
+    history : History
+    ax : matplotlib.axes.Axes, optional
+    log : bool
+        On a logarithmic scale, as far as no loss is 0.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numbarnn as nr
+    >>> ax = nr.plot.history(nr.History(loss=[1.0, 0.1], validation=[1.5, 0.5]))
+    >>> ax.get_yscale(), [line.get_label() for line in ax.lines]
+    ('log', ['training', 'validation'])
+    """
+    ax = _axes(ax, (6, 3.5))
+    for values, label in ((history.loss, "training"), (history.validation, "validation")):
+        if values:
+            ax.plot(np.arange(1, len(values) + 1), values, label=label, marker="." if len(values) < 20 else None)
+    if log and min([*history.loss, *history.validation], default=0) > 0:
+        ax.set_yscale("log")
+    ax.set(xlabel="epoch", ylabel="loss")
+    if history.validation:
+        ax.legend()
+    return ax
+
+
+def forecast(observed, forecasts, times=None, ax=None, label: str = "observed"):
+    """A series and forecasts of it.
+
+    Parameters
+    ----------
+    observed : array
+        (S,).
+    forecasts : array, pair or dict of str to these
+        As many values as `observed`; or ``(first, values)`` with the index of the first one, from 0 on: they may go on past
+        the end.  In a dict by label.
+    times : array, optional
+        (S,): where the values are, in the place of their indices; past the end it goes on by the last step.
+    ax : matplotlib.axes.Axes, optional
+    label : str
+        That of `observed`.
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> ax = nr.plot.forecast(np.arange(4.0), {"by a line": (3, np.array([3.0, 4.0, 5.0]))}, times=np.arange(2000, 2004))
+    >>> ax.lines[1].get_xdata().tolist()
+    [2003.0, 2004.0, 2005.0]
+    """
+    observed = np.asarray(observed)
+    if observed.ndim != 1 or not len(observed):
+        raise ShapeError(f"observed: expected shape (S,), got {observed.shape}")
+    times = np.arange(len(observed)) if times is None else np.asarray(times)
+    if times.shape != observed.shape:
+        raise ShapeError(f"times: expected shape {observed.shape} like observed, got {times.shape}")
+    lines = []
+    for name, given in (forecasts if isinstance(forecasts, dict) else {"forecast": forecasts}).items():
+        first, values = given if isinstance(given, tuple) else (0, given)
+        values = np.asarray(values)
+        if values.ndim != 1:
+            raise ShapeError(f"forecasts: expected vectors, got shape {values.shape} for {name!r}")
+        if not isinstance(given, tuple) and len(values) != len(observed):
+            expected = f"{len(observed)} values like observed, or a pair (first, values)"
+            raise ShapeError(f"forecasts: expected {expected}, got {len(values)} values for {name!r}")
+        if not 0 <= first <= len(observed):
+            raise ValueError(f"forecasts: expected a first index from 0 to {len(observed)}, got {first} for {name!r}")
+        beyond = max(0, first + len(values) - len(times))
+        step = times[-1] - times[-2] if len(times) > 1 else 1
+        more = times[-1] + step * np.arange(1, beyond + 1)
+        lines.append((name, np.concatenate([times.astype(float), more])[first : first + len(values)], values))
+    ax = _axes(ax, (9, 3.5))
+    ax.plot(times, observed, ".-", color="black", linewidth=0.4, markersize=3, zorder=3, label=label)
+    for name, where, values in lines:
+        ax.plot(where, values, linewidth=1.2, label=name)
+    ax.legend()
+    return ax
+
+
+def _over_time(argument, array, layout, sequence):
+    """(T, C) of one sequence of an array or a Ragged."""
+    if isinstance(array, Ragged):
+        return array[sequence]
+    described = TensorDescriptor.of(array, layout, argument)
+    if "t" not in described.layout:
+        raise ShapeError(f"{argument}: expected 2 or 3 axes, steps among them, got shape {array.shape} ({layout})")
+    if not -described.batch <= sequence < described.batch:
+        raise IndexError(f"sequence: expected an index from 0 to {described.batch - 1}, got {sequence}")
+    return described.tnc[:, sequence]
+
+
+def _image(ax, rows, low, high, label):
+    """Rows over time as an image with a bar of colours."""
+    extent = (-0.5, rows.shape[1] - 0.5, len(rows) - 0.5, -0.5)
+    image = ax.imshow(rows, aspect="auto", interpolation="nearest", vmin=low, vmax=high, cmap="RdBu_r", extent=extent)
+    ax.figure.colorbar(image, ax=ax, label=label, pad=0.02)
+
+
+def states(y, layout: str = "tnc", sequence: int = 0, ax=None):
+    """The units of a layer over time, in one sequence: a line each, or an image where there are more than ten.
+
+    Parameters
+    ----------
+    y : numpy.ndarray or Ragged
+        What a layer returns: (T, N, H), or (T, H) for one sequence.
+    layout : str
+        The letters t, n, c in the order of y's axes.
+    sequence : int
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> len(nr.plot.states(np.zeros((7, 1, 3))).lines), len(nr.plot.states(np.zeros((7, 1, 30))).images)
+    (3, 1)
+    """
+    own = _over_time("y", y, layout, sequence)
+    ax = _axes(ax, (8, 3.5))
+    if own.shape[1] <= MOST_LINES:
+        for unit in range(own.shape[1]):
+            ax.plot(own[:, unit], marker="." if len(own) < 60 else None, label=f"unit {unit}")
+        ax.set(ylabel="state")
+        if own.shape[1] > 1:
+            ax.legend(fontsize="small")
+    else:
+        most = float(np.abs(own).max()) or 1.0
+        _image(ax, own.T, -most, most, "state")
+        ax.set(ylabel="unit")
+    ax.set(xlabel="step")
+    return ax
+
+
+def gates(activations: dict, layout: str = "tnc", sequence: int = 0, ax=None):
+    """The gates of a layer over time, in one sequence, one below the other; of a single unit a line for each gate.
+
+    Parameters
+    ----------
+    activations : dict of str to numpy.ndarray or Ragged
+        What the method ``gates`` of a GRU, LSTM or MGU returns.
+    layout : str
+        The letters t, n, c in the order of the arrays' axes.
+    sequence : int
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> layer = nr.GRU(8)
+    >>> p, x = layer.init(channels=1, seed=0), np.ones((20, 1, 1), np.float32)
+    >>> ax = nr.plot.gates(layer.gates(p, x))
+    >>> [label.get_text() for label in ax.get_yticklabels()]
+    ['r', 'z', 'n']
+    """
+    if not isinstance(activations, dict) or not activations:
+        raise TypeError(
+            f"activations: expected a dict of arrays by gate, from layer.gates, got {type(activations).__name__}"
+        )
+    own = {name: _over_time(f"activations[{name!r}]", array, layout, sequence) for name, array in activations.items()}
+    units = next(iter(own.values())).shape[1]
+    if any(array.shape[1] != units for array in own.values()):
+        raise ShapeError(f"activations: expected {units} units of every gate, got {[a.shape[1] for a in own.values()]}")
+    ax = _axes(ax, (8, 1 + 1.2 * len(own)))
+    if units == 1:
+        for name, array in own.items():
+            ax.plot(array[:, 0], marker="." if len(array) < 60 else None, label=name)
+        ax.set(ylabel="activation")
+        ax.legend(fontsize="small")
+    else:
+        rows = np.concatenate([array.T for array in own.values()])
+        most = max(1.0, float(np.abs(rows).max()))
+        _image(ax, rows, -most, most, "activation")
+        for border in range(units, units * len(own), units):
+            ax.axhline(border - 0.5, color="black", linewidth=0.8)
+        ax.set_yticks([units * (k + 0.5) - 0.5 for k in range(len(own))], list(own))
+        ax.set(ylabel="gate, all its units")
+    ax.set(xlabel="step")
+    return ax

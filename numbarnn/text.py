@@ -1,0 +1,227 @@
+"""Texts as indices: words or characters, the most frequent first."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from .errors import IndexRangeError, ShapeError, UnknownNameError, nearest, positive_integer
+from .indices import checked_integers
+from .ragged import Ragged
+
+PADDING, UNKNOWN = "<padding>", "<unknown>"
+WORD = re.compile(r"\w+(?:['’]\w+)*")
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in lower case: runs of letters, digits and underscores, with apostrophes inside."""
+    return WORD.findall(text.lower())
+
+
+def characters(text: str) -> list[str]:
+    """The characters of a text, all of them as they are."""
+    return list(text)
+
+
+SPLITS = {"words": (words, " "), "characters": (characters, "")}
+
+
+class Vocabulary:
+    """Words, or characters, and the index of each: what `Embedding` reads.
+
+    Parameters
+    ----------
+    entries : iterable of str
+        The words in the order of their indices, none twice; after those of `special`.
+    special : sequence of str
+        What has the first indices and stands for no word: ``"<unknown>"`` among them gets every word that is not in the
+        vocabulary; without it such a word is an error.
+    split : {"words", "characters"} or callable
+        What becomes of a text: lower-case words, or all characters; or a function from a text to a list.
+    join : str, optional
+        What `decode` puts between two: a space, for characters nothing.
+
+    Examples
+    --------
+    >>> import numbarnn as nr
+    >>> v = nr.Vocabulary.of(["The cat saw the dog.", "The dog ran!"])
+    >>> v
+    Vocabulary(7 entries: '<padding>', '<unknown>', 'the', 'dog', 'cat', 'ran', ...)
+    >>> v.encode("The dog saw a bird")
+    array([2, 3, 6, 1, 1], dtype=uint8)
+    >>> v.decode([2, 3, 5]), v["cat"], len(v)
+    ('the dog ran', 4, 7)
+    >>> v.encode_all(["the cat", "", "a dog"])
+    Ragged(3 sequences of 0 to 2 steps, uint8)
+    >>> nr.Vocabulary.of(["hello"], special=(), split="characters").encode("hole")
+    array([2, 3, 0, 1], dtype=uint8)
+    """
+
+    def __init__(
+        self,
+        entries: Iterable[str],
+        special: Sequence[str] = (PADDING, UNKNOWN),
+        split: str | Callable[[str], list[str]] = "words",
+        join: str | None = None,
+    ):
+        if not callable(split) and (not isinstance(split, str) or split not in SPLITS):
+            raise nearest("split", split, SPLITS)
+        self.split, joined = (split, " ") if callable(split) else SPLITS[split]
+        self.join = joined if join is None else join
+        self.special = _strings("special", special)
+        self.entries = (*self.special, *_strings("entries", entries))
+        if not self.entries:
+            raise ValueError("entries: expected at least one word, got none")
+        self._index = {entry: index for index, entry in enumerate(self.entries)}
+        if len(self._index) < len(self.entries):
+            twice = next(entry for entry, count in Counter(self.entries).items() if count > 1)
+            raise ValueError(f"entries: expected each word once, got {twice!r} {self.entries.count(twice)} times")
+        self._unknown = self._index[UNKNOWN] if UNKNOWN in self.special else None
+        self.dtype = np.min_scalar_type(len(self.entries) - 1)
+
+    @classmethod
+    def of(
+        cls,
+        texts: Iterable[str],
+        size: int | None = None,
+        least: int = 1,
+        special: Sequence[str] = (PADDING, UNKNOWN),
+        split: str | Callable[[str], list[str]] = "words",
+        join: str | None = None,
+    ) -> "Vocabulary":
+        """The words of some texts, the most frequent first; equally frequent ones in the order of their characters.
+
+        Parameters
+        ----------
+        texts : iterable of str
+        size : int, optional
+            The most entries, those of `special` included; all words if None.
+        least : int
+            How often a word is there at least.
+        special, split, join
+            As for the class.
+        """
+        if isinstance(texts, str):
+            raise TypeError("texts: expected several texts, got a str; one text is [text]")
+        parts, counts = cls(["any"], (), split).split, Counter()
+        for text in texts:
+            counts.update(parts(text))
+        least = positive_integer("least", least)
+        if size is not None and positive_integer("size", size) <= len(special):
+            raise ValueError(f"size: expected more than the {len(special)} of special, got {size}")
+        for entry in special:
+            counts.pop(entry, None)
+        ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        kept = [word for word, count in ranked if count >= least][: None if size is None else size - len(special)]
+        return cls(kept, special, split, join)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __contains__(self, entry: str) -> bool:
+        return entry in self._index
+
+    def __getitem__(self, entry: str) -> int:
+        """The index of a word; without ``"<unknown>"`` among the special ones UnknownNameError if it is not there."""
+        index = self._index.get(entry, self._unknown)
+        if index is None:
+            raise UnknownNameError(f"text: expected the {len(self)} entries of the vocabulary, got {entry!r}")
+        return index
+
+    def encode(self, text: str) -> np.ndarray:
+        """The indices of a text, (T,), of the smallest dtype of integers that has all; none of an empty text."""
+        if not isinstance(text, str):
+            raise TypeError(f"text: expected a str, got {type(text).__name__}")
+        parts = self.split(text)
+        if self._unknown is None:
+            for place, part in enumerate(parts):
+                if part not in self._index:
+                    raise UnknownNameError(
+                        f"text: expected the {len(self)} entries of the vocabulary, got {part!r} at {place}"
+                    )
+        find, unknown = self._index.get, self._unknown
+        return np.fromiter((find(part, unknown) for part in parts), self.dtype, len(parts))
+
+    def encode_all(self, texts: Iterable[str]) -> Ragged:
+        """The indices of several texts, as a `Ragged` of integers; an empty text is a sequence of length 0."""
+        if isinstance(texts, str):
+            raise TypeError("texts: expected several texts, got a str; one text is [text]")
+        return Ragged.of([self.encode(text) for text in texts])
+
+    def decode(self, indices) -> str:
+        """The words of some indices, joined."""
+        array = checked_integers("indices", np.asarray(indices, None if len(indices) else np.int64))
+        if array.ndim != 1:
+            raise ShapeError(f"indices: expected 1 axis, got shape {array.shape}")
+        wrong = (array < 0) | (array >= len(self))
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            raise IndexRangeError(f"indices: expected numbers from 0 to {len(self) - 1}, got {array[at]} at {at}")
+        return self.join.join(self.entries[index] for index in array)
+
+    def __repr__(self):
+        shown = ", ".join(map(repr, self.entries[:6]))
+        return f"Vocabulary({len(self)} entries: {shown}{', ...' if len(self) > 6 else ''})"
+
+
+def _strings(argument, values):
+    if isinstance(values, str):
+        raise TypeError(f"{argument}: expected several strings, got a str")
+    values = tuple(values)
+    for index, value in enumerate(values):
+        if not isinstance(value, str):
+            raise TypeError(f"{argument}[{index}]: expected a str, got {type(value).__name__}")
+    return values
+
+
+def padded(sequences: Ragged, steps: int, value: int = 0, at: str = "start") -> np.ndarray:
+    """Sequences of integers as one array (T, N), all cut or padded to so many steps.
+
+    Where a model takes sequences of any length, ``lengths=`` and `Ragged` need neither; this is for comparison with those
+    that do not.
+
+    Parameters
+    ----------
+    sequences : Ragged
+        Of integers.
+    steps : int
+        T.
+    value : int
+        What is put where a sequence has no step.
+    at : {"start", "end"}
+        Where sequences are padded, and where longer ones are cut: ``"start"`` keeps their last steps.
+
+    Returns
+    -------
+    numpy.ndarray
+        (T, N), of the dtype of the sequences.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> sequences = nr.Ragged.of([np.array([4, 5, 6, 7]), np.array([8])])
+    >>> nr.padded(sequences, 3).T
+    array([[5, 6, 7],
+           [0, 0, 8]])
+    >>> nr.padded(sequences, 3, at="end").T
+    array([[4, 5, 6],
+           [8, 0, 0]])
+    """
+    if not isinstance(sequences, Ragged):
+        raise TypeError(f"sequences: expected a Ragged, got {type(sequences).__name__}")
+    data, steps = checked_integers("sequences", sequences.data), positive_integer("steps", steps)
+    if at not in ("start", "end"):
+        raise nearest("at", at, ("start", "end"))
+    info = np.iinfo(data.dtype)
+    if not hasattr(value, "__index__") or not info.min <= value <= info.max:
+        raise ValueError(f"value: expected an integer from {info.min} to {info.max} ({data.dtype}), got {value!r}")
+    lengths = np.minimum(sequences.lengths, steps)
+    step = np.arange(steps)[:, None]
+    if at == "start":
+        there, place = step >= steps - lengths, sequences.offsets[1:] - steps + step
+    else:
+        there, place = step < lengths, sequences.offsets[:-1] + step
+    result = np.full((steps, len(sequences)), value, data.dtype)
+    result[there] = data[place[there]]
+    return result

@@ -1,0 +1,165 @@
+"""Data files: found, checked, downloaded, and refused in words."""
+
+import functools
+import hashlib
+import http.server
+import io
+import sys
+import tarfile
+import threading
+
+import numpy as np
+import pytest
+
+import numbarnn as nr
+from numbarnn import datasets, downloads, reviews
+
+TEXT = b"First Citizen:\n"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """An empty folder of data."""
+    monkeypatch.setenv("NUMBARNN_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def server(tmp_path):
+    """(folder, address): what lies in the folder is served there."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *arguments):
+            pass
+
+    served = tmp_path / "served"
+    served.mkdir()
+    handler = functools.partial(Handler, directory=str(served))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield served, f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def text_file(url="http://127.0.0.1:9/nowhere"):
+    return downloads.DataFile("text.txt", f"sha256:{hashlib.sha256(TEXT).hexdigest()}", url)
+
+
+def test_a_file_that_is_there_needs_neither_pooch_nor_network(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    folder.mkdir()
+    (folder / "text.txt").write_bytes(TEXT)
+    assert downloads.fetch(text_file()) == folder / "text.txt"
+
+
+def test_a_download(folder, server):
+    pytest.importorskip("pooch")
+    served, url = server
+    (served / "input.txt").write_bytes(TEXT)
+    file = text_file(f"{url}/input.txt")
+    assert downloads.fetch(file).read_bytes() == TEXT
+    (served / "input.txt").unlink()
+    assert downloads.fetch(file) == folder / "text.txt" and len(list(folder.iterdir())) == 1
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_wrong_checksum_changes_nothing(folder, server, there):
+    pytest.importorskip("pooch")
+    served, url = server
+    (served / "input.txt").write_bytes(b"something else")
+    file = text_file(f"{url}/input.txt")
+    folder.mkdir()
+    if there:
+        (folder / "text.txt").write_bytes(b"of the user")
+    with pytest.raises(
+        nr.ChecksumError, match="put.txt: expected .* the checksum sha256:.*, got sha256:" if not there else "text.txt"
+    ):
+        downloads.fetch(file)
+    assert [path.read_bytes() for path in folder.iterdir()] == ([b"of the user"] if there else [])
+
+
+def test_no_network_is_said(folder):
+    pytest.importorskip("pooch")
+    with pytest.raises(nr.DataNotFoundError, match="text.txt: expected at .*text.txt, not found there, and down") as e:
+        downloads.fetch(text_file())
+    assert "http://127.0.0.1:9/nowhere" in str(e.value) and "NUMBARNN_DATA" in str(e.value)
+    assert not list(folder.iterdir())
+
+
+def test_no_pooch_is_said(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pooch", None)
+    for load in (datasets.shakespeare, datasets.imdb):
+        with pytest.raises(nr.DataNotFoundError, match=r"is not installed \(numbarnn\[datasets\]\)"):
+            load()
+    assert not folder.exists()
+
+
+def test_a_folder_of_the_users_cache(monkeypatch):
+    monkeypatch.delenv("NUMBARNN_DATA", raising=False)
+    assert downloads.folder().name == "numbarnn" and downloads.folder().is_absolute()
+
+
+def test_a_wrong_data_file(folder):
+    folder.mkdir()
+    for name, load in (("shakespeare.txt", datasets.shakespeare), ("imdb.npz", datasets.imdb)):
+        (folder / name).write_bytes(b"wrong")
+        with pytest.raises(nr.ChecksumError, match=f"{name}: expected a file with the checksum"):
+            load()
+        assert (folder / name).read_bytes() == b"wrong"
+
+
+def archive(path, members):
+    with tarfile.open(path, "w:gz") as tar:
+        for name, text in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text.encode())
+            tar.addfile(info, io.BytesIO(text.encode()))
+
+
+def test_reviews_from_their_archive(folder, monkeypatch):
+    folder.mkdir()
+    path = folder / "aclImdb_v1.tar.gz"
+    train = {"pos/0_9": "Good,<br /><br />GOOD film-making; it's good", "neg/0_1": "bad film. It's 'bad'", "neg/1_2": "bad"}
+    test = {"pos/3_10": "Good it's unseen", "neg/4_3": "film"}
+    members = {f"aclImdb/train/{name}.txt": text for name, text in train.items()}
+    members |= {f"aclImdb/test/{name}.txt": text for name, text in test.items()}
+    archive(path, members | {"aclImdb/train/unsup/0_0.txt": "unsup unsup", "aclImdb/README": "read"})
+    monkeypatch.setattr(datasets, "IMDB_ARCHIVE", downloads.DataFile(path.name, downloads.checksum(path, "md5"), "http://x"))
+    data = datasets.imdb()
+    assert data.vocabulary == ("good", "bad", "film", "it's", "'bad'", "making")
+    found = {(data.text(ranks), label) for ranks, label in zip(data.train, data.train.labels)}
+    assert found == {("good good film making it's good", 1), ("bad film it's 'bad'", 0), ("bad", 0)}
+    assert {(data.text(ranks), int(label)) for ranks, label in zip(data.test, data.test.labels)} == {
+        ("good it's ?", 1), ("film", 0),
+    }  # fmt: skip
+    path.unlink()
+    again = datasets.imdb()
+    assert np.array_equal(again.train.ranks, data.train.ranks) and again.vocabulary == data.vocabulary
+    with pytest.raises(IndexError, match="review: expected an index from 0 to 2, got 3"):
+        data.train[3]
+
+
+def test_an_archive_of_something_else(tmp_path):
+    archive(tmp_path / "other.tar.gz", {"a.txt": "a"})
+    with pytest.raises(ValueError, match="expected reviews in aclImdb/train"):
+        reviews.read_archive(tmp_path / "other.tar.gz")
+
+
+def there(name):
+    return pytest.mark.skipif(not (downloads.folder() / name).is_file(), reason=f"{name} is not in the folder of data")
+
+
+@there("shakespeare.txt")
+def test_shakespeare():
+    text = datasets.shakespeare()
+    assert len(text) == 1_115_394 and len(set(text)) == 65 and text.startswith("First Citizen:")
+
+
+@there("imdb.npz")
+def test_imdb():
+    data = datasets.imdb()
+    assert len(data.train) == len(data.test) == 25_000
+    assert data.train.labels.sum() == data.test.labels.sum() == 12_500
+    assert data.train.lengths.min() == 10 and len(data.train.ranks) == data.train.offsets[-1]
+    assert data.vocabulary[:3] == ("the", "and", "a") and len(data.vocabulary) == 65534
+    assert data.text(data.train[1]).startswith("this is a poor film by any standard") and data.train.labels[1] == 0

@@ -1,0 +1,108 @@
+"""Plots: what is drawn, on which Axes, and what is refused."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import numbarnn as nr
+
+pyplot = pytest.importorskip("matplotlib.pyplot")
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    pyplot.close("all")
+
+
+def random(*shape):
+    return np.random.default_rng(0).standard_normal(shape)
+
+
+def gates(units=3):
+    layer = nr.LSTM(units)
+    return layer.gates(layer.init(2, seed=0, dtype="float64"), random(6, 2, 2))
+
+
+DRAWN = {
+    "history": lambda **way: nr.plot.history(nr.History(loss=[1.0]), **way),
+    "forecast": lambda **way: nr.plot.forecast(np.arange(3.0), np.arange(3.0), **way),
+    "states": lambda **way: nr.plot.states(random(5, 2, 3), **way),
+    "states-image": lambda **way: nr.plot.states(random(5, 2, 30), **way),
+    "gates": lambda **way: nr.plot.gates(gates(), **way),
+    "gates-lines": lambda **way: nr.plot.gates(gates(1), **way),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_axes(name):
+    _, ax = pyplot.subplots()
+    assert DRAWN[name](ax=ax) is ax and ax.has_data()
+    new = DRAWN[name]()
+    assert new is not ax and new.has_data()
+    new.figure.canvas.draw()
+    with pytest.raises(TypeError, match="ax: expected matplotlib Axes or None, got Figure"):
+        DRAWN[name](ax=ax.figure)
+
+
+def test_without_matplotlib(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for draw in DRAWN.values():
+        with pytest.raises(ImportError, match=r"expected matplotlib, which is not installed: pip install numbarnn\[plot\]"):
+            draw()
+
+
+def test_history():
+    ax = nr.plot.history(nr.History(loss=[3.0, 2.0], validation=[4.0, 1.0]))
+    assert [line.get_ydata().tolist() for line in ax.lines] == [[3.0, 2.0], [4.0, 1.0]]
+    assert ax.lines[0].get_xdata().tolist() == [1, 2]
+    assert nr.plot.history(nr.History(loss=[3.0, 0.0])).get_yscale() == "linear"
+    assert nr.plot.history(nr.History(loss=[3.0, 1.0]), log=False).get_yscale() == "linear"
+    assert not nr.plot.history(nr.History()).lines
+
+
+def test_forecast():
+    observed = np.array([1.0, 2.0, 4.0])
+    ax = nr.plot.forecast(observed, {"a": observed + 1, "b": (2, [1.0, 2.0, 3.0])}, times=np.array([10, 20, 30]))
+    assert [line.get_label() for line in ax.lines] == ["observed", "a", "b"]
+    assert ax.lines[1].get_xdata().tolist() == [10, 20, 30]
+    assert ax.lines[2].get_xdata().tolist() == [30, 40, 50] and ax.lines[2].get_ydata().tolist() == [1, 2, 3]
+
+
+def test_states():
+    y = random(5, 2, 3)
+    for given, layout in ((y, "tnc"), (y.transpose(1, 0, 2), "ntc"), (y[:, 1], "tc")):
+        ax = nr.plot.states(given, layout, sequence=0 if layout == "tc" else 1)
+        assert np.array_equal([line.get_ydata() for line in ax.lines], y[:, 1].T)
+    ax = nr.plot.states(nr.Ragged.of([y[:2, 0], y[:, 1]]), sequence=1)
+    assert np.array_equal([line.get_ydata() for line in ax.lines], y[:, 1].T)
+    wide = random(5, 1, 11)
+    assert np.array_equal(nr.plot.states(wide).images[0].get_array(), wide[:, 0].T)
+
+
+def test_gates():
+    found = gates()
+    ax = nr.plot.gates(found, sequence=1)
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["i", "f", "g", "o"]
+    assert np.array_equal(ax.images[0].get_array(), np.concatenate([found[g][:, 1].T for g in "ifgo"]))
+    assert [line.get_label() for line in nr.plot.gates(gates(1)).lines] == ["i", "f", "g", "o"]
+
+
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda: nr.plot.forecast(random(3, 1), random(3)), nr.ShapeError, r"observed: expected shape \(S,\), got \(3, 1\)"),
+        (lambda: nr.plot.forecast(random(3), random(4)), nr.ShapeError, "forecasts: expected 3 values like observed"),
+        (lambda: nr.plot.forecast(random(3), {"a": (4, random(4))}), ValueError, "forecasts: expected a first index from 0"),
+        (lambda: nr.plot.forecast(random(3), random(3, 1)), nr.ShapeError, "forecasts: expected vectors"),
+        (lambda: nr.plot.forecast(random(3), random(3), times=random(4)), nr.ShapeError, "times: expected shape"),
+        (lambda: nr.plot.states(random(3)), nr.ShapeError, "y: expected 2 or 3 axes"),
+        (lambda: nr.plot.states(random(3, 2, 4), sequence=2), IndexError, "sequence: expected an index from 0 to 1, got 2"),
+        (lambda: nr.plot.gates(random(3, 2, 4)), TypeError, "activations: expected a dict of arrays by gate"),
+        (lambda: nr.plot.gates({"r": random(3, 2, 4), "z": random(3, 2, 5)}), nr.ShapeError, "expected 4 units of every"),
+    ],
+)
+def test_bad_input_is_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
