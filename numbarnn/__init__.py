@@ -101,3 +101,11 @@ __all__ = [
     "warmup",
     "windows",
 ]
+
+
+def __getattr__(name):
+    if name == "cuda":  # imported when it is asked for: it takes Numba's CUDA target
+        import importlib
+
+        return importlib.import_module(".cuda", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,29 +1,30 @@
 """From device arrays to kernel calls for one layer; what `cpu.launch` is for NumPy arrays.
 
-A `Tape` or an `Adjoint` works out once what its kernels are told; `fill` runs them, and may be called again: a training makes
-these objects once for each batch size.
+A `Tape` or an `Adjoint` works out once what its kernels are told; `fill` runs them, and may be called again: a training
+makes these objects once for each batch size.
 
 Axis letters: T steps, N batch, D directions, I input channels, H hidden units, P channels of h (H, unless h is projected),
 G gates, V values of a unit.
 In a ragged batch N are its runs and T is the longest; S counts the rows at work at all steps together, T N if all are.
 """
 
-import functools
 import math
 
 import numpy as np
 
 from ..descriptor import PackedDescriptor, TensorDescriptor
+from ..keep import ALL
 from . import dense
-from .array import asarray, empty
+from .array import empty
 from .device import current_stream
+from .gradients import sums_over_rows
 from .limits import allow_shared_memory
 from .plans import Size
 from .product import multiply
-from .records import Gates, Product, Recurrent, Sums
+from .records import Product, Recurrent
+from .rows import copy_to_rows, matrix_of, table_of
 from .types import argument
-from .unpack import kept_on_device, unpack
-from .weights import move_gates, order, pieces_of, sum_rows, sum_runs
+from .weights import pack_weights, pieces_of, sum_runs, transpose_weights
 
 ALIGNED = 32  # numbers: buffers begin at whole 128 bytes
 NONE = Recurrent(*(-1,) * len(Recurrent._fields))
@@ -45,52 +46,13 @@ class Layout:
             self.size += -(-size // ALIGNED) * ALIGNED
 
 
-@functools.lru_cache(maxsize=64)
-def _uniform_table(steps, batch):
-    return asarray(np.arange(steps + 3, dtype=np.int64) * batch)
-
-
-def table_of(packing):
-    """The table of a packing, in device memory."""
-    if packing.table is None:
-        return _uniform_table(packing.steps, packing.batch).memory
-    return kept_on_device(packing, ("steps", 0), lambda: packing.table)
-
-
-def matrix_of(described, scratch, at):
-    """(memory, start, row stride, channel stride) of a descriptor's rows, S by channels; copied to scratch unless they lie so.
-
-    at: where in scratch there is room for them.
-    """
-    packing = described.packing
-    if packing.table is None:
-        array = described.tnc
-        step, batch, channel = (stride // array.itemsize for stride in array.strides)
-        if array.shape[0] == 1 or step == batch * array.shape[1]:
-            return array.memory, array.offset, batch, channel
-        if array.shape[1] == 1:
-            return array.memory, array.offset, step, channel
-    copy_to_rows(described, scratch, at)
-    return scratch.memory, scratch.offset + at, described.channels, 1
-
-
-def copy_to_rows(described, block, at):
-    """Copy a descriptor's rows, step by step without a gap, to a block of numbers from `at` on (is modified)."""
-    packing, channels = described.packing, described.channels
-    target = block[at : at + packing.rows * channels]
-    if packing.table is None:
-        target.reshape(packing.steps, packing.batch, channels)[...] = described.tnc
-    else:
-        rows, length = PackedDescriptor.compact(target.reshape(packing.rows, channels), 0, packing), packing.length
-        unpack(described, rows, length, length, channels, described.dtype)
-
-
 class Tape:
     """What one layer's forward leaves behind, in device memory; see `cpu.launch.Tape`.
 
     Numbers, W being the layer's weights and biases: ``(S + 2 N) D P`` for h and as many of H for the c of an LSTM, W, and to
     keep all ``D S H`` times the values that the cell saves and normalizes, ``S D H`` for the operand of a projection or of a
-    gated slot, and ``S D H`` for each drive.
+    gated slot, and ``S D H`` for each drive.  To keep states leaves these out; backward then runs the layer forward again,
+    so that of stacked layers one at a time has them.
 
     Attributes
     ----------
@@ -101,17 +63,16 @@ class Tape:
     """
 
     def __init__(self, kernels, size, keep, parameters, x, initial, unit_values, drives):
-        if keep.what == "checkpoints" or (keep.what == "states" and size.cell.saved):
+        if keep.what == "checkpoints":
             raise NotImplementedError(
-                "tape: expected 'all' and no checkpoints on device 'cuda', which has no recomputing backward yet, got "
-                f"{keep.what!r}"
+                "checkpoints: expected None on device 'cuda', whose backward runs no segments yet; tape='states' is there"
             )
         self.kernels, self.size, self.keep, self.x, self.drives = kernels, size, keep, x, drives
         self.packing, self.parameters = size.packing, parameters
         self.recurrent = kernels is not dense
         cell, d, n, s, hidden = size.cell, size.directions, size.batch, size.rows, size.hidden
         self.kept_c = cell.states > 1 and keep.what != "nothing" and keep.what != "weights"
-        all_kept = keep.for_backward
+        all_kept = keep.what == "all"
         blocks = self.packing.blocks(0, size.steps + 2) if self.recurrent else s
         operand = hidden * d if cell.gated_slots or cell.projected else 0
         sizes = {
@@ -164,6 +125,12 @@ class Tape:
         self.start(initial)
         self.fill()
 
+    def again(self):
+        """A tape that keeps all, of the same call, with the same bits."""
+        return Tape(
+            self.kernels, self.size, ALL, self.parameters, self.x, self._origin, self._write_unit_values, self.drives
+        )
+
     def part(self, name, shape):
         """A named buffer of the tape."""
         start = self.layout.offsets[name]
@@ -182,47 +149,6 @@ class Tape:
         """Set the initial state to what it was at first."""
         self.start(self._origin)
 
-    def _pack(self, stream):
-        """Copy the weights into the order of the slots, and add up the biases."""
-        size, cell, hidden = self.size, self.size.cell, self.size.hidden
-        gates, parameters = len(cell.gates), self.parameters
-        bias = self.part("bias", (size.directions, cell.slots, hidden))
-        bias.fill(0)
-        for d in range(size.directions):
-            first = parameters.offset + d * self._direction_stride
-            for name, group in size.groups.items():
-                slots = len(group.slots)
-                if not slots:
-                    continue
-                weight = first + self._starts["weight_ih" if name == "input" else "weight_hh"]
-                target = self.block.offset + self.layout.offsets[name] + d * group.rows * slots * hidden
-                move_gates(
-                    Gates(
-                        group.rows, slots, hidden, weight, gates * hidden, hidden, 1, order(group.gates), target,
-                        slots * hidden, hidden, 1, order(range(slots)), 0,
-                    ),
-                    parameters.memory, self.block.memory, stream,
-                )  # fmt: skip
-                self._move_bias(name, group, d, first, self.call.bias, parameters.memory, self.block.memory, stream)
-            if cell.projected:
-                target = self.block.offset + self.layout.offsets["projection"] + d * hidden * size.width
-                source = first + self._starts["weight_hr"]
-                move_gates(
-                    Gates(
-                        hidden, 1, size.width, source, size.width, 0, 1, order((0,)), target, size.width, 0, 1, order((0,)), 0
-                    ),
-                    parameters.memory, self.block.memory, stream,
-                )  # fmt: skip
-
-    def _move_bias(self, name, group, d, first, bias, source, target, stream):
-        size, hidden = self.size, self.size.hidden
-        start = first + self._starts["bias_ih" if name == "input" else "bias_hh"]
-        place = bias + d * size.cell.slots * hidden
-        call = Gates(
-            1, len(group.slots), hidden, start, 0, hidden, 1, order(group.gates), place, 0, hidden, 1, order(group.slots), 1
-        )
-        move_gates(call, source, target, stream)
-
     def fill(self):
         """Run forward: fill h, c and whatever is kept from x, the parameters and the drives as they are now."""
         size, cell, stream = self.size, self.size.cell, current_stream()
@@ -233,7 +159,9 @@ class Tape:
         elif cell.states > 1 and not self.kept_c and self.recurrent:
             self.start(self.initial)  # a single step of c: the last fill has overwritten it
         if not self.packed:
-            self._pack(stream)
+            self.part("bias", (size.directions, cell.slots, size.hidden)).fill(0)
+            places = {name: self.block.offset + start for name, start in self.layout.offsets.items()}
+            pack_weights(size, self.parameters, self.block.memory, places, stream)
             self.packed = self.keep.what == "weights"
         if not size.rows:
             return
@@ -248,8 +176,8 @@ class Tape:
             multiply(
                 real,
                 Product(
-                    size.rows, columns, size.channels, x_start, row, channel, weight + d * size.channels * columns, columns, 1,
-                    start + self.call.inputs + d * size.rows * columns, columns, 1, 0,
+                    size.rows, columns, size.channels, x_start, row, channel, weight + d * size.channels * columns, columns,
+                    1, start + self.call.inputs + d * size.rows * columns, columns, 1, 0,
                 ),
                 x, self.block.memory, scratch.memory, stream,
             )  # fmt: skip
@@ -388,7 +316,16 @@ class Adjoint:
                 self.dx = PackedDescriptor.compact(self._dx[:s], 0, packing)
 
     def fill(self):
-        """Run backward: write dx, dinitial, dunit_values and the gradient."""
+        """Run backward: write dx, dinitial, dunit_values and the gradient; where not all was kept, forward first."""
+        kept = self.tape
+        if kept.keep.what != "all":
+            self.tape = kept.again()
+        try:
+            self._fill()
+        finally:
+            self.tape = kept
+
+    def _fill(self):
         tape, size, packing, stream = self.tape, self.tape.size, self.tape.packing, current_stream()
         scratch = empty((max(self.layout.size, 1),), size.dtype)
         dstates = [
@@ -426,12 +363,11 @@ class Adjoint:
 
     def _run(self, scratch, stream):
         tape, size, cell = self.tape, self.tape.size, self.tape.size.cell
-        hidden, rows = size.hidden, size.rows
         at = {name: scratch.offset + start for name, start in self.layout.offsets.items()}
         for described, name in ((self.dy, "dy"), (self.dcells, "dcells")):
             if described is not None:
                 copy_to_rows(described, scratch, self.layout.offsets[name])
-        self._transpose(scratch, at, stream)
+        transpose_weights(size, tape.parameters, scratch.memory, at, stream)
         call = tape.call._replace(
             splits=self.teams.splits, units=self.teams.units, tiles=self.teams.tiles, tile=self.teams.tile,
             on_chip=int(self.teams.on_chip), dy=-1 if self.dy is None else at["dy"],
@@ -444,128 +380,9 @@ class Adjoint:
         if not cell.recurrent_slots:
             call = call._replace(recurrent=0)
         run_kernel(tape.kernels.backward, tape, call, self.teams, scratch, stream, tape.kernels, 1)
-        real, columns = size.dtype.type(0), cell.dpre_count * hidden
-        x = matrix_of(tape.x, scratch, self.layout.offsets["x"])
-        starts, stride = size.parameters
-        for d in range(size.directions):
-            first = self.gradient.offset + d * stride
-            dpre = at["dpre"] + d * rows * columns
-            sum_rows(
-                real, Sums(rows, columns, dpre, columns, at["sums"], at["partial"], 0), scratch.memory, scratch.memory,
-                scratch.memory, stream,
-            )  # fmt: skip
-            for name, group in size.groups.items():
-                if group.slots:
-                    self._weight_gradient(name, group, d, x, scratch, at, dpre, first, stream)
-            if cell.projected:
-                operand = tape.call.operand + d * hidden
-                multiply(
-                    real,
-                    Product(
-                        hidden, size.width, rows, operand, 1, size.directions * hidden,
-                        at["dprojected"] + d * rows * size.width, size.width, 1, first + starts["weight_hr"], size.width, 1,
-                        int(self.accumulate),
-                    ),
-                    tape.block.memory, scratch.memory, self.gradient.memory, stream,
-                )  # fmt: skip
-            if cell.unit_values:
-                self.dunit_values[d][...] = self._part(scratch, "sums", (cell.dpre_count, hidden))[
-                    cell.dpre_count - cell.unit_value_count :
-                ]
-            if self._dx is not None:
-                width = len(cell.input_slots) * hidden
-                weight = tape.block.offset + tape.layout.offsets["input"]
-                multiply(
-                    real,
-                    Product(
-                        rows, size.channels, width, dpre + cell.input_slots[0] * hidden, columns, 1,
-                        weight + d * size.channels * width, 1, width, self._dx.offset, size.channels, 1, int(d > 0),
-                    ),
-                    scratch.memory, tape.block.memory, self._dx.memory, stream,
-                )  # fmt: skip
-
-    def _weight_gradient(self, name, group, d, x, scratch, at, dpre, first, stream):
-        """The gradient of one weight and its bias, from dpre and what the weight multiplied."""
-        tape, size, cell = self.tape, self.tape.size, self.tape.size.cell
-        hidden, rows, slots = size.hidden, size.rows, len(group.slots)
-        starts, _ = size.parameters
-        columns = cell.dpre_count * hidden
-        for source, a, row, channel, position, count, add in self._factors(name, d, x):
-            multiply(
-                size.dtype.type(0),
-                Product(
-                    group.rows, slots * hidden, count, a, channel, row, dpre + position * columns + group.slots[0] * hidden,
-                    columns, 1, at["gradient"], slots * hidden, 1, add,
-                ),
-                source, scratch.memory, scratch.memory, stream,
-            )  # fmt: skip
-        gates, place, add = len(cell.gates), order(group.gates), int(self.accumulate)
-        weight, bias = ("weight_ih", "bias_ih") if name == "input" else ("weight_hh", "bias_hh")
-        move_gates(
-            Gates(
-                group.rows, slots, hidden, at["gradient"], slots * hidden, hidden, 1, order(range(slots)),
-                first + starts[weight], gates * hidden, hidden, 1, place, add,
-            ),
-            scratch.memory, self.gradient.memory, stream,
-        )  # fmt: skip
-        sums = at["sums"] + cell.bias_slot(group.slots[0]) * hidden
-        move_gates(
-            Gates(1, slots, hidden, sums, 0, hidden, 1, order(range(slots)), first + starts[bias], 0, hidden, 1, place, add),
-            scratch.memory, self.gradient.memory, stream,
-        )  # fmt: skip
-
-    def _factors(self, name, d, x):
-        """What a weight multiplied: (memory, start, row stride, channel stride, first row of dpre, rows, add) of each piece."""
-        tape, size, rows = self.tape, self.tape.size, self.tape.size.rows
-        if name == "input":
-            return [(*x, 0, rows, 0)]
-        if name == "gated":
-            operand = tape.call.operand + d * size.hidden
-            return [(tape.block.memory, operand, size.directions * size.hidden, 1, 0, rows, 0)]
-        row, start = size.directions * size.width, tape.call.h + d * size.width
-        if tape.packing.table is None:
-            block = 0 if d == 0 else 2
-            return [(tape.block.memory, start + block * size.batch * row, row, 1, 0, rows, 0)]
-        return [(*self._previous_states(d), 0, rows, 0)]
-
-    def _previous_states(self, d):
-        """The h that each row's step started from, (S, P), of a ragged batch: (memory, start, row stride, channel stride)."""
-        tape, size = self.tape, self.tape.size
-        rows = previous_rows(tape.packing, d)
-        self._previous = found = tape.h[:, d][rows]
-        return found.memory, found.offset, size.width, 1
-
-    def _transpose(self, scratch, at, stream):
-        """Copy the weights to where units follow each other for what backward multiplies them with."""
-        tape, size, cell, hidden = self.tape, self.tape.size, self.tape.size.cell, self.tape.size.hidden
-        starts, stride = size.parameters
-        gates = len(cell.gates)
-        for d in range(size.directions):
-            first = tape.parameters.offset + d * stride
-            for name, group in size.groups.items():
-                slots = len(group.slots)
-                if name == "input" or not slots:
-                    continue
-                target = at[name] + d * slots * hidden * group.rows
-                call = Gates(
-                    hidden, slots, group.rows, first + starts["weight_hh"], 1, hidden, gates * hidden, order(group.gates),
-                    target, group.rows, hidden * group.rows, 1, order(range(slots)), 0,
-                )  # fmt: skip
-                move_gates(call, tape.parameters.memory, scratch.memory, stream)
-            if cell.projected:
-                call = Gates(
-                    size.width, 1, hidden, first + starts["weight_hr"], 1, 0, size.width, order((0,)),
-                    at["projection"] + d * size.width * hidden, hidden, 0, 1, order((0,)), 0,
-                )  # fmt: skip
-                move_gates(call, tape.parameters.memory, scratch.memory, stream)
-
-
-def previous_rows(packing, direction):
-    """For each row of a ragged batch, step by step, the row of h that its step started from."""
-    working = np.diff(packing.table)[2:]
-    step = np.repeat(np.arange(packing.steps), working)
-    run = np.arange(packing.rows) - np.repeat(packing.table[2:-1] - 2 * packing.batch, working)
-    return packing.table[step if direction == 0 else step + 2] + run
+        sums_over_rows(
+            tape, scratch, at, self.gradient, self.accumulate, self.dunit_values, self._dx, stream
+        )
 
 
 __all__ = ["Adjoint", "Size", "Tape", "run"]

@@ -2,7 +2,7 @@
 
 from .array import asarray, empty
 from .device import blocks_for, cuda, current_stream, kernel
-from .records import MOST_SLOTS
+from .records import MOST_SLOTS, Gates
 
 PIECE = 128  # rows of a partial sum
 
@@ -91,7 +91,63 @@ def sum_runs(array, packing):
     target = empty((directions, packing.sequences, width), array.dtype)
     rows, starts = (asarray(indices) for indices in packing.runs_of_sequences)
     sum_sequences[(*blocks_for(target.size), current_stream())](
-        array.dtype.type(0), (directions, runs, packing.sequences, width), rows.memory, starts.memory, array.memory, array.offset,
-        target.memory, target.offset,
+        array.dtype.type(0), (directions, runs, packing.sequences, width), rows.memory, starts.memory, array.memory,
+        array.offset, target.memory, target.offset,
     )  # fmt: skip
     return target
+
+
+def pack_weights(size, parameters, target, at, stream):
+    """Copy a layer's weights into the order of its slots, and add the biases to those there; target is modified.
+
+    at: where in it `input`, `recurrent`, `gated`, `projection` and `bias` are; see `records.Recurrent`.
+    """
+    cell, hidden, (starts, stride) = size.cell, size.hidden, size.parameters
+    gates = len(cell.gates)
+    for d in range(size.directions):
+        first, bias = parameters.offset + d * stride, at["bias"] + d * cell.slots * hidden
+        for name, group in size.groups.items():
+            slots = len(group.slots)
+            weight, of_bias = ("weight_ih", "bias_ih") if name == "input" else ("weight_hh", "bias_hh")
+            place = at[name] + d * group.rows * slots * hidden
+            call = Gates(
+                group.rows, slots, hidden, first + starts[weight], gates * hidden, hidden, 1, order(group.gates), place,
+                slots * hidden, hidden, 1, order(range(slots)), 0,
+            )  # fmt: skip
+            move_gates(call, parameters.memory, target, stream)
+            call = Gates(
+                1, slots, hidden, first + starts[of_bias], 0, hidden, 1, order(group.gates), bias, 0, hidden, 1,
+                order(group.slots), 1,
+            )  # fmt: skip
+            move_gates(call, parameters.memory, target, stream)
+        if cell.projected:
+            call = _matrix(hidden, size.width, first + starts["weight_hr"], at["projection"] + d * hidden * size.width)
+            move_gates(call, parameters.memory, target, stream)
+
+
+def transpose_weights(size, parameters, target, at, stream):
+    """Copy a layer's weights to where units follow each other for what backward multiplies them with; target is modified.
+
+    at: where in it `recurrent`, `gated` and `projection` are.
+    """
+    hidden, (starts, stride) = size.hidden, size.parameters
+    gates = len(size.cell.gates)
+    for d in range(size.directions):
+        first = parameters.offset + d * stride
+        for name, group in size.groups.items():
+            slots = len(group.slots)
+            if name == "input":
+                continue
+            call = Gates(
+                hidden, slots, group.rows, first + starts["weight_hh"], 1, hidden, gates * hidden, order(group.gates),
+                at[name] + d * slots * hidden * group.rows, group.rows, hidden * group.rows, 1, order(range(slots)), 0,
+            )  # fmt: skip
+            move_gates(call, parameters.memory, target, stream)
+        if size.cell.projected:
+            call = _matrix(size.width, hidden, first + starts["weight_hr"], at["projection"] + d * size.width * hidden)
+            move_gates(call._replace(source_row=1, source_unit=size.width), parameters.memory, target, stream)
+
+
+def _matrix(rows, columns, source, target):
+    """A copy of a contiguous matrix."""
+    return Gates(rows, 1, columns, source, columns, 0, 1, order((0,)), target, columns, 0, 1, order((0,)), 0)

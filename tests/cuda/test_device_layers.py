@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from strategies import KINDS, LAYOUTS, OTHER_KINDS, layers, random_case, resets
 
 import numbarnn as nr
-from numbarnn.cuda import launch, plans, recurrent
+from numbarnn.cuda import gradients, plans, recurrent
 
 FEW = settings(max_examples=3)
 ALL_KINDS = (
@@ -157,6 +157,17 @@ def test_a_sequence_has_the_bits_it_has_alone(kind):
             assert same_bits(np.ascontiguousarray(y[:length, n : n + 1]), alone)
 
 
+@pytest.mark.parametrize("kind", ["gru-before", "lstm"])
+def test_states_alone_give_the_same_bits(kind):
+    case = random_case(ALL_KINDS[kind](3, layers=2, bidirectional=True), 2, 3, 2, lengths=[2, 0, 1])
+    layer = DeviceLayer(case.layer)
+    _, _, whole = case.forward(layer)
+    _, _, states = case.forward(layer, tape="states")
+    assert states.nbytes < whole.nbytes
+    expected, found = case.backward(whole, layer), case.backward(states, layer)
+    assert same_bits(found.params.flat, expected.params.flat) and same_bits(found.x, expected.x)
+
+
 def test_padding_is_not_read():
     case = random_case(nr.GRU(3), 3, 3, 2, lengths=[3, 1, 0])
     poisoned = replace(case, x=case.x.copy(), dy=case.dy.copy())
@@ -204,8 +215,8 @@ MUTANTS = {  # what backward alone calls, and what stands in its place
     "recurrent.load_dstate": scaled(recurrent.load_dstate),
     "recurrent.add_output": lambda cell, dstate, dy, index: dstate,
     "recurrent.gate_adjoint_step": lambda *args: None,
-    "launch.sum_rows": without_last_row(launch.sum_rows),
-    "launch.previous_rows": lambda packing, direction, rows=launch.previous_rows: rows(packing, 1 - direction),
+    "gradients.sum_rows": without_last_row(gradients.sum_rows),
+    "gradients.previous_rows": lambda packing, direction, rows=gradients.previous_rows: rows(packing, 1 - direction),
     "launch.copy_to_rows": lambda described, block, at: block.fill(0),
 }
 

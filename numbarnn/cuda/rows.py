@@ -1,0 +1,57 @@
+"""The rows of a batch, step by step: where they lie, and how they get there."""
+
+import functools
+
+import numpy as np
+
+from ..descriptor import PackedDescriptor
+from .array import asarray
+from .unpack import kept_on_device, unpack
+
+
+@functools.lru_cache(maxsize=64)
+def _uniform_table(steps, batch):
+    return asarray(np.arange(steps + 3, dtype=np.int64) * batch)
+
+
+def table_of(packing):
+    """The table of a packing, in device memory."""
+    if packing.table is None:
+        return _uniform_table(packing.steps, packing.batch).memory
+    return kept_on_device(packing, ("steps", 0), lambda: packing.table)
+
+
+def matrix_of(described, scratch, at):
+    """A descriptor's rows as a matrix, S by channels: (memory, start, row stride, channel stride).
+
+    They are copied to scratch unless they lie so already; at: where in it there is room for them.
+    """
+    packing = described.packing
+    if packing.table is None:
+        array = described.tnc
+        step, batch, channel = (stride // array.itemsize for stride in array.strides)
+        if array.shape[0] == 1 or step == batch * array.shape[1]:
+            return array.memory, array.offset, batch, channel
+        if array.shape[1] == 1:
+            return array.memory, array.offset, step, channel
+    copy_to_rows(described, scratch, at)
+    return scratch.memory, scratch.offset + at, described.channels, 1
+
+
+def copy_to_rows(described, block, at):
+    """Copy a descriptor's rows, step by step without a gap, to a block of numbers from `at` on (is modified)."""
+    packing, channels = described.packing, described.channels
+    target = block[at : at + packing.rows * channels]
+    if packing.table is None:
+        target.reshape(packing.steps, packing.batch, channels)[...] = described.tnc
+    else:
+        rows, length = PackedDescriptor.compact(target.reshape(packing.rows, channels), 0, packing), packing.length
+        unpack(described, rows, length, length, channels, described.dtype)
+
+
+def previous_rows(packing, direction):
+    """For each row of a ragged batch, step by step, the row of h that its step started from."""
+    working = np.diff(packing.table)[2:]
+    step = np.repeat(np.arange(packing.steps), working)
+    run = np.arange(packing.rows) - np.repeat(packing.table[2:-1] - 2 * packing.batch, working)
+    return packing.table[step if direction == 0 else step + 2] + run

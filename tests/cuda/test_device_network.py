@@ -1,0 +1,119 @@
+"""Networks on the device: trained to the CPU's numbers, from NumPy arrays or from arrays of their own."""
+
+import numpy as np
+import pytest
+from device_layer import to_device, to_host
+
+import numbarnn as nr
+from numbarnn.cuda.array import DeviceArray
+
+LENGTHS = np.array([1, 2, 3, 0, 3, 2])
+
+
+def samples(steps=3, batch=6, channels=1, seed=0):
+    random = np.random.default_rng(seed)
+    return random.standard_normal((steps, batch, channels)), random.standard_normal((batch, 1))
+
+
+def pair(*layers, channels=1, **options):
+    """The same network on both devices."""
+    options = {"channels": channels, "seed": 0, "dtype": "float64"} | options
+    return [nr.Network(layers, device=device, **options) for device in ("cpu", "cuda")]
+
+
+def assert_same_training(cpu, cuda, x, y, **options):
+    options = {"epochs": 2, "batch_size": 4, "progress": False} | options
+    histories = [network.fit(x, y, **options) for network in (cpu, cuda)]
+    np.testing.assert_allclose(histories[1].loss, histories[0].loss, rtol=1e-10)
+    np.testing.assert_allclose(histories[1].validation, histories[0].validation, rtol=1e-10)
+    np.testing.assert_allclose(to_host(cuda.params).flat, cpu.params.flat, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("optimizer", [nr.Adam(0.01), nr.AdamW(0.01), nr.SGD(0.01, 0.9), nr.RMSProp(0.01)], ids=repr)
+def test_training(optimizer):
+    x, y = samples()
+    cpu, cuda = pair(nr.GRU(3), nr.Last(), nr.Dense(2, "relu"), nr.Dense(1))
+    assert_same_training(cpu, cuda, x, y, optimizer=optimizer, clip=1.0, validation=(x, y))
+    assert isinstance(cuda.params.flat, DeviceArray)
+    assert isinstance(cuda.predict(x), np.ndarray) and isinstance(cuda.predict(to_device(x)), DeviceArray)
+    np.testing.assert_allclose(cuda.predict(x), cpu.predict(x), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["mse", "half_mse", "mae", "huber", "binary_cross_entropy"])
+def test_losses(loss):
+    x, y = samples()
+    y = np.abs(np.sin(y))
+    cpu, cuda = pair(nr.RNN(2), nr.Last(), nr.Dense(1))
+    assert cuda.loss(x, y, loss) == pytest.approx(cpu.loss(x, y, loss), rel=1e-12)
+    value, gradient = cpu.loss_and_gradient(cpu.params.flat, x, y, loss)
+    found, of_device = cuda.loss_and_gradient(cpu.params.flat, x, y, loss)
+    assert found == pytest.approx(value, rel=1e-12) and isinstance(of_device, np.ndarray)
+    np.testing.assert_allclose(of_device, gradient, rtol=0, atol=1e-12)
+
+
+def test_ragged_samples_and_dropout():
+    x, _ = samples()
+    cpu, cuda = pair(nr.GRU(3, dropout=0.3, layers=2), nr.Dropout(0.5), nr.Dense(1))
+    assert_same_training(cpu, cuda, x, np.cos(x), lengths=LENGTHS)
+    ragged = nr.Ragged.of([x[:length, n] for n, length in enumerate(LENGTHS)])
+    assert_same_training(cpu, cuda, ragged, nr.Ragged(np.cos(ragged.data), ragged.offsets), epochs=1)
+    np.testing.assert_allclose(cuda.predict(ragged).data, cpu.predict(ragged).data, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_indices_and_labels(lengths):
+    random = np.random.default_rng(0)
+    x, y = random.integers(0, 5, (3, 6)), random.integers(0, 3, 6)
+    cpu, cuda = pair(nr.Embedding(5, 2), nr.GRU(3), nr.Last(), nr.Dense(3), channels=None)
+    assert_same_training(cpu, cuda, x, y, loss="cross_entropy", lengths=lengths, optimizer=nr.SGD(0.1))
+    labels = nr.CrossEntropy(ignore_index=2)
+    assert cuda.loss(x, y, labels) == pytest.approx(cpu.loss(x, y, labels), rel=1e-12)
+
+
+def test_there_and_back():
+    x, _ = samples()
+    cpu, _ = pair(nr.LSTM(2), nr.Last())
+    cuda = cpu.to("cuda")
+    assert cuda.device == "cuda" and cpu.device == "cpu" and cpu.to("cpu") is cpu
+    back = cuda.to("cpu")
+    assert np.array_equal(back.params.flat, cpu.params.flat) and back.params.flat is not cpu.params.flat
+    assert np.array_equal(cuda.transfer(cpu).predict(x), cuda.predict(x))
+
+
+def test_streams():
+    x, _ = samples()
+    cpu, cuda = pair(nr.LSTM(2, layers=2), nr.GRU(2), nr.Last(), nr.Dense(1))
+    streams = [network.stream(batch=6) for network in (cpu, cuda)]
+    for x_t in x:
+        steps = [stream.step(x_t) for stream in streams]
+        np.testing.assert_allclose(steps[1], steps[0], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(steps[1], cuda.predict(x), rtol=0, atol=1e-12)
+
+
+def test_the_wrong_device_is_named_and_nothing_changes():
+    x, y = samples()
+    cpu, cuda = pair(nr.GRU(2), nr.Last(), nr.Dense(1))
+    before = to_host(cuda.params).flat.copy()
+    layer, p = nr.GRU(2), nr.GRU(2).init(1, dtype="float64")
+    for call, message in (
+        (lambda: cpu.predict(to_device(x)), "x: expected an array on device 'cpu'"),
+        (lambda: layer(p.to("cuda"), x), "x: expected an array on device 'cuda'"),
+        (lambda: layer(p, to_device(x)), "x: expected an array on device 'cpu'"),
+        (lambda: layer(p.to("cuda"), to_device(x), np.zeros((1, 6, 2))), "state: expected an array on device 'cuda'"),
+        (lambda: layer.init(1, device="tpu"), "device: expected 'cpu' or 'cuda', got 'tpu'"),
+    ):
+        with pytest.raises(nr.DeviceError, match=message):
+            call()
+    with pytest.raises(NotImplementedError, match="checkpoints: expected None on device 'cuda'"):
+        cuda.fit(x, y, checkpoints=2, progress=False)
+    with pytest.raises(NotImplementedError, match="checkpoints: expected None on device 'cuda'"):
+        layer.forward(p.to("cuda"), to_device(x), checkpoints="sqrt")
+    assert np.array_equal(to_host(cuda.params).flat, before)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_last_finite_parameters():
+    x, y = samples()
+    _, cuda = pair(nr.RNN(2, "relu"), nr.Last(), nr.Dense(1))
+    with pytest.raises(nr.NonFiniteError, match="the network has the last finite parameters"):
+        cuda.fit(x * 1e150, y, epochs=3, optimizer=nr.SGD(1e200), progress=False)
+    assert np.isfinite(to_host(cuda.params).flat).all()
