@@ -6,6 +6,7 @@ from processes import run
 from strategies import KINDS, LAYOUTS, STRIDES, random_case
 
 import numbarnn as nr
+from numbarnn import entries
 from numbarnn.cpu import compiled, recurrent
 
 SECOND_PROCESS = """
@@ -83,14 +84,14 @@ def test_import_brings_no_optional_package():
 
 def test_two_processes_that_save_at_once_find_their_own(tmp_path, monkeypatch):
     one, other = compiled.Entries(tmp_path, "kernel"), compiled.Entries(tmp_path, "kernel")
-    written = compiled.os.replace
+    written = entries.os.replace
 
     def other_first(*paths):
-        monkeypatch.setattr(compiled.os, "replace", written)
+        monkeypatch.setattr(entries.os, "replace", written)
         other.save("key of the other", "code of the other")
         written(*paths)
 
-    monkeypatch.setattr(compiled.os, "replace", other_first)
+    monkeypatch.setattr(entries.os, "replace", other_first)
     one.save("key", "code")
     assert one.load("key") == other.load("key") == "code"
     assert one.load("key of the other") == "code of the other"
@@ -98,20 +99,20 @@ def test_two_processes_that_save_at_once_find_their_own(tmp_path, monkeypatch):
 
 
 def test_an_entry_of_other_sources_or_cut_short_is_not_there(tmp_path, monkeypatch):
-    entries = compiled.Entries(tmp_path, "kernel")
-    assert entries.load("key") is None
-    entries.save("key", "code")
-    whole = entries.path("key").read_bytes()
+    kept = compiled.Entries(tmp_path, "kernel")
+    assert kept.load("key") is None
+    kept.save("key", "code")
+    whole = kept.path("key").read_bytes()
     for length in range(len(whole)):
-        entries.path("key").write_bytes(whole[:length])
-        assert entries.load("key") is None
-    entries.path("key").write_bytes(whole)
-    assert entries.load("key") == "code"
-    width = entries.path("key")
+        kept.path("key").write_bytes(whole[:length])
+        assert kept.load("key") is None
+    kept.path("key").write_bytes(whole)
+    assert kept.load("key") == "code"
+    width = kept.path("key")
     with monkeypatch.context() as changed:
         changed.setattr(compiled, "VECTOR_BYTES", 8)
-        assert entries.path("key") != width
+        assert kept.path("key") != width
     monkeypatch.setattr(compiled, "sources_stamp", lambda: ())
-    assert entries.load("key") is None
-    entries.flush()
+    assert kept.load("key") is None
+    kept.flush()
     assert not list(tmp_path.iterdir())

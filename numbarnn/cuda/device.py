@@ -6,12 +6,13 @@ kernels run as Python, thread by thread.
 
 import contextlib
 import functools
-import importlib.util
+import pickle
 import threading
 
 import numpy as np
 from numba import config
 
+from .. import entries
 from ..errors import DeviceError
 
 if not hasattr(np, "row_stack"):  # NumPy 2.5 has dropped it, and numba-cuda asks for it when it is imported
@@ -22,6 +23,30 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 KERNELS = {}  # name: dispatcher, of all kernels imported so far
 THREADS = 2 if SIMULATED else 256  # of a block, where a kernel takes any number
 MOST_BLOCKS = 1 if SIMULATED else 4096  # of a kernel whose threads take one number after another
+
+
+_COMPILES = not SIMULATED and "numba_cuda" in _cuda.__file__  # and not Numba's built-in target
+
+
+@functools.cache
+def _sources_stamp():
+    return entries.stamp_of("cells", "cuda")
+
+
+class _Entries(entries.Entries):
+    """Kernels on disk: Numba's key has the types, the GPU's capability and the byte code."""
+
+    def stamp(self):
+        return _sources_stamp()
+
+    def dumps(self, data):
+        from numba.cuda.serialize import dumps
+
+        return dumps(data)
+
+    def save(self, key, data):
+        with contextlib.suppress(pickle.PicklingError, RuntimeError):  # code that cannot be kept, by Numba's own account
+            super().save(key, data)
 
 
 class _Simulated:
@@ -72,7 +97,13 @@ def kernel(python=None, **options):
         return functools.partial(kernel, **options)
     if python.__code__.co_varnames[0] == "cell":
         options["extensions"] = [_Cells]
-    dispatcher = _cuda.jit(python) if SIMULATED else _cuda.jit(**options)(python)
+    if SIMULATED:
+        dispatcher = _cuda.jit(python)
+    else:
+        dispatcher = _cuda.jit(cache=_COMPILES, **options)(python)
+        if _COMPILES:
+            cache = dispatcher._cache
+            cache._cache_file = _Entries(cache.cache_path, f"cuda.{cache._impl.filename_base}")
     KERNELS[f"{python.__module__.rpartition('.')[2]}.{python.__name__}"] = dispatcher
     return dispatcher
 
@@ -88,7 +119,7 @@ def require():
     if SIMULATED:
         return
     simulator = "; without a GPU, NUMBA_ENABLE_CUDASIM=1 runs the kernels in Numba's simulator"
-    if importlib.util.find_spec("numba_cuda") is None or "numba_cuda" not in _cuda.__file__:
+    if not _COMPILES:
         raise DeviceError(
             "device 'cuda': expected the package numba-cuda, which is not installed; "
             f'pip install "numbarnn[cuda13]" (or [cuda12], like the driver){simulator}'

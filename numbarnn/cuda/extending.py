@@ -1,7 +1,7 @@
 """Numba's decorators that teach the CUDA target new types and functions; in the simulator, which runs plain Python, they do
 nothing.
 
-They are numba-cuda's own: what they register is the CUDA target's alone, and leaves what Numba compiles for the CPU as it is.
+They are numba-cuda's own: what they register is the CUDA target's alone, and what Numba compiles for the CPU stays as it is.
 """
 
 import functools

@@ -21,7 +21,7 @@ from .extending import (
     overload_method,
     register_model,
 )
-from .functions import FunctionType, constant_type, llvm_constant
+from .functions import constant_type, llvm_constant
 from .number import Number, as_number, is_number, llvm_number
 from .number import plain as _plain_number
 

@@ -3,9 +3,9 @@
 A kernel's arguments are known by the names of its parameters: one with a new name or a new record needs a line in the tables
 below.
 
-It takes numba-cuda, libnvvm and ptxas (pip install numba-cuda nvidia-nvvm nvidia-cuda-nvcc).  For each kernel, cell and dtype
-it prints the registers and the memory it takes.  The exit status is 1 if one of them does not compile, computes in float64
-for float32, spills registers or keeps a stack, or asks for more registers than a block of its threads can have.
+It needs numba-cuda, libnvvm and ptxas (pip install numba-cuda nvidia-nvvm nvidia-cuda-nvcc).  For each kernel, cell and
+dtype it prints the registers and the memory it takes.  The exit status is 1 if one of them does not compile, computes in
+float64 for float32, spills registers or keeps a stack, or asks for more registers than a block of its threads can have.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import fields
 from importlib.metadata import files
 from pathlib import Path
 from types import SimpleNamespace
@@ -230,7 +231,8 @@ def compile_one(kernel, cell, dtype):
     start = time.perf_counter()
     dispatcher = import_kernels()[kernel]
     signature = tuple(argument_type(kernel, name, cell, dtype) for name in inspect.signature(dispatcher.py_func).parameters)
-    options = {key: dispatcher.targetoptions[key] for key in ("launch_bounds", "fastmath") if key in dispatcher.targetoptions}
+    told = dispatcher.targetoptions
+    options = {option: told[option] for option in ("launch_bounds", "fastmath") if option in told}
     ptx, _ = numba_cuda.compile_ptx(dispatcher.py_func, signature, cc=CAPABILITY, **options)
     faults = []
     if dtype == "float32" and kernel not in IN_FLOAT64 and (wide := re.findall(r"\S*\.f64\S*", ptx)):
@@ -238,18 +240,18 @@ def compile_one(kernel, cell, dtype):
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "kernel.ptx")
         source.write_text(ptx)
-        most = dispatcher.targetoptions.get("max_registers")
-        told = subprocess.run(
+        most = told.get("max_registers")
+        done = subprocess.run(
             [assembler(), "-arch=sm_90", "-v", *([f"-maxrregcount={most}"] if most else []), source, "-o", os.devnull],
             capture_output=True,
             text=True,
             check=False,
         )
-    if told.returncode:
-        return 0, 0, 0, 0, [told.stderr], time.perf_counter() - start
-    stack, stored, loaded = (sum(numbers) for numbers in zip(*(map(int, found) for found in SPILL.findall(told.stderr))))
-    registers = int(re.search(r"Used (\d+) registers", told.stderr)[1])
-    shared = re.search(r"(\d+) bytes smem", told.stderr)
+    if done.returncode:
+        return 0, 0, 0, 0, [done.stderr], time.perf_counter() - start
+    stack, stored, loaded = (sum(numbers) for numbers in zip(*(map(int, found) for found in SPILL.findall(done.stderr))))
+    registers = int(re.search(r"Used (\d+) registers", done.stderr)[1])
+    shared = re.search(r"(\d+) bytes smem", done.stderr)
     threads = threads_of(kernel, dispatcher)
     if stored or loaded:
         faults.append(f"{stored + loaded} bytes of registers spilled")
@@ -268,6 +270,18 @@ def attempt(job):
         return 0, 0, 0, 0, [f"{type(error).__name__}: {str(error)[-2000:]}"], 0.0
 
 
+def label(cell):
+    """A cell with those of its fields that are not what they are unless given."""
+    if cell is None:
+        return ""
+    shown = []
+    for field in fields(cell):
+        value = getattr(cell, field.name)
+        if value != field.default:
+            shown.append(label(value) if isinstance(value, cells.Cell) else f"{field.name}={value!r}")
+    return f"{type(cell).__name__.removesuffix('Cell')}({', '.join(shown)})"
+
+
 def main():
     """Compile, print the table, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -279,16 +293,13 @@ def main():
         return 1
     tasks = jobs(arguments.kernel)
     bad = 0
-    print(f"{'kernel':<24} {'cell':<58} {'dtype':<8} registers shared stack spills seconds")
+    print(f"{'kernel':<28} {'cell':<45} {'dtype':<7} registers shared stack spills seconds")
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.processes, mp_context=spawn, initializer=without_device) as pool:
         for (kernel, cell, dtype), result in zip(tasks, pool.map(attempt, tasks)):
             registers, shared, stack, spills, faults, seconds = result
-            shown = "" if cell is None else repr(cell).replace("Cell", "").replace("gate_activation=Sigmoid(), ", "")
-            print(
-                f"{kernel:<24} {shown[:58]:<58} {dtype:<8} {registers:>9} {shared:>6} {stack:>5} {spills:>6} {seconds:>7.1f}",
-                flush=True,
-            )
+            taken = f"{registers:>9} {shared:>6} {stack:>5} {spills:>6} {seconds:>7.1f}"
+            print(f"{kernel:<28} {label(cell):<45.45} {dtype:<7} {taken}", flush=True)
             for fault in faults:
                 print(f"    FAULT: {fault}")
             bad += bool(faults)
