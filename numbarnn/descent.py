@@ -36,7 +36,8 @@ class Descent:
         self.optimizer, self.step, self._rows = optimizer, 0, None
         flat, own = network.params.flat, network.split(network.params.flat)
         self._flat, self.into, at = flat, [], 0
-        if isinstance(network.layers[0], Embedding) and network.device == "cpu":  # a GPU updates a table as fast as a few rows
+        # A GPU updates a table about as fast as a few rows of it.
+        if isinstance(network.layers[0], Embedding) and network.device == "cpu":
             at = len(own[0])
             self._rows = Rows(network.layers[0].table(flat[:at]), optimizer, updates)
             self.into.append(self._rows.gradient)

@@ -21,7 +21,7 @@ from .parameters import Parameters
 from .ragged import Batch, Ragged, like, numbers
 from .samples import Samples
 from .streaming import Stream
-from .targets import device_of, expect_device, moved, target
+from .targets import device_of, expect_device, moved, native, target
 from .training import History, fit
 
 
@@ -116,6 +116,7 @@ class Network:
 
         Integers, indices and labels, stay in the host's memory.
         """
+        array = native(array)
         if self.device == "cpu" or not isinstance(array, (np.ndarray, Ragged)) or array.dtype.kind in "iu":
             return array
         if isinstance(array, np.ndarray):
@@ -192,6 +193,7 @@ class Network:
             (N, output channels) after `Last`, else (T, N, output channels) in the network's layout, 0 past the end of a
             sequence, or Ragged like x; without N for one sequence.
         """
+        x = native(x)
         batch, described = self.described(x, lengths)
         self.params.check_finite()
         output = self._forward(self._own, described, NOTHING)[0]

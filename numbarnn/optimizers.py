@@ -51,7 +51,8 @@ class Optimizer:
             What the gradient is multiplied by first.
         """
         kernel, scalars = self._step(step, rate)
-        scalars, target = np.array((scale, *scalars), flat.dtype), target_of(flat)  # one conversion: small networks wait for it
+        target = target_of(flat)
+        scalars = np.array((scale, *scalars), flat.dtype)  # one conversion: small networks wait for it
         with target.threads.launching():
             getattr(target.optimizers, kernel)(flat, previous, gradient, *memory, *scalars)
 

@@ -15,7 +15,6 @@ from .optimizers import optimizer as find_optimizer
 from .progress import bar
 from .samples import Room, Samples
 from .schedules import checked_rate
-from .targets import target
 
 KEPT_BYTES = 1 << 28  # workspaces kept for the next batch of their size, in all
 OBJECT_BYTES = 1 << 16  # of a workspace, besides its arrays

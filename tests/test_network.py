@@ -204,7 +204,7 @@ X, Y = (np.zeros((4, 7, 3)), np.zeros((7, 2)))
         (lambda n: nr.Network(["GRU"], 3), TypeError, "layers: expected layers of numbarnn, got 'GRU'"),
         (lambda n: nr.Network([nr.Dense(2)], 0), ValueError, "channels: expected a positive integer, got 0"),
         (lambda n: nr.Network([nr.Dense(2)], 3, layout="nc"), nr.LayoutError, "layout: expected the letters t, n, c"),
-        (lambda n: nr.Network([nr.Dense(2)], 3, device="tpu"), nr.DeviceError, "device: expected 'cpu' or 'cuda', got 'tpu'"),
+        (lambda n: nr.Network([nr.Dense(2)], 3, device="tpu"), nr.DeviceError, "expected 'cpu' or 'cuda', got 'tpu'"),
         (lambda n: nr.Network([nr.Dense(2)], 3, scheme="gloro"), nr.UnknownNameError, "did you mean 'glorot'"),
         (lambda n: nr.Dense(0), ValueError, "units: expected a positive integer, got 0"),
         (lambda n: nr.Dense(2, "rellu"), nr.UnknownNameError, "activation: unknown name 'rellu'.*did you mean 'relu'"),

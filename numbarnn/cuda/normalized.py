@@ -123,8 +123,9 @@ def forward(cell, real, call, tape, scratch, table, counters):
     weights_start = call.recurrent + direction * hidden * recurrent[1] * hidden
     if call.on_chip:
         keep_weights(
-            call, shared, on_chip, tape, weights_start, hidden, recurrent[1] * hidden, recurrent[1], hidden, first_unit, hidden
-        )
+            call, shared, on_chip, tape, weights_start, hidden, recurrent[1] * hidden, recurrent[1], hidden, first_unit,
+            hidden,
+        )  # fmt: skip
         cuda.syncthreads()
     for region in range(call.from_region, call.to_region):
         step, phase = region // phases, region % phases
@@ -159,7 +160,8 @@ def forward(cell, real, call, tape, scratch, table, counters):
                         cell, real, call, shared, scratch, rows_start + start * hidden, cell.slots * hidden, hidden, slots,
                         count, index,
                     )  # fmt: skip
-                    mean, scale = get(shared, statistics_place(index) + part), get(shared, statistics_place(index) + ROWS + part)
+                    found = statistics_place(index) + part
+                    mean, scale = get(shared, found), get(shared, found + ROWS)
                     if mine:
                         if unit == 0:
                             put(scale, tape, call.deviations + (direction * call.rows + row) * cell.deviations + index)
@@ -186,7 +188,8 @@ def forward(cell, real, call, tape, scratch, table, counters):
                 if mine:
                     h, c = state_places(call, table, direction, time + 1, n, unit)
                     hat = cell.normalized(get(tape, c), mean, scale)
-                    put(hat, tape, call.normalized + tape_place(call, cell.normalized_values, direction, row) + cell.slots * hidden + unit)
+                    hats = call.normalized + tape_place(call, cell.normalized_values, direction, row) + unit
+                    put(hat, tape, hats + cell.slots * hidden)
                     if unit == 0:
                         at = call.deviations + (direction * call.rows + row) * cell.deviations + cell.deviations - 1
                         put(scale, tape, at)
@@ -337,8 +340,8 @@ def backward(cell, real, call, tape, scratch, table, counters):
                 if mine:
                     dc = slot_derivative(
                         cell, real, call, shared, tape, scratch, dpre + (cell.slots + cell.terms) * hidden,
-                        gains + cell.slots * hidden + unit, hats + cell.slots * hidden, deviations + cell.deviations - 1, part,
-                        0,
+                        gains + cell.slots * hidden + unit, hats + cell.slots * hidden, deviations + cell.deviations - 1,
+                        part, 0,
                     )  # fmt: skip
                     cell_adjoint(cell, real, call, tape, scratch, table, direction, time, n, row, unit, columns, dc)
                 cuda.syncthreads()
@@ -357,8 +360,8 @@ def backward(cell, real, call, tape, scratch, table, counters):
                             put(get(scratch, here) * get(tape, hat), scratch, dpre + (gain_column + start + slot) * hidden)
                             put(
                                 slot_derivative(
-                                    cell, real, call, shared, tape, scratch, here, gains + (start + slot) * hidden + unit, hat,
-                                    deviations + index, part, index,
+                                    cell, real, call, shared, tape, scratch, here, gains + (start + slot) * hidden + unit,
+                                    hat, deviations + index, part, index,
                                 ),
                                 scratch, dpre + (start + slot) * hidden,
                             )  # fmt: skip

@@ -19,7 +19,7 @@ from .team import PARTS, ROWS, exchange_end
 
 WARP = 1 if SIMULATED else 32
 MOST_THREADS = 32 if SIMULATED else 1024
-PER_STEP = False  # whether every step of any layer is launches of its own: what the kernels through time are measured against
+PER_STEP = False  # whether every step is launches of its own: what the kernels through time are measured against
 
 
 class Group(NamedTuple):
@@ -144,7 +144,7 @@ def teams_of(size, slots, depth, weights):
     tiles_of_batch = -(-size.batch // ROWS)
     for on_chip in () if PER_STEP else (True, False):
         for splits in range(1, -(-hidden // WARP) + 1):
-            units = -(-(-(-hidden // splits)) // WARP) * WARP
+            units = math.ceil(math.ceil(hidden / splits) / WARP) * WARP
             if units > most_units or shared(units, on_chip) > most_bytes or (on_chip and not weights):
                 continue
             most_tiles = processors // (size.directions * splits)

@@ -158,8 +158,8 @@ def forward(cell, real, call, tape, scratch, table, counters):
                     if call.on_chip:
                         weights, start, across, depth_stride = shared, on_chip + lane, call.units, recurrent[1] * call.units
                     multiply(
-                        real, call, shared, tape, source, call.directions * width, count, width, weights, start, depth_stride,
-                        recurrent[1], across, lane, part, sums,
+                        real, call, shared, tape, source, call.directions * width, count, width, weights, start,
+                        depth_stride, recurrent[1], across, lane, part, sums,
                     )  # fmt: skip
                 if mine:
                     start_slots(cell, call, tape, scratch, direction, row, unit, pre)
@@ -242,7 +242,7 @@ def gate_adjoint_step(cell, real, call, tape, scratch, table, direction, time, n
 def backward(cell, real, call, tape, scratch, table, counters):
     """Take dh and dc from the last step to the initial state and fill dpre; scratch and counters are modified.
 
-    The weights are transposed: `recurrent` is [D, slots, H, P], `gated` [D, slots, H, H], `projection` [D, P, H], in scratch.
+    The weights, in scratch, are transposed: `recurrent` is [D, slots, H, P], `gated` [D, slots, H, H], `projection` [D, P, H].
     """
     shared = cuda.shared.array(0, tape.dtype)
     sums = cuda.local.array(SUMS, tape.dtype)
@@ -269,8 +269,8 @@ def backward(cell, real, call, tape, scratch, table, counters):
                 if call.on_chip:
                     weights, start, depth_stride = shared, on_chip + lane, call.units
                 multiply(
-                    real, call, shared, scratch, source, row_stride, min(ROWS, rows - group), depth, weights, start, depth_stride, 1,
-                    0, lane, part, sums,
+                    real, call, shared, scratch, source, row_stride, min(ROWS, rows - group), depth, weights, start,
+                    depth_stride, 1, 0, lane, part, sums,
                 )  # fmt: skip
                 if group + part < rows and unit < width:
                     place = call.dh + (direction * call.batch + first + group + part) * width + unit

@@ -64,7 +64,10 @@ def keep_weights(call, shared, at, weights, start, depth, depth_stride, slots, s
 
 @function
 def stage(real, call, shared, source, start, row_stride, rows, before, length):
-    """Copy numbers `before` to ``before + length`` of ROWS rows to shared memory (is modified), (length, ROWS); 0 past `rows`."""
+    """Copy numbers `before` to ``before + length`` of ROWS rows to shared memory (is modified), (length, ROWS).
+
+    Past `rows` there are zeros.
+    """
     for i in range(cuda.threadIdx.x, length * ROWS, call.units * PARTS):
         row, k = i // length, i % length
         value = real
@@ -75,8 +78,8 @@ def stage(real, call, shared, source, start, row_stride, rows, before, length):
 
 @function
 def multiply(
-    real, call, shared, source, start, row_stride, rows, depth, weights, weight_start, depth_stride, slots, slot_stride, lane,
-    part, sums,
+    real, call, shared, source, start, row_stride, rows, depth, weights, weight_start, depth_stride, slots, slot_stride,
+    lane, part, sums,
 ):  # fmt: skip
     """``sums[slot] = sum over k of source[row, k] * weight[k, slot, unit]`` for the thread's unit and its row of ROWS.
 

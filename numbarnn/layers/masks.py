@@ -4,7 +4,7 @@ import numpy as np
 
 from ..descriptor import PackedDescriptor, TensorDescriptor, checked_array
 from ..errors import DTypeError, ShapeError, nearest
-from ..targets import expect_device, target
+from ..targets import expect_device, native, target
 
 
 def keep_or_drop(rate):
@@ -84,6 +84,7 @@ class Masks:
         for name in shapes:
             if name not in masks:
                 raise ValueError(f"masks: expected {', '.join(shapes)}, got no {name}")
+        masks = {name: native(array) for name, array in masks.items()}
         for name, array in masks.items():
             checked_array(f"masks[{name!r}]", array)
             expect_device(f"masks[{name!r}]", array, device)

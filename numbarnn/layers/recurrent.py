@@ -12,7 +12,7 @@ from ..keep import ALL, NOTHING, STATES, WEIGHTS
 from ..parameters import Parameters, Weight, glorot_uniform, orthogonal, uniform
 from ..ragged import Batch, Ragged
 from ..streaming import Stream
-from ..targets import device_of, expect_device, target_of
+from ..targets import device_of, expect_device, native, target_of
 from .base import Gradients
 from .between import Between, scaled_by
 from .gates import gates
@@ -451,7 +451,7 @@ class Recurrent(Regularized):
             shape = (self.layers * self.directions, batch, width)
             channels = "projection" if width == self.projection else "hidden"
             label = f"{argument} {name}".strip()
-            checked_array(label, array)
+            array = checked_array(label, native(array))
             expect_device(label, array, device)
             if array.shape != shape:
                 raise ShapeError(f"{label}: expected shape {shape} (layers * directions, N, {channels}), got {array.shape}")
