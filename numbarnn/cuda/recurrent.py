@@ -242,7 +242,7 @@ def gate_adjoint_step(cell, real, call, tape, scratch, table, direction, time, n
 def backward(cell, real, call, tape, scratch, table, counters):
     """Take dh and dc from the last step to the initial state and fill dpre; scratch and counters are modified.
 
-    The weights, in scratch, are transposed: `recurrent` is [D, slots, H, P], `gated` [D, slots, H, H], `projection` [D, P, H].
+    The weights, in scratch, are transposed: `recurrent` [D, slots, H, P], `gated` [D, slots, H, H], `projection` [D, P, H].
     """
     shared = cuda.shared.array(0, tape.dtype)
     sums = cuda.local.array(SUMS, tape.dtype)
