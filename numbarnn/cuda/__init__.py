@@ -5,5 +5,6 @@ from .cublas import allow_tf32, use_cublas
 from .device import current_stream, require, stream, synchronize
 
 __all__ = [
-    "DeviceArray", "allow_tf32", "asarray", "current_stream", "empty", "require", "stream", "synchronize", "use_cublas", "zeros",
+    "DeviceArray", "allow_tf32", "asarray", "current_stream", "empty", "require", "stream", "synchronize", "use_cublas",
+    "zeros",
 ]  # fmt: skip
