@@ -1,15 +1,16 @@
 """``python -m benchmarks NAME``: measure, print a table, and keep it with --save."""
 
 import argparse
+import inspect
 import json
 import sys
 from pathlib import Path
 
-from . import accuracy, activations, cpu, hello, limits, machine, memory, ragged, seeds, sentiment, start, sums
+from . import accuracy, activations, cpu, gpu, hello, limits, machine, memory, ragged, seeds, sentiment, start, sums
 
 BENCHMARKS = {
-    "accuracy": accuracy, "activations": activations, "cpu": cpu, "hello": hello, "limits": limits, "memory": memory,
-    "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start, "sum": sums,
+    "accuracy": accuracy, "activations": activations, "cpu": cpu, "gpu": gpu, "hello": hello, "limits": limits,
+    "memory": memory, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start, "sum": sums,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 
@@ -20,23 +21,38 @@ def main():
     names = parser.add_subparsers(dest="name", required=True)
     for name, benchmark in BENCHMARKS.items():
         own = names.add_parser(name, help=benchmark.__doc__.splitlines()[0])
-        own.add_argument("--save", action="store_true", help=f"keep the result: benchmarks/results/{name}.json, .md")
+        own.add_argument(
+            "--save", type=Path, nargs="?", const=RESULTS, metavar="FOLDER",
+            help=f"keep the result: {name}.json and .md in the folder, or in benchmarks/results",
+        )  # fmt: skip
         if hasattr(benchmark, "add_arguments"):
             benchmark.add_arguments(own)
     options = vars(parser.parse_args())
     name, save = options.pop("name"), options.pop("save")
     benchmark = BENCHMARKS[name]
+    if "save" in inspect.signature(benchmark.run).parameters:
+        options["save"] = save  # it keeps what it has as it goes
     result = {"machine": machine.describe(), **benchmark.run(**options)}
+    name = result.pop("name", name)
     table = benchmark.table(result)
     about = ", ".join(f"{key} {value}" for key, value in result["machine"].items())
     print(f"{table}\n\n{about}")
     if save:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
-        command = " ".join(["python -m benchmarks", *(word for word in sys.argv[1:] if word != "--save")])
-        (RESULTS / f"{name}.md").write_text(f"`{command}`\n\n{table}\n\n{about}\n")
+        save.mkdir(parents=True, exist_ok=True)
+        (save / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")
+        command = " ".join(["python -m benchmarks", *_without_save(sys.argv[1:])])
+        (save / f"{name}.md").write_text(f"`{command}`\n\n{table}\n\n{about}\n")
         if hasattr(benchmark, "plot"):
-            benchmark.plot(result, RESULTS / f"{name}.svg")
+            benchmark.plot(result, save / f"{name}.svg")
+    sys.exit(bool(result.get("failures")))
+
+
+def _without_save(words):
+    """The command line without ``--save`` and its folder."""
+    if "--save" not in words:
+        return words
+    at = words.index("--save")
+    return words[:at] + words[at + 1 + (len(words) > at + 1 and not words[at + 1].startswith("-")) :]
 
 
 if __name__ == "__main__":

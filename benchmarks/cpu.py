@@ -111,7 +111,8 @@ def jax_library(threads):
 MAKERS = {"numbarnn": numbarnn_library, "torch": torch_library, "jax": jax_library}
 
 
-def _shape(text):
+def shape_of(text):
+    """(T, N, I, H, layers) of an option."""
     shape = tuple(int(number) for number in text.split(","))
     if len(shape) != 5 or min(shape) < 1:
         raise argparse.ArgumentTypeError(f"expected five numbers T,N,I,H,layers, got {text!r}")
@@ -122,7 +123,7 @@ def add_arguments(parser):
     """The options of the command line."""
     parser.add_argument("--works", nargs="+", choices=WORKS, default=WORKS)
     parser.add_argument("--cells", nargs="+", choices=("GRU", "LSTM", "RNN"), default=("GRU", "LSTM", "RNN"))
-    parser.add_argument("--shapes", nargs="+", type=_shape, default=SHAPES, metavar="T,N,I,H,layers")
+    parser.add_argument("--shapes", nargs="+", type=shape_of, default=SHAPES, metavar="T,N,I,H,layers")
     parser.add_argument("--dtype", nargs="+", choices=("float32", "float64"), default=("float32", "float64"))
     parser.add_argument("--threads", type=int, default=numba.get_num_threads())
     parser.add_argument("--peers", nargs="*", choices=("torch", "jax"), default=("torch", "jax"))

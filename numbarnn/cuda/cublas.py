@@ -1,7 +1,7 @@
 """Matrix products by NVIDIA's cuBLAS, where it is installed: called by ctypes, on the memory as it lies.
 
-cuBLAS takes matrices in the order of columns, each number beside the next one of its column; a matrix in the order of rows is
-the transpose of one.  Its float32 products are float32 throughout unless `allow_tf32` has been asked for.
+cuBLAS takes matrices in the order of columns, each number beside the next one of its column; a matrix in the order of rows
+is the transpose of one.  Its float32 products are float32 throughout unless `allow_tf32` has been asked for.
 https://docs.nvidia.com/cuda/cublas
 """
 
@@ -74,7 +74,7 @@ def use_cublas(choice: bool | None = None) -> bool:
         raise TypeError(f"choice: expected True, False or None, got {choice!r}")
     if choice and library() is None:
         raise DeviceError(
-            'cuBLAS: expected an installed one, found none; pip install "numbarnn[cuda13]" (or [cuda12]), or NVIDIA\'s toolkit'
+            'cuBLAS: expected an installed one, found none; pip install "numbarnn[cuda13]", or [cuda12], has it'
         )
     _Choice.cublas = choice
     return _Choice.cublas is not False and library() is not None
@@ -183,8 +183,8 @@ def operand(rows, columns, row_stride, column_stride):
 def arguments_of(call, itemsize, a, b, c):
     """What gemm takes for a `Product` of the memory at the addresses a, b and c; None for one that it cannot do.
 
-    It is (transpose A, transpose B, m, n, k, A, lda, B, ldb, C, ldc), with A and B exchanged where C is in the order of rows:
-    cuBLAS then computes the transpose of C.
+    It is (transpose A, transpose B, m, n, k, A, lda, B, ldb, C, ldc), with A and B exchanged where C is in the order of
+    rows: cuBLAS then computes the transpose of C.
     """
     if max(call.rows, call.columns, call.depth) > MOST:
         return None

@@ -13,6 +13,7 @@ from .device import cuda, function, kernel
 from .ptx import read
 from .recurrent import block_before, state_places
 from .team import (
+    NORMALIZED_THREADS,
     PARTS,
     ROWS,
     SUMS,
@@ -35,6 +36,7 @@ from .types import (
     load_terms,
     number,
     put,
+    run_of,
     runs,
     store_all,
     store_state,
@@ -106,7 +108,7 @@ def tape_place(call, values, direction, row):
     return (direction * call.rows + row) * values * call.hidden
 
 
-@kernel
+@kernel(launch_bounds=(NORMALIZED_THREADS, 1))
 def forward(cell, real, call, tape, scratch, table, counters):
     """Fill h, c and what backward needs, from `inputs`, `recurrent` and `bias`; tape, scratch and counters are modified."""
     shared = cuda.shared.array(0, tape.dtype)
@@ -160,16 +162,17 @@ def forward(cell, real, call, tape, scratch, table, counters):
                         cell, real, call, shared, scratch, rows_start + start * hidden, cell.slots * hidden, hidden, slots,
                         count, index,
                     )  # fmt: skip
-                    found = statistics_place(index) + part
-                    mean, scale = get(shared, found), get(shared, found + ROWS)
+                    if mine and unit == 0:
+                        scale = get(shared, statistics_place(index) + ROWS + part)
+                        put(scale, tape, call.deviations + (direction * call.rows + row) * cell.deviations + index)
+                for slot in range(cell.slots):
+                    found = statistics_place(run_of(cell, slot)) + part
                     if mine:
-                        if unit == 0:
-                            put(scale, tape, call.deviations + (direction * call.rows + row) * cell.deviations + index)
-                        for slot in range(start, start + slots):
-                            hat = cell.normalized(get(scratch, place + slot * hidden + unit), mean, scale)
-                            put(hat, tape, hats + slot * hidden)
-                            bias = get(tape, call.bias + (direction * cell.slots + slot) * hidden + unit)
-                            put(get(tape, gains + slot * hidden) * hat + bias, pre, slot)
+                        value = get(scratch, place + slot * hidden + unit)
+                        hat = cell.normalized(value, get(shared, found), get(shared, found + ROWS))
+                        put(hat, tape, hats + slot * hidden)
+                        bias = get(tape, call.bias + (direction * cell.slots + slot) * hidden + unit)
+                        put(get(tape, gains + slot * hidden) * hat + bias, pre, slot)
                 if mine:
                     old_h, old_c = state_places(call, table, direction, block_before(direction, time), n, unit)
                     h, c = state_places(call, table, direction, time + 1, n, unit)
@@ -260,7 +263,7 @@ def cell_adjoint(cell, real, call, tape, scratch, table, direction, time, n, row
     store_state(cell, dold, scratch, call.dh + at, scratch, call.dc + at)
 
 
-@kernel
+@kernel(launch_bounds=(NORMALIZED_THREADS, 1))
 def backward(cell, real, call, tape, scratch, table, counters):
     """Take dh and dc from the last step to the initial state and fill dpre; scratch and counters are modified.
 

@@ -15,10 +15,9 @@ from ..cells import Cell
 from ..packing import Packing, Uniform
 from .device import SIMULATED
 from .limits import limits
-from .team import PARTS, ROWS, exchange_end
+from .team import NORMALIZED_THREADS, PARTS, ROWS, THREADS, exchange_end
 
 WARP = 1 if SIMULATED else 32
-MOST_THREADS = 32 if SIMULATED else 1024
 PER_STEP = False  # whether every step is launches of its own: what the kernels through time are measured against
 
 
@@ -130,13 +129,21 @@ class Teams(NamedTuple):
         return self.units * PARTS
 
 
+def most_threads(cell):
+    """Of a block; in the simulator so few that small layers have teams of more than one."""
+    if SIMULATED:
+        return 32
+    return NORMALIZED_THREADS if cell.normalized_values else THREADS
+
+
 def teams_of(size, slots, depth, weights):
     """The `Teams` of a call: the weights on chip if they fit, on as few blocks as they fit on.
 
     slots, depth: of the products; weights: numbers of the recurrent weights for each unit.
     """
     processors, most_bytes = limits()
-    hidden, item, most_units = size.hidden, size.dtype.itemsize, MOST_THREADS // PARTS
+    hidden, item = size.hidden, size.dtype.itemsize
+    most_units = most_threads(size.cell) // PARTS
 
     def shared(units, on_chip):
         return (exchange_end(units, slots, depth) + (weights * units if on_chip else 0)) * item

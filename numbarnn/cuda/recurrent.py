@@ -10,6 +10,7 @@ from .device import cuda, function, kernel
 from .team import (
     ROWS,
     SUMS,
+    THREADS,
     exchange_end_here,
     keep_weights,
     multiply,
@@ -119,7 +120,7 @@ def gate_step(cell, real, call, tape, scratch, table, direction, time, n, row, u
     put(operand, tape, operand_place(call, direction, row, n, unit))
 
 
-@kernel
+@kernel(launch_bounds=(THREADS, 1))
 def forward(cell, real, call, tape, scratch, table, counters):
     """Fill h, c and what backward needs, from `inputs`, `recurrent` and `bias`; tape, scratch and counters are modified.
 
@@ -238,7 +239,7 @@ def gate_adjoint_step(cell, real, call, tape, scratch, table, direction, time, n
     store_state(cell, dold, scratch, call.dh + at, scratch, call.dc + at)
 
 
-@kernel
+@kernel(launch_bounds=(THREADS, 1))
 def backward(cell, real, call, tape, scratch, table, counters):
     """Take dh and dc from the last step to the initial state and fill dpre; scratch and counters are modified.
 

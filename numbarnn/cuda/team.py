@@ -9,6 +9,8 @@ from .device import cuda, function
 from .ptx import acquire, read
 from .records import MOST_SLOTS
 
+THREADS = 384  # of a block, at most: a thread may have 170 registers then, and none is spilled to memory
+NORMALIZED_THREADS = 256  # the same for cells that normalize
 ROWS = 4  # rows that share what is read of the weights
 PARTS = 4  # threads that share a sum, one part of its depth each; then one row each
 CHUNK = 1024  # numbers of a row in shared memory at a time

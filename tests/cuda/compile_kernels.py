@@ -221,8 +221,6 @@ def threads_of(kernel, dispatcher):
     bounds = dispatcher.targetoptions.get("launch_bounds")
     if bounds:
         return bounds if isinstance(bounds, int) else bounds[0]
-    if "counters" in inspect.signature(dispatcher.py_func).parameters:
-        return plans.MOST_THREADS
     return getattr(sys.modules[dispatcher.py_func.__module__], "THREADS", THREADS)
 
 

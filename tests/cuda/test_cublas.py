@@ -76,10 +76,11 @@ def stand_in(calls, create=(0,), status=0):
 def calls(monkeypatch):
     """What the library is asked for; it is there, and computes in host memory."""
     noted = []
-    monkeypatch.setattr(cublas, "library", lambda found=stand_in(noted): found)
+    found, device = stand_in(noted), SimpleNamespace(id=0)
+    monkeypatch.setattr(cublas, "library", lambda: found)
     monkeypatch.setattr(cublas, "address_of", lambda array: array.ctypes.data)
     monkeypatch.setattr(cublas, "_handles", threading.local())
-    monkeypatch.setattr(cublas, "cuda", SimpleNamespace(current_context=lambda: SimpleNamespace(device=SimpleNamespace(id=0))))
+    monkeypatch.setattr(cublas, "cuda", SimpleNamespace(current_context=lambda: SimpleNamespace(device=device)))
     yield noted
     cuda.use_cublas(None)
     cuda.allow_tf32(False)
