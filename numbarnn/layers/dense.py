@@ -56,8 +56,11 @@ MOST_ROWS = 512  # of a batch that is made of the steps of one sequence
 
 
 def _batched(x):
-    """A single sequence as a batch of its steps, which do not depend on each other; a long one in pieces of equal length."""
-    if x.batch > 1 or x.packing.table is not None:
+    """A single sequence as a batch of its steps, which do not depend on each other; a long one in pieces of equal length.
+
+    It gives every thread of the CPU a part; a GPU takes all rows at once anyway.
+    """
+    if x.batch > 1 or x.packing.table is not None or device_of(x.array) == "cuda":
         return x
     rows = next(rows for rows in range(min(x.steps, MOST_ROWS), 0, -1) if x.steps % rows == 0)
     step, _, channel = x.strides
