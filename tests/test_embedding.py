@@ -175,6 +175,19 @@ def test_the_gradient_of_a_network_is_the_slope_of_its_loss(form, layout, last):
         assert prediction.shape[letters.index("n")] == 5 and prediction.shape[letters.index("c")] == 3
 
 
+@pytest.mark.parametrize("form", ["uniform", "lengths", "ragged"])
+def test_many_samples_are_predicted_in_pieces(form, monkeypatch):
+    net, x = network(), indices(dtype="uint8")
+    lengths = LENGTHS if form == "lengths" else None
+    x = nr.Ragged.of([x[:length, n] for n, length in enumerate(LENGTHS)]) if form == "ragged" else x
+    prediction, y = net.predict(x, lengths), np.array([0, 1, 2, 1, 0])
+    value = net.loss(x, y, "cross_entropy", lengths)
+    for rows in (1, 7, 13):
+        monkeypatch.setattr("numbarnn.network.PIECE_ROWS", rows)
+        assert same_bits(net.predict(x, lengths).copy(), prediction.copy())
+        assert net.loss(x, y, "cross_entropy", lengths) == value
+
+
 def trained_densely(net, x, y, optimizer, epochs, batch_size, seed, clip):
     """The losses of a training that updates every parameter at every step; the network is modified."""
     random = np.random.default_rng(seed)
