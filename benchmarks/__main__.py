@@ -5,11 +5,11 @@ import json
 import sys
 from pathlib import Path
 
-from . import accuracy, activations, cpu, hello, limits, machine, memory, ragged, seeds, sentiment, start, sums
+from . import accuracy, activations, cpu, embedding, hello, limits, machine, memory, ragged, seeds, sentiment, start, sums
 
 BENCHMARKS = {
-    "accuracy": accuracy, "activations": activations, "cpu": cpu, "hello": hello, "limits": limits, "memory": memory,
-    "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start, "sum": sums,
+    "accuracy": accuracy, "activations": activations, "cpu": cpu, "embedding": embedding, "hello": hello, "limits": limits,
+    "memory": memory, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start, "sum": sums,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 

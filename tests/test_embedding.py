@@ -276,6 +276,15 @@ def test_an_update_visits_the_rows_that_are_used():
     assert len(descent.gradient) == len(net.params) - 4000
 
 
+def test_an_embedding_alone():
+    net = nr.Network([nr.Embedding(11, 3)], dtype="float64")
+    x, y = indices(vocabulary=3), np.random.default_rng(0).standard_normal((6, 5, 3))
+    history = net.fit(x, y, "mse", nr.SGD(2.0), 60, clip=1.0, progress=False)
+    means = [y[x == index].mean(axis=0) for index in range(3)]
+    assert history.loss[-1] < history.loss[0]
+    np.testing.assert_allclose(net.params["0.weight"][:3], means, rtol=0, atol=1e-3)
+
+
 def test_a_training_that_diverges_leaves_finite_rows():
     net = nr.Network([nr.Embedding(11, 4), nr.Dense(1)])
     x, y = indices(), np.random.default_rng(0).standard_normal((6, 5, 1)).astype(np.float32)
