@@ -6,10 +6,13 @@ import json
 import sys
 from pathlib import Path
 
-from . import accuracy, activations, cpu, gpu, hello, limits, machine, memory, ragged, seeds, sentiment, start, sums
+from . import (
+    accuracy, activations, cpu, embedding, gpu, hello, limits, machine, memory, ragged, seeds, sentiment, start, sums,
+)  # fmt: skip
 
 BENCHMARKS = {
-    "accuracy": accuracy, "activations": activations, "cpu": cpu, "gpu": gpu, "hello": hello, "limits": limits,
+    "accuracy": accuracy, "activations": activations, "cpu": cpu, "embedding": embedding, "gpu": gpu, "hello": hello,
+    "limits": limits,
     "memory": memory, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start, "sum": sums,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"

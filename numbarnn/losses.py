@@ -9,7 +9,7 @@ from .descriptor import TensorDescriptor, in_layout
 from .errors import DTypeError, ShapeError, nearest
 from .indices import Indices, checked_integers
 from .packing import checked_lengths, packing_of
-from .targets import device_of, expect_device, moved, target_of
+from .targets import contiguous, device_of, expect_device, moved, target_of
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def labelled_rows(prediction, target, lengths, layout, classes, ignore_index):
         else:
             rows[...] = indices.checked("y", "labels", classes, ignore_index).reshape(rows.shape)
         rows = rows.ravel()
-    return np.ascontiguousarray(described.tnc).reshape(-1, described.channels), rows, described.layout
+    return contiguous(described.tnc).reshape(-1, described.channels), rows, described.layout
 
 
 def count_labels(labels):

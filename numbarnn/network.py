@@ -8,6 +8,7 @@ import numpy as np
 
 from .descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
 from .errors import DTypeError, ShapeError, positive_integer
+from .indices import index_axes
 from .keep import NOTHING
 from .layers.base import Layer
 from .layers.dense import Last
@@ -18,11 +19,13 @@ from .losses import check_target
 from .losses import loss as find_loss
 from .optimizers import Adam, Optimizer
 from .parameters import Parameters
-from .ragged import Batch, Ragged, like, numbers
+from .ragged import Batch, Ragged, joined, like, numbers
 from .samples import Samples
 from .streaming import Stream
-from .targets import device_of, expect_device, moved, native, target
+from .targets import contiguous, device_of, expect_device, moved, native, target
 from .training import History, fit
+
+PIECE_ROWS = 1 << 15  # steps of all sequences that are predicted at once: no result depends on it
 
 
 class Network:
@@ -196,13 +199,31 @@ class Network:
         x = native(x)
         batch, described = self.described(x, lengths)
         self.params.check_finite()
-        output = self._forward(self._own, described, NOTHING)[0]
-        if output.packing.table is None:
-            letters = self.output_layout if "n" in batch.layout else self.output_layout.replace("n", "")
-            given = in_layout(output.array, letters)
-        else:
-            given = batch.give(output)
-        return brought(given, device_of(x.data if isinstance(x, Ragged) else x))
+        found = []
+        for part, own_lengths in self._pieces(x, lengths, described.packing):
+            if part is not x:
+                batch, described = self.described(part, own_lengths)
+            output = self._forward(self._own, described, NOTHING)[0]
+            if output.packing.table is None:
+                letters = self.output_layout if "n" in batch.layout else self.output_layout.replace("n", "")
+                given = in_layout(output.array, letters)
+            else:
+                given = batch.give(output)
+            found.append(brought(given, device_of(x.data if isinstance(x, Ragged) else x)))
+        return found[0] if len(found) == 1 else joined(found, self.output_layout)
+
+    def _pieces(self, x, lengths, packing):
+        """[(x, lengths)] of some sequences each, views, so few that memory does not follow their number."""
+        count = min(-(-packing.rows // PIECE_ROWS), packing.sequences)
+        if count < 2:
+            return [(x, lengths)]
+        bounds = [packing.sequences * piece // count for piece in range(count + 1)]
+        parts = [slice(first, end) for first, end in zip(bounds, bounds[1:])]
+        if isinstance(x, Ragged):
+            return [(x.part(part), None) for part in parts]
+        letters = index_axes("x", self.layout, x) if self.takes_indices else self.layout
+        before = (slice(None),) * letters.index("n")
+        return [(x[(*before, part)], None if lengths is None else np.asarray(lengths)[part]) for part in parts]
 
     def rows(self, described, samples):
         """What a loss sees of an output: an array in the network's layout; of ragged sequences (rows, C)."""
@@ -224,10 +245,19 @@ class Network:
         loss = find_loss(loss)
         samples = Samples.of(self, x, y, lengths, loss)
         self.params.check_finite()
-        batch, described = samples.batch()
-        prediction = self._forward(self._own, described, NOTHING)[0]
-        rows = np.ascontiguousarray(self.rows(prediction, samples)) if samples.in_rows else self.rows(prediction, samples)
-        return self.call_loss(loss, rows, self.target_rows(batch, prediction, samples), samples)[0]
+        predictions, targets = [], []
+        for piece in samples.pieces(PIECE_ROWS):
+            batch, described = piece.batch()
+            prediction = self._forward(self._own, described, NOTHING)[0]
+            if piece.in_rows and not (prediction.packing.rows or piece is samples):
+                continue  # sequences without any step
+            rows = self.rows(prediction, piece)
+            predictions.append(contiguous(rows) if piece.in_rows else rows)
+            targets.append(self.target_rows(batch, prediction, piece))
+        if len(predictions) > 1:
+            axis = 0 if samples.in_rows else samples.y_letters.index("n")
+            predictions, targets = ([np.concatenate(parts, axis)] for parts in (predictions, targets))
+        return self.call_loss(loss, predictions[0], targets[0], samples)[0]
 
     def call_loss(self, loss, prediction, target, samples):
         """(loss, derivative) of a prediction and targets as `rows` and `target_rows` give them."""
@@ -292,8 +322,7 @@ class Network:
         checked_array("flat", flat)
         if flat.dtype != self.dtype:
             raise DTypeError(f"flat: expected {self.dtype} like the network, got {flat.dtype}")
-        held = moved(flat, self.device)
-        given = Parameters(held if held.flags.c_contiguous else held.copy(), self.params.weights)
+        given = Parameters(contiguous(moved(flat, self.device)), self.params.weights)
         given.check_finite()
         loss = find_loss(loss)
         samples = Samples.of(self, x, y, lengths, loss)

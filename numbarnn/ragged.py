@@ -126,6 +126,12 @@ class Ragged:
     def __iter__(self):
         return (self[n] for n in range(len(self)))
 
+    def part(self, sequences: slice) -> "Ragged":
+        """The sequences of a slice without a step, a view."""
+        first, end, _ = sequences.indices(len(self))
+        offsets = self.offsets[first : end + 1]
+        return Ragged(self.data[offsets[0] : offsets[-1]], offsets - offsets[0])
+
     def take(self, sequences) -> "Ragged":
         """Some of the sequences, copied."""
         lengths = self.lengths[sequences]
@@ -255,6 +261,15 @@ class Batch:
         padded = target(self.device).memory.empty((self.steps, self.sequences, described.channels), described.dtype)
         unpack_to(PackedDescriptor.padded(TensorDescriptor.of_tnc(padded), self.packing), described, self.packing.ends)
         return in_layout(padded, self.layout)
+
+
+def joined(parts, layout):
+    """The sequences of several Raggeds, or of several arrays in a layout, as one."""
+    if not isinstance(parts[0], Ragged):
+        return np.concatenate(parts, layout.index("n"))
+    ends = np.cumsum([0, *(len(part.data) for part in parts)])
+    offsets = [part.offsets[:-1] + end for part, end in zip(parts, ends)]
+    return Ragged(np.concatenate([part.data for part in parts]), np.concatenate([*offsets, ends[-1:]]))
 
 
 def unpack_to(target, source, ends=None):

@@ -121,6 +121,13 @@ class Samples:
         )
         return replace(self, x=x, y=y, lengths=None if self.lengths is None else self.lengths[chosen])
 
+    def pieces(self, most_rows):
+        """Some of the samples each, in order, with about so many steps in all, or a single sample."""
+        steps = self.own_steps
+        rows = self.count * self.x.shape[self.x_letters.index("t")] if steps is None else int(steps.sum())
+        count = min(-(-rows // most_rows), self.count)
+        return [self] if count < 2 else [self.take(chosen) for chosen in np.array_split(np.arange(self.count), count)]
+
     def batch(self):
         """(Batch, descriptor of x)."""
         if not self.indices:

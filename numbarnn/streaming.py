@@ -4,7 +4,7 @@ import numpy as np
 
 from .descriptor import checked_array
 from .errors import DTypeError, ShapeError, positive_integer
-from .targets import device_of, moved
+from .targets import device_of, moved, target_of
 
 
 class Stream:
@@ -98,7 +98,7 @@ class Stream:
         checked_array("x", x)
         if x.ndim != 3 or x.shape[1:] != self._shape:
             raise ShapeError(f"x: expected shape {('T', *self._shape)} (T, N, C), got {x.shape}")
-        y = np.empty((len(x), *self._y.shape), self._y.dtype)
+        y = target_of(x).memory.empty((len(x), *self._y.shape), self._y.dtype)
         for t, x_t in enumerate(x):
             y[t] = self.step(x_t)
         return y
@@ -126,7 +126,7 @@ class Stream:
         steps = positive_integer("steps", steps)
         if self._y.shape != self._shape:
             raise ShapeError(f"feed_back: expected outputs of shape {self._shape} like the inputs, got {self._y.shape}")
-        y = np.empty((steps, *self._shape), self._dtype)
+        y = target_of(x).memory.empty((steps, *self._shape), self._dtype)
         for t in range(steps):
             x = y[t] = self.step(x)
         return y

@@ -55,6 +55,11 @@ def moved(array, device: str):
     return array.get() if device == "cpu" else target(device).memory.asarray(array)
 
 
+def contiguous(array):
+    """The array, in C order: itself if it lies so, else a copy."""
+    return array if array.flags.c_contiguous else array.copy()
+
+
 def expect_device(argument: str, array, device: str):
     """Raise DeviceError, naming the argument, unless an array is on `device`."""
     found = device_of(array)

@@ -212,6 +212,37 @@ def test_accuracy(dtype):
     assert nr.accuracy(*ragged) == right[there].mean()
 
 
+@pytest.mark.parametrize("last", [True, False])
+@pytest.mark.parametrize("layout", ["tnc", "ntc", "cnt"])
+@pytest.mark.parametrize("form", ["uniform", "lengths", "ragged"])
+@pytest.mark.parametrize("name", ["cross_entropy", "mse"])
+def test_many_samples_are_predicted_in_pieces(name, form, layout, last, monkeypatch):
+    net, lengths = network(last, 3, layout), np.array([4, 1, 0, 3, 4, 4, 2])
+    x, y = logits(4, 7, 2), labels(4, 7, classes=3) if name == "cross_entropy" else logits(4, 7, 3, seed=2)
+    y = y[0] if last else y
+    options = {"lengths": lengths} if form == "lengths" else {}
+    if form == "ragged":
+        x, y = (
+            a if a is y and last else nr.Ragged.of([a[:length, n] for n, length in enumerate(lengths)]) for a in (x, y)
+        )
+    else:
+        x = x.transpose(["tnc".index(letter) for letter in layout])
+    if name == "mse" and isinstance(y, np.ndarray):
+        letters = net.output_layout
+        y = y.transpose([("nc" if last else "tnc").index(letter) for letter in letters])
+    elif isinstance(y, np.ndarray) and not last:
+        y = y.transpose(["tn".index(letter) for letter in layout.replace("c", "")])
+    prediction, value = net.predict(x, **options), net.loss(x, y, name, **options)
+    for rows in (1, 5, 9, 20):
+        monkeypatch.setattr("numbarnn.network.PIECE_ROWS", rows)
+        again = net.predict(x, **options)
+        if form == "ragged" and not last:
+            assert same_bits(again.data, prediction.data) and np.array_equal(again.offsets, prediction.offsets)
+        else:
+            assert same_bits(np.ascontiguousarray(again), np.ascontiguousarray(prediction))
+        assert net.loss(x, y, name, **options) == pytest.approx(value, rel=1e-14)
+
+
 X, Y = logits(4, 3, 5), labels(4, 3, classes=5)
 
 

@@ -175,6 +175,19 @@ def test_the_gradient_of_a_network_is_the_slope_of_its_loss(form, layout, last):
         assert prediction.shape[letters.index("n")] == 5 and prediction.shape[letters.index("c")] == 3
 
 
+@pytest.mark.parametrize("form", ["uniform", "lengths", "ragged"])
+def test_many_samples_are_predicted_in_pieces(form, monkeypatch):
+    net, x = network(), indices(dtype="uint8")
+    lengths = LENGTHS if form == "lengths" else None
+    x = nr.Ragged.of([x[:length, n] for n, length in enumerate(LENGTHS)]) if form == "ragged" else x
+    prediction, y = net.predict(x, lengths), np.array([0, 1, 2, 1, 0])
+    value = net.loss(x, y, "cross_entropy", lengths)
+    for rows in (1, 7, 13):
+        monkeypatch.setattr("numbarnn.network.PIECE_ROWS", rows)
+        assert same_bits(net.predict(x, lengths).copy(), prediction.copy())
+        assert net.loss(x, y, "cross_entropy", lengths) == value
+
+
 def trained_densely(net, x, y, optimizer, epochs, batch_size, seed, clip):
     """The losses of a training that updates every parameter at every step; the network is modified."""
     random = np.random.default_rng(seed)
@@ -261,6 +274,15 @@ def test_an_update_visits_the_rows_that_are_used():
     assert gradient.values.shape == (len(np.unique(x)), 4) and np.array_equal(gradient.rows, np.unique(x))
     assert np.isfinite(net.params["0.weight"][:10]).all() and np.isnan(net.params["0.weight"][10:]).all()
     assert len(descent.gradient) == len(net.params) - 4000
+
+
+def test_an_embedding_alone():
+    net = nr.Network([nr.Embedding(11, 3)], dtype="float64")
+    x, y = indices(vocabulary=3), np.random.default_rng(0).standard_normal((6, 5, 3))
+    history = net.fit(x, y, "mse", nr.SGD(2.0), 60, clip=1.0, progress=False)
+    means = [y[x == index].mean(axis=0) for index in range(3)]
+    assert history.loss[-1] < history.loss[0]
+    np.testing.assert_allclose(net.params["0.weight"][:3], means, rtol=0, atol=1e-3)
 
 
 def test_a_training_that_diverges_leaves_finite_rows():

