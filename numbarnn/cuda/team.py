@@ -116,13 +116,16 @@ def multiply(
 
 @function
 def wait_for_team(call, counters, team, region):
-    """All that the team's blocks wrote before is seen by all after; within one block that takes no counter."""
+    """All that the team's blocks wrote before is seen by all after; within one block that takes no counter.
+
+    The fence of one thread, behind the block's own barrier, stands for the writes of all.
+    """
+    cuda.syncthreads()
     if call.splits > 1 and region + 1 < call.to_region:
-        cuda.threadfence()
-        cuda.syncthreads()
         if cuda.threadIdx.x == 0:
+            cuda.threadfence()
             cuda.atomic.add(counters, team, 1)
             goal = call.splits * (region + 1 - call.from_region)
             while acquire(counters, team) < goal:
                 pass
-    cuda.syncthreads()
+        cuda.syncthreads()
