@@ -334,7 +334,8 @@ def ragged_mutants(kind):
 def slope_mutants():
     """{name: [(description, module, name in it, mutant)]} of the sums of an embedding's rows and of losses' slopes."""
     from numbarnn import losses
-    from numbarnn.cpu.embedding import Groups, sum_rows
+    from numbarnn.cpu.embedding import sum_rows
+    from numbarnn.indices import Groups
     from numbarnn.layers import embedding
 
     cross_entropy, terms = losses.cross_entropy, losses.BinaryCrossEntropy._terms

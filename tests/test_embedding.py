@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import numbarnn as nr
-from numbarnn.cpu.embedding import Groups
 from numbarnn.descent import Descent, Rows
+from numbarnn.indices import Groups
 from numbarnn.samples import Samples
 
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", ">i4", "<u2", ">u8")
