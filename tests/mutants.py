@@ -334,11 +334,11 @@ def ragged_mutants(kind):
 def slope_mutants():
     """{name: [(description, module, name in it, mutant)]} of the sums of an embedding's rows and of losses' slopes."""
     from numbarnn import losses
-    from numbarnn.cpu.embedding import sum_rows
+    from numbarnn.cpu import embedding
+    from numbarnn.cpu import losses as of_rows
     from numbarnn.indices import Groups
-    from numbarnn.layers import embedding
 
-    cross_entropy, terms = losses.cross_entropy, losses.BinaryCrossEntropy._terms
+    sum_rows, cross_entropy, terms = embedding.sum_rows, of_rows.cross_entropy, losses.BinaryCrossEntropy._terms
 
     def first_alone(source, groups, target, compact, accumulate=False):
         alone = Groups(groups.indices)
@@ -375,8 +375,8 @@ def slope_mutants():
             ("sums in the order of the groups", embedding, "sum_rows", misplaced),
         ],
         "cross entropy": [
-            ("the label's share left out", losses, "cross_entropy", unlabelled),
-            ("not divided by the number of labels", losses, "cross_entropy", unscaled),
+            ("the label's share left out", of_rows, "cross_entropy", unlabelled),
+            ("not divided by the number of labels", of_rows, "cross_entropy", unscaled),
         ],
         "binary": [
             ("the other sign", binary, "_terms", staticmethod(upside_down)),
