@@ -16,7 +16,7 @@ from . import gpu_cases, gpu_checks, jobs
 from .cpu import shape_of
 
 PATIENCE = 90  # seconds for one row, compilation included
-AT_ONCE = 6  # groups of checks
+AT_ONCE = 8  # groups of checks
 CELLS = ("GRU", "LSTM", "RNN")
 
 

@@ -36,7 +36,7 @@ part() {
 }
 
 date >"$out/gpu.log"
-if command -v nvidia-smi >/dev/null; then part clocks 15 nvidia-smi -q -d CLOCK,POWER,PERFORMANCE,MEMORY; fi
+timeout 15 nvidia-smi -q -d CLOCK,POWER,PERFORMANCE,MEMORY >"$out/clocks.log" 2>&1
 part probe 60 "$python" -m benchmarks gpu --probe --seconds 55 --save "$out"
 part check 170 "$python" -m benchmarks gpu --check --seconds 160 --save "$out"
 part benchmark 220 "$python" -m benchmarks gpu --seconds 205 --save "$out"
