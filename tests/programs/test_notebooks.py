@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+import numbarnn as nr
+
 nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 pytest.importorskip("ipykernel")
@@ -39,6 +41,11 @@ def test_it_runs_in_its_reduced_setting(path, tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBARNN_REDUCED", "1")
     monkeypatch.delenv("MPLBACKEND", raising=False)
     notebook = read(path)
+    if any("nr.datasets.imdb" in cell.source for cell in code(notebook)):
+        try:
+            nr.datasets.imdb()
+        except nr.DataNotFoundError as error:
+            pytest.skip(str(error))
     client = nbclient.NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
     )
