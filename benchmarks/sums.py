@@ -48,28 +48,35 @@ def numbarnn_library(threads):
     return Trainer(lambda epochs: network.fit(x, y, "mae", Adam(RATE), epochs, batch_size=1, progress=False))
 
 
-def torch_library(threads, fused=False, module=False):
-    """PyTorch's trainer: the unit written out, since its layer has no identity, or that layer with relu."""
+def torch_unit():
+    """The unit written out: PyTorch's layer has no identity."""
     import torch
-
-    torch.set_num_threads(threads)
-    torch.manual_seed(0)
 
     class Unit(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.inputs, self.recurrent = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+            self.inputs = torch.nn.Linear(1, 1)
+            self.recurrent = torch.nn.Parameter(torch.rand(1, 1))
 
         def forward(self, x):
             h = torch.zeros(1, 1)
             for drive in self.inputs(x).split(1):
-                h = torch.addmm(drive, h, self.recurrent.weight)
+                h = torch.addmm(drive, h, self.recurrent)
             return h
 
+    return Unit()
+
+
+def torch_library(threads, fused=False, module=False):
+    """PyTorch's trainer: of the unit, or of PyTorch's own layer with relu."""
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
     rnn = torch.nn.RNN(1, 1, nonlinearity="relu")
-    run = (lambda x: rnn(x)[0][-1:]) if module else Unit()
-    parameters = (rnn if module else run).parameters()
-    optimizer = torch.optim.Adam(parameters, RATE, fused=fused or None)
+    unit = torch_unit()
+    run = (lambda x: rnn(x)[0][-1:]) if module else unit
+    optimizer = torch.optim.Adam((rnn if module else unit).parameters(), RATE, fused=fused or None)
     x, y = sequences()
     pairs = [(torch.from_numpy(one.copy()), torch.from_numpy(sum_)) for one, sum_ in zip(x, y)]
 

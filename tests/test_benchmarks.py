@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import numbarnn as nr
+
 sys.path.insert(0, str(Path(__file__).parents[1]))
 cases = pytest.importorskip("benchmarks.cases", reason="the benchmarks lie beside the tests, not in the package")
 ragged = pytest.importorskip("benchmarks.ragged")
+sums = pytest.importorskip("benchmarks.sums")
 
 SHAPE = (4, 2, 3, 5, 2)
 PEERS = {"torch": cases.torch_layer, "jax": cases.jax_layer}
@@ -66,3 +69,20 @@ def test_operations_are_counted():
     assert case.flops == 2 * 10 * 3 * 3 * 8 * ((4 + 8) + (8 + 8))
     assert replace(case, work="both").flops == 3 * case.flops
     assert replace(case, work="step").flops == case.flops / 10
+
+
+def test_the_unit_that_adds():
+    torch = pytest.importorskip("torch")
+    net = nr.Network([nr.RNN(1, "identity"), nr.Last()], channels=1, seed=0, scheme="pytorch")
+    unit = sums.torch_unit()
+    with torch.no_grad():
+        for parameter, name in zip((unit.inputs.weight, unit.recurrent), ("weight_ih", "weight_hh")):
+            parameter.copy_(torch.from_numpy(net.params[f"0.{name}_l0"].copy()))
+        unit.inputs.bias.copy_(torch.from_numpy(net.params["0.bias_ih_l0"] + net.params["0.bias_hh_l0"]))
+    x, y = sums.sequences()
+    value, gradient = net.loss_and_gradient(net.params.flat, x[0][:, None], y[:1], "mae")
+    loss = (unit(torch.from_numpy(x[0].copy())) - torch.from_numpy(y[:1])).abs().mean()
+    loss.backward()
+    assert value == pytest.approx(loss.item(), rel=1e-6)
+    found = [p.grad.item() for p in (unit.inputs.weight, unit.recurrent, unit.inputs.bias)]
+    np.testing.assert_allclose(gradient[:3], found, rtol=1e-5)
