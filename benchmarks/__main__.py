@@ -7,7 +7,20 @@ import sys
 from pathlib import Path
 
 from . import (
-    accuracy, activations, cpu, embedding, gpu, hello, limits, machine, memory, ragged, seeds, sentiment, start, sums,
+    accuracy,
+    activations,
+    cpu,
+    embedding,
+    gpu,
+    hello,
+    limits,
+    machine,
+    memory,
+    ragged,
+    seeds,
+    sentiment,
+    start,
+    sums,
 )  # fmt: skip
 
 BENCHMARKS = {
