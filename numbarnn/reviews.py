@@ -3,7 +3,6 @@
 import collections
 import re
 import string
-import tarfile
 
 import numpy as np
 
@@ -28,6 +27,8 @@ def read_archive(path, seed=0):
     -------
     dict of str to numpy.ndarray
     """
+    import tarfile  # it and the compressions take milliseconds to import
+
     reviews = {"train": [], "test": []}
     with tarfile.open(path, "r:gz") as archive:
         for member in archive:
