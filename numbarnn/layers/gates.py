@@ -8,6 +8,7 @@ import numpy as np
 
 from ..cells import CoupledLSTMCell, GRUAfterCell, GRUBeforeCell, LSTMCell, MGUCell, NormalizedGRUCell, NormalizedLSTMCell
 from ..descriptor import in_layout
+from ..errors import DeviceError
 from ..keep import STATES
 from ..ragged import Ragged, numbers
 
@@ -24,8 +25,10 @@ def gates(layer, p, x, state=None, lengths=None, layout="tnc", index=-1):
     if not -layer.layers <= index < layer.layers:
         raise IndexError(f"index: expected that of one of {layer.layers} stacked layers, got {index}")
     index %= layer.layers
+    if p.device != "cpu":
+        raise DeviceError(f"p: expected parameters on device 'cpu', where gates are computed, got some on {p.device!r}")
     batch, described = layer._checked_input(p, x, layout, lengths)
-    initial = layer.checked_state("state", state, batch.sequences, p.dtype)
+    initial = layer.checked_state("state", state, batch.sequences, p.dtype, p.device)
     _, tape = layer.run(p, described, initial, STATES, batch)
     own = tape.weights.parameters if tape.weights is not None else p
     stage = tape.stages[index].tape
