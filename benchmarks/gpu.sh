@@ -28,7 +28,7 @@ part() {
         failed=1
         return
     fi
-    timeout -k 5 "$limit" "$@" >"$out/$name.log" 2>&1
+    timeout -s INT -k 10 "$limit" "$@" >"$out/$name.log" 2>&1
     status=$?
     tail -n 60 "$out/$name.log" | cut -c1-400
     printf '%s: exit status %d after %d s in all\n' "$name" "$status" "$SECONDS" | tee -a "$out/gpu.log"

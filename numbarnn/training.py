@@ -118,6 +118,10 @@ def fit(
     if validation is not None:
         if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
             raise TypeError(f"validation: expected the pair (x, y) or (x, y, lengths), got {type(validation).__name__}")
+        validation = tuple(  # on the network's device once, not after every epoch
+            network.here(f"validation {name}", array) if name in "xy" else array
+            for name, array in zip(("x", "y", "lengths"), validation)
+        )
         Samples.of(network, *validation, loss=loss)
     callbacks = tuple(callbacks)
     for index, callback in enumerate(callbacks):

@@ -122,7 +122,10 @@ class Cell:
         return pre, state[0]
 
     def gate_adjoint(self, saved, state, doperand, dpre, dstate, given):
-        """``(dpre, dstate)`` with the part of `gate` added, from the derivative of its operand."""
+        """``(dpre, dstate)`` with the part of `gate` added, from the derivative of its operand.
+
+        The derivatives of the gated slots are returned as they are: other units are reading them at the same time.
+        """
         return dpre, (dstate[0] + doperand,) + dstate[1:]  # noqa: RUF005 (Numba knows tuples that are added)
 
 

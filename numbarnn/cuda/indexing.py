@@ -47,6 +47,8 @@ class Places:
         The axes that arrays choose from first, then the others.
     table : DeviceArray
         Of int64: in numbers, from the start of `view`.
+    on_host : numpy.ndarray or None
+        The same; None of an index that is on the device.
     shape : tuple of int
         What is chosen, along the arrays' axes, then the others.
     at : int
@@ -68,7 +70,7 @@ class Places:
         self.at = 0 if apart else axes[0]
         others = [axis for axis in range(view.ndim) if axis not in axes]
         lengths, strides = [view.shape[a] for a in axes], [view.strides[a] // view.itemsize for a in axes]
-        self.table, chosen = _table(arrays, lengths, strides)
+        self.table, chosen, self.on_host = _table(arrays, lengths, strides)
         self.view = view.transpose(axes + others)
         self.rest = tuple(view.shape[a] for a in others)
         self.chosen, self.shape = chosen, chosen + self.rest
@@ -136,7 +138,7 @@ def _expanded(parts, ndim):
 
 
 def _table(arrays, lengths, strides):
-    """(where in the array each row begins, as a flat DeviceArray, the shape of the rows)."""
+    """(where in the array each row begins, as a flat DeviceArray; the shape of the rows; the same places on the host)."""
     if any(isinstance(array, DeviceArray) for array in arrays):
         if len(arrays) > 1:
             raise TypeError("index: expected one DeviceArray of integers, or NumPy arrays, got both or several")
@@ -151,7 +153,8 @@ def _table(arrays, lengths, strides):
         if array.size and (array.min() < -length or array.max() >= length):
             raise IndexError(f"index: expected numbers from {-length} to {length - 1}, got {array.min()} to {array.max()}")
         total = total + np.where(array < 0, array + length, array).astype(np.int64) * stride
-    return asarray(np.ascontiguousarray(total).reshape(-1)), total.shape
+    table = np.ascontiguousarray(total).reshape(-1)
+    return asarray(table), total.shape, table
 
 
 def _device_table(index, length, stride):
@@ -161,7 +164,7 @@ def _device_table(index, length, stride):
         low, high = int(index.min()), int(index.max())
         if low < 0 or high >= length:
             raise IndexError(f"index: expected numbers from 0 to {length - 1}, got {low} to {high}")
-    return (index * int(stride)).reshape(-1), index.shape
+    return (index * int(stride)).reshape(-1), index.shape, None
 
 
 def gathered(array, index):
@@ -185,7 +188,7 @@ def scatter(array, index, value):
     if overlap(value, array):
         value = value.copy()
     rows = places.out_of_order(broadcast_to(value, shape)).reshape(places.count, *places.rest)
-    table = places.table.get()
+    table = places.on_host
     _, first_from_the_end = np.unique(table[::-1], return_index=True)
     if len(first_from_the_end) < len(table):
         kept = np.sort(len(table) - 1 - first_from_the_end)

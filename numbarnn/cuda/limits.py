@@ -5,7 +5,7 @@ import functools
 from .device import SIMULATED, cuda
 
 FREE_SHARED = 48 << 10  # bytes of shared memory that any kernel may have
-_allowed = {}  # compiled kernel: bytes of shared memory it may have
+_allowed = {}  # (kernel, type of the cell, dtype): bytes of shared memory it may have
 
 
 @functools.cache
@@ -23,14 +23,15 @@ def allow_shared_memory(kernel, args, nbytes):
         return
     from cuda.bindings import driver
 
+    key = kernel, args[0]._numba_type_, args[1].dtype  # the cell and the dtype: what a kernel is compiled for
+    if _allowed.get(key, 0) >= nbytes:
+        return
     signature = tuple(kernel.typeof_pyval(arg) for arg in args)
     kernel.compile(signature)
     compiled = kernel.overloads[signature]
-    if _allowed.get(compiled, 0) >= nbytes:
-        return
     handle = driver.CUkernel(int(compiled._codelibrary.get_cufunc().handle))
     attribute = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
     (status,) = driver.cuKernelSetAttribute(attribute, nbytes, handle, driver.CUdevice(cuda.get_current_device().id))
     if int(status):
         raise RuntimeError(f"cuKernelSetAttribute: {nbytes} bytes of shared memory refused, status {status}")
-    _allowed[compiled] = nbytes
+    _allowed[key] = nbytes

@@ -109,7 +109,8 @@ class Size:
     def backward_teams(self):
         """How backward is shared."""
         depth = len(self.cell.recurrent_slots) * self.hidden
-        return teams_of(self, 1, max(depth, self.hidden), depth)
+        widest = max(len(self.cell.recurrent_slots), len(self.cell.gated_slots), 1) * self.hidden
+        return teams_of(self, 1, widest, depth)
 
 
 class Teams(NamedTuple):

@@ -254,7 +254,7 @@ def backward(cell, real, call, tape, scratch, table, counters):
     phases = 2 if gated[1] > 0 or cell.projected else 1
     row_stride = cell.dpre_count * hidden
     depth = recurrent[1] * hidden
-    on_chip = exchange_end_here(call.units, 1, max(depth, hidden))
+    on_chip = exchange_end_here(call.units, 1, max(depth, gated[1] * hidden, hidden))
     back = call.recurrent + direction * depth * width
     if call.on_chip:
         keep_weights(call, shared, on_chip, scratch, back, depth, width, 1, 0, first_unit, width)

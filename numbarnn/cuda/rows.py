@@ -6,18 +6,19 @@ import numpy as np
 
 from ..descriptor import PackedDescriptor
 from .array import asarray
+from .device import current_stream, stream_key
 from .unpack import kept_on_device, unpack
 
 
 @functools.lru_cache(maxsize=64)
-def _uniform_table(steps, batch):
+def _uniform_table(steps, batch, stream):
     return asarray(np.arange(steps + 3, dtype=np.int64) * batch)
 
 
 def table_of(packing):
     """The table of a packing, in device memory."""
     if packing.table is None:
-        return _uniform_table(packing.steps, packing.batch).memory
+        return _uniform_table(packing.steps, packing.batch, stream_key(current_stream())).memory
     return kept_on_device(packing, ("steps", 0), lambda: packing.table)
 
 

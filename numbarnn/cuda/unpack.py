@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .array import asarray, no_table
-from .device import blocks_for, cuda, current_stream, kernel
+from .device import blocks_for, cuda, current_stream, kernel, stream_key
 
 
 class Unpack(NamedTuple):
@@ -47,11 +47,11 @@ def unpack_rows(real, call, source, target, lengths, ends, source_steps, source_
 
 
 def kept_on_device(owner, name, make):
-    """The device memory of an int64 table that belongs to an object: sent there once.
+    """The device memory of an int64 table that belongs to an object: sent there once, for each stream that reads it.
 
     make: a function that returns the table.
     """
-    kept = vars(owner).setdefault("_on_device", {})
+    kept, name = vars(owner).setdefault("_on_device", {}), (name, stream_key(current_stream()))
     if name not in kept:
         kept[name] = asarray(np.ascontiguousarray(make(), np.int64))
     return kept[name].memory

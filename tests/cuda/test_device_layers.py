@@ -72,6 +72,7 @@ OPTIONS = {
     "zoneout": (nr.LSTM(3, zoneout=(0.3, 0.2)), None),
     "zoneout-noise-ragged": (nr.GRU(3, zoneout=0.3, noise=0.1), LENGTHS),
     "recurrent-dropout": (nr.LSTM(3, layers=2, recurrent_dropout=0.3, dropout=0.3, input_dropout=0.2), LENGTHS),
+    "recurrent-dropout-wide": (nr.LSTM(17, recurrent_dropout=0.3), None),  # four gated slots: the deepest product there is
     "weight-drop": (nr.RNN(3, weight_drop=0.5), None),
     "connectivity": (nr.RNN(3, connectivity=nr.Connectivity(mask=1 - np.eye(3), signs=[1, 1, -1])), None),
     "residual-average": (nr.RNN(3, layers=2, residual=True, merge="average", bidirectional=True), LENGTHS),
