@@ -152,7 +152,7 @@ CALLS = {  # what a kernel is told: by its name, or for all others of its module
     "normalized": records.Recurrent,
     "product": records.Product,
     "recurrent": records.Recurrent,
-    "unpack": records.Gates,
+    "unpack": unpack.Unpack,
     "weights.copy_gates": records.Gates,
     "weights": records.Sums,
 }
@@ -169,6 +169,11 @@ OTHERS = {  # arguments that are no arrays of the dtype, as `parsed` reads them;
     "optimizers._sgd": {"starts": "4 int64"},
     "optimizers._rmsprop": {"starts": "4 int64"},
     "optimizers._adam": {"starts": "5 int64"},
+    "embedding.sum_groups": {"shape": "2 int64", "starts": "int64[]", "indices": "int64[]", "add": "int64"},
+    "losses.cross_entropy_rows": {"shape": "2 int64", "start": "int64", "labels": "int64[]"},
+    "unpack.unpack_rows": {
+        name: "int64[]" for name in ("lengths", "ends", "source_steps", "source_starts", "target_steps", "target_starts")
+    },
     "weights.sum_sequences": {"starts": "int64[]"},
 }  # fmt: skip
 DTYPES = {  # of kernels that do not compute in both floating dtypes
