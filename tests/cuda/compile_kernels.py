@@ -48,7 +48,7 @@ from numbarnn.cells.activations import (  # noqa: E402
     Tanh,
     ThresholdedRelu,
 )
-from numbarnn.cuda import array_kernels, records, types  # noqa: E402
+from numbarnn.cuda import array_kernels, records, types, unpack  # noqa: E402
 from numbarnn.cuda.device import KERNELS, THREADS  # noqa: E402
 from numbarnn.cuda.device import cuda as numba_cuda  # noqa: E402
 from numbarnn.cuda.extending import COMPILED  # noqa: E402
