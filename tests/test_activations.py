@@ -12,7 +12,7 @@ from scipy.special import ndtr
 
 from numbarnn.cells import RNNCell, activation, elementary
 from numbarnn.cells.activations import FUNCTIONS
-from numbarnn.cpu import simd
+from numbarnn.cpu import simd, types  # noqa: F401 (what kernels know of activation functions)
 
 DTYPES = ("float32", "float64")
 REFERENCE_ULP = 0.0 if np.finfo(np.longdouble).nmant > 52 else 1.0

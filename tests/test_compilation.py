@@ -116,3 +116,16 @@ def test_an_entry_of_other_sources_or_cut_short_is_not_there(tmp_path, monkeypat
     assert kept.load("key") is None
     kept.flush()
     assert not list(tmp_path.iterdir())
+
+
+FIRST_CALLS = {  # modules of a target are imported when they are first asked for: each of these asks for them alone
+    "activation": "nr.Activation('silu')(nr.Activation('silu').init(1), np.ones((2, 1), np.float32))",
+    "cross entropy": "nr.CrossEntropy()(np.ones((2, 3)), np.array([0, 2]))",
+    "dense": "nr.Dense(2, 'tanh')(nr.Dense(2).init(1), np.ones((2, 1), np.float32))",
+    "embedding": "nr.Embedding(3, 2)(nr.Embedding(3, 2).init(), np.array([[0, 2]]))",
+}
+
+
+@pytest.mark.parametrize("name", FIRST_CALLS)
+def test_anything_may_be_the_first_call(name):
+    run("-c", f"import numpy as np, numbarnn as nr; {FIRST_CALLS[name]}")

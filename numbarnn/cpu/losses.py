@@ -6,6 +6,7 @@ import numpy as np
 from numba import prange
 
 from ..cells import elementary
+from . import vector_math  # noqa: F401 (what the elementary functions do with vectors)
 from .blocks import share
 from .compiled import kernel
 from .memory import empty
