@@ -201,11 +201,6 @@ class PackedDescriptor:
     array: np.ndarray = field(repr=False, compare=False)
     address: int = field(repr=False)
 
-    @property
-    def step_table(self):
-        """The table of steps, or None."""
-        return None if self.first_entry is None else self.packing.table[self.first_entry :]
-
     @functools.cached_property
     def record(self) -> tuple[int, ...]:
         """Address, strides in bytes, and the addresses of the tables of steps and of starts, 0 for none: for the CPU."""

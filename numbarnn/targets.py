@@ -5,6 +5,7 @@ import importlib
 
 import numpy as np
 
+from .descriptor import is_on_device
 from .errors import DeviceError
 
 DEVICES = ("cpu", "cuda")
@@ -40,7 +41,7 @@ def target(device: str) -> Target:
 
 def device_of(array) -> str:
     """``"cuda"`` for a DeviceArray, ``"cpu"`` for anything else."""
-    return "cuda" if getattr(array, "device", "cpu") == "cuda" else "cpu"
+    return "cuda" if is_on_device(array) else "cpu"
 
 
 def target_of(array) -> Target:

@@ -94,14 +94,11 @@ class Tape:
         self.c = self.part("c", (blocks if self.kept_c else n, d, hidden)) if cell.states > 1 else None
         self._unit_values = self.part("unit_values", (d, cell.unit_value_count, hidden)) if cell.unit_values else None
         self._write_unit_values, self._origin = unit_values, initial
-        starts, direction_stride = size.parameters
-        self._starts, self._direction_stride = starts, direction_stride
         self.scratch_layout = Layout(
             {
                 "inputs": d * s * len(cell.input_slots) * hidden,
                 "x": s * size.channels,
                 "pre": d * n * cell.slots * hidden,
-                "counters": 0,
             }
         )
         self.teams = size.forward_teams()
@@ -216,17 +213,13 @@ class Tape:
         batch = self.size.batch
 
         def step():
-            self._take_step()
+            kept_c, self.kept_c = self.kept_c, True  # c is carried in place: not to be started afresh
+            self.fill()
+            self.kept_c = kept_c
             if self.recurrent:
                 self.h[:batch] = self.h[batch : 2 * batch]
 
         return step
-
-    def _take_step(self):
-        initial, self.initial = self.initial, None
-        kept_c, self.kept_c = self.kept_c, True  # c is carried in place: not to be started afresh
-        self.fill()
-        self.initial, self.kept_c = initial, kept_c
 
     def reached(self, m):
         """State m after a step of a stream, (1, N, P or H): h is carried to row 0, c is kept in place."""
@@ -305,7 +298,7 @@ class Adjoint:
             }
         )
         self.teams = size.backward_teams()
-        self.dinitial, self._previous = [], None
+        self.dinitial = []
         self.dunit_values = empty((d, cell.unit_value_count, hidden), size.dtype) if cell.unit_values else None
         self.dx = self._dx = None
         if need_x:

@@ -51,6 +51,18 @@ def phases_of(cell):
 
 
 @function
+def add_lanes(call, shared):
+    """Sum the LANES sums of each of ROWS rows in shared memory, to `ROWS * LANES` and on (is modified)."""
+    cuda.syncthreads()
+    for row in range(cuda.threadIdx.x, ROWS, call.units * PARTS):
+        total = shared[row * LANES]
+        for lane in range(1, LANES):
+            total += shared[row * LANES + lane]
+        shared[ROWS * LANES + row] = total
+    cuda.syncthreads()
+
+
+@function
 def lane_sums(real, call, shared, source, start, row_stride, slot_stride, slots, rows, means, squares):
     """Sums over slots and units of ROWS rows: to shared memory at `ROWS * LANES` and on, a sum for each row (is modified).
 
@@ -68,13 +80,7 @@ def lane_sums(real, call, shared, source, start, row_stride, slot_stride, slots,
                         value *= value
                     total += value
         shared[i] = total
-    cuda.syncthreads()
-    for row in range(cuda.threadIdx.x, ROWS, threads):
-        total = shared[row * LANES]
-        for lane in range(1, LANES):
-            total += shared[row * LANES + lane]
-        shared[ROWS * LANES + row] = total
-    cuda.syncthreads()
+    add_lanes(call, shared)
 
 
 @function
@@ -222,12 +228,8 @@ def derivative_means(cell, real, call, shared, tape, scratch, dterms, gains, hat
                             value *= tape[hats + row * row_strides[1] + at]
                         total += value
             shared[i] = total
-        cuda.syncthreads()
+        add_lanes(call, shared)
         for row in range(cuda.threadIdx.x, ROWS, threads):
-            total = shared[row * LANES]
-            for lane in range(1, LANES):
-                total += shared[row * LANES + lane]
-            shared[ROWS * LANES + row] = total
             put(get(shared, ROWS * LANES + row) / count, shared, place + which * ROWS + row)
         cuda.syncthreads()
 

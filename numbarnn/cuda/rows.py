@@ -7,7 +7,7 @@ import numpy as np
 from ..descriptor import PackedDescriptor
 from .array import asarray
 from .device import current_stream, stream_key
-from .unpack import kept_on_device, unpack
+from .unpack import copy_rows, kept_on_device
 
 
 @functools.lru_cache(maxsize=64)
@@ -46,8 +46,7 @@ def copy_to_rows(described, block, at):
     if packing.table is None:
         target.reshape(packing.steps, packing.batch, channels)[...] = described.tnc
     else:
-        rows, length = PackedDescriptor.compact(target.reshape(packing.rows, channels), 0, packing), packing.length
-        unpack(described, rows, length, length, channels, described.dtype)
+        copy_rows(described, PackedDescriptor.compact(target.reshape(packing.rows, channels), 0, packing))
 
 
 def previous_rows(packing, direction):

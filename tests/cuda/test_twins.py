@@ -6,6 +6,9 @@ import inspect
 
 import pytest
 
+from numbarnn import cells
+from numbarnn.cuda import types
+
 NAMES = {  # what `numbarnn.targets.target` is asked for
     "dense": ("forward", "backward"),
     "elementwise": ("value", "times_slope"),
@@ -56,8 +59,8 @@ def test_a_tape_answers_the_same(name):
         assert list(signature(cuda).parameters) == list(signature(cpu).parameters)
 
 
-def test_the_equations_are_those_of_cells():
-    from numbarnn.cells import LSTMCell
-    from numbarnn.cuda import types
-
-    assert types.CellType(LSTMCell()).cell.forward.__func__ is LSTMCell.forward
+@pytest.mark.parametrize("cell", [cells.LSTMCell(), cells.GRUBeforeCell()], ids=repr)
+def test_the_equations_are_those_of_cells(cell):
+    kind = types.CellType(cell)
+    for name, given in (("forward", 3), ("adjoint", 5), ("gate", 3), ("gate_adjoint", 6)):
+        assert getattr(types, f"_{name}")(kind, *[None] * given) is getattr(type(cell), name)
