@@ -213,7 +213,7 @@ class Tape:
         batch = self.size.batch
 
         def step():
-            kept_c, self.kept_c = self.kept_c, True  # c is carried in place: not to be started afresh
+            kept_c, self.kept_c, self._initial = self.kept_c, True, None  # carried on: not to be started afresh
             self.fill()
             self.kept_c = kept_c
             if self.recurrent:

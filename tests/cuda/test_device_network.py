@@ -82,7 +82,9 @@ def test_there_and_back():
 
 def test_streams():
     x, _ = samples()
-    cpu, cuda = pair(nr.LSTM(2, layers=2), nr.GRU(2), nr.Last(), nr.Dense(1))
+    cpu, cuda = pair(nr.LSTM(2, layers=2), nr.GRU(2, learned_state=True), nr.Last(), nr.Dense(1))
+    for network in (cpu, cuda):
+        network.params["1.initial_h_l0"][...] = 0.5
     streams = [network.stream(batch=6) for network in (cpu, cuda)]
     for x_t in x:
         steps = [stream.step(x_t) for stream in streams]
