@@ -4,6 +4,8 @@ import difflib
 import math
 from numbers import Real
 
+import numpy as np
+
 
 class ShapeError(ValueError):
     """An array has the wrong number of axes or the wrong length along one."""
@@ -52,7 +54,7 @@ def nearest(argument, name, known):
 def finite_number(argument, value, above=-math.inf):
     """`value` as a float, if it is a finite number greater than `above`; else TypeError or ValueError."""
     expected = "a finite number" if above == -math.inf else f"a finite number > {above:g}"
-    if isinstance(value, bool) or not isinstance(value, Real):
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{argument}: expected {expected}, got {value!r} ({type(value).__name__})")
     if not (math.isfinite(value) and value > above):
         raise ValueError(f"{argument}: expected {expected}, got {value!r}")
@@ -66,10 +68,39 @@ def rate(argument, value):
     return float(value)
 
 
+def integer(argument, value, expected="an integer"):
+    """`value` as a Python int, if it is a whole number, of NumPy's too; else TypeError."""
+    if not isinstance(value, (bool, np.bool_)) and hasattr(value, "__index__"):
+        try:
+            return int(value.__index__())
+        except TypeError:  # an array has the method too
+            pass
+    raise TypeError(f"{argument}: expected {expected}, got {value!r} ({type(value).__name__})")
+
+
 def positive_integer(argument, value):
     """`value` as a Python int, if it is a whole number greater than 0; else TypeError or ValueError."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise TypeError(f"{argument}: expected a positive integer, got {value!r} ({type(value).__name__})")
-    if (number := value.__index__()) <= 0:
+    number = integer(argument, value, "a positive integer")
+    if number <= 0:
         raise ValueError(f"{argument}: expected a positive integer, got {number}")
     return number
+
+
+def flag(argument, value):
+    """`value` as a Python bool, if it is one, or one of NumPy's; else TypeError: "no" is not False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{argument}: expected True or False, got {value!r} ({type(value).__name__})")
+    return bool(value)
+
+
+def generator(argument, seed):
+    """The numpy.random.Generator that `seed` is or makes: an integer >= 0, or a Generator; else TypeError or ValueError.
+
+    None makes one that no run repeats, as in NumPy.
+    """
+    if seed is None or isinstance(seed, (np.random.Generator, np.random.SeedSequence)):
+        return np.random.default_rng(seed)  # a Generator itself
+    expected = "an integer >= 0 or a numpy.random.Generator"
+    if (number := integer(argument, seed, expected)) < 0:
+        raise ValueError(f"{argument}: expected {expected}, got {number}")
+    return np.random.default_rng(number)
