@@ -1,6 +1,7 @@
 """Errors the library raises: each names the argument, what it was and what was expected."""
 
 import difflib
+import inspect
 import math
 from numbers import Real
 
@@ -104,3 +105,16 @@ def generator(argument, seed):
     if (number := integer(argument, seed, expected)) < 0:
         raise ValueError(f"{argument}: expected {expected}, got {number}")
     return np.random.default_rng(number)
+
+
+def takes(argument, function, names):
+    """Raise TypeError unless `function` can be called with as many arguments as `names`, separated by commas, has."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a function of C that does not tell
+        return
+    try:
+        signature.bind(*names.split(","))
+    except TypeError:
+        called = getattr(function, "__qualname__", type(function).__qualname__)
+        raise TypeError(f"{argument}: expected a function of ({names}), got {called}{signature}") from None
