@@ -118,7 +118,8 @@ class Descent:
             numbers = moved(vector, "cpu")
             bad = np.flatnonzero(~np.isfinite(numbers))
             if len(bad):
-                return f"{what}parameter {self._name(self._first + bad[0])!r}: expected finite numbers, got {numbers[bad[0]]}"
+                name = self._name(self._first + bad[0])
+                return f"{what}parameter {name!r}: expected finite numbers, got {numbers[bad[0]]}"
         if self._rows is not None and not self._rows.finite:
             return f"parameter {self._weights[0].name!r}: expected rows of finite numbers, got others"
         return "optimizer: expected a memory of finite numbers, got others"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .cpu import row_optimizers as row_kernels
-from .errors import flag, nearest, takes
+from .errors import flag, known_name, takes
 from .schedules import after, checked_rate, schedule
 from .targets import target_of
 
@@ -21,10 +21,10 @@ def _fraction(argument, value):
 class Optimizer:
     """What an optimizer is: subclass it for one of your own, which `Network.fit` takes like those of the library.
 
-    A subclass defines `update`, which changes the parameters in place, and has an attribute ``rate``, a number or a schedule.
-    What it remembers from step to step, `start` makes at the beginning of a training and `update` changes; the optimizer
-    itself stays as it is, so that it can train several networks at once.  All rows of an `Embedding` are then updated at each
-    step, since only the library's optimizers know how to make up for steps that a row has missed.
+    A subclass defines `update`, which changes the parameters in place, and has an attribute ``rate``, a number or a
+    schedule.  What it remembers from step to step, `start` makes at the beginning of a training and `update` changes; the
+    optimizer itself stays as it is, so that it can train several networks at once.  All rows of an `Embedding` are then
+    updated at each step, since only the library's optimizers know how to make up for steps that a row has missed.
 
     A step that leaves a NaN or an infinity, or that raises an exception, is undone.
 
@@ -290,8 +290,7 @@ class AdamW(Adam):
     def __post_init__(self):
         super().__post_init__()
         checked_rate("decay", self.decay)
-        if not isinstance(self.decays, str) or self.decays not in DECAYS:
-            raise nearest("decays", self.decays, DECAYS)
+        known_name("decays", self.decays, DECAYS)
 
     def _shrink(self, rate):
         return 1 - rate * self.decay
@@ -316,9 +315,7 @@ def optimizer(choice):
         name = choice.__name__
         raise TypeError(f"optimizer: expected an optimizer or its name, got the class {name}; {name}() makes one")
     if not isinstance(choice, Optimizer):
-        if not isinstance(choice, str) or choice not in OPTIMIZERS:
-            raise nearest("optimizer", choice, OPTIMIZERS)
-        return OPTIMIZERS[choice]()
+        return OPTIMIZERS[known_name("optimizer", choice, OPTIMIZERS)]()
     kind = type(choice).__name__
     if choice.is_own:
         takes("optimizer", choice.update, "flat, previous, gradient, memory, step, rate, scale")

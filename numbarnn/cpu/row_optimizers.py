@@ -5,9 +5,10 @@ So a step costs as much as the rows it uses, and the table is the one that updat
 
 All take: ``rows``, the indices; ``seen``, the step that each row of the table is at (is modified: a caller that is
 interrupted finds rows and steps that belong together); ``live``, the last step at which each row still moves without a
-gradient: what is left of its momentum after that no longer counts, and only its memory goes on to decay; ``until``, the step up to which rows without a gradient are brought; and ``gradient``, (rows, columns), with which
-step ``until + 1`` is taken besides, or None, while ``previous`` receives the rows as they were before it.  ``scalars`` has a
-row for each step.  Tables are C-contiguous, (rows, columns), and are modified.
+gradient: what is left of its momentum after that no longer counts, and only its memory goes on to decay; ``until``, the
+step up to which rows without a gradient are brought; and ``gradient``, (rows, columns), with which step ``until + 1`` is
+taken besides, or None, while ``previous`` receives the rows as they were before it.  ``scalars`` has a row for each step.
+Tables are C-contiguous, (rows, columns), and are modified.
 
 Each returns whether all numbers that it wrote are finite.  A number that would be brought to NaN or infinity stays as it is.
 """
