@@ -37,15 +37,15 @@ class Descent:
     """
 
     def __init__(self, network, optimizer, updates):
-        self.optimizer, self.step, self.wrong, self._rows, self._open = optimizer, 0, "", None, False
+        self.optimizer, self.step, self.wrong, self._rows = optimizer, 0, "", None
+        self._open = 0  # the step that is being taken; 0 between two steps
         flat, own = network.params.flat, network.split(network.params.flat)
         self.into, at, self._weights, self._on_host = [], 0, network.params.weights, network.device == "cpu"
         # A GPU updates a table about as fast as a few rows of it.
         if isinstance(network.layers[0], Embedding) and self._on_host:
-            row_updates = optimizer.row_updates(flat.dtype)
-            if row_updates is not None:
+            if optimizer.row_updates(flat.dtype) is not None:
                 at = len(own[0])
-                self._rows = Rows(network.layers[0].table(flat[:at]), optimizer, row_updates, updates)
+                self._rows = Rows(network.layers[0].table(flat[:at]), optimizer, updates)
                 self.into.append(self._rows.gradient)
         self._own, self._first = flat[at:], at
         self.gradient = np.zeros_like(self._own)
@@ -77,15 +77,14 @@ class Descent:
         """
         if not self._on_host and not self.finite():
             return False
-        self._open = True
         if self._on_host:
             self._previous[:1] = np.nan  # until the parameters have been copied here, there is nothing to undo
-        (self._update_by_own if self.optimizer.is_own else self._update)(self.step + 1, rate, scale)
+        self._open = step = self.step + 1
+        (self._update_by_own if self.optimizer.is_own else self._update)(step, rate, scale)
         self._finite = target_of(self._own).optimizers.all_finite(self._own)
         if self._rows is not None:
-            self._rows.update(self.step + 1, rate, scale)
-        self.step += 1
-        self._open = False
+            self._rows.update(step, rate, scale)
+        self.step, self._open = step, 0
         return not self._on_host or self.finite()
 
     def _update(self, step, rate, scale):
@@ -107,6 +106,8 @@ class Descent:
 
     def finite(self):
         """Whether the last update left finite numbers; if not, it is undone, and `wrong` says what was not."""
+        if self.wrong:
+            return False
         if self._finite and (self._rows is None or self._rows.finite):
             return True
         self.wrong = self._what_is_wrong()
@@ -149,7 +150,7 @@ class Descent:
 
     def __exit__(self, *exception):
         if self._open:
-            self._undo(self.step + 1)
+            self._undo(self._open)
         self.finish()
 
 
@@ -182,9 +183,9 @@ class Rows:
         That of the rows of a step, to be filled before `update`.
     """
 
-    def __init__(self, table, optimizer, row_updates, updates):
+    def __init__(self, table, optimizer, updates):
         self.table, self.gradient, self.step, self.finite = table, RowGradient(), 0, True
-        self._updates = row_updates
+        self._updates = optimizer.rows(table.dtype)
         self._memory = [array.reshape(table.shape) for array in optimizer.start(table.reshape(-1))]
         self._seen, self._live = np.zeros(len(table), np.int64), np.zeros(len(table), np.int64)
         self._scalars = np.zeros((updates + 1, len(self._updates.scalars(1, 0.0))), table.dtype)

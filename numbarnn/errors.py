@@ -1,8 +1,10 @@
 """Errors the library raises: each names the argument, what it was and what was expected."""
 
+import contextlib
 import difflib
 import inspect
 import math
+import re
 from numbers import Real
 
 import numpy as np
@@ -130,3 +132,14 @@ def takes(argument, function, names):
     except TypeError:
         called = getattr(function, "__qualname__", type(function).__qualname__)
         raise TypeError(f"{argument}: expected a function of ({names}), got {called}{signature}") from None
+
+
+@contextlib.contextmanager
+def arguments_of(owner):
+    """Errors of x, y and lengths that are raised inside are those of `owner`: "validation x: expected ..."."""
+    try:
+        yield
+    except (TypeError, ValueError, ArithmeticError, DeviceError) as error:
+        if not re.match(r"(x|y|lengths)\b", str(error)):
+            raise
+        raise type(error)(f"{owner} {error}") from None

@@ -16,7 +16,7 @@ from .layers.dense import Last
 from .layers.embedding import Embedding
 from .layers.recurrent import Recurrent
 from .layers.tape import kept
-from .losses import check_target
+from .losses import check_target, checked_result
 from .losses import loss as find_loss
 from .optimizers import Adam, Optimizer
 from .parameters import Parameters
@@ -52,6 +52,8 @@ class Network:
     ----------
     params : Parameters
         All parameters; ``params.flat`` is one writable vector, ``params["0.weight_ih_l0"]`` a part of layer 0.
+    history : History or None
+        Of the last training, also of one that an exception ended, or that is running; copies and pickles have none.
 
     Examples
     --------
@@ -64,6 +66,8 @@ class Network:
     >>> net.predict(x[:, :2]).shape
     (2, 1)
     """
+
+    history: History | None = None
 
     def __init__(
         self,
@@ -228,7 +232,7 @@ class Network:
         -------
         numpy.ndarray or Ragged
             (N, output channels) after `Last`, else (T, N, output channels) in the network's layout, 0 past the end of a
-            sequence, or Ragged like x; without N for one sequence.
+            sequence, or Ragged like x; without N for one sequence.  A sequence with a NaN in x has NaN from that step on.
         """
         x = self.read("x", x)
         batch, described = self.described(x, lengths)
@@ -274,7 +278,8 @@ class Network:
     ) -> float:
         """The loss of the network on samples and their targets, a float; x and y as in `fit`, see `numbarnn.loss` for names.
 
-        With sequences of different lengths it is the mean over the steps that there are.
+        With sequences of different lengths it is the mean over the steps that there are.  A NaN or an infinity in x or y is
+        in the loss as well.
         """
         loss = find_loss(loss)
         return self.loss_of(Samples.of(self, x, y, lengths, loss), loss)
@@ -298,7 +303,8 @@ class Network:
 
     def call_loss(self, loss, prediction, target, samples):
         """(loss, derivative) of a prediction and targets as `rows` and `target_rows` give them."""
-        return loss(prediction, target) if samples.classes is None else loss.of_rows(prediction, target)
+        found = loss(prediction, target) if samples.classes is None else loss.of_rows(prediction, target)
+        return checked_result(found, prediction)
 
     def target_rows(self, batch, prediction, samples):
         """The targets as a loss sees them, next to a prediction's descriptor."""
@@ -414,8 +420,8 @@ class Network:
         validation : (x, y) or (x, y, lengths), optional
             Where a loss is measured after each epoch.
         callbacks : sequence of callable
-            Each is called with (network, history) after each epoch; one that returns a true value ends the training.
-            See `EarlyStopping` and `Printer`.
+            Each is called with (network, history) after each epoch; one that returns True ends the training.
+            See `Callback`, `EarlyStopping` and `Printer`.
         progress : bool
             Show a bar, tqdm's where it is installed; outside of terminals and notebooks, a line after each epoch.
         tape, checkpoints
@@ -428,8 +434,20 @@ class Network:
         Raises
         ------
         NonFiniteError
-            At the first loss or gradient that is NaN or infinite, with the epoch and batch; the last finite parameters
-            stay in the network.
+            Before anything is trained, with its place, if there is a NaN or an infinity in x or y, or in those of
+            `validation`; what lies behind a length is not read, and a loss of your own may leave out targets that are NaN.
+            Then at the first loss, gradient or parameter that is not finite, with epoch and batch; the parameters stay those
+            before the update that has made it so.
+        RuntimeError
+            If another thread, or the training of which this is called in a callback, trains the network.
+        ValueError
+            If no label counts, no sequence has a step, or a schedule returns no learning rate.
+
+        Notes
+        -----
+        Whatever ends a training (all epochs, a callback, Ctrl-C, an error) leaves parameters between two updates, calls the
+        `finish` of each callback, so that `EarlyStopping` has restored the best ones, and leaves the whole epochs in
+        ``history``.  A validation loss that is NaN or infinite is warned of once, as a RuntimeWarning; training goes on.
         """
         optimizer, loss = Adam() if optimizer is None else optimizer, find_loss(loss)
         self.params.check_finite()
@@ -553,8 +571,6 @@ class Workspace:
         if samples.classes is None:
             check_target(prediction, target)
         value, dy = network.call_loss(loss, prediction, target, samples)
-        if np.shape(dy) != prediction.shape:
-            raise ShapeError(f"loss: expected a gradient of shape {prediction.shape}, got {np.shape(dy)}")
         if self._adjoints is None:
             self._start_backward(samples)
         np.copyto(self._dy, dy)
