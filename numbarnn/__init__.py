@@ -105,7 +105,7 @@ __all__ = [
 
 def __getattr__(name):
     if name == "cuda":  # imported when it is asked for: it takes Numba's CUDA target
-        import importlib
+        import numbarnn.cuda as cuda
 
-        return importlib.import_module(".cuda", __name__)
+        return cuda
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
