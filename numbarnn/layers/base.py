@@ -5,7 +5,7 @@ from dataclasses import MISSING, dataclass, fields
 import numpy as np
 
 from ..descriptor import checked_dtype
-from ..errors import DTypeError, ShapeError, nearest, positive_integer
+from ..errors import DTypeError, ShapeError, known_name, positive_integer
 from ..parameters import Parameters, Weight
 from ..targets import expect_device, target
 
@@ -77,8 +77,7 @@ class Layer:
         Parameters
         """
         channels, dtype = positive_integer("channels", channels), checked_dtype("dtype", dtype)
-        if scheme not in SCHEMES:
-            raise nearest("scheme", scheme, SCHEMES)
+        known_name("scheme", scheme, SCHEMES)
         weights = self.weights(channels)
         parameters = Parameters(np.zeros(sum(w.size for w in weights), dtype), weights)
         self.fill(parameters, np.random.default_rng(seed), scheme)

@@ -4,7 +4,7 @@ import functools
 from dataclasses import dataclass
 
 from ..cells import ActivationSpec, GRUAfterCell, GRUBeforeCell, NormalizedGRUCell
-from ..errors import nearest
+from ..errors import known_name
 from .normalized import unit_parameters
 from .recurrent import Recurrent
 
@@ -52,8 +52,7 @@ class GRU(Recurrent):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.reset not in ("after", "before"):
-            raise nearest("reset", self.reset, ("after", "before"))
+        known_name("reset", self.reset, ("after", "before"))
         if not isinstance(self.normalized, bool):
             raise TypeError(f"normalized: expected True or False, got {self.normalized!r}")
         if self.normalized and self.reset != "after":

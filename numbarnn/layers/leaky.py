@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..cells import ActivationSpec, LeakyInsideCell, LeakyOutsideCell
-from ..errors import ShapeError, finite_number, nearest
+from ..errors import ShapeError, finite_number, known_name
 from .recurrent import Recurrent
 
 FORMS = {"outside": LeakyOutsideCell, "inside": LeakyInsideCell}
@@ -60,8 +60,7 @@ class LeakyRNN(Recurrent):
     learned: bool = False
 
     def __post_init__(self):
-        if self.form not in FORMS:
-            raise nearest("form", self.form, FORMS)
+        known_name("form", self.form, FORMS)
         super().__post_init__()
         if not isinstance(self.learned, bool):
             raise TypeError(f"learned: expected True or False, got {self.learned!r}")

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..cells import Cell, Clipped, activation
 from ..descriptor import TensorDescriptor, checked_array
-from ..errors import DTypeError, ShapeError, finite_number, nearest, positive_integer
+from ..errors import DTypeError, ShapeError, finite_number, known_name, positive_integer
 from ..keep import ALL, NOTHING, STATES, WEIGHTS
 from ..parameters import Parameters, Weight, glorot_uniform, orthogonal, uniform
 from ..ragged import Batch, Ragged
@@ -81,8 +81,7 @@ class Recurrent(Regularized):
                 raise TypeError(f"{name}: expected True or False, got {getattr(self, name)!r}")
         if self.clip is not None:
             finite_number("clip", self.clip, above=0)
-        if self.merge not in MERGES:
-            raise nearest("merge", self.merge, MERGES)
+        known_name("merge", self.merge, MERGES)
         self.check_regularization()
         self._functions()
 

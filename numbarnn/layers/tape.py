@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, field
 
 from ..descriptor import PackedDescriptor, TensorDescriptor
-from ..errors import nearest, positive_integer
+from ..errors import known_name, positive_integer
 from ..keep import ALL, STATES, Keep
 from ..ragged import Batch
 from ..targets import target_of
@@ -75,8 +75,7 @@ class Tape:
 
 def kept(tape, checkpoints, steps):
     """The `Keep` that the arguments `tape` and `checkpoints` ask for on a sequence of so many steps."""
-    if tape not in TAPES:
-        raise nearest("tape", tape, TAPES)
+    known_name("tape", tape, TAPES)
     if checkpoints is None:
         return ALL if tape == "all" else STATES
     if tape != "all":
