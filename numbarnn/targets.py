@@ -13,8 +13,19 @@ DEVICES = ("cpu", "cuda")
 def _cpu():
     """What the other modules ask of the CPU, by import statements, which the makers of frozen programs find."""
     from .cpu import (
-        dense, elementwise, embedding, launch, losses, memory, normalized, optimizers, plans, recurrent, threads, unpack,
-    )  # fmt: skip
+        dense,
+        elementwise,
+        embedding,
+        launch,
+        losses,
+        memory,
+        normalized,
+        optimizers,
+        plans,
+        recurrent,
+        threads,
+        unpack,
+    )
 
     return locals()
 
@@ -22,8 +33,19 @@ def _cpu():
 def _cuda():
     """The same of the GPU."""
     from .cuda import (
-        dense, elementwise, embedding, launch, losses, memory, normalized, optimizers, plans, recurrent, threads, unpack,
-    )  # fmt: skip
+        dense,
+        elementwise,
+        embedding,
+        launch,
+        losses,
+        memory,
+        normalized,
+        optimizers,
+        plans,
+        recurrent,
+        threads,
+        unpack,
+    )
 
     return locals()
 
