@@ -74,7 +74,8 @@ def public_callables():
             yield name, value
     for module in (nr.plot, nr.datasets, nr.testing):
         for name, value in vars(module).items():
-            if inspect.isfunction(value) and value.__module__ == module.__name__ and name[0] != "_" and name not in open_ended:
+            own = inspect.isfunction(value) and value.__module__ == module.__name__
+            if own and not name.startswith("_") and name not in open_ended:
                 yield name, value
 
 
