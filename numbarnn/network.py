@@ -254,7 +254,7 @@ class Network:
         bounds = [packing.sequences * piece // count for piece in range(count + 1)]
         parts = [slice(first, end) for first, end in zip(bounds, bounds[1:])]
         if isinstance(x, Ragged):
-            return [(x.part(part), None) for part in parts]
+            return [(x[part], None) for part in parts]
         letters = index_axes("x", self.layout, x) if self.takes_indices else self.layout
         before = (slice(None),) * letters.index("n")
         return [(x[(*before, part)], None if lengths is None else np.asarray(lengths)[part]) for part in parts]
