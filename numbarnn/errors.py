@@ -58,14 +58,15 @@ def finite_number(argument, value, above=-math.inf):
         raise TypeError(f"{argument}: expected {expected}, got {value!r} ({type(value).__name__})")
     if not (math.isfinite(value) and value > above):
         raise ValueError(f"{argument}: expected {expected}, got {value!r}")
-    return float(value)
+    return float(value) + 0.0  # -0.0 is 0.0
 
 
 def rate(argument, value):
     """`value` as a float, if it is a number from 0 to less than 1; else TypeError or ValueError."""
-    if not 0 <= finite_number(argument, value) < 1:
+    number = finite_number(argument, value)
+    if not 0 <= number < 1:
         raise ValueError(f"{argument}: expected a rate from 0 to less than 1, got {value!r}")
-    return float(value)
+    return number
 
 
 def integer(argument, value, expected="an integer"):

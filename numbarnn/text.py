@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from .errors import IndexRangeError, ShapeError, UnknownNameError, nearest, positive_integer
+from .errors import IndexRangeError, ShapeError, UnknownNameError, integer, nearest, positive_integer
 from .indices import checked_integers
 from .ragged import Ragged
 
@@ -108,7 +108,7 @@ class Vocabulary:
         for text in texts:
             counts.update(parts(text))
         least = positive_integer("least", least)
-        if size is not None and positive_integer("size", size) <= len(special):
+        if size is not None and (size := positive_integer("size", size)) <= len(special):
             raise ValueError(f"size: expected more than the {len(special)} of special, got {size}")
         for entry in special:
             counts.pop(entry, None)
@@ -214,7 +214,7 @@ def padded(sequences: Ragged, steps: int, value: int = 0, at: str = "start") -> 
     if at not in ("start", "end"):
         raise nearest("at", at, ("start", "end"))
     info = np.iinfo(data.dtype)
-    if not hasattr(value, "__index__") or not info.min <= value <= info.max:
+    if not info.min <= integer("value", value) <= info.max:
         raise ValueError(f"value: expected an integer from {info.min} to {info.max} ({data.dtype}), got {value!r}")
     lengths = np.minimum(sequences.lengths, steps)
     step = np.arange(steps)[:, None]
