@@ -51,14 +51,25 @@ def nearest(argument, name, known):
     return UnknownNameError(f"{argument}: unknown name {name!r}, expected one of {', '.join(map(repr, known))}{hint}")
 
 
+def known_name(argument, value, names):
+    """`value`, if it is one of the `names`; else UnknownNameError."""
+    if not isinstance(value, str) or value not in names:
+        raise nearest(argument, value, names)
+    return value
+
+
 def finite_number(argument, value, above=-math.inf):
     """`value` as a float, if it is a finite number greater than `above`; else TypeError or ValueError."""
     expected = "a finite number" if above == -math.inf else f"a finite number > {above:g}"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{argument}: expected {expected}, got {value!r} ({type(value).__name__})")
-    if not (math.isfinite(value) and value > above):
+    try:
+        number = float(value)
+    except OverflowError:  # an integer that no float holds
+        number = math.inf
+    if not (math.isfinite(number) and number > above):
         raise ValueError(f"{argument}: expected {expected}, got {value!r}")
-    return float(value) + 0.0  # -0.0 is 0.0
+    return number + 0.0  # -0.0 becomes 0.0, so that what is equal is the same
 
 
 def rate(argument, value):

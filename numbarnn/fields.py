@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import ClassVar
 
-from .errors import finite_number, flag, integer, nearest
+from .errors import finite_number, flag, integer, known_name
 
 KINDS = {int: integer, bool: flag, float: finite_number}
 KINDS |= {kind.__name__: check for kind, check in KINDS.items()}  # of annotations that are kept as text
@@ -59,13 +59,7 @@ def one_or_each(check):
 
 def one_of(names):
     """The check of a field that is one of some names."""
-
-    def checked(argument, value):
-        if not isinstance(value, str) or value not in names:
-            raise nearest(argument, value, names)
-        return str(value)
-
-    return checked
+    return lambda argument, value: str(known_name(argument, value, names))
 
 
 class Settled:

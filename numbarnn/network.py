@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from .conversion import integers_like, numbers_like
 from .descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
 from .errors import DTypeError, ShapeError, positive_integer
 from .fields import Settled
@@ -20,7 +21,7 @@ from .losses import loss as find_loss
 from .optimizers import Adam, Optimizer
 from .parameters import Parameters
 from .ragged import Batch, Ragged, joined, like, numbers
-from .samples import Samples
+from .samples import Samples, other_layout
 from .streaming import Stream
 from .targets import contiguous, device_of, expect_device, moved, native, target
 from .training import History, fit
@@ -159,6 +160,15 @@ class Network(Settled):
             checked_array(argument, array)
         return brought(array, self.device)
 
+    def read(self, argument, value):
+        """What the caller gave as x, converted once to what this network reads; see `conversion`."""
+        value = native(value)
+        if not isinstance(value, Ragged):
+            return integers_like(argument, value) if self.takes_indices else numbers_like(argument, value, self.dtype)
+        if self.takes_indices or value.dtype == self.dtype or value.dtype.kind in "iu":
+            return value
+        return Ragged(numbers_like(argument, value.data, self.dtype), value.offsets)
+
     def split(self, flat):
         """A Parameters for each layer, over its part of `flat`."""
         parts, at, channels = [], 0, self.channels
@@ -184,19 +194,40 @@ class Network(Settled):
         """The letters of the axes of the output: those of the input, without t after `Last`."""
         return self.layout.replace("t", "") if any(isinstance(layer, Last) for layer in self.layers) else self.layout
 
+    @property
+    def stepwise(self) -> bool:
+        """Whether every layer takes each step by itself, so that rows (N, C) are as good as a sequence (T, C)."""
+        return "t" in self.output_layout and not any(isinstance(layer, Recurrent) for layer in self.layers)
+
     def described(self, x, lengths=None):
         """(Batch, descriptor) of an input of this network."""
         if self.takes_indices:
             batch, x = Batch.of_indices(x, self.layout, lengths)
             self.layers[0].check_indices(x)
             return replace(batch, device=self.device), x
-        batch, x = Batch.of(self.here("x", x), self.layout, lengths)
-        expect_device("x", x.array, self.device)
-        if x.channels != self.channels:
-            raise ShapeError(f"x: expected {self.channels} channels, got {x.channels}")
-        if x.dtype != self.dtype:
-            raise DTypeError(f"x: expected {self.dtype} like the network, got {x.dtype}")
-        return batch, x
+        if not isinstance(x, Ragged):
+            self._check_axes(x, lengths)
+        batch, described = Batch.of(self.here("x", x), self.layout, lengths)
+        expect_device("x", described.array, self.device)
+        if described.channels != self.channels:
+            hint = "" if isinstance(x, Ragged) else other_layout(x.shape, batch.layout, c=self.channels)
+            found = f"{x!r}" if isinstance(x, Ragged) else f"shape {x.shape}, axes {batch.layout}"
+            raise ShapeError(f"x: expected {self.channels} channels, got {described.channels} ({found}){hint}")
+        if described.dtype != self.dtype:
+            raise DTypeError(f"x: expected {self.dtype} like the network, got {described.dtype}")
+        return batch, described
+
+    def _check_axes(self, x, lengths):
+        """Raise ShapeError, with what would fit, of a series without a channel axis and of lengths along another axis."""
+        if np.ndim(x) == 1 and self.channels == 1:
+            hint = "; x[:, None] is one sequence of one channel"
+            raise ShapeError(f"x: expected 2 or 3 axes ({self.layout}), got 1 (shape {x.shape}){hint}")
+        if lengths is None or np.ndim(lengths) != 1 or np.ndim(x) != 3:
+            return
+        count, there = len(lengths), x.shape[self.layout.index("n")]
+        hint = "" if count == there else other_layout(x.shape, self.layout, n=count, c=self.channels)
+        if hint:
+            raise ShapeError(f"lengths: expected shape ({there},), one length for each sequence, got ({count},){hint}")
 
     def _forward(self, parts, x, keep, random=None, reading=None):
         """(descriptor of the output, tapes) for a descriptor of x; with a Generator, dropout and the like are drawn.
@@ -218,8 +249,11 @@ class Network(Settled):
 
         Parameters
         ----------
-        x : numpy.ndarray or Ragged
-            (T, N, C) in the network's layout, or (T, C) for one sequence; of an `Embedding` integers (T, N) or (T,).
+        x : array, list, DataFrame or Ragged
+            (T, N, C) in the network's layout, or (T, C) for one sequence; of an `Embedding` integers (T, N) or (T,).  An
+            array of the network's dtype is read where it lies; other numbers (float64, integers, lists, tables) are
+            converted to that dtype once, as everywhere in this class.  Text, objects, complex numbers, masked arrays and
+            numbers that are too large for the dtype are refused; an `Embedding` takes integers only.
         lengths : array of int, optional
             (N,): the steps of each sequence, from 0 to T; T for all if None.
 
@@ -229,7 +263,7 @@ class Network(Settled):
             (N, output channels) after `Last`, else (T, N, output channels) in the network's layout, 0 past the end of a
             sequence, or Ragged like x; without N for one sequence.
         """
-        x = native(x)
+        x = self.read("x", x)
         batch, described = self.described(x, lengths)
         self.params.check_finite()
         found = []
@@ -271,12 +305,15 @@ class Network(Settled):
         loss: str | Callable = "mse",
         lengths: np.ndarray | None = None,
     ) -> float:
-        """The loss of the network on samples and their targets, a float; see `numbarnn.loss` for the names.
+        """The loss of the network on samples and their targets, a float; x and y as in `fit`, see `numbarnn.loss` for names.
 
         With sequences of different lengths it is the mean over the steps that there are.
         """
         loss = find_loss(loss)
-        samples = Samples.of(self, x, y, lengths, loss)
+        return self.loss_of(Samples.of(self, x, y, lengths, loss), loss)
+
+    def loss_of(self, samples, loss):
+        """`loss` of samples that have been checked, a function."""
         self.params.check_finite()
         predictions, targets = [], []
         for piece in samples.pieces(PIECE_ROWS):
@@ -329,8 +366,8 @@ class Network(Settled):
         ----------
         flat : numpy.ndarray
             1-D, as long as ``params.flat`` and of the network's dtype.
-        x, y : numpy.ndarray or Ragged
-            Samples and targets.
+        x, y : array, list, DataFrame or Ragged
+            Samples and targets, as in `fit`.
         loss : str or callable
         lengths : array of int, optional
             (N,): the steps of each sample in a padded x.
@@ -385,10 +422,11 @@ class Network(Settled):
 
         Parameters
         ----------
-        x : numpy.ndarray or Ragged
-            (T, N, C) in the network's layout; of an `Embedding` integers (T, N), or a Ragged of them.
-        y : numpy.ndarray or Ragged
-            Targets, shaped like `predict` of x; labels, integers of any dtype, have no channel axis: (N,) or (T, N).
+        x : array, list, DataFrame or Ragged
+            What `predict` takes, converted once.  Without recurrent layers and `Last`, (N, C) are N samples.
+        y : array, list, DataFrame or Ragged
+            Targets, shaped like `predict` of x and converted likewise; labels, integers of any dtype, have no channel axis:
+            (N,) or (T, N).
         loss : str or callable
             ``mse``, ``half_mse`` (``quadratic``), ``mae``, ``huber``, ``cross_entropy``, ``binary_cross_entropy``, a loss
             such as ``CrossEntropy(ignore_index=0)``, or ``(prediction, y) -> (loss, gradient)``.

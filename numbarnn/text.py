@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from .errors import IndexRangeError, ShapeError, UnknownNameError, integer, nearest, positive_integer
+from .errors import IndexRangeError, ShapeError, UnknownNameError, integer, known_name, positive_integer
 from .indices import checked_integers
 from .ragged import Ragged
 
@@ -65,8 +65,8 @@ class Vocabulary:
         split: str | Callable[[str], list[str]] = "words",
         join: str | None = None,
     ):
-        if not callable(split) and (not isinstance(split, str) or split not in SPLITS):
-            raise nearest("split", split, SPLITS)
+        if not callable(split):
+            known_name("split", split, SPLITS)
         self.split, joined = (split, " ") if callable(split) else SPLITS[split]
         self.join = joined if join is None else join
         self.special = _strings("special", special)
@@ -211,8 +211,7 @@ def padded(sequences: Ragged, steps: int, value: int = 0, at: str = "start") -> 
     if not isinstance(sequences, Ragged):
         raise TypeError(f"sequences: expected a Ragged, got {type(sequences).__name__}")
     data, steps = checked_integers("sequences", sequences.data), positive_integer("steps", steps)
-    if at not in ("start", "end"):
-        raise nearest("at", at, ("start", "end"))
+    known_name("at", at, ("start", "end"))
     info = np.iinfo(data.dtype)
     if not info.min <= integer("value", value) <= info.max:
         raise ValueError(f"value: expected an integer from {info.min} to {info.max} ({data.dtype}), got {value!r}")

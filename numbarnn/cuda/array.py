@@ -12,11 +12,11 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from ..errors import DTypeError, LayoutError, ShapeError
-from ..targets import moved
 from . import dlpack
 from .array_kernels import Fill, Move, fill, move
 from .device import SIMULATED, blocks_for, cuda, current_stream, require, stream_key, wait
 from .layouts import c_strides, collapsed, extent, in_numbers, is_c_contiguous, offset_of, stand_in
+from .memory import asarray as to_device
 from .memory import borrow
 
 DTYPES = tuple(np.dtype(name) for name in ("float32", "float64", "bool", "int64"))
@@ -330,7 +330,7 @@ class DeviceArray(NDArrayOperatorsMixin):
 
     def __reduce__(self):
         """Pickles hold the numbers as they are in the host's memory; loaded, they go back to the device."""
-        return moved, (self.get(), self.device)
+        return to_device, (self.get(),)
 
     def astype(self, dtype, copy=True):
         """A copy in another dtype; itself where it has that dtype and `copy` is False."""

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..cells import activation
 from ..descriptor import checked_dtype
-from ..errors import DTypeError, ShapeError, nearest, positive_integer
+from ..errors import DTypeError, ShapeError, known_name, positive_integer
 from ..fields import Description
 from ..parameters import Parameters, Weight
 from ..targets import expect_device, share_memory, target
@@ -37,7 +37,7 @@ def activation_spec(argument, spec):
     """The check of a field that names an activation function: the numbers of ``(name, alpha, beta)`` become floats."""
     activation(spec, argument)
     if isinstance(spec, tuple):
-        return (str(spec[0]), *map(float, spec[1:]))
+        return (str(spec[0]), *(float(number) + 0.0 for number in spec[1:]))
     return str(spec) if isinstance(spec, str) else spec
 
 
@@ -87,8 +87,7 @@ class Layer(Description):
         Parameters
         """
         channels, dtype = positive_integer("channels", channels), checked_dtype("dtype", dtype)
-        if scheme not in SCHEMES:
-            raise nearest("scheme", scheme, SCHEMES)
+        known_name("scheme", scheme, SCHEMES)
         weights = self.weights(channels)
         parameters = Parameters(np.zeros(sum(w.size for w in weights), dtype), weights)
         self.fill(parameters, np.random.default_rng(seed), scheme)

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, field
 
 from ..descriptor import PackedDescriptor, TensorDescriptor
-from ..errors import nearest, positive_integer
+from ..errors import known_name, positive_integer
 from ..fields import Unsendable
 from ..keep import ALL, STATES, Keep
 from ..parameters import Parameters
@@ -85,8 +85,7 @@ class Tape(Unsendable):
 
 def kept(tape, checkpoints, steps):
     """The `Keep` that the arguments `tape` and `checkpoints` ask for on a sequence of so many steps."""
-    if tape not in TAPES:
-        raise nearest("tape", tape, TAPES)
+    known_name("tape", tape, TAPES)
     if checkpoints is None:
         return ALL if tape == "all" else STATES
     if tape != "all":
