@@ -3,6 +3,7 @@
 import copy
 import itertools
 import mmap
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -85,7 +86,7 @@ class Parameters:
     ((12, 3), 108)
     """
 
-    __slots__ = ("__weakref__", "_flat", "_kind", "_split", "_start", "_weights")
+    __slots__ = ("__weakref__", "_flat", "_held", "_kind", "_split", "_start", "_weights")
 
     def __init__(self, flat: np.ndarray, weights: Iterable[Weight]):
         checked_array("flat", flat)
@@ -97,8 +98,9 @@ class Parameters:
             size += weight.size
         if flat.shape != (size,) or not flat.flags.c_contiguous:
             raise ShapeError(f"flat: expected a contiguous vector of {size} numbers, got shape {flat.shape}")
-        # A view cannot be resized: what kernels and other views read stays where it is.
-        self._flat = flat.view(np.ndarray) if isinstance(flat, np.ndarray) else flat
+        self._flat = flat.view(np.ndarray) if isinstance(flat, np.memmap) else flat
+        # NumPy resizes no array that a weak reference points to: what kernels and other views read stays where it is.
+        self._held = weakref.ref(self._flat)
         self._kind = flat.shape, flat.dtype
         self._split = None  # a network's: the same numbers as the Parameters of its layers
 
