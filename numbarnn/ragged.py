@@ -9,13 +9,14 @@ import numpy as np
 from .arithmetic import Arithmetic
 from .conversion import numbers_like
 from .descriptor import PackedDescriptor, TensorDescriptor, address_of, checked_array, checked_dtype, in_layout
-from .errors import DeviceError, DTypeError, LayoutError, ShapeError, known_name, positive_integer
+from .errors import DeviceError, DTypeError, LayoutError, ShapeError, integer, known_name, positive_integer
+from .fields import Settled
 from .indices import Indices, checked_integers, index_axes, with_channels
 from .packing import Packing, packing_of
 from .targets import device_of, moved, native, target, target_of
 
 
-class Ragged(Arithmetic):
+class Ragged(Settled, Arithmetic):
     """Sequences of different lengths, one after the other in one array.
 
     Layers and networks take it in the place of a padded array, and return outputs and gradients likewise.
@@ -54,6 +55,8 @@ class Ragged(Arithmetic):
     Ragged(2 sequences of 1 to 3 steps, int64)
     """
 
+    settled = ("data", "offsets")
+
     def __init__(self, data: np.ndarray, offsets):
         data = native(data)
         if _is_integers(data):
@@ -72,7 +75,11 @@ class Ragged(Arithmetic):
         if offsets[0] != 0 or offsets[-1] != len(data) or (np.diff(offsets) < 0).any():
             expected = f"numbers that never fall, from 0 to {len(data)} (the rows of data)"
             raise ValueError(f"offsets: expected {expected}, got {offsets.tolist()[:8]}")
+        offsets.flags.writeable = False  # kernels read where they point to
         self.data, self.offsets = data, offsets
+
+    def __reduce__(self):
+        return type(self), (self.data, self.offsets)
 
     @classmethod
     def of(cls, arrays: Iterable[np.ndarray]) -> "Ragged":
@@ -245,7 +252,7 @@ class Ragged(Arithmetic):
         known_name("at", at, ("start", "end"))
         if self.data.ndim == 1:
             info = np.iinfo(self.dtype)
-            if isinstance(fill, (bool, np.bool_)) or not hasattr(fill, "__index__") or not info.min <= fill <= info.max:
+            if not info.min <= integer(argument, fill) <= info.max:
                 expected = f"an integer from {info.min} to {info.max} ({self.dtype})"
                 raise ValueError(f"{argument}: expected {expected}, got {fill!r}")
         elif isinstance(fill, (bool, np.bool_)) or not isinstance(fill, Real):
@@ -317,6 +324,8 @@ class Batch:
 
     @classmethod
     def _of_ragged(cls, x, layout):
+        if len(x.data) != x.offsets[-1]:
+            raise ShapeError(f"x: expected {x.offsets[-1]} rows as at first, got {len(x.data)}: data was changed in place")
         lengths, zeros = x.lengths, np.zeros(len(x), np.int64)
         packing = Packing(np.arange(len(x)), zeros, lengths, len(x), int(lengths.max()))
         return cls(packing.steps, len(x), packing, layout, x.offsets, x.device)

@@ -108,7 +108,7 @@ class Vocabulary:
         for text in texts:
             counts.update(parts(text))
         least = positive_integer("least", least)
-        if size is not None and positive_integer("size", size) <= len(special):
+        if size is not None and (size := positive_integer("size", size)) <= len(special):
             raise ValueError(f"size: expected more than the {len(special)} of special, got {size}")
         for entry in special:
             counts.pop(entry, None)

@@ -178,7 +178,7 @@ def test_a_padded_batch_and_its_lengths_are_the_ragged_one():
         (lambda: (R * 1e300).astype("float32"), ValueError, "data: expected numbers that float32 holds"),
         (lambda: R.padded("0"), TypeError, "fill: expected a number, got '0'"),
         (lambda: ragged("float32").padded(1e300), ValueError, "fill: expected numbers that float32 holds"),
-        (lambda: labels().padded(0.5), ValueError, "fill: expected an integer from"),
+        (lambda: labels().padded(0.5), TypeError, "fill: expected an integer, got 0.5"),
         (lambda: labels("uint8").padded(256), ValueError, "fill: expected an integer from 0 to 255"),
         (lambda: R.padded(steps=0), ValueError, "steps: expected a positive integer, got 0"),
         (lambda: R.padded(at="front"), nr.UnknownNameError, "at: unknown name 'front'"),
