@@ -157,6 +157,11 @@ def asarray(array):
     return _arrays().asarray(array)
 
 
+def may_share_memory(a, b):
+    """Whether writing to one DeviceArray may change the other."""
+    return _arrays().may_share_memory(a, b)
+
+
 @functools.cache
 def _arrays():
     from . import array  # which takes its memory from here
