@@ -79,7 +79,7 @@ def finite_number(argument, value, above=-math.inf):
         number = math.inf
     if not (math.isfinite(number) and number > above):
         raise ValueError(f"{argument}: expected {expected}, got {value!r}")
-    return number
+    return number + 0.0  # -0.0 becomes 0.0, so that what is equal is the same
 
 
 def rate(argument, value):

@@ -174,8 +174,8 @@ def _strings(argument, values):
     return values
 
 
-def padded(sequences: Ragged, steps: int, value: int = 0, at: str = "start") -> np.ndarray:
-    """Sequences of integers as one array (T, N), all cut or padded to so many steps.
+def padded(sequences: Ragged, steps: int, value: float = 0, at: str = "start") -> np.ndarray:
+    """Sequences as one array, (T, N, C) or of integers (T, N), all cut or padded to so many steps; see `Ragged.padded`.
 
     Where a model takes sequences of any length, ``lengths=`` and `Ragged` need neither; this is for comparison with those
     that do not.
@@ -183,18 +183,17 @@ def padded(sequences: Ragged, steps: int, value: int = 0, at: str = "start") -> 
     Parameters
     ----------
     sequences : Ragged
-        Of integers.
     steps : int
         T.
-    value : int
-        What is put where a sequence has no step.
+    value : float
+        What is put where a sequence has no step; of integers one of them.
     at : {"start", "end"}
         Where sequences are padded, and where longer ones are cut: ``"start"`` keeps their last steps.
 
     Returns
     -------
     numpy.ndarray
-        (T, N), of the dtype of the sequences.
+        (T, N, C), or (T, N), of the dtype of the sequences.
 
     Examples
     --------
@@ -209,17 +208,4 @@ def padded(sequences: Ragged, steps: int, value: int = 0, at: str = "start") -> 
     """
     if not isinstance(sequences, Ragged):
         raise TypeError(f"sequences: expected a Ragged, got {type(sequences).__name__}")
-    data, steps = checked_integers("sequences", sequences.data), positive_integer("steps", steps)
-    known_name("at", at, ("start", "end"))
-    info = np.iinfo(data.dtype)
-    if not hasattr(value, "__index__") or not info.min <= value <= info.max:
-        raise ValueError(f"value: expected an integer from {info.min} to {info.max} ({data.dtype}), got {value!r}")
-    lengths = np.minimum(sequences.lengths, steps)
-    step = np.arange(steps)[:, None]
-    if at == "start":
-        there, place = step >= steps - lengths, sequences.offsets[1:] - steps + step
-    else:
-        there, place = step < lengths, sequences.offsets[:-1] + step
-    result = np.full((steps, len(sequences)), value, data.dtype)
-    result[there] = data[place[there]]
-    return result
+    return sequences._padded("value", value, positive_integer("steps", steps), at)

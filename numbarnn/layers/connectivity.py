@@ -4,11 +4,12 @@ import numpy as np
 
 from ..conversion import numbers_like
 from ..errors import ShapeError
+from ..fields import Settled
 from ..parameters import Parameters
 from ..targets import device_of, moved
 
 
-class Connectivity:
+class Connectivity(Settled):
     """Constraints on a layer's recurrent weights, the same for every gate: R is ``mask * W``, or ``mask * signs * |W|``.
 
     W is what the parameters hold and an optimizer changes; gradients are those of W (Song et al. 2016,
@@ -36,6 +37,8 @@ class Connectivity:
     array([ True,  True,  True,  True])
     """
 
+    settled = ("mask", "signs")
+
     def __init__(self, mask=None, signs=None):
         if mask is None and signs is None:
             raise ValueError("mask: expected a mask, signs, or both, got neither")
@@ -51,6 +54,9 @@ class Connectivity:
             raise ValueError(f"signs: expected 1 and -1, got {np.setdiff1d(self.signs, (-1, 1))[0]:g}")
         if mask is not None and signs is not None and len(self.mask) != len(self.signs):
             raise ShapeError(f"signs: expected {len(self.mask)} signs like the mask's units, got {len(self.signs)}")
+        for array in (self.mask, self.signs):
+            if array is not None:
+                array.flags.writeable = False  # layers are told apart by what it holds
         self._bits = tuple(None if a is None else a.tobytes() for a in (self.mask, self.signs))
 
     @property
@@ -68,6 +74,9 @@ class Connectivity:
     def applied(self, weight: np.ndarray) -> np.ndarray:
         """R from a weight W, (G H, H)."""
         return self.factor(weight) * weight
+
+    def __reduce__(self):
+        return type(self), (self.mask, self.signs)
 
     def __eq__(self, other):
         return isinstance(other, Connectivity) and self._bits == other._bits
