@@ -11,6 +11,7 @@ from .errors import (
     DeviceError,
     DTypeError,
     IndexRangeError,
+    KernelError,
     LayoutError,
     NonFiniteError,
     ShapeError,
@@ -69,6 +70,7 @@ __all__ = [
     "History",
     "IndexRangeError",
     "IndRNN",
+    "KernelError",
     "Last",
     "LayoutError",
     "LeakyRNN",
@@ -111,7 +113,7 @@ keywords.guard(
 
 def __getattr__(name):
     if name == "cuda":  # imported when it is asked for: it takes Numba's CUDA target
-        import importlib
+        import numbarnn.cuda as cuda
 
-        return importlib.import_module(".cuda", __name__)
+        return cuda
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -27,6 +27,10 @@ class DeviceError(RuntimeError):
     """A device that is not there, or does not hold the array it was given."""
 
 
+class KernelError(RuntimeError):
+    """A kernel cannot run in this process: Numba's compiler is off, or the process was forked from OpenMP's threads."""
+
+
 class NonFiniteError(ArithmeticError):
     """A NaN or an infinity where only finite numbers make sense; training stops at the first one."""
 
@@ -56,6 +60,16 @@ def known_name(argument, value, names):
     if not isinstance(value, str) or value not in names:
         raise nearest(argument, value, names)
     return value
+
+
+def several(argument, values, expected):
+    """`values` as a tuple, if it can be gone through and is no text; else TypeError."""
+    if not isinstance(values, (str, bytes)):
+        try:
+            return tuple(values)
+        except TypeError:  # the one of iter(), or of an array without axes
+            pass
+    raise TypeError(f"{argument}: expected {expected}, got {values!r} ({type(values).__name__})")
 
 
 def finite_number(argument, value, above=-math.inf):

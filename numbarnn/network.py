@@ -7,7 +7,7 @@ import numpy as np
 
 from .conversion import integers_like, numbers_like
 from .descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
-from .errors import DTypeError, ShapeError, positive_integer
+from .errors import DTypeError, ShapeError, positive_integer, several
 from .fields import Settled
 from .indices import index_axes
 from .keep import NOTHING
@@ -84,7 +84,7 @@ class Network(Settled):
         seed: int = 0,
         scheme: str = "glorot",
     ):
-        self.layers = tuple(layers)
+        self.layers = several("layers", layers, "layers of numbarnn in a list")
         if not self.layers:
             raise ValueError("layers: expected at least one layer, got none")
         for layer in self.layers:

@@ -4,6 +4,8 @@ import sys
 import time
 import warnings
 
+from .messages import BARS
+
 
 class Silent:
     """Shows nothing."""
@@ -45,11 +47,20 @@ class Text(Silent):
 
     def __init__(self, epochs, stream):
         self.epochs, self.stream, self.done = epochs, stream, 0
-        self.start, self.drawn = time.perf_counter(), 0.0
+        self.start, self.drawn, self.line = time.perf_counter(), 0.0, ""
+
+    def __enter__(self):
+        BARS.append(self)
+        return self
 
     def __exit__(self, *exception):
+        BARS.remove(self)
         if self.done:
             self.stream.write("\n")
+
+    def clear(self):
+        """Make room on the line for something else."""
+        self.stream.write(f"\r{' ' * len(self.line)}\r")
 
     def advance(self, history):
         self.done += 1
@@ -59,7 +70,8 @@ class Text(Silent):
         self.drawn = now
         filled = self.WIDTH * self.done // self.epochs
         bar = "#" * filled + "." * (self.WIDTH - filled)
-        self.stream.write(f"\r[{bar}] epoch {self.done}/{self.epochs}  {now - self.start:.1f} s  {described(history)}")
+        self.line = f"[{bar}] epoch {self.done}/{self.epochs}  {now - self.start:.1f} s  {described(history)}"
+        self.stream.write(f"\r{self.line}")
         self.stream.flush()
 
 
@@ -98,7 +110,7 @@ def in_notebook():
 
 def bar(epochs, show):
     """What to call once an epoch, as a context manager."""
-    if not show:
+    if not show or sys.stderr is None:  # there is none in a program without a console
         return Silent()
     notebook, terminal = in_notebook(), sys.stderr.isatty()
     if notebook or terminal:

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from ..conversion import numbers_like
 from ..errors import ShapeError
 from ..fields import Settled
+from ..ieee import ieee
 from ..parameters import Parameters
 from ..targets import device_of, moved
 
@@ -41,8 +43,8 @@ class Connectivity(Settled):
     def __init__(self, mask=None, signs=None):
         if mask is None and signs is None:
             raise ValueError("mask: expected a mask, signs, or both, got neither")
-        self.mask = None if mask is None else np.array(mask, np.float64)
-        self.signs = None if signs is None else np.array(signs, np.float64)
+        self.mask = None if mask is None else numbers_like("mask", mask, np.dtype(np.float64)).copy()
+        self.signs = None if signs is None else numbers_like("signs", signs, np.dtype(np.float64)).copy()
         if mask is not None and (self.mask.ndim != 2 or self.mask.shape[0] != self.mask.shape[1]):
             raise ShapeError(f"mask: expected shape (H, H), got {self.mask.shape}")
         if mask is not None and not np.isfinite(self.mask).all():
@@ -70,6 +72,7 @@ class Connectivity(Settled):
         factor = moved(factor.astype(weight.dtype), device_of(weight))
         return factor if self.signs is None else np.where(weight < 0, -factor, factor)
 
+    @ieee
     def applied(self, weight: np.ndarray) -> np.ndarray:
         """R from a weight W, (G H, H)."""
         return self.factor(weight) * weight
@@ -104,6 +107,7 @@ class EffectiveWeights:
         self.factors = {}
         self.fill()
 
+    @ieee
     def fill(self):
         """Compute the weights from the parameters and the masks as they are now."""
         np.copyto(self.parameters.flat, self.p.flat)
@@ -115,6 +119,7 @@ class EffectiveWeights:
                 self.factors[name] = factor if dropped is None else factor * dropped[d]
                 self.parameters[name] *= self.factors[name]
 
+    @ieee
     def take_back(self, gradient, into, accumulate):
         """Write, or add, the gradient of the parameters `into` (is modified), from that of what kernels read (modified)."""
         for name, factor in self.factors.items():
