@@ -38,8 +38,8 @@ def whole(least):
 def arguments():
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m numbarnn", description="Train two small recurrent networks.")
-    parser.add_argument("--epochs", metavar="N", type=whole(1), default=1000, help="epochs of the first network (default 1000)")
-    parser.add_argument("--seed", metavar="N", type=whole(0), default=0, help="of the parameters and the shuffling (default 0)")
+    parser.add_argument("--epochs", metavar="N", type=whole(1), default=1000, help="of the first network (default 1000)")
+    parser.add_argument("--seed", metavar="N", type=whole(0), default=0, help="of parameters and order (default 0)")
     parser.add_argument("--dtype", choices=[d.name for d in DTYPES], default="float32", help="(default float32)")
     parser.add_argument("--plot", metavar="FILE", help="write a PNG; needs matplotlib")
     options, unknown = parser.parse_known_args()
