@@ -1,4 +1,4 @@
-"""How far a training has come: a bar in a terminal or a notebook, a line for each epoch elsewhere."""
+"""How far a training has come: a bar in a terminal or a notebook, some lines elsewhere."""
 
 import sys
 import time
@@ -76,15 +76,29 @@ class Text(Silent):
 
 
 class Lines(Silent):
-    """A line for each epoch, for a file or a pipe."""
+    """Lines for a file or a pipe: the first epoch, about every tenth of them, and the last, whichever ends the training."""
+
+    MOST = 10
 
     def __init__(self, epochs, stream):
         self.epochs, self.stream, self.start = epochs, stream, time.perf_counter()
+        self.every, self.waiting = -(-epochs // self.MOST), None
+
+    def __exit__(self, kind, *exception):
+        if self.waiting and kind is None:
+            self._write()
 
     def advance(self, history):
+        done = len(history.loss)
         seconds = time.perf_counter() - self.start
-        self.stream.write(f"epoch {len(history.loss)}/{self.epochs}  {seconds:.1f} s  {described(history)}\n")
+        self.waiting = f"epoch {done}/{self.epochs}  {seconds:.1f} s  {described(history)}\n"
+        if done % self.every == 0 or done in (1, self.epochs):
+            self._write()
+
+    def _write(self):
+        self.stream.write(self.waiting)
         self.stream.flush()
+        self.waiting = None
 
 
 def in_notebook():
