@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .errors import DTypeError, LayoutError, ShapeError
+from .errors import DTypeError, LayoutError, ShapeError, plain
 from .packing import Packing, Uniform
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
@@ -35,10 +35,13 @@ def address_of(array):
 
 def checked_array(argument, array):
     """`array`, if it is a plain array of float32 or float64, NumPy's or on a device, that a kernel can read in place."""
-    if (not isinstance(array, np.ndarray) and not is_on_device(array)) or isinstance(array, np.ma.MaskedArray):
-        raise TypeError(f"{argument}: expected a numpy.ndarray, got {type(array).__name__}")
+    if type(array) is not np.ndarray:
+        if not isinstance(array, np.ndarray) and not is_on_device(array):
+            raise TypeError(f"{argument}: expected a numpy.ndarray, got {type(array).__name__}")
+        plain(argument, array)
     if array.dtype not in DTYPES or not array.dtype.isnative:
-        raise DTypeError(f"{argument}: expected float32 or float64, got {array.dtype}")
+        hint = "; astype(numpy.float32) of it is one" if array.dtype.kind in "biuf" else ""
+        raise DTypeError(f"{argument}: expected float32 or float64, got {array.dtype}{hint}")
     if not array.flags.aligned:
         raise LayoutError(f"{argument}: its memory is not aligned to {array.dtype}; make a copy with numpy.array")
     return array

@@ -86,6 +86,33 @@ def positive_integer(argument, value):
     return number
 
 
+def one_of(argument, value, known):
+    """`value`, if it is one of the `known` names; else UnknownNameError."""
+    if not isinstance(value, str) or value not in known:
+        raise nearest(argument, value, known)
+    return value
+
+
+def plain(argument, array, expected="a numpy.ndarray"):
+    """`array`, unless its class adds something to NumPy's array, a mask or a unit, that would be lost; else TypeError."""
+    if isinstance(array, np.ndarray) and type(array) not in (np.ndarray, np.memmap):
+        masked = isinstance(array, np.ma.MaskedArray)
+        hint = "its method filled says what masked numbers are" if masked else "numpy.asarray makes one of it"
+        raise TypeError(f"{argument}: expected {expected}, got {type(array).__name__}; {hint}")
+    return array
+
+
+def real_array(argument, values):
+    """`values` as a new array of float64, if they are real numbers or bools, in an array or in lists; else a typed error."""
+    try:
+        array = np.asarray(plain(argument, values, "an array of numbers"))
+    except ValueError:
+        raise ShapeError(f"{argument}: expected an array of numbers, got lists of different lengths") from None
+    if array.dtype.kind not in "biuf":
+        raise DTypeError(f"{argument}: expected real numbers, got {array.dtype}")
+    return array.astype(np.float64)
+
+
 def flag(argument, value):
     """`value` as a Python bool, if it is one, or one of NumPy's; else TypeError: "no" is not False."""
     if not isinstance(value, (bool, np.bool_)):

@@ -5,7 +5,7 @@ from dataclasses import MISSING, dataclass, fields
 import numpy as np
 
 from ..descriptor import checked_dtype
-from ..errors import DTypeError, ShapeError, nearest, positive_integer
+from ..errors import DTypeError, ShapeError, generator, one_of, positive_integer
 from ..parameters import Parameters, Weight
 from ..targets import expect_device, target
 
@@ -77,11 +77,10 @@ class Layer:
         Parameters
         """
         channels, dtype = positive_integer("channels", channels), checked_dtype("dtype", dtype)
-        if scheme not in SCHEMES:
-            raise nearest("scheme", scheme, SCHEMES)
+        one_of("scheme", scheme, SCHEMES)
         weights = self.weights(channels)
         parameters = Parameters(np.zeros(sum(w.size for w in weights), dtype), weights)
-        self.fill(parameters, np.random.default_rng(seed), scheme)
+        self.fill(parameters, generator("seed", seed), scheme)
         return parameters.to(device)
 
     def check_parameters(self, parameters, channels):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..errors import ShapeError
+from ..errors import ShapeError, real_array
 from ..parameters import Parameters
 from ..targets import device_of, moved
 
@@ -22,7 +22,7 @@ class Connectivity:
 
     Raises
     ------
-    ShapeError, ValueError
+    TypeError, DTypeError, ShapeError, ValueError
         If an array is not as described, or neither is given.
 
     Examples
@@ -38,8 +38,8 @@ class Connectivity:
     def __init__(self, mask=None, signs=None):
         if mask is None and signs is None:
             raise ValueError("mask: expected a mask, signs, or both, got neither")
-        self.mask = None if mask is None else np.array(mask, np.float64)
-        self.signs = None if signs is None else np.array(signs, np.float64)
+        self.mask = None if mask is None else real_array("mask", mask)
+        self.signs = None if signs is None else real_array("signs", signs)
         if mask is not None and (self.mask.ndim != 2 or self.mask.shape[0] != self.mask.shape[1]):
             raise ShapeError(f"mask: expected shape (H, H), got {self.mask.shape}")
         if mask is not None and not np.isfinite(self.mask).all():
@@ -50,6 +50,9 @@ class Connectivity:
             raise ValueError(f"signs: expected 1 and -1, got {np.setdiff1d(self.signs, (-1, 1))[0]:g}")
         if mask is not None and signs is not None and len(self.mask) != len(self.signs):
             raise ShapeError(f"signs: expected {len(self.mask)} signs like the mask's units, got {len(self.signs)}")
+        for array in (self.mask, self.signs):
+            if array is not None:
+                array.flags.writeable = False  # what a layer is compared by
         self._bits = tuple(None if a is None else a.tobytes() for a in (self.mask, self.signs))
 
     @property

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..cells import ActivationSpec, DenseCell, activation
 from ..descriptor import PackedDescriptor, TensorDescriptor, in_layout
-from ..errors import DTypeError, LayoutError, positive_integer
+from ..errors import DTypeError, LayoutError, flag, positive_integer
 from ..keep import ALL, NOTHING, WEIGHTS
 from ..parameters import Parameters, Weight, glorot_uniform, uniform
 from ..ragged import Batch, Ragged, last_rows, like, numbers
@@ -93,7 +93,7 @@ class Stateless(Layer):
         p : Parameters
             As `init` makes them.
         x : numpy.ndarray or Ragged
-            (T, N, C) in the order of `layout`, or (N, C).
+            (T, N, C) in the order of `layout`, or (N, C).  It is read again in `backward`: do not change it in between.
         layout : str
             The letters t, n, c in the order of x's axes; without t for a 2-D x.
         lengths : array of int, optional
@@ -170,6 +170,7 @@ class Stateless(Layer):
         Gradients
         """
         self._check_tape(tape)
+        need_x, accumulate = flag("need_x", need_x), flag("accumulate", accumulate)
         channels, dtype = tape.x.channels, self._dtype(tape)
         dy = self._described(tape.batch, dy, self.output_channels(channels), dtype)
         gradient = self.gradient_vector(into, channels, dtype, device_of(dy.array))

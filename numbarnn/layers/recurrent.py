@@ -7,7 +7,7 @@ import numpy as np
 
 from ..cells import Cell, Clipped, activation
 from ..descriptor import TensorDescriptor, checked_array
-from ..errors import DTypeError, ShapeError, finite_number, nearest, positive_integer
+from ..errors import DTypeError, ShapeError, finite_number, flag, one_of, positive_integer
 from ..keep import ALL, NOTHING, STATES, WEIGHTS
 from ..parameters import Parameters, Weight, glorot_uniform, orthogonal, uniform
 from ..ragged import Batch, Ragged
@@ -81,10 +81,23 @@ class Recurrent(Regularized):
                 raise TypeError(f"{name}: expected True or False, got {getattr(self, name)!r}")
         if self.clip is not None:
             finite_number("clip", self.clip, above=0)
-        if self.merge not in MERGES:
-            raise nearest("merge", self.merge, MERGES)
+        one_of("merge", self.merge, MERGES)
+        self._check_use()
         self.check_regularization()
         self._functions()
+
+    def _check_use(self):
+        """Raise ValueError for an option that would do nothing."""
+        if self.layers == 1:
+            if self.dropout:
+                raise ValueError(
+                    f"dropout: expected 0 with one layer, since it acts between stacked ones, got {self.dropout!r};"
+                    " a Dropout after this layer acts on its outputs"
+                )
+            if self.residual:
+                raise ValueError("residual: expected False with one layer, since the first has no residual, got True")
+        if self.merge != "concat" and not self.bidirectional:
+            raise ValueError(f"merge: expected 'concat' with one direction, got {self.merge!r} (bidirectional=True has two)")
 
     def _functions(self):
         """{field: Function} of the activation functions, which layer and cell call the same."""
@@ -173,7 +186,8 @@ class Recurrent(Regularized):
         p : Parameters
             As `init` makes them.
         x : numpy.ndarray or Ragged
-            (T, N, C) in the order of `layout`, or (T, C) for one sequence; read in place at any strides.
+            (T, N, C) in the order of `layout`, or (T, C) for one sequence; read in place at any strides.  What `forward`
+            returns reads it again in `backward`: do not change it in between.
         state : numpy.ndarray or tuple of two, optional
             Initial state (L * D, N, H), for an LSTM the pair (h, c); zeros if None.
         lengths : array of int, optional
@@ -251,7 +265,7 @@ class Recurrent(Regularized):
         batch, described = self._checked_input(p, x, layout, lengths, reset)
         initial = self.checked_state("state", state, batch.sequences, p.dtype, p.device)
         keep = kept(tape, checkpoints, described.steps)
-        if cells and keep.what == "checkpoints":
+        if flag("cells", cells) and keep.what == "checkpoints":
             raise ValueError("cells: expected False together with checkpoints, which keep c only at some steps, got True")
         masks = self.masks_of(seed, masks, batch, described)
         y, tape = self.run(p, described, initial, self._keeping_cells(keep, cells), batch, masks)
@@ -265,7 +279,7 @@ class Recurrent(Regularized):
 
     def _keeping_cells(self, keep, cells):
         """The `Keep` that also has the c of every step, if they are asked for."""
-        if not cells:
+        if not flag("cells", cells):
             return keep
         if self.cell.states < 2:
             raise ValueError(f"cells: expected False, since {self!r} has no cell state, got {cells!r}")
@@ -300,7 +314,7 @@ class Recurrent(Regularized):
                 ),
                 (p if weights is None else weights.parameters).flat[p.offset(f"weight_ih_l{layer}") :],
                 y,
-                self._initial(p, initial, layer, packing),
+                self._initial(p, initial, layer, packing, keep),
                 keep,
                 self._unit_values(p, layer),
                 drives,
@@ -311,20 +325,22 @@ class Recurrent(Regularized):
             stages.append(Stage(scaled, tape, between, dropped))
         return y, Tape(self, x, tuple(stages), weights, masks, initial is None, batch)
 
-    def _initial(self, p, initial, layer, packing):
+    def _initial(self, p, initial, layer, packing, keep):
         """What `launch.Tape` takes for one stacked layer: the state given, else the learned one, as it is at each call."""
         if initial is not None:
-            return [state[layer] for state in initial]
+            return [state[layer].copy() for state in initial]  # the caller's may change before backward
         if not self.learned_state:
             return None
 
+        suffixes = self.suffixes(layer)
+
         def learned():
             return [
-                [np.broadcast_to(p[f"{name}_{suffix}"], (packing.sequences, width)) for suffix in self.suffixes(layer)]
+                [np.broadcast_to(p[f"{name}_{suffix}"].copy(), (packing.sequences, width)) for suffix in suffixes]
                 for name, width in zip(INITIAL, self.state_widths)
             ]
 
-        return learned
+        return learned() if keep is WEIGHTS else learned  # a stream reads parameters when it is made
 
     def _unit_values(self, p, layer):
         """A function that writes the values of one stacked layer's units into a (D, V, H) array, or None for none."""
@@ -435,7 +451,7 @@ class Recurrent(Regularized):
 
     def stream_state(self, tape):
         """The state that a stream's tape has reached, (L, N, H) arrays."""
-        return self._as_state([[part.reached(m).copy() for part in tape.stack] for m in range(self.cell.states)])
+        return self._as_state([[part.reached(m) for part in tape.stack] for m in range(self.cell.states)])
 
     def checked_state(self, argument, state, batch, dtype, device):
         """A list of (L, D, N, H) arrays, one for each state of the cell, or None."""
@@ -501,6 +517,7 @@ class Recurrent(Regularized):
         """
         if not isinstance(tape, Tape) or tape.layer != self:
             raise TypeError(f"tape: expected one that {self!r}.forward returned, got {tape!r}")
+        need_x, accumulate = flag("need_x", need_x), flag("accumulate", accumulate)
         x, batch, dtype = tape.x, tape.batch, tape.x.dtype
         if dcells is not None and self.cell.states < 2:
             raise ValueError(f"dcells: expected None, since {self!r} has no cell state, got {type(dcells).__name__}")

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..cells import PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell
 from ..descriptor import checked_dtype
-from ..errors import ShapeError, finite_number, positive_integer, rate
+from ..errors import ShapeError, finite_number, generator, positive_integer, rate
 from ..targets import device_of, moved
 from .base import Layer
 from .connectivity import Connectivity, EffectiveWeights
@@ -112,7 +112,7 @@ class Regularized(Layer):
         dtype : {"float32", "float64"}
         """
         sizes = (positive_integer(n, v) for n, v in (("steps", steps), ("batch", batch), ("channels", channels)))
-        return Masks.drawn(self, *sizes, checked_dtype("dtype", dtype), np.random.default_rng(seed)).arrays
+        return Masks.drawn(self, *sizes, checked_dtype("dtype", dtype), generator("seed", seed)).arrays
 
     def drawn_masks(self, x, random):
         """Masks for a descriptor of x."""
@@ -127,7 +127,7 @@ class Regularized(Layer):
             return Masks.given(self, batch.steps, batch.sequences, x.channels, x.dtype, masks, device_of(x.array))
         if seed is None:
             return None
-        random, device = np.random.default_rng(seed), device_of(x.array)
+        random, device = generator("seed", seed), device_of(x.array)
         return Masks.drawn(self, batch.steps, batch.sequences, x.channels, x.dtype, random, device)
 
     def driven(self, masks, layer, packing, dtype, device):

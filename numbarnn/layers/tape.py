@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass, field
 
 from ..descriptor import PackedDescriptor, TensorDescriptor
-from ..errors import nearest, positive_integer
+from ..errors import one_of, positive_integer
 from ..keep import ALL, STATES, Keep
 from ..ragged import Batch
 from ..targets import target_of
@@ -35,7 +35,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Tape:
-    """What backward needs of one forward call; it holds the arrays, and `x` must not change while it is in use."""
+    """What backward needs of one forward call: copies, but of `x`, which must not change while the tape is in use."""
 
     layer: Layer
     x: TensorDescriptor | PackedDescriptor
@@ -75,13 +75,12 @@ class Tape:
 
 def kept(tape, checkpoints, steps):
     """The `Keep` that the arguments `tape` and `checkpoints` ask for on a sequence of so many steps."""
-    if tape not in TAPES:
-        raise nearest("tape", tape, TAPES)
+    one_of("tape", tape, TAPES)
     if checkpoints is None:
         return ALL if tape == "all" else STATES
     if tape != "all":
         raise ValueError(f"tape: expected 'all' together with checkpoints, got {tape!r}")
-    if checkpoints == "sqrt":
+    if isinstance(checkpoints, str) and checkpoints == "sqrt":
         return Keep("checkpoints", math.isqrt(max(steps, 1) - 1) + 1)
     return Keep("checkpoints", positive_integer("checkpoints", checkpoints))
 
