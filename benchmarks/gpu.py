@@ -1,4 +1,4 @@
-"""The GPU beside PyTorch's cuDNN: layers forward and backward, the training of the seed's network, and whether it is right.
+"""The GPU beside PyTorch's cuDNN: layers, the training of Deep Diamond's network, and whether it is right.
 
 Everything runs in processes of their own, and is kept as it comes: what crashes or hangs loses nothing but itself.
 """
@@ -219,9 +219,9 @@ def _row_lines(rows):
 
 
 def _training_lines(training):
-    lines = ["", "**The seed's network: one update (batch of 32)**", "", "| | ms | ratio to PyTorch |", "|---|---|---|"]
+    lines = ["", "**Deep Diamond's network: one update (batch of 32)**", "", "| | ms | ratio to PyTorch |", "|---|---|---|"]
     for name, value in training["ms"].items():
         lines.append(f"| {name} | {value:.3f} | {_ratio(training['ms'], 'PyTorch', name)} |")
     wrong = training["error"].get("numbarnn")
-    lines += ["", f"The seed's own figure, on its author's GPU: {gpu_cases.SEED_MS:.2f} ms."]
+    lines += ["", f"Deep Diamond's own figure, on its author's GPU: {gpu_cases.DEEP_DIAMOND_MS:.2f} ms."]
     return lines if wrong is None else [*lines, f"Error of our gradient, against PyTorch's in float64: {wrong:.1e}."]

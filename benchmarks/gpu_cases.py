@@ -24,7 +24,7 @@ SHAPES = (  # T, N, I, H, layers
 )  # fmt: skip
 ROUNDS, SECONDS = 5, 0.03  # turns of each library, and about how long one lasts
 BATCH, RATE, BLOCK = 32, 0.005, 10  # of the training: as in `hello`
-SEED_MS = 5.7e3 / 6000  # an update of the seed's training, on its author's GPU
+DEEP_DIAMOND_MS = 5.7e3 / 6000  # an update of its training, on its author's GPU
 
 
 def timer():
@@ -209,7 +209,7 @@ def layers(cell, shapes):
 
 
 def torch_network(tf32):
-    """(model, a function that trains it for some epochs): the seed's network in PyTorch, with our initial parameters."""
+    """(model, a function that trains it for some epochs): Deep Diamond's network in PyTorch, with our initial parameters."""
     import torch
 
     from numbarnn.forecast import counting_network, counting_windows
@@ -268,7 +268,7 @@ def our_network(tf32=False):
 
 
 def gradient_error():
-    """Of our gradient of the seed's network at its start, against PyTorch's in float64 on the CPU."""
+    """Of our gradient of Deep Diamond's network at its start, against PyTorch's in float64 on the CPU."""
     import torch
 
     from numbarnn.forecast import counting_windows
@@ -291,7 +291,7 @@ def gradient_error():
 
 
 def training(rounds=ROUNDS):
-    """The seed's network: milliseconds of an update, by the clock on the wall, of each library in turns."""
+    """Deep Diamond's network: milliseconds of an update, by the clock on the wall, of each library in turns."""
     makers = {
         "numbarnn": our_network, "PyTorch": lambda: torch_network(False), "numbarnn TF32": lambda: our_network(True),
         "PyTorch TF32": lambda: torch_network(True),

@@ -1,4 +1,4 @@
-"""The seed's network (three GRU layers of 128), trained here and in PyTorch, by turns."""
+"""Deep Diamond's network (three GRU layers of 128), trained here and in PyTorch, by turns."""
 
 import statistics
 import time

@@ -1,4 +1,4 @@
-"""The first training step of the seed's network: in the first process ever, and in the second."""
+"""The first training step of Deep Diamond's network: in the first process ever, and in the second."""
 
 import os
 import subprocess

@@ -34,7 +34,7 @@ def arguments():
 
 
 def counting(options):
-    """Train the seed's network, and ask it the seed's questions."""
+    """Train Deep Diamond's network, and ask it Deep Diamond's questions."""
     print("1. The next number of -100 ... 99, from the five before it\n")
     network = forecast.counting_network(options.dtype, options.seed)
     print(network.summary(), end="\n\n")
@@ -45,11 +45,11 @@ def counting(options):
     updates = options.epochs * 7
     cost = network.loss(*forecast.counting_windows(network.dtype), loss="quadratic")
     print(f"\n{updates:,} updates in {elapsed:.1f} s, compilation included.")
-    print(f"Cost {cost:.2g} (the seed: {forecast.SEED_COST})\n")
-    print(f"{'question':38}{'answer':>9}{'the seed':>10}")
-    for question, seed_answer in forecast.QUESTIONS:
+    print(f"Cost {cost:.2g} (Deep Diamond: {forecast.DEEP_DIAMOND_COST})\n")
+    print(f"{'question':38}{'answer':>9}{'Deep Diamond':>14}")
+    for question, deep_diamonds in forecast.QUESTIONS:
         shown = ", ".join(f"{number:g}" for number in question)
-        print(f"{shown:38}{forecast.answer(network, question):9.3f}{seed_answer:10.3f}")
+        print(f"{shown:38}{forecast.answer(network, question):9.3f}{deep_diamonds:14.3f}")
     return history
 
 

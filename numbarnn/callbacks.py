@@ -23,7 +23,7 @@ class Callback:
 
 
 class EarlyStopping(Callback):
-    """End a training whose loss has not become less for some epochs, and take back the best parameters.
+    """End a training whose loss has not improved for some epochs, and restore the best parameters.
 
     It follows the validation loss where there is one, else that of the training.  The loss of a training is taken before
     each update and belongs to no one vector of parameters; those at the end of its epoch are taken.

@@ -14,18 +14,18 @@ from .network import Network
 from .optimizers import Adam, AdamW
 from .schedules import cosine
 
-# What the seed asks its network, and what its network answers (Deep Diamond, 26 August 2022).
+# Questions and answers of the recurrent network in Deep Diamond's blog post of 26 August 2022.
 QUESTIONS = (
     ((1, 2, 3, 4, 5), 6.016),
     ((37.4, 38.4, 39.4, 40.4, 41.4), 42.392),
     ((10, 12, 14, 16, 18), 17.750),
     ((1000, 1001, 1002, 1003, 1004), 96.420),
 )
-SEED_COST = 0.0087
+DEEP_DIAMOND_COST = 0.0087
 
 
 def counting_network(dtype="float32", seed=0):
-    """The seed's network: three GRU layers of 128, the last step, dense 128 relu, dense 1."""
+    """Deep Diamond's network: three GRU layers of 128, the last step, dense 128 relu, dense 1."""
     layers = [GRU(128), GRU(128, layers=2), Last(), Dense(128, "relu"), Dense(1)]
     return Network(layers, channels=1, dtype=dtype, seed=seed)
 
@@ -36,7 +36,7 @@ def counting_windows(dtype="float32"):
 
 
 def train_counting(network, epochs=1000, seed=0, progress=True):
-    """The seed's training, with the rate annealed: Adam 0.005 along a cosine, batches of 32, half the mean square."""
+    """Deep Diamond's training with an annealed learning rate: Adam 0.005 along a cosine, batches of 32, half_mse."""
     x, y = counting_windows(network.dtype)
     return network.fit(
         x, y, loss="quadratic", optimizer=Adam(cosine(0.005)), epochs=epochs, batch_size=32, seed=seed, progress=progress

@@ -20,7 +20,7 @@ def trained(curve, rate, epochs):
 @pytest.mark.parametrize("name", CURVES)
 def test_after_ten_epochs(name):
     net, history, x, y = trained(CURVES[name].astype(np.float32), 0.0005, 10)
-    assert 7 * history.loss[-1] < 0.0636  # the seed's, a sum over seven batches
+    assert 7 * history.loss[-1] < 0.0636  # the original program's, a sum over seven batches
     assert net.loss(x, y) < 0.0636 / 7  # of all 150 windows
 
 

@@ -1,4 +1,4 @@
-"""A GRU learns from reviews whether they praise a film: padded and cut as in the seed, and whole."""
+"""A GRU learns from reviews whether they praise a film: padded and cut as in Knet's program, and whole."""
 
 import sys
 from pathlib import Path

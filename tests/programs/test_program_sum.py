@@ -31,7 +31,7 @@ test_error.__test__ = False
 @pytest.mark.parametrize("seed", [0, 1])
 def test_it_adds(seed):
     net, _ = trained("identity", seed)
-    assert test_error(net, seed) < 44.4 * 200 / 1000  # the seed ends there, with 1,000 sequences
+    assert test_error(net, seed) < 44.4 * 200 / 1000  # Flux's program ends there, with 1,000 sequences
     for question, answer in (((1, 2, 3), 6.0), ((1, -2, 30), 29.0)):
         asked = np.array(question, np.float32)[:, None]
         assert abs(net.predict(asked)[0] - answer) < 0.05
