@@ -19,11 +19,12 @@ from .errors import (
 from .extrapolation import extrapolate
 from .layers.base import Gradients
 from .layers.connectivity import Connectivity
-from .layers.dense import Activation, Dense, Last
+from .layers.dense import Activation, Dense
 from .layers.dropout import Dropout
 from .layers.embedding import Embedding, RowGradient
 from .layers.gru import GRU
 from .layers.indrnn import IndRNN
+from .layers.last import Last, LastStep
 from .layers.leaky import LeakyRNN
 from .layers.lstm import LSTM
 from .layers.mgu import MGU
@@ -70,6 +71,7 @@ __all__ = [
     "IndexRangeError",
     "IndRNN",
     "Last",
+    "LastStep",
     "LayoutError",
     "LeakyRNN",
     "Network",

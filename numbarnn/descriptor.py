@@ -258,11 +258,15 @@ class PackedDescriptor:
         return cls(packing, channels, array.dtype, offset, (row, row, size), first_entry, None, array, address)
 
     @classmethod
-    def last_rows(cls, described):
-        """The last row of each sequence of another PackedDescriptor, as one step; any row for a sequence without steps."""
+    def ends(cls, described, first=False):
+        """The last row of each sequence of another PackedDescriptor, or its first one, as one step.
+
+        It is any row for a sequence without steps.
+        """
         packing = described.packing
-        run, last = packing.last, np.maximum(packing.length[packing.last] - 1, 0)
-        steps = last if described.first_entry is None else packing.table[last + described.first_entry]
+        run = packing.first if first else packing.last
+        at = np.zeros_like(run) if first else np.maximum(packing.length[run] - 1, 0)
+        steps = at if described.first_entry is None else packing.table[at + described.first_entry]
         step, batch, channel = described.strides
         starts = steps * step + (run * batch if described.starts is None else described.starts[run])
         return cls(

@@ -11,8 +11,8 @@ from .errors import DTypeError, ShapeError, positive_integer
 from .indices import index_axes
 from .keep import NOTHING
 from .layers.base import Layer
-from .layers.dense import Last
 from .layers.embedding import Embedding
+from .layers.last import LastStep, chained, unmerged
 from .layers.recurrent import Recurrent
 from .layers.tape import kept
 from .losses import check_target
@@ -83,6 +83,8 @@ class Network:
         for index, layer in enumerate(self.layers):
             if index and isinstance(layer, Embedding):
                 raise ValueError(f"layers: expected an Embedding, which takes indices, to be the first, got one at {index}")
+        self.layers = chained(self.layers)
+        self._unmerged = unmerged(self.layers)
         if channels is None:
             if not self.takes_indices:
                 raise TypeError("channels: expected a positive integer, the channels of the input, got None")
@@ -91,13 +93,14 @@ class Network:
         self.channels, self.dtype = positive_integer("channels", channels), checked_dtype("dtype", dtype)
         self.layout, self.device = axes_of(layout, 3), device
         random = np.random.default_rng(seed)
-        weights, vectors, at = [], [], self.channels
+        weights, vectors, at, inputs = [], [], self.channels, []
         for index, layer in enumerate(self.layers):
+            inputs.append(at)
             own = layer.init(at, random, self.dtype, scheme)
             weights += [replace(w, name=f"{index}.{w.name}") for w in own.weights]
             vectors.append(own.flat)
-            at = layer.output_channels(at)
-        self.output_channels = at
+            at = layer.output_channels(at) * (2 if index in self._unmerged else 1)
+        self.output_channels, self._inputs = at, tuple(inputs)
         self._hold(Parameters(np.concatenate(vectors), weights).to(device))
 
     def _hold(self, params):
@@ -128,12 +131,12 @@ class Network:
 
     def split(self, flat):
         """A Parameters for each layer, over its part of `flat`."""
-        parts, at, channels = [], 0, self.channels
-        for layer in self.layers:
+        parts, at = [], 0
+        for layer, channels in zip(self.layers, self._inputs):
             weights = layer.weights(channels)
             size = sum(w.size for w in weights)
             parts.append(Parameters(flat[at : at + size], weights))
-            at, channels = at + size, layer.output_channels(channels)
+            at += size
         return parts
 
     @property
@@ -149,7 +152,7 @@ class Network:
     @property
     def output_layout(self) -> str:
         """The letters of the axes of the output: those of the input, without t after `Last`."""
-        return self.layout.replace("t", "") if any(isinstance(layer, Last) for layer in self.layers) else self.layout
+        return self.layout.replace("t", "") if any(isinstance(layer, LastStep) for layer in self.layers) else self.layout
 
     def described(self, x, lengths=None):
         """(Batch, descriptor) of an input of this network."""
@@ -171,10 +174,12 @@ class Network:
         reading: what an `Embedding` calls before it reads rows.
         """
         tapes = []
-        for layer, own in zip(self.layers, parts):
+        for index, (layer, own) in enumerate(zip(self.layers, parts)):
             options = {} if random is None or not layer.random else {"masks": layer.drawn_masks(x, random)}
             if layer.takes_indices and reading is not None:
                 options["reading"] = reading
+            if index in self._unmerged:
+                options["merged"] = False
             x, tape = layer.run(own, x, None, keep, **options)
             if keep.for_backward:
                 tapes.append(tape)
@@ -448,10 +453,10 @@ class Network:
 
     def summary(self) -> str:
         """A table of the layers, their outputs and parameters, as text."""
-        rows, channels, letters = [], self.channels, self.layout
+        rows, letters = [], self.layout
         for index, (layer, own) in enumerate(zip(self.layers, self._own)):
-            channels = layer.output_channels(channels)
-            letters = letters.replace("t", "") if isinstance(layer, Last) else letters
+            channels = layer.output_channels(self._inputs[index])
+            letters = letters.replace("t", "") if isinstance(layer, LastStep) else letters
             shape = ", ".join(str(channels) if letter == "c" else letter.upper() for letter in letters)
             rows.append((str(index), repr(layer), f"({shape})", f"{len(own):,}"))
         head = ("", "layer", "output", "parameters")

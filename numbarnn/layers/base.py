@@ -36,6 +36,8 @@ class Layer:
 
     random = False  # whether training draws anything
     takes_indices = False  # whether the input are integers
+    takes_steps = False  # whether it needs the steps of a sequence
+    channelwise = False  # whether each channel of the output is made of that channel of the input
 
     def __repr__(self):
         """The fields that are not as by default."""

@@ -53,6 +53,8 @@ class Dropout(Stateless):
 
     rate: float
 
+    channelwise = True
+
     def __post_init__(self):
         rate("rate", self.rate)
 

@@ -14,7 +14,7 @@ from ..ragged import Batch, Ragged
 from ..streaming import Stream
 from ..targets import device_of, expect_device, native, target_of
 from .base import Gradients
-from .between import Between, scaled_by
+from .between import MERGES, Between, scaled_by
 from .gates import gates
 from .normalized import fill_vector as fill_normalization
 from .regularization import Regularized
@@ -22,7 +22,6 @@ from .tape import Adjoint, Stage, Tape, kept
 
 INITIAL = ("initial_h", "initial_c")  # parameters that hold the state to start from
 State = np.ndarray | tuple[np.ndarray, np.ndarray]  # h, or for an LSTM (h, c)
-MERGES = ("concat", "sum", "average", "product")
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,6 +49,7 @@ class Recurrent(Regularized):
     residual: bool = field(default=False, kw_only=True)
     learned_state: bool = field(default=False, kw_only=True)
 
+    takes_steps = True
     unit_parameter = None  # what the parameter is called that holds the cell's values of each unit
     recurrent_matrix = True  # whether there is a weight (H, G, H)
     projection = None  # channels of h in each direction, where they are not one a unit
@@ -82,8 +82,8 @@ class Recurrent(Regularized):
         if self.clip is not None:
             finite_number("clip", self.clip, above=0)
         one_of("merge", self.merge, MERGES)
-        self._check_use()
         self.check_regularization()
+        self._check_use()
         self._functions()
 
     def _check_use(self):
@@ -293,8 +293,11 @@ class Recurrent(Regularized):
             raise DTypeError(f"x: expected {p.dtype} like the parameters, got {described.dtype}")
         return batch, described
 
-    def run(self, p, x, initial, keep, batch=None, masks=None):
-        """`forward` without its checks, from a descriptor of x to one of y, (T, N, Y), and a tape."""
+    def run(self, p, x, initial, keep, batch=None, masks=None, merged=True):
+        """`forward` without its checks, from a descriptor of x to one of y, (T, N, Y), and a tape.
+
+        merged: False leaves the last layer's directions side by side, for `Last`: (T, N, D * H).
+        """
         if keep.for_backward:
             self.cell.check_differentiable()
         if keep is STATES and not self.cell.saved:
@@ -319,7 +322,8 @@ class Recurrent(Regularized):
                 self._unit_values(p, layer),
                 drives,
             )
-            between = Between(tape.outputs, self.directions, self.merge, below if self.residual and layer else None)
+            merge = self.merge if merged or layer < self.layers - 1 else "concat"
+            between = Between(tape.outputs, self.directions, merge, below if self.residual and layer else None)
             dropped = scaled_by(masks, f"dropout_l{layer}", between.outputs)
             y = between.outputs if dropped is None else dropped.outputs
             stages.append(Stage(scaled, tape, between, dropped))
