@@ -1,6 +1,6 @@
 """Recurrent networks for scientific Python, compiled by Numba."""
 
-from . import datasets, errors, plot, testing
+from . import datasets, errors, keywords, plot, testing
 from .callbacks import Callback, EarlyStopping, Printer
 from .cells import ActivationFunction, Cell, elementary
 from .data import windows
@@ -103,6 +103,12 @@ __all__ = [
     "warmup",
     "windows",
 ]
+
+keywords.guard(
+    globals(), __all__,
+    untouched=("Cell", "Stream.step", "elementary", "errors"),
+    made=("Gradients", "Parameters", "RowGradient", "Stream", "TensorDescriptor"),
+)  # fmt: skip
 
 
 def __getattr__(name):

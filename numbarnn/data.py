@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .descriptor import checked_array
+from .conversion import numbers_like
 from .errors import ShapeError, positive_integer
 
 
@@ -11,15 +11,15 @@ def windows(series: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
 
     Parameters
     ----------
-    series : numpy.ndarray
-        (S,) or (S, C), float32 or float64.
+    series : array, list, Series or DataFrame
+        (S,) or (S, C).  float32 and float64 are taken as they are, other numbers (integers, bool, float16) become float64.
     steps : int
         Length T of a window.
 
     Returns
     -------
     x : numpy.ndarray
-        (T, N, C) with N = S - T: ``x[t, n] = series[n + t]``; a read-only view of `series`.
+        (T, N, C) with N = S - T: ``x[t, n] = series[n + t]``; a read-only view of `series`, unless that was converted.
     y : numpy.ndarray
         (N, C): ``y[n] = series[n + T]``; a read-only view.
 
@@ -27,6 +27,8 @@ def windows(series: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     ------
     ShapeError
         If the series has other axes, or is not longer than a window.
+    TypeError, DTypeError
+        If it holds something else than numbers, or is a masked array.
 
     Examples
     --------
@@ -39,7 +41,7 @@ def windows(series: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:
     array([2., 3., 4.])
     """
     steps = positive_integer("steps", steps)
-    checked_array("series", series)
+    series = numbers_like("series", series)
     if series.ndim not in (1, 2):
         raise ShapeError(f"series: expected shape (S,) or (S, C), got {series.shape}")
     if len(series) <= steps:

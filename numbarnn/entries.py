@@ -1,81 +1,231 @@
-"""Compiled code on disk, each entry in a file of its own, until a source that it may be made of changes.
+"""Compiled code on disk, each entry in a file of its own, for as long as no source that it may be made of changes.
 
-Numba's cache looks at the file of the function alone, and its index is shared: two processes that add to it at once may each
-lose the other's entry, or find it under their own name.
+Numba's cache looks at the file of the function alone, its index is shared (two processes that add to it at once may each
+lose the other's entry, or find it under their own name), it loads what it reads unseen, and it fails where no folder can be
+written.  Here a file says what it holds, and carries a digest of it; whatever is wrong with a file or a folder, the code is
+compiled, and the program goes on.
 """
 
+import contextlib
+import functools
 import hashlib
 import os
 import pickle
-import uuid
-from pathlib import Path
+import pkgutil
+import sys
+import warnings
+from types import CodeType
 
+import llvmlite
 import numba
+import numpy as np
+from numba import config
 
-PACKAGE = Path(__file__).resolve().parent
+from . import cache_folders
+from .cache_folders import PACKAGE
+
+MAGIC = b"numbarnn entry 1\n"
+DIGEST = 32  # bytes
+OPTIONS = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE")  # of Numba, that change the code
 
 
-def stamp_of(*folders):
-    """Size and time of every source file in folders of the package."""
-    files = [path for folder in folders for path in sorted((PACKAGE / folder).glob("*.py"))]
-    return tuple((path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+class Sources:
+    """All modules in folders of the package, which compiled code may be made of."""
+
+    def __init__(self, *folders):
+        self.folders = folders
+        self._seen = self._look()
+
+    def _look(self):
+        """Time and size of every file."""
+        with contextlib.suppress(OSError):
+            found = (entry for folder in self.folders for entry in os.scandir(PACKAGE / folder))
+            files = [entry for entry in found if entry.name.endswith(".py")]
+            return {entry.path: (entry.stat().st_mtime_ns, entry.stat().st_size) for entry in files}
+        return {}  # in an archive, or in a frozen program
+
+    @functools.cached_property
+    def stamp(self):
+        """A digest of their contents; None if there are none to be seen, or if they have changed since they were imported.
+
+        Of the sources, and of the byte code that Python runs: the two part where Python has not noticed an edit.  In a
+        frozen program there is byte code alone.  Where the files lie, and when they were written, does not count.
+        """
+        digest, count = hashlib.blake2b(digest_size=16), 0
+        for folder in self.folders:
+            for finder, name, _ in sorted(pkgutil.iter_modules([str(PACKAGE / folder)]), key=lambda module: module[1]):
+                full = f"{__package__}.{folder}.{name}"
+                loader = finder.find_spec(full).loader
+                digest.update(f"{full}\0{loader.get_source(full)}\0".encode())
+                _take_code(loader.get_code(full), digest)
+                count += 1
+        return digest.hexdigest() if count and self._look() == self._seen else None
+
+
+def _take_code(code, digest):
+    digest.update(code.co_code)
+    digest.update(f"{code.co_names}{code.co_varnames}{code.co_freevars}".encode())
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            _take_code(constant, digest)
+        elif isinstance(constant, frozenset):  # in an order of its own in each process
+            digest.update(repr(sorted(map(repr, constant))).encode())
+        else:
+            digest.update(repr(constant).encode())
+
+
+@functools.cache
+def _versions():
+    """What code compiled by one installation needs of another, as far as Numba's key leaves it out."""
+    return (
+        numba.__version__,
+        llvmlite.__version__,
+        np.__version__,
+        sys.implementation.cache_tag,
+        getattr(sys, "abiflags", ""),
+    )
 
 
 class Entries:
-    """Compiled code on disk, each entry in a file named after its key; in the place of Numba's IndexDataCacheFile.
+    """Compiled code on disk, each entry in a file named after its key.
 
     A file says what it holds and appears whole, so processes that start at once read and write it without a lock.
 
     Parameters
     ----------
-    folder : path-like
     name : str
         What every file's name starts with.
+    sources : Sources
+        With None for their stamp nothing is kept.
+    dumps : callable
+        From compiled code to the bytes to keep, a pickle.
+    more : object, optional
+        What the code depends on besides, with a repr that says it whole.
     """
 
-    def __init__(self, folder, name):
-        self.folder, self.name = Path(folder), name
+    def __init__(self, name, sources, dumps=pickle.dumps, more=None):
+        self.name, self.sources, self.dumps, self.more = name, sources, dumps, more
 
-    def described(self, key):
-        """Numba's key (types, processor, byte code) as text, with what it leaves out."""
-        return repr(key)
+    def label(self, key):
+        """All that the code of `key` (Numba's: types, processor, byte code) depends on, as text."""
+        options = [getattr(config, name, None) for name in OPTIONS]
+        return repr((self.name, self.sources.stamp, _versions(), options, self.more, key))
 
-    def stamp(self):
-        """Of the sources."""
-        raise NotImplementedError
-
-    def dumps(self, data):
-        """The bytes to keep of compiled code."""
-        raise NotImplementedError
-
-    def path(self, key):
-        """Where the entry of `key` is kept."""
-        return self.folder / f"{self.name}.{hashlib.sha256(self.described(key).encode()).hexdigest()[:20]}.nbc"
+    def file_name(self, key):
+        """The name of the file that holds the entry of `key`."""
+        return f"{self.name}.{hashlib.sha256(self.label(key).encode()).hexdigest()[:20]}.nbc"
 
     def load(self, key):
-        """What was saved under `key`; None if nothing was, or by other sources."""
-        try:
-            with open(self.path(key), "rb") as file:
-                if pickle.load(file) == self._label(key):
-                    return pickle.load(file)
-        except (FileNotFoundError, EOFError, pickle.UnpicklingError):  # no file, or one cut short
-            pass
+        """What was saved under `key`; None if nothing was, or not all that is there is as it was written."""
+        if self.sources.stamp is None:
+            return None
+        for folder in cache_folders.readable(self.sources.stamp):
+            try:
+                contents = (folder / self.file_name(key)).read_bytes()
+                payload = unpacked(contents, self.label(key).encode())
+                if payload is not None:
+                    found = pickle.loads(payload)
+                    cache_folders.used(folder)
+                    return found
+            except Exception:  # whatever is wrong with a folder or a file: the code is compiled
+                continue
         return None
 
-    def _label(self, key):
-        return numba.__version__, self.stamp(), self.described(key)
-
     def save(self, key, data):
-        """Keep `data` under `key`."""
-        path = self.path(key)
-        draft = path.with_name(f"{path.name}.tmp.{uuid.uuid4().hex[:16]}")
+        """Keep `data` under `key`, in the first folder that takes it; a warning, once, if none does."""
+        if self.sources.stamp is None:
+            return
         try:
-            draft.write_bytes(pickle.dumps(self._label(key)) + self.dumps(data))
-            os.replace(draft, path)
-        finally:
-            draft.unlink(missing_ok=True)
+            contents = packed(self.label(key).encode(), self.dumps(data))
+            cache_folders.write(self.sources.stamp, self.file_name(key), contents)
+        except Exception as error:
+            warn_once(f"compiled kernels are not kept, and are compiled again by each process: {error}")
 
     def flush(self):
         """Forget every entry."""
-        for path in self.folder.glob(f"{self.name}.*.nbc"):
-            path.unlink(missing_ok=True)
+        for folder in cache_folders.readable(self.sources.stamp or "none"):
+            for path in folder.glob(f"{self.name}.*.nbc"):
+                path.unlink(missing_ok=True)
+
+
+def packed(label, payload):
+    """The contents of a file: a digest of all that follows it, the label and its length, the code."""
+    body = len(label).to_bytes(8, "little") + label + payload
+    return MAGIC + hashlib.blake2b(body, digest_size=DIGEST).digest() + body
+
+
+def unpacked(contents, label):
+    """The payload that was packed with `label`; None if the contents are not, to the bit, what `packed` gave."""
+    start = len(MAGIC) + DIGEST
+    magic, digest, body = contents[: len(MAGIC)], contents[len(MAGIC) : start], memoryview(contents)[start:]
+    if magic != MAGIC or digest != hashlib.blake2b(body, digest_size=DIGEST).digest():
+        return None
+    length = int.from_bytes(body[:8], "little")
+    return body[8 + length :] if body[8 : 8 + length] == label else None
+
+
+_warned = False
+
+
+def warn_once(text):
+    """Warn that something about the folders of compiled code is amiss; once, for the first such thing of a process."""
+    global _warned
+    if not _warned:
+        _warned = True
+        try:
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+        except RuntimeWarning:  # -W error: nothing is wrong with the numbers
+            print(f"numbarnn: {text}", file=sys.stderr)
+
+
+class Kept:
+    """Entries in the place of the index and the files of Numba's cache of one function; to be mixed into its class.
+
+    Its __init__ looks for a folder that can be written, and raises if there is none: it is not called.
+
+    Parameters
+    ----------
+    function : callable
+        In Python.
+    entries : Entries
+    rebuild : callable
+        ``rebuild(target_context, data)``: the code that was saved as this data.
+    """
+
+    def __init__(self, function, entries, rebuild):
+        self._name, self._py_func, self._enabled = repr(function), function, True
+        self._entries, self._rebuild = entries, rebuild
+
+    @property
+    def cache_path(self):
+        """The folder that is written into; None if there is none."""
+        return cache_folders.writable()
+
+    def flush(self):
+        """Forget every entry."""
+        self._entries.flush()
+
+    def _load_overload(self, signature, target_context):
+        if not (self._enabled and keepable(signature)):
+            return None
+        data = self._entries.load(self._index_key(signature, target_context.codegen()))
+        try:
+            return None if data is None else self._rebuild(target_context, data)
+        except Exception:  # what it needs is not there: it is compiled
+            return None
+
+    def _save_overload(self, signature, code):
+        if self._enabled and keepable(signature) and self._can_be_kept(code):
+            self._entries.save(self._index_key(signature, code.codegen), code)
+
+    def _can_be_kept(self, code):
+        return True
+
+
+def keepable(signature):
+    """Whether code for these types may be kept on disk: each says so by its attribute ``keepable``, or has none."""
+    return all(getattr(part, "keepable", True) and keepable(getattr(part, "types", ())) for part in _types(signature))
+
+
+def _types(signature):
+    return getattr(signature, "args", signature)

@@ -51,21 +51,43 @@ def nearest(argument, name, known):
     return UnknownNameError(f"{argument}: unknown name {name!r}, expected one of {', '.join(map(repr, known))}{hint}")
 
 
+def known_name(argument, value, names):
+    """`value`, if it is one of the `names`; else UnknownNameError."""
+    if not isinstance(value, str) or value not in names:
+        raise nearest(argument, value, names)
+    return value
+
+
+def several(argument, values, expected):
+    """`values` as a tuple, if it can be gone through and is no text; else TypeError."""
+    if not isinstance(values, (str, bytes)):
+        try:
+            return tuple(values)
+        except TypeError:  # the one of iter(), or of an array without axes
+            pass
+    raise TypeError(f"{argument}: expected {expected}, got {values!r} ({type(values).__name__})")
+
+
 def finite_number(argument, value, above=-math.inf):
     """`value` as a float, if it is a finite number greater than `above`; else TypeError or ValueError."""
     expected = "a finite number" if above == -math.inf else f"a finite number > {above:g}"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{argument}: expected {expected}, got {value!r} ({type(value).__name__})")
-    if not (math.isfinite(value) and value > above):
+    try:
+        number = float(value)
+    except OverflowError:  # an integer that no float holds
+        number = math.inf
+    if not (math.isfinite(number) and number > above):
         raise ValueError(f"{argument}: expected {expected}, got {value!r}")
-    return float(value)
+    return number + 0.0  # -0.0 becomes 0.0, so that what is equal is the same
 
 
 def rate(argument, value):
     """`value` as a float, if it is a number from 0 to less than 1; else TypeError or ValueError."""
-    if not 0 <= finite_number(argument, value) < 1:
+    number = finite_number(argument, value)
+    if not 0 <= number < 1:
         raise ValueError(f"{argument}: expected a rate from 0 to less than 1, got {value!r}")
-    return float(value)
+    return number
 
 
 def integer(argument, value, expected="an integer"):
@@ -86,13 +108,6 @@ def positive_integer(argument, value):
     return number
 
 
-def one_of(argument, value, known):
-    """`value`, if it is one of the `known` names; else UnknownNameError."""
-    if not isinstance(value, str) or value not in known:
-        raise nearest(argument, value, known)
-    return value
-
-
 def plain(argument, array, expected="a numpy.ndarray"):
     """`array`, unless its class adds something to NumPy's array, a mask or a unit, that would be lost; else TypeError."""
     if isinstance(array, np.ndarray) and type(array) not in (np.ndarray, np.memmap):
@@ -100,17 +115,6 @@ def plain(argument, array, expected="a numpy.ndarray"):
         hint = "its method filled says what masked numbers are" if masked else "numpy.asarray makes one of it"
         raise TypeError(f"{argument}: expected {expected}, got {type(array).__name__}; {hint}")
     return array
-
-
-def real_array(argument, values):
-    """`values` as a new array of float64, if they are real numbers or bools, in an array or in lists; else a typed error."""
-    try:
-        array = np.asarray(plain(argument, values, "an array of numbers"))
-    except ValueError:
-        raise ShapeError(f"{argument}: expected an array of numbers, got lists of different lengths") from None
-    if array.dtype.kind not in "biuf":
-        raise DTypeError(f"{argument}: expected real numbers, got {array.dtype}")
-    return array.astype(np.float64)
 
 
 def flag(argument, value):

@@ -2,9 +2,12 @@
 
 import numpy as np
 
+from .conversion import numbers_like
 from .descriptor import TensorDescriptor, in_layout
-from .errors import DTypeError, ShapeError, positive_integer
+from .errors import ShapeError, positive_integer
 from .network import Network
+from .samples import other_layout
+from .targets import native
 
 
 def extrapolate(network: Network, start: np.ndarray, steps: int, stateful: bool = False) -> np.ndarray:
@@ -15,7 +18,7 @@ def extrapolate(network: Network, start: np.ndarray, steps: int, stateful: bool 
     network : Network
         One whose output has the channels of its input: the value that follows a sequence.  Of a network without `Last`
         the output at the last step is taken.
-    start : numpy.ndarray
+    start : array
         (T, N, C) in the network's layout, or (T, C) for one sequence: what came before, at least one step.
     steps : int
         How many predictions.
@@ -49,11 +52,15 @@ def extrapolate(network: Network, start: np.ndarray, steps: int, stateful: bool 
             f"network: expected as many output channels as input channels, {network.channels}, to feed predictions back,"
             f" got {network.output_channels}"
         )
+    start = numbers_like("start", native(start), network.dtype)
+    if start.ndim == 1 and network.channels == 1:
+        hint = "; start[:, None] is one sequence of one channel"
+        raise ShapeError(f"start: expected 2 or 3 axes ({network.layout}), got 1 (shape {start.shape}){hint}")
     described = TensorDescriptor.of(start, network.layout, "start")
     if described.channels != network.channels:
-        raise ShapeError(f"start: expected {network.channels} channels, got {described.channels} (shape {start.shape})")
-    if described.dtype != network.dtype:
-        raise DTypeError(f"start: expected {network.dtype} like the network, got {described.dtype}")
+        hint = other_layout(start.shape, described.layout, c=network.channels)
+        found = f"{described.channels} (shape {start.shape})"
+        raise ShapeError(f"start: expected {network.channels} channels, got {found}{hint}")
     ahead = (_stateful if stateful else _windowed)(network, described.tnc, steps)
     return in_layout(ahead, described.layout)
 

@@ -1,13 +1,14 @@
 """Layers in a row with one parameter vector."""
 
-import copy
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
 
+from .conversion import integers_like, numbers_like
 from .descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
-from .errors import DTypeError, ShapeError, positive_integer
+from .errors import DTypeError, ShapeError, positive_integer, several
+from .fields import Settled
 from .indices import index_axes
 from .keep import NOTHING
 from .layers.base import Layer
@@ -20,16 +21,22 @@ from .losses import loss as find_loss
 from .optimizers import Adam, Optimizer
 from .parameters import Parameters
 from .ragged import Batch, Ragged, joined, like, numbers
-from .samples import Samples
+from .samples import Samples, other_layout
 from .streaming import Stream
 from .targets import contiguous, device_of, expect_device, moved, native, target
 from .training import History, fit
 
+OF_A_TRAINING = ("history",)  # attributes that no copy has
 PIECE_ROWS = 1 << 15  # steps of all sequences that are predicted at once: no result depends on it
 
 
-class Network:
+class Network(Settled):
     """Layers in a row, one parameter vector, and the training of it.
+
+    Copies are whole networks with parameters of their own: `copy.copy`, `copy.deepcopy`, pickle and with it joblib and
+    multiprocessing give one that predicts, trains and saves to the bit as this one does.  A pickle holds layers and
+    parameters and no more; that of a network on a device holds the numbers as they are in the host's memory, and is loaded
+    where that device is there.
 
     Parameters
     ----------
@@ -50,7 +57,8 @@ class Network:
     Attributes
     ----------
     params : Parameters
-        All parameters; ``params.flat`` is one writable vector, ``params["0.weight_ih_l0"]`` a part of layer 0.
+        All parameters; ``params.flat`` is one writable vector, ``params["0.weight_ih_l0"]`` a part of layer 0.  Assigning
+        Parameters of the same structure and dtype copies their numbers in.
 
     Examples
     --------
@@ -64,6 +72,8 @@ class Network:
     (2, 1)
     """
 
+    settled = ("layers", "channels", "dtype", "layout", "device", "output_channels")
+
     def __init__(
         self,
         layers: Iterable[Layer],
@@ -74,16 +84,16 @@ class Network:
         seed: int = 0,
         scheme: str = "glorot",
     ):
-        self.layers = tuple(layers)
-        if not self.layers:
+        layers = several("layers", layers, "layers of numbarnn in a list")
+        if not layers:
             raise ValueError("layers: expected at least one layer, got none")
-        for layer in self.layers:
+        for layer in layers:
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers: expected layers of numbarnn, got {layer!r} ({type(layer).__name__})")
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(layers):
             if index and isinstance(layer, Embedding):
                 raise ValueError(f"layers: expected an Embedding, which takes indices, to be the first, got one at {index}")
-        self.layers = chained(self.layers)
+        self.layers = chained(layers)
         self._unmerged = unmerged(self.layers)
         if channels is None:
             if not self.takes_indices:
@@ -101,21 +111,45 @@ class Network:
             vectors.append(own.flat)
             at = layer.output_channels(at) * (2 if index in self._unmerged else 1)
         self.output_channels, self._inputs = at, tuple(inputs)
-        self._hold(Parameters(np.concatenate(vectors), weights).to(device))
+        self._params = Parameters(np.concatenate(vectors), weights).to(device)
 
-    def _hold(self, params):
-        self.params = params
-        self._own = self.split(params.flat)
+    @property
+    def params(self) -> Parameters:
+        return self._params
+
+    @params.setter
+    def params(self, source):
+        if not isinstance(source, Parameters):
+            raise TypeError(f"params: expected numbarnn.Parameters, got {type(source).__name__}")
+        self._params.check_structure("params", source)
+        self._params.flat = source.flat
+
+    @property
+    def _own(self):
+        """The parameters of each layer: views of the vector, kept with it so that there is only one of everything."""
+        params = self._params
+        if params._split is None:
+            params._split = self.split(params.flat)
+        return params._split
+
+    def __getstate__(self):
+        return {name: value for name, value in self.__dict__.items() if name not in OF_A_TRAINING}
+
+    def _with(self, params):
+        """A network of the same layers over other parameters."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__getstate__(), _params=params, device=params.device)
+        return other
+
+    def __copy__(self):
+        return self._with(self._params.copy())
 
     def to(self, device: str) -> "Network":
         """A network of the same layers with a copy of the parameters on ``"cpu"`` or ``"cuda"``; this one if it is there."""
         if device == self.device:
             return self
         target(device)
-        other = copy.copy(self)
-        other.device = device
-        other._hold(self.params.to(device))
-        return other
+        return self._with(self._params.to(device))
 
     def here(self, argument: str, array: "np.ndarray | Ragged | None") -> "np.ndarray | Ragged | None":
         """An array on the network's device: a copy of one from the host, where the network is not there.
@@ -128,6 +162,15 @@ class Network:
         if isinstance(array, np.ndarray):
             checked_array(argument, array)
         return brought(array, self.device)
+
+    def read(self, argument, value):
+        """What the caller gave as x, converted once to what this network reads; see `conversion`."""
+        value = native(value)
+        if not isinstance(value, Ragged):
+            return integers_like(argument, value) if self.takes_indices else numbers_like(argument, value, self.dtype)
+        if self.takes_indices or value.dtype == self.dtype or value.dtype.kind in "iu":
+            return value
+        return Ragged(numbers_like(argument, value.data, self.dtype), value.offsets)
 
     def split(self, flat):
         """A Parameters for each layer, over its part of `flat`."""
@@ -154,19 +197,40 @@ class Network:
         """The letters of the axes of the output: those of the input, without t after `Last`."""
         return self.layout.replace("t", "") if any(isinstance(layer, LastStep) for layer in self.layers) else self.layout
 
+    @property
+    def stepwise(self) -> bool:
+        """Whether every layer takes each step by itself, so that rows (N, C) are as good as a sequence (T, C)."""
+        return "t" in self.output_layout and not any(isinstance(layer, Recurrent) for layer in self.layers)
+
     def described(self, x, lengths=None):
         """(Batch, descriptor) of an input of this network."""
         if self.takes_indices:
             batch, x = Batch.of_indices(x, self.layout, lengths)
             self.layers[0].check_indices(x)
             return replace(batch, device=self.device), x
-        batch, x = Batch.of(self.here("x", x), self.layout, lengths)
-        expect_device("x", x.array, self.device)
-        if x.channels != self.channels:
-            raise ShapeError(f"x: expected {self.channels} channels, got {x.channels}")
-        if x.dtype != self.dtype:
-            raise DTypeError(f"x: expected {self.dtype} like the network, got {x.dtype}")
-        return batch, x
+        if not isinstance(x, Ragged):
+            self._check_axes(x, lengths)
+        batch, described = Batch.of(self.here("x", x), self.layout, lengths)
+        expect_device("x", described.array, self.device)
+        if described.channels != self.channels:
+            hint = "" if isinstance(x, Ragged) else other_layout(x.shape, batch.layout, c=self.channels)
+            found = f"{x!r}" if isinstance(x, Ragged) else f"shape {x.shape}, axes {batch.layout}"
+            raise ShapeError(f"x: expected {self.channels} channels, got {described.channels} ({found}){hint}")
+        if described.dtype != self.dtype:
+            raise DTypeError(f"x: expected {self.dtype} like the network, got {described.dtype}")
+        return batch, described
+
+    def _check_axes(self, x, lengths):
+        """Raise ShapeError, with what would fit, of a series without a channel axis and of lengths along another axis."""
+        if np.ndim(x) == 1 and self.channels == 1:
+            hint = "; x[:, None] is one sequence of one channel"
+            raise ShapeError(f"x: expected 2 or 3 axes ({self.layout}), got 1 (shape {x.shape}){hint}")
+        if lengths is None or np.ndim(lengths) != 1 or np.ndim(x) != 3:
+            return
+        count, there = len(lengths), x.shape[self.layout.index("n")]
+        hint = "" if count == there else other_layout(x.shape, self.layout, n=count, c=self.channels)
+        if hint:
+            raise ShapeError(f"lengths: expected shape ({there},), one length for each sequence, got ({count},){hint}")
 
     def _forward(self, parts, x, keep, random=None, reading=None):
         """(descriptor of the output, tapes) for a descriptor of x; with a Generator, dropout and the like are drawn.
@@ -190,8 +254,11 @@ class Network:
 
         Parameters
         ----------
-        x : numpy.ndarray or Ragged
-            (T, N, C) in the network's layout, or (T, C) for one sequence; of an `Embedding` integers (T, N) or (T,).
+        x : array, list, DataFrame or Ragged
+            (T, N, C) in the network's layout, or (T, C) for one sequence; of an `Embedding` integers (T, N) or (T,).  An
+            array of the network's dtype is read where it lies; other numbers (float64, integers, lists, tables) are
+            converted to that dtype once, as everywhere in this class.  Text, objects, complex numbers, masked arrays and
+            numbers that are too large for the dtype are refused; an `Embedding` takes integers only.
         lengths : array of int, optional
             (N,): the steps of each sequence, from 0 to T; T for all if None.
 
@@ -201,7 +268,7 @@ class Network:
             (N, output channels) after `Last`, else (T, N, output channels) in the network's layout, 0 past the end of a
             sequence, or Ragged like x; without N for one sequence.
         """
-        x = native(x)
+        x = self.read("x", x)
         batch, described = self.described(x, lengths)
         self.params.check_finite()
         found = []
@@ -225,7 +292,7 @@ class Network:
         bounds = [packing.sequences * piece // count for piece in range(count + 1)]
         parts = [slice(first, end) for first, end in zip(bounds, bounds[1:])]
         if isinstance(x, Ragged):
-            return [(x.part(part), None) for part in parts]
+            return [(x[part], None) for part in parts]
         letters = index_axes("x", self.layout, x) if self.takes_indices else self.layout
         before = (slice(None),) * letters.index("n")
         return [(x[(*before, part)], None if lengths is None else np.asarray(lengths)[part]) for part in parts]
@@ -243,12 +310,15 @@ class Network:
         loss: str | Callable = "mse",
         lengths: np.ndarray | None = None,
     ) -> float:
-        """The loss of the network on samples and their targets, a float; see `numbarnn.loss` for the names.
+        """The loss of the network on samples and their targets, a float; x and y as in `fit`, see `numbarnn.loss` for names.
 
         With sequences of different lengths it is the mean over the steps that there are.
         """
         loss = find_loss(loss)
-        samples = Samples.of(self, x, y, lengths, loss)
+        return self.loss_of(Samples.of(self, x, y, lengths, loss), loss)
+
+    def loss_of(self, samples, loss):
+        """`loss` of samples that have been checked, a function."""
         self.params.check_finite()
         predictions, targets = [], []
         for piece in samples.pieces(PIECE_ROWS):
@@ -301,8 +371,8 @@ class Network:
         ----------
         flat : numpy.ndarray
             1-D, as long as ``params.flat`` and of the network's dtype.
-        x, y : numpy.ndarray or Ragged
-            Samples and targets.
+        x, y : array, list, DataFrame or Ragged
+            Samples and targets, as in `fit`.
         loss : str or callable
         lengths : array of int, optional
             (N,): the steps of each sample in a padded x.
@@ -357,10 +427,11 @@ class Network:
 
         Parameters
         ----------
-        x : numpy.ndarray or Ragged
-            (T, N, C) in the network's layout; of an `Embedding` integers (T, N), or a Ragged of them.
-        y : numpy.ndarray or Ragged
-            Targets, shaped like `predict` of x; labels, integers of any dtype, have no channel axis: (N,) or (T, N).
+        x : array, list, DataFrame or Ragged
+            What `predict` takes, converted once.  Without recurrent layers and `Last`, (N, C) are N samples.
+        y : array, list, DataFrame or Ragged
+            Targets, shaped like `predict` of x and converted likewise; labels, integers of any dtype, have no channel axis:
+            (N,) or (T, N).
         loss : str or callable
             ``mse``, ``half_mse`` (``quadratic``), ``mae``, ``huber``, ``cross_entropy``, ``binary_cross_entropy``, a loss
             such as ``CrossEntropy(ignore_index=0)``, or ``(prediction, y) -> (loss, gradient)``.
@@ -399,6 +470,7 @@ class Network:
             stay in the network.
         """
         optimizer, loss = Adam() if optimizer is None else optimizer, find_loss(loss)
+        self.params.check_writable("params")
         self.params.check_finite()
         samples = Samples.of(self, x, y, lengths, loss)
         return fit(
@@ -446,9 +518,8 @@ class Network:
         """
         if not isinstance(source, Network):
             raise TypeError(f"source: expected a Network, got {type(source).__name__}")
-        if source.params.weights != self.params.weights:
-            raise ShapeError(f"source: expected the structure {self.params!r}, got {source.params!r}")
-        self.params.flat[:] = moved(source.params.flat, self.device).astype(self.dtype)
+        self.params.check_structure("source", source.params)
+        self.params.flat = moved(source.params.flat, self.device).astype(self.dtype)
         return self
 
     def summary(self) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .cpu import row_optimizers as row_kernels
-from .errors import nearest
+from .errors import known_name
 from .schedules import after, checked_rate, schedule
 from .targets import target_of
 
@@ -226,6 +226,4 @@ def optimizer(choice):
     """`choice` itself if it is an optimizer; by name (``sgd``, ``rmsprop``, ``adam``, ``adamw``) with its defaults."""
     if isinstance(choice, Optimizer):
         return choice
-    if not isinstance(choice, str) or choice not in OPTIMIZERS:
-        raise nearest("optimizer", choice, OPTIMIZERS)
-    return OPTIMIZERS[choice]()
+    return OPTIMIZERS[known_name("optimizer", choice, OPTIMIZERS)]()

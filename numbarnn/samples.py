@@ -1,16 +1,18 @@
 """Samples and their targets, checked to belong together, and batches of them."""
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from .conversion import array_of, numbers_like
 from .descriptor import checked_array
-from .errors import DTypeError, ShapeError
+from .errors import ShapeError
 from .indices import checked_integers, index_axes
 from .losses import takes_labels
 from .packing import checked_lengths
 from .ragged import Batch, Ragged
-from .targets import device_of, target
+from .targets import device_of, native, target
 
 
 @dataclass(frozen=True)
@@ -50,29 +52,81 @@ class Samples:
 
     @classmethod
     def of(cls, network, x, y, lengths=None, loss=None):
-        """Samples and targets of a network; raises a typed error that names the argument that does not fit."""
-        x, y = network.here("x", x), network.here("y", y)
-        batch, described = network.described(x, lengths)
-        if batch.offsets is None and "n" not in batch.layout:
-            raise ShapeError(f"x: expected 3 axes ({network.layout}), got {x.ndim} (shape {x.shape})")
-        letters, channels = network.output_layout, network.output_channels
-        x_letters = network.layout
+        """Samples and targets of a network; raises a typed error that names the argument that does not fit.
+
+        Both are converted here, once, see `conversion`.  One sequence, (T, C), becomes a batch of one; of a network that has
+        nothing but layers that take each step by itself the rows (N, C) are as many samples of one step.
+        """
+        x = network.here("x", network.read("x", x))
+        batch, _ = network.described(x, lengths)
+        letters, x_letters = network.output_layout, network.layout
         if network.takes_indices and batch.offsets is None:
-            x_letters = index_axes("x", network.layout, x)
+            x_letters = index_axes("x", x_letters, x)
+        given = letters  # of y as the caller has it
+        if batch.offsets is None and "n" not in batch.layout:
+            own, given = x_letters if network.takes_indices else batch.layout, given.replace("n", "")
+            if network.stepwise and lengths is None:
+                own, given = (each.replace("t", "n") for each in (own, given))
+            x_letters = network.layout.replace("c", "") if network.takes_indices else network.layout
+            x = _placed(x, own, x_letters)
+            batch, _ = network.described(x, lengths)
         if lengths is not None:
             lengths = checked_lengths(lengths, batch.sequences, batch.steps)
         samples = cls(x, y, lengths, network.layout, x_letters, letters, network.takes_indices, device=network.device)
-        if takes_labels(loss, y):
-            letters = letters.replace("c", "")
-            samples = replace(samples, y_letters=letters, classes=loss.classes(channels), ignore_index=loss.ignore_index)
-            if batch.offsets is None or "t" not in letters:
-                _check_shape(checked_integers("y", y), letters, batch, None)
+        return samples._with_targets(network, y, given, loss, batch)
+
+    def _with_targets(self, network, y, given, loss, batch):
+        """The samples with y as a loss reads it: labels, integers, or numbers of the network's dtype.
+
+        The shape decides what integers are: labels, without a channel axis, of a loss that takes these; else numbers.
+        """
+        y, letters, dtype, channels = native(y), self.y_letters, network.dtype, network.output_channels
+        stepwise = batch.offsets is not None and "t" in letters
+        if stepwise and not isinstance(y, Ragged):
+            raise TypeError(f"y: expected a Ragged like x, got {type(y).__name__}")
+        if not isinstance(y, Ragged):
+            y = array_of("y", y)
+            if y.dtype == bool and y.ndim < len(given):
+                y = y.astype(np.uint8)
+        labels = takes_labels(loss, y)
+        if labels and not isinstance(y, Ragged) and y.dtype.kind in "iu" and y.ndim == len(given):
+            labels = takes_labels(loss, numbers_like("y", y, dtype))
+        if labels:
+            letters, given = letters.replace("c", ""), given.replace("c", "")
+        if not stepwise:
+            if labels:
+                checked_integers("y", y)
+            elif isinstance(y, Ragged):
+                checked_array("y", y)
+            y = _placed(_checked_axes(y, given, channels, loss), given, letters)
+            self._check_lengths_of(y, letters, channels, loss, batch)
+        if labels:
+            samples = replace(
+                self, y=y, y_letters=letters, classes=loss.classes(channels), ignore_index=loss.ignore_index
+            )  # fmt: skip
             samples.labels(batch)
-        elif batch.offsets is not None and "t" in letters:
-            batch.describe("y", y, channels, network.dtype)
-        else:
-            _check_targets(y, letters, batch, channels, network.dtype)
-        return samples
+            return samples
+        if not isinstance(y, Ragged):
+            y = numbers_like("y", y, dtype)
+        elif y.dtype.kind == "f":
+            y = y if y.dtype == dtype else Ragged(numbers_like("y", y.data, dtype), y.offsets)
+        y = network.here("y", y)
+        if stepwise:
+            batch.describe("y", y, channels, dtype)
+        return replace(self, y=y)
+
+    def _check_lengths_of(self, y, letters, channels, loss, batch):
+        """Raise ShapeError, with what would fit, unless y has the samples and steps of x, and the output's channels."""
+        expected = {"n": batch.sequences, "c": channels, "t": batch.steps}
+        for letter, what in (("n", "samples like x"), ("c", "channels"), ("t", "steps like x")):
+            found = y.shape[letters.index(letter)] if letter in letters else None
+            if found in (None, expected[letter]):
+                continue
+            hint = _advice(y, letters, channels, loss) if letter == "c" else ""
+            if letter == "n" and not isinstance(self.x, Ragged) and len(self.x_letters) == 3:
+                fits = other_layout(self.x.shape, self.x_letters, n=found, c=self.x.shape[self.x_letters.index("c")])
+                hint = fits.replace("its shape", f"the shape of x, {self.x.shape},")
+            raise ShapeError(f"y: expected {expected[letter]} {what}, got {found} (shape {y.shape}, axes {letters}){hint}")
 
     @property
     def ragged(self):
@@ -197,23 +251,37 @@ class _Part:
         return self.array.take(where, axis, out, "clip")  # any other mode copies twice
 
 
-def _check_targets(y, letters, batch, channels, dtype):
-    checked_array("y", y)
-    if y.dtype != dtype:
-        _check_axes(y, letters)
-        raise DTypeError(f"y: expected {dtype} like the network, got {y.dtype}")
-    _check_shape(y, letters, batch, channels)
+def _placed(array, given, letters):
+    """A view of an array whose axes are `given`, with the axes `letters`: those it lacks have length 1."""
+    if given == letters:
+        return array
+    missing = tuple(i for i, letter in enumerate(letters) if letter not in given)
+    return np.expand_dims(array.transpose([given.index(letter) for letter in letters if letter in given]), missing)
 
 
-def _check_axes(y, letters):
+def other_layout(shape, letters, **lengths):
+    """What an error says of an array of `shape` whose axes have these lengths in another layout; nothing if none fits."""
+    layouts = ["".join(order) for order in itertools.permutations(letters)]
+    fit = [each for each in layouts if all(shape[each.index(letter)] == lengths[letter] for letter in lengths)]
+    if not fit or letters in fit:
+        return ""
+    return f"; its shape fits layout={' or '.join(map(repr, fit))}" if len(letters) == 3 else "; its transpose fits"
+
+
+def _checked_axes(y, letters, channels, loss):
     if y.ndim != len(letters):
-        raise ShapeError(f"y: expected {len(letters)} axes ({letters}), got {y.ndim} (shape {y.shape})")
+        hint = _advice(y, letters, channels, loss)
+        expected = f"{len(letters)} axes ({letters})" if letters else "one label, without axes, like the one sequence x"
+        raise ShapeError(f"y: expected {expected}, got {y.ndim} (shape {y.shape}){hint}")
+    return y
 
 
-def _check_shape(y, letters, batch, channels):
-    _check_axes(y, letters)
-    expected = {"n": batch.sequences, "c": channels, "t": batch.steps}
-    for letter, what in (("n", "samples like x"), ("c", "channels"), ("t", "steps like x")):
-        if letter in letters and y.shape[letters.index(letter)] != expected[letter]:
-            found = y.shape[letters.index(letter)]
-            raise ShapeError(f"y: expected {expected[letter]} {what}, got {found} (shape {y.shape}, axes {letters})")
+def _advice(y, letters, channels, loss):
+    """What an error says of targets that look like labels or lack the channel axis."""
+    parts = []
+    if y.ndim == len(letters) - 1 and "c" in letters and channels == 1:
+        parts.append(f"y[{', '.join('None' if letter == 'c' else ':' for letter in letters)}] has a channel axis")
+    if y.dtype.kind in "iu" and not takes_labels(loss, y):
+        name = "binary_cross_entropy" if channels == 1 else "cross_entropy"
+        parts.append(f'labels, integers without a channel axis, go with loss="{name}"')
+    return "".join(f"; {part}" for part in parts)

@@ -56,6 +56,14 @@ def moved(array, device: str):
     return array.get() if device == "cpu" else target(device).memory.asarray(array)
 
 
+def share_memory(a, b) -> bool:
+    """Whether writing to one array may change the other."""
+    device = device_of(a)
+    if device_of(b) != device:
+        return False
+    return np.may_share_memory(a, b) if device == "cpu" else target(device).memory.may_share_memory(a, b)
+
+
 def contiguous(array):
     """The array, in C order: itself if it lies so, else a copy."""
     return array if array.flags.c_contiguous else array.copy()

@@ -118,11 +118,7 @@ def fit(
     if validation is not None:
         if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
             raise TypeError(f"validation: expected the pair (x, y) or (x, y, lengths), got {type(validation).__name__}")
-        validation = tuple(  # on the network's device once, not after every epoch
-            network.here(f"validation {name}", array) if name in "xy" else array
-            for name, array in zip(("x", "y", "lengths"), validation)
-        )
-        Samples.of(network, *validation, loss=loss)
+        held = Samples.of(network, *validation, loss=loss)
     callbacks = tuple(callbacks)
     for index, callback in enumerate(callbacks):
         if not callable(callback):
@@ -167,8 +163,7 @@ def fit(
             history.loss.append(float(total / all_steps))
             history.rate.append(rate)
             if validation is not None:
-                x, y, *lengths = validation
-                history.validation.append(network.loss(x, y, loss, *lengths))
+                history.validation.append(network.loss_of(held, loss))
             history.seconds.append(time.perf_counter() - start)
             shown.advance(history)
             if any([callback(network, history) for callback in callbacks]):

@@ -426,7 +426,6 @@ def last_mutants():
         ("each half at the other end", "_put_ends", at_the_other_end),
         ("both halves at the last step", "_put_ends", at_the_last_step),
         ("no derivative of the backward half", "_put_ends", forward_alone),
-        ("halves exchanged", "_halves", lambda channels: (slice(channels // 2, channels), slice(channels // 2))),
     ]
 
 

@@ -1,5 +1,8 @@
 """A kernel is compiled once for a cell and a dtype, kept on disk, and never for another shape."""
 
+import os
+
+import numba
 import numpy as np
 import pytest
 from processes import run
@@ -82,40 +85,51 @@ def test_import_brings_no_optional_package():
     assert run("-c", program) == "[]\n"
 
 
-def test_two_processes_that_save_at_once_find_their_own(tmp_path, monkeypatch):
-    one, other = compiled.Entries(tmp_path, "kernel"), compiled.Entries(tmp_path, "kernel")
-    written = entries.os.replace
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder of its own for compiled code."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    return tmp_path
+
+
+def files(folder):
+    """What lies in a folder and below."""
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_two_processes_that_save_at_once_find_their_own(folder, monkeypatch):
+    one, other = entries.Entries("kernel", compiled.SOURCES), entries.Entries("kernel", compiled.SOURCES)
+    written = os.replace
 
     def other_first(*paths):
-        monkeypatch.setattr(entries.os, "replace", written)
+        monkeypatch.setattr(os, "replace", written)
         other.save("key of the other", "code of the other")
         written(*paths)
 
-    monkeypatch.setattr(entries.os, "replace", other_first)
+    monkeypatch.setattr(os, "replace", other_first)
     one.save("key", "code")
     assert one.load("key") == other.load("key") == "code"
     assert one.load("key of the other") == "code of the other"
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(files(folder)) == 2
 
 
-def test_an_entry_of_other_sources_or_cut_short_is_not_there(tmp_path, monkeypatch):
-    kept = compiled.Entries(tmp_path, "kernel")
+def test_an_entry_of_other_sources_options_or_vectors_is_not_there(folder, monkeypatch):
+    kept = entries.Entries("kernel", compiled.SOURCES, more=64)
     assert kept.load("key") is None
     kept.save("key", "code")
-    whole = kept.path("key").read_bytes()
-    for length in range(len(whole)):
-        kept.path("key").write_bytes(whole[:length])
-        assert kept.load("key") is None
-    kept.path("key").write_bytes(whole)
-    assert kept.load("key") == "code"
-    width = kept.path("key")
+    assert kept.load("key") == "code" and kept.load("other key") is None
+    assert entries.Entries("kernel", compiled.SOURCES, more=32).load("key") is None
+    assert entries.Entries("other kernel", compiled.SOURCES, more=64).load("key") is None
+    assert entries.Entries("kernel", entries.Sources("cells"), more=64).load("key") is None
     with monkeypatch.context() as changed:
-        changed.setattr(compiled, "VECTOR_BYTES", 8)
-        assert kept.path("key") != width
-    monkeypatch.setattr(compiled, "sources_stamp", lambda: ())
-    assert kept.load("key") is None
+        changed.setattr(numba.config, "OPT", 1)
+        assert kept.load("key") is None
+    with monkeypatch.context() as changed:
+        changed.setattr(entries, "_versions", lambda: "others")
+        assert kept.load("key") is None
+    assert kept.load("key") == "code"
     kept.flush()
-    assert not list(tmp_path.iterdir())
+    assert not files(folder)
 
 
 FIRST_CALLS = {  # modules of a target are imported when they are first asked for: each of these asks for them alone

@@ -388,8 +388,8 @@ X = indices()
         (lambda: NET.fit(X, X[:3, 0], "cross_entropy"), nr.ShapeError, "y: expected 5 samples like x, got 3"),
         (lambda: NET.fit(X, X % 3, "cross_entropy"), nr.ShapeError, r"y: expected 1 axes \(n\), got 2"),
         (lambda: NET.fit(X, np.zeros(5), "cross_entropy"), nr.DTypeError, "y: expected integers, got float64"),
-        (lambda: NET.fit(X, X[0] % 3, "mse"), nr.DTypeError, "y: expected float32 or float64, got int64"),
-        (lambda: NET.fit(X[:, 0], X[0], "cross_entropy"), nr.ShapeError, "x: expected 3 axes"),
+        (lambda: NET.fit(X, X[0] % 3, "mse"), nr.ShapeError, 'y: expected 2 axes.*loss="cross_entropy"'),
+        (lambda: NET.fit(X[:, 0], X[0], "cross_entropy"), nr.ShapeError, "y: expected one label, without axes"),
         (lambda: NET.stream(), ValueError, "stream: Embedding.* takes indices"),
     ],
 )

@@ -57,7 +57,7 @@ BAD_PREDICTIONS = {
     "object": (HALF.astype(object), nr.DTypeError, "got object"),
     "another byte order": (HALF.astype(">f8"), nr.DTypeError, "got >f8"),
     "masked": (np.ma.masked_less(HALF, 0), TypeError, "got MaskedArray"),
-    "matrix": (np.matrix(HALF), TypeError, "got matrix"),
+    "matrix": (HALF.view(np.matrix), TypeError, "got matrix"),
     "list": (HALF.tolist(), TypeError, "got list"),
     "empty": (HALF[:0], nr.ShapeError, r"at least one.*\(0, 3\)"),
 }

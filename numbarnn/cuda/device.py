@@ -6,7 +6,6 @@ kernels run as Python, thread by thread.
 
 import contextlib
 import functools
-import pickle
 import threading
 
 import numpy as np
@@ -24,29 +23,29 @@ KERNELS = {}  # name: dispatcher, of all kernels imported so far
 THREADS = 2 if SIMULATED else 256  # of a block, where a kernel takes any number
 MOST_BLOCKS = 1 if SIMULATED else 4096  # of a kernel whose threads take one number after another
 
-
 _COMPILES = not SIMULATED and "numba_cuda" in _cuda.__file__  # and not Numba's built-in target
+_SOURCES = entries.Sources("cells", "cuda")  # every module that a kernel may be made of
 
+if _COMPILES:
+    from numba.cuda.dispatcher import CUDACache, _Kernel
+    from numba.cuda.serialize import dumps
 
-@functools.cache
-def _sources_stamp():
-    return entries.stamp_of("cells", "cuda")
+    class _Cache(entries.Kept, CUDACache):
+        """What is kept of one kernel; Numba's key has the types, the GPU's capability and the byte code."""
 
+        _launch_config_key = None
 
-class _Entries(entries.Entries):
-    """Kernels on disk: Numba's key has the types, the GPU's capability and the byte code."""
+        def __init__(self, python):
+            kept = entries.Entries(f"cuda.{_name(python)}", _SOURCES, lambda kernel: dumps(kernel._reduce_states()))
+            super().__init__(python, kept, lambda target, data: _Kernel._rebuild(**data))
 
-    def stamp(self):
-        return _sources_stamp()
+        def is_launch_config_sensitive(self):
+            """No kernel here is compiled for one size of its grid."""
+            return False
 
-    def dumps(self, data):
-        from numba.cuda.serialize import dumps
-
-        return dumps(data)
-
-    def save(self, key, data):
-        with contextlib.suppress(pickle.PicklingError, RuntimeError):  # code that cannot be kept, by Numba's own account
-            super().save(key, data)
+        def mark_launch_config_sensitive(self):
+            """One that were would not be kept."""
+            return False
 
 
 class _Simulated:
@@ -66,6 +65,10 @@ if SIMULATED:
     cuda = _Simulated()
 else:
     cuda = _cuda
+
+
+def _name(python):
+    return f"{python.__module__.rpartition('.')[2]}.{python.__name__}"
 
 
 def function(python, **options):
@@ -100,11 +103,10 @@ def kernel(python=None, **options):
     if SIMULATED:
         dispatcher = _cuda.jit(python)
     else:
-        dispatcher = _cuda.jit(cache=_COMPILES, **options)(python)
+        dispatcher = _cuda.jit(**options)(python)
         if _COMPILES:
-            cache = dispatcher._cache
-            cache._cache_file = _Entries(cache.cache_path, f"cuda.{cache._impl.filename_base}")
-    KERNELS[f"{python.__module__.rpartition('.')[2]}.{python.__name__}"] = dispatcher
+            dispatcher._cache = _Cache(python)
+    KERNELS[_name(python)] = dispatcher
     return dispatcher
 
 

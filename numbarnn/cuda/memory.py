@@ -158,6 +158,11 @@ def asarray(array):
     return _arrays().asarray(array)
 
 
+def may_share_memory(a, b):
+    """Whether writing to one DeviceArray may change the other."""
+    return _arrays().may_share_memory(a, b)
+
+
 @functools.cache
 def _arrays():
     return importlib.import_module(".array", __package__)  # which takes its memory from here

@@ -2,12 +2,14 @@
 
 import numpy as np
 
-from ..errors import ShapeError, real_array
+from ..conversion import numbers_like
+from ..errors import ShapeError
+from ..fields import Settled
 from ..parameters import Parameters
 from ..targets import device_of, moved
 
 
-class Connectivity:
+class Connectivity(Settled):
     """Constraints on a layer's recurrent weights, the same for every gate: R is ``mask * W``, or ``mask * signs * |W|``.
 
     W is what the parameters hold and an optimizer changes; gradients are those of W (Song et al. 2016,
@@ -35,11 +37,13 @@ class Connectivity:
     array([ True,  True,  True,  True])
     """
 
+    settled = ("mask", "signs")
+
     def __init__(self, mask=None, signs=None):
         if mask is None and signs is None:
             raise ValueError("mask: expected a mask, signs, or both, got neither")
-        self.mask = None if mask is None else real_array("mask", mask)
-        self.signs = None if signs is None else real_array("signs", signs)
+        self.mask = None if mask is None else numbers_like("mask", mask, np.dtype(np.float64)).copy()
+        self.signs = None if signs is None else numbers_like("signs", signs, np.dtype(np.float64)).copy()
         if mask is not None and (self.mask.ndim != 2 or self.mask.shape[0] != self.mask.shape[1]):
             raise ShapeError(f"mask: expected shape (H, H), got {self.mask.shape}")
         if mask is not None and not np.isfinite(self.mask).all():
@@ -52,7 +56,7 @@ class Connectivity:
             raise ShapeError(f"signs: expected {len(self.mask)} signs like the mask's units, got {len(self.signs)}")
         for array in (self.mask, self.signs):
             if array is not None:
-                array.flags.writeable = False  # what a layer is compared by
+                array.flags.writeable = False  # layers are told apart by what it holds
         self._bits = tuple(None if a is None else a.tobytes() for a in (self.mask, self.signs))
 
     @property
@@ -70,6 +74,9 @@ class Connectivity:
     def applied(self, weight: np.ndarray) -> np.ndarray:
         """R from a weight W, (G H, H)."""
         return self.factor(weight) * weight
+
+    def __reduce__(self):
+        return type(self), (self.mask, self.signs)
 
     def __eq__(self, other):
         return isinstance(other, Connectivity) and self._bits == other._bits

@@ -1,6 +1,7 @@
 """Dropout between the layers of a network."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -54,9 +55,7 @@ class Dropout(Stateless):
     rate: float
 
     channelwise = True
-
-    def __post_init__(self):
-        rate("rate", self.rate)
+    accepts: ClassVar = {"rate": rate}
 
     @property
     def random(self):
@@ -157,7 +156,7 @@ class Dropout(Stateless):
         if mask is None:
             return _in_order(x), DropoutTape(self, x, None, _nothing, batch)
         scaled = Scaled(x, mask)
-        return scaled.outputs, DropoutTape(self, x, mask, scaled.fill, batch, masks)
+        return scaled.outputs, DropoutTape(self, x, mask, scaled.fill, batch, masks=masks)
 
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
         """`backward` without its checks, on descriptors: an Adjoint."""

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from ..descriptor import TensorDescriptor, in_layout
-from ..errors import LayoutError, ShapeError, integer, one_of
+from ..errors import LayoutError, ShapeError, integer
+from ..fields import one_of, optional
 from ..ragged import Batch, Ragged, channels_of, copy_ends, like
 from ..targets import target_of
 from .base import Layer
@@ -66,6 +68,12 @@ class LastStep(Stateless):
         return Adjoint(dx, lambda: _put_ends(dx, tape.x.packing, dy.tnc[0], slice(None)))
 
 
+def _one_or_two(argument, value):
+    if integer(argument, value, "1, 2 or None") not in (1, 2):
+        raise ValueError(f"{argument}: expected 1, 2 or None, got {value}")
+    return int(value)
+
+
 @dataclass(frozen=True, repr=False)
 class Last(LastStep):
     """What a sequence ends with: (T, N, C) to (N, C); Deep Diamond's ``abbreviate``.
@@ -101,10 +109,11 @@ class Last(LastStep):
     directions: int | None = None
     merge: str = "concat"
 
+    accepts: ClassVar = {"directions": optional(_one_or_two), "merge": one_of(MERGES)}
+
     def __post_init__(self):
-        if self.directions is not None and integer("directions", self.directions, "1, 2 or None") not in (1, 2):
-            raise ValueError(f"directions: expected 1, 2 or None, got {self.directions}")
-        if one_of("merge", self.merge, MERGES) != "concat" and self.directions != 2:
+        super().__post_init__()
+        if self.merge != "concat" and self.directions != 2:
             raise ValueError(f"merge: expected 'concat' without directions=2, got {self.merge!r}")
 
     def output_channels(self, channels):

@@ -1,0 +1,103 @@
+"""Lists, integers and tables as the arrays that layers read: everything that is converted is converted here."""
+
+import numpy as np
+
+from .descriptor import DTYPES, is_on_device
+from .errors import DTypeError
+
+EXPECTED = "numbers: an array, a list, a pandas Series or DataFrame"
+
+
+def array_of(argument, value):
+    """`value` as a NumPy array of numbers (bool, integers or floats of any size), or an array on a device as it is.
+
+    It is not copied where NumPy need not do so.
+
+    Raises
+    ------
+    TypeError, DTypeError
+        Of text, objects, complex numbers and dates, and of masked arrays, whose mask would be lost.
+    """
+    if is_on_device(value):
+        return value
+    _refuse_masks(argument, value)
+    try:
+        array = value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value)
+        array = np.asarray(array)
+    except ValueError as error:  # NumPy's "inhomogeneous shape"
+        if not isinstance(value, (list, tuple)):
+            raise TypeError(f"{argument}: expected {EXPECTED}, got {type(value).__name__}: {error}") from None
+        expected = "parts of one length (sequences of different lengths go into nr.Ragged.of)"
+        raise TypeError(f"{argument}: expected {expected}, got a {type(value).__name__} of parts that differ") from None
+    except (TypeError, RuntimeError, OverflowError) as error:  # an object that has __array__, but refuses
+        raise TypeError(f"{argument}: expected {EXPECTED}, got {type(value).__name__}: {error}") from None
+    if array.dtype.kind not in "biuf":
+        if array.ndim == 0:
+            raise TypeError(f"{argument}: expected {EXPECTED}, got {type(value).__name__}")
+        what = "" if isinstance(value, np.ndarray) else f" from a {type(value).__name__}"
+        raise DTypeError(f"{argument}: expected numbers, float32 or float64 or what becomes these, got {array.dtype}{what}")
+    return array
+
+
+def _refuse_masks(argument, value):
+    """Raise TypeError of a masked array, also inside of lists: what it masks would become numbers."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{argument}: expected {EXPECTED}, got a {type(value).__name__}, whose mask would be lost")
+    if isinstance(value, (list, tuple)):
+        kinds = set(map(type, value))
+        if any(issubclass(kind, (list, tuple, np.ma.MaskedArray)) for kind in kinds):
+            for part in value:
+                _refuse_masks(argument, part)
+
+
+def numbers_like(argument, value, dtype=None):
+    """`value` as an array of a network's `dtype`: itself if it is one, else a converted copy.
+
+    Numbers are rounded to the nearest that the dtype has, so float32 has whole numbers up to 16,777,216 exactly.
+
+    Parameters
+    ----------
+    argument : str
+        What errors call it.
+    value : array, list, Series, DataFrame, ...
+        See `array_of`.
+    dtype : numpy.dtype, optional
+        float32 or float64.  None leaves these as they are, and makes float64 of everything else.
+
+    Raises
+    ------
+    TypeError, DTypeError
+        If there are no numbers.
+    ValueError
+        If one is too large for the dtype.
+    """
+    if dtype is not None and type(value) is np.ndarray and value.dtype == dtype and value.flags.aligned:
+        return value
+    array = array_of(argument, value)
+    if dtype is None:
+        native = array.dtype.newbyteorder("=")
+        dtype = native if native in DTYPES else np.dtype(np.float64)
+    if array.dtype == dtype:
+        return array if array.flags.aligned else array.copy()
+    with np.errstate(all="ignore"):
+        converted = array.astype(dtype)
+    if array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize:
+        lost = np.isfinite(array) & ~np.isfinite(converted)
+        if lost.any():
+            place = tuple(int(i) for i in np.argwhere(lost.get() if is_on_device(lost) else lost)[0])
+            most = f"up to {np.finfo(dtype).max:.2g}"
+            raise ValueError(f"{argument}: expected numbers that {dtype} holds, {most}, got {array[place]!s} at {place}")
+    return converted
+
+
+def integers_like(argument, value):
+    """`value` as an array of integers of any size: itself if it is one; indices and labels out of lists and tables.
+
+    Floats are refused, whole ones too.
+    """
+    if type(value) is np.ndarray and value.dtype.kind in "iu":
+        return value
+    array = array_of(argument, value)
+    if array.dtype.kind not in "iu":
+        raise DTypeError(f"{argument}: expected integers, got {array.dtype}")
+    return array
