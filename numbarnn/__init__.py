@@ -11,6 +11,7 @@ from .errors import (
     DeviceError,
     DTypeError,
     IndexRangeError,
+    KernelError,
     LayoutError,
     NonFiniteError,
     ShapeError,
@@ -70,6 +71,7 @@ __all__ = [
     "History",
     "IndexRangeError",
     "IndRNN",
+    "KernelError",
     "Last",
     "LastStep",
     "LayoutError",
@@ -113,7 +115,7 @@ keywords.guard(
 
 def __getattr__(name):
     if name == "cuda":  # imported when it is asked for: it takes Numba's CUDA target
-        import importlib
+        import numbarnn.cuda as cuda
 
-        return importlib.import_module(".cuda", __name__)
+        return cuda
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

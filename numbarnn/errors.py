@@ -27,6 +27,10 @@ class DeviceError(RuntimeError):
     """A device that is not there, or does not hold the array it was given."""
 
 
+class KernelError(RuntimeError):
+    """A kernel cannot run in this process: Numba's compiler is off, or the process was forked from OpenMP's threads."""
+
+
 class NonFiniteError(ArithmeticError):
     """A NaN or an infinity where only finite numbers make sense; training stops at the first one."""
 

@@ -455,7 +455,7 @@ class Network(Settled):
             Each is called with (network, history) after each epoch; one that returns a true value ends the training.
             See `EarlyStopping` and `Printer`.
         progress : bool
-            Show a bar, tqdm's where it is installed; outside of terminals and notebooks, a line after each epoch.
+            Show a bar, tqdm's where it is installed; outside of terminals and notebooks, at most twelve lines.
         tape, checkpoints
             How much memory the recurrent layers keep for the gradient, as in their ``forward``.
 
