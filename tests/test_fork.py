@@ -64,7 +64,8 @@ def test_before_the_first_kernel_it_computes():
 
 def test_after_a_kernel_under_openmp_it_says_what_to_do():
     for said in after("first", "omp"):
-        assert said.startswith("KernelError fork: expected it before") and "'spawn'" in said and "NUMBA_THREADING_LAYER" in said
+        assert said.startswith("KernelError fork: expected it before")
+        assert "'spawn'" in said and "NUMBA_THREADING_LAYER" in said
 
 
 def test_after_a_kernel_under_workqueue_it_computes():

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import sys
 
 import numba
 import numpy as np
@@ -59,19 +58,12 @@ def test_with_other_options_of_python(loss, level):
 
 
 def test_warnings_as_errors_in_an_ascii_terminal(loss):
-    program = TRAINING.format(before="", after=f"print(text, shown, file=sys.stderr)\n{DIVERGING}")
+    program = TRAINING.format(before="", after=f"print(text, shown, file=sys.stderr){DIVERGING}")
     assert run("-W", "error", "-X", "utf8=0", "-c", program, PYTHONIOENCODING="ascii", LC_ALL="C") == loss
 
 
 def test_docstrings_may_be_gone():
     assert run("-OO", "-c", "import numbarnn as nr; print(nr.GRU(3), nr.__doc__)") == "GRU(hidden=3) None\n"
-
-
-@contextlib.contextmanager
-def numpy_errors(how):
-    """What NumPy does about overflow, underflow, division by 0 and invalid numbers; not while the test's own are made."""
-    with np.errstate(all=how):
-        yield
 
 
 def spread(random, shape, low, high):
@@ -95,11 +87,10 @@ def test_layers_give_the_same_numbers_whatever_numpy_does_about_errors(name):
     p.flat[:] = spread(random, p.flat.shape, -30, 1)
     found = []
     for how in ("ignore", "raise"):
-        with numpy_errors(how):
+        with np.errstate(all=how):
             y, state, tape = layer.forward(p, x, seed=1)
             gradient = layer.backward(tape, y)
-            z, _ = layer.gates(p, x)["z"], None
-            found.append([y, state, gradient.params.flat, gradient.x, z])
+            found.append([y, state, gradient.params.flat, gradient.x, layer.gates(p, x)["z"]])
     for one, other in zip(*found):
         np.testing.assert_array_equal(one, other)
 
@@ -117,7 +108,7 @@ def test_losses_give_the_same_numbers_whatever_numpy_does_about_errors(name, siz
     if name == "cross_entropy":
         target = random.integers(3, size=(6, 5))
     for how in ("ignore", "raise"):
-        with numpy_errors(how):
+        with np.errstate(all=how):
             found.append(nr.loss(name)(prediction, target, lengths=[6, 0, 3, 6, 1]))
     assert found[0][0] == found[1][0]
     np.testing.assert_array_equal(found[0][1], found[1][1])
@@ -138,7 +129,7 @@ def test_trainings_give_the_same_numbers_whatever_numpy_does_about_errors(optimi
     random, found = np.random.default_rng(0), []
     x, y = spread(random, (9, 4, 1), -44, -20), spread(random, (9, 4, 1), -30, -5)
     for how in ("ignore", "raise"):
-        with numpy_errors(how):
+        with np.errstate(all=how):
             net = network([nr.GRU(4), nr.Dropout(0.5), nr.Dense(1)])
             history = net.fit(x, y, epochs=2, optimizer=optimizer, clip=1e-30, validation=(x, y), seed=0, progress=False)
             found.append([net.params.flat, net.predict(x), history.loss, history.validation, net.loss(x, y)])
@@ -150,7 +141,7 @@ def test_trainings_give_the_same_numbers_whatever_numpy_does_about_errors(optimi
 @pytest.mark.filterwarnings("error")
 def test_a_training_that_overflows_says_so_itself(how):
     net = network([nr.GRU(4), nr.Dense(1)])
-    with numpy_errors(how), pytest.raises(nr.NonFiniteError):
+    with np.errstate(all=how), pytest.raises(nr.NonFiniteError):
         net.fit(X[:-1], np.float32(1e30) * Y, optimizer=nr.SGD(1e30), epochs=30, progress=False, seed=0)
     assert np.isfinite(net.params.flat).all()
 
@@ -186,41 +177,44 @@ class Stream(io.StringIO):
     encoding = "ascii"
 
 
-@pytest.fixture
-def stderr(monkeypatch):
+@contextlib.contextmanager
+def stderr():
     """A stream in the place of stderr."""
-    monkeypatch.setattr(sys, "stderr", Stream())
-    return sys.stderr
+    with contextlib.redirect_stderr(Stream()) as stream:
+        yield stream
 
 
-def test_a_line_is_written_whatever_stderr_takes(stderr, monkeypatch):
-    messages.say("kept in /home/Möwe")
-    assert stderr.getvalue() == "numbarnn: kept in /home/M\\xf6we\n"
-    stderr.close()
-    messages.say("nobody reads this")
-    monkeypatch.setattr(sys, "stderr", None)
-    messages.say("there is nobody")
-    assert isinstance(progress.bar(3, True), progress.Silent)
+def test_a_line_is_written_whatever_stderr_takes():
+    with stderr() as stream:
+        messages.say("kept in /home/Möwe")
+        assert stream.getvalue() == "numbarnn: kept in /home/M\\xf6we\n"
+        stream.close()
+        messages.say("nobody reads this")
+    with contextlib.redirect_stderr(None):
+        messages.say("there is nobody")
+        assert type(progress.bar(3, True)) is progress.Silent
 
 
-def test_a_line_does_not_tear_a_bar(stderr):
+def test_a_line_does_not_tear_a_bar():
     history = nr.History()
     history.loss.append(0.5)
-    with progress.Text(3, stderr) as bar:
-        bar.advance(history)
-        drawn = bar.line
-        messages.say("compiling")
-        bar.done = 2
-        bar.advance(history)
-    shown = stderr.getvalue()
+    with stderr() as stream:
+        with progress.Text(3, stream) as bar:
+            bar.advance(history)
+            drawn = bar.line
+            messages.say("compiling")
+            bar.done = 2
+            bar.advance(history)
+        shown = stream.getvalue()
     assert shown.startswith(f"\r{drawn}\r{' ' * len(drawn)}\rnumbarnn: compiling\n\r[") and not messages.BARS
 
 
-def test_a_line_does_not_tear_the_bar_of_tqdm(stderr):
+def test_a_line_does_not_tear_the_bar_of_tqdm():
     tqdm = pytest.importorskip("tqdm")
-    with tqdm.tqdm(total=3, file=stderr, ncols=40):
-        messages.say("compiling")
-    lines = stderr.getvalue().replace("\r", "\n").split("\n")
+    with stderr() as stream:
+        with tqdm.tqdm(total=3, file=stream, ncols=40):
+            messages.say("compiling")
+        lines = stream.getvalue().replace("\r", "\n").split("\n")
     assert "numbarnn: compiling" in lines
 
 
