@@ -1,6 +1,5 @@
 """Layers in a row with one parameter vector."""
 
-import copy
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -8,12 +7,13 @@ import numpy as np
 
 from .conversion import integers_like, numbers_like
 from .descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
-from .errors import DTypeError, ShapeError, positive_integer
+from .errors import DTypeError, ShapeError, positive_integer, several
+from .fields import Settled
 from .indices import index_axes
 from .keep import NOTHING
 from .layers.base import Layer
-from .layers.dense import Last
 from .layers.embedding import Embedding
+from .layers.last import LastStep, chained, unmerged
 from .layers.recurrent import Recurrent
 from .layers.tape import kept
 from .losses import check_target, checked_result
@@ -23,14 +23,21 @@ from .parameters import Parameters
 from .ragged import Batch, Ragged, joined, like, numbers
 from .samples import Samples, other_layout
 from .streaming import Stream
+from .summary import Summary
 from .targets import contiguous, device_of, expect_device, moved, native, target
 from .training import History, fit
 
+OF_A_TRAINING = ("history",)  # attributes that no copy has
 PIECE_ROWS = 1 << 15  # steps of all sequences that are predicted at once: no result depends on it
 
 
-class Network:
+class Network(Settled):
     """Layers in a row, one parameter vector, and the training of it.
+
+    Copies are whole networks with parameters of their own: `copy.copy`, `copy.deepcopy`, pickle and with it joblib and
+    multiprocessing give one that predicts, trains and saves to the bit as this one does.  A pickle holds layers and
+    parameters and no more; that of a network on a device holds the numbers as they are in the host's memory, and is loaded
+    where that device is there.
 
     Parameters
     ----------
@@ -51,7 +58,8 @@ class Network:
     Attributes
     ----------
     params : Parameters
-        All parameters; ``params.flat`` is one writable vector, ``params["0.weight_ih_l0"]`` a part of layer 0.
+        All parameters; ``params.flat`` is one writable vector, ``params["0.weight_ih_l0"]`` a part of layer 0.  Assigning
+        Parameters of the same structure and dtype copies their numbers in.
     history : History or None
         Of the last training, also of one that an exception ended, or that is running; copies and pickles have none.
 
@@ -68,6 +76,7 @@ class Network:
     """
 
     history: History | None = None
+    settled = ("layers", "channels", "dtype", "layout", "device", "output_channels")
 
     def __init__(
         self,
@@ -79,15 +88,17 @@ class Network:
         seed: int = 0,
         scheme: str = "glorot",
     ):
-        self.layers = tuple(layers)
-        if not self.layers:
+        layers = several("layers", layers, "layers of numbarnn in a list")
+        if not layers:
             raise ValueError("layers: expected at least one layer, got none")
-        for layer in self.layers:
+        for layer in layers:
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers: expected layers of numbarnn, got {layer!r} ({type(layer).__name__})")
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(layers):
             if index and isinstance(layer, Embedding):
                 raise ValueError(f"layers: expected an Embedding, which takes indices, to be the first, got one at {index}")
+        self.layers = chained(layers)
+        self._unmerged = unmerged(self.layers)
         if channels is None:
             if not self.takes_indices:
                 raise TypeError("channels: expected a positive integer, the channels of the input, got None")
@@ -96,28 +107,53 @@ class Network:
         self.channels, self.dtype = positive_integer("channels", channels), checked_dtype("dtype", dtype)
         self.layout, self.device = axes_of(layout, 3), device
         random = np.random.default_rng(seed)
-        weights, vectors, at = [], [], self.channels
+        weights, vectors, at, inputs = [], [], self.channels, []
         for index, layer in enumerate(self.layers):
+            inputs.append(at)
             own = layer.init(at, random, self.dtype, scheme)
             weights += [replace(w, name=f"{index}.{w.name}") for w in own.weights]
             vectors.append(own.flat)
-            at = layer.output_channels(at)
-        self.output_channels = at
-        self._hold(Parameters(np.concatenate(vectors), weights).to(device))
+            at = layer.output_channels(at) * (2 if index in self._unmerged else 1)
+        self.output_channels, self._inputs = at, tuple(inputs)
+        self._params = Parameters(np.concatenate(vectors), weights).to(device)
 
-    def _hold(self, params):
-        self.params = params
-        self._own = self.split(params.flat)
+    @property
+    def params(self) -> Parameters:
+        return self._params
+
+    @params.setter
+    def params(self, source):
+        if not isinstance(source, Parameters):
+            raise TypeError(f"params: expected numbarnn.Parameters, got {type(source).__name__}")
+        self._params.check_structure("params", source)
+        self._params.flat = source.flat
+
+    @property
+    def _own(self):
+        """The parameters of each layer: views of the vector, kept with it so that there is only one of everything."""
+        params = self._params
+        if params._split is None:
+            params._split = self.split(params.flat)
+        return params._split
+
+    def __getstate__(self):
+        return {name: value for name, value in self.__dict__.items() if name not in OF_A_TRAINING}
+
+    def _with(self, params):
+        """A network of the same layers over other parameters."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__getstate__(), _params=params, device=params.device)
+        return other
+
+    def __copy__(self):
+        return self._with(self._params.copy())
 
     def to(self, device: str) -> "Network":
         """A network of the same layers with a copy of the parameters on ``"cpu"`` or ``"cuda"``; this one if it is there."""
         if device == self.device:
             return self
         target(device)
-        other = copy.copy(self)
-        other.device = device
-        other._hold(self.params.to(device))
-        return other
+        return self._with(self._params.to(device))
 
     def here(self, argument: str, array: "np.ndarray | Ragged | None") -> "np.ndarray | Ragged | None":
         """An array on the network's device: a copy of one from the host, where the network is not there.
@@ -142,12 +178,12 @@ class Network:
 
     def split(self, flat):
         """A Parameters for each layer, over its part of `flat`."""
-        parts, at, channels = [], 0, self.channels
-        for layer in self.layers:
+        parts, at = [], 0
+        for layer, channels in zip(self.layers, self._inputs):
             weights = layer.weights(channels)
             size = sum(w.size for w in weights)
             parts.append(Parameters(flat[at : at + size], weights))
-            at, channels = at + size, layer.output_channels(channels)
+            at += size
         return parts
 
     @property
@@ -163,7 +199,7 @@ class Network:
     @property
     def output_layout(self) -> str:
         """The letters of the axes of the output: those of the input, without t after `Last`."""
-        return self.layout.replace("t", "") if any(isinstance(layer, Last) for layer in self.layers) else self.layout
+        return self.layout.replace("t", "") if any(isinstance(layer, LastStep) for layer in self.layers) else self.layout
 
     @property
     def stepwise(self) -> bool:
@@ -206,10 +242,12 @@ class Network:
         reading: what an `Embedding` calls before it reads rows.
         """
         tapes = []
-        for layer, own in zip(self.layers, parts):
+        for index, (layer, own) in enumerate(zip(self.layers, parts)):
             options = {} if random is None or not layer.random else {"masks": layer.drawn_masks(x, random)}
             if layer.takes_indices and reading is not None:
                 options["reading"] = reading
+            if index in self._unmerged:
+                options["merged"] = False
             x, tape = layer.run(own, x, None, keep, **options)
             if keep.for_backward:
                 tapes.append(tape)
@@ -258,7 +296,7 @@ class Network:
         bounds = [packing.sequences * piece // count for piece in range(count + 1)]
         parts = [slice(first, end) for first, end in zip(bounds, bounds[1:])]
         if isinstance(x, Ragged):
-            return [(x.part(part), None) for part in parts]
+            return [(x[part], None) for part in parts]
         letters = index_axes("x", self.layout, x) if self.takes_indices else self.layout
         before = (slice(None),) * letters.index("n")
         return [(x[(*before, part)], None if lengths is None else np.asarray(lengths)[part]) for part in parts]
@@ -423,7 +461,7 @@ class Network:
             Each is called with (network, history) after each epoch; one that returns True ends the training.
             See `Callback`, `EarlyStopping` and `Printer`.
         progress : bool
-            Show a bar, tqdm's where it is installed; outside of terminals and notebooks, a line after each epoch.
+            Show a bar, tqdm's where it is installed; outside of terminals and notebooks, at most twelve lines.
         tape, checkpoints
             How much memory the recurrent layers keep for the gradient, as in their ``forward``.
 
@@ -450,6 +488,7 @@ class Network:
         ``history``.  A validation loss that is NaN or infinite is warned of once, as a RuntimeWarning; training goes on.
         """
         optimizer, loss = Adam() if optimizer is None else optimizer, find_loss(loss)
+        self.params.check_writable("params")
         self.params.check_finite()
         samples = Samples.of(self, x, y, lengths, loss)
         return fit(
@@ -497,27 +536,21 @@ class Network:
         """
         if not isinstance(source, Network):
             raise TypeError(f"source: expected a Network, got {type(source).__name__}")
-        if source.params.weights != self.params.weights:
-            raise ShapeError(f"source: expected the structure {self.params!r}, got {source.params!r}")
-        self.params.flat[:] = moved(source.params.flat, self.device).astype(self.dtype)
+        self.params.check_structure("source", source.params)
+        self.params.flat = moved(source.params.flat, self.device).astype(self.dtype)
         return self
 
     def summary(self) -> str:
-        """A table of the layers, their outputs and parameters, as text."""
-        rows, channels, letters = [], self.channels, self.layout
+        """A table of the layers, their outputs and parameters: text that a prompt and a notebook show as a table."""
+        rows, letters = [], self.layout
         for index, (layer, own) in enumerate(zip(self.layers, self._own)):
-            channels = layer.output_channels(channels)
-            letters = letters.replace("t", "") if isinstance(layer, Last) else letters
+            channels = layer.output_channels(self._inputs[index])
+            letters = letters.replace("t", "") if isinstance(layer, LastStep) else letters
             shape = ", ".join(str(channels) if letter == "c" else letter.upper() for letter in letters)
             rows.append((str(index), repr(layer), f"({shape})", f"{len(own):,}"))
         head = ("", "layer", "output", "parameters")
         rows = [head, *rows, ("", "all", "", f"{len(self.params):,}")]
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = [
-            f"{i:<{widths[0]}}  {layer:<{widths[1]}}  {shape:<{widths[2]}}  {count:>{widths[3]}}"
-            for i, layer, shape, count in rows
-        ]
-        return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+        return Summary.of(rows)
 
     def __repr__(self):
         inner = ", ".join(map(repr, self.layers))

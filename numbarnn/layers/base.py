@@ -4,10 +4,13 @@ from dataclasses import MISSING, dataclass, fields
 
 import numpy as np
 
+from ..cells import activation
 from ..descriptor import checked_dtype
-from ..errors import DTypeError, ShapeError, known_name, positive_integer
+from ..docstrings import inherit_parameters
+from ..errors import DTypeError, ShapeError, generator, known_name, positive_integer
+from ..fields import Description
 from ..parameters import Parameters, Weight
-from ..targets import expect_device, target
+from ..targets import expect_device, share_memory, target
 
 SCHEMES = ("glorot", "pytorch")
 
@@ -31,15 +34,29 @@ class Gradients:
     state: object = None
 
 
-class Layer:
+def activation_spec(argument, spec):
+    """The check of a field that names an activation function: the numbers of ``(name, alpha, beta)`` become floats."""
+    activation(spec, argument)
+    if isinstance(spec, tuple):
+        return (str(spec[0]), *(float(number) + 0.0 for number in spec[1:]))
+    return str(spec) if isinstance(spec, str) else spec
+
+
+class Layer(Description):
     """The part of a layer that does not depend on what it computes."""
 
     random = False  # whether training draws anything
     takes_indices = False  # whether the input are integers
+    takes_steps = False  # whether it needs the steps of a sequence
+    channelwise = False  # whether each channel of the output is made of that channel of the input
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        inherit_parameters(cls)
 
     def __repr__(self):
-        """The fields that are not as by default."""
-        values = [(field, getattr(self, field.name)) for field in fields(self)]
+        """The fields that are not as by default, in the order of the constructor's arguments."""
+        values = [(field, getattr(self, field.name)) for field in sorted(fields(self), key=lambda field: field.kw_only)]
         given = [f"{field.name}={value!r}" for field, value in values if field.default is MISSING or value != field.default]
         return f"{type(self).__name__}({', '.join(given)})"
 
@@ -80,7 +97,7 @@ class Layer:
         known_name("scheme", scheme, SCHEMES)
         weights = self.weights(channels)
         parameters = Parameters(np.zeros(sum(w.size for w in weights), dtype), weights)
-        self.fill(parameters, np.random.default_rng(seed), scheme)
+        self.fill(parameters, generator("seed", seed), scheme)
         return parameters.to(device)
 
     def check_parameters(self, parameters, channels):
@@ -93,8 +110,11 @@ class Layer:
             raise ShapeError(f"parameters: {self!r} with {channels} channels expects {wanted}, got {found}")
         parameters.check_finite()
 
-    def gradient_vector(self, into, channels, dtype, device):
-        """`into`, if it has this layer's structure; a new vector of zeros if it is None."""
+    def gradient_vector(self, into, channels, dtype, device, **apart):
+        """`into`, if it has this layer's structure and may be written; a new vector of zeros if it is None.
+
+        apart: what backward reads, arrays by name, and must not be written meanwhile.
+        """
         weights = self.weights(channels)
         if into is None:
             return Parameters(target(device).memory.zeros((sum(w.size for w in weights),), dtype), weights)
@@ -105,4 +125,9 @@ class Layer:
         expect_device("into", into.flat, device)
         if into.dtype != dtype:
             raise DTypeError(f"into: expected {dtype} like the tape, got {into.dtype}")
+        into.check_writable("into")
+        for name, arrays in apart.items():
+            for array in arrays:
+                if share_memory(into.flat, array):
+                    raise ValueError(f"into: expected memory of its own, got some that it shares with {name}")
         return into

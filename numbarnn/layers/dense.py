@@ -1,23 +1,25 @@
-"""Layers without memory: Dense, Activation, Last."""
+"""Layers without memory: Dense, Activation."""
 
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from ..cells import ActivationSpec, DenseCell, activation
-from ..descriptor import PackedDescriptor, TensorDescriptor, in_layout
-from ..errors import DTypeError, LayoutError, positive_integer
+from ..descriptor import PackedDescriptor, TensorDescriptor
+from ..errors import DTypeError, flag, positive_integer
+from ..fields import Unsendable
 from ..keep import ALL, NOTHING, WEIGHTS
 from ..parameters import Parameters, Weight, glorot_uniform, uniform
-from ..ragged import Batch, Ragged, last_rows, like, numbers
+from ..ragged import Batch, Ragged, like, numbers
 from ..targets import device_of, expect_device, target_of
-from .base import Gradients, Layer
+from .base import Gradients, Layer, activation_spec
 
 
 @dataclass(frozen=True)
-class Tape:
+class Tape(Unsendable):
     """What backward needs of one forward call; `x` must not change while it is in use."""
 
     layer: Layer
@@ -25,6 +27,14 @@ class Tape:
     kept: object = field(repr=False)
     fill: Callable = field(repr=False, compare=False)  # runs forward again, with x and the parameters as they are then
     batch: Batch | None = field(default=None, repr=False)  # how the caller's arrays lie
+    parameters: Parameters | None = field(default=None, repr=False)  # of a layer that has some
+
+    instead = "copy x and the parameters, and call forward with them"
+
+    def read_by_backward(self):
+        """{name: arrays} of what backward reads, apart from what it is given."""
+        own = () if self.parameters is None else (self.parameters.flat,)
+        return {"the parameters": own, "x": (self.x.array,)}
 
     def redraw(self, random):
         """Draw new masks: there are none."""
@@ -40,11 +50,13 @@ class Tape:
 
 
 @dataclass(frozen=True)
-class Adjoint:
+class Adjoint(Unsendable):
     """A descriptor of dL/dx, (T, N, C), or None, written by `fill` with the tape and dy as they are then."""
 
     dx: TensorDescriptor | PackedDescriptor | None
     fill: Callable
+
+    instead = "copy what backward returns"
 
 
 def _nothing():
@@ -93,7 +105,7 @@ class Stateless(Layer):
         p : Parameters
             As `init` makes them.
         x : numpy.ndarray or Ragged
-            (T, N, C) in the order of `layout`, or (N, C).
+            (T, N, C) in the order of `layout`, or (N, C).  It is read again in `backward`: do not change it in between.
         layout : str
             The letters t, n, c in the order of x's axes; without t for a 2-D x.
         lengths : array of int, optional
@@ -170,9 +182,12 @@ class Stateless(Layer):
         Gradients
         """
         self._check_tape(tape)
+        need_x, accumulate = flag("need_x", need_x), flag("accumulate", accumulate)
         channels, dtype = tape.x.channels, self._dtype(tape)
         dy = self._described(tape.batch, dy, self.output_channels(channels), dtype)
-        gradient = self.gradient_vector(into, channels, dtype, device_of(dy.array))
+        gradient = self.gradient_vector(
+            into, channels, dtype, device_of(dy.array), dy=(dy.array,), **tape.read_by_backward()
+        )
         adjoint = self.differentiate(tape, dy, None, need_x, gradient, accumulate)
         adjoint.fill()
         return Gradients(gradient, None if adjoint.dx is None else tape.batch.give(adjoint.dx))
@@ -201,15 +216,14 @@ class Dense(Stateless):
     units: int
     activation: ActivationSpec = "linear"
 
-    def __post_init__(self):
-        positive_integer("units", self.units)
-        activation(self.activation)
+    accepts: ClassVar = {"units": positive_integer, "activation": activation_spec}
 
     @functools.cached_property
     def cell(self):
         """The layer in the words of a cell."""
         return DenseCell(activation(self.activation))
 
+    @functools.lru_cache(maxsize=1024)  # noqa: B019 (layers are small and equal ones share an entry)
     def weights(self, channels):
         return (Weight("weight", channels, self.units), Weight("bias", None, self.units))
 
@@ -243,7 +257,7 @@ class Dense(Stateless):
                 target.elementwise.value(cell, numbers(pre), values.array)
 
             target.elementwise.value(cell, numbers(pre), values.array)
-        return (y if rows is x else _unbatched(y, x)), Tape(self, x, kept, fill, batch)
+        return (y if rows is x else _unbatched(y, x)), Tape(self, x, kept, fill, batch, p)
 
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
         """`backward` without its checks, on descriptors: an Adjoint."""
@@ -304,8 +318,8 @@ class Activation(Stateless):
 
     name: ActivationSpec
 
-    def __post_init__(self):
-        activation(self.name)
+    channelwise = True
+    accepts: ClassVar = {"name": activation_spec}
 
     @functools.cached_property
     def cell(self):
@@ -332,54 +346,3 @@ class Activation(Stateless):
         dx, kept = like(tape.x), tape.x if tape.kept is None else tape.kept
         elementwise = target_of(dx.array).elementwise
         return Adjoint(dx, lambda: elementwise.times_slope(self.cell, numbers(kept), numbers(dy), dx.array))
-
-
-@dataclass(frozen=True)
-class Last(Stateless):
-    """The last step of a sequence: (T, N, C) to (N, C); Deep Diamond's ``abbreviate``.
-
-    A view where all sequences have all steps.  With `lengths` it is the step at each one's end, and 0 for one of length 0.
-
-    Examples
-    --------
-    >>> import numpy as np, numbarnn as nr
-    >>> layer = nr.Last()
-    >>> layer(layer.init(channels=1), np.arange(6, dtype=np.float32).reshape(3, 2, 1))
-    array([[4.],
-           [5.]], dtype=float32)
-    """
-
-    def _checked_input(self, p, x, layout, lengths):
-        if not isinstance(x, Ragged) and "t" not in TensorDescriptor.of(x, layout, "x").layout:
-            raise LayoutError(f"layout: expected the letters of a sequence, t among them, got {layout!r}")
-        return Batch.of(x, layout, lengths)
-
-    def _given(self, batch, y):
-        return in_layout(y.array, batch.layout.replace("t", ""))
-
-    def _described(self, batch, dy, channels, dtype):
-        dy = TensorDescriptor.of(dy, batch.layout.replace("t", ""), "dy")
-        dy.expect("dy", 1, batch.sequences, channels, dtype)
-        return dy
-
-    def run(self, p, x, initial, keep, batch=None):
-        """`forward` without its checks, from a descriptor of x to one of y, (1, N, C), and a tape."""
-        if x.packing.table is None:
-            return TensorDescriptor.of_tnc(x.tnc[-1:]), Tape(self, x, None, _nothing, batch)
-        return TensorDescriptor.of_tnc(last_rows(x)), Tape(self, x, None, _nothing, batch)
-
-    def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
-        """`backward` without its checks, on descriptors: an Adjoint."""
-        if not need_x:
-            return Adjoint(None, _nothing)
-        dx, last, packing = like(tape.x), dy.tnc[0], tape.x.packing
-        dx.array.fill(0)
-        if packing.table is None:
-            return Adjoint(dx, lambda: np.copyto(dx.array[-1], last))
-        there = packing.length[packing.last] > 0
-        rows = packing.last_rows[there]
-
-        def fill():
-            dx.array[rows] = last[there]
-
-        return Adjoint(dx, fill)

@@ -2,9 +2,10 @@
 
 import functools
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..cells import ActivationSpec, GRUAfterCell, GRUBeforeCell, NormalizedGRUCell
-from ..errors import known_name
+from ..fields import one_of
 from .normalized import unit_parameters
 from .recurrent import Recurrent
 
@@ -29,8 +30,6 @@ class GRU(Recurrent):
         Layer normalization (Ba, Kiros, Hinton 2016, arXiv:1607.06450): ``LN(W x) + LN(R h)`` over r and z of all units,
         ``n = tanh(LN(W_n x) + r LN(R_n h))`` over n by itself; reset "after" only.  Biases come after it, as do the
         parameters ``gain_ih_l0`` and ``gain_hh_l0`` (3H,).  1e-5 is added to each variance.
-    clip, merge, residual, learned_state
-        As in `Recurrent`.
 
     Examples
     --------
@@ -50,11 +49,10 @@ class GRU(Recurrent):
     gate_activation: ActivationSpec = "sigmoid"
     normalized: bool = False
 
+    accepts: ClassVar = {"reset": one_of(("after", "before"))}
+
     def __post_init__(self):
         super().__post_init__()
-        known_name("reset", self.reset, ("after", "before"))
-        if not isinstance(self.normalized, bool):
-            raise TypeError(f"normalized: expected True or False, got {self.normalized!r}")
         if self.normalized and self.reset != "after":
             raise ValueError(f"reset: expected 'after' together with normalized, got {self.reset!r}")
 

@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..cells import (
     ActivationSpec,
@@ -11,7 +12,8 @@ from ..cells import (
     NormalizedLSTMCell,
     PeepholeLSTMCell,
 )
-from ..errors import finite_number, positive_integer
+from ..errors import positive_integer
+from ..fields import optional
 from .normalized import unit_parameters
 from .recurrent import Recurrent
 
@@ -54,8 +56,6 @@ class LSTM(Recurrent):
         Layer normalization (Ba, Kiros, Hinton 2016, arXiv:1607.06450, eq. 20-22): ``LN(W x) + LN(R h)``, each over all
         gates of all units, and ``h' = o tanh(LN(c'))``.  Biases come after it, as do the parameters ``gain_ih_l0``,
         ``gain_hh_l0`` (4H,), ``gain_c_l0`` and ``bias_c_l0`` (H,).  1e-5 is added to each variance.
-    clip, merge, residual, learned_state
-        As in `Recurrent`.
 
     Examples
     --------
@@ -83,16 +83,19 @@ class LSTM(Recurrent):
     projection: int | None = None
     normalized: bool = False
 
+    accepts: ClassVar = {"projection": optional(positive_integer)}
+
     def __post_init__(self):
-        for name in ("peepholes", "coupled", "normalized"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name}: expected True or False, got {getattr(self, name)!r}")
         super().__post_init__()
         for name in ("peepholes", "coupled", "projection"):
             if self.normalized and getattr(self, name):
                 raise ValueError(f"{name}: expected none together with normalized, got {getattr(self, name)!r}")
-        finite_number("forget_bias", self.forget_bias)
-        if self.projection is not None and positive_integer("projection", self.projection) >= self.hidden:
+        if self.coupled and self.forget_bias != type(self).forget_bias:
+            raise ValueError(
+                f"forget_bias: expected {type(self).forget_bias} with coupled=True, which has no forget gate of its own,"
+                f" got {self.forget_bias!r}"
+            )
+        if self.projection is not None and self.projection >= self.hidden:
             raise ValueError(
                 f"projection: expected None or fewer than the {self.hidden} hidden units, got {self.projection}"
             )

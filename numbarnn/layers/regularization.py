@@ -1,12 +1,14 @@
 """What is dropped, kept or added at random inside a recurrent layer, and what is imposed on its weights."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from ..cells import PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell
 from ..descriptor import checked_dtype
-from ..errors import ShapeError, finite_number, positive_integer, rate
+from ..errors import ShapeError, generator, positive_integer, rate
+from ..fields import one_or_each
 from ..targets import device_of, moved
 from .base import Layer
 from .connectivity import Connectivity, EffectiveWeights
@@ -22,7 +24,8 @@ class Regularized(Layer):
     Parameters
     ----------
     dropout : float
-        Rate at which the outputs of each stacked layer but the last are dropped, anew at each step.
+        Rate at which the outputs of each stacked layer but the last are dropped, anew at each step.  This, and all else
+        that is random, is drawn where a call is given a `seed`, and by `Network.fit`; else its mean is taken.
     input_dropout, recurrent_dropout : float
         Rates at which the inputs of each stacked layer, and the h that R multiplies, are dropped: the same ones at each
         step of a sequence (variational dropout, Gal and Ghahramani 2016, arXiv:1512.05287).
@@ -44,16 +47,20 @@ class Regularized(Layer):
     noise: float = field(default=0.0, kw_only=True)
     connectivity: Connectivity | None = field(default=None, kw_only=True)
 
+    accepts: ClassVar = {
+        "dropout": rate,
+        "input_dropout": rate,
+        "recurrent_dropout": rate,
+        "zoneout": one_or_each(rate),
+        "weight_drop": rate,
+    }
+
     def check_regularization(self):
-        for name in ("dropout", "input_dropout", "recurrent_dropout", "weight_drop"):
-            rate(name, getattr(self, name))
         if isinstance(self.zoneout, tuple) and len(self.zoneout) != 2:
             raise ValueError(f"zoneout: expected a rate or a pair of rates, of h and of c, got {self.zoneout!r}")
-        for value in self.zoneout_rates:
-            rate("zoneout", value)
         if self.cell.states == 1 and isinstance(self.zoneout, tuple):
             raise ValueError(f"zoneout: expected one rate, since {type(self).__name__} has no c, got {self.zoneout!r}")
-        if finite_number("noise", self.noise) < 0:
+        if self.noise < 0:
             raise ValueError(f"noise: expected a standard deviation >= 0, got {self.noise!r}")
         if self.recurrent_dropout and bool(self.cell.recurrent_slots) == bool(self.cell.gated_slots):
             raise ValueError(
@@ -112,7 +119,7 @@ class Regularized(Layer):
         dtype : {"float32", "float64"}
         """
         sizes = (positive_integer(n, v) for n, v in (("steps", steps), ("batch", batch), ("channels", channels)))
-        return Masks.drawn(self, *sizes, checked_dtype("dtype", dtype), np.random.default_rng(seed)).arrays
+        return Masks.drawn(self, *sizes, checked_dtype("dtype", dtype), generator("seed", seed)).arrays
 
     def drawn_masks(self, x, random):
         """Masks for a descriptor of x."""
@@ -127,7 +134,7 @@ class Regularized(Layer):
             return Masks.given(self, batch.steps, batch.sequences, x.channels, x.dtype, masks, device_of(x.array))
         if seed is None:
             return None
-        random, device = np.random.default_rng(seed), device_of(x.array)
+        random, device = generator("seed", seed), device_of(x.array)
         return Masks.drawn(self, batch.steps, batch.sequences, x.channels, x.dtype, random, device)
 
     def driven(self, masks, layer, packing, dtype, device):
