@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .errors import DTypeError
+from .errors import DTypeError, generator
 
 STEP = 1e-3
 TOLERANCE = 1e-8
@@ -68,7 +68,7 @@ def check_gradients(layer, p, x, state=None, seed=0, directions=2, step=STEP, to
     """
     if p.dtype != np.float64:
         raise DTypeError(f"p: expected float64 for finite differences, got {p.dtype}")
-    random = np.random.default_rng(seed)
+    random = generator("seed", seed)
     parts = {"parameters": (p.flat,), "x": (x,), "state": _arrays(state)}
 
     def run(moved):

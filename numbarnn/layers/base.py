@@ -1,12 +1,13 @@
 """What every layer is: a frozen description, with pure functions of a parameter vector."""
 
+import sys
 from dataclasses import MISSING, dataclass, fields
 
 import numpy as np
 
 from ..cells import activation
 from ..descriptor import checked_dtype
-from ..errors import DTypeError, ShapeError, known_name, positive_integer
+from ..errors import DTypeError, ShapeError, flag, generator, known_name, positive_integer
 from ..fields import Description
 from ..parameters import Parameters, Weight
 from ..targets import expect_device, share_memory, target
@@ -88,9 +89,12 @@ class Layer(Description):
         """
         channels, dtype = positive_integer("channels", channels), checked_dtype("dtype", dtype)
         known_name("scheme", scheme, SCHEMES)
-        weights = self.weights(channels)
-        parameters = Parameters(np.zeros(sum(w.size for w in weights), dtype), weights)
-        self.fill(parameters, np.random.default_rng(seed), scheme)
+        weights, random = self.weights(channels), generator("seed", seed)
+        size = sum(w.size for w in weights)
+        if size * dtype.itemsize > sys.maxsize:
+            raise ValueError(f"channels: expected parameters that memory can hold, got {size} for {channels} of {self!r}")
+        parameters = Parameters(np.zeros(size, dtype), weights)
+        self.fill(parameters, random, scheme)
         return parameters.to(device)
 
     def check_parameters(self, parameters, channels):
@@ -103,11 +107,12 @@ class Layer(Description):
             raise ShapeError(f"parameters: {self!r} with {channels} channels expects {wanted}, got {found}")
         parameters.check_finite()
 
-    def gradient_vector(self, into, channels, dtype, device, **apart):
+    def gradient_vector(self, into, accumulate, channels, dtype, device, **apart):
         """`into`, if it has this layer's structure and may be written; a new vector of zeros if it is None.
 
         apart: what backward reads, arrays by name, and must not be written meanwhile.
         """
+        flag("accumulate", accumulate)
         weights = self.weights(channels)
         if into is None:
             return Parameters(target(device).memory.zeros((sum(w.size for w in weights),), dtype), weights)

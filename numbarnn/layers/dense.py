@@ -9,7 +9,7 @@ import numpy as np
 
 from ..cells import ActivationSpec, DenseCell, activation
 from ..descriptor import PackedDescriptor, TensorDescriptor, in_layout
-from ..errors import DTypeError, LayoutError, positive_integer
+from ..errors import DTypeError, LayoutError, flag, positive_integer
 from ..fields import Unsendable
 from ..keep import ALL, NOTHING, WEIGHTS
 from ..parameters import Parameters, Weight, glorot_uniform, uniform
@@ -184,8 +184,9 @@ class Stateless(Layer):
         self._check_tape(tape)
         channels, dtype = tape.x.channels, self._dtype(tape)
         dy = self._described(tape.batch, dy, self.output_channels(channels), dtype)
+        flag("need_x", need_x)
         gradient = self.gradient_vector(
-            into, channels, dtype, device_of(dy.array), dy=(dy.array,), **tape.read_by_backward()
+            into, accumulate, channels, dtype, device_of(dy.array), dy=(dy.array,), **tape.read_by_backward()
         )
         adjoint = self.differentiate(tape, dy, None, need_x, gradient, accumulate)
         adjoint.fill()

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..cells import Cell, Clipped, activation
 from ..descriptor import TensorDescriptor, checked_array
-from ..errors import DTypeError, ShapeError, finite_number, positive_integer
+from ..errors import DTypeError, ShapeError, finite_number, flag, positive_integer
 from ..fields import one_of, optional
 from ..keep import ALL, NOTHING, STATES, WEIGHTS
 from ..parameters import Parameters, Weight, glorot_uniform, orthogonal, uniform
@@ -267,7 +267,7 @@ class Recurrent(Regularized):
 
     def _keeping_cells(self, keep, cells):
         """The `Keep` that also has the c of every step, if they are asked for."""
-        if not cells:
+        if not flag("cells", cells):
             return keep
         if self.cell.states < 2:
             raise ValueError(f"cells: expected False, since {self!r} has no cell state, got {cells!r}")
@@ -514,8 +514,9 @@ class Recurrent(Regularized):
         )
         dfinal = self.checked_state("dstate", dstate, batch.sequences, dtype, device_of(x.array))
         given = {name: () if array is None else (array.array,) for name, array in (("dy", doutputs), ("dcells", dcells))}
+        flag("need_x", need_x)
         gradient = self.gradient_vector(
-            into, x.channels, dtype, device_of(x.array), dstate=dfinal or (), **given, **tape.read_by_backward()
+            into, accumulate, x.channels, dtype, device_of(x.array), dstate=dfinal or (), **given, **tape.read_by_backward()
         )
         adjoint = self.differentiate(tape, doutputs, dfinal, need_x, gradient, accumulate, dcells)
         adjoint.fill()
