@@ -58,6 +58,16 @@ def known_name(argument, value, names):
     return value
 
 
+def several(argument, values, expected):
+    """`values` as a tuple, if it can be gone through and is no text; else TypeError."""
+    if not isinstance(values, (str, bytes)):
+        try:
+            return tuple(values)
+        except TypeError:  # the one of iter(), or of an array without axes
+            pass
+    raise TypeError(f"{argument}: expected {expected}, got {values!r} ({type(values).__name__})")
+
+
 def finite_number(argument, value, above=-math.inf):
     """`value` as a float, if it is a finite number greater than `above`; else TypeError or ValueError."""
     expected = "a finite number" if above == -math.inf else f"a finite number > {above:g}"

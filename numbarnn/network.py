@@ -7,7 +7,7 @@ import numpy as np
 
 from .conversion import integers_like, numbers_like
 from .descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
-from .errors import DTypeError, ShapeError, generator, positive_integer
+from .errors import DTypeError, ShapeError, generator, positive_integer, several
 from .fields import Settled
 from .indices import index_axes
 from .keep import NOTHING
@@ -84,7 +84,7 @@ class Network(Settled):
         seed: int = 0,
         scheme: str = "glorot",
     ):
-        self.layers = tuple(layers)
+        self.layers = several("layers", layers, "layers of numbarnn in a list")
         if not self.layers:
             raise ValueError("layers: expected at least one layer, got none")
         for layer in self.layers:
@@ -287,7 +287,7 @@ class Network(Settled):
         bounds = [packing.sequences * piece // count for piece in range(count + 1)]
         parts = [slice(first, end) for first, end in zip(bounds, bounds[1:])]
         if isinstance(x, Ragged):
-            return [(x.part(part), None) for part in parts]
+            return [(x[part], None) for part in parts]
         letters = index_axes("x", self.layout, x) if self.takes_indices else self.layout
         before = (slice(None),) * letters.index("n")
         return [(x[(*before, part)], None if lengths is None else np.asarray(lengths)[part]) for part in parts]

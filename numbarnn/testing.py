@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from .errors import DTypeError, generator
+from .descriptor import checked_array
+from .errors import DTypeError, finite_number, generator, positive_integer
+from .parameters import Parameters
 
 STEP = 1e-3
 TOLERANCE = 1e-8
@@ -66,9 +68,13 @@ def check_gradients(layer, p, x, state=None, seed=0, directions=2, step=STEP, to
     >>> x = np.random.default_rng(0).standard_normal((5, 3, 2))
     >>> nr.testing.check_gradients(layer, layer.init(2, dtype="float64"), x, lengths=[5, 0, 3])
     """
+    if not isinstance(p, Parameters):
+        raise TypeError(f"p: expected numbarnn.Parameters, got {type(p).__name__}")
     if p.dtype != np.float64:
         raise DTypeError(f"p: expected float64 for finite differences, got {p.dtype}")
-    random = generator("seed", seed)
+    checked_array("x", x)
+    random, directions = generator("seed", seed), positive_integer("directions", directions)
+    step, tolerance = finite_number("step", step, above=0), finite_number("tolerance", tolerance, above=0)
     parts = {"parameters": (p.flat,), "x": (x,), "state": _arrays(state)}
 
     def run(moved):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..conversion import numbers_like
 from ..errors import ShapeError
 from ..fields import Settled
 from ..parameters import Parameters
@@ -41,8 +42,8 @@ class Connectivity(Settled):
     def __init__(self, mask=None, signs=None):
         if mask is None and signs is None:
             raise ValueError("mask: expected a mask, signs, or both, got neither")
-        self.mask = None if mask is None else np.array(mask, np.float64)
-        self.signs = None if signs is None else np.array(signs, np.float64)
+        self.mask = None if mask is None else numbers_like("mask", mask, np.dtype(np.float64)).copy()
+        self.signs = None if signs is None else numbers_like("signs", signs, np.dtype(np.float64)).copy()
         if mask is not None and (self.mask.ndim != 2 or self.mask.shape[0] != self.mask.shape[1]):
             raise ShapeError(f"mask: expected shape (H, H), got {self.mask.shape}")
         if mask is not None and not np.isfinite(self.mask).all():
