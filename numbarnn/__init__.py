@@ -11,6 +11,7 @@ from .errors import (
     DeviceError,
     DTypeError,
     IndexRangeError,
+    KernelError,
     LayoutError,
     NonFiniteError,
     ShapeError,
@@ -19,11 +20,12 @@ from .errors import (
 from .extrapolation import extrapolate
 from .layers.base import Gradients
 from .layers.connectivity import Connectivity
-from .layers.dense import Activation, Dense, Last
+from .layers.dense import Activation, Dense
 from .layers.dropout import Dropout
 from .layers.embedding import Embedding, RowGradient
 from .layers.gru import GRU
 from .layers.indrnn import IndRNN
+from .layers.last import Last, LastStep
 from .layers.leaky import LeakyRNN
 from .layers.lstm import LSTM
 from .layers.mgu import MGU
@@ -69,7 +71,9 @@ __all__ = [
     "History",
     "IndexRangeError",
     "IndRNN",
+    "KernelError",
     "Last",
+    "LastStep",
     "LayoutError",
     "LeakyRNN",
     "Network",
@@ -111,7 +115,7 @@ keywords.guard(
 
 def __getattr__(name):
     if name == "cuda":  # imported when it is asked for: it takes Numba's CUDA target
-        import importlib
+        import numbarnn.cuda as cuda
 
-        return importlib.import_module(".cuda", __name__)
+        return cuda
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -27,6 +27,10 @@ class DeviceError(RuntimeError):
     """A device that is not there, or does not hold the array it was given."""
 
 
+class KernelError(RuntimeError):
+    """A kernel cannot run in this process: Numba's compiler is off, or the process was forked from OpenMP's threads."""
+
+
 class NonFiniteError(ArithmeticError):
     """A NaN or an infinity where only finite numbers make sense; training stops at the first one."""
 
@@ -108,6 +112,15 @@ def positive_integer(argument, value):
     if number.bit_length() > 63:  # no array is so long
         raise ValueError(f"{argument}: expected a positive integer less than 2^63, got one of {number.bit_length()} bits")
     return number
+
+
+def plain(argument, array, expected="a numpy.ndarray"):
+    """`array`, unless its class adds something to NumPy's array, a mask or a unit, that would be lost; else TypeError."""
+    if isinstance(array, np.ndarray) and type(array) not in (np.ndarray, np.memmap):
+        masked = isinstance(array, np.ma.MaskedArray)
+        hint = "its method filled says what masked numbers are" if masked else "numpy.asarray makes one of it"
+        raise TypeError(f"{argument}: expected {expected}, got {type(array).__name__}; {hint}")
+    return array
 
 
 def flag(argument, value):

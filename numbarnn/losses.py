@@ -1,15 +1,17 @@
 """Losses: one number from predictions and targets, and its exact derivative."""
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from .descriptor import TensorDescriptor, in_layout
-from .errors import DTypeError, ShapeError, integer, nearest
+from .descriptor import TensorDescriptor, checked_array, in_layout
+from .errors import DTypeError, ShapeError, integer, nearest, plain
 from .fields import Description, optional
+from .ieee import ieee
 from .indices import Indices, checked_integers
 from .packing import checked_lengths, packing_of
 from .targets import contiguous, device_of, expect_device, moved, target_of
@@ -41,6 +43,7 @@ class Loss:
         """One of the library's is sent by its name."""
         return (loss, (self.name,)) if LOSSES.get(self.name) is self else super().__reduce__()
 
+    @ieee
     def __call__(
         self, prediction: np.ndarray, target: np.ndarray, lengths: np.ndarray | None = None, layout: str = "tnc"
     ) -> tuple[float, np.ndarray]:
@@ -49,22 +52,36 @@ class Loss:
         Parameters
         ----------
         prediction, target : numpy.ndarray
-            Of one shape and dtype.
+            Of one shape and dtype, float32 or float64.
         lengths : array of int, optional
             (N,): the mean is over so many steps of each sequence of a (T, N, C) array; what lies behind is not read, and
             the derivative is 0 there.
         layout : str
             The letters t, n, c in the order of the axes, where there are lengths.
+
+        Raises
+        ------
+        TypeError, DTypeError, ShapeError
+            Named ``prediction`` or ``y`` (the target), if it is not as described, or empty.
         """
         check_target(prediction, target)
-        if lengths is None:
-            difference, count = prediction - target, prediction.size
-        else:
+        there, count = True, prediction.size
+        if lengths is not None:
             there = _steps_there(prediction, lengths, layout)
+            count = int(np.count_nonzero(there))
+        total, slope = self._taken(prediction, target, there)
+        if not math.isfinite(total) and prediction.dtype != np.float64:  # perhaps a square that float32 cannot hold
+            total, slope = self._taken(prediction.astype(np.float64), target.astype(np.float64), there)
+            return total / count, (slope / count).astype(prediction.dtype)
+        return total / count, slope / prediction.dtype.type(count)
+
+    def _taken(self, prediction, target, there):
+        """The sum and the slopes of the differences that are `there`."""
+        if there is True:
+            difference = prediction - target
+        else:
             difference = np.subtract(prediction, target, out=np.zeros_like(prediction), where=there)
-            count = np.count_nonzero(there)
-        total = float(np.add.reduce(self.value(difference), None, np.float64)) / count
-        return total, self.slope(difference) / prediction.dtype.type(count)
+        return float(np.add.reduce(self.value(difference), None, np.float64)), self.slope(difference)
 
 
 def _steps_there(array, lengths, layout):
@@ -81,9 +98,13 @@ def _steps_there(array, lengths, layout):
 
 
 def check_target(prediction, target):
-    """Raise unless `target` is an array of the shape and dtype of `prediction`."""
+    """Raise unless both are arrays of real numbers, of one shape and dtype."""
+    checked_array("prediction", prediction)
+    if not prediction.size:
+        raise ShapeError(f"prediction: expected at least one number, got shape {prediction.shape}")
     if not isinstance(target, np.ndarray) and device_of(target) == "cpu":
         raise TypeError(f"y: expected a numpy.ndarray, got {type(target).__name__}")
+    plain("y", target)
     expect_device("y", target, device_of(prediction))
     if target.shape != prediction.shape:
         raise ShapeError(f"y: expected shape {prediction.shape} like the prediction, got {target.shape}")
@@ -172,6 +193,7 @@ class CrossEntropy(Description):
         """How many labels there are for a prediction of so many channels."""
         return channels
 
+    @ieee
     def __call__(
         self, prediction: np.ndarray, target: np.ndarray, lengths: np.ndarray | None = None, layout: str = "tnc"
     ) -> tuple[float, np.ndarray]:
@@ -191,6 +213,7 @@ class CrossEntropy(Description):
         rows, labels, letters = labelled_rows(prediction, target, lengths, layout, self.classes, self.ignore_index)
         return _shaped(self.of_rows(rows, labels), prediction, letters)
 
+    @ieee
     def of_rows(self, logits, labels):
         """(loss, derivative) for (rows, C) logits and (rows,) labels of int64, -1 for what counts nothing."""
         count = count_labels(labels)
@@ -237,6 +260,7 @@ class BinaryCrossEntropy(Description):
             raise ShapeError(f"y: expected probabilities for {channels} channels; labels 0 and 1 go with one, got integers")
         return 2
 
+    @ieee
     def __call__(
         self, prediction: np.ndarray, target: np.ndarray, lengths: np.ndarray | None = None, layout: str = "tnc"
     ) -> tuple[float, np.ndarray]:
@@ -258,6 +282,7 @@ class BinaryCrossEntropy(Description):
         total = float(np.sum(_masked(there, value), dtype=np.float64))
         return total / count, _divided(_masked(there, slope), prediction, count)
 
+    @ieee
     def of_rows(self, logits, labels):
         """(loss, derivative) for (rows, 1) logits and (rows,) labels of int64, -1 for what counts nothing."""
         count, device = count_labels(labels), device_of(logits)
@@ -268,9 +293,10 @@ class BinaryCrossEntropy(Description):
 
     @staticmethod
     def _terms(x, y):
-        """The function of each logit, and its derivative: ``exp`` of nothing positive."""
-        small = np.exp(-np.abs(x))
-        value = np.maximum(x, 0) - x * y + np.log1p(small)
+        """The function of each logit, and its derivative: ``exp`` of nothing positive, and 0 times infinity is 0."""
+        size = np.abs(x)
+        small, wrong = np.exp(-size), np.where(x > 0, 1 - y, y)  # wrong: the probability of the label that x speaks against
+        value = np.where(wrong == 0, wrong, size) * wrong + np.log1p(small)
         return value, np.where(x >= 0, 1, small) / (1 + small) - y
 
 
@@ -290,7 +316,8 @@ def takes_labels(loss, y):
 
 def _huber(d):
     size = np.abs(d)
-    return np.where(size <= 1, 0.5 * d * d, size - 0.5)
+    small = np.minimum(size, 1)
+    return small * (size - 0.5 * small)  # d^2 / 2 up to 1, |d| - 1/2 from there on
 
 
 LOSSES = {

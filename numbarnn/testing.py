@@ -101,7 +101,8 @@ def check_gradients(layer, p, x, state=None, seed=0, directions=2, step=STEP, to
             length = np.sqrt(sum((g * g).sum() for g in gradients[name]))
             worst[name] = max(worst.get(name, 0.0), slope_error(loss, slope, length, step, tolerance))
     wrong = {name: f"{error:.3g}" for name, error in worst.items() if not error <= 1}
-    assert not wrong, f"{layer!r}: backward is off by so many times the error allowed: {wrong}"
+    if wrong:
+        raise AssertionError(f"{layer!r}: backward is off by so many times the error allowed: {wrong}")
 
 
 def _arrays(state):

@@ -7,7 +7,8 @@ import numpy as np
 
 from ..cells import activation
 from ..descriptor import checked_dtype
-from ..errors import DTypeError, ShapeError, flag, generator, known_name, positive_integer
+from ..docstrings import inherit_parameters
+from ..errors import DTypeError, ShapeError, generator, known_name, positive_integer
 from ..fields import Description
 from ..parameters import Parameters, Weight
 from ..targets import expect_device, share_memory, target
@@ -47,10 +48,16 @@ class Layer(Description):
 
     random = False  # whether training draws anything
     takes_indices = False  # whether the input are integers
+    takes_steps = False  # whether it needs the steps of a sequence
+    channelwise = False  # whether each channel of the output is made of that channel of the input
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        inherit_parameters(cls)
 
     def __repr__(self):
-        """The fields that are not as by default."""
-        values = [(field, getattr(self, field.name)) for field in fields(self)]
+        """The fields that are not as by default, in the order of the constructor's arguments."""
+        values = [(field, getattr(self, field.name)) for field in sorted(fields(self), key=lambda field: field.kw_only)]
         given = [f"{field.name}={value!r}" for field, value in values if field.default is MISSING or value != field.default]
         return f"{type(self).__name__}({', '.join(given)})"
 
@@ -107,12 +114,11 @@ class Layer(Description):
             raise ShapeError(f"parameters: {self!r} with {channels} channels expects {wanted}, got {found}")
         parameters.check_finite()
 
-    def gradient_vector(self, into, accumulate, channels, dtype, device, **apart):
+    def gradient_vector(self, into, channels, dtype, device, **apart):
         """`into`, if it has this layer's structure and may be written; a new vector of zeros if it is None.
 
         apart: what backward reads, arrays by name, and must not be written meanwhile.
         """
-        flag("accumulate", accumulate)
         weights = self.weights(channels)
         if into is None:
             return Parameters(target(device).memory.zeros((sum(w.size for w in weights),), dtype), weights)

@@ -5,6 +5,7 @@ import numpy as np
 from ..conversion import numbers_like
 from ..errors import ShapeError
 from ..fields import Settled
+from ..ieee import ieee
 from ..parameters import Parameters
 from ..targets import device_of, moved
 
@@ -24,7 +25,7 @@ class Connectivity(Settled):
 
     Raises
     ------
-    ShapeError, ValueError
+    TypeError, DTypeError, ShapeError, ValueError
         If an array is not as described, or neither is given.
 
     Examples
@@ -71,6 +72,7 @@ class Connectivity(Settled):
         factor = moved(factor.astype(weight.dtype), device_of(weight))
         return factor if self.signs is None else np.where(weight < 0, -factor, factor)
 
+    @ieee
     def applied(self, weight: np.ndarray) -> np.ndarray:
         """R from a weight W, (G H, H)."""
         return self.factor(weight) * weight
@@ -105,6 +107,7 @@ class EffectiveWeights:
         self.factors = {}
         self.fill()
 
+    @ieee
     def fill(self):
         """Compute the weights from the parameters and the masks as they are now."""
         np.copyto(self.parameters.flat, self.p.flat)
@@ -116,6 +119,7 @@ class EffectiveWeights:
                 self.factors[name] = factor if dropped is None else factor * dropped[d]
                 self.parameters[name] *= self.factors[name]
 
+    @ieee
     def take_back(self, gradient, into, accumulate):
         """Write, or add, the gradient of the parameters `into` (is modified), from that of what kernels read (modified)."""
         for name, factor in self.factors.items():

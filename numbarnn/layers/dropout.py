@@ -7,6 +7,7 @@ import numpy as np
 
 from ..descriptor import TensorDescriptor, checked_dtype
 from ..errors import generator, positive_integer, rate
+from ..ieee import ieee
 from ..parameters import Parameters
 from ..ragged import Ragged, like, numbers
 from ..targets import device_of
@@ -54,6 +55,7 @@ class Dropout(Stateless):
 
     rate: float
 
+    channelwise = True
     accepts: ClassVar = {"rate": rate}
 
     @property
@@ -164,7 +166,7 @@ class Dropout(Stateless):
         if tape.kept is None:
             return Adjoint(_in_order(dy), _nothing)
         dx, mask, packing = like(tape.x), tape.kept, tape.x.packing
-        return Adjoint(dx, lambda: np.multiply(numbers(dy), rows_of(mask, packing), out=dx.array))
+        return Adjoint(dx, ieee(lambda: np.multiply(numbers(dy), rows_of(mask, packing), out=dx.array)))
 
 
 def _in_order(described):

@@ -9,6 +9,7 @@ import numpy as np
 from ..cells import CoupledLSTMCell, GRUAfterCell, GRUBeforeCell, LSTMCell, MGUCell, NormalizedGRUCell, NormalizedLSTMCell
 from ..descriptor import in_layout
 from ..errors import DeviceError, integer
+from ..ieee import ieee
 from ..keep import STATES
 from ..ragged import Ragged, numbers
 
@@ -16,6 +17,7 @@ CANDIDATES = ("n", "g")  # what is no gate: the cell's other activation function
 GATED = (LSTMCell, CoupledLSTMCell, GRUAfterCell, GRUBeforeCell, MGUCell, NormalizedGRUCell, NormalizedLSTMCell)
 
 
+@ieee
 def gates(layer, p, x, state=None, lengths=None, layout="tnc", index=-1):
     """See `Recurrent.gates`."""
     if not isinstance(layer.cell, GATED):

@@ -56,8 +56,6 @@ class LSTM(Recurrent):
         Layer normalization (Ba, Kiros, Hinton 2016, arXiv:1607.06450, eq. 20-22): ``LN(W x) + LN(R h)``, each over all
         gates of all units, and ``h' = o tanh(LN(c'))``.  Biases come after it, as do the parameters ``gain_ih_l0``,
         ``gain_hh_l0`` (4H,), ``gain_c_l0`` and ``bias_c_l0`` (H,).  1e-5 is added to each variance.
-    clip, merge, residual, learned_state
-        As in `Recurrent`.
 
     Examples
     --------
@@ -92,6 +90,11 @@ class LSTM(Recurrent):
         for name in ("peepholes", "coupled", "projection"):
             if self.normalized and getattr(self, name):
                 raise ValueError(f"{name}: expected none together with normalized, got {getattr(self, name)!r}")
+        if self.coupled and self.forget_bias != type(self).forget_bias:
+            raise ValueError(
+                f"forget_bias: expected {type(self).forget_bias} with coupled=True, which has no forget gate of its own,"
+                f" got {self.forget_bias!r}"
+            )
         if self.projection is not None and self.projection >= self.hidden:
             raise ValueError(
                 f"projection: expected None or fewer than the {self.hidden} hidden units, got {self.projection}"
