@@ -7,7 +7,7 @@ import numpy as np
 
 from .conversion import integers_like, numbers_like
 from .descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
-from .errors import DTypeError, ShapeError, positive_integer, several
+from .errors import DTypeError, ShapeError, generator, positive_integer, several
 from .fields import Settled
 from .indices import index_axes
 from .keep import NOTHING
@@ -103,7 +103,7 @@ class Network(Settled):
         target(device)
         self.channels, self.dtype = positive_integer("channels", channels), checked_dtype("dtype", dtype)
         self.layout, self.device = axes_of(layout, 3), device
-        random = np.random.default_rng(seed)
+        random = generator("seed", seed)
         weights, vectors, at, inputs = [], [], self.channels, []
         for index, layer in enumerate(self.layers):
             inputs.append(at)
