@@ -187,7 +187,7 @@ class _Epochs:
         self.updates = epochs * -(-len(order) // batch_size)
         self.descent = descent = Descent(network, optimizer, self.updates)
         self.workspaces = Workspaces(
-            samples, lambda: network.workspace(descent.into, None, tape, checkpoints, descent.reading)
+            samples, lambda: network._workspace(descent.into, None, tape, checkpoints, descent.reading)
         )
         self._steps = samples.steps if samples.in_rows else None
         self._all_steps = int(samples.steps.sum())
@@ -261,7 +261,7 @@ def fit(
                         random.shuffle(order)
                     value, rate = training.run(epoch, rate_of)
                     if held is not None:
-                        history.validation.append(network.loss_of(held, loss))
+                        history.validation.append(network._loss_of(held, loss))
                         _say_if_not_finite(history.validation, epoch)
                     history.loss.append(value)
                     history.rate.append(rate)
