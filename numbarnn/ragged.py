@@ -126,6 +126,7 @@ class Ragged(Settled, Arithmetic):
 
     def to(self, device: str) -> "Ragged":
         """The same sequences on ``"cpu"`` or ``"cuda"``: a copy, or this one if it is there."""
+        target(device)
         return self if device == self.device else Ragged(moved(self.data, device), self.offsets)
 
     def __len__(self) -> int:
