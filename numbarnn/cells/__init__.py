@@ -10,7 +10,7 @@ from .leaky import LeakyInsideCell, LeakyOutsideCell
 from .lstm import CoupledLSTMCell, CoupledPeepholeLSTMCell, LSTMCell, PeepholeLSTMCell
 from .mgu import MGUCell
 from .normalized import NormalizedCell, NormalizedGRUCell, NormalizedLSTMCell
-from .regularized import PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell
+from .regularized import PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell, around
 from .rnn import RNNCell
 
 __all__ = [
@@ -38,4 +38,5 @@ __all__ = [
     "RNNCell",
     "RecurrentDropoutCell",
     "activation",
+    "around",
 ]

@@ -4,12 +4,15 @@ A kernel is put together from several files, so its entry on disk carries the st
 compiled anew.
 """
 
+import functools
+
 from numba import njit
 from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
+from ..cells import Cell
 from ..entries import Entries, Kept, Sources
 from .simd import REGISTERS, VECTOR_BYTES
 
@@ -32,7 +35,15 @@ def kernel(function, parallel=True):
     """`function` as a kernel, compiled for each type of its arguments when first called with it."""
     dispatcher = njit(parallel=parallel)(function)
     dispatcher._cache = _Cache(function)
+    dispatcher._compile_for_args = functools.partial(_compile, dispatcher._compile_for_args)
     return dispatcher
+
+
+def _compile(compile_for, *args):
+    """Compile a kernel for its arguments, of which a cell must be what it was."""
+    if isinstance(args[0], Cell):
+        args[0].check_unchanged()
+    return compile_for(*args)
 
 
 def routine(function, signature):

@@ -94,9 +94,12 @@ class Recurrent(Regularized):
             functions |= clipped
         return functions
 
-    @functools.lru_cache(maxsize=1024)  # noqa: B019 (layers are small and equal ones share an entry)
     def weights(self, channels):
-        parts, columns, widths = [], len(self.cell.gates) * self.hidden, self.state_widths
+        return self._weights(channels, self.cell)
+
+    @functools.lru_cache(maxsize=1024)  # noqa: B019 (layers are small and equal ones share an entry)
+    def _weights(self, channels, cell):
+        parts, columns, widths = [], len(cell.gates) * self.hidden, self.state_widths
         for layer in range(self.layers):
             inputs = channels if layer == 0 else self.output_channels(channels)
             for suffix in self.suffixes(layer):
