@@ -21,11 +21,12 @@ from .errors import (
 from .extrapolation import extrapolate
 from .layers.base import Gradients
 from .layers.connectivity import Connectivity
-from .layers.dense import Activation, Dense, Last
+from .layers.dense import Activation, Dense
 from .layers.dropout import Dropout
 from .layers.embedding import Embedding, RowGradient
 from .layers.gru import GRU
 from .layers.indrnn import IndRNN
+from .layers.last import Last, LastStep
 from .layers.leaky import LeakyRNN
 from .layers.lstm import LSTM
 from .layers.mgu import MGU
@@ -74,6 +75,7 @@ __all__ = [
     "IndRNN",
     "KernelError",
     "Last",
+    "LastStep",
     "LayoutError",
     "LeakyRNN",
     "Network",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .errors import DTypeError, LayoutError, ShapeError
+from .errors import DTypeError, LayoutError, ShapeError, plain
 from .packing import Packing, Uniform
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
@@ -35,10 +35,13 @@ def address_of(array):
 
 def checked_array(argument, array):
     """`array`, if it is a plain array of float32 or float64, NumPy's or on a device, that a kernel can read in place."""
-    if (not isinstance(array, np.ndarray) and not is_on_device(array)) or isinstance(array, np.ma.MaskedArray):
-        raise TypeError(f"{argument}: expected a numpy.ndarray, got {type(array).__name__}")
+    if type(array) is not np.ndarray:
+        if not isinstance(array, np.ndarray) and not is_on_device(array):
+            raise TypeError(f"{argument}: expected a numpy.ndarray, got {type(array).__name__}")
+        plain(argument, array)
     if array.dtype not in DTYPES or not array.dtype.isnative:
-        raise DTypeError(f"{argument}: expected float32 or float64, got {array.dtype}")
+        hint = "; astype(numpy.float32) of it is one" if array.dtype.kind in "biuf" else ""
+        raise DTypeError(f"{argument}: expected float32 or float64, got {array.dtype}{hint}")
     if not array.flags.aligned:
         raise LayoutError(f"{argument}: its memory is not aligned to {array.dtype}; make a copy with numpy.array")
     return array
@@ -262,11 +265,15 @@ class PackedDescriptor:
         return cls(packing, channels, array.dtype, offset, (row, row, size), first_entry, None, array, address)
 
     @classmethod
-    def last_rows(cls, described):
-        """The last row of each sequence of another PackedDescriptor, as one step; any row for a sequence without steps."""
+    def ends(cls, described, first=False):
+        """The last row of each sequence of another PackedDescriptor, or its first one, as one step.
+
+        It is any row for a sequence without steps.
+        """
         packing = described.packing
-        run, last = packing.last, np.maximum(packing.length[packing.last] - 1, 0)
-        steps = last if described.first_entry is None else packing.table[last + described.first_entry]
+        run = packing.first if first else packing.last
+        at = np.zeros_like(run) if first else np.maximum(packing.length[run] - 1, 0)
+        steps = at if described.first_entry is None else packing.table[at + described.first_entry]
         step, batch, channel = described.strides
         starts = steps * step + (run * batch if described.starts is None else described.starts[run])
         return cls(

@@ -116,6 +116,15 @@ def positive_integer(argument, value):
     return number
 
 
+def plain(argument, array, expected="a numpy.ndarray"):
+    """`array`, unless its class adds something to NumPy's array, a mask or a unit, that would be lost; else TypeError."""
+    if isinstance(array, np.ndarray) and type(array) not in (np.ndarray, np.memmap):
+        masked = isinstance(array, np.ma.MaskedArray)
+        hint = "its method filled says what masked numbers are" if masked else "numpy.asarray makes one of it"
+        raise TypeError(f"{argument}: expected {expected}, got {type(array).__name__}; {hint}")
+    return array
+
+
 def flag(argument, value):
     """`value` as a Python bool, if it is one, or one of NumPy's; else TypeError: "no" is not False."""
     if not isinstance(value, (bool, np.bool_)):

@@ -8,8 +8,9 @@ from scipy.linalg import lstsq
 from .data import windows
 from .datasets import sunspots
 from .extrapolation import extrapolate
-from .layers.dense import Dense, Last
+from .layers.dense import Dense
 from .layers.gru import GRU
+from .layers.last import Last
 from .network import Network
 from .optimizers import Adam, AdamW
 from .schedules import cosine

@@ -5,16 +5,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .descriptor import AXES
-from .errors import DTypeError, IndexRangeError, LayoutError, ShapeError
+from .errors import DTypeError, IndexRangeError, LayoutError, ShapeError, plain
 from .packing import Packing, Uniform
 
 
 def checked_integers(argument, array):
     """`array`, if it is a plain NumPy array of integers, of any size, byte order and strides."""
-    if not isinstance(array, np.ndarray) or isinstance(array, np.ma.MaskedArray):
+    if not isinstance(array, np.ndarray):
         raise TypeError(f"{argument}: expected a numpy.ndarray of integers, got {type(array).__name__}")
-    if array.dtype.kind not in "iu":
-        raise DTypeError(f"{argument}: expected integers, got {array.dtype}")
+    if plain(argument, array, "a numpy.ndarray of integers").dtype.kind not in "iu":
+        hint = "; astype(int) of it is an array of integers" if array.dtype.kind in "bf" else ""
+        raise DTypeError(f"{argument}: expected integers, got {array.dtype}{hint}")
     return array
 
 

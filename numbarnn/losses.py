@@ -1,14 +1,15 @@
 """Losses: one number from predictions and targets, and its exact derivative."""
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from .descriptor import TensorDescriptor, in_layout
-from .errors import DTypeError, ShapeError, integer, nearest
+from .descriptor import TensorDescriptor, checked_array, in_layout
+from .errors import DTypeError, ShapeError, integer, nearest, plain
 from .fields import Description, optional
 from .indices import Indices, checked_integers
 from .packing import checked_lengths, packing_of
@@ -49,22 +50,37 @@ class Loss:
         Parameters
         ----------
         prediction, target : numpy.ndarray
-            Of one shape and dtype.
+            Of one shape and dtype, float32 or float64.
         lengths : array of int, optional
             (N,): the mean is over so many steps of each sequence of a (T, N, C) array; what lies behind is not read, and
             the derivative is 0 there.
         layout : str
             The letters t, n, c in the order of the axes, where there are lengths.
+
+        Raises
+        ------
+        TypeError, DTypeError, ShapeError
+            Named ``prediction`` or ``y`` (the target), if it is not as described, or empty.
         """
         check_target(prediction, target)
-        if lengths is None:
-            difference, count = prediction - target, prediction.size
-        else:
+        there, count = True, prediction.size
+        if lengths is not None:
             there = _steps_there(prediction, lengths, layout)
+            count = int(np.count_nonzero(there))
+        with np.errstate(all="ignore"):  # what overflows is in the result
+            total, slope = self._taken(prediction, target, there)
+            if not math.isfinite(total) and prediction.dtype != np.float64:  # perhaps a square that float32 cannot hold
+                total, slope = self._taken(prediction.astype(np.float64), target.astype(np.float64), there)
+                return total / count, (slope / count).astype(prediction.dtype)
+            return total / count, slope / prediction.dtype.type(count)
+
+    def _taken(self, prediction, target, there):
+        """The sum and the slopes of the differences that are `there`."""
+        if there is True:
+            difference = prediction - target
+        else:
             difference = np.subtract(prediction, target, out=np.zeros_like(prediction), where=there)
-            count = np.count_nonzero(there)
-        total = float(np.add.reduce(self.value(difference), None, np.float64)) / count
-        return total, self.slope(difference) / prediction.dtype.type(count)
+        return float(np.add.reduce(self.value(difference), None, np.float64)), self.slope(difference)
 
 
 def _steps_there(array, lengths, layout):
@@ -81,9 +97,13 @@ def _steps_there(array, lengths, layout):
 
 
 def check_target(prediction, target):
-    """Raise unless `target` is an array of the shape and dtype of `prediction`."""
+    """Raise unless both are arrays of real numbers, of one shape and dtype."""
+    checked_array("prediction", prediction)
+    if not prediction.size:
+        raise ShapeError(f"prediction: expected at least one number, got shape {prediction.shape}")
     if not isinstance(target, np.ndarray) and device_of(target) == "cpu":
         raise TypeError(f"y: expected a numpy.ndarray, got {type(target).__name__}")
+    plain("y", target)
     expect_device("y", target, device_of(prediction))
     if target.shape != prediction.shape:
         raise ShapeError(f"y: expected shape {prediction.shape} like the prediction, got {target.shape}")
@@ -267,10 +287,12 @@ class BinaryCrossEntropy(Description):
         return total / count, _divided(_masked(there, slope), logits, count)
 
     @staticmethod
+    @np.errstate(all="ignore")
     def _terms(x, y):
-        """The function of each logit, and its derivative: ``exp`` of nothing positive."""
-        small = np.exp(-np.abs(x))
-        value = np.maximum(x, 0) - x * y + np.log1p(small)
+        """The function of each logit, and its derivative: ``exp`` of nothing positive, and 0 times infinity is 0."""
+        size = np.abs(x)
+        small, wrong = np.exp(-size), np.where(x > 0, 1 - y, y)  # wrong: the probability of the label that x speaks against
+        value = np.where(wrong == 0, wrong, size) * wrong + np.log1p(small)
         return value, np.where(x >= 0, 1, small) / (1 + small) - y
 
 
@@ -290,7 +312,8 @@ def takes_labels(loss, y):
 
 def _huber(d):
     size = np.abs(d)
-    return np.where(size <= 1, 0.5 * d * d, size - 0.5)
+    small = np.minimum(size, 1)
+    return small * (size - 0.5 * small)  # d^2 / 2 up to 1, |d| - 1/2 from there on
 
 
 LOSSES = {

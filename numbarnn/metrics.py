@@ -2,10 +2,12 @@
 
 import numpy as np
 
-from .errors import DTypeError, ShapeError
+from .descriptor import checked_array
+from .errors import DTypeError, NonFiniteError, ShapeError, integer
 from .indices import Indices
 from .losses import count_labels, labelled_rows
 from .ragged import Ragged
+from .targets import moved
 
 
 def accuracy(
@@ -37,13 +39,25 @@ def accuracy(
     -------
     float
 
+    Raises
+    ------
+    NonFiniteError
+        Where a prediction that counts is NaN.
+    TypeError, DTypeError, ShapeError, IndexRangeError
+        Named ``prediction``, ``y`` (the target), ``lengths`` or ``ignore_index``, if it is not as described.
+
     Examples
     --------
     >>> import numpy as np, numbarnn as nr
     >>> nr.accuracy(np.array([[0.1, 0.9], [2.0, -1.0], [0.0, 3.0]]), np.array([1, 0, 0]))
     0.6666666666666666
     """
+    if ignore_index is not None:
+        ignore_index = integer("ignore_index", ignore_index, "an integer or None")
     if isinstance(prediction, Ragged):
+        if lengths is not None:
+            raise TypeError(f"lengths: expected None for a Ragged, which has its own, got {type(lengths).__name__}")
+        checked_array("prediction", prediction.data)
         if not isinstance(target, Ragged) or not np.array_equal(prediction.offsets, target.offsets):
             raise ShapeError(f"y: expected a Ragged with the offsets of the prediction, got {target!r}")
         if target.dtype.kind not in "iu":
@@ -53,8 +67,12 @@ def accuracy(
         labels = indices.checked("y", "labels", _classes(prediction.channels), ignore_index)
     else:
         rows, labels, _ = labelled_rows(prediction, target, lengths, layout, _classes, ignore_index)
+    unknown = moved(np.isnan(rows).any(axis=1), "cpu") & (labels >= 0)
+    if unknown.any():
+        count = int(np.count_nonzero(unknown))
+        raise NonFiniteError(f"prediction: expected numbers, got NaN for {count} of {len(labels)} labels")
     found = rows[:, 0] > 0 if rows.shape[1] == 1 else rows.argmax(axis=1)
-    return int(np.count_nonzero((found == labels) & (labels >= 0))) / count_labels(labels)
+    return int(np.count_nonzero((moved(found, "cpu") == labels) & (labels >= 0))) / count_labels(labels)
 
 
 def _classes(channels):

@@ -12,8 +12,8 @@ from .fields import Settled
 from .indices import index_axes
 from .keep import NOTHING
 from .layers.base import Layer
-from .layers.dense import Last
 from .layers.embedding import Embedding
+from .layers.last import LastStep, chained, unmerged
 from .layers.recurrent import Recurrent
 from .layers.tape import kept
 from .losses import check_target
@@ -84,15 +84,17 @@ class Network(Settled):
         seed: int = 0,
         scheme: str = "glorot",
     ):
-        self.layers = several("layers", layers, "layers of numbarnn in a list")
-        if not self.layers:
+        layers = several("layers", layers, "layers of numbarnn in a list")
+        if not layers:
             raise ValueError("layers: expected at least one layer, got none")
-        for layer in self.layers:
+        for layer in layers:
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers: expected layers of numbarnn, got {layer!r} ({type(layer).__name__})")
-        for index, layer in enumerate(self.layers):
+        for index, layer in enumerate(layers):
             if index and isinstance(layer, Embedding):
                 raise ValueError(f"layers: expected an Embedding, which takes indices, to be the first, got one at {index}")
+        self.layers = chained(layers)
+        self._unmerged = unmerged(self.layers)
         if channels is None:
             if not self.takes_indices:
                 raise TypeError("channels: expected a positive integer, the channels of the input, got None")
@@ -101,13 +103,14 @@ class Network(Settled):
         self.channels, self.dtype = positive_integer("channels", channels), checked_dtype("dtype", dtype)
         self.layout, self.device = axes_of(layout, 3), device
         random = np.random.default_rng(seed)
-        weights, vectors, at = [], [], self.channels
+        weights, vectors, at, inputs = [], [], self.channels, []
         for index, layer in enumerate(self.layers):
+            inputs.append(at)
             own = layer.init(at, random, self.dtype, scheme)
             weights += [replace(w, name=f"{index}.{w.name}") for w in own.weights]
             vectors.append(own.flat)
-            at = layer.output_channels(at)
-        self.output_channels = at
+            at = layer.output_channels(at) * (2 if index in self._unmerged else 1)
+        self.output_channels, self._inputs = at, tuple(inputs)
         self._params = Parameters(np.concatenate(vectors), weights).to(device)
 
     @property
@@ -171,12 +174,12 @@ class Network(Settled):
 
     def split(self, flat):
         """A Parameters for each layer, over its part of `flat`."""
-        parts, at, channels = [], 0, self.channels
-        for layer in self.layers:
+        parts, at = [], 0
+        for layer, channels in zip(self.layers, self._inputs):
             weights = layer.weights(channels)
             size = sum(w.size for w in weights)
             parts.append(Parameters(flat[at : at + size], weights))
-            at, channels = at + size, layer.output_channels(channels)
+            at += size
         return parts
 
     @property
@@ -192,7 +195,7 @@ class Network(Settled):
     @property
     def output_layout(self) -> str:
         """The letters of the axes of the output: those of the input, without t after `Last`."""
-        return self.layout.replace("t", "") if any(isinstance(layer, Last) for layer in self.layers) else self.layout
+        return self.layout.replace("t", "") if any(isinstance(layer, LastStep) for layer in self.layers) else self.layout
 
     @property
     def stepwise(self) -> bool:
@@ -235,10 +238,12 @@ class Network(Settled):
         reading: what an `Embedding` calls before it reads rows.
         """
         tapes = []
-        for layer, own in zip(self.layers, parts):
+        for index, (layer, own) in enumerate(zip(self.layers, parts)):
             options = {} if random is None or not layer.random else {"masks": layer.drawn_masks(x, random)}
             if layer.takes_indices and reading is not None:
                 options["reading"] = reading
+            if index in self._unmerged:
+                options["merged"] = False
             x, tape = layer.run(own, x, None, keep, **options)
             if keep.for_backward:
                 tapes.append(tape)
@@ -519,10 +524,10 @@ class Network(Settled):
 
     def summary(self) -> str:
         """A table of the layers, their outputs and parameters, as text."""
-        rows, channels, letters = [], self.channels, self.layout
+        rows, letters = [], self.layout
         for index, (layer, own) in enumerate(zip(self.layers, self._own)):
-            channels = layer.output_channels(channels)
-            letters = letters.replace("t", "") if isinstance(layer, Last) else letters
+            channels = layer.output_channels(self._inputs[index])
+            letters = letters.replace("t", "") if isinstance(layer, LastStep) else letters
             shape = ", ".join(str(channels) if letter == "c" else letter.upper() for letter in letters)
             rows.append((str(index), repr(layer), f"({shape})", f"{len(own):,}"))
         head = ("", "layer", "output", "parameters")

@@ -9,7 +9,7 @@ import functools
 
 import numpy as np
 
-from .errors import DTypeError, ShapeError
+from .errors import DTypeError, ShapeError, plain
 
 
 class Uniform:
@@ -178,11 +178,24 @@ class Packing:
         return ends
 
 
+def _array(argument, values, expected):
+    try:
+        return np.asarray(plain(argument, values, expected))
+    except ValueError:
+        raise ShapeError(f"{argument}: expected {expected}, got lists of different lengths") from None
+
+
+def integers(argument, values):
+    """`values` as an array, if they are integers, in an array or in lists; else TypeError or DTypeError."""
+    array = _array(argument, values, "an array of integers")
+    if array.dtype.kind not in "iu" and (array.size or isinstance(values, np.ndarray)):
+        raise DTypeError(f"{argument}: expected integers, got {array.dtype}")
+    return array
+
+
 def checked_lengths(lengths, batch, steps):
     """`lengths` as a vector of int64, if it is one whole number from 0 to `steps` for each of `batch` sequences."""
-    array = np.asarray(lengths)
-    if array.dtype.kind not in "iu":
-        raise DTypeError(f"lengths: expected integers, got {array.dtype}")
+    array = integers("lengths", lengths)
     if array.shape != (batch,):
         raise ShapeError(f"lengths: expected shape {(batch,)}, one length for each sequence, got {array.shape}")
     wrong = (array < 0) | (array > steps)
@@ -193,12 +206,21 @@ def checked_lengths(lengths, batch, steps):
 
 
 def checked_reset(reset, batch, steps):
-    """`reset`, if it is an array of bool or integers 0 and 1, (T, N)."""
-    array = np.asarray(reset)
+    """A copy of `reset`, if it is an array of bool or integers 0 and 1, (T, N)."""
+    return _truths("reset", reset, (steps, batch), "T, N")
+
+
+def checked_mask(mask, batch):
+    """A copy of the `mask` of some sequences, if it is an array of bool or integers 0 and 1, (N,)."""
+    return _truths("mask", mask, (batch,), "N,")
+
+
+def _truths(argument, values, shape, letters):
+    array = _array(argument, values, "an array of True and False")
     if array.dtype != bool and not (array.dtype.kind in "iu" and ((array == 0) | (array == 1)).all()):
-        raise DTypeError(f"reset: expected True and False, or the integers 0 and 1, got {array.dtype}")
-    if array.shape != (steps, batch):
-        raise ShapeError(f"reset: expected shape {(steps, batch)} (T, N), got {array.shape}")
+        raise DTypeError(f"{argument}: expected True and False, or the integers 0 and 1, got {array.dtype}")
+    if array.shape != shape:
+        raise ShapeError(f"{argument}: expected shape {shape} ({letters}), got {array.shape}")
     return array.astype(bool)
 
 

@@ -1,7 +1,7 @@
 """Batches of sequences of different lengths: one after the other, or padded; and how the arrays of a call lie."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 
 import numpy as np
@@ -437,13 +437,21 @@ def numbers(described):
     return described.tnc if described.packing.table is None else compact(described)
 
 
-def last_rows(described):
-    """The last row of each sequence of a PackedDescriptor, (1, N, C), 0 where it has none: a copy."""
-    packing, own = described.packing, target_of(described.array)
-    found = own.memory.empty((1, packing.sequences, described.channels), described.dtype)
-    there = (packing.length[packing.last] > 0).astype(np.int64)
-    own.unpack.unpack(
-        PackedDescriptor.last_rows(described), TensorDescriptor.of_tnc(found), there, np.ones_like(there),
-        described.channels, described.dtype,
-    )  # fmt: skip
-    return found
+def copy_ends(described, target, first=False):
+    """Copy the last row of each sequence of a PackedDescriptor, or its first one, 0 where it has none.
+
+    target: a descriptor, (1, N, C), is modified.
+    """
+    packing = described.packing
+    there = (packing.length[packing.first if first else packing.last] > 0).astype(np.int64)
+    target_of(described.array).unpack.unpack(
+        PackedDescriptor.ends(described, first), target, there, np.ones_like(there), described.channels, described.dtype
+    )
+
+
+def channels_of(described, channels):
+    """A descriptor of some channels, a slice."""
+    if described.packing.table is None:
+        return TensorDescriptor.of_tnc(described.tnc[..., channels])
+    first, end, _ = channels.indices(described.channels)
+    return replace(described, channels=end - first, offset=described.offset + first * described.strides[2])

@@ -5,6 +5,7 @@ import numpy as np
 from .descriptor import checked_array
 from .errors import DTypeError, ShapeError, positive_integer
 from .fields import Unsendable
+from .packing import checked_mask
 from .targets import device_of, moved, target_of
 
 
@@ -47,11 +48,15 @@ class Stream(Unsendable):
 
     @property
     def state(self):
-        """The state after the last step, new arrays: (layers, N, H), for an LSTM the pair (h, c).
+        """The state after the last step, (layers, N, H), for an LSTM the pair (h, c): copies that cannot be written to.
 
-        A network's stream has a tuple of these, one for each recurrent layer.  It may be set, to go on from elsewhere.
+        A network's stream has a tuple of these, one for each recurrent layer.  To go on from elsewhere, set it:
+        ``stream.state = state``, or `reset` sequences.  None stands for the state that a stream starts from.
         """
         states = tuple(layer.stream_state(tape) for layer, tape in self._layers)
+        for state in states:
+            for array in state if isinstance(state, tuple) else (state,):
+                array.flags.writeable = False
         return states[0] if self._single else states
 
     @state.setter
@@ -67,9 +72,32 @@ class Stream(Unsendable):
         for (_, tape), given in zip(self._layers, checked):
             for index, part in enumerate(tape.stack):
                 if given is None:
-                    part.restart()
+                    part.restart(slice(None))
                 else:
                     part.start([array[index] for array in given])
+
+    def reset(self, mask: np.ndarray | None = None):
+        """Let sequences start afresh: from the learned state of a layer that has one, else from zeros.
+
+        Parameters
+        ----------
+        mask : array of bool, optional
+            (N,): True for each sequence that starts afresh; all of them if None.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> layer = nr.GRU(4)
+        >>> stream = layer.stream(layer.init(channels=2, seed=0), batch=3)
+        >>> y = stream.step(np.ones((3, 2), np.float32))
+        >>> stream.reset([False, True, False])
+        >>> stream.state.any(axis=(0, 2))
+        array([ True, False,  True])
+        """
+        sequences = slice(None) if mask is None else np.flatnonzero(checked_mask(mask, self._shape[0]))
+        for _, tape in self._layers:
+            for part in tape.stack:
+                part.restart(sequences)
 
     def step(self, x: np.ndarray) -> np.ndarray:
         """Take one step: outputs (N, channels) from inputs (N, C).

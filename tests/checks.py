@@ -238,3 +238,17 @@ def check_loss(loss, prediction, target, seed=0, **options):
 
     error = slope_error(moved_loss, (gradient * way).sum(), np.linalg.norm(gradient))
     assert error <= 1, f"{loss}: {error:.3g} times the error allowed"
+
+
+def check_network(net, x, y, lengths=None, seed=0, loss="mse"):
+    """Assert that a network's gradient agrees with finite differences of its loss."""
+    random, flat = np.random.default_rng(seed), net.params.flat.copy()
+    _, gradient = net.loss_and_gradient(flat, x, y, loss, lengths)
+    direction = random.choice((-1.0, 1.0), flat.shape) / np.sqrt(len(flat))
+
+    def at(distance):
+        value = net.loss_and_gradient(flat + distance * direction, x, y, loss, lengths)[0]
+        return value, abs(value)
+
+    error = slope_error(at, gradient @ direction, np.sqrt(gradient @ gradient), STEP)
+    assert error <= 1, f"{net}: {error:.3g} times the error allowed"

@@ -406,6 +406,47 @@ def slope_caught(name):
     return False
 
 
+def last_mutants():
+    """[(description, name in layers.last, mutant)] of what becomes of the derivatives of both final outputs."""
+    from numbarnn.layers import last
+
+    put = last._put_ends
+
+    def at_the_other_end(dx, packing, values, channels, first=False):
+        put(dx, packing, values, channels, not first)
+
+    def at_the_last_step(dx, packing, values, channels, first=False):
+        put(dx, packing, values, channels, False)
+
+    def forward_alone(dx, packing, values, channels, first=False):
+        if not first:
+            put(dx, packing, values, channels)
+
+    return [
+        ("each half at the other end", "_put_ends", at_the_other_end),
+        ("both halves at the last step", "_put_ends", at_the_last_step),
+        ("no derivative of the backward half", "_put_ends", forward_alone),
+    ]
+
+
+def last_caught():
+    """Whether the property of test_last.py fails, for any seed, lengths or merge."""
+    from checks import check_network
+
+    import numbarnn as nr
+
+    for seed in SEEDS:
+        random = np.random.default_rng(seed)
+        x, y = random.standard_normal((5, 3, 2)), random.standard_normal((3, 1))
+        for merge, lengths in (("concat", None), ("sum", np.array([5, 0, 2]))):
+            layers = [nr.GRU(3, bidirectional=True, merge=merge), nr.Last(), nr.Dense(1)]
+            try:
+                check_network(nr.Network(layers, channels=2, dtype="float64", seed=seed), x, y, lengths, seed)
+            except AssertionError:
+                return True
+    return False
+
+
 def show(name, description, outcome):
     """One row of the table."""
     print(f"{name:<14} {description:<96} {outcome}", flush=True)
@@ -440,6 +481,13 @@ def main(every=1):
             with patch.object(place, part, mutant):
                 outcomes.append(slope_caught(name))
             show(name, description, "yes" if outcomes[-1] else "SURVIVED")
+    broken = last_caught()
+    show("last", "unchanged", "FAILS" if broken else "passes")
+    unchanged_passes &= not broken
+    for description, part, mutant in last_mutants():
+        with patch(f"numbarnn.layers.last.{part}", mutant):
+            outcomes.append(last_caught())
+        show("last", description, "yes" if outcomes[-1] else "SURVIVED")
     for kind in WITHOUT_CELL:
         for description, found in loss_mutants(kind):
             show(kind, description, "yes" if found else "SURVIVED")

@@ -189,8 +189,8 @@ def ragged_cases(
     lengths = draw(st.lists(st.integers(0, steps), min_size=batch, max_size=batch))
     layer = draw(layers(kind, max_layers=2))
     if merges:
-        merge = draw(st.sampled_from(("concat", "concat", "sum", "average", "product")))
-        layer = replace(layer, merge=merge, residual=draw(st.booleans()))
+        merge = draw(st.sampled_from(("concat", "concat", "sum", "average", "product"))) if layer.bidirectional else "concat"
+        layer = replace(layer, merge=merge, residual=layer.layers > 1 and draw(st.booleans()))
     return random_case(
         layer,
         steps,

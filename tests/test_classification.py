@@ -197,6 +197,22 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_labels():
     assert history.loss[0] == pytest.approx(before, rel=1e-12)
 
 
+def test_a_prediction_that_is_nan_is_never_right():
+    x, y = np.array([[np.nan, np.nan], [0.0, 1.0]]), np.array([0, 1])
+    for prediction, labels in ((x, y), (x[:, :1], y), (nr.Ragged(x, [0, 2]), nr.Ragged(y, [0, 2]))):
+        with pytest.raises(nr.NonFiniteError, match="prediction: expected numbers, got NaN for 1 of 2 labels"):
+            nr.accuracy(prediction, labels)
+    assert nr.accuracy(x, y, ignore_index=0) == 1.0  # not even read
+    assert nr.accuracy(np.array([[-np.inf, np.inf], [np.inf, 0.0]]), y) == 0.0
+    assert nr.accuracy(np.stack([x, x])[:, ::-1], np.array([[1, 0], [0, 0]]), [1, 0]) == 1.0
+    with pytest.raises(nr.DTypeError, match=r"y: expected integers, got float64; astype\(int\)"):
+        nr.accuracy(x, y.astype(float))
+    with pytest.raises(TypeError, match="ignore_index"):
+        nr.accuracy(x, y, ignore_index=[1])
+    with pytest.raises(TypeError, match="lengths: expected None for a Ragged"):
+        nr.accuracy(nr.Ragged(x, [0, 2]), nr.Ragged(y, [0, 2]), [2])
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_accuracy(dtype):
     x, y = logits(4, 3, 5, dtype=dtype), labels(4, 3, classes=5)

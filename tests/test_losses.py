@@ -47,6 +47,99 @@ def test_the_mean_over_the_steps_there_are(name, layout):
     assert not slope[~there].any()
 
 
+EVERY = [nr.loss(name) for name in ("mse", "half_mse", "mae", "huber", "binary_cross_entropy", "cross_entropy")]
+HALF = np.full((2, 3), 0.5)
+BAD_PREDICTIONS = {
+    "uint8": (np.full((2, 3), 3, np.uint8), nr.DTypeError, "float32 or float64, got uint8"),
+    "float16": (HALF.astype(np.float16), nr.DTypeError, r"got float16; astype\(numpy.float32\)"),
+    "bool": (HALF > 0, nr.DTypeError, "got bool"),
+    "complex": (HALF * 1j, nr.DTypeError, "got complex128"),
+    "object": (HALF.astype(object), nr.DTypeError, "got object"),
+    "another byte order": (HALF.astype(">f8"), nr.DTypeError, "got >f8"),
+    "masked": (np.ma.masked_less(HALF, 0), TypeError, "got MaskedArray"),
+    "matrix": (HALF.view(np.matrix), TypeError, "got matrix"),
+    "list": (HALF.tolist(), TypeError, "got list"),
+    "empty": (HALF[:0], nr.ShapeError, r"at least one.*\(0, 3\)"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_PREDICTIONS)
+@pytest.mark.parametrize("loss", EVERY, ids=lambda loss: loss.name)
+def test_predictions_that_are_none(loss, bad):
+    prediction, error, message = BAD_PREDICTIONS[bad]
+    labels = np.zeros(len(prediction), int)
+    target = labels if loss.name == "cross_entropy" else prediction
+    for call in (loss, nr.accuracy):
+        with pytest.raises(error, match=f"prediction: .*{message}"):
+            call(prediction, target if call is loss else labels)
+
+
+@pytest.mark.parametrize("bad", [name for name in BAD_PREDICTIONS if name not in ("empty", "float16")])
+@pytest.mark.parametrize("loss", EVERY[:5], ids=lambda loss: loss.name)
+def test_targets_that_are_none(loss, bad):
+    target, error, _ = BAD_PREDICTIONS[bad]
+    with pytest.raises((error, nr.ShapeError), match="y: expected"):
+        loss(HALF, target)
+
+
+def exact(name, d):
+    """Value and slope of one difference, in long double."""
+    d, size = np.longdouble(d), abs(np.longdouble(d))
+    if name == "huber":
+        return (d * d / 2 if size <= 1 else size - np.longdouble(0.5)), np.clip(d, -1, 1)
+    return {"mse": (d * d, 2 * d), "half_mse": (d * d / 2, d), "mae": (size, np.sign(d))}[name]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["mse", "half_mse", "mae", "huber"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_numbers_that_are_hard_to_square(name, dtype):
+    largest = np.finfo(dtype).max / 4
+    for size in (0.0, 1e-30, 1e-12, 0.5, 1.0, 1e12, 1e20, 1e30, largest):
+        for sign in (-1, 1):
+            prediction = np.array([[sign * size, 0.0]], dtype)
+            value, gradient = nr.loss(name)(prediction, np.zeros_like(prediction))
+            expected, slope = exact(name, prediction[0, 0])
+            rounding = 4 * float(np.finfo(dtype).eps)
+            if expected < np.finfo(np.float64).max:
+                assert value == pytest.approx(float(expected / 2), rel=rounding, abs=float(np.finfo(dtype).tiny))
+            else:
+                assert value == np.inf
+            assert gradient[0, 0] == pytest.approx(float(slope / 2), rel=rounding)
+    with np.errstate(all="raise"):
+        assert nr.loss(name)(np.full((1, 1), np.inf, dtype), np.zeros((1, 1), dtype))[0] == np.inf
+        assert np.isnan(nr.loss(name)(np.full((1, 1), np.nan, dtype), np.zeros((1, 1), dtype))[0])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "logit, y, value, slope",
+    [
+        (np.inf, 1, 0, 0),
+        (-np.inf, 0, 0, 0),
+        (np.inf, 0, np.inf, 1),
+        (-np.inf, 1, np.inf, -1),
+        (np.inf, 0.25, np.inf, 0.75),
+        (1e30, 1, 0, 0),
+        (-1e30, 1, 1e30, -1),
+        (-1e-30, 0, np.log(2), 0.5),
+    ],
+)
+def test_binary_cross_entropy_at_its_limits(logit, y, value, slope, dtype):
+    for target in [np.array([[y]], dtype)] + ([np.array([y])] if y in (0, 1) else []):
+        with np.errstate(all="raise"):
+            found, gradient = nr.BinaryCrossEntropy()(np.array([[logit]], dtype), target)
+        assert found == pytest.approx(value, rel=1e-6) and gradient[0, 0] == pytest.approx(slope, rel=1e-6)
+
+
+def test_ignore_index_is_one_number():
+    for loss in (nr.CrossEntropy, nr.BinaryCrossEntropy):
+        for bad in (np.array([1, 2]), 1.0, True):
+            with pytest.raises(TypeError, match="ignore_index: expected an integer or None"):
+                loss(ignore_index=bad)
+
+
 def test_lengths_that_do_not_fit():
     x = np.zeros((4, 3, 2))
     with pytest.raises(ValueError, match="lengths: expected numbers from 0 to 4"):

@@ -92,6 +92,75 @@ def test_bad_input_leaves_the_state(x, error):
     assert same_bits(stream.state, before)
 
 
+@pytest.mark.parametrize("learned", [False, True])
+def test_sequences_start_afresh(learned):
+    layer = nr.LSTM(4, layers=2, learned_state=learned)
+    p, x = layer.init(2, seed=0), np.random.default_rng(0).standard_normal((6, 3, 2)).astype(np.float32)
+    for name in p.names[-4:]:
+        p[name][...] = 0.5 if learned else p[name]
+    stream = layer.stream(p, 3)
+    before = stream.run(x[:4])
+    stream.reset([False, True, False])
+    found = stream.run(x[4:])
+    assert same_bits(found[:, 1:2].copy(), layer(p, x[4:, 1:2])[0].copy())
+    assert same_bits(np.concatenate([before, found])[:, ::2].copy(), layer(p, x[:, ::2])[0].copy())
+    stream.reset()
+    assert same_bits(stream.run(x), layer(p, x)[0].copy())
+
+
+def test_a_networks_sequences_start_afresh():
+    net, x = network(), np.random.default_rng(0).standard_normal((5, 2, 2)).astype(np.float32)
+    stream, other = net.stream(2), net.stream(2)
+    stream.run(x)
+    stream.reset(np.array([1, 1]))
+    assert same_bits(stream.run(x), other.run(x))
+
+
+@pytest.mark.parametrize(
+    "mask, error, message",
+    [
+        ([True], nr.ShapeError, r"mask: expected shape \(3,\) \(N,\), got \(1,\)"),
+        ([0.0, 1.0, 0.0], nr.DTypeError, "mask: expected True and False"),
+        ([0, 2, 0], nr.DTypeError, "mask: expected True and False"),
+        (np.ma.array([True] * 3, mask=[0, 1, 0]), TypeError, "mask: .* got MaskedArray"),
+    ],
+)
+def test_a_mask_that_does_not_fit_changes_nothing(mask, error, message):
+    layer = nr.GRU(4)
+    stream = layer.stream(layer.init(2), 3)
+    stream.step(np.ones((3, 2), np.float32))
+    before = stream.state
+    with pytest.raises(error, match=message):
+        stream.reset(mask)
+    assert same_bits(stream.state, before)
+
+
+@pytest.mark.parametrize("layer", [nr.GRU(4), nr.LSTM(4)])
+def test_what_is_written_to_a_state_is_not_lost(layer):
+    stream = layer.stream(layer.init(2), 2)
+    for array in as_tuple(stream.state):
+        with pytest.raises(ValueError, match="read-only"):
+            array[:, 0] = 0
+    state = tuple(array.copy() for array in as_tuple(stream.state))
+    state[0][:, 1] = 0.25
+    stream.state = state if len(state) > 1 else state[0]
+    assert (as_tuple(stream.state)[0][:, 1] == 0.25).all()
+
+
+@pytest.mark.parametrize("layer", [nr.LSTM(4, learned_state=True, peepholes=True), nr.GRU(4, normalized=True)])
+def test_no_parameter_is_read_late(layer):
+    p, x = layer.init(2, seed=0), np.ones((3, 1, 2), np.float32)
+    p.flat[:] = np.random.default_rng(1).standard_normal(len(p)) / 3
+    expected = layer(p, x)[0].copy()
+    stream = layer.stream(p)
+    p.flat[:] = np.nan
+    assert same_bits(stream.run(x), expected)
+    stream.reset()
+    assert same_bits(stream.run(x), expected)
+    stream.state = None
+    assert same_bits(stream.run(x), expected)
+
+
 def test_bad_streams():
     layer = nr.GRU(3, bidirectional=True)
     with pytest.raises(ValueError, match="bidirectional"):

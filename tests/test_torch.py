@@ -10,7 +10,7 @@ from strategies import KINDS, random_case
 
 pytest.importorskip("torch")
 
-from torch_layers import SUPPORTED, results  # noqa: E402
+from torch_layers import SUPPORTED, results, twin  # noqa: E402
 
 TOLERANCE = {"float64": 1e-13, "float32": 2e-5}
 
@@ -74,3 +74,36 @@ def test_oracle_with_projection_and_lengths(kind, options, layers, bidirectional
     assert abs((loss(1e-5) - loss(-1e-5)) / 2e-5 - along) < 1e-6 * max(1, abs(along))
     if lengths is not None:
         assert (found["dx"][np.arange(5)[:, None] >= lengths] == 0).all()
+
+
+@pytest.mark.parametrize("lengths", [None, [5, 1, 3]])
+@pytest.mark.parametrize("kind", ["GRU", "LSTM"])
+def test_last_of_two_directions(kind, lengths):
+    import torch
+
+    import numbarnn as nr
+
+    layer, random = getattr(nr, kind)(4, layers=2, bidirectional=True), np.random.default_rng(0)
+    net = nr.Network([layer, nr.Last(), nr.Dense(2)], channels=3, dtype="float64", seed=0)
+    x, y = random.standard_normal((5, 3, 3)), random.standard_normal((3, 2))
+    module = twin(layer, net.split(net.params.flat)[0])
+    dense = torch.nn.Linear(8, 2, dtype=torch.float64)
+    with torch.no_grad():
+        dense.weight.copy_(torch.from_numpy(net.params["2.weight"].copy()))
+        dense.bias.copy_(torch.from_numpy(net.params["2.bias"].copy()))
+    given = torch.from_numpy(x)
+    if lengths is not None:
+        given = torch.nn.utils.rnn.pack_padded_sequence(given, torch.tensor(lengths), enforce_sorted=False)
+    _, final = module(given)
+    h_n = final[0] if kind == "LSTM" else final
+    expected = dense(torch.cat([h_n[-2], h_n[-1]], 1))
+    loss = torch.nn.functional.mse_loss(expected, torch.from_numpy(y))
+    loss.backward()
+    np.testing.assert_allclose(net.predict(x, lengths), expected.detach().numpy(), rtol=0, atol=1e-14)
+    value, gradient = net.loss_and_gradient(net.params.flat, x, y, lengths=lengths)
+    assert abs(value - loss.item()) < 1e-14
+    parts = {f"0.{name}": p.grad.numpy() for name, p in module.named_parameters()}
+    parts |= {"2.weight": dense.weight.grad.numpy(), "2.bias": dense.bias.grad.numpy()}
+    found = nr.Parameters(gradient, net.params.weights)
+    for name, expected in parts.items():
+        np.testing.assert_allclose(found[name], expected, rtol=0, atol=1e-14)

@@ -142,14 +142,15 @@ class Tape:
                 rows = self.packing.initial_rows(d) if len(array) > self.size.batch else slice(None)
                 array[:, d][rows] = 0 if initial is None else initial[m][d][self.packing.sequence]
 
-    def restart(self):
-        """Set the initial state to what it was at first."""
-        self.start(self._origin)
+    def restart(self, sequences):
+        """Set the state of some sequences of a stream, their indices, to what it was at first."""
+        for m, array in enumerate((self.h, self.c)[: self.size.cell.states]):
+            array[: self.size.batch, 0][sequences] = 0 if self._origin is None else self._origin[m][0][sequences]
 
     def fill(self):
         """Run forward: fill h, c and whatever is kept from x, the parameters and the drives as they are now."""
         size, cell, stream = self.size, self.size.cell, current_stream()
-        if self._unit_values is not None:
+        if self._unit_values is not None and not self.packed:
             self._write_unit_values(self._unit_values)
         if self._initial is not None:
             self.start(self._initial)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..cells import activation
 from ..descriptor import checked_dtype
-from ..errors import DTypeError, ShapeError, known_name, positive_integer
+from ..errors import DTypeError, ShapeError, generator, known_name, positive_integer
 from ..fields import Description
 from ..parameters import Parameters, Weight
 from ..targets import expect_device, share_memory, target
@@ -46,6 +46,8 @@ class Layer(Description):
 
     random = False  # whether training draws anything
     takes_indices = False  # whether the input are integers
+    takes_steps = False  # whether it needs the steps of a sequence
+    channelwise = False  # whether each channel of the output is made of that channel of the input
 
     def __repr__(self):
         """The fields that are not as by default."""
@@ -90,7 +92,7 @@ class Layer(Description):
         known_name("scheme", scheme, SCHEMES)
         weights = self.weights(channels)
         parameters = Parameters(np.zeros(sum(w.size for w in weights), dtype), weights)
-        self.fill(parameters, np.random.default_rng(seed), scheme)
+        self.fill(parameters, generator("seed", seed), scheme)
         return parameters.to(device)
 
     def check_parameters(self, parameters, channels):

@@ -6,6 +6,8 @@ from ..ieee import ieee
 from ..ragged import like, numbers
 from .masks import rows_of
 
+MERGES = ("concat", "sum", "average", "product")
+
 
 def _rows(described):
     """The numbers of a descriptor as (rows, C); a view where they lie like that."""

@@ -25,7 +25,7 @@ class Connectivity(Settled):
 
     Raises
     ------
-    ShapeError, ValueError
+    TypeError, DTypeError, ShapeError, ValueError
         If an array is not as described, or neither is given.
 
     Examples

@@ -1,4 +1,4 @@
-"""Layers without memory: Dense, Activation, Last."""
+"""Layers without memory: Dense, Activation."""
 
 import functools
 from collections.abc import Callable
@@ -8,12 +8,12 @@ from typing import ClassVar
 import numpy as np
 
 from ..cells import ActivationSpec, DenseCell, activation
-from ..descriptor import PackedDescriptor, TensorDescriptor, in_layout
-from ..errors import DTypeError, LayoutError, positive_integer
+from ..descriptor import PackedDescriptor, TensorDescriptor
+from ..errors import DTypeError, flag, positive_integer
 from ..fields import Unsendable
 from ..keep import ALL, NOTHING, WEIGHTS
 from ..parameters import Parameters, Weight, glorot_uniform, uniform
-from ..ragged import Batch, Ragged, last_rows, like, numbers
+from ..ragged import Batch, Ragged, like, numbers
 from ..targets import device_of, expect_device, target_of
 from .base import Gradients, Layer, activation_spec
 
@@ -105,7 +105,7 @@ class Stateless(Layer):
         p : Parameters
             As `init` makes them.
         x : numpy.ndarray or Ragged
-            (T, N, C) in the order of `layout`, or (N, C).
+            (T, N, C) in the order of `layout`, or (N, C).  It is read again in `backward`: do not change it in between.
         layout : str
             The letters t, n, c in the order of x's axes; without t for a 2-D x.
         lengths : array of int, optional
@@ -182,6 +182,7 @@ class Stateless(Layer):
         Gradients
         """
         self._check_tape(tape)
+        need_x, accumulate = flag("need_x", need_x), flag("accumulate", accumulate)
         channels, dtype = tape.x.channels, self._dtype(tape)
         dy = self._described(tape.batch, dy, self.output_channels(channels), dtype)
         gradient = self.gradient_vector(
@@ -317,6 +318,7 @@ class Activation(Stateless):
 
     name: ActivationSpec
 
+    channelwise = True
     accepts: ClassVar = {"name": activation_spec}
 
     @functools.cached_property
@@ -344,54 +346,3 @@ class Activation(Stateless):
         dx, kept = like(tape.x), tape.x if tape.kept is None else tape.kept
         elementwise = target_of(dx.array).elementwise
         return Adjoint(dx, lambda: elementwise.times_slope(self.cell, numbers(kept), numbers(dy), dx.array))
-
-
-@dataclass(frozen=True)
-class Last(Stateless):
-    """The last step of a sequence: (T, N, C) to (N, C); Deep Diamond's ``abbreviate``.
-
-    A view where all sequences have all steps.  With `lengths` it is the step at each one's end, and 0 for one of length 0.
-
-    Examples
-    --------
-    >>> import numpy as np, numbarnn as nr
-    >>> layer = nr.Last()
-    >>> layer(layer.init(channels=1), np.arange(6, dtype=np.float32).reshape(3, 2, 1))
-    array([[4.],
-           [5.]], dtype=float32)
-    """
-
-    def _checked_input(self, p, x, layout, lengths):
-        if not isinstance(x, Ragged) and "t" not in TensorDescriptor.of(x, layout, "x").layout:
-            raise LayoutError(f"layout: expected the letters of a sequence, t among them, got {layout!r}")
-        return Batch.of(x, layout, lengths)
-
-    def _given(self, batch, y):
-        return in_layout(y.array, batch.layout.replace("t", ""))
-
-    def _described(self, batch, dy, channels, dtype):
-        dy = TensorDescriptor.of(dy, batch.layout.replace("t", ""), "dy")
-        dy.expect("dy", 1, batch.sequences, channels, dtype)
-        return dy
-
-    def run(self, p, x, initial, keep, batch=None):
-        """`forward` without its checks, from a descriptor of x to one of y, (1, N, C), and a tape."""
-        if x.packing.table is None:
-            return TensorDescriptor.of_tnc(x.tnc[-1:]), Tape(self, x, None, _nothing, batch)
-        return TensorDescriptor.of_tnc(last_rows(x)), Tape(self, x, None, _nothing, batch)
-
-    def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
-        """`backward` without its checks, on descriptors: an Adjoint."""
-        if not need_x:
-            return Adjoint(None, _nothing)
-        dx, last, packing = like(tape.x), dy.tnc[0], tape.x.packing
-        dx.array.fill(0)
-        if packing.table is None:
-            return Adjoint(dx, lambda: np.copyto(dx.array[-1], last))
-        there = packing.length[packing.last] > 0
-        rows = packing.last_rows[there]
-
-        def fill():
-            dx.array[rows] = last[there]
-
-        return Adjoint(dx, fill)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..descriptor import TensorDescriptor, checked_dtype
-from ..errors import positive_integer, rate
+from ..errors import generator, positive_integer, rate
 from ..ieee import ieee
 from ..parameters import Parameters
 from ..ragged import Ragged, like, numbers
@@ -55,6 +55,7 @@ class Dropout(Stateless):
 
     rate: float
 
+    channelwise = True
     accepts: ClassVar = {"rate": rate}
 
     @property
@@ -83,7 +84,7 @@ class Dropout(Stateless):
         dtype : {"float32", "float64"}
         """
         sizes = (positive_integer(n, v) for n, v in (("steps", steps), ("batch", batch), ("channels", channels)))
-        return Masks.drawn(self, *sizes, checked_dtype("dtype", dtype), np.random.default_rng(seed)).arrays
+        return Masks.drawn(self, *sizes, checked_dtype("dtype", dtype), generator("seed", seed)).arrays
 
     def drawn_masks(self, x, random):
         """Masks for a descriptor of x."""
@@ -95,7 +96,7 @@ class Dropout(Stateless):
             raise ValueError("masks: expected None together with a seed, got both")
         if masks is not None:
             return Masks.given(self, batch.steps, batch.sequences, x.channels, x.dtype, masks, device_of(x.array))
-        return None if seed is None else self.drawn_masks(x, np.random.default_rng(seed))
+        return None if seed is None else self.drawn_masks(x, generator("seed", seed))
 
     def __call__(
         self,

@@ -92,6 +92,11 @@ class LSTM(Recurrent):
         for name in ("peepholes", "coupled", "projection"):
             if self.normalized and getattr(self, name):
                 raise ValueError(f"{name}: expected none together with normalized, got {getattr(self, name)!r}")
+        if self.coupled and self.forget_bias != type(self).forget_bias:
+            raise ValueError(
+                f"forget_bias: expected {type(self).forget_bias} with coupled=True, which has no forget gate of its own,"
+                f" got {self.forget_bias!r}"
+            )
         if self.projection is not None and self.projection >= self.hidden:
             raise ValueError(
                 f"projection: expected None or fewer than the {self.hidden} hidden units, got {self.projection}"

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..descriptor import PackedDescriptor, TensorDescriptor, checked_array
 from ..errors import DTypeError, ShapeError, nearest
-from ..targets import contiguous, expect_device, native, target
+from ..targets import expect_device, native, target
 
 
 def keep_or_drop(rate):
@@ -73,7 +73,7 @@ class Masks:
 
     @classmethod
     def given(cls, layer, steps, batch, channels, dtype, masks, device="cpu"):
-        """The caller's numbers, checked; those that are optional, such as noise, may be given to a layer that draws none."""
+        """Copies of the caller's numbers; what is optional, such as noise, may be given to a layer that draws none."""
         if not isinstance(masks, dict):
             raise TypeError(f"masks: expected a dict of arrays by name, got {type(masks).__name__}")
         shapes = {name: shape for name, (shape, _) in layer.drawings(steps, batch, channels).items()}
@@ -92,7 +92,7 @@ class Masks:
                 raise ShapeError(f"masks[{name!r}]: expected shape {allowed[name]}, got {array.shape}")
             if array.dtype != dtype:
                 raise DTypeError(f"masks[{name!r}]: expected {dtype} like the parameters, got {array.dtype}")
-        return cls({name: contiguous(array) for name, array in masks.items()})
+        return cls({name: array.copy() for name, array in masks.items()})
 
     def get(self, name):
         """The numbers of one name, or None."""

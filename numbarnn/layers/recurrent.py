@@ -8,7 +8,7 @@ import numpy as np
 
 from ..cells import Cell, Clipped, activation
 from ..descriptor import TensorDescriptor, checked_array
-from ..errors import DTypeError, ShapeError, finite_number, positive_integer
+from ..errors import DTypeError, ShapeError, finite_number, flag, positive_integer
 from ..fields import one_of, optional
 from ..keep import ALL, NOTHING, STATES, WEIGHTS
 from ..parameters import Parameters, Weight, glorot_uniform, orthogonal, uniform
@@ -16,7 +16,7 @@ from ..ragged import Batch, Ragged
 from ..streaming import Stream
 from ..targets import device_of, expect_device, native, target_of
 from .base import Gradients, activation_spec
-from .between import Between, scaled_by
+from .between import MERGES, Between, scaled_by
 from .gates import gates
 from .normalized import fill_vector as fill_normalization
 from .regularization import Regularized
@@ -24,7 +24,6 @@ from .tape import Adjoint, Stage, Tape, kept
 
 INITIAL = ("initial_h", "initial_c")  # parameters that hold the state to start from
 State = np.ndarray | tuple[np.ndarray, np.ndarray]  # h, or for an LSTM (h, c)
-MERGES = ("concat", "sum", "average", "product")
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,6 +51,7 @@ class Recurrent(Regularized):
     residual: bool = field(default=False, kw_only=True)
     learned_state: bool = field(default=False, kw_only=True)
 
+    takes_steps = True
     accepts: ClassVar = {
         "hidden": positive_integer,
         "layers": positive_integer,
@@ -87,6 +87,20 @@ class Recurrent(Regularized):
     def __post_init__(self):
         super().__post_init__()
         self.check_regularization()
+        self._check_use()
+
+    def _check_use(self):
+        """Raise ValueError for an option that would do nothing."""
+        if self.layers == 1:
+            if self.dropout:
+                raise ValueError(
+                    f"dropout: expected 0 with one layer, since it acts between stacked ones, got {self.dropout!r};"
+                    " a Dropout after this layer acts on its outputs"
+                )
+            if self.residual:
+                raise ValueError("residual: expected False with one layer, since the first has no residual, got True")
+        if self.merge != "concat" and not self.bidirectional:
+            raise ValueError(f"merge: expected 'concat' with one direction, got {self.merge!r} (bidirectional=True has two)")
 
     def _functions(self):
         """{field: Function} of the activation functions, which layer and cell call the same."""
@@ -178,7 +192,8 @@ class Recurrent(Regularized):
         p : Parameters
             As `init` makes them.
         x : numpy.ndarray or Ragged
-            (T, N, C) in the order of `layout`, or (T, C) for one sequence; read in place at any strides.
+            (T, N, C) in the order of `layout`, or (T, C) for one sequence; read in place at any strides.  What `forward`
+            returns reads it again in `backward`: do not change it in between.
         state : numpy.ndarray or tuple of two, optional
             Initial state (L * D, N, H), for an LSTM the pair (h, c); zeros if None.
         lengths : array of int, optional
@@ -256,7 +271,7 @@ class Recurrent(Regularized):
         batch, described = self._checked_input(p, x, layout, lengths, reset)
         initial = self.checked_state("state", state, batch.sequences, p.dtype, p.device)
         keep = kept(tape, checkpoints, described.steps)
-        if cells and keep.what == "checkpoints":
+        if flag("cells", cells) and keep.what == "checkpoints":
             raise ValueError("cells: expected False together with checkpoints, which keep c only at some steps, got True")
         masks = self.masks_of(seed, masks, batch, described)
         y, tape = self.run(p, described, initial, self._keeping_cells(keep, cells), batch, masks)
@@ -270,7 +285,7 @@ class Recurrent(Regularized):
 
     def _keeping_cells(self, keep, cells):
         """The `Keep` that also has the c of every step, if they are asked for."""
-        if not cells:
+        if not flag("cells", cells):
             return keep
         if self.cell.states < 2:
             raise ValueError(f"cells: expected False, since {self!r} has no cell state, got {cells!r}")
@@ -284,8 +299,11 @@ class Recurrent(Regularized):
             raise DTypeError(f"x: expected {p.dtype} like the parameters, got {described.dtype}")
         return batch, described
 
-    def run(self, p, x, initial, keep, batch=None, masks=None):
-        """`forward` without its checks, from a descriptor of x to one of y, (T, N, Y), and a tape."""
+    def run(self, p, x, initial, keep, batch=None, masks=None, merged=True):
+        """`forward` without its checks, from a descriptor of x to one of y, (T, N, Y), and a tape.
+
+        merged: False leaves the last layer's directions side by side, for `Last`: (T, N, D * H).
+        """
         if keep.for_backward:
             self.cell.check_differentiable()
         if keep is STATES and not self.cell.saved:
@@ -305,31 +323,34 @@ class Recurrent(Regularized):
                 ),
                 (p if weights is None else weights.parameters).flat[p.offset(f"weight_ih_l{layer}") :],
                 y,
-                self._initial(p, initial, layer, packing),
+                self._initial(p, initial, layer, packing, keep),
                 keep,
                 self._unit_values(p, layer),
                 drives,
             )
-            between = Between(tape.outputs, self.directions, self.merge, below if self.residual and layer else None)
+            merge = self.merge if merged or layer < self.layers - 1 else "concat"
+            between = Between(tape.outputs, self.directions, merge, below if self.residual and layer else None)
             dropped = scaled_by(masks, f"dropout_l{layer}", between.outputs)
             y = between.outputs if dropped is None else dropped.outputs
             stages.append(Stage(scaled, tape, between, dropped))
         return y, Tape(self, x, tuple(stages), weights, masks, initial is None, batch, p)
 
-    def _initial(self, p, initial, layer, packing):
+    def _initial(self, p, initial, layer, packing, keep):
         """What `launch.Tape` takes for one stacked layer: the state given, else the learned one, as it is at each call."""
         if initial is not None:
-            return [state[layer] for state in initial]
+            return [state[layer].copy() for state in initial]  # the caller's may change before backward
         if not self.learned_state:
             return None
 
+        suffixes = self.suffixes(layer)
+
         def learned():
             return [
-                [np.broadcast_to(p[f"{name}_{suffix}"], (packing.sequences, width)) for suffix in self.suffixes(layer)]
+                [np.broadcast_to(p[f"{name}_{suffix}"].copy(), (packing.sequences, width)) for suffix in suffixes]
                 for name, width in zip(INITIAL, self.state_widths)
             ]
 
-        return learned
+        return learned() if keep is WEIGHTS else learned  # a stream reads parameters when it is made
 
     def _unit_values(self, p, layer):
         """A function that writes the values of one stacked layer's units into a (D, V, H) array, or None for none."""
@@ -440,7 +461,7 @@ class Recurrent(Regularized):
 
     def stream_state(self, tape):
         """The state that a stream's tape has reached, (L, N, H) arrays."""
-        return self._as_state([[part.reached(m).copy() for part in tape.stack] for m in range(self.cell.states)])
+        return self._as_state([[part.reached(m) for part in tape.stack] for m in range(self.cell.states)])
 
     def checked_state(self, argument, state, batch, dtype, device):
         """A list of (L, D, N, H) arrays, one for each state of the cell, or None."""
@@ -506,6 +527,7 @@ class Recurrent(Regularized):
         """
         if not isinstance(tape, Tape) or tape.layer != self:
             raise TypeError(f"tape: expected one that {self!r}.forward returned, got {tape!r}")
+        need_x, accumulate = flag("need_x", need_x), flag("accumulate", accumulate)
         x, batch, dtype = tape.x, tape.batch, tape.x.dtype
         if dcells is not None and self.cell.states < 2:
             raise ValueError(f"dcells: expected None, since {self!r} has no cell state, got {type(dcells).__name__}")

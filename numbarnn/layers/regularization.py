@@ -7,7 +7,7 @@ import numpy as np
 
 from ..cells import PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell, around
 from ..descriptor import checked_dtype
-from ..errors import ShapeError, positive_integer, rate
+from ..errors import ShapeError, generator, positive_integer, rate
 from ..fields import one_or_each
 from ..targets import device_of, moved
 from .base import Layer
@@ -118,7 +118,7 @@ class Regularized(Layer):
         dtype : {"float32", "float64"}
         """
         sizes = (positive_integer(n, v) for n, v in (("steps", steps), ("batch", batch), ("channels", channels)))
-        return Masks.drawn(self, *sizes, checked_dtype("dtype", dtype), np.random.default_rng(seed)).arrays
+        return Masks.drawn(self, *sizes, checked_dtype("dtype", dtype), generator("seed", seed)).arrays
 
     def drawn_masks(self, x, random):
         """Masks for a descriptor of x."""
@@ -133,7 +133,7 @@ class Regularized(Layer):
             return Masks.given(self, batch.steps, batch.sequences, x.channels, x.dtype, masks, device_of(x.array))
         if seed is None:
             return None
-        random, device = np.random.default_rng(seed), device_of(x.array)
+        random, device = generator("seed", seed), device_of(x.array)
         return Masks.drawn(self, batch.steps, batch.sequences, x.channels, x.dtype, random, device)
 
     def driven(self, masks, layer, packing, dtype, device):

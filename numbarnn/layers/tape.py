@@ -37,7 +37,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Tape(Unsendable):
-    """What backward needs of one forward call; it holds the arrays, and `x` must not change while it is in use."""
+    """What backward needs of one forward call: copies, but of `x`, which must not change while the tape is in use."""
 
     layer: Layer
     x: TensorDescriptor | PackedDescriptor
@@ -90,7 +90,7 @@ def kept(tape, checkpoints, steps):
         return ALL if tape == "all" else STATES
     if tape != "all":
         raise ValueError(f"tape: expected 'all' together with checkpoints, got {tape!r}")
-    if checkpoints == "sqrt":
+    if isinstance(checkpoints, str) and checkpoints == "sqrt":
         return Keep("checkpoints", math.isqrt(max(steps, 1) - 1) + 1)
     return Keep("checkpoints", positive_integer("checkpoints", checkpoints))
 

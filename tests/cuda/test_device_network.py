@@ -70,6 +70,18 @@ def test_indices_and_labels(lengths):
     assert cuda.loss(x, y, labels) == pytest.approx(cpu.loss(x, y, labels), rel=1e-12)
 
 
+@pytest.mark.parametrize("merge", ["concat", "average", "product"])
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_final_outputs_of_two_directions(lengths, merge):
+    x, y = samples()
+    cpu, cuda = pair(nr.GRU(2, bidirectional=True, merge=merge), nr.Last(), nr.Dense(1))
+    np.testing.assert_allclose(cuda.predict(x, lengths), cpu.predict(x, lengths), rtol=0, atol=1e-12)
+    value, gradient = cpu.loss_and_gradient(cpu.params.flat, x, y, lengths=lengths)
+    found, of_device = cuda.loss_and_gradient(cpu.params.flat, x, y, lengths=lengths)
+    assert found == pytest.approx(value, rel=1e-12)
+    np.testing.assert_allclose(of_device, gradient, rtol=0, atol=1e-12)
+
+
 def test_there_and_back():
     x, _ = samples()
     cpu, _ = pair(nr.LSTM(2), nr.Last())
@@ -90,6 +102,22 @@ def test_streams():
         steps = [stream.step(x_t) for stream in streams]
         np.testing.assert_allclose(steps[1], steps[0], rtol=0, atol=1e-12)
     np.testing.assert_allclose(steps[1], cuda.predict(x), rtol=0, atol=1e-12)
+    for stream in streams:
+        stream.reset([True, False] * 3)
+    np.testing.assert_allclose(streams[1].step(x[0]), streams[0].step(x[0]), rtol=0, atol=1e-12)
+    np.testing.assert_allclose(streams[1].step(x[1])[::2], cuda.predict(x[:2])[::2], rtol=0, atol=1e-12)
+
+
+def test_a_stream_on_the_device_reads_no_parameter_late():
+    layer = nr.LSTM(2, learned_state=True, peepholes=True)
+    p, (x, _) = layer.init(1, seed=0, dtype="float64"), samples()
+    p.flat[:] = np.random.default_rng(1).standard_normal(len(p))
+    expected, p = layer(p, x)[0], p.to("cuda")
+    stream = layer.stream(p, 6)
+    p.flat[:] = np.nan
+    np.testing.assert_allclose(to_host(stream.run(to_device(x))), expected, rtol=0, atol=1e-12)
+    stream.reset()
+    np.testing.assert_allclose(to_host(stream.step(to_device(x[0]))), expected[0], rtol=0, atol=1e-12)
 
 
 def test_the_wrong_device_is_named_and_nothing_changes():

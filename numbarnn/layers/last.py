@@ -1,0 +1,265 @@
+"""From a sequence to one output: Last, LastStep."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from ..descriptor import TensorDescriptor, in_layout
+from ..errors import LayoutError, ShapeError, integer
+from ..fields import one_of, optional
+from ..ragged import Batch, Ragged, channels_of, copy_ends, like
+from ..targets import target_of
+from .base import Layer
+from .between import MERGES, Between, BetweenAdjoint
+from .dense import Adjoint, Stateless, Tape, _nothing
+
+
+@dataclass(frozen=True, repr=False)
+class LastStep(Stateless):
+    """The last step of a sequence: (T, N, C) to (N, C).
+
+    A view where all sequences have all steps.  With `lengths` it is the step at each one's end, and 0 for one of length 0.
+    `Last` does the same, except after a layer of two directions.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> layer = nr.LastStep()
+    >>> layer(layer.init(channels=1), np.arange(6, dtype=np.float32).reshape(3, 2, 1))
+    array([[4.],
+           [5.]], dtype=float32)
+    """
+
+    takes_steps = True
+
+    def _checked_input(self, p, x, layout, lengths):
+        if not isinstance(x, Ragged) and "t" not in TensorDescriptor.of(x, layout, "x").layout:
+            raise LayoutError(f"layout: expected the letters of a sequence, t among them, got {layout!r}")
+        return Batch.of(x, layout, lengths)
+
+    def _given(self, batch, y):
+        return in_layout(y.array, batch.layout.replace("t", ""))
+
+    def _described(self, batch, dy, channels, dtype):
+        dy = TensorDescriptor.of(dy, batch.layout.replace("t", ""), "dy")
+        dy.expect("dy", 1, batch.sequences, channels, dtype)
+        return dy
+
+    def run(self, p, x, initial, keep, batch=None):
+        """`forward` without its checks, from a descriptor of x to one of y, (1, N, C), and a tape."""
+        if x.packing.table is None:
+            return TensorDescriptor.of_tnc(x.tnc[-1:]), Tape(self, x, None, _nothing, batch)
+        y = _one_step(x)
+
+        def fill():
+            copy_ends(x, y)
+
+        fill()
+        return y, Tape(self, x, None, fill, batch)
+
+    def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
+        """`backward` without its checks, on descriptors: an Adjoint."""
+        if not need_x:
+            return Adjoint(None, _nothing)
+        dx = like(tape.x)
+        dx.array.fill(0)
+        return Adjoint(dx, lambda: _put_ends(dx, tape.x.packing, dy.tnc[0], slice(None)))
+
+
+def _one_or_two(argument, value):
+    if integer(argument, value, "1, 2 or None") not in (1, 2):
+        raise ValueError(f"{argument}: expected 1, 2 or None, got {value}")
+    return int(value)
+
+
+@dataclass(frozen=True, repr=False)
+class Last(LastStep):
+    """What a sequence ends with: (T, N, C) to (N, C); Deep Diamond's ``abbreviate``.
+
+    It is the output at the last step; of a bidirectional layer both final outputs, the forward half at the last step and the
+    backward half at the first, where that direction ends (as in Keras).  In a `Network` it knows the layer before it, with
+    only `Activation` and `Dropout` in between; called by itself it is told of `directions`.  `LastStep` is the last step
+    whatever comes before.
+
+    With `lengths` a sequence's last step is the one at its own end; a sequence of length 0 gives 0.
+
+    Parameters
+    ----------
+    directions : {1, 2}, optional
+        2: the first half of the channels runs forward, the second backward.  None: 1, or in a network as many as the layer
+        before has.
+    merge : {"concat", "sum", "average", "product"}
+        What becomes of two final outputs; in a network as in the layer before, unless given.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> layer = nr.GRU(3, bidirectional=True)
+    >>> p, x = layer.init(channels=2, seed=0), np.ones((5, 4, 2), np.float32)
+    >>> y, h = layer(p, x)
+    >>> last = nr.Last(directions=2)
+    >>> np.array_equal(last(last.init(channels=6), y), np.concatenate(h, axis=1))
+    True
+    >>> nr.Network([layer, nr.Last(), nr.Dense(1)], channels=2).layers[1]
+    Last(directions=2)
+    """
+
+    directions: int | None = None
+    merge: str = "concat"
+
+    accepts: ClassVar = {"directions": optional(_one_or_two), "merge": one_of(MERGES)}
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.merge != "concat" and self.directions != 2:
+            raise ValueError(f"merge: expected 'concat' without directions=2, got {self.merge!r}")
+
+    def output_channels(self, channels):
+        return channels if self.merge == "concat" else channels // 2
+
+    def _checked_input(self, p, x, layout, lengths):
+        batch, described = super()._checked_input(p, x, layout, lengths)
+        if self.directions == 2 and described.channels % 2:
+            raise ShapeError(f"x: expected two directions of as many channels, got {described.channels} channels in all")
+        return batch, described
+
+    def run(self, p, x, initial, keep, batch=None):
+        """`forward` without its checks, from a descriptor of x to one of y, (1, N, C), and a tape."""
+        if self.directions != 2:
+            return super().run(p, x, initial, keep, batch)
+        final = FinalOutputs(x, self.merge)
+        return final.merged.outputs, Tape(self, x, final, final.fill, batch)
+
+    def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
+        """`backward` without its checks, on descriptors: an Adjoint."""
+        if self.directions != 2 or not need_x:
+            return super().differentiate(tape, dy, dfinal, need_x, gradient, accumulate)
+        dx, merged = like(tape.x), BetweenAdjoint(tape.kept.merged, dy)
+        dx.array.fill(0)
+
+        def fill():
+            merged.fill()
+            for first, half in enumerate(_halves(tape.x.channels)):
+                _put_ends(dx, tape.x.packing, merged.dy.tnc[0], half, first)
+
+        return Adjoint(dx, fill)
+
+    def after(self, source, between):
+        """This layer as it is in a network, after the recurrent layer `source` and the layers `between`."""
+        if source is None or source.directions == 1:
+            if self.directions == 2:
+                raise ValueError(f"directions: expected 1 or None without a bidirectional layer before, got {self!r}")
+            return self
+        plain = "LastStep takes the outputs of the last step"
+        if self.directions == 1:
+            raise ValueError(f"directions: expected 2 or None after {source!r}, got 1; {plain}")
+        merges = source.merge != "concat"
+        mixing = [layer for layer in between if merges or not layer.channelwise]
+        if mixing:
+            raise ValueError(
+                f"layers: expected Last right after {source!r}, whose directions end at different steps, got {mixing[0]!r}"
+                f" in between, which mixes them; {plain}"
+            )
+        if merges and source.residual:
+            raise ValueError(
+                f"layers: expected Last after a layer with merge='concat' or without residual, since both directions add the"
+                f" same input at different steps, got {source!r}; {plain}"
+            )
+        if merges and self.merge not in ("concat", source.merge):
+            raise ValueError(f"merge: expected {source.merge!r} like {source!r}, got {self.merge!r}")
+        return replace(self, directions=2, merge=source.merge if merges else self.merge)
+
+
+class FinalOutputs:
+    """The final outputs of two directions, as they are at each call of `fill`.
+
+    Parameters
+    ----------
+    x : TensorDescriptor or PackedDescriptor
+        (T, N, 2H), forward half first.
+    merge : {"concat", "sum", "average", "product"}
+
+    Attributes
+    ----------
+    merged : Between
+        Its outputs are (1, N, 2H), or (1, N, H).
+    """
+
+    def __init__(self, x, merge):
+        self.x, self._both = x, _one_step(x)
+        self._take()
+        self.merged = Between(self._both, 2, merge, None)
+
+    def _take(self):
+        for first, half in enumerate(_halves(self.x.channels)):
+            source, target = channels_of(self.x, half), channels_of(self._both, half)
+            if self.x.packing.table is None:
+                np.copyto(target.tnc, source.tnc[:1] if first else source.tnc[-1:])
+            else:
+                copy_ends(source, target, first)
+
+    def fill(self):
+        """Take them again."""
+        self._take()
+        self.merged.fill()
+
+    @property
+    def nbytes(self):
+        """Bytes of the arrays."""
+        own = self._both.array.nbytes
+        return own if self.merged.idle else own + self.merged.outputs.array.nbytes
+
+
+def _halves(channels):
+    return slice(channels // 2), slice(channels // 2, channels)
+
+
+def _one_step(x):
+    """A descriptor of new memory for one step of each sequence, (1, N, C)."""
+    memory = target_of(x.array).memory
+    return TensorDescriptor.of_tnc(memory.empty((1, x.packing.sequences, x.channels), x.dtype))
+
+
+def _put_ends(dx, packing, values, channels, first=False):
+    """Write (N, C) values to some channels of the last step of each sequence in dx (modified), or of its first step."""
+    if packing.table is None:
+        dx.array[0 if first else -1][:, channels] = values[:, channels]
+        return
+    there = np.flatnonzero(packing.length[packing.first if first else packing.last])
+    rows = packing.first[there] if first else packing.last_rows[there]
+    dx.array[:, channels][rows] = values[:, channels][there]
+
+
+def chained(layers: Iterable[Layer]) -> tuple[Layer, ...]:
+    """The layers of a network, in which each `Last` knows of the directions of the layer before it.
+
+    Raises
+    ------
+    ValueError
+        If a layer that needs the steps of a sequence comes after one that leaves one step, or a `Last` after directions that
+        it cannot tell apart.
+    """
+    found, source, between, single = [], None, [], None
+    for index, layer in enumerate(layers):
+        if single is not None and layer.takes_steps:
+            raise ValueError(
+                f"layers: expected none that needs the steps of a sequence after {single!r}, which leaves one, got {layer!r}"
+                f" at {index}"
+            )
+        if isinstance(layer, Last):
+            layer = layer.after(source, between)
+        if isinstance(layer, LastStep):
+            single = layer
+        between.append(layer)
+        if hasattr(layer, "bidirectional"):
+            source, between = layer, []
+        found.append(layer)
+    return tuple(found)
+
+
+def unmerged(layers: tuple[Layer, ...]) -> frozenset[int]:
+    """Which layers leave it to the `Last` after them to merge their directions: indices."""
+    pairs = enumerate(zip(layers, layers[1:]))
+    return frozenset(i for i, (a, b) in pairs if isinstance(b, Last) and getattr(a, "merge", "concat") != "concat")
