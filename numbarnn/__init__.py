@@ -1,6 +1,6 @@
 """Recurrent networks for scientific Python, compiled by Numba."""
 
-from . import datasets, errors, plot, testing
+from . import datasets, errors, keywords, plot, testing
 from .callbacks import Callback, EarlyStopping, Printer
 from .cells import ActivationFunction, Cell, elementary
 from .data import windows
@@ -12,6 +12,7 @@ from .errors import (
     DeviceError,
     DTypeError,
     IndexRangeError,
+    KernelError,
     LayoutError,
     NonFiniteError,
     ShapeError,
@@ -71,6 +72,7 @@ __all__ = [
     "History",
     "IndexRangeError",
     "IndRNN",
+    "KernelError",
     "Last",
     "LayoutError",
     "LeakyRNN",
@@ -104,10 +106,16 @@ __all__ = [
     "windows",
 ]
 
+keywords.guard(
+    globals(), __all__,
+    untouched=("Cell", "Stream.step", "elementary", "errors"),
+    made=("Gradients", "Parameters", "RowGradient", "Stream", "TensorDescriptor"),
+)  # fmt: skip
+
 
 def __getattr__(name):
     if name == "cuda":  # imported when it is asked for: it takes Numba's CUDA target
-        import importlib
+        import numbarnn.cuda as cuda
 
-        return importlib.import_module(".cuda", __name__)
+        return cuda
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

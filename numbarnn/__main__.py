@@ -1,6 +1,8 @@
 """``python -m numbarnn``: from an array to a trained recurrent network, twice."""
 
 import argparse
+import difflib
+import os
 import sys
 import time
 
@@ -18,18 +20,34 @@ def sparkline(values, low, high):
     return "".join(BARS[int(level)] for level in levels)
 
 
+def whole(least):
+    """The type of an option that is a whole number of at least so much."""
+
+    def number(text):
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or value < least:
+            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text!r}")
+        return value
+
+    return number
+
+
 def arguments():
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m numbarnn", description="Train two small recurrent networks.")
-    parser.add_argument("--epochs", type=int, default=1000, help="epochs of the first network (default 1000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the parameters and the shuffling (default 0)")
+    parser.add_argument("--epochs", metavar="N", type=whole(1), default=1000, help="of the first network (default 1000)")
+    parser.add_argument("--seed", metavar="N", type=whole(0), default=0, help="of parameters and order (default 0)")
     parser.add_argument("--dtype", choices=[d.name for d in DTYPES], default="float32", help="(default float32)")
     parser.add_argument("--plot", metavar="FILE", help="write a PNG; needs matplotlib")
-    options = parser.parse_args()
-    if options.epochs < 1:
-        parser.error(f"--epochs: expected at least 1, got {options.epochs}")
-    if options.seed < 0:
-        parser.error(f"--seed: expected at least 0, got {options.seed}")
+    options, unknown = parser.parse_known_args()
+    if unknown:
+        known = ("--help", *(f"--{name}" for name in vars(options)))
+        close = difflib.get_close_matches(unknown[0].partition("=")[0], known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        parser.error(f"expected one of {', '.join(known)}, got {unknown[0]!r}{hint}")
     return options
 
 
@@ -38,7 +56,6 @@ def counting(options):
     print("1. The next number of -100 ... 99, from the five before it\n")
     network = forecast.counting_network(options.dtype, options.seed)
     print(network.summary(), end="\n\n")
-    print("Kernels that are not on disk yet are compiled first, for about 15 seconds.", flush=True)
     start = time.perf_counter()
     history = forecast.train_counting(network, options.epochs, options.seed)
     elapsed = time.perf_counter() - start
@@ -93,15 +110,31 @@ def plot(path, history, result):
 
 
 def main():
-    """Run both forecasts."""
+    """Run both forecasts; the exit status."""
     options = arguments()
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")  # a terminal without these characters shows ? instead
-    history = counting(options)
-    result = sunspots(options)
-    if options.plot:
-        plot(options.plot, history, result)
+    if hasattr(sys.stdout, "reconfigure"):  # a terminal without these characters shows ?; a pager shows each line at once
+        sys.stdout.reconfigure(errors="replace", line_buffering=True)
+    try:
+        history = counting(options)
+        result = sunspots(options)
+        if options.plot:
+            plot(options.plot, history, result)
+    except BrokenPipeError:  # the reader has gone, as with "| head"
+        _let_go_of_pipes()
+        return 128 + 13  # as a program ends that the signal SIGPIPE stops
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 128 + 2
+    return 0
+
+
+def _let_go_of_pipes():
+    """What is still in a buffer goes nowhere: Python would complain of it at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            os.dup2(nowhere, stream.fileno())
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

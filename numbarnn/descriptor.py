@@ -136,6 +136,13 @@ class TensorDescriptor:
         """Describe a (T, N, C) array that is known to be in order, and perhaps its address: `of` without its checks."""
         return cls(*array.shape, array.strides, array.dtype, AXES, array, address or address_of(array))
 
+    def __reduce__(self):
+        """A copy, or what a pickle holds, describes a copy of the array."""
+        return TensorDescriptor.of, (self.array, self.layout)
+
+    def __copy__(self):
+        return self
+
     @property
     def tnc(self) -> np.ndarray:
         """The array as a (T, N, C) view."""

@@ -13,7 +13,6 @@ import os
 import pickle
 import pkgutil
 import sys
-import warnings
 from types import CodeType
 
 import llvmlite
@@ -23,6 +22,8 @@ from numba import config
 
 from . import cache_folders
 from .cache_folders import PACKAGE
+from .errors import KernelError
+from .messages import say, warn
 
 MAGIC = b"numbarnn entry 1\n"
 DIGEST = 32  # bytes
@@ -139,7 +140,7 @@ class Entries:
             contents = packed(self.label(key).encode(), self.dumps(data))
             cache_folders.write(self.sources.stamp, self.file_name(key), contents)
         except Exception as error:
-            warn_once(f"compiled kernels are not kept, and are compiled again by each process: {error}")
+            _once(warn, f"compiled kernels are not kept, each process compiles them again: {error}")
 
     def flush(self):
         """Forget every entry."""
@@ -164,18 +165,22 @@ def unpacked(contents, label):
     return body[8 + length :] if body[8 : 8 + length] == label else None
 
 
-_warned = False
+_said = set()
 
 
-def warn_once(text):
-    """Warn that something about the folders of compiled code is amiss; once, for the first such thing of a process."""
-    global _warned
-    if not _warned:
-        _warned = True
-        try:
-            warnings.warn(text, RuntimeWarning, stacklevel=2)
-        except RuntimeWarning:  # -W error: nothing is wrong with the numbers
-            print(f"numbarnn: {text}", file=sys.stderr)
+def _once(how, text):
+    """Say or warn, the first time in a process that it is done this way."""
+    if how not in _said:
+        _said.add(how)
+        how(text)
+
+
+def _say_that_it_compiles():
+    folder = cache_folders.writable()
+    kept = (
+        f"once; they are kept in {folder}" if folder else "anew in each process; NUMBA_CACHE_DIR may name a folder for them"
+    )
+    _once(say, f"compiling kernels ({kept})")
 
 
 class Kept:
@@ -206,6 +211,18 @@ class Kept:
         self._entries.flush()
 
     def _load_overload(self, signature, target_context):
+        """Numba compiles what this does not find."""
+        if config.DISABLE_JIT:
+            raise KernelError(
+                "NUMBA_DISABLE_JIT: expected it not to be set: kernels work at addresses, on the processor's vectors, and "
+                "cannot run as Python"
+            )
+        found = self._kept(signature, target_context)
+        if found is None:
+            _say_that_it_compiles()
+        return found
+
+    def _kept(self, signature, target_context):
         if not (self._enabled and keepable(signature)):
             return None
         data = self._entries.load(self._index_key(signature, target_context.codegen()))

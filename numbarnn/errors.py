@@ -27,6 +27,10 @@ class DeviceError(RuntimeError):
     """A device that is not there, or does not hold the array it was given."""
 
 
+class KernelError(RuntimeError):
+    """A kernel cannot run in this process: Numba's compiler is off, or the process was forked from OpenMP's threads."""
+
+
 class NonFiniteError(ArithmeticError):
     """A NaN or an infinity where only finite numbers make sense; training stops at the first one."""
 
@@ -62,6 +66,16 @@ def known_name(argument, value, names):
     return value
 
 
+def several(argument, values, expected):
+    """`values` as a tuple, if it can be gone through and is no text; else TypeError."""
+    if not isinstance(values, (str, bytes)):
+        try:
+            return tuple(values)
+        except TypeError:  # the one of iter(), or of an array without axes
+            pass
+    raise TypeError(f"{argument}: expected {expected}, got {values!r} ({type(values).__name__})")
+
+
 def finite_number(argument, value, above=-math.inf):
     """`value` as a float, if it is a finite number greater than `above`; else TypeError or ValueError."""
     expected = "a finite number" if above == -math.inf else f"a finite number > {above:g}"
@@ -73,7 +87,7 @@ def finite_number(argument, value, above=-math.inf):
         number = math.inf
     if not (math.isfinite(number) and number > above):
         raise ValueError(f"{argument}: expected {expected}, got {value!r}")
-    return number
+    return number + 0.0  # -0.0 becomes 0.0, so that what is equal is the same
 
 
 def rate(argument, value):

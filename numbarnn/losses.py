@@ -1,12 +1,15 @@
 """Losses: one number from predictions and targets, and its exact derivative."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from .descriptor import TensorDescriptor, in_layout
-from .errors import DTypeError, ShapeError, nearest
+from .errors import DTypeError, ShapeError, integer, nearest
+from .fields import Description, optional
 from .indices import Indices, checked_integers
 from .packing import checked_lengths, packing_of
 from .targets import contiguous, device_of, expect_device, moved, target_of
@@ -33,6 +36,10 @@ class Loss:
     name: str
     value: Callable
     slope: Callable
+
+    def __reduce__(self):
+        """One of the library's is sent by its name."""
+        return (loss, (self.name,)) if LOSSES.get(self.name) is self else super().__reduce__()
 
     def __call__(
         self, prediction: np.ndarray, target: np.ndarray, lengths: np.ndarray | None = None, layout: str = "tnc"
@@ -130,13 +137,11 @@ def _laid_out(rows, prediction, letters):
     return in_layout(rows.reshape(lengths.get("t", 1), lengths.get("n", 1), lengths["c"]), letters)
 
 
-def _check_ignore_index(ignore_index):
-    if ignore_index is not None and (isinstance(ignore_index, bool) or not hasattr(ignore_index, "__index__")):
-        raise TypeError(f"ignore_index: expected an integer or None, got {ignore_index!r} ({type(ignore_index).__name__})")
+_ignore_index = optional(functools.partial(integer, expected="an integer or None"))
 
 
 @dataclass(frozen=True)
-class CrossEntropy:
+class CrossEntropy(Description):
     """The mean over labels of ``-log softmax(prediction)[label]``, from logits, by way of log-sum-exp.
 
     The prediction are logits, (N, C) or (T, N, C) in any layout; the target are the classes, integers of any dtype from 0 to
@@ -157,9 +162,7 @@ class CrossEntropy:
 
     ignore_index: int | None = None
     name = "cross_entropy"
-
-    def __post_init__(self):
-        _check_ignore_index(self.ignore_index)
+    accepts: ClassVar = {"ignore_index": _ignore_index}
 
     def takes_labels(self, y):
         """Whether the targets y are labels, without a channel axis."""
@@ -201,7 +204,7 @@ def _shaped(found, prediction, letters):
 
 
 @dataclass(frozen=True)
-class BinaryCrossEntropy:
+class BinaryCrossEntropy(Description):
     """The mean of ``-y log s(x) - (1 - y) log(1 - s(x))``, s the logistic function, from logits x, without overflow.
 
     The target are probabilities from 0 to 1, of the prediction's shape and dtype, and the mean is over everything; or, of
@@ -222,9 +225,7 @@ class BinaryCrossEntropy:
 
     ignore_index: int | None = None
     name = "binary_cross_entropy"
-
-    def __post_init__(self):
-        _check_ignore_index(self.ignore_index)
+    accepts: ClassVar = {"ignore_index": _ignore_index}
 
     def takes_labels(self, y):
         """Whether the targets y are labels, without a channel axis."""

@@ -1,6 +1,5 @@
 """Layers in a row with one parameter vector."""
 
-import copy
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -8,7 +7,8 @@ import numpy as np
 
 from .conversion import integers_like, numbers_like
 from .descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
-from .errors import DTypeError, ShapeError, positive_integer
+from .errors import DTypeError, ShapeError, positive_integer, several
+from .fields import Settled
 from .indices import index_axes
 from .keep import NOTHING
 from .layers.base import Layer
@@ -26,11 +26,17 @@ from .streaming import Stream
 from .targets import contiguous, device_of, expect_device, moved, native, target
 from .training import History, fit
 
+OF_A_TRAINING = ("history",)  # attributes that no copy has
 PIECE_ROWS = 1 << 15  # steps of all sequences that are predicted at once: no result depends on it
 
 
-class Network:
+class Network(Settled):
     """Layers in a row, one parameter vector, and the training of it.
+
+    Copies are whole networks with parameters of their own: `copy.copy`, `copy.deepcopy`, pickle and with it joblib and
+    multiprocessing give one that predicts, trains and saves to the bit as this one does.  A pickle holds layers and
+    parameters and no more; that of a network on a device holds the numbers as they are in the host's memory, and is loaded
+    where that device is there.
 
     Parameters
     ----------
@@ -51,7 +57,8 @@ class Network:
     Attributes
     ----------
     params : Parameters
-        All parameters; ``params.flat`` is one writable vector, ``params["0.weight_ih_l0"]`` a part of layer 0.
+        All parameters; ``params.flat`` is one writable vector, ``params["0.weight_ih_l0"]`` a part of layer 0.  Assigning
+        Parameters of the same structure and dtype copies their numbers in.
 
     Examples
     --------
@@ -65,6 +72,8 @@ class Network:
     (2, 1)
     """
 
+    settled = ("layers", "channels", "dtype", "layout", "device", "output_channels")
+
     def __init__(
         self,
         layers: Iterable[Layer],
@@ -75,7 +84,7 @@ class Network:
         seed: int = 0,
         scheme: str = "glorot",
     ):
-        self.layers = tuple(layers)
+        self.layers = several("layers", layers, "layers of numbarnn in a list")
         if not self.layers:
             raise ValueError("layers: expected at least one layer, got none")
         for layer in self.layers:
@@ -99,21 +108,45 @@ class Network:
             vectors.append(own.flat)
             at = layer.output_channels(at)
         self.output_channels = at
-        self._hold(Parameters(np.concatenate(vectors), weights).to(device))
+        self._params = Parameters(np.concatenate(vectors), weights).to(device)
 
-    def _hold(self, params):
-        self.params = params
-        self._own = self.split(params.flat)
+    @property
+    def params(self) -> Parameters:
+        return self._params
+
+    @params.setter
+    def params(self, source):
+        if not isinstance(source, Parameters):
+            raise TypeError(f"params: expected numbarnn.Parameters, got {type(source).__name__}")
+        self._params.check_structure("params", source)
+        self._params.flat = source.flat
+
+    @property
+    def _own(self):
+        """The parameters of each layer: views of the vector, kept with it so that there is only one of everything."""
+        params = self._params
+        if params._split is None:
+            params._split = self.split(params.flat)
+        return params._split
+
+    def __getstate__(self):
+        return {name: value for name, value in self.__dict__.items() if name not in OF_A_TRAINING}
+
+    def _with(self, params):
+        """A network of the same layers over other parameters."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__getstate__(), _params=params, device=params.device)
+        return other
+
+    def __copy__(self):
+        return self._with(self._params.copy())
 
     def to(self, device: str) -> "Network":
         """A network of the same layers with a copy of the parameters on ``"cpu"`` or ``"cuda"``; this one if it is there."""
         if device == self.device:
             return self
         target(device)
-        other = copy.copy(self)
-        other.device = device
-        other._hold(self.params.to(device))
-        return other
+        return self._with(self._params.to(device))
 
     def here(self, argument: str, array: "np.ndarray | Ragged | None") -> "np.ndarray | Ragged | None":
         """An array on the network's device: a copy of one from the host, where the network is not there.
@@ -254,7 +287,7 @@ class Network:
         bounds = [packing.sequences * piece // count for piece in range(count + 1)]
         parts = [slice(first, end) for first, end in zip(bounds, bounds[1:])]
         if isinstance(x, Ragged):
-            return [(x.part(part), None) for part in parts]
+            return [(x[part], None) for part in parts]
         letters = index_axes("x", self.layout, x) if self.takes_indices else self.layout
         before = (slice(None),) * letters.index("n")
         return [(x[(*before, part)], None if lengths is None else np.asarray(lengths)[part]) for part in parts]
@@ -417,7 +450,7 @@ class Network:
             Each is called with (network, history) after each epoch; one that returns a true value ends the training.
             See `EarlyStopping` and `Printer`.
         progress : bool
-            Show a bar, tqdm's where it is installed; outside of terminals and notebooks, a line after each epoch.
+            Show a bar, tqdm's where it is installed; outside of terminals and notebooks, at most twelve lines.
         tape, checkpoints
             How much memory the recurrent layers keep for the gradient, as in their ``forward``.
 
@@ -432,6 +465,7 @@ class Network:
             stay in the network.
         """
         optimizer, loss = Adam() if optimizer is None else optimizer, find_loss(loss)
+        self.params.check_writable("params")
         self.params.check_finite()
         samples = Samples.of(self, x, y, lengths, loss)
         return fit(
@@ -479,9 +513,8 @@ class Network:
         """
         if not isinstance(source, Network):
             raise TypeError(f"source: expected a Network, got {type(source).__name__}")
-        if source.params.weights != self.params.weights:
-            raise ShapeError(f"source: expected the structure {self.params!r}, got {source.params!r}")
-        self.params.flat[:] = moved(source.params.flat, self.device).astype(self.dtype)
+        self.params.check_structure("source", source.params)
+        self.params.flat = moved(source.params.flat, self.device).astype(self.dtype)
         return self
 
     def summary(self) -> str:

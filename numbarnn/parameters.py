@@ -1,17 +1,23 @@
 """A layer's parameters: one contiguous vector, and named views of it."""
 
+import copy
+import itertools
+import mmap
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from .descriptor import checked_array
-from .errors import NonFiniteError, ShapeError, nearest
-from .targets import device_of, moved
+from .errors import DeviceError, DTypeError, NonFiniteError, ShapeError, nearest, positive_integer
+from .fields import Description, optional
+from .targets import device_of, moved, native
 
 
 @dataclass(frozen=True)
-class Weight:
+class Weight(Description):
     """One named part of the vector: a matrix kept as (inputs, outputs), or a vector of outputs.
 
     The named view of a matrix is its transpose, (outputs, inputs), as PyTorch has it; that of a table, which has a row for
@@ -22,6 +28,8 @@ class Weight:
     inputs: int | None  # None: a vector
     outputs: int
     table: bool = False
+
+    accepts: ClassVar = {"inputs": optional(positive_integer), "outputs": positive_integer}
 
     @property
     def size(self):
@@ -41,20 +49,32 @@ class Weight:
         matrix = part.reshape(self.inputs, self.outputs)
         return matrix if self.table else matrix.T
 
+    def __str__(self):
+        return f"{self.name} of shape {self.shape}{' (a table)' if self.table else ''}"
+
 
 class Parameters:
     """One contiguous 1-D array and its named views.
 
     ``p.flat`` is the vector itself, writable: optimizers, SciPy and saving see nothing else.  ``p["weight_ih_l0"]`` is a
     zero-copy view under PyTorch's name and shape, transposed: in memory a weight is (inputs, gates, outputs).
-    ``len(p)`` counts the numbers.
+    ``len(p)`` counts the numbers, ``numpy.asarray(p)`` is the vector; iteration and ``in`` go over the names.
+
+    Assigning to ``p.flat`` or to ``p["weight_ih_l0"]`` copies numbers of the same shape and dtype into the vector, where
+    every view, layer and network finds them.  `copy.copy`, `copy.deepcopy` and pickle make a vector of its own.
 
     Parameters
     ----------
     flat : numpy.ndarray
-        1-D, contiguous, float32 or float64; it is kept, not copied.
+        1-D, contiguous, float32 or float64; it is kept, not copied.  Where it is read-only, nothing can be trained or
+        assigned.
     weights : sequence of Weight
         The parts of `flat`, in order.
+
+    Raises
+    ------
+    TypeError, DTypeError, ShapeError, LayoutError
+        If they are not as described.
 
     Examples
     --------
@@ -66,18 +86,38 @@ class Parameters:
     ((12, 3), 108)
     """
 
+    __slots__ = ("__weakref__", "_flat", "_held", "_kind", "_split", "_start", "_weights")
+
     def __init__(self, flat: np.ndarray, weights: Iterable[Weight]):
         checked_array("flat", flat)
-        self.weights = tuple(weights)
-        size = sum(w.size for w in self.weights)
+        self._weights, self._start, size = tuple(weights), {}, 0
+        for index, weight in enumerate(self._weights):
+            if not isinstance(weight, Weight):
+                raise TypeError(f"weights[{index}]: expected a Weight, got {type(weight).__name__}")
+            self._start[weight.name] = (size, weight)
+            size += weight.size
         if flat.shape != (size,) or not flat.flags.c_contiguous:
             raise ShapeError(f"flat: expected a contiguous vector of {size} numbers, got shape {flat.shape}")
-        self.flat = flat
-        self._start = {}
-        at = 0
-        for weight in self.weights:
-            self._start[weight.name] = (at, weight)
-            at += weight.size
+        self._flat = flat.view(np.ndarray) if isinstance(flat, np.memmap) else flat
+        # NumPy resizes no array that a weak reference points to: what kernels and other views read stays where it is.
+        self._held = weakref.ref(self._flat)
+        self._kind = flat.shape, flat.dtype
+        self._split = None  # a network's: the same numbers as the Parameters of its layers
+
+    @property
+    def flat(self) -> np.ndarray:
+        """The vector.  Assigning copies in an array of its length and dtype, at any strides and from any device."""
+        return self._flat
+
+    @flat.setter
+    def flat(self, numbers):
+        if numbers is not self._flat:  # after an operation in place, such as p.flat += 1
+            self._copy_in("flat", self._flat, numbers)
+
+    @property
+    def weights(self) -> tuple[Weight, ...]:
+        """The parts of the vector, in order."""
+        return self._weights
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -117,10 +157,27 @@ class Parameters:
         return weight.view(self.flat[start : start + weight.size])
 
     def __setitem__(self, name, value):
-        view, value = self[name], value if device_of(value) == "cuda" else np.asarray(value)
-        if value.shape != view.shape:
-            raise ShapeError(f"parameter {name!r}: expected shape {view.shape}, got {value.shape}")
-        view[...] = value
+        self._copy_in(f"parameter {name!r}", self[name], value)
+
+    def _copy_in(self, argument, view, numbers):
+        """Copy numbers into a view of the vector, if they have its shape and dtype and it can be written."""
+        self.check_writable(argument)
+        numbers = checked_array(argument, native(numbers))
+        if numbers.shape != view.shape:
+            raise ShapeError(f"{argument}: expected shape {view.shape}, got {numbers.shape}")
+        if numbers.dtype != view.dtype:
+            raise DTypeError(f"{argument}: expected {view.dtype} like the parameters, got {numbers.dtype}")
+        view[...] = moved(numbers, self.device)
+
+    def __array__(self, dtype=None, copy=None):
+        """The vector, for ``numpy.asarray``: itself, or in another dtype a copy."""
+        if self.device != "cpu":
+            raise DeviceError(f"parameters: expected them on device 'cpu', got {self.device!r}; to('cpu') copies them")
+        if dtype is None or np.dtype(dtype) == self.dtype:
+            return self._flat.copy() if copy else self._flat
+        if copy is False:
+            raise ValueError(f"copy: expected True or None for {np.dtype(dtype)} of {self.dtype} parameters, got False")
+        return self._flat.astype(dtype)
 
     def items(self) -> list[tuple[str, np.ndarray]]:
         """(name, view) of each part."""
@@ -134,12 +191,46 @@ class Parameters:
         """The same structure over a copy of the vector."""
         return Parameters(self.flat.copy(), self.weights)
 
+    __copy__ = copy
+
+    def __deepcopy__(self, memo):
+        return Parameters(copy.deepcopy(self._flat, memo), self._weights)
+
+    def __getstate__(self):
+        return {"flat": self._flat, "weights": self._weights}
+
+    def __setstate__(self, state):
+        flat = state["flat"]
+        if isinstance(flat, np.ndarray) and not _is_its_own(flat):
+            flat = flat.astype(flat.dtype.newbyteorder("="))  # joblib hands over memory maps of large arrays
+        self.__init__(flat, state["weights"])
+
     def zeros(self) -> "Parameters":
         """The same structure over a vector of zeros: what a gradient is added up in."""
         return Parameters(np.zeros_like(self.flat), self.weights)
 
+    def check_writable(self, argument):
+        """Raise, naming the argument, unless the vector is as it was made and may be written."""
+        self._check_kind()
+        if not self._flat.flags.writeable:
+            raise ValueError(f"{argument}: expected parameters that may be written, got a read-only vector (copy() is not)")
+
+    def check_structure(self, argument, other):
+        """Raise ShapeError, saying where they differ, unless other Parameters have the same parts."""
+        for own, found in itertools.zip_longest(self._weights, other.weights, fillvalue="no more parts"):
+            if own != found:
+                raise ShapeError(f"{argument}: expected {own}, got {found}")
+
+    def _check_kind(self):
+        flat = self._flat
+        if (flat.shape, flat.dtype) != self._kind or not flat.flags.c_contiguous:
+            shape, dtype = self._kind
+            expected, found = f"{dtype} of shape {shape} as it was", f"{flat.dtype} of shape {flat.shape}"
+            raise ShapeError(f"flat: expected a contiguous vector, {expected}, got {found}: it was changed in place")
+
     def check_finite(self):
         """Raise NonFiniteError, with the name of the part, if there is a NaN or an infinity."""
+        self._check_kind()
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(self.flat.sum()):  # not a dot product: the threads of BLAS go on spinning beside the kernels'
                 return
@@ -152,6 +243,16 @@ class Parameters:
     def __repr__(self):
         parts = ", ".join(f"{w.name} {'x'.join(map(str, w.shape))}" for w in self.weights)
         return f"Parameters({self.flat.size} {self.dtype}: {parts})"
+
+
+def _is_its_own(array):
+    """Whether an array may be written, in nobody else's file, and kernels can read it."""
+    base = array
+    while base is not None:
+        if isinstance(base, mmap.mmap):
+            return False
+        base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)
+    return array.flags.writeable and array.flags.aligned and array.dtype.isnative
 
 
 def glorot_uniform(random, shape):

@@ -5,8 +5,9 @@ Each function draws on the Axes `ax`, on new ones if it is None, and returns the
 
 import numpy as np
 
+from .conversion import array_of
 from .descriptor import TensorDescriptor
-from .errors import ShapeError
+from .errors import ShapeError, flag, integer
 from .ragged import Ragged
 
 MOST_LINES = 10  # units that have a line each; more become an image
@@ -47,7 +48,9 @@ def history(history, ax=None, log: bool = True):
     >>> ax.get_yscale(), [line.get_label() for line in ax.lines]
     ('log', ['training', 'validation'])
     """
-    ax = _axes(ax, (6, 3.5))
+    if not isinstance(getattr(history, "loss", None), list):
+        raise TypeError(f"history: expected the History that fit returns, got {type(history).__name__}")
+    log, ax = flag("log", log), _axes(ax, (6, 3.5))
     for values, label in ((history.loss, "training"), (history.validation, "validation")):
         if values:
             ax.plot(np.arange(1, len(values) + 1), values, label=label, marker="." if len(values) < 20 else None)
@@ -70,7 +73,7 @@ def forecast(observed, forecasts, times=None, ax=None, label: str = "observed"):
         As many values as `observed`; or ``(first, values)`` with the index of the first one, from 0 on: they may go on past
         the end.  In a dict by label.
     times : array, optional
-        (S,): where the values are, in the place of their indices; past the end it goes on by the last step.
+        (S,): where the values are, numbers or dates, instead of their indices; past the end it goes on by the last step.
     ax : matplotlib.axes.Axes, optional
     label : str
         That of `observed`.
@@ -86,16 +89,20 @@ def forecast(observed, forecasts, times=None, ax=None, label: str = "observed"):
     >>> ax.lines[1].get_xdata().tolist()
     [2003.0, 2004.0, 2005.0]
     """
-    observed = np.asarray(observed)
+    observed = array_of("observed", observed)
     if observed.ndim != 1 or not len(observed):
         raise ShapeError(f"observed: expected shape (S,), got {observed.shape}")
     times = np.arange(len(observed)) if times is None else np.asarray(times)
+    if times.dtype.kind != "M":  # dates stay dates
+        times = array_of("times", times).astype(float)
     if times.shape != observed.shape:
         raise ShapeError(f"times: expected shape {observed.shape} like observed, got {times.shape}")
     lines = []
     for name, given in (forecasts if isinstance(forecasts, dict) else {"forecast": forecasts}).items():
+        if isinstance(given, tuple) and len(given) != 2:
+            raise ValueError(f"forecasts: expected a pair (first, values), got {len(given)} parts for {name!r}")
         first, values = given if isinstance(given, tuple) else (0, given)
-        values = np.asarray(values)
+        first, values = integer("forecasts", first, "an integer first"), array_of("forecasts", values)
         if values.ndim != 1:
             raise ShapeError(f"forecasts: expected vectors, got shape {values.shape} for {name!r}")
         if not isinstance(given, tuple) and len(values) != len(observed):
@@ -106,7 +113,7 @@ def forecast(observed, forecasts, times=None, ax=None, label: str = "observed"):
         beyond = max(0, first + len(values) - len(times))
         step = times[-1] - times[-2] if len(times) > 1 else 1
         more = times[-1] + step * np.arange(1, beyond + 1)
-        lines.append((name, np.concatenate([times.astype(float), more])[first : first + len(values)], values))
+        lines.append((name, np.concatenate([times, more])[first : first + len(values)], values))
     ax = _axes(ax, (9, 3.5))
     ax.plot(times, observed, ".-", color="black", linewidth=0.4, markersize=3, zorder=3, label=label)
     for name, where, values in lines:
@@ -117,7 +124,10 @@ def forecast(observed, forecasts, times=None, ax=None, label: str = "observed"):
 
 def _over_time(argument, array, layout, sequence):
     """(T, C) of one sequence of an array or a Ragged."""
+    sequence = integer("sequence", sequence)
     if isinstance(array, Ragged):
+        if not -len(array) <= sequence < len(array):
+            raise IndexError(f"sequence: expected an index from 0 to {len(array) - 1}, got {sequence}")
         return array[sequence]
     described = TensorDescriptor.of(array, layout, argument)
     if "t" not in described.layout:

@@ -1,8 +1,10 @@
-"""How far a training has come: a bar in a terminal or a notebook, a line for each epoch elsewhere."""
+"""How far a training has come: a bar in a terminal or a notebook, some lines elsewhere."""
 
 import sys
 import time
 import warnings
+
+from .messages import BARS
 
 
 class Silent:
@@ -45,11 +47,20 @@ class Text(Silent):
 
     def __init__(self, epochs, stream):
         self.epochs, self.stream, self.done = epochs, stream, 0
-        self.start, self.drawn = time.perf_counter(), 0.0
+        self.start, self.drawn, self.line = time.perf_counter(), 0.0, ""
+
+    def __enter__(self):
+        BARS.append(self)
+        return self
 
     def __exit__(self, *exception):
+        BARS.remove(self)
         if self.done:
             self.stream.write("\n")
+
+    def clear(self):
+        """Make room on the line for something else."""
+        self.stream.write(f"\r{' ' * len(self.line)}\r")
 
     def advance(self, history):
         self.done += 1
@@ -59,20 +70,35 @@ class Text(Silent):
         self.drawn = now
         filled = self.WIDTH * self.done // self.epochs
         bar = "#" * filled + "." * (self.WIDTH - filled)
-        self.stream.write(f"\r[{bar}] epoch {self.done}/{self.epochs}  {now - self.start:.1f} s  {described(history)}")
+        self.line = f"[{bar}] epoch {self.done}/{self.epochs}  {now - self.start:.1f} s  {described(history)}"
+        self.stream.write(f"\r{self.line}")
         self.stream.flush()
 
 
 class Lines(Silent):
-    """A line for each epoch, for a file or a pipe."""
+    """Lines for a file or a pipe: the first epoch, about every tenth of them, and the last, whichever ends the training."""
+
+    MOST = 10
 
     def __init__(self, epochs, stream):
         self.epochs, self.stream, self.start = epochs, stream, time.perf_counter()
+        self.every, self.waiting = -(-epochs // self.MOST), None
+
+    def __exit__(self, kind, *exception):
+        if self.waiting and kind is None:
+            self._write()
 
     def advance(self, history):
+        done = len(history.loss)
         seconds = time.perf_counter() - self.start
-        self.stream.write(f"epoch {len(history.loss)}/{self.epochs}  {seconds:.1f} s  {described(history)}\n")
+        self.waiting = f"epoch {done}/{self.epochs}  {seconds:.1f} s  {described(history)}\n"
+        if done % self.every == 0 or done in (1, self.epochs):
+            self._write()
+
+    def _write(self):
+        self.stream.write(self.waiting)
         self.stream.flush()
+        self.waiting = None
 
 
 def in_notebook():
@@ -84,7 +110,7 @@ def in_notebook():
 
 def bar(epochs, show):
     """What to call once an epoch, as a context manager."""
-    if not show:
+    if not show or sys.stderr is None:  # there is none in a program without a console
         return Silent()
     notebook, terminal = in_notebook(), sys.stderr.isatty()
     if notebook or terminal:

@@ -2,20 +2,29 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 
-from .descriptor import PackedDescriptor, TensorDescriptor, address_of, checked_array, in_layout
-from .errors import DeviceError, DTypeError, LayoutError, ShapeError
+from .arithmetic import Arithmetic
+from .conversion import numbers_like
+from .descriptor import PackedDescriptor, TensorDescriptor, address_of, checked_array, checked_dtype, in_layout
+from .errors import DeviceError, DTypeError, LayoutError, ShapeError, integer, known_name, positive_integer
+from .fields import Settled
 from .indices import Indices, checked_integers, index_axes, with_channels
 from .packing import Packing, packing_of
 from .targets import device_of, moved, native, target, target_of
 
 
-class Ragged:
+class Ragged(Settled, Arithmetic):
     """Sequences of different lengths, one after the other in one array.
 
     Layers and networks take it in the place of a padded array, and return outputs and gradients likewise.
+
+    ``r[n]`` is sequence n; ``r[2:5]``, ``r[[4, 0]]`` and ``r[mask]`` are some of the sequences.  Operators and NumPy's
+    functions (``r * 2``, ``(r - mean) / spread``, ``np.tanh(r)``) take each step by itself, together with a number, an
+    array (C,) or another Ragged of the same lengths; dtypes follow NumPy's rules.  Two are equal, ``==``, if they have the
+    same lengths, dtype and numbers.
 
     Parameters
     ----------
@@ -46,6 +55,8 @@ class Ragged:
     Ragged(2 sequences of 1 to 3 steps, int64)
     """
 
+    settled = ("data", "offsets")
+
     def __init__(self, data: np.ndarray, offsets):
         data = native(data)
         if _is_integers(data):
@@ -64,7 +75,11 @@ class Ragged:
         if offsets[0] != 0 or offsets[-1] != len(data) or (np.diff(offsets) < 0).any():
             expected = f"numbers that never fall, from 0 to {len(data)} (the rows of data)"
             raise ValueError(f"offsets: expected {expected}, got {offsets.tolist()[:8]}")
+        offsets.flags.writeable = False  # kernels read where they point to
         self.data, self.offsets = data, offsets
+
+    def __reduce__(self):
+        return type(self), (self.data, self.offsets)
 
     @classmethod
     def of(cls, arrays: Iterable[np.ndarray]) -> "Ragged":
@@ -116,28 +131,142 @@ class Ragged:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, n: int) -> np.ndarray:
-        """The (T_n, C) view of sequence n; (T_n,) of integers."""
-        if not -len(self) <= n < len(self):
-            raise IndexError(f"sequence: expected an index from 0 to {len(self) - 1}, got {n}")
-        n = n % len(self)
-        return self.data[self.offsets[n] : self.offsets[n + 1]]
+    def __getitem__(self, which):
+        """A sequence, or a Ragged of some of them.
+
+        Parameters
+        ----------
+        which : int, slice, array of int, or array of bool
+            An integer gives the (T_n, C) view of that sequence, (T_n,) of integers; all else a Ragged: a slice without a
+            step shares the memory, an array of indices or a mask (N,) copies.
+
+        Raises
+        ------
+        IndexError, ShapeError, DTypeError, TypeError, ValueError
+            If there is no such sequence, or none is left.
+        """
+        if isinstance(which, (int, np.integer)) and not isinstance(which, (bool, np.bool_)):
+            if not -len(self) <= which < len(self):
+                raise IndexError(f"sequence: expected an index from 0 to {len(self) - 1}, got {which}")
+            n = int(which) % len(self)
+            return self.data[self.offsets[n] : self.offsets[n + 1]]
+        if isinstance(which, slice) and which.step in (None, 1):
+            first, end, _ = which.indices(len(self))
+            if end <= first:
+                raise ValueError(f"sequences: expected at least one of {len(self)}, got none of {which}")
+            return self._part(first, end)
+        return self._take(self._chosen(which))
+
+    def _chosen(self, which):
+        """The indices that a slice, an array of indices or a mask stands for."""
+        if isinstance(which, slice):
+            chosen = np.arange(len(self))[which]
+        elif isinstance(which, (tuple, str, bytes)) or which is None or which is Ellipsis or np.ndim(which) == 0:
+            expected = "an integer, a slice, an array of integers or a mask"
+            raise TypeError(f"sequences: expected {expected}, got {which!r}; sequence n at step t is r[n][t]")
+        else:
+            chosen = np.asarray(which, None if len(which) else np.int64)
+            if chosen.ndim != 1 or (chosen.dtype == bool and len(chosen) != len(self)):
+                expected = f"({len(self)},)" if chosen.dtype == bool else "(K,)"
+                raise ShapeError(f"sequences: expected shape {expected}, got {chosen.shape}")
+            if chosen.dtype.kind not in "biu":
+                raise DTypeError(f"sequences: expected integers or True and False, got {chosen.dtype}")
+            if chosen.dtype == bool:
+                chosen = np.flatnonzero(chosen)
+            wrong = (chosen < -len(self)) | (chosen >= len(self))
+            if wrong.any():
+                raise IndexError(f"sequences: expected indices from 0 to {len(self) - 1}, got {chosen[np.argmax(wrong)]}")
+        if not len(chosen):
+            raise ValueError(f"sequences: expected at least one of {len(self)}, got none")
+        return chosen
 
     def __iter__(self):
         return (self[n] for n in range(len(self)))
 
-    def part(self, sequences: slice) -> "Ragged":
-        """The sequences of a slice without a step, a view."""
-        first, end, _ = sequences.indices(len(self))
+    def _part(self, first, end):
+        """The sequences from `first` to the one before `end`, a view."""
         offsets = self.offsets[first : end + 1]
         return Ragged(self.data[offsets[0] : offsets[-1]], offsets - offsets[0])
 
     def take(self, sequences) -> "Ragged":
-        """Some of the sequences, copied."""
+        """Some of the sequences, copied: ``r[sequences]`` of an array of indices or a mask."""
+        return self._take(self._chosen(sequences))
+
+    def _take(self, sequences):
         lengths = self.lengths[sequences]
         offsets = np.concatenate([[0], np.cumsum(lengths)])
         rows = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][sequences] - offsets[:-1], lengths)
         return Ragged(self.data[rows], offsets)
+
+    def astype(self, dtype) -> "Ragged":
+        """A copy in another dtype: of floats float32 or float64, of integers another one of integers.
+
+        Raises
+        ------
+        DTypeError
+            Of any other dtype.
+        ValueError
+            If a number does not fit.
+        """
+        if self.data.ndim == 2:
+            return Ragged(numbers_like("data", self.data, checked_dtype("dtype", dtype)).copy(), self.offsets)
+        try:
+            wanted = np.dtype(dtype)
+        except TypeError:
+            wanted = None
+        if wanted is None or wanted.kind not in "iu":
+            raise DTypeError(f"dtype: expected one of integers, like {self.dtype}, got {dtype}")
+        info, found = np.iinfo(wanted), self.data
+        if len(found) and not (info.min <= int(found.min()) and int(found.max()) <= info.max):
+            raise ValueError(f"data: expected integers from {info.min} to {info.max} ({wanted}), got some that are not")
+        return Ragged(found.astype(wanted), self.offsets)
+
+    def padded(self, fill: float = 0, steps: int | None = None, at: str = "end") -> np.ndarray:
+        """One array (T, N, C), of integers (T, N): what is behind a sequence is `fill`.
+
+        Layers need no padding: they take a Ragged, or an array with ``lengths``, which are ``r.lengths`` here.
+
+        Parameters
+        ----------
+        fill : float
+            NaN and infinities too; of integers an integer of their dtype.
+        steps : int, optional
+            T; that of the longest sequence if None.  Longer sequences are cut.
+        at : {"end", "start"}
+            Where sequences are padded, and where longer ones are cut: ``"start"`` keeps their last steps.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> r = nr.Ragged.of([np.ones((3, 1)), np.ones((1, 1))])
+        >>> r.padded(np.nan)[..., 0].T
+        array([[ 1.,  1.,  1.],
+               [ 1., nan, nan]])
+        """
+        steps = int(self.lengths.max()) if steps is None else positive_integer("steps", steps)
+        return self._padded("fill", fill, steps, at)
+
+    def _padded(self, argument, fill, steps, at):
+        if self.device != "cpu":
+            raise DeviceError(f'padded: expected a Ragged on device "cpu", got one on {self.device!r}; use .to("cpu")')
+        known_name("at", at, ("start", "end"))
+        if self.data.ndim == 1:
+            info = np.iinfo(self.dtype)
+            if not info.min <= integer(argument, fill) <= info.max:
+                expected = f"an integer from {info.min} to {info.max} ({self.dtype})"
+                raise ValueError(f"{argument}: expected {expected}, got {fill!r}")
+        elif isinstance(fill, (bool, np.bool_)) or not isinstance(fill, Real):
+            raise TypeError(f"{argument}: expected a number, got {fill!r} ({type(fill).__name__})")
+        else:
+            fill = numbers_like(argument, float(fill), self.dtype)[()]
+        lengths, step = np.minimum(self.lengths, steps), np.arange(steps)[:, None]
+        if at == "start":
+            there, place = step >= steps - lengths, self.offsets[1:] - steps + step
+        else:
+            there, place = step < lengths, self.offsets[:-1] + step
+        result = np.full((steps, len(self), *self.data.shape[1:]), fill, self.dtype)
+        result[there] = self.data[place[there]]
+        return result
 
     def __repr__(self):
         lengths = self.lengths
@@ -195,6 +324,8 @@ class Batch:
 
     @classmethod
     def _of_ragged(cls, x, layout):
+        if len(x.data) != x.offsets[-1]:
+            raise ShapeError(f"x: expected {x.offsets[-1]} rows as at first, got {len(x.data)}: data was changed in place")
         lengths, zeros = x.lengths, np.zeros(len(x), np.int64)
         packing = Packing(np.arange(len(x)), zeros, lengths, len(x), int(lengths.max()))
         return cls(packing.steps, len(x), packing, layout, x.offsets, x.device)

@@ -4,10 +4,11 @@ import numpy as np
 
 from .descriptor import checked_array
 from .errors import DTypeError, ShapeError, positive_integer
+from .fields import Unsendable
 from .targets import device_of, moved, target_of
 
 
-class Stream:
+class Stream(Unsendable):
     """Layers that take one step at a call; the state is the stream's.
 
     The parameters are read when the stream is made: later changes of them do not reach it.  Made by the ``stream``
@@ -37,6 +38,8 @@ class Stream:
     >>> np.array_equal(steps, layer(p, x)[0])
     True
     """
+
+    instead = "copy or send what it was made from and its state, make a new stream there and set its state"
 
     def __init__(self, x, steppers, layers, y, single):
         self._x, self._y, self._steppers, self._layers, self._single = x[0], y[0], steppers, layers, single

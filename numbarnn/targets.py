@@ -1,7 +1,6 @@
 """Where arrays lie, and the modules that compute there: those of `cpu` or of `cuda`, by the same names."""
 
 import functools
-import importlib
 
 import numpy as np
 
@@ -11,8 +10,48 @@ from .errors import DeviceError
 DEVICES = ("cpu", "cuda")
 
 
+def _cpu():
+    """What the other modules ask of the CPU, by import statements, which the makers of frozen programs find."""
+    from .cpu import (
+        dense,
+        elementwise,
+        embedding,
+        launch,
+        losses,
+        memory,
+        normalized,
+        optimizers,
+        plans,
+        recurrent,
+        threads,
+        unpack,
+    )
+
+    return locals()
+
+
+def _cuda():
+    """The same of the GPU."""
+    from .cuda import (
+        dense,
+        elementwise,
+        embedding,
+        launch,
+        losses,
+        memory,
+        normalized,
+        optimizers,
+        plans,
+        recurrent,
+        threads,
+        unpack,
+    )
+
+    return locals()
+
+
 class Target:
-    """The modules of one device, each imported when it is first asked for."""
+    """The modules of one device, imported when the first of them is asked for."""
 
     def __init__(self, device):
         self.device = device
@@ -20,9 +59,10 @@ class Target:
     def __getattr__(self, name):
         if name.startswith("_"):
             raise AttributeError(name)
-        module = importlib.import_module(f"numbarnn.{self.device}.{name}")
-        setattr(self, name, module)
-        return module
+        vars(self).update(_cpu() if self.device == "cpu" else _cuda())
+        if name not in vars(self):
+            raise AttributeError(f"{self!r} has no module {name!r}")
+        return vars(self)[name]
 
     def __repr__(self):
         return f"Target({self.device!r})"
@@ -35,7 +75,9 @@ def target(device: str) -> Target:
         raise DeviceError(f"device: expected 'cpu' or 'cuda', got {device!r}")
     found = Target(device)
     if device == "cuda":
-        importlib.import_module("numbarnn.cuda.device").require()
+        from .cuda import device as gpu
+
+        gpu.require()
     return found
 
 
@@ -54,6 +96,14 @@ def moved(array, device: str):
     if device_of(array) == device:
         return array
     return array.get() if device == "cpu" else target(device).memory.asarray(array)
+
+
+def share_memory(a, b) -> bool:
+    """Whether writing to one array may change the other."""
+    device = device_of(a)
+    if device_of(b) != device:
+        return False
+    return np.may_share_memory(a, b) if device == "cpu" else target(device).memory.may_share_memory(a, b)
 
 
 def contiguous(array):

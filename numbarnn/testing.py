@@ -2,7 +2,9 @@
 
 import numpy as np
 
-from .errors import DTypeError
+from .descriptor import checked_array
+from .errors import DTypeError, finite_number, generator, positive_integer
+from .parameters import Parameters
 
 STEP = 1e-3
 TOLERANCE = 1e-8
@@ -66,9 +68,13 @@ def check_gradients(layer, p, x, state=None, seed=0, directions=2, step=STEP, to
     >>> x = np.random.default_rng(0).standard_normal((5, 3, 2))
     >>> nr.testing.check_gradients(layer, layer.init(2, dtype="float64"), x, lengths=[5, 0, 3])
     """
+    if not isinstance(p, Parameters):
+        raise TypeError(f"p: expected numbarnn.Parameters, got {type(p).__name__}")
     if p.dtype != np.float64:
         raise DTypeError(f"p: expected float64 for finite differences, got {p.dtype}")
-    random = np.random.default_rng(seed)
+    checked_array("x", x)
+    random, directions = generator("seed", seed), positive_integer("directions", directions)
+    step, tolerance = finite_number("step", step, above=0), finite_number("tolerance", tolerance, above=0)
     parts = {"parameters": (p.flat,), "x": (x,), "state": _arrays(state)}
 
     def run(moved):
@@ -95,7 +101,8 @@ def check_gradients(layer, p, x, state=None, seed=0, directions=2, step=STEP, to
             length = np.sqrt(sum((g * g).sum() for g in gradients[name]))
             worst[name] = max(worst.get(name, 0.0), slope_error(loss, slope, length, step, tolerance))
     wrong = {name: f"{error:.3g}" for name, error in worst.items() if not error <= 1}
-    assert not wrong, f"{layer!r}: backward is off by so many times the error allowed: {wrong}"
+    if wrong:
+        raise AssertionError(f"{layer!r}: backward is off by so many times the error allowed: {wrong}")
 
 
 def _arrays(state):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from .errors import IndexRangeError, ShapeError, UnknownNameError, known_name, positive_integer
+from .errors import IndexRangeError, ShapeError, UnknownNameError, known_name, positive_integer, several
 from .indices import checked_integers
 from .ragged import Ragged
 
@@ -68,6 +68,8 @@ class Vocabulary:
         if not callable(split):
             known_name("split", split, SPLITS)
         self.split, joined = (split, " ") if callable(split) else SPLITS[split]
+        if join is not None and not isinstance(join, str):
+            raise TypeError(f"join: expected a str or None, got {join!r} ({type(join).__name__})")
         self.join = joined if join is None else join
         self.special = _strings("special", special)
         self.entries = (*self.special, *_strings("entries", entries))
@@ -102,14 +104,14 @@ class Vocabulary:
         special, split, join
             As for the class.
         """
-        if isinstance(texts, str):
-            raise TypeError("texts: expected several texts, got a str; one text is [text]")
         parts, counts = cls(["any"], (), split).split, Counter()
-        for text in texts:
+        least, special = positive_integer("least", least), _strings("special", special)
+        if size is not None:
+            size = positive_integer("size", size)
+            if size <= len(special):
+                raise ValueError(f"size: expected more than the {len(special)} of special, got {size}")
+        for text in _strings("texts", texts):
             counts.update(parts(text))
-        least = positive_integer("least", least)
-        if size is not None and positive_integer("size", size) <= len(special):
-            raise ValueError(f"size: expected more than the {len(special)} of special, got {size}")
         for entry in special:
             counts.pop(entry, None)
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
@@ -145,13 +147,12 @@ class Vocabulary:
 
     def encode_all(self, texts: Iterable[str]) -> Ragged:
         """The indices of several texts, as a `Ragged` of integers; an empty text is a sequence of length 0."""
-        if isinstance(texts, str):
-            raise TypeError("texts: expected several texts, got a str; one text is [text]")
-        return Ragged.of([self.encode(text) for text in texts])
+        return Ragged.of([self.encode(text) for text in _strings("texts", texts)])
 
     def decode(self, indices) -> str:
         """The words of some indices, joined."""
-        array = checked_integers("indices", np.asarray(indices, None if len(indices) else np.int64))
+        array = np.asarray(indices)
+        array = checked_integers("indices", array if array.size else array.astype(np.int64))
         if array.ndim != 1:
             raise ShapeError(f"indices: expected 1 axis, got shape {array.shape}")
         wrong = (array < 0) | (array >= len(self))
@@ -166,17 +167,15 @@ class Vocabulary:
 
 
 def _strings(argument, values):
-    if isinstance(values, str):
-        raise TypeError(f"{argument}: expected several strings, got a str")
-    values = tuple(values)
+    values = several(argument, values, "several strings, such as [text]")
     for index, value in enumerate(values):
         if not isinstance(value, str):
             raise TypeError(f"{argument}[{index}]: expected a str, got {type(value).__name__}")
     return values
 
 
-def padded(sequences: Ragged, steps: int, value: int = 0, at: str = "start") -> np.ndarray:
-    """Sequences of integers as one array (T, N), all cut or padded to so many steps.
+def padded(sequences: Ragged, steps: int, value: float = 0, at: str = "start") -> np.ndarray:
+    """Sequences as one array, (T, N, C) or of integers (T, N), all cut or padded to so many steps; see `Ragged.padded`.
 
     Where a model takes sequences of any length, ``lengths=`` and `Ragged` need neither; this is for comparison with those
     that do not.
@@ -184,18 +183,17 @@ def padded(sequences: Ragged, steps: int, value: int = 0, at: str = "start") -> 
     Parameters
     ----------
     sequences : Ragged
-        Of integers.
     steps : int
         T.
-    value : int
-        What is put where a sequence has no step.
+    value : float
+        What is put where a sequence has no step; of integers one of them.
     at : {"start", "end"}
         Where sequences are padded, and where longer ones are cut: ``"start"`` keeps their last steps.
 
     Returns
     -------
     numpy.ndarray
-        (T, N), of the dtype of the sequences.
+        (T, N, C), or (T, N), of the dtype of the sequences.
 
     Examples
     --------
@@ -210,17 +208,4 @@ def padded(sequences: Ragged, steps: int, value: int = 0, at: str = "start") -> 
     """
     if not isinstance(sequences, Ragged):
         raise TypeError(f"sequences: expected a Ragged, got {type(sequences).__name__}")
-    data, steps = checked_integers("sequences", sequences.data), positive_integer("steps", steps)
-    known_name("at", at, ("start", "end"))
-    info = np.iinfo(data.dtype)
-    if not hasattr(value, "__index__") or not info.min <= value <= info.max:
-        raise ValueError(f"value: expected an integer from {info.min} to {info.max} ({data.dtype}), got {value!r}")
-    lengths = np.minimum(sequences.lengths, steps)
-    step = np.arange(steps)[:, None]
-    if at == "start":
-        there, place = step >= steps - lengths, sequences.offsets[1:] - steps + step
-    else:
-        there, place = step < lengths, sequences.offsets[:-1] + step
-    result = np.full((steps, len(sequences)), value, data.dtype)
-    result[there] = data[place[there]]
-    return result
+    return sequences._padded("value", value, positive_integer("steps", steps), at)

@@ -136,7 +136,23 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_line_for_each_epoch_where_there_is_no_terminal(monkeypatch):
+@pytest.mark.parametrize("epochs, ended, shown", [
+    (7, 7, [1, 2, 3, 4, 5, 6, 7]), (1000, 1000, [1, *range(100, 1001, 100)]), (45, 45, [1, *range(5, 46, 5)]),
+    (1003, 1003, [1, *range(101, 1003, 101), 1003]), (1000, 250, [1, 100, 200, 250]), (500, 1, [1]),
+])  # fmt: skip
+def test_some_lines_where_there_is_no_terminal(monkeypatch, epochs, ended, shown):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    history = nr.History()
+    with progress.bar(epochs, True) as bar:
+        for epoch in range(ended):
+            history.loss.append(1 / (1 + epoch))
+            bar.advance(history)
+    lines = sys.stderr.getvalue().splitlines()
+    assert [line.split()[1] for line in lines] == [f"{epoch}/{epochs}" for epoch in shown]
+    assert lines[-1].endswith(f"loss {1 / ended:.3g}") and len(lines) <= 12
+
+
+def test_the_lines_of_a_training_say_its_losses(monkeypatch):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     x, y = data()
     history = network().fit(x, y, epochs=3, validation=(x, y))

@@ -63,7 +63,7 @@ BAD_FIELDS = [
     (lambda: nr.GRU(4, gate_activation="sigmod"), UnknownNameError, ["gate_activation", "did you mean 'sigmoid'"]),
     (lambda: nr.LSTM(4, output_activation=("elu", None)), TypeError, ["output_activation alpha", "a number", "None"]),
     (lambda: nr.Dense(4, ("relu", 1)), ValueError, ["activation", "'relu' takes neither"]),
-    (lambda: nr.Activation("geluu"), UnknownNameError, ["activation", "did you mean 'gelu'"]),
+    (lambda: nr.Activation("geluu"), UnknownNameError, ["name", "did you mean 'gelu'"]),
     (lambda: nr.ActivationFunction(1, abs), TypeError, ["name", "a string", "1"]),
     (lambda: nr.ActivationFunction("f", 1), TypeError, ["value", "a function of x", "1"]),
     (lambda: nr.ActivationFunction("f", abs, 2), TypeError, ["slope", "a function or None", "2"]),

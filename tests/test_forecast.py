@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+import tempfile
 
 import numpy as np
 import pytest
 
 from numbarnn import forecast
+from numbarnn.__main__ import main
 
 
 def test_counting_converges():
@@ -56,9 +58,45 @@ def test_without_matplotlib_the_plot_is_refused_in_words(tmp_path):
     assert "matplotlib is not installed, x.png is not written" in text and "11 years ahead" in text
 
 
-def test_bad_arguments_are_refused():
-    result = subprocess.run([sys.executable, "-m", "numbarnn", "--epochs", "0"], capture_output=True, text=True)
-    assert result.returncode == 2 and "--epochs: expected at least 1, got 0" in result.stderr
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--epochs", "0"], "argument --epochs: expected a whole number of at least 1, got '0'"),
+        (["--epochs", "1e3"], "argument --epochs: expected a whole number of at least 1, got '1e3'"),
+        (["--seed", "-1"], "argument --seed: expected a whole number of at least 0, got '-1'"),
+        (["--dtype", "float16"], "argument --dtype: invalid choice: 'float16'"),
+        (["--epoch-count=3"], "got '--epoch-count=3'; did you mean --epochs?"),
+        (["20"], "expected one of --help, --epochs, --seed, --dtype, --plot, got '20'"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["numbarnn", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes end otherwise there")
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_reader_that_leaves_ends_it_quietly(kept):
+    """As with ``| head -1``, and with ``2>&1 | head -1``: stderr is in the same pipe."""
+    command = [sys.executable, "-m", "numbarnn", "--epochs", "3"]
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors if kept else subprocess.STDOUT, text=True)
+        assert process.stdout.readline().startswith("1. The next number")
+        process.stdout.close()
+        assert process.wait() == 141
+        errors.seek(0)
+        assert b"Error" not in errors.read()
+
+
+def test_interrupted_it_says_so(monkeypatch, capsys):
+    def interrupt(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["numbarnn"])
+    monkeypatch.setattr("numbarnn.__main__.counting", interrupt)
+    assert main() == 130 and "stopped" in capsys.readouterr().err
 
 
 def run(*arguments):

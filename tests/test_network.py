@@ -194,7 +194,7 @@ X, Y = (np.zeros((4, 7, 3)), np.zeros((7, 2)))
         (lambda n: n.fit(X, Y, validation=X), TypeError, "validation: expected the pair"),
         (lambda n: n.loss_and_gradient(n.params.flat[1:], X, Y), nr.ShapeError, "flat: expected a contiguous vector of"),
         (lambda n: n.loss_and_gradient(n.params.flat * np.nan, X, Y), nr.NonFiniteError, "parameter '0.weight_ih_l0'"),
-        (lambda n: n.transfer(nr.Network([nr.Dense(2)], 3)), nr.ShapeError, "source: expected the structure"),
+        (lambda n: n.transfer(nr.Network([nr.Dense(2)], 3)), nr.ShapeError, "source: expected 0.weight_ih_l0"),
         (lambda n: nr.Network([], 3), ValueError, "layers: expected at least one layer"),
         (lambda n: nr.Network(["GRU"], 3), TypeError, "layers: expected layers of numbarnn, got 'GRU'"),
         (lambda n: nr.Network([nr.Dense(2)], 0), ValueError, "channels: expected a positive integer, got 0"),

@@ -70,6 +70,12 @@ def test_forecast():
     assert ax.lines[2].get_xdata().tolist() == [30, 40, 50] and ax.lines[2].get_ydata().tolist() == [1, 2, 3]
 
 
+def test_dates_go_on_past_the_end():
+    days = np.arange("2026-01-01", "2026-01-04", dtype="datetime64[D]")
+    line = nr.plot.forecast(np.arange(3.0), (2, [3.0, 4.0]), times=days).lines[1]
+    assert [str(day) for day in line.get_xdata()] == ["2026-01-03", "2026-01-04"]
+
+
 def test_states():
     y = random(5, 2, 3)
     for given, layout in ((y, "tnc"), (y.transpose(1, 0, 2), "ntc"), (y[:, 1], "tc")):

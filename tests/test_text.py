@@ -76,8 +76,8 @@ V = nr.Vocabulary(["a", "b"])
 @pytest.mark.parametrize(
     "call, error, message",
     [
-        (lambda: nr.Vocabulary.of("text"), TypeError, "texts: expected several texts, got a str"),
-        (lambda: V.encode_all("text"), TypeError, "texts: expected several texts, got a str"),
+        (lambda: nr.Vocabulary.of("text"), TypeError, "texts: expected several strings"),
+        (lambda: V.encode_all("text"), TypeError, "texts: expected several strings"),
         (lambda: V.encode(3), TypeError, "text: expected a str, got int"),
         (lambda: nr.Vocabulary(["a", 3]), TypeError, r"entries\[1\]: expected a str, got int"),
         (lambda: nr.Vocabulary(["a", "b", "a"]), ValueError, "entries: expected each word once, got 'a' 2 times"),

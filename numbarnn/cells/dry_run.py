@@ -7,7 +7,7 @@ import functools
 import os
 import re
 import traceback
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from types import FunctionType, MethodType
 
 from ..errors import CellError
@@ -109,7 +109,8 @@ def _check_group(cell, kind):
         if not isinstance(values, tuple) or not all(type(value) is int for value in values):
             raise _say(f"{name}.{attribute}", f"expected a tuple of integers, got {values!r} ({type(values).__name__})")
     if slots and (slots[0] < 0 or slots[-1] >= cell.slots or slots != tuple(range(slots[0], slots[0] + len(slots)))):
-        raise _say(f"{name}.{kind}_slots", f"expected consecutive slots from 0 to {cell.slots - 1}, ascending, got {slots!r}")
+        last = cell.slots - 1
+        raise _say(f"{name}.{kind}_slots", f"expected consecutive slots from 0 to {last}, ascending, got {slots!r}")
     if len(gates) != len(slots):
         raise _say(f"{name}.{kind}_gates", f"expected as many as the {len(slots)} of {kind}_slots, got {gates!r}")
     if any(not 0 <= gate < len(cell.gates) for gate in gates):
@@ -174,7 +175,8 @@ def _name_of(owner):
 def _described(error):
     text = f"{error} ({type(error).__name__})"
     if isinstance(error, AttributeError) and "elementary" in text:
-        names = sorted(name for name, value in vars(elementary).items() if getattr(value, "__module__", "") == elementary.__name__)
+        own = (name for name, value in vars(elementary).items() if getattr(value, "__module__", "") == elementary.__name__)
+        names = sorted(own)
         text += f"; numbarnn.elementary has {', '.join(names)}"
     return text
 
@@ -200,8 +202,8 @@ def _check_tuple(where, what, value, count, why):
 def _check_value(where, what, value):
     if not isinstance(value, Symbol):
         raise _say(
-            where, f"expected {what} to be a value of each unit, got {_kind(value)}; numbarnn.elementary.full_like(x, number) "
-            "makes one of a number",
+            where, f"expected {what} to be a value of each unit, got {_kind(value)}; numbarnn.elementary.full_like(x, "
+            "number) makes one of a number",
         )  # fmt: skip
 
 
@@ -221,7 +223,8 @@ def _run_cell(cell):
     slots = cell.terms if cell.normalized_values else cell.slots
     per_slot = f"one for each of {slots} {'terms' if cell.normalized_values else 'slots'}"
     per_state = f"one for each of {cell.states} states"
-    pre, given = Values("pre", slots, per_slot), Values("given", cell.unit_value_count + cell.drive_count, "unit_values, then drives")
+    pre = Values("pre", slots, per_slot)
+    given = Values("given", cell.unit_value_count + cell.drive_count, "unit_values, then drives")
     state, new, dnew = (Values(name, cell.states, per_state) for name in ("state", "new", "dnew"))
     saved = Values("saved", cell.saved, "as the cell's attribute saved says")
     derivatives = slots + (0 if cell.normalized_values else cell.unit_value_count)
@@ -288,12 +291,14 @@ def explained(cell, text):
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     owner, name, line, file = _place(cell, re.findall(r'File "([^"]+)", line (\d+)', text))
     said = [part.strip() for part in text.splitlines()]
-    telling = [part for part in said if re.match(r"(No implementation|Untyped|Unknown attr|Cannot|cannot|Invalid|Unsupp)", part)]
+    beginnings = ("No implementation", "Untyped", "Unknown attr", "Cannot", "cannot", "Invalid", "Unsupported")
+    telling = [part for part in said if part.startswith(beginnings)]
     reason = (telling or [part for part in said if part] or ["no reason given"])[-1 if telling else 0]
     where = f" (line {line} of {os.path.basename(file)})" if line else ""
     return _say(
-        f"{_name_of(owner)}.{name}" if name else _name_of(owner), f"expected equations of operators, comparisons, abs and the "
-        f"functions of numbarnn.elementary, which Numba compiles, but it says: {reason[:200]}{where}",
+        f"{_name_of(owner)}.{name}" if name else _name_of(owner),
+        f"expected equations of operators, comparisons, abs and the functions of numbarnn.elementary, which Numba compiles, "
+        f"but it says: {reason[:200]}{where}",
     )  # fmt: skip
 
 

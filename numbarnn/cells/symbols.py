@@ -1,4 +1,4 @@
-"""What equations run on before they are compiled: values that can do what a vector of units can, and say so where they cannot."""
+"""What equations run on before they are compiled: values that do what a vector of units can, and say what they cannot."""
 
 import operator
 
@@ -8,8 +8,9 @@ NUMPY_OPERATORS = {
     "less": operator.lt, "less_equal": operator.le, "greater": operator.gt, "greater_equal": operator.ge,
 }  # fmt: skip
 ELEMENTARY = {  # what stands for NumPy's and math's functions
-    "exp": "exp", "expm1": "expm1", "tanh": "tanh", "sqrt": "sqrt", "clip": "clip", "where": "where", "logaddexp": "softplus",
-    "full_like": "full_like", "maximum": "where", "minimum": "where", "ones_like": "full_like", "zeros_like": "full_like",
+    "exp": "exp", "expm1": "expm1", "tanh": "tanh", "sqrt": "sqrt", "clip": "clip", "where": "where",
+    "logaddexp": "softplus", "full_like": "full_like", "maximum": "where", "minimum": "where",
+    "ones_like": "full_like", "zeros_like": "full_like",
 }  # fmt: skip
 
 
@@ -25,8 +26,8 @@ def _breaks(rule):
 
 
 CONDITION = (
-    "a comparison holds for some units and not for others, so that if, while, and, or, not, min and max cannot decide by it; "
-    "numbarnn.elementary.where(condition, a, b) takes one of two values for each unit"
+    "a comparison holds for some units and not for others, so that if, while, and, or, not, min and max cannot decide by "
+    "it; numbarnn.elementary.where(condition, a, b) takes one of two values for each unit"
 )
 ONE_NUMBER = f"float, int, round and the functions of math and cmath take one number and no vector of units; {OWN} take both"
 NO_ENTRIES = "a value is one number of each unit, and has no entries"
@@ -54,12 +55,19 @@ class _Opaque:
         found = NUMPY_OPERATORS.get(ufunc.__name__)
         if found is None or method != "__call__" or options:
             self.__array_function__(ufunc, None, None, None)
-        return found(*(value if isinstance(value, _Opaque) else value.item() for value in inputs))
+        for value in inputs:
+            _checked(value)
+        return found(*map(_plain, inputs))
 
     def __array_function__(self, function, kinds, args, options):
         name = function.__name__
         instead = f"numbarnn.elementary.{ELEMENTARY[name]} does" if name in ELEMENTARY else f"{OWN} do"
         raise RuleError(f"numpy.{name} takes no vector of units; {instead}")
+
+
+def _plain(value):
+    """A scalar of NumPy's as a Python number; anything else as it is."""
+    return value.item() if not isinstance(value, _Opaque) and getattr(value, "shape", None) == () else value
 
 
 def _unsupported(symbol, instead):
@@ -77,8 +85,9 @@ class Comparison(_Opaque):
             "numbers of it, and another where in the place of a or b makes a second condition"
         )
 
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __neg__ = __abs__ = _unsupported
-    __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __invert__ = __eq__ = __ne__ = _unsupported
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _unsupported
+    __neg__ = __abs__ = __eq__ = __ne__ = _unsupported
+    __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __invert__ = _unsupported
     __lt__ = __le__ = __gt__ = __ge__ = __floordiv__ = __mod__ = __pow__ = _unsupported
 
 
@@ -87,10 +96,10 @@ def _checked(other):
     kind = type(other).__name__
     if isinstance(other, Symbol) or (isinstance(other, (int, float)) and kind not in ("bool", "bool_")):
         return
-    if hasattr(other, "dtype") and getattr(other, "shape", None) == () and other.dtype.kind in "iuf":  # NumPy's
-        return
     if isinstance(other, Comparison):
         other._unsupported()
+    if hasattr(other, "dtype") and getattr(other, "shape", None) == () and other.dtype.kind in "iuf":  # NumPy's
+        return
     raise RuleError(f"a value is added to, multiplied by and compared with values and numbers alone, and this is a {kind}")
 
 

@@ -4,9 +4,10 @@ A kernel is put together from several files, so its entry on disk carries the st
 compiled anew.
 """
 
+import contextlib
 import functools
 
-from numba import njit
+from numba import config, njit
 from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
@@ -33,9 +34,20 @@ class _Cache(Kept, FunctionCache):
         return not (code.library.has_dynamic_globals or any(not loop.can_cache for loop in code.lifted))
 
 
+@contextlib.contextmanager
+def _compiler_on():
+    """With NUMBA_DISABLE_JIT Numba would leave the function as it is; a kernel raises KernelError when it is called."""
+    disabled, config.DISABLE_JIT = config.DISABLE_JIT, 0
+    try:
+        yield
+    finally:
+        config.DISABLE_JIT = disabled
+
+
 def kernel(function, parallel=True):
     """`function` as a kernel, compiled for each type of its arguments when first called with it."""
-    dispatcher = njit(parallel=parallel)(function)
+    with _compiler_on():
+        dispatcher = njit(parallel=parallel)(function)
     dispatcher._cache = _Cache(function)
     dispatcher._compile_for_args = functools.partial(_compile, dispatcher._compile_for_args)
     return dispatcher

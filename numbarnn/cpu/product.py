@@ -216,8 +216,8 @@ def row_product(
     for first in range(0, vectors, MAX_VECTORS):
         place = first * VECTOR_BYTES
         _row_product(
-            real, c + place, c_block, s + first * s_vector, s_block, s_vector, a, a_depth, inner, a_outer, b + place, b_block,
-            b_depth, depth, min(MAX_VECTORS, vectors - first), blocks,
+            real, c + place, c_block, s + first * s_vector, s_block, s_vector, a, a_depth, inner, a_outer, b + place,
+            b_block, b_depth, depth, min(MAX_VECTORS, vectors - first), blocks,
         )  # fmt: skip
 
 

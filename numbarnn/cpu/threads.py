@@ -1,9 +1,12 @@
 """How work is split over threads, and when kernels may run at the same time."""
 
 import contextlib
+import os
 import threading
 
 import numba
+
+from ..errors import KernelError
 
 MAX_TASK_ROWS = 64  # rows of the batch one task takes: more would push the pre-activations out of the L2 cache
 MAX_SPLIT_ROWS = 128  # the same where units are split: a task has fewer of them
@@ -60,18 +63,57 @@ def shares(batch, directions, blocks, weight_bytes):
 
 
 def launching():
-    """Hold this around a parallel kernel: Numba's workqueue layer aborts when two Python threads enter it at once."""
-    return _no_lock if _may_overlap() else _lock
+    """Hold this around a parallel kernel: Numba's workqueue layer aborts when two Python threads enter it at once.
+
+    It raises KernelError in a process that was forked from one with GNU OpenMP's threads: there a kernel would kill it.
+    """
+    return _held or _found()
 
 
-_layer = None
+class _Forked:
+    """What a kernel meets in a process that has lost its threads."""
+
+    def __enter__(self):
+        raise KernelError(
+            "fork: expected it before Numba's first parallel kernel, got a process whose OpenMP threads have stayed behind; "
+            "start processes by multiprocessing.get_context('spawn') or 'forkserver', or set NUMBA_THREADING_LAYER to 'tbb' "
+            "or 'workqueue', which can be forked"
+        )
+
+    def __exit__(self, *exception):
+        pass
 
 
-def _may_overlap():
-    global _layer
-    if _layer is None:
-        try:
-            _layer = numba.threading_layer()
-        except ValueError:  # no parallel kernel has run yet
+_held = None  # what `launching` returns, once it is known
+
+
+def _found():
+    global _held
+    try:
+        layer = numba.threading_layer()
+    except ValueError:  # no parallel kernel has run yet
+        return _lock
+    _held = _lock if layer == "workqueue" else _no_lock
+    return _held
+
+
+def _has_gnu_threads():
+    """Whether this process has started GNU's OpenMP, which no process forked from it can use."""
+    try:
+        if numba.threading_layer() != "omp":
             return False
-    return _layer != "workqueue"
+    except ValueError:
+        return False
+    from numba.np.ufunc import omppool
+
+    return getattr(omppool, "openmp_vendor", "GNU") == "GNU"
+
+
+def _after_fork():
+    global _held, _lock
+    _lock = threading.Lock()  # a thread that is not here may have held it
+    _held = _Forked() if isinstance(_held, _Forked) or _has_gnu_threads() else None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -258,8 +258,8 @@ def sum_bias(real, call, direction, start, steps, dpre, count):
     for before in range(0, unit_vectors, call.per_block):
         columns = call.slots * min(call.per_block, unit_vectors - before)
         sum_block(
-            real, call, dpre + before * call.slots * call.chunk_rows * vector, columns * vector, count, columns, call.one, 0, 0,
-            1, first_chunk, total + before * call.slots * vector, 0,
+            real, call, dpre + before * call.slots * call.chunk_rows * vector, columns * vector, count, columns, call.one, 0,
+            0, 1, first_chunk, total + before * call.slots * vector, 0,
         )  # fmt: skip
     if call.start + start == 0:
         for index in range(PROJECTION):

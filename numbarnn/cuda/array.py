@@ -16,6 +16,7 @@ from . import dlpack
 from .array_kernels import Fill, Move, fill, move
 from .device import SIMULATED, blocks_for, cuda, current_stream, require, stream_key, wait
 from .layouts import c_strides, collapsed, extent, in_numbers, is_c_contiguous, offset_of, stand_in
+from .memory import asarray as to_device
 from .memory import borrow
 
 DTYPES = tuple(np.dtype(name) for name in ("float32", "float64", "bool", "int64"))
@@ -322,6 +323,15 @@ class DeviceArray(NDArrayOperatorsMixin):
         new._assign(self)
         return new
 
+    __copy__ = copy
+
+    def __deepcopy__(self, memo):
+        return self.copy()
+
+    def __reduce__(self):
+        """Pickles hold the numbers as they are in the host's memory; loaded, they go back to the device."""
+        return to_device, (self.get(),)
+
     def astype(self, dtype, copy=True):
         """A copy in another dtype; itself where it has that dtype and `copy` is False."""
         dtype = _checked_dtype(dtype)
@@ -387,11 +397,17 @@ def overlap(a, b):
         return False
     if (a.offset, a.shape, a.strides, a.dtype) == (b.offset, b.shape, b.strides, b.dtype):
         return False
+    return may_share_memory(a, b)
+
+
+def may_share_memory(a, b):
+    """Whether two arrays lie where the other one has numbers."""
+    if not a.size or not b.size:
+        return False
     spans = []
     for array in (a, b):
         low, high = extent(array.shape, array.strides)
-        start = array.offset * array.itemsize
-        spans.append((start + low, start + high + array.itemsize))
+        spans.append((array.pointer + low, array.pointer + high + array.itemsize))
     return spans[0][0] < spans[1][1] and spans[1][0] < spans[0][1]
 
 
@@ -483,7 +499,7 @@ def _from_interface(given):
     interface = given.__cuda_array_interface__
     if interface.get("mask") is not None:
         raise TypeError(f"array: expected one without a mask, got {type(given).__name__}")
-    dtype, shape = _checked_dtype(interface["typestr"]), tuple(interface["shape"])
+    dtype, shape = _checked_dtype(interface["typestr"]), tuple(map(int, interface["shape"]))
     strides = interface.get("strides") or c_strides(shape, dtype.itemsize)
     address, read_only = interface["data"]
     stream = interface.get("stream")

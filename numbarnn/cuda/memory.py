@@ -5,7 +5,6 @@ streams wait for each other, what the block's next user does comes after all tha
 """
 
 import functools
-import importlib
 import sys
 import threading
 
@@ -158,6 +157,13 @@ def asarray(array):
     return _arrays().asarray(array)
 
 
+def may_share_memory(a, b):
+    """Whether writing to one DeviceArray may change the other."""
+    return _arrays().may_share_memory(a, b)
+
+
 @functools.cache
 def _arrays():
-    return importlib.import_module(".array", __package__)  # which takes its memory from here
+    from . import array  # which takes its memory from here
+
+    return array

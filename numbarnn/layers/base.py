@@ -4,10 +4,12 @@ from dataclasses import MISSING, dataclass, fields
 
 import numpy as np
 
+from ..cells import activation
 from ..descriptor import checked_dtype
 from ..errors import DTypeError, ShapeError, known_name, positive_integer
+from ..fields import Description
 from ..parameters import Parameters, Weight
-from ..targets import expect_device, target
+from ..targets import expect_device, share_memory, target
 
 SCHEMES = ("glorot", "pytorch")
 
@@ -31,7 +33,15 @@ class Gradients:
     state: object = None
 
 
-class Layer:
+def activation_spec(argument, spec):
+    """The check of a field that names an activation function: the numbers of ``(name, alpha, beta)`` become floats."""
+    activation(spec, argument)
+    if isinstance(spec, tuple):
+        return (str(spec[0]), *(float(number) + 0.0 for number in spec[1:]))
+    return str(spec) if isinstance(spec, str) else spec
+
+
+class Layer(Description):
     """The part of a layer that does not depend on what it computes."""
 
     random = False  # whether training draws anything
@@ -93,8 +103,11 @@ class Layer:
             raise ShapeError(f"parameters: {self!r} with {channels} channels expects {wanted}, got {found}")
         parameters.check_finite()
 
-    def gradient_vector(self, into, channels, dtype, device):
-        """`into`, if it has this layer's structure; a new vector of zeros if it is None."""
+    def gradient_vector(self, into, channels, dtype, device, **apart):
+        """`into`, if it has this layer's structure and may be written; a new vector of zeros if it is None.
+
+        apart: what backward reads, arrays by name, and must not be written meanwhile.
+        """
         weights = self.weights(channels)
         if into is None:
             return Parameters(target(device).memory.zeros((sum(w.size for w in weights),), dtype), weights)
@@ -105,4 +118,9 @@ class Layer:
         expect_device("into", into.flat, device)
         if into.dtype != dtype:
             raise DTypeError(f"into: expected {dtype} like the tape, got {into.dtype}")
+        into.check_writable("into")
+        for name, arrays in apart.items():
+            for array in arrays:
+                if share_memory(into.flat, array):
+                    raise ValueError(f"into: expected memory of its own, got some that it shares with {name}")
         return into

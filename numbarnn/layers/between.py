@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..ieee import ieee
 from ..ragged import like, numbers
 from .masks import rows_of
 
@@ -30,10 +31,12 @@ class Scaled:
         self.source, self.mask, self.outputs = source, mask, like(source)
         self.fill()
 
+    @ieee
     def fill(self):
         """Compute the outputs from the source and the mask as they are now."""
         np.multiply(numbers(self.source), rows_of(self.mask, self.source.packing), out=self.outputs.array)
 
+    @ieee
     def take_back(self, derivative):
         """Turn dL/d(outputs) into dL/d(source): a descriptor (is modified)."""
         array = numbers(derivative)
@@ -78,6 +81,7 @@ class Between:
         """The outputs of the two directions, (rows, H) each."""
         return np.split(_rows(self.source), 2, axis=1)
 
+    @ieee
     def fill(self):
         """Compute the outputs from the source as it is now."""
         if self.idle:
@@ -113,6 +117,7 @@ class BetweenAdjoint:
         if self._merged:
             self.dy = like(between.source)
 
+    @ieee
     def fill(self):
         """Write dy from what comes in as it is now."""
         if not self._merged:
@@ -125,6 +130,7 @@ class BetweenAdjoint:
         for half in halves:
             np.multiply(doutputs, doutputs.dtype.type(0.5 if self.between.merge == "average" else 1), out=half)
 
+    @ieee
     def add_residual(self, dx):
         """Add what comes back past the layer to dL/d(its input), a descriptor (is modified)."""
         if self.between.residual is not None and self.doutputs is not None:

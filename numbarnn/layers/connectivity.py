@@ -2,12 +2,15 @@
 
 import numpy as np
 
+from ..conversion import numbers_like
 from ..errors import ShapeError
+from ..fields import Settled
+from ..ieee import ieee
 from ..parameters import Parameters
 from ..targets import device_of, moved
 
 
-class Connectivity:
+class Connectivity(Settled):
     """Constraints on a layer's recurrent weights, the same for every gate: R is ``mask * W``, or ``mask * signs * |W|``.
 
     W is what the parameters hold and an optimizer changes; gradients are those of W (Song et al. 2016,
@@ -35,11 +38,13 @@ class Connectivity:
     array([ True,  True,  True,  True])
     """
 
+    settled = ("mask", "signs")
+
     def __init__(self, mask=None, signs=None):
         if mask is None and signs is None:
             raise ValueError("mask: expected a mask, signs, or both, got neither")
-        self.mask = None if mask is None else np.array(mask, np.float64)
-        self.signs = None if signs is None else np.array(signs, np.float64)
+        self.mask = None if mask is None else numbers_like("mask", mask, np.dtype(np.float64)).copy()
+        self.signs = None if signs is None else numbers_like("signs", signs, np.dtype(np.float64)).copy()
         if mask is not None and (self.mask.ndim != 2 or self.mask.shape[0] != self.mask.shape[1]):
             raise ShapeError(f"mask: expected shape (H, H), got {self.mask.shape}")
         if mask is not None and not np.isfinite(self.mask).all():
@@ -50,6 +55,9 @@ class Connectivity:
             raise ValueError(f"signs: expected 1 and -1, got {np.setdiff1d(self.signs, (-1, 1))[0]:g}")
         if mask is not None and signs is not None and len(self.mask) != len(self.signs):
             raise ShapeError(f"signs: expected {len(self.mask)} signs like the mask's units, got {len(self.signs)}")
+        for array in (self.mask, self.signs):
+            if array is not None:
+                array.flags.writeable = False  # layers are told apart by what it holds
         self._bits = tuple(None if a is None else a.tobytes() for a in (self.mask, self.signs))
 
     @property
@@ -64,9 +72,13 @@ class Connectivity:
         factor = moved(factor.astype(weight.dtype), device_of(weight))
         return factor if self.signs is None else np.where(weight < 0, -factor, factor)
 
+    @ieee
     def applied(self, weight: np.ndarray) -> np.ndarray:
         """R from a weight W, (G H, H)."""
         return self.factor(weight) * weight
+
+    def __reduce__(self):
+        return type(self), (self.mask, self.signs)
 
     def __eq__(self, other):
         return isinstance(other, Connectivity) and self._bits == other._bits
@@ -95,6 +107,7 @@ class EffectiveWeights:
         self.factors = {}
         self.fill()
 
+    @ieee
     def fill(self):
         """Compute the weights from the parameters and the masks as they are now."""
         np.copyto(self.parameters.flat, self.p.flat)
@@ -106,6 +119,7 @@ class EffectiveWeights:
                 self.factors[name] = factor if dropped is None else factor * dropped[d]
                 self.parameters[name] *= self.factors[name]
 
+    @ieee
     def take_back(self, gradient, into, accumulate):
         """Write, or add, the gradient of the parameters `into` (is modified), from that of what kernels read (modified)."""
         for name, factor in self.factors.items():

@@ -3,21 +3,23 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from ..cells import ActivationSpec, DenseCell, activation
 from ..descriptor import PackedDescriptor, TensorDescriptor, in_layout
 from ..errors import DTypeError, LayoutError, positive_integer
+from ..fields import Unsendable
 from ..keep import ALL, NOTHING, WEIGHTS
 from ..parameters import Parameters, Weight, glorot_uniform, uniform
 from ..ragged import Batch, Ragged, last_rows, like, numbers
 from ..targets import device_of, expect_device, target_of
-from .base import Gradients, Layer
+from .base import Gradients, Layer, activation_spec
 
 
 @dataclass(frozen=True)
-class Tape:
+class Tape(Unsendable):
     """What backward needs of one forward call; `x` must not change while it is in use."""
 
     layer: Layer
@@ -25,6 +27,14 @@ class Tape:
     kept: object = field(repr=False)
     fill: Callable = field(repr=False, compare=False)  # runs forward again, with x and the parameters as they are then
     batch: Batch | None = field(default=None, repr=False)  # how the caller's arrays lie
+    parameters: Parameters | None = field(default=None, repr=False)  # of a layer that has some
+
+    instead = "copy x and the parameters, and call forward with them"
+
+    def read_by_backward(self):
+        """{name: arrays} of what backward reads, apart from what it is given."""
+        own = () if self.parameters is None else (self.parameters.flat,)
+        return {"the parameters": own, "x": (self.x.array,)}
 
     def redraw(self, random):
         """Draw new masks: there are none."""
@@ -40,11 +50,13 @@ class Tape:
 
 
 @dataclass(frozen=True)
-class Adjoint:
+class Adjoint(Unsendable):
     """A descriptor of dL/dx, (T, N, C), or None, written by `fill` with the tape and dy as they are then."""
 
     dx: TensorDescriptor | PackedDescriptor | None
     fill: Callable
+
+    instead = "copy what backward returns"
 
 
 def _nothing():
@@ -172,7 +184,9 @@ class Stateless(Layer):
         self._check_tape(tape)
         channels, dtype = tape.x.channels, self._dtype(tape)
         dy = self._described(tape.batch, dy, self.output_channels(channels), dtype)
-        gradient = self.gradient_vector(into, channels, dtype, device_of(dy.array))
+        gradient = self.gradient_vector(
+            into, channels, dtype, device_of(dy.array), dy=(dy.array,), **tape.read_by_backward()
+        )
         adjoint = self.differentiate(tape, dy, None, need_x, gradient, accumulate)
         adjoint.fill()
         return Gradients(gradient, None if adjoint.dx is None else tape.batch.give(adjoint.dx))
@@ -201,15 +215,14 @@ class Dense(Stateless):
     units: int
     activation: ActivationSpec = "linear"
 
-    def __post_init__(self):
-        positive_integer("units", self.units)
-        activation(self.activation)
+    accepts: ClassVar = {"units": positive_integer, "activation": activation_spec}
 
     @functools.cached_property
     def cell(self):
         """The layer in the words of a cell."""
         return DenseCell(activation(self.activation))
 
+    @functools.lru_cache(maxsize=1024)  # noqa: B019 (layers are small and equal ones share an entry)
     def weights(self, channels):
         return (Weight("weight", channels, self.units), Weight("bias", None, self.units))
 
@@ -243,7 +256,7 @@ class Dense(Stateless):
                 target.elementwise.value(cell, numbers(pre), values.array)
 
             target.elementwise.value(cell, numbers(pre), values.array)
-        return (y if rows is x else _unbatched(y, x)), Tape(self, x, kept, fill, batch)
+        return (y if rows is x else _unbatched(y, x)), Tape(self, x, kept, fill, batch, p)
 
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
         """`backward` without its checks, on descriptors: an Adjoint."""
@@ -304,8 +317,7 @@ class Activation(Stateless):
 
     name: ActivationSpec
 
-    def __post_init__(self):
-        activation(self.name)
+    accepts: ClassVar = {"name": activation_spec}
 
     @functools.cached_property
     def cell(self):

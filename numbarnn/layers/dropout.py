@@ -1,11 +1,13 @@
 """Dropout between the layers of a network."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from ..descriptor import TensorDescriptor, checked_dtype
 from ..errors import positive_integer, rate
+from ..ieee import ieee
 from ..parameters import Parameters
 from ..ragged import Ragged, like, numbers
 from ..targets import device_of
@@ -53,8 +55,7 @@ class Dropout(Stateless):
 
     rate: float
 
-    def __post_init__(self):
-        rate("rate", self.rate)
+    accepts: ClassVar = {"rate": rate}
 
     @property
     def random(self):
@@ -155,7 +156,7 @@ class Dropout(Stateless):
         if mask is None:
             return _in_order(x), DropoutTape(self, x, None, _nothing, batch)
         scaled = Scaled(x, mask)
-        return scaled.outputs, DropoutTape(self, x, mask, scaled.fill, batch, masks)
+        return scaled.outputs, DropoutTape(self, x, mask, scaled.fill, batch, masks=masks)
 
     def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
         """`backward` without its checks, on descriptors: an Adjoint."""
@@ -164,7 +165,7 @@ class Dropout(Stateless):
         if tape.kept is None:
             return Adjoint(_in_order(dy), _nothing)
         dx, mask, packing = like(tape.x), tape.kept, tape.x.packing
-        return Adjoint(dx, lambda: np.multiply(numbers(dy), rows_of(mask, packing), out=dx.array))
+        return Adjoint(dx, ieee(lambda: np.multiply(numbers(dy), rows_of(mask, packing), out=dx.array)))
 
 
 def _in_order(described):

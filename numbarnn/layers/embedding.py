@@ -1,6 +1,8 @@
 """A row of numbers for each index: Embedding, and its sparse gradient."""
 
+import functools
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -101,12 +103,10 @@ class Embedding(Stateless):
     vocabulary: int
     size: int
 
+    accepts: ClassVar = {"vocabulary": positive_integer, "size": positive_integer}
     takes_indices = True
 
-    def __post_init__(self):
-        positive_integer("vocabulary", self.vocabulary)
-        positive_integer("size", self.size)
-
+    @functools.lru_cache(maxsize=1024)  # noqa: B019 (layers are small and equal ones share an entry)
     def weights(self, channels):
         return (Weight("weight", self.vocabulary, self.size, table=True),)
 
@@ -158,7 +158,7 @@ class Embedding(Stateless):
             target_of(table).embedding.take_rows(table, indices, target)
 
         fill()
-        return y, Tape(self, x, kept, fill, batch)
+        return y, Tape(self, x, kept, fill, batch, p)
 
     def run_stream(self, p, x):
         raise ValueError(f"stream: {self!r} takes indices, which a stream does not")

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..cells import CoupledLSTMCell, GRUAfterCell, GRUBeforeCell, LSTMCell, MGUCell, NormalizedGRUCell, NormalizedLSTMCell
 from ..descriptor import in_layout
-from ..errors import DeviceError
+from ..errors import DeviceError, integer
+from ..ieee import ieee
 from ..keep import STATES
 from ..ragged import Ragged, numbers
 
@@ -16,12 +17,12 @@ CANDIDATES = ("n", "g")  # what is no gate: the cell's other activation function
 GATED = (LSTMCell, CoupledLSTMCell, GRUAfterCell, GRUBeforeCell, MGUCell, NormalizedGRUCell, NormalizedLSTMCell)
 
 
+@ieee
 def gates(layer, p, x, state=None, lengths=None, layout="tnc", index=-1):
     """See `Recurrent.gates`."""
     if not isinstance(layer.cell, GATED):
         raise TypeError(f"layer: expected one with gates (GRU, LSTM, MGU), got {layer!r}")
-    if isinstance(index, bool) or not hasattr(index, "__index__"):
-        raise TypeError(f"index: expected an integer, got {index!r}")
+    index = integer("index", index)
     if not -layer.layers <= index < layer.layers:
         raise IndexError(f"index: expected that of one of {layer.layers} stacked layers, got {index}")
     index %= layer.layers

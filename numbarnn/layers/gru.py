@@ -2,9 +2,10 @@
 
 import functools
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..cells import ActivationSpec, GRUAfterCell, GRUBeforeCell, NormalizedGRUCell
-from ..errors import known_name
+from ..fields import one_of
 from .normalized import unit_parameters
 from .recurrent import Recurrent
 
@@ -50,11 +51,10 @@ class GRU(Recurrent):
     gate_activation: ActivationSpec = "sigmoid"
     normalized: bool = False
 
+    accepts: ClassVar = {"reset": one_of(("after", "before"))}
+
     def __post_init__(self):
         super().__post_init__()
-        known_name("reset", self.reset, ("after", "before"))
-        if not isinstance(self.normalized, bool):
-            raise TypeError(f"normalized: expected True or False, got {self.normalized!r}")
         if self.normalized and self.reset != "after":
             raise ValueError(f"reset: expected 'after' together with normalized, got {self.reset!r}")
 

@@ -2,11 +2,13 @@
 
 import functools
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from ..cells import ActivationSpec, LeakyInsideCell, LeakyOutsideCell
-from ..errors import ShapeError, finite_number, known_name
+from ..errors import ShapeError, finite_number
+from ..fields import one_of, one_or_each
 from .recurrent import Recurrent
 
 FORMS = {"outside": LeakyOutsideCell, "inside": LeakyInsideCell}
@@ -59,15 +61,12 @@ class LeakyRNN(Recurrent):
     bidirectional: bool = False
     learned: bool = False
 
+    accepts: ClassVar = {"rate": one_or_each(finite_number), "form": one_of(FORMS)}
+
     def __post_init__(self):
-        known_name("form", self.form, FORMS)
         super().__post_init__()
-        if not isinstance(self.learned, bool):
-            raise TypeError(f"learned: expected True or False, got {self.learned!r}")
         if isinstance(self.rate, tuple) and len(self.rate) != self.hidden:
             raise ShapeError(f"rate: expected a number or a tuple of {self.hidden}, one for each unit, got {len(self.rate)}")
-        for number in self.rate if isinstance(self.rate, tuple) else (self.rate,):
-            finite_number("rate", number)
 
     @property
     def unit_parameter(self):

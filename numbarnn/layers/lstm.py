@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..cells import (
     ActivationSpec,
@@ -11,7 +12,8 @@ from ..cells import (
     NormalizedLSTMCell,
     PeepholeLSTMCell,
 )
-from ..errors import finite_number, positive_integer
+from ..errors import positive_integer
+from ..fields import optional
 from .normalized import unit_parameters
 from .recurrent import Recurrent
 
@@ -83,16 +85,14 @@ class LSTM(Recurrent):
     projection: int | None = None
     normalized: bool = False
 
+    accepts: ClassVar = {"projection": optional(positive_integer)}
+
     def __post_init__(self):
-        for name in ("peepholes", "coupled", "normalized"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name}: expected True or False, got {getattr(self, name)!r}")
         super().__post_init__()
         for name in ("peepholes", "coupled", "projection"):
             if self.normalized and getattr(self, name):
                 raise ValueError(f"{name}: expected none together with normalized, got {getattr(self, name)!r}")
-        finite_number("forget_bias", self.forget_bias)
-        if self.projection is not None and positive_integer("projection", self.projection) >= self.hidden:
+        if self.projection is not None and self.projection >= self.hidden:
             raise ValueError(
                 f"projection: expected None or fewer than the {self.hidden} hidden units, got {self.projection}"
             )

@@ -2,18 +2,20 @@
 
 import functools
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from ..cells import Cell, Clipped, activation, check
 from ..descriptor import TensorDescriptor, checked_array
-from ..errors import CellError, DTypeError, ShapeError, finite_number, known_name, positive_integer
+from ..errors import CellError, DTypeError, ShapeError, finite_number, positive_integer
+from ..fields import one_of, optional
 from ..keep import ALL, NOTHING, STATES, WEIGHTS
 from ..parameters import Parameters, Weight, glorot_uniform, orthogonal, uniform
 from ..ragged import Batch, Ragged
 from ..streaming import Stream
 from ..targets import device_of, expect_device, native, target_of
-from .base import Gradients
+from .base import Gradients, activation_spec
 from .between import Between, scaled_by
 from .gates import gates
 from .normalized import fill_vector as fill_normalization
@@ -50,6 +52,15 @@ class Recurrent(Regularized):
     residual: bool = field(default=False, kw_only=True)
     learned_state: bool = field(default=False, kw_only=True)
 
+    accepts: ClassVar = {
+        "hidden": positive_integer,
+        "layers": positive_integer,
+        "activation": activation_spec,
+        "gate_activation": activation_spec,
+        "output_activation": activation_spec,
+        "clip": optional(functools.partial(finite_number, above=0)),
+        "merge": one_of(MERGES),
+    }
     unit_parameter = None  # what the parameter is called that holds the cell's values of each unit
     projection = None  # channels of h in each direction, where they are not one a unit
 
@@ -78,15 +89,7 @@ class Recurrent(Regularized):
         return (f"l{layer}", f"l{layer}_reverse")[: self.directions]
 
     def __post_init__(self):
-        positive_integer("hidden", self.hidden)
-        positive_integer("layers", self.layers)
-        for name in ("bidirectional", "residual", "learned_state"):
-            if not isinstance(getattr(self, name), bool):
-                raise TypeError(f"{name}: expected True or False, got {getattr(self, name)!r}")
-        if self.clip is not None:
-            finite_number("clip", self.clip, above=0)
-        known_name("merge", self.merge, MERGES)
-        self._functions()
+        super().__post_init__()
         self._check_cell()
         self.check_regularization()
 
@@ -116,7 +119,7 @@ class Recurrent(Regularized):
         names = ("gate_activation", "activation", "output_activation")
         functions = {name: activation(getattr(self, name), name) for name in names if hasattr(self, name)}
         if self.clip is not None:  # limits what the gates' functions are of; that of c is no pre-activation
-            clipped = {name: Clipped(f, float(self.clip)) for name, f in functions.items() if name != "output_activation"}
+            clipped = {name: Clipped(f, self.clip) for name, f in functions.items() if name != "output_activation"}
             functions |= clipped
         return functions
 
@@ -342,7 +345,7 @@ class Recurrent(Regularized):
             dropped = scaled_by(masks, f"dropout_l{layer}", between.outputs)
             y = between.outputs if dropped is None else dropped.outputs
             stages.append(Stage(scaled, tape, between, dropped))
-        return y, Tape(self, x, tuple(stages), weights, masks, initial is None, batch)
+        return y, Tape(self, x, tuple(stages), weights, masks, initial is None, batch, p)
 
     def _initial(self, p, initial, layer, packing):
         """What `launch.Tape` takes for one stacked layer: the state given, else the learned one, as it is at each call."""
@@ -544,7 +547,10 @@ class Recurrent(Regularized):
             )  # fmt: skip
         )
         dfinal = self.checked_state("dstate", dstate, batch.sequences, dtype, device_of(x.array))
-        gradient = self.gradient_vector(into, x.channels, dtype, device_of(x.array))
+        given = {name: () if array is None else (array.array,) for name, array in (("dy", doutputs), ("dcells", dcells))}
+        gradient = self.gradient_vector(
+            into, x.channels, dtype, device_of(x.array), dstate=dfinal or (), **given, **tape.read_by_backward()
+        )
         adjoint = self.differentiate(tape, doutputs, dfinal, need_x, gradient, accumulate, dcells)
         adjoint.fill()
         dstate = self._as_state([[part[m] for part in adjoint.dinitial] for m in range(self.cell.states)])

@@ -1,12 +1,14 @@
 """What is dropped, kept or added at random inside a recurrent layer, and what is imposed on its weights."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
 from ..cells import PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell, around
 from ..descriptor import checked_dtype
-from ..errors import ShapeError, finite_number, positive_integer, rate
+from ..errors import ShapeError, positive_integer, rate
+from ..fields import one_or_each
 from ..targets import device_of, moved
 from .base import Layer
 from .connectivity import Connectivity, EffectiveWeights
@@ -44,16 +46,20 @@ class Regularized(Layer):
     noise: float = field(default=0.0, kw_only=True)
     connectivity: Connectivity | None = field(default=None, kw_only=True)
 
+    accepts: ClassVar = {
+        "dropout": rate,
+        "input_dropout": rate,
+        "recurrent_dropout": rate,
+        "zoneout": one_or_each(rate),
+        "weight_drop": rate,
+    }
+
     def check_regularization(self):
-        for name in ("dropout", "input_dropout", "recurrent_dropout", "weight_drop"):
-            rate(name, getattr(self, name))
         if isinstance(self.zoneout, tuple) and len(self.zoneout) != 2:
             raise ValueError(f"zoneout: expected a rate or a pair of rates, of h and of c, got {self.zoneout!r}")
-        for value in self.zoneout_rates:
-            rate("zoneout", value)
         if self.cell.states == 1 and isinstance(self.zoneout, tuple):
             raise ValueError(f"zoneout: expected one rate, since {type(self).__name__} has no c, got {self.zoneout!r}")
-        if finite_number("noise", self.noise) < 0:
+        if self.noise < 0:
             raise ValueError(f"noise: expected a standard deviation >= 0, got {self.noise!r}")
         if self.recurrent_dropout and bool(self.cell.recurrent_slots) == bool(self.cell.gated_slots):
             raise ValueError(

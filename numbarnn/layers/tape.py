@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 from ..descriptor import PackedDescriptor, TensorDescriptor
 from ..errors import known_name, positive_integer
+from ..fields import Unsendable
 from ..keep import ALL, STATES, Keep
+from ..parameters import Parameters
 from ..ragged import Batch
 from ..targets import target_of
 from .base import Layer
@@ -34,7 +36,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Tape:
+class Tape(Unsendable):
     """What backward needs of one forward call; it holds the arrays, and `x` must not change while it is in use."""
 
     layer: Layer
@@ -44,6 +46,14 @@ class Tape:
     masks: Masks | None = field(repr=False)
     learned_state: bool = field(repr=False)  # whether it started from the state that the parameters hold, or from zeros
     batch: Batch | None = field(default=None, repr=False)  # how the caller's arrays lie
+    parameters: Parameters | None = field(default=None, repr=False)
+
+    instead = "copy x and the parameters, and call forward with them"
+
+    def read_by_backward(self):
+        """{name: arrays} of what backward reads, apart from what it is given."""
+        masks = () if self.masks is None else self.masks.arrays.values()
+        return {"the parameters": (self.parameters.flat,), "x": (self.x.array,), "masks": masks}
 
     @property
     def stack(self):
@@ -85,7 +95,7 @@ def kept(tape, checkpoints, steps):
     return Keep("checkpoints", positive_integer("checkpoints", checkpoints))
 
 
-class Adjoint:
+class Adjoint(Unsendable):
     """Backward through the stacked layers, which `fill` runs.
 
     Attributes
@@ -93,6 +103,8 @@ class Adjoint:
     dx : TensorDescriptor, PackedDescriptor or None
         dL/dx, (T, N, C).
     """
+
+    instead = "copy what backward returns"
 
     def __init__(self, layer, tape, dy, dfinal, need_x, gradient, accumulate, dcells):
         self.layer, self.tape, self.into, self.accumulate = layer, tape, gradient, accumulate
