@@ -4,6 +4,7 @@ from .activations import ActivationSpec, Clipped, Function, activation
 from .cell import Cell
 from .custom import ActivationFunction
 from .dense import DenseCell
+from .dry_run import check
 from .gru import GRUAfterCell, GRUBeforeCell
 from .indrnn import IndRNNCell
 from .leaky import LeakyInsideCell, LeakyOutsideCell
@@ -39,4 +40,5 @@ __all__ = [
     "RecurrentDropoutCell",
     "activation",
     "around",
+    "check",
 ]

@@ -1,5 +1,6 @@
 """What a cell must say of itself for a kernel to run it."""
 
+import functools
 from dataclasses import fields, is_dataclass
 from typing import ClassVar
 
@@ -89,7 +90,7 @@ class Cell(Fingerprinted):
         for name, value in self.__getstate__().items():
             if isinstance(value, Cell):
                 value.check_differentiable()
-            if isinstance(value, Function) and not value.differentiable:
+            if isinstance(value, Function) and not (value.differentiable and type(value).slope is not Function.slope):
                 raise TypeError(f"{name}: {value!r} has no slope, so there is no tape for backward; it may only be called")
 
     @property
@@ -111,6 +112,13 @@ class Cell(Fingerprinted):
     def dpre_count(self):
         """Derivatives that the adjoint returns first: of the slots, then of the values of a unit."""
         return self.slots + self.unit_value_count
+
+    @functools.cached_property
+    def feeds_every_gate(self):
+        """Whether each gate feeds a slot by each of its weights: where it does not, a part of them has no effect."""
+        gates = list(range(self.gate_count))
+        recurrent = sorted({*self.recurrent_gates, *self.gated_gates})
+        return sorted(set(self.input_gates)) == gates and recurrent in ([], gates)
 
     @property
     def input_span(self):

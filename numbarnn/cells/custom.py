@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ..fingerprint import Fingerprint, fingerprint
 from .activations import Function
+from .dry_run import check
 
 
 @dataclass(frozen=True, repr=False)
@@ -56,6 +57,7 @@ class ActivationFunction(Function):
         if not isinstance(self.from_output, bool):
             raise TypeError(f"from_output: expected True or False, got {self.from_output!r}")
         object.__setattr__(self, "fingerprint", fingerprint(self))
+        check(self)
 
     @property
     def differentiable(self):

@@ -12,6 +12,8 @@ from numba.extending import NativeValue, intrinsic, models, overload, register_m
 
 from ..cells import Cell
 from .functions import Equations
+from .records import ROWS
+from .routine_call import record_at
 from .rows import row_address
 from .simd import Vector, llvm_vector, load, load_first, load_first_of, splat, store_first
 
@@ -84,28 +86,22 @@ def drive_places(cell, call, time, row):
 
 @overload(drive_places)
 def _drive_places(cell, call, time, row):
-    count = len(cell.cell.drives)
+    return _first_places(cell.cell.drive_count)
+
+
+def _first_places(count):
+    """`drive_places` of the first `count` drives."""
     if count == 0:
         return lambda cell, call, time, row: ()
+    offset = (count - 1) * ROWS.itemsize
     if count == 1:
-        return lambda cell, call, time, row: (row_address(call.drive0, time, row),)
+        return lambda cell, call, time, row: (row_address(record_at(call.drives, ROWS)[0], time, row),)
+    before = njit(_first_places(count - 1))
 
-    def two(cell, call, time, row):
-        return row_address(call.drive0, time, row), row_address(call.drive1, time, row)
+    def places(cell, call, time, row):
+        return (*before(cell, call, time, row), row_address(record_at(call.drives + offset, ROWS)[0], time, row))
 
-    def three(cell, call, time, row):
-        return (*two_places(call, time, row), row_address(call.drive2, time, row))
-
-    def four(cell, call, time, row):
-        return (*two_places(call, time, row), row_address(call.drive2, time, row), row_address(call.drive3, time, row))
-
-    return {2: two, 3: three, 4: four}[count]
-
-
-@njit
-def two_places(call, time, row):
-    """Where the first two drives lie."""
-    return row_address(call.drive0, time, row), row_address(call.drive1, time, row)
+    return places
 
 
 @intrinsic
