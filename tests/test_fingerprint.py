@@ -245,7 +245,7 @@ def test_what_cannot_be_seen_is_itself_alone_and_not_kept(make):
     one, other = make(), make()
     assert fingerprint(one) == fingerprint(one) and not fingerprint(one).keepable
     assert (fingerprint(one) == fingerprint(other)) is (one is other)
-    function = made(GLOBAL, G=(1.0, one))
+    function = made("def f(x): return el.tanh(x) if G else x", G=(1.0, one))
     assert not fingerprint(function).keepable
     spec = nr.ActivationFunction("own", function)
     assert not keepable((nr.Activation(spec).cell._numba_type_,))

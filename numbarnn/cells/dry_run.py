@@ -26,12 +26,12 @@ _sound = set()  # digests of what has been found sound
 
 def check(owner):
     """Raise CellError unless a kernel can be made of a Cell or a Function of the user's; what is the library's is sound."""
-    if owner.fingerprint.digest in _sound:
+    if is_library_s_alone(owner) or owner.fingerprint.digest in _sound:
         return
     inside = [value for value in vars(owner).values() if isinstance(value, (Cell, Function)) and value is not owner]
     for value in inside:
         check(value)
-    if not is_library_s(type(owner)) or vars(owner).get("value"):
+    if not is_library_s(type(owner)) or "value" in vars(owner):
         if isinstance(owner, Cell):
             check_declarations(owner)
             _run_cell(owner)
