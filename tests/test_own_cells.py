@@ -262,6 +262,14 @@ def test_mistakes_elsewhere():
         with pytest.raises(nr.CellError) as raised:
             nr.ActivationFunction("bent", bad)
         sentence(raised, "ActivationFunction 'bent'.value: ")
+    class Bent(nr.cells.Function):
+        def value(self, x):
+            return np.cosh(x)
+
+    for layer in (nr.Activation, lambda activation: nr.GRU(2, activation=activation), lambda f: nr.Dense(1, f)):
+        with pytest.raises(nr.CellError) as raised:
+            layer(Bent())
+        sentence(raised, "Bent.value: ", "numpy.cosh")
     with pytest.raises(nr.CellError) as raised:
         nr.ActivationFunction("bent", el.tanh, np.cosh)
     sentence(raised, "ActivationFunction 'bent'.slope: ", "numpy.cosh")
