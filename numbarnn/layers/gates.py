@@ -158,7 +158,7 @@ def _normalized_terms(cell, p, suffix, product, bias, x, h):
         own = gates_of[run.first : run.first + run.slots]
         slots = np.stack([product(*slot) for slot in own], axis=1)
         deviation = slots - slots.mean(axis=(1, 2), keepdims=True)
-        scale = np.array([cell.inverse_deviation(v) for v in (deviation**2).mean(axis=(1, 2)).tolist()])
+        scale = np.array([cell.inverse_deviation(v, 1.0) for v in (deviation**2).mean(axis=(1, 2)).tolist()])
         for offset, (kind, gate, _) in enumerate(own):
             width = slots.shape[2]
             gain = p[f"gain_{kind}_{suffix}"][gate * width : (gate + 1) * width].astype(np.float64)
