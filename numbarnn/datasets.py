@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from importlib.resources import files
 
 import numpy as np
 
 from .downloads import DataFile, check, fetch, folder, written
+from .errors import DataNotFoundError
 from .reviews import read_archive
 
 SHAKESPEARE = DataFile(
@@ -40,7 +41,13 @@ def sunspots() -> tuple[np.ndarray, np.ndarray]:
     >>> int(years[0]), int(years[-1]), float(numbers[-1])
     (1700, 2008, 2.9)
     """
-    text = (Path(__file__).parent / "tables" / "sunspots.csv").read_text(encoding="utf-8")
+    try:
+        text = files(__package__).joinpath("tables", "sunspots.csv").read_text(encoding="utf-8")
+    except OSError as error:  # the package has been put into a program without its data
+        raise DataNotFoundError(
+            f"sunspots.csv: expected in the package's folder tables, got {error}; PyInstaller takes it along with "
+            "--collect-data numbarnn"
+        ) from error
     lines = [line for line in text.splitlines() if line and line[0].isdigit()]
     table = np.array([line.split(",") for line in lines], np.float64)
     return table[:, 0].astype(np.int64), table[:, 1].copy()

@@ -11,6 +11,7 @@ import numpy as np
 from .descriptor import TensorDescriptor, checked_array, in_layout
 from .errors import DTypeError, ShapeError, integer, nearest, plain
 from .fields import Description, optional
+from .ieee import ieee
 from .indices import Indices, checked_integers
 from .packing import checked_lengths, packing_of
 from .targets import contiguous, device_of, expect_device, moved, target_of
@@ -42,6 +43,7 @@ class Loss:
         """One of the library's is sent by its name."""
         return (loss, (self.name,)) if LOSSES.get(self.name) is self else super().__reduce__()
 
+    @ieee
     def __call__(
         self, prediction: np.ndarray, target: np.ndarray, lengths: np.ndarray | None = None, layout: str = "tnc"
     ) -> tuple[float, np.ndarray]:
@@ -67,12 +69,11 @@ class Loss:
         if lengths is not None:
             there = _steps_there(prediction, lengths, layout)
             count = int(np.count_nonzero(there))
-        with np.errstate(all="ignore"):  # what overflows is in the result
-            total, slope = self._taken(prediction, target, there)
-            if not math.isfinite(total) and prediction.dtype != np.float64:  # perhaps a square that float32 cannot hold
-                total, slope = self._taken(prediction.astype(np.float64), target.astype(np.float64), there)
-                return total / count, (slope / count).astype(prediction.dtype)
-            return total / count, slope / prediction.dtype.type(count)
+        total, slope = self._taken(prediction, target, there)
+        if not math.isfinite(total) and prediction.dtype != np.float64:  # perhaps a square that float32 cannot hold
+            total, slope = self._taken(prediction.astype(np.float64), target.astype(np.float64), there)
+            return total / count, (slope / count).astype(prediction.dtype)
+        return total / count, slope / prediction.dtype.type(count)
 
     def _taken(self, prediction, target, there):
         """The sum and the slopes of the differences that are `there`."""
@@ -192,6 +193,7 @@ class CrossEntropy(Description):
         """How many labels there are for a prediction of so many channels."""
         return channels
 
+    @ieee
     def __call__(
         self, prediction: np.ndarray, target: np.ndarray, lengths: np.ndarray | None = None, layout: str = "tnc"
     ) -> tuple[float, np.ndarray]:
@@ -211,6 +213,7 @@ class CrossEntropy(Description):
         rows, labels, letters = labelled_rows(prediction, target, lengths, layout, self.classes, self.ignore_index)
         return _shaped(self.of_rows(rows, labels), prediction, letters)
 
+    @ieee
     def of_rows(self, logits, labels):
         """(loss, derivative) for (rows, C) logits and (rows,) labels of int64, -1 for what counts nothing."""
         count = count_labels(labels)
@@ -257,6 +260,7 @@ class BinaryCrossEntropy(Description):
             raise ShapeError(f"y: expected probabilities for {channels} channels; labels 0 and 1 go with one, got integers")
         return 2
 
+    @ieee
     def __call__(
         self, prediction: np.ndarray, target: np.ndarray, lengths: np.ndarray | None = None, layout: str = "tnc"
     ) -> tuple[float, np.ndarray]:
@@ -278,6 +282,7 @@ class BinaryCrossEntropy(Description):
         total = float(np.sum(_masked(there, value), dtype=np.float64))
         return total / count, _divided(_masked(there, slope), prediction, count)
 
+    @ieee
     def of_rows(self, logits, labels):
         """(loss, derivative) for (rows, 1) logits and (rows,) labels of int64, -1 for what counts nothing."""
         count, device = count_labels(labels), device_of(logits)
@@ -287,7 +292,6 @@ class BinaryCrossEntropy(Description):
         return total / count, _divided(_masked(there, slope), logits, count)
 
     @staticmethod
-    @np.errstate(all="ignore")
     def _terms(x, y):
         """The function of each logit, and its derivative: ``exp`` of nothing positive, and 0 times infinity is 0."""
         size = np.abs(x)

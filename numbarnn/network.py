@@ -23,6 +23,7 @@ from .parameters import Parameters
 from .ragged import Batch, Ragged, joined, like, numbers
 from .samples import Samples, other_layout
 from .streaming import Stream
+from .summary import Summary
 from .targets import contiguous, device_of, expect_device, moved, native, target
 from .training import History, fit
 
@@ -523,7 +524,7 @@ class Network(Settled):
         return self
 
     def summary(self) -> str:
-        """A table of the layers, their outputs and parameters, as text."""
+        """A table of the layers, their outputs and parameters: text that a prompt and a notebook show as a table."""
         rows, letters = [], self.layout
         for index, (layer, own) in enumerate(zip(self.layers, self._own)):
             channels = layer.output_channels(self._inputs[index])
@@ -532,12 +533,7 @@ class Network(Settled):
             rows.append((str(index), repr(layer), f"({shape})", f"{len(own):,}"))
         head = ("", "layer", "output", "parameters")
         rows = [head, *rows, ("", "all", "", f"{len(self.params):,}")]
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = [
-            f"{i:<{widths[0]}}  {layer:<{widths[1]}}  {shape:<{widths[2]}}  {count:>{widths[3]}}"
-            for i, layer, shape, count in rows
-        ]
-        return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+        return Summary.of(rows)
 
     def __repr__(self):
         inner = ", ".join(map(repr, self.layers))

@@ -112,7 +112,7 @@ def bar(epochs, show):
     """What to call once an epoch, as a context manager."""
     if not show or sys.stderr is None:  # there is none in a program without a console
         return Silent()
-    notebook, terminal = in_notebook(), sys.stderr.isatty()
+    notebook, terminal = in_notebook(), getattr(sys.stderr, "isatty", bool)()
     if notebook or terminal:
         try:
             with warnings.catch_warnings():

@@ -46,6 +46,10 @@ class Stream(Unsendable):
         self._x, self._y, self._steppers, self._layers, self._single = x[0], y[0], steppers, layers, single
         self._shape, self._dtype = self._x.shape, x.dtype
 
+    def __repr__(self):
+        (batch, channels), outputs = self._shape, self._y.shape[-1]
+        return f"Stream({batch} sequence{'s' * (batch > 1)}, {channels} to {outputs} channels, {self._dtype})"
+
     @property
     def state(self):
         """The state after the last step, (layers, N, H), for an LSTM the pair (h, c): copies that cannot be written to.

@@ -2,7 +2,7 @@
 
 import math
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -40,6 +40,25 @@ class History:
     validation: list = field(default_factory=list)
     seconds: list = field(default_factory=list)
     rate: list = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, list]:
+        """The table of all epochs by column, as ``pandas.DataFrame(history.as_dict())`` takes it.
+
+        ``epoch`` counts from 1.  Columns without any number, as ``validation`` without such data, are left out; one that is
+        shorter than ``loss`` ends with NaN.
+
+        Examples
+        --------
+        >>> import numbarnn as nr
+        >>> nr.History(loss=[0.5, 0.25], rate=[0.1, 0.1]).as_dict()
+        {'epoch': [1, 2], 'loss': [0.5, 0.25], 'rate': [0.1, 0.1]}
+        """
+        count = len(self.loss)
+        columns = {field.name: list(getattr(self, field.name)) for field in fields(self)}
+        table = {"epoch": list(range(1, count + 1)), "loss": columns.pop("loss")}
+        return table | {
+            name: (values + [math.nan] * (count - len(values)))[:count] for name, values in columns.items() if values
+        }
 
     def __repr__(self):
         if not self.loss:

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..cells import activation
 from ..descriptor import checked_dtype
+from ..docstrings import inherit_parameters
 from ..errors import DTypeError, ShapeError, generator, known_name, positive_integer
 from ..fields import Description
 from ..parameters import Parameters, Weight
@@ -49,9 +50,13 @@ class Layer(Description):
     takes_steps = False  # whether it needs the steps of a sequence
     channelwise = False  # whether each channel of the output is made of that channel of the input
 
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        inherit_parameters(cls)
+
     def __repr__(self):
-        """The fields that are not as by default."""
-        values = [(field, getattr(self, field.name)) for field in fields(self)]
+        """The fields that are not as by default, in the order of the constructor's arguments."""
+        values = [(field, getattr(self, field.name)) for field in sorted(fields(self), key=lambda field: field.kw_only)]
         given = [f"{field.name}={value!r}" for field, value in values if field.default is MISSING or value != field.default]
         return f"{type(self).__name__}({', '.join(given)})"
 

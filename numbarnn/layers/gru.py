@@ -30,8 +30,6 @@ class GRU(Recurrent):
         Layer normalization (Ba, Kiros, Hinton 2016, arXiv:1607.06450): ``LN(W x) + LN(R h)`` over r and z of all units,
         ``n = tanh(LN(W_n x) + r LN(R_n h))`` over n by itself; reset "after" only.  Biases come after it, as do the
         parameters ``gain_ih_l0`` and ``gain_hh_l0`` (3H,).  1e-5 is added to each variance.
-    clip, merge, residual, learned_state
-        As in `Recurrent`.
 
     Examples
     --------

@@ -23,8 +23,6 @@ class IndRNN(Recurrent):
         Stacked layers L.
     bidirectional : bool
         Also run from the last step to the first; outputs (T, N, 2H), forward half first.
-    clip, merge, residual, learned_state
-        As in `Recurrent`.
 
     Examples
     --------

@@ -39,8 +39,9 @@ class LeakyRNN(Recurrent):
     learned : bool
         a is a parameter, ``rate_l0``, that starts from `rate`: (1,) for a float, (H,) for a tuple.  It is not kept within
         0 and 1.
-    clip, merge, residual, learned_state
-        As in `Recurrent`; in the form "inside", `clip` limits the h that f is of.
+    clip : float, optional
+        Every pre-activation is kept within ``[-clip, clip]``, in the form "inside" the h that f is of; there is no gradient
+        outside.
 
     Examples
     --------

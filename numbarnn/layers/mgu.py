@@ -21,8 +21,6 @@ class MGU(Recurrent):
         Also run from the last step to the first; outputs (T, N, 2H), forward half first.
     activation, gate_activation : str, tuple or ActivationFunction
         Of n and of f: a name, or ``(name, alpha)`` or ``(name, alpha, beta)``; `numbarnn.Activation` lists them.
-    clip, merge, residual, learned_state
-        As in `Recurrent`.
 
     Examples
     --------

@@ -24,7 +24,8 @@ class Regularized(Layer):
     Parameters
     ----------
     dropout : float
-        Rate at which the outputs of each stacked layer but the last are dropped, anew at each step.
+        Rate at which the outputs of each stacked layer but the last are dropped, anew at each step.  This, and all else
+        that is random, is drawn where a call is given a `seed`, and by `Network.fit`; else its mean is taken.
     input_dropout, recurrent_dropout : float
         Rates at which the inputs of each stacked layer, and the h that R multiplies, are dropped: the same ones at each
         step of a sequence (variational dropout, Gal and Ghahramani 2016, arXiv:1512.05287).

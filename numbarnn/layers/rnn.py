@@ -21,8 +21,6 @@ class RNN(Recurrent):
         Stacked layers L; each takes the one below as its input.
     bidirectional : bool
         Also run from the last step to the first; outputs (T, N, 2H), forward half first.
-    clip, merge, residual, learned_state
-        As in `Recurrent`.
 
     Examples
     --------

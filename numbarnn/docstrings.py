@@ -1,0 +1,39 @@
+"""Docstrings of classes that inherit parameters: each describes all of its own, those of its base classes last."""
+
+import inspect
+import re
+
+HEADER = re.compile(r"^Parameters\n-{3,}\n", re.M)
+NEXT = re.compile(r"^\S.*\n-{3,}\n", re.M)
+ENTRY = re.compile(r"^(?=\S)", re.M)
+
+
+def parameters_of(text):
+    """{names: entry} of a numpydoc section of parameters, and where the section ends; names as in ``a, b : int``."""
+    header = HEADER.search(text)
+    if not header:
+        return {}, None
+    following = NEXT.search(text, header.end())
+    end = following.start() if following else len(text)
+    entries = [entry.rstrip() for entry in ENTRY.split(text[header.end() : end]) if entry.strip()]
+    return {tuple(re.split(r", ", entry.partition("\n")[0].partition(" :")[0].strip())): entry for entry in entries}, end
+
+
+def inherit_parameters(cls):
+    """Add to a class's docstring (is modified) the parameters that only its base classes describe.
+
+    Classes without a docstring, as under ``python -OO``, or without a section of parameters are left as they are.
+    """
+    text = vars(cls).get("__doc__")
+    own, end = parameters_of(inspect.cleandoc(text)) if text else ({}, None)
+    if end is None:
+        return
+    text, known, added = inspect.cleandoc(text), {name for names in own for name in names}, []
+    for base in cls.__mro__[1:]:
+        entries, _ = parameters_of(inspect.cleandoc(vars(base).get("__doc__") or ""))
+        for names, entry in entries.items():
+            if known.isdisjoint(names):
+                added.append(entry)
+                known.update(names)
+    if added:
+        cls.__doc__ = "\n".join([text[:end].rstrip(), *added]) + "\n\n" + text[end:]
