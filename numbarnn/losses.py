@@ -99,9 +99,7 @@ def _steps_there(array, lengths, layout):
 
 def check_target(prediction, target):
     """Raise unless both are arrays of real numbers, of one shape and dtype."""
-    checked_array("prediction", prediction)
-    if not prediction.size:
-        raise ShapeError(f"prediction: expected at least one number, got shape {prediction.shape}")
+    _some(checked_array("prediction", prediction))
     if not isinstance(target, np.ndarray) and device_of(target) == "cpu":
         raise TypeError(f"y: expected a numpy.ndarray, got {type(target).__name__}")
     plain("y", target)
@@ -110,6 +108,13 @@ def check_target(prediction, target):
         raise ShapeError(f"y: expected shape {prediction.shape} like the prediction, got {target.shape}")
     if target.dtype != prediction.dtype:
         raise DTypeError(f"y: expected {prediction.dtype} like the prediction, got {target.dtype}")
+
+
+def _some(prediction):
+    """`prediction`; ShapeError if there is none."""
+    if not prediction.size:
+        raise ShapeError(f"prediction: expected at least one number, got shape {prediction.shape}")
+    return prediction
 
 
 def _described(prediction, layout):
@@ -123,7 +128,7 @@ def labelled_rows(prediction, target, lengths, layout, classes, ignore_index):
 
     classes: a function that says how many there are for so many channels.
     """
-    described = _described(prediction, layout)
+    described = _described(_some(checked_array("prediction", prediction)), layout)
     letters, labels = described.layout.replace("c", ""), checked_integers("y", target)
     expected = tuple(length for letter, length in zip(described.layout, prediction.shape) if letter != "c")
     if labels.shape != expected:

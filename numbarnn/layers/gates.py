@@ -44,12 +44,13 @@ def gates(layer, p, x, state=None, lengths=None, layout="tnc", index=-1):
             _before(s[..., d * width : (d + 1) * width].astype(np.float64), start, lasts, d)[there]
             for s, start, width in zip(states, starts, layer.state_widths)
         ]
-        activations = _activations(layer, own, suffix, inputs[there].astype(np.float64), before)
-        found.append(activations)
+        if there.any():
+            found.append(_activations(layer, own, suffix, inputs[there].astype(np.float64), before))
     result = {}
     for g, name in enumerate(layer.cell.gates):
         whole = np.zeros((*there.shape, layer.directions * layer.hidden), p.dtype)
-        whole[there] = np.concatenate([activations[g] for activations in found], axis=1)
+        if found:
+            whole[there] = np.concatenate([activations[g] for activations in found], axis=1)
         if batch.offsets is not None:
             result[name] = Ragged.of([whole[:length, n] for n, length in enumerate(lasts)])
         else:
@@ -80,9 +81,9 @@ def _before(states, start, lengths, d):
     """The state before each step, (T, N, C), from those after it."""
     before = np.empty_like(states)
     if d == 0:
-        before[0], before[1:] = start, states[:-1]
+        before[:1], before[1:] = start, states[:-1]
         return before
-    before[-1], before[:-1] = 0, states[1:]
+    before[-1:], before[:-1] = 0, states[1:]
     sequences = np.flatnonzero(lengths)
     before[lengths[sequences] - 1, sequences] = np.broadcast_to(start, before.shape[1:])[sequences]
     return before
