@@ -15,7 +15,7 @@ AXES = "tnc"
 def checked_dtype(argument, dtype):
     """`dtype` as a NumPy dtype, if it is float32 or float64 in the machine's byte order; else DTypeError."""
     try:
-        result = None if dtype is None else np.dtype(dtype)
+        result = np.dtype(dtype) if isinstance(dtype, (str, type, np.dtype)) else None  # and not a number, which has one
     except TypeError:
         result = None
     if result is None or result not in DTYPES or not result.isnative:
@@ -153,7 +153,7 @@ class TensorDescriptor:
         return np.expand_dims(self.array.transpose(order), missing)
 
     @property
-    def record(self) -> tuple[int, ...]:
+    def record(self):
         """(address, step stride, batch stride, channel stride, no tables), in bytes, as kernels take it."""
         return (self.address, *self.strides, 0, 0)
 

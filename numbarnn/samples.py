@@ -57,19 +57,19 @@ class Samples:
         Both are converted here, once, see `conversion`.  One sequence, (T, C), becomes a batch of one; of a network that has
         nothing but layers that take each step by itself the rows (N, C) are as many samples of one step.
         """
-        x = network.here("x", network.read("x", x))
-        batch, _ = network.described(x, lengths)
+        x = network._here("x", network._read("x", x))
+        batch, _ = network._described(x, lengths)
         letters, x_letters = network.output_layout, network.layout
         if network.takes_indices and batch.offsets is None:
             x_letters = index_axes("x", x_letters, x)
         given = letters  # of y as the caller has it
         if batch.offsets is None and "n" not in batch.layout:
             own, given = x_letters if network.takes_indices else batch.layout, given.replace("n", "")
-            if network.stepwise and lengths is None:
+            if network._stepwise and lengths is None:
                 own, given = (each.replace("t", "n") for each in (own, given))
             x_letters = network.layout.replace("c", "") if network.takes_indices else network.layout
             x = _placed(x, own, x_letters)
-            batch, _ = network.described(x, lengths)
+            batch, _ = network._described(x, lengths)
         for count, what in ((batch.sequences, "sample"), (batch.steps, "step")):
             if not count:
                 raise ShapeError(f"x: expected at least one {what} to take the loss of, got {getattr(x, 'shape', x)}")
@@ -84,6 +84,7 @@ class Samples:
         The shape decides what integers are: labels, without a channel axis, of a loss that takes these; else numbers.
         """
         y, letters, dtype, channels = native(y), self.y_letters, network.dtype, network.output_channels
+        whose = "" if given == letters else ", as x has no batch axis"
         stepwise = batch.offsets is not None and "t" in letters
         if stepwise and not isinstance(y, Ragged):
             raise TypeError(f"y: expected a Ragged like x, got {type(y).__name__}")
@@ -101,7 +102,7 @@ class Samples:
                 checked_integers("y", y)
             elif isinstance(y, Ragged):
                 checked_array("y", y)
-            y = _placed(_checked_axes(y, given, channels, loss), given, letters)
+            y = _placed(_checked_axes(y, given, channels, loss, whose), given, letters)
             self._check_lengths_of(y, letters, channels, loss, batch)
         if labels:
             samples = replace(
@@ -113,7 +114,7 @@ class Samples:
             y = numbers_like("y", y, dtype)
         elif y.dtype.kind == "f":
             y = y if y.dtype == dtype else Ragged(numbers_like("y", y.data, dtype), y.offsets)
-        y = network.here("y", y)
+        y = network._here("y", y)
         if stepwise:
             batch.describe("y", y, channels, dtype)
         return replace(self, y=y)
@@ -271,10 +272,10 @@ def other_layout(shape, letters, **lengths):
     return f"; its shape fits layout={' or '.join(map(repr, fit))}" if len(letters) == 3 else "; its transpose fits"
 
 
-def _checked_axes(y, letters, channels, loss):
+def _checked_axes(y, letters, channels, loss, whose):
     if y.ndim != len(letters):
         hint = _advice(y, letters, channels, loss)
-        expected = f"{len(letters)} axes ({letters})" if letters else "one label, without axes, like the one sequence x"
+        expected = (f"{len(letters)} axes ({letters})" if letters else "one label, without axes") + whose
         raise ShapeError(f"y: expected {expected}, got {y.ndim} (shape {y.shape}){hint}")
     return y
 

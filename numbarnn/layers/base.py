@@ -1,10 +1,11 @@
 """What every layer is: a frozen description, with pure functions of a parameter vector."""
 
+import sys
 from dataclasses import MISSING, dataclass, fields
 
 import numpy as np
 
-from ..cells import activation
+from ..cells import activation, check
 from ..descriptor import checked_dtype
 from ..docstrings import inherit_parameters
 from ..errors import DTypeError, ShapeError, generator, known_name, positive_integer
@@ -36,7 +37,7 @@ class Gradients:
 
 def activation_spec(argument, spec):
     """The check of a field that names an activation function: the numbers of ``(name, alpha, beta)`` become floats."""
-    activation(spec, argument)
+    check(activation(spec, argument))
     if isinstance(spec, tuple):
         return (str(spec[0]), *(float(number) + 0.0 for number in spec[1:]))
     return str(spec) if isinstance(spec, str) else spec
@@ -95,9 +96,12 @@ class Layer(Description):
         """
         channels, dtype = positive_integer("channels", channels), checked_dtype("dtype", dtype)
         known_name("scheme", scheme, SCHEMES)
-        weights = self.weights(channels)
-        parameters = Parameters(np.zeros(sum(w.size for w in weights), dtype), weights)
-        self.fill(parameters, generator("seed", seed), scheme)
+        weights, random = self.weights(channels), generator("seed", seed)
+        size = sum(w.size for w in weights)
+        if size * dtype.itemsize > sys.maxsize:
+            raise ValueError(f"channels: expected parameters that memory can hold, got {size} for {channels} of {self!r}")
+        parameters = Parameters(np.zeros(size, dtype), weights)
+        self.fill(parameters, random, scheme)
         return parameters.to(device)
 
     def check_parameters(self, parameters, channels):
