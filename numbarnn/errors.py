@@ -105,10 +105,12 @@ def integer(argument, value, expected="an integer"):
 
 
 def positive_integer(argument, value):
-    """`value` as a Python int, if it is a whole number greater than 0; else TypeError or ValueError."""
+    """`value` as a Python int, if it is a whole number from 1 to 2^63 - 1; else TypeError or ValueError."""
     number = integer(argument, value, "a positive integer")
     if number <= 0:
         raise ValueError(f"{argument}: expected a positive integer, got {number}")
+    if number.bit_length() > 63:  # no array is so long
+        raise ValueError(f"{argument}: expected a positive integer less than 2^63, got one of {number.bit_length()} bits")
     return number
 
 

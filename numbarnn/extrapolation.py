@@ -4,7 +4,7 @@ import numpy as np
 
 from .conversion import numbers_like
 from .descriptor import TensorDescriptor, in_layout
-from .errors import ShapeError, positive_integer
+from .errors import ShapeError, flag, positive_integer
 from .network import Network
 from .samples import other_layout
 from .targets import native
@@ -44,8 +44,7 @@ def extrapolate(network: Network, start: np.ndarray, steps: int, stateful: bool 
     """
     if not isinstance(network, Network):
         raise TypeError(f"network: expected a Network, got {type(network).__name__}")
-    if not isinstance(stateful, bool):
-        raise TypeError(f"stateful: expected True or False, got {stateful!r}")
+    stateful = flag("stateful", stateful)
     steps = positive_integer("steps", steps)
     if network.output_channels != network.channels:
         raise ShapeError(

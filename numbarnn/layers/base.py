@@ -1,5 +1,6 @@
 """What every layer is: a frozen description, with pure functions of a parameter vector."""
 
+import sys
 from dataclasses import MISSING, dataclass, fields
 
 import numpy as np
@@ -95,9 +96,12 @@ class Layer(Description):
         """
         channels, dtype = positive_integer("channels", channels), checked_dtype("dtype", dtype)
         known_name("scheme", scheme, SCHEMES)
-        weights = self.weights(channels)
-        parameters = Parameters(np.zeros(sum(w.size for w in weights), dtype), weights)
-        self.fill(parameters, generator("seed", seed), scheme)
+        weights, random = self.weights(channels), generator("seed", seed)
+        size = sum(w.size for w in weights)
+        if size * dtype.itemsize > sys.maxsize:
+            raise ValueError(f"channels: expected parameters that memory can hold, got {size} for {channels} of {self!r}")
+        parameters = Parameters(np.zeros(size, dtype), weights)
+        self.fill(parameters, random, scheme)
         return parameters.to(device)
 
     def check_parameters(self, parameters, channels):

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..errors import ShapeError, positive_integer
+from ..errors import ShapeError, flag, positive_integer
 from ..indices import Groups
 from ..parameters import Parameters, Weight, glorot_uniform
 from ..ragged import Batch, Ragged, like, numbers
@@ -193,7 +193,8 @@ class Embedding(Stateless):
         -------
         Gradients
         """
-        return super().backward(tape, dy, False, into, accumulate or into is None)
+        flag("need_x", need_x)
+        return super().backward(tape, dy, False, into, flag("accumulate", accumulate) or into is None)
 
     def row_gradient(self, tape: Tape, dy: np.ndarray | Ragged) -> RowGradient:
         """The derivative of a loss with respect to the rows that were used, from that of y.
