@@ -148,9 +148,9 @@ class Network(Settled):
 
     def to(self, device: str) -> "Network":
         """A network of the same layers with a copy of the parameters on ``"cpu"`` or ``"cuda"``; this one if it is there."""
+        target(device)
         if device == self.device:
             return self
-        target(device)
         return self._with(self._params.to(device))
 
     def _here(self, argument, array):

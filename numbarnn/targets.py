@@ -68,11 +68,15 @@ class Target:
         return f"Target({self.device!r})"
 
 
-@functools.cache
 def target(device: str) -> Target:
     """The Target called ``"cpu"`` or ``"cuda"``; DeviceError, saying what is missing, if that device is not there."""
-    if device not in DEVICES:
+    if not isinstance(device, str) or device not in DEVICES:
         raise DeviceError(f"device: expected 'cpu' or 'cuda', got {device!r}")
+    return _target(device)
+
+
+@functools.cache
+def _target(device):
     found = Target(device)
     if device == "cuda":
         from .cuda import device as gpu
@@ -88,7 +92,7 @@ def device_of(array) -> str:
 
 def target_of(array) -> Target:
     """The Target that an array's numbers are computed on."""
-    return target(device_of(array))
+    return _target(device_of(array))
 
 
 def moved(array, device: str):
