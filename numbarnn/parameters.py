@@ -11,9 +11,9 @@ from typing import ClassVar
 import numpy as np
 
 from .descriptor import checked_array
-from .errors import DeviceError, DTypeError, NonFiniteError, ShapeError, nearest, positive_integer
+from .errors import DeviceError, DTypeError, NonFiniteError, ShapeError, known_name, positive_integer, several
 from .fields import Description, optional
-from .targets import device_of, moved, native
+from .targets import checked_device, device_of, moved, native
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Parameters:
 
     def __init__(self, flat: np.ndarray, weights: Iterable[Weight]):
         checked_array("flat", flat)
-        self._weights, self._start, size = tuple(weights), {}, 0
+        self._weights, self._start, size = several("weights", weights, "parts of the vector in a list"), {}, 0
         for index, weight in enumerate(self._weights):
             if not isinstance(weight, Weight):
                 raise TypeError(f"weights[{index}]: expected a Weight, got {type(weight).__name__}")
@@ -136,21 +136,19 @@ class Parameters:
 
     def to(self, device: str) -> "Parameters":
         """The same structure over a copy of the vector on `device`; the parameters themselves if they are there."""
-        return self if device == self.device else Parameters(moved(self.flat, device), self.weights)
+        return self if checked_device(device) == self.device else Parameters(moved(self.flat, device), self.weights)
 
     def __len__(self) -> int:
         return self.flat.size
 
     def __contains__(self, name: str) -> bool:
-        return name in self._start
+        return isinstance(name, str) and name in self._start
 
     def __iter__(self):
         return iter(self._start)
 
     def _find(self, name):
-        if name not in self._start:
-            raise nearest("parameter", name, self.names)
-        return self._start[name]
+        return self._start[known_name("parameter", name, self._start)]
 
     def __getitem__(self, name: str) -> np.ndarray:
         start, weight = self._find(name)

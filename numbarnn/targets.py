@@ -68,6 +68,13 @@ class Target:
         return f"Target({self.device!r})"
 
 
+def checked_device(device: str) -> str:
+    """`device`, if it is ``"cpu"``, or ``"cuda"`` and there is one; else DeviceError."""
+    if not isinstance(device, str):
+        raise DeviceError(f"device: expected 'cpu' or 'cuda', got {device!r}")
+    return target(device).device
+
+
 @functools.cache
 def target(device: str) -> Target:
     """The Target called ``"cpu"`` or ``"cuda"``; DeviceError, saying what is missing, if that device is not there."""
