@@ -8,6 +8,7 @@ here = Path(__file__).parent
 sys.path.insert(0, str(here.parent))
 
 import numbarnn  # noqa: E402
+from numbarnn.docstrings import public_members  # noqa: E402
 
 project = "numbarnn"
 copyright = "2026, numbarnn developers"
@@ -23,6 +24,21 @@ html_title = f"numbarnn {release}"
 autodoc_member_order = "bysource"
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
+
+CONTRACTS = {"Callback", "Cell", "Optimizer"}  # users write subclasses of these: their pages show every method
+
+
+def page_members(name):
+    """What the page of a class shows, as autodoc's option: not what layers, networks and kernels tell each other."""
+    found = getattr(numbarnn, name)
+    if name in CONTRACTS or issubclass(found, BaseException):
+        return ":members:"
+    members = ", ".join(sorted(public_members(found)))
+    return f":members: {members}" if members else ""
+
+
+classes = (name for name in numbarnn.__all__ if inspect.isclass(getattr(numbarnn, name)))
+autosummary_context = {"page_members": {name: page_members(name) for name in classes}}
 
 
 def write_reference(folder):

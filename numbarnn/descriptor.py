@@ -154,7 +154,7 @@ class TensorDescriptor:
         return np.expand_dims(self.array.transpose(order), missing)
 
     @property
-    def record(self) -> tuple[int, ...]:
+    def record(self):
         """(address, step stride, batch stride, channel stride, no tables), in bytes, as kernels take it."""
         return (self.address, *self.strides, 0, 0)
 

@@ -1,4 +1,4 @@
-"""Docstrings of classes that inherit parameters: each describes all of its own, those of its base classes last."""
+"""What is public of a class, and docstrings that describe it: own parameters first, those of base classes last."""
 
 import inspect
 import re
@@ -37,3 +37,17 @@ def inherit_parameters(cls):
                 known.update(names)
     if added:
         cls.__doc__ = "\n".join([text[:end].rstrip(), *added]) + "\n\n" + text[end:]
+
+
+def is_public(name, member):
+    """Whether something in a class's body is for users: a method or property whose signature has annotations."""
+    if isinstance(member, (classmethod, staticmethod)):
+        member = member.__func__
+    elif isinstance(member, property):
+        member = member.fget
+    return not name.startswith("_") and inspect.isfunction(member) and bool(member.__annotations__)
+
+
+def public_members(cls):
+    """The names of a class's public methods and properties: those that it or a base class has annotated."""
+    return {name for base in cls.__mro__ for name, member in vars(base).items() if is_public(name, member)}

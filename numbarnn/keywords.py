@@ -5,6 +5,8 @@ import functools
 import inspect
 import sys
 
+from .docstrings import is_public
+
 # Names elsewhere, and what stands for them here: a parameter, or one with a value, if the function has it; or a sentence.
 ANSWERS = (
     ("lr learning_rate learningrate step_size eta", "rate", "optimizer=nr.Adam(rate)", "an optimizer has it: nr.Adam(rate)"),
@@ -125,7 +127,7 @@ def guarded(function, called):
 
 
 def _guard_class(cls, constructor, untouched):
-    """Guard the constructor of a class and its public methods, which are those with annotated parameters (is modified)."""
+    """Guard the constructor of a class, and its public methods that have parameters (is modified)."""
     for name, member in list(vars(cls).items()):
         wrapped = isinstance(member, (classmethod, staticmethod))
         function = member.__func__ if wrapped else member
@@ -134,7 +136,7 @@ def _guard_class(cls, constructor, untouched):
         if name == "__init__":
             if constructor:
                 setattr(cls, name, guarded(function, "{}"))
-        elif (name == "__call__" or not name.startswith("_")) and set(function.__annotations__) - {"return"}:
+        elif (name == "__call__" or is_public(name, member)) and set(function.__annotations__) - {"return"}:
             found = guarded(function, "{}" if name == "__call__" else f"{{}}.{name}")
             setattr(cls, name, type(member)(found) if wrapped else found)
 

@@ -116,6 +116,7 @@ class Network(Settled):
 
     @property
     def params(self) -> Parameters:
+        """All parameters: one vector, ``params.flat``, and its named parts.  Assigning copies the numbers in."""
         return self._params
 
     @params.setter
@@ -151,7 +152,7 @@ class Network(Settled):
             return self
         return self._with(self._params.to(device))
 
-    def here(self, argument: str, array: "np.ndarray | Ragged | None") -> "np.ndarray | Ragged | None":
+    def _here(self, argument, array):
         """An array on the network's device: a copy of one from the host, where the network is not there.
 
         Integers, indices and labels, stay in the host's memory.
@@ -163,7 +164,7 @@ class Network(Settled):
             checked_array(argument, array)
         return brought(array, self.device)
 
-    def read(self, argument, value):
+    def _read(self, argument, value):
         """What the caller gave as x, converted once to what this network reads; see `conversion`."""
         value = native(value)
         if not isinstance(value, Ragged):
@@ -172,8 +173,8 @@ class Network(Settled):
             return value
         return Ragged(numbers_like(argument, value.data, self.dtype), value.offsets)
 
-    def split(self, flat):
-        """A Parameters for each layer, over its part of `flat`."""
+    def split(self, flat: np.ndarray) -> list[Parameters]:
+        """A Parameters for each layer, over its part of a vector `flat`: views, as of ``net.params.flat``."""
         parts, at = [], 0
         for layer, channels in zip(self.layers, self._inputs):
             weights = layer.weights(channels)
@@ -198,11 +199,11 @@ class Network(Settled):
         return self.layout.replace("t", "") if any(isinstance(layer, LastStep) for layer in self.layers) else self.layout
 
     @property
-    def stepwise(self) -> bool:
+    def _stepwise(self):
         """Whether every layer takes each step by itself, so that rows (N, C) are as good as a sequence (T, C)."""
         return "t" in self.output_layout and not any(isinstance(layer, Recurrent) for layer in self.layers)
 
-    def described(self, x, lengths=None):
+    def _described(self, x, lengths=None):
         """(Batch, descriptor) of an input of this network."""
         if self.takes_indices:
             batch, x = Batch.of_indices(x, self.layout, lengths)
@@ -210,7 +211,7 @@ class Network(Settled):
             return replace(batch, device=self.device), x
         if not isinstance(x, Ragged):
             self._check_axes(x, lengths)
-        batch, described = Batch.of(self.here("x", x), self.layout, lengths)
+        batch, described = Batch.of(self._here("x", x), self.layout, lengths)
         expect_device("x", described.array, self.device)
         if described.channels != self.channels:
             hint = "" if isinstance(x, Ragged) else other_layout(x.shape, batch.layout, c=self.channels)
@@ -268,13 +269,13 @@ class Network(Settled):
             (N, output channels) after `Last`, else (T, N, output channels) in the network's layout, 0 past the end of a
             sequence, or Ragged like x; without N for one sequence.
         """
-        x = self.read("x", x)
-        batch, described = self.described(x, lengths)
+        x = self._read("x", x)
+        batch, described = self._described(x, lengths)
         self.params.check_finite()
         found = []
         for part, own_lengths in self._pieces(x, lengths, described.packing):
             if part is not x:
-                batch, described = self.described(part, own_lengths)
+                batch, described = self._described(part, own_lengths)
             output = self._forward(self._own, described, NOTHING)[0]
             if output.packing.table is None:
                 letters = self.output_layout if "n" in batch.layout else self.output_layout.replace("n", "")
@@ -297,7 +298,7 @@ class Network(Settled):
         before = (slice(None),) * letters.index("n")
         return [(x[(*before, part)], None if lengths is None else np.asarray(lengths)[part]) for part in parts]
 
-    def rows(self, described, samples):
+    def _rows(self, described, samples):
         """What a loss sees of an output: an array in the network's layout; of ragged sequences (rows, C)."""
         if samples.in_rows:
             return numbers(described).reshape(-1, described.channels)
@@ -315,9 +316,9 @@ class Network(Settled):
         With sequences of different lengths it is the mean over the steps that there are.
         """
         loss = find_loss(loss)
-        return self.loss_of(Samples.of(self, x, y, lengths, loss), loss)
+        return self._loss_of(Samples.of(self, x, y, lengths, loss), loss)
 
-    def loss_of(self, samples, loss):
+    def _loss_of(self, samples, loss):
         """`loss` of samples that have been checked, a function."""
         self.params.check_finite()
         predictions, targets = [], []
@@ -326,19 +327,19 @@ class Network(Settled):
             prediction = self._forward(self._own, described, NOTHING)[0]
             if piece.in_rows and not (prediction.packing.rows or piece is samples):
                 continue  # sequences without any step
-            rows = self.rows(prediction, piece)
+            rows = self._rows(prediction, piece)
             predictions.append(contiguous(rows) if piece.in_rows else rows)
-            targets.append(self.target_rows(batch, prediction, piece))
+            targets.append(self._target_rows(batch, prediction, piece))
         if len(predictions) > 1:
             axis = 0 if samples.in_rows else samples.y_letters.index("n")
             predictions, targets = ([np.concatenate(parts, axis)] for parts in (predictions, targets))
-        return self.call_loss(loss, predictions[0], targets[0], samples)[0]
+        return self._call_loss(loss, predictions[0], targets[0], samples)[0]
 
-    def call_loss(self, loss, prediction, target, samples):
-        """(loss, derivative) of a prediction and targets as `rows` and `target_rows` give them."""
+    def _call_loss(self, loss, prediction, target, samples):
+        """(loss, derivative) of a prediction and targets as `_rows` and `_target_rows` give them."""
         return loss(prediction, target) if samples.classes is None else loss.of_rows(prediction, target)
 
-    def target_rows(self, batch, prediction, samples):
+    def _target_rows(self, batch, prediction, samples):
         """The targets as a loss sees them, next to a prediction's descriptor."""
         if samples.classes is not None:
             return samples.labels(batch)
@@ -346,9 +347,9 @@ class Network(Settled):
             return samples.y
         if not prediction.packing.rows:
             raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
-        return self.rows(batch.describe("y", samples.y, prediction.channels, prediction.dtype), samples)
+        return self._rows(batch.describe("y", samples.y, prediction.channels, prediction.dtype), samples)
 
-    def workspace(self, into, parts=None, tape="all", checkpoints=None, reading=None):
+    def _workspace(self, into, parts=None, tape="all", checkpoints=None, reading=None):
         """A Workspace with the gradient written `into` the parts that `split` makes.
 
         parts: the parameters to take instead of the network's own, split likewise; reading: see `_forward`.
@@ -402,7 +403,7 @@ class Network(Settled):
         loss = find_loss(loss)
         samples = Samples.of(self, x, y, lengths, loss)
         gradient = given.zeros()
-        workspace = self.workspace(self.split(gradient.flat), self.split(given.flat))
+        workspace = self._workspace(self.split(gradient.flat), self.split(given.flat))
         return workspace.gradient(samples, loss), moved(gradient.flat, device_of(flat))
 
     def fit(
@@ -575,17 +576,17 @@ class Workspace:
                 self.parts, described, kept(*self.kept, described.steps), random, self.reading
             )
             self._adjoints = None
-            self._seen = None if samples.in_rows else network.rows(self._output, samples)
+            self._seen = None if samples.in_rows else network._rows(self._output, samples)
         else:
             for tape in self._tapes:
                 if random is not None:
                     tape.redraw(random)
                 tape.fill()
-        prediction = (network.rows(self._output, samples) if self._seen is None else self._seen).copy()
-        target = network.target_rows(self._batch, self._output, samples)
+        prediction = (network._rows(self._output, samples) if self._seen is None else self._seen).copy()
+        target = network._target_rows(self._batch, self._output, samples)
         if samples.classes is None:
             check_target(prediction, target)
-        value, dy = network.call_loss(loss, prediction, target, samples)
+        value, dy = network._call_loss(loss, prediction, target, samples)
         if np.shape(dy) != prediction.shape:
             raise ShapeError(f"loss: expected a gradient of shape {prediction.shape}, got {np.shape(dy)}")
         if self._adjoints is None:
@@ -598,7 +599,7 @@ class Workspace:
     def _start_backward(self, samples):
         """The layers' backward, each reading what the one above it writes."""
         described = like(self._output)
-        self._dy, self._adjoints = self.network.rows(described, samples), []
+        self._dy, self._adjoints = self.network._rows(described, samples), []
         for index in reversed(range(len(self._tapes))):
             layer = self.network.layers[index]
             adjoint = layer.differentiate(self._tapes[index], described, None, index > 0, self.into[index], False)

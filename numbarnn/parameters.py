@@ -226,7 +226,7 @@ class Parameters:
             expected, found = f"{dtype} of shape {shape} as it was", f"{flat.dtype} of shape {flat.shape}"
             raise ShapeError(f"flat: expected a contiguous vector, {expected}, got {found}: it was changed in place")
 
-    def check_finite(self):
+    def check_finite(self) -> None:
         """Raise NonFiniteError, with the name of the part, if there is a NaN or an infinity."""
         self._check_kind()
         with np.errstate(over="ignore", invalid="ignore"):

@@ -57,19 +57,19 @@ class Samples:
         Both are converted here, once, see `conversion`.  One sequence, (T, C), becomes a batch of one; of a network that has
         nothing but layers that take each step by itself the rows (N, C) are as many samples of one step.
         """
-        x = network.here("x", network.read("x", x))
-        batch, _ = network.described(x, lengths)
+        x = network._here("x", network._read("x", x))
+        batch, _ = network._described(x, lengths)
         letters, x_letters = network.output_layout, network.layout
         if network.takes_indices and batch.offsets is None:
             x_letters = index_axes("x", x_letters, x)
         given = letters  # of y as the caller has it
         if batch.offsets is None and "n" not in batch.layout:
             own, given = x_letters if network.takes_indices else batch.layout, given.replace("n", "")
-            if network.stepwise and lengths is None:
+            if network._stepwise and lengths is None:
                 own, given = (each.replace("t", "n") for each in (own, given))
             x_letters = network.layout.replace("c", "") if network.takes_indices else network.layout
             x = _placed(x, own, x_letters)
-            batch, _ = network.described(x, lengths)
+            batch, _ = network._described(x, lengths)
         if lengths is not None:
             lengths = checked_lengths(lengths, batch.sequences, batch.steps)
         samples = cls(x, y, lengths, network.layout, x_letters, letters, network.takes_indices, device=network.device)
@@ -110,7 +110,7 @@ class Samples:
             y = numbers_like("y", y, dtype)
         elif y.dtype.kind == "f":
             y = y if y.dtype == dtype else Ragged(numbers_like("y", y.data, dtype), y.offsets)
-        y = network.here("y", y)
+        y = network._here("y", y)
         if stepwise:
             batch.describe("y", y, channels, dtype)
         return replace(self, y=y)

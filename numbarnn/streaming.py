@@ -51,7 +51,7 @@ class Stream(Unsendable):
         return f"Stream({batch} sequence{'s' * (batch > 1)}, {channels} to {outputs} channels, {self._dtype})"
 
     @property
-    def state(self):
+    def state(self) -> "np.ndarray | tuple":
         """The state after the last step, (layers, N, H), for an LSTM the pair (h, c): copies that cannot be written to.
 
         A network's stream has a tuple of these, one for each recurrent layer.  To go on from elsewhere, set it:

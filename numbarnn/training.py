@@ -150,7 +150,7 @@ def fit(
     updates = epochs * -(-len(order) // batch_size)
     descent = Descent(network, optimizer, updates)
     workspaces = Workspaces(
-        samples, lambda: network.workspace(descent.into, None, tape, checkpoints, descent.reading)
+        samples, lambda: network._workspace(descent.into, None, tape, checkpoints, descent.reading)
     )
     steps, all_steps = samples.steps if samples.in_rows else None, int(samples.steps.sum())
     history = History()
@@ -182,7 +182,7 @@ def fit(
             history.loss.append(float(total / all_steps))
             history.rate.append(rate)
             if validation is not None:
-                history.validation.append(network.loss_of(held, loss))
+                history.validation.append(network._loss_of(held, loss))
             history.seconds.append(time.perf_counter() - start)
             shown.advance(history)
             if any([callback(network, history) for callback in callbacks]):

@@ -83,7 +83,7 @@ def test_the_gradient_of_a_network_with_fixed_masks(lengths):
 
     def value_and_gradient(flat):
         gradient = net.params.zeros()
-        workspace = net.workspace(net.split(gradient.flat), net.split(flat))
+        workspace = net._workspace(net.split(gradient.flat), net.split(flat))
         return workspace.gradient(samples, loss, np.random.default_rng(7)), gradient.flat  # the same masks each time
 
     flat = net.params.flat.copy()

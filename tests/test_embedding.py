@@ -264,7 +264,7 @@ def test_an_update_visits_the_rows_that_are_used():
     net = nr.Network([nr.Embedding(1000, 4), nr.Last(), nr.Dense(2)], seed=0)
     x, y = indices(vocabulary=10), np.zeros(5, int)
     descent = Descent(net, nr.Adam(), 10)
-    workspace = net.workspace(descent.into, reading=descent.reading)
+    workspace = net._workspace(descent.into, reading=descent.reading)
     samples = Samples.of(net, x, y, loss=nr.loss("cross_entropy"))
     net.params["0.weight"][10:] = np.nan
     for _ in range(3):

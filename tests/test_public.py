@@ -1,0 +1,53 @@
+"""What is public of each class, held to a written list: a new name is a decision, and internals are on no page."""
+
+import inspect
+
+import pytest
+
+import numbarnn as nr
+from numbarnn.docstrings import public_members
+
+STATELESS = "backward forward init output_channels weights"
+RECURRENT = "backward cell draw forward gates init output_channels stream weights"
+PUBLIC = {
+    "GRU": RECURRENT,
+    "LSTM": RECURRENT,
+    "MGU": RECURRENT,
+    "RNN": RECURRENT,
+    "IndRNN": RECURRENT,
+    "LeakyRNN": RECURRENT,
+    "Recurrent": RECURRENT,
+    "Activation": STATELESS,
+    "Dense": STATELESS,
+    "Last": STATELESS,
+    "LastStep": STATELESS,
+    "Dropout": f"draw {STATELESS}",
+    "Embedding": f"row_gradient {STATELESS}",
+    "Connectivity": "applied factor hidden",
+    "History": "as_dict",
+    "Network": "fit loss loss_and_gradient output_layout params predict random split stream summary to transfer "
+    "takes_indices",
+    "Parameters": "check_finite copy device dtype flat items names offset to weights zeros",
+    "Ragged": "astype channels device dtype lengths of padded take to",
+    "Stream": "feed_back reset run state step",
+    "TensorDescriptor": "of tnc",
+    "Vocabulary": "decode encode encode_all of",
+}
+CLASSES = [name for name in nr.__all__ if inspect.isclass(getattr(nr, name))]
+CLASSES = [name for name in CLASSES if not issubclass(getattr(nr, name), BaseException)]
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_public_members(name):
+    assert sorted(public_members(getattr(nr, name))) == sorted(PUBLIC.get(name, "").split())
+
+
+def test_every_public_member_is_described():
+    for name, members in PUBLIC.items():
+        for member in members.split():
+            found = [vars(base)[member] for base in getattr(nr, name).__mro__ if member in vars(base)]
+            assert any(each.__doc__ for each in found), f"{name}.{member}"
+
+
+def test_a_network_shows_no_more():
+    assert {name for name in dir(nr.Network) if not name.startswith("_")} - {"settled"} == set(PUBLIC["Network"].split())
