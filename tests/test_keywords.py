@@ -30,7 +30,7 @@ MISSPELT = [
     (lambda: nr.Dense(hidden=3), "hidden", "Dense", "did you mean units?"),
     (lambda: nr.Dropout(p=0.1), "p", "Dropout", "did you mean rate?"),
     (lambda: nr.Embedding(vocab_size=3, embedding_dim=2), "vocab_size", "Embedding", "did you mean vocabulary?"),
-    (lambda: nr.Last(axis=0), "axis", "Last", "expected none"),
+    (lambda: nr.LastStep(axis=0), "axis", "LastStep", "expected none"),
     (lambda: nr.Network([LAYER], input_size=3), "input_size", "Network", "did you mean channels?"),
     (lambda: nr.Network([LAYER], 3, random_state=3), "random_state", "Network", "did you mean seed?"),
     (lambda: nr.Network([LAYER], 3, batch_first=True), "batch_first", "Network", 'did you mean layout="ntc"?'),
