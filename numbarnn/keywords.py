@@ -107,7 +107,7 @@ def guarded(function, called):
     called : str
         What the error calls it; ``{}`` in it stands for the class of the first argument.
     """
-    code = function.__code__
+    code = inspect.unwrap(function).__code__
     if code.co_flags & inspect.CO_VARKEYWORDS:
         return function
     names = code.co_varnames[code.co_posonlyargcount : code.co_argcount + code.co_kwonlyargcount]
@@ -123,6 +123,7 @@ def guarded(function, called):
             raise TypeError(f"{wrong}: unknown argument of {name_of}, {expected}{advice(wrong, shown)}")
         return function(*arguments, **keywords)
 
+    call.is_guarded = True
     return call
 
 
@@ -131,7 +132,7 @@ def _guard_class(cls, constructor, untouched):
     for name, member in list(vars(cls).items()):
         wrapped = isinstance(member, (classmethod, staticmethod))
         function = member.__func__ if wrapped else member
-        if not inspect.isfunction(function) or hasattr(function, "__wrapped__") or f"{cls.__name__}.{name}" in untouched:
+        if not inspect.isfunction(function) or hasattr(function, "is_guarded") or f"{cls.__name__}.{name}" in untouched:
             continue
         if name == "__init__":
             if constructor:
