@@ -29,10 +29,10 @@ CONTRACTS = {"Callback", "Cell", "Optimizer"}  # users write subclasses of these
 
 
 def page_members(name):
-    """What the page of a class shows, as autodoc's option: not what layers, networks and kernels tell each other."""
+    """What the page of a class shows, as options of autodoc: not what layers, networks and kernels tell each other."""
     found = getattr(numbarnn, name)
     if name in CONTRACTS or issubclass(found, BaseException):
-        return ":members:"
+        return ":members:\n   :inherited-members: ArithmeticError, Exception, RuntimeError, TypeError, ValueError, object"
     members = ", ".join(sorted(public_members(found)))
     return f":members: {members}" if members else ""
 

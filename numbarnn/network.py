@@ -24,7 +24,7 @@ from .ragged import Batch, Ragged, joined, like, numbers
 from .samples import Samples, other_layout
 from .streaming import Stream
 from .summary import Summary
-from .targets import checked_device, contiguous, device_of, expect_device, moved, native, target
+from .targets import contiguous, device_of, expect_device, moved, native, target
 from .training import History, fit
 
 OF_A_TRAINING = ("history",)  # attributes that no copy has
@@ -100,7 +100,7 @@ class Network(Settled):
             if not self.takes_indices:
                 raise TypeError("channels: expected a positive integer, the channels of the input, got None")
             channels = 1
-        checked_device(device)
+        target(device)
         self.channels, self.dtype = positive_integer("channels", channels), checked_dtype("dtype", dtype)
         self.layout, self.device = axes_of(layout, 3), device
         random = generator("seed", seed)
@@ -148,7 +148,8 @@ class Network(Settled):
 
     def to(self, device: str) -> "Network":
         """A network of the same layers with a copy of the parameters on ``"cpu"`` or ``"cuda"``; this one if it is there."""
-        if checked_device(device) == self.device:
+        target(device)
+        if device == self.device:
             return self
         return self._with(self._params.to(device))
 

@@ -13,7 +13,7 @@ import numpy as np
 from .descriptor import checked_array
 from .errors import DeviceError, DTypeError, NonFiniteError, ShapeError, known_name, positive_integer, several
 from .fields import Description, optional
-from .targets import checked_device, device_of, moved, native
+from .targets import device_of, moved, native, target
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,8 @@ class Parameters:
 
     def to(self, device: str) -> "Parameters":
         """The same structure over a copy of the vector on `device`; the parameters themselves if they are there."""
-        return self if checked_device(device) == self.device else Parameters(moved(self.flat, device), self.weights)
+        target(device)
+        return self if device == self.device else Parameters(moved(self.flat, device), self.weights)
 
     def __len__(self) -> int:
         return self.flat.size

@@ -84,6 +84,8 @@ class Ragged(Settled, Arithmetic):
     @classmethod
     def of(cls, arrays: Iterable[np.ndarray]) -> "Ragged":
         """The sequences of a list of (T_n, C) arrays, or of (T_n,) arrays of integers, copied into one."""
+        if not isinstance(arrays, Iterable) or getattr(arrays, "ndim", 1) == 0:
+            raise TypeError(f"arrays: expected a list of arrays, got {type(arrays).__name__}")
         arrays = [native(array) for array in arrays]
         if not arrays:
             raise ValueError("arrays: expected at least one sequence, got none")
@@ -126,6 +128,7 @@ class Ragged(Settled, Arithmetic):
 
     def to(self, device: str) -> "Ragged":
         """The same sequences on ``"cpu"`` or ``"cuda"``: a copy, or this one if it is there."""
+        target(device)
         return self if device == self.device else Ragged(moved(self.data, device), self.offsets)
 
     def __len__(self) -> int:

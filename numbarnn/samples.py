@@ -81,6 +81,7 @@ class Samples:
         The shape decides what integers are: labels, without a channel axis, of a loss that takes these; else numbers.
         """
         y, letters, dtype, channels = native(y), self.y_letters, network.dtype, network.output_channels
+        whose = "" if given == letters else ", as x has no batch axis"
         stepwise = batch.offsets is not None and "t" in letters
         if stepwise and not isinstance(y, Ragged):
             raise TypeError(f"y: expected a Ragged like x, got {type(y).__name__}")
@@ -98,7 +99,7 @@ class Samples:
                 checked_integers("y", y)
             elif isinstance(y, Ragged):
                 checked_array("y", y)
-            y = _placed(_checked_axes(y, given, channels, loss), given, letters)
+            y = _placed(_checked_axes(y, given, channels, loss, whose), given, letters)
             self._check_lengths_of(y, letters, channels, loss, batch)
         if labels:
             samples = replace(
@@ -268,10 +269,10 @@ def other_layout(shape, letters, **lengths):
     return f"; its shape fits layout={' or '.join(map(repr, fit))}" if len(letters) == 3 else "; its transpose fits"
 
 
-def _checked_axes(y, letters, channels, loss):
+def _checked_axes(y, letters, channels, loss, whose):
     if y.ndim != len(letters):
         hint = _advice(y, letters, channels, loss)
-        expected = f"{len(letters)} axes ({letters})" if letters else "one label, without axes, like the one sequence x"
+        expected = (f"{len(letters)} axes ({letters})" if letters else "one label, without axes") + whose
         raise ShapeError(f"y: expected {expected}, got {y.ndim} (shape {y.shape}){hint}")
     return y
 

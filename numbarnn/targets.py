@@ -68,18 +68,15 @@ class Target:
         return f"Target({self.device!r})"
 
 
-def checked_device(device: str) -> str:
-    """`device`, if it is ``"cpu"``, or ``"cuda"`` and there is one; else DeviceError."""
-    if not isinstance(device, str):
+def target(device: str) -> Target:
+    """The Target called ``"cpu"`` or ``"cuda"``; DeviceError, saying what is missing, if that device is not there."""
+    if type(device) is not str or device not in DEVICES:
         raise DeviceError(f"device: expected 'cpu' or 'cuda', got {device!r}")
-    return target(device).device
+    return _target(device)
 
 
 @functools.cache
-def target(device: str) -> Target:
-    """The Target called ``"cpu"`` or ``"cuda"``; DeviceError, saying what is missing, if that device is not there."""
-    if device not in DEVICES:
-        raise DeviceError(f"device: expected 'cpu' or 'cuda', got {device!r}")
+def _target(device):
     found = Target(device)
     if device == "cuda":
         from .cuda import device as gpu

@@ -225,7 +225,7 @@ def test_labels_of_one_sequence():
     assert network(False).loss(X[:, 0], [2, 0, 1, 1], "cross_entropy") == network(False).loss(
         X[:, :1], [[2], [0], [1], [1]], "cross_entropy"
     )
-    with pytest.raises(nr.ShapeError, match=r"y: expected 1 axes \(c\), got 2"):
+    with pytest.raises(nr.ShapeError, match=r"y: expected 1 axes \(c\), as x has no batch axis, got 2"):
         network().loss(X[:, 0], Y[:1])
 
 

@@ -75,6 +75,7 @@ BAD_FIELDS = [
     (lambda: GRU.init(2, dtype="float16"), DTypeError, ["dtype", "float32 or float64", "float16"]),
     (lambda: GRU.init(2, dtype="int32"), DTypeError, ["dtype", "float32 or float64", "int32"]),
     (lambda: GRU.init(2, dtype="real"), DTypeError, ["dtype", "float32 or float64", "real"]),
+    (lambda: GRU.init(2, dtype=np.float32(1)), DTypeError, ["dtype", "float32 or float64", "1.0"]),
     (lambda: GRU.init(2, dtype=None), DTypeError, ["dtype", "float32 or float64", "None"]),
     (lambda: GRU.init(2, scheme="glorott"), UnknownNameError, ["scheme", "'glorott'", "did you mean 'glorot'"]),
 ]
@@ -187,6 +188,10 @@ BAD_RAGGED = [
     (lambda: nr.Ragged(np.zeros((6, 2)), [1, 6]), ValueError, ["offsets", "from 0 to 6", "[1, 6]"]),
     (lambda: nr.Ragged(np.zeros((6, 2)), [0, 5]), ValueError, ["offsets", "from 0 to 6", "[0, 5]"]),
     (lambda: nr.Ragged(np.zeros((6, 2)), [0, 4, 3, 6]), ValueError, ["offsets", "never fall", "[0, 4, 3, 6]"]),
+    (lambda: nr.Ragged.of(3), TypeError, ["arrays", "a list of arrays", "int"]),
+    (lambda: nr.Ragged.of(np.float32(3)), TypeError, ["arrays", "a list of arrays", "float32"]),
+    (lambda: RAGGED.to(["cpu"]), nr.DeviceError, ["device", "'cpu' or 'cuda'", "['cpu']"]),
+    (lambda: parameters(GRU).to("gpu"), nr.DeviceError, ["device", "'cpu' or 'cuda'", "'gpu'"]),
     (lambda: nr.Ragged.of([]), ValueError, ["arrays", "at least one", "none"]),
     (lambda: nr.Ragged.of([np.zeros((2, 3)), np.zeros((2, 2))]), ShapeError, ["arrays[1]", "(T, 3)", "(2, 2)"]),
     (lambda: nr.Ragged.of([np.zeros(2)]), ShapeError, ["arrays[0]", "(T, C)", "(2,)"]),
