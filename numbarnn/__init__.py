@@ -6,6 +6,7 @@ from .cells import ActivationFunction, Cell, elementary
 from .data import windows
 from .descriptor import TensorDescriptor
 from .errors import (
+    CellError,
     ChecksumError,
     DataNotFoundError,
     DeviceError,
@@ -55,6 +56,7 @@ __all__ = [
     "BinaryCrossEntropy",
     "Callback",
     "Cell",
+    "CellError",
     "ChecksumError",
     "Connectivity",
     "CrossEntropy",

@@ -15,7 +15,7 @@ AXES = "tnc"
 def checked_dtype(argument, dtype):
     """`dtype` as a NumPy dtype, if it is float32 or float64 in the machine's byte order; else DTypeError."""
     try:
-        result = np.dtype(dtype) if isinstance(dtype, (str, type, np.dtype)) else None
+        result = np.dtype(dtype) if isinstance(dtype, (str, type, np.dtype)) else None  # and not a number, which has one
     except TypeError:
         result = None
     if result is None or result not in DTYPES or not result.isnative:

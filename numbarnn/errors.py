@@ -39,6 +39,10 @@ class UnknownNameError(ValueError):
     """A name (activation, loss, optimizer, ...) that is not in the library."""
 
 
+class CellError(TypeError):
+    """A cell or an activation function of one's own that no kernel can be made of."""
+
+
 class DataNotFoundError(FileNotFoundError):
     """A data file is neither in the folder of data nor to be downloaded."""
 

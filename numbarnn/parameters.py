@@ -90,7 +90,7 @@ class Parameters:
 
     def __init__(self, flat: np.ndarray, weights: Iterable[Weight]):
         checked_array("flat", flat)
-        self._weights, self._start, size = several("weights", weights, "parts of the vector in a list"), {}, 0
+        self._weights, self._start, size = several("weights", weights, "a Weight for each part, in a list"), {}, 0
         for index, weight in enumerate(self._weights):
             if not isinstance(weight, Weight):
                 raise TypeError(f"weights[{index}]: expected a Weight, got {type(weight).__name__}")

@@ -9,7 +9,7 @@ import numpy as np
 from .arithmetic import Arithmetic
 from .conversion import numbers_like
 from .descriptor import PackedDescriptor, TensorDescriptor, address_of, checked_array, checked_dtype, in_layout
-from .errors import DeviceError, DTypeError, LayoutError, ShapeError, integer, known_name, positive_integer
+from .errors import DeviceError, DTypeError, LayoutError, ShapeError, integer, known_name, positive_integer, several
 from .fields import Settled
 from .indices import Indices, checked_integers, index_axes, with_channels
 from .packing import Packing, packing_of
@@ -84,9 +84,7 @@ class Ragged(Settled, Arithmetic):
     @classmethod
     def of(cls, arrays: Iterable[np.ndarray]) -> "Ragged":
         """The sequences of a list of (T_n, C) arrays, or of (T_n,) arrays of integers, copied into one."""
-        if not isinstance(arrays, Iterable) or getattr(arrays, "ndim", 1) == 0:
-            raise TypeError(f"arrays: expected a list of arrays, got {type(arrays).__name__}")
-        arrays = [native(array) for array in arrays]
+        arrays = [native(array) for array in several("arrays", arrays, "arrays in a list, one for each sequence")]
         if not arrays:
             raise ValueError("arrays: expected at least one sequence, got none")
         integers = _is_integers(arrays[0])

@@ -70,7 +70,7 @@ class Target:
 
 def target(device: str) -> Target:
     """The Target called ``"cpu"`` or ``"cuda"``; DeviceError, saying what is missing, if that device is not there."""
-    if type(device) is not str or device not in DEVICES:
+    if not isinstance(device, str) or device not in DEVICES:
         raise DeviceError(f"device: expected 'cpu' or 'cuda', got {device!r}")
     return _target(device)
 
@@ -92,7 +92,7 @@ def device_of(array) -> str:
 
 def target_of(array) -> Target:
     """The Target that an array's numbers are computed on."""
-    return target(device_of(array))
+    return _target(device_of(array))
 
 
 def moved(array, device: str):

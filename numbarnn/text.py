@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
+from .conversion import array_of
 from .errors import IndexRangeError, ShapeError, UnknownNameError, known_name, positive_integer, several
 from .indices import checked_integers
 from .ragged import Ragged
@@ -151,7 +152,7 @@ class Vocabulary:
 
     def decode(self, indices) -> str:
         """The words of some indices, joined."""
-        array = np.asarray(indices)
+        array = array_of("indices", indices)
         array = checked_integers("indices", array if array.size else array.astype(np.int64))
         if array.ndim != 1:
             raise ShapeError(f"indices: expected 1 axis, got shape {array.shape}")

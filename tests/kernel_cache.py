@@ -1,6 +1,6 @@
-"""Where the tests keep compiled kernels: a folder named after the library's sources."""
+"""Where the tests keep compiled kernels: one folder for all, since an entry is found by the contents of its sources."""
 
-import hashlib
+import getpass
 import importlib.util
 import os
 import tempfile
@@ -12,16 +12,7 @@ def package_folder():
     return Path(importlib.util.find_spec("numbarnn").origin).parent
 
 
-def sources_hash(folder):
-    """A short hash of every Python file under `folder`."""
-    digest = hashlib.sha256(str(Path.home()).encode())
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
 def use():
-    """Point Numba's cache at these sources' folder, unless NUMBA_CACHE_DIR is set; call before importing numba."""
-    folder = Path(tempfile.gettempdir()) / f"numbarnn-kernels-{sources_hash(package_folder())}"
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(folder))
+    """Point Numba's cache at the tests' folder, unless NUMBA_CACHE_DIR is set; call before importing numba."""
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(tempfile.gettempdir()) / f"numbarnn-kernels-{getpass.getuser()}"))
     return Path(os.environ["NUMBA_CACHE_DIR"])

@@ -4,13 +4,14 @@ from .activations import ActivationSpec, Clipped, Function, activation
 from .cell import Cell
 from .custom import ActivationFunction
 from .dense import DenseCell
+from .dry_run import check
 from .gru import GRUAfterCell, GRUBeforeCell
 from .indrnn import IndRNNCell
 from .leaky import LeakyInsideCell, LeakyOutsideCell
 from .lstm import CoupledLSTMCell, CoupledPeepholeLSTMCell, LSTMCell, PeepholeLSTMCell
 from .mgu import MGUCell
 from .normalized import NormalizedCell, NormalizedGRUCell, NormalizedLSTMCell
-from .regularized import PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell
+from .regularized import PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell, around
 from .rnn import RNNCell
 
 __all__ = [
@@ -38,4 +39,6 @@ __all__ = [
     "RNNCell",
     "RecurrentDropoutCell",
     "activation",
+    "around",
+    "check",
 ]

@@ -9,10 +9,11 @@ from dataclasses import dataclass, fields
 from numbers import Real
 
 from ..errors import nearest
+from ..fingerprint import Fingerprinted
 from .elementary import clip, exp, expm1, full_like, normal, sigmoid, softplus, tanh, where
 
 
-class Function:
+class Function(Fingerprinted):
     """An activation function: a frozen dataclass whose methods a target runs on numbers or on vectors.
 
     Attributes

@@ -1,15 +1,20 @@
 """What a cell must say of itself for a kernel to run it."""
 
-from dataclasses import fields
+import functools
+from dataclasses import fields, is_dataclass
 from typing import ClassVar
 
+from ..errors import CellError
+from ..fingerprint import Fingerprinted, fingerprint
 from .activations import Function
 
 
-class Cell:
+class Cell(Fingerprinted):
     """The equations of one recurrent unit, forward and adjoint, on values of any kind that add and multiply.
 
-    A cell is a frozen dataclass; of its fields, equations may read those that are activation functions.
+    A cell is a frozen dataclass.  Equations may read what is a constant in it: numbers, tuples of numbers, activation
+    functions, other cells; and they may call methods.  Cells of one class are equal if they have the same fingerprint:
+    if all is equal that they are made of.
 
     A target runs the methods on SIMD vectors (CPU), on scalars (CUDA) or on plain numbers (Python).  All of them take
     and return tuples:
@@ -48,16 +53,44 @@ class Cell:
     unit_values: ClassVar[tuple[str, ...]] = ()
     drives: ClassVar[tuple[str, ...]] = ()
 
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        for name in ("__eq__", "__hash__"):  # else a dataclass makes its own, of the fields alone
+            if name not in vars(cls):
+                setattr(cls, name, getattr(Cell, name))
+
+    def __eq__(self, other):
+        if type(other) is not type(self):
+            return NotImplemented
+        return self.fingerprint == other.fingerprint
+
+    def __hash__(self):
+        return hash(self.fingerprint.digest)
+
     def __getstate__(self):
         """The fields alone: not what a target keeps in the cell, which is of one process."""
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+        return {f.name: getattr(self, f.name) for f in fields(self)} if is_dataclass(self) else {}
+
+    def check_unchanged(self):
+        """Raise, naming what, if the cell is not made of what it was when its fingerprint was taken."""
+        if fingerprint(self, fresh=True) != self.fingerprint:
+            inside = [value for value in self.__getstate__().values() if isinstance(value, Fingerprinted)]
+            changed = [value for value in inside if fingerprint(value, fresh=True) != value.fingerprint]
+            raise CellError(
+                f"{(changed or [self])[0]!r}: expected what it was when it was made, but a function, a global or an array "
+                "that it reads has changed since; make it and its layer anew"
+            )
 
     def check_differentiable(self):
-        """Raise, naming the field, if an activation function has no slope."""
+        """Raise if there is no adjoint or, naming the field, an activation function has no slope."""
+        if type(self).adjoint is Cell.adjoint and type(self).forward is not Cell.forward:
+            raise TypeError(
+                f"{type(self).__name__} has no method adjoint, so there is no tape for backward; it may only be called"
+            )
         for name, value in self.__getstate__().items():
             if isinstance(value, Cell):
                 value.check_differentiable()
-            if isinstance(value, Function) and not value.differentiable:
+            if isinstance(value, Function) and not (value.differentiable and type(value).slope is not Function.slope):
                 raise TypeError(f"{name}: {value!r} has no slope, so there is no tape for backward; it may only be called")
 
     @property
@@ -79,6 +112,13 @@ class Cell:
     def dpre_count(self):
         """Derivatives that the adjoint returns first: of the slots, then of the values of a unit."""
         return self.slots + self.unit_value_count
+
+    @functools.cached_property
+    def feeds_every_gate(self):
+        """Whether each gate feeds a slot by each of its weights: where it does not, a part of them has no effect."""
+        gates = list(range(self.gate_count))
+        recurrent = sorted({*self.recurrent_gates, *self.gated_gates})
+        return sorted(set(self.input_gates)) == gates and recurrent in ([], gates)
 
     @property
     def input_span(self):

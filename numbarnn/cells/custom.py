@@ -1,11 +1,11 @@
 """An activation function of one's own."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import CodeType, FunctionType
 
+from ..fingerprint import Fingerprint, fingerprint
 from .activations import Function
+from .dry_run import check
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,6 +45,7 @@ class ActivationFunction(Function):
     value: Callable = field()  # field(): else Function's method would be its default
     slope: Callable | None = None
     from_output: bool = False
+    fingerprint: Fingerprint = field(init=False)  # of what the functions are made of now
 
     def __post_init__(self):
         if not isinstance(self.name, str):
@@ -55,6 +56,8 @@ class ActivationFunction(Function):
             raise TypeError(f"slope: expected a function or None, got {self.slope!r}")
         if not isinstance(self.from_output, bool):
             raise TypeError(f"from_output: expected True or False, got {self.from_output!r}")
+        object.__setattr__(self, "fingerprint", fingerprint(self))
+        check(self)
 
     @property
     def differentiable(self):
@@ -62,40 +65,8 @@ class ActivationFunction(Function):
         return self.slope is not None
 
     def __repr__(self):
-        # The disk cache of compiled kernels tells functions apart by this: the name alone would not do.
-        return f"ActivationFunction({self.name!r}, {fingerprint(self.value, self.slope, self.from_output)})"
+        return f"ActivationFunction({self.name!r}, {self.fingerprint.digest})"
 
-
-def fingerprint(*values):
-    """A short digest of functions' code and of the constants and functions that they find outside of it."""
-    digest, seen = hashlib.sha256(), set()
-    for value in values:
-        _take(value, digest, seen)
-    return digest.hexdigest()[:12]
-
-
-def _take(value, digest, seen):
-    value = getattr(value, "py_func", value)  # one that Numba has compiled
-    if not isinstance(value, FunctionType):
-        digest.update(f"{value!r};".encode())
-    elif value.__module__ and value.__module__.startswith("numbarnn."):
-        digest.update(f"{value.__module__}.{value.__qualname__};".encode())  # in the cache's stamp already
-    elif id(value) not in seen:
-        seen.add(id(value))
-        cells = [cell.cell_contents for cell in value.__closure__ or ()]
-        for part in (value.__defaults__, *cells):
-            _take(part, digest, seen)
-        _take_code(value.__code__, value.__globals__, digest, seen)
-
-
-def _take_code(code, namespace, digest, seen):
-    digest.update(code.co_code)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            _take_code(constant, namespace, digest, seen)
-        else:
-            digest.update(f"{constant!r};".encode())
-    for name in code.co_names:
-        digest.update(f"{name};".encode())
-        if name in namespace:
-            _take(namespace[name], digest, seen)
+    def __reduce__(self):
+        # Made anew: the functions may be others by now, and then have another fingerprint.
+        return type(self), (self.name, self.value, self.slope, self.from_output)

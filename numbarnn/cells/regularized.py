@@ -1,5 +1,6 @@
 """Cells around other cells: what regularisation and noise do at each step."""
 
+import functools
 from dataclasses import dataclass
 
 from .cell import Cell
@@ -58,6 +59,12 @@ class CellAround(Cell):
     @property
     def drives(self):
         return (*self.inner.drives, *self.own_drives)
+
+
+@functools.lru_cache(maxsize=256)
+def around(kind, cell):
+    """The cell of a class of these around `cell`: the same one at each call, which knows its fingerprint."""
+    return kind(cell)
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,17 @@ compiled anew.
 """
 
 import contextlib
+import functools
 
 from numba import config, njit
 from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
+from numba.core.errors import NumbaError
 from numba.core.serialize import dumps
 
+from ..cells import Cell, check
+from ..cells.dry_run import explained, is_library_s_alone
 from ..entries import Entries, Kept, Sources
 from .simd import REGISTERS, VECTOR_BYTES
 
@@ -45,7 +49,22 @@ def kernel(function, parallel=True):
     with _compiler_on():
         dispatcher = njit(parallel=parallel)(function)
     dispatcher._cache = _Cache(function)
+    dispatcher._compile_for_args = functools.partial(_compile, dispatcher._compile_for_args)
     return dispatcher
+
+
+def _compile(compile_for, *args):
+    """Compile a kernel for its arguments, of which a cell must be what it was; what is wrong with it is one sentence."""
+    if not isinstance(args[0], Cell):
+        return compile_for(*args)
+    args[0].check_unchanged()
+    check(args[0])
+    try:
+        return compile_for(*args)
+    except NumbaError as error:
+        if is_library_s_alone(args[0]):
+            raise
+        raise explained(args[0], str(error)) from None
 
 
 def routine(function, signature):

@@ -20,12 +20,12 @@ from .records import BACKWARD, FORWARD, ROWS, place
 from .threads import launching, threads
 
 F_X, F_DRIVES, F_PARAMETERS, F_STEPS, F_START, F_PACK = (
-    place(FORWARD, name) for name in ("x", "drive0", "parameters", "steps", "start", "pack")
+    place(FORWARD, name) for name in ("x", "drives", "parameters", "steps", "start", "pack")
 )
 B_X, B_DY, B_DCELLS, B_DRIVES, B_DX, B_DH, B_DC, B_DUNIT_VALUES, B_PARAMETERS, B_ACCUMULATE, B_STEPS, B_START = (
     place(BACKWARD, name)
     for name in (
-        "x", "dy", "dcells", "drive0", "dx", "dh", "dc", "dunit_values", "parameters", "accumulate", "steps", "start",
+        "x", "dy", "dcells", "drives", "dx", "dh", "dc", "dunit_values", "parameters", "accumulate", "steps", "start",
     )  # fmt: skip
 )
 ROWS_WORDS = ROWS.itemsize // 8
@@ -90,6 +90,7 @@ class Tape:
 
     def __init__(self, kernels, plans, parameters, x, initial, unit_values, drives):
         self.kernels, self.plans, self.x, self.drives = kernels, plans, x, drives
+        self._drive_rows = np.array([_record(drive) for drive in drives], np.int64)
         self.size, self.keep = size, keep = plans.size, plans.keep
         self.packing = size.packing
         self.block, self.address = borrow(plans.tape.nbytes)
@@ -129,9 +130,7 @@ class Tape:
     def set_inputs(self, record, x_place, drives_place):
         """Write where x and the drives lie into a record."""
         record[x_place : x_place + ROWS_WORDS] = _record(self.x)
-        for i, drive in enumerate(self.drives):
-            at = drives_place + i * ROWS_WORDS
-            record[at : at + ROWS_WORDS] = _record(drive)
+        record[drives_place] = self._drive_rows.ctypes.data
 
     def start(self, initial):
         """Set the initial state: (D, sequences, P or H) for each state of the cell, a function that returns it, or None."""
@@ -341,6 +340,8 @@ class Adjoint:
         """Run backward: write dx, dinitial, dunit_values and the gradient."""
         packing = self.tape.packing
         self._block.fill(0)
+        if not self.tape.size.cell.feeds_every_gate:
+            self._clear_gradient()  # of weights that no kernel reads
         if self.dfinal is not None:
             for dstate, given in zip(self._dstates, self.dfinal):
                 for d, run in zip(range(len(dstate)), (packing.last, packing.first)):

@@ -14,7 +14,7 @@ Columns of the derivatives, for each unit: the slots; the terms; the values of u
 import functools
 
 from numba import njit, prange, types
-from numba.extending import intrinsic, overload, overload_attribute, overload_method
+from numba.extending import intrinsic, overload, overload_attribute
 
 from .blocks import clear, spread_row, vector_bytes, vectors_for
 from .compiled import kernel
@@ -59,46 +59,10 @@ from .types import (
 )
 
 
-@overload_method(CellType, "inverse_deviation")
-def _inverse_deviation(self, variance):
-    return type(self.cell).inverse_deviation
-
-
-@overload_method(CellType, "normalized")
-def _normalized(self, a, mean, scale):
-    return type(self.cell).normalized
-
-
-@overload_method(CellType, "normalized_adjoint")
-def _normalized_adjoint(self, dy, y, scale, mean_dy, mean_dy_y):
-    return type(self.cell).normalized_adjoint
-
-
-@overload_method(CellType, "output")
-def _output(self, o, c):
-    return type(self.cell).output
-
-
-@overload_method(CellType, "output_adjoint")
-def _output_adjoint(self, saved, c, dh):
-    return type(self.cell).output_adjoint
-
-
 @overload_attribute(CellType, "runs")
 def _runs(self):
     runs = tuple((run.first, run.slots, run.term) for run in self.cell.runs)
     return lambda self: runs
-
-
-def _constant(name):
-    @overload_attribute(CellType, name)
-    def resolve(self):
-        constant = int(getattr(self.cell, name))
-        return lambda self: constant
-
-
-for _name in ("terms", "normalizes_cell", "normalized_values", "deviations"):
-    _constant(_name)
 
 
 @intrinsic

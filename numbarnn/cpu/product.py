@@ -142,9 +142,20 @@ def product(real, c, c_row, s, s_row, s_vector, a, a_row, a_depth, inner, a_oute
     """``C = S + A @ B``; S may be C itself, one row for all (`s_row` 0) or one vector (`s_vector` 0 too).
 
     c, s, a, b: addresses; c_row, s_row, s_vector, a_row, a_depth, b_depth: strides in bytes; depth: length of the sum;
-    rows: of A and C; vectors: columns, counted in vectors (1 to MAX_VECTORS).  The numbers of a row of A come in runs of
-    `inner`, `a_depth` apart; runs start `a_outer` apart.
+    rows: of A and C; vectors: columns, counted in vectors.  The numbers of a row of A come in runs of `inner`, `a_depth`
+    apart; runs start `a_outer` apart.
     """
+    for first in range(0, vectors, MAX_VECTORS):
+        place = first * VECTOR_BYTES
+        _product(
+            real, c + place, c_row, s + first * s_vector, s_row, s_vector, a, a_row, a_depth, inner, a_outer, b + place,
+            b_depth, depth, rows, min(MAX_VECTORS, vectors - first),
+        )  # fmt: skip
+
+
+@njit
+def _product(real, c, c_row, s, s_row, s_vector, a, a_row, a_depth, inner, a_outer, b, b_depth, depth, rows, vectors):
+    """`product` of no more columns than a panel has: 1 to MAX_VECTORS."""
     if rows == 0:
         return
     tile = TILE_ROWS[vectors]
@@ -202,6 +213,19 @@ def row_product(
     One row alone waits for each sum before the next is added to it: several blocks are summed side by side.
     c_block, s_block, b_block: bytes from one block to the next; the rest as in `product`.
     """
+    for first in range(0, vectors, MAX_VECTORS):
+        place = first * VECTOR_BYTES
+        _row_product(
+            real, c + place, c_block, s + first * s_vector, s_block, s_vector, a, a_depth, inner, a_outer, b + place,
+            b_block, b_depth, depth, min(MAX_VECTORS, vectors - first), blocks,
+        )  # fmt: skip
+
+
+@njit
+def _row_product(
+    real, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_outer, b, b_block, b_depth, depth, vectors, blocks
+):
+    """`row_product` of no more columns than a panel has."""
     together, block = ROW_BLOCKS[vectors], depth_block(inner, depth, vectors)
     whole = blocks // together * together
     for done in range(0, whole, together):
@@ -214,7 +238,7 @@ def row_product(
             )  # fmt: skip
             s_now, s_block_now, s_vector_now = c + done * c_block, c_block, VECTOR_BYTES
     for rest in range(whole, blocks):
-        product(
+        _product(
             real, c + rest * c_block, 0, s + rest * s_block, 0, s_vector, a, 0, a_depth, inner, a_outer,
             b + rest * b_block, b_depth, depth, 1, vectors,
         )  # fmt: skip

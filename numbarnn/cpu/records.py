@@ -27,7 +27,6 @@ def _integers(*names):
 ROWS = np.dtype(
     _integers("address", "step_stride", "batch_stride", "channel_stride", "step_table", "start_table")
 )
-DRIVES = 4  # the most values for each step and unit that a cell takes
 
 # Shared routines, by address.
 ROUTINE_NAMES = ("product", "row_product", "copy_rows", "times_transposed", "pack_task", "gradient_task")
@@ -80,15 +79,13 @@ CALL = _integers(
     "deviations",  # [D, K, N, deviations]: likewise, what deviations from the mean were multiplied with
     "unit_value_count",  # V
     "unit_values",  # [D, V, padded H]: what the cell takes for each unit
+    "drives",  # [drives] of ROWS: (T, N, D * H) of the caller, what the cell takes at each step
     "zeros",  # a vector of zeros
 )
 GROUPS = [("input", GROUP), ("recurrent", GROUP), ("gated", GROUP), ("projection", GROUP)]
 
-DRIVEN = [(f"drive{i}", ROWS) for i in range(DRIVES)]  # (T, N, D * H) of the caller: what the cell takes at each step
-
 FORWARD = np.dtype(
     [("routines", ROUTINES), ("x", ROWS)]
-    + DRIVEN
     + GROUPS
     + CALL
     + _integers(
@@ -102,7 +99,6 @@ FORWARD = np.dtype(
 
 BACKWARD = np.dtype(
     [("routines", ROUTINES), ("x", ROWS), ("dy", ROWS), ("dcells", ROWS)]
-    + DRIVEN
     + GROUPS
     + CALL
     + _integers(

@@ -143,12 +143,13 @@ def _on_vectors(python_operator, apply):
             return lambda a, b: apply(splat(b, a), b)
 
 
-def _operator(python_operator, instruction):
+def _operator(python_operators, instruction):
     @intrinsic
     def apply(typingctx, a, b):
         return a(a, b), lambda context, builder, signature, args: getattr(builder, instruction)(*args)
 
-    _on_vectors(python_operator, apply)
+    for python_operator in python_operators:
+        _on_vectors(python_operator, apply)
 
 
 def _comparison(python_operator, symbol):
@@ -159,10 +160,8 @@ def _comparison(python_operator, symbol):
     _on_vectors(python_operator, apply)
 
 
-_operator(operator.add, "fadd")
-_operator(operator.sub, "fsub")
-_operator(operator.mul, "fmul")
-_operator(operator.truediv, "fdiv")
+for _name, _instruction in (("add", "fadd"), ("sub", "fsub"), ("mul", "fmul"), ("truediv", "fdiv")):
+    _operator((getattr(operator, _name), getattr(operator, f"i{_name}")), _instruction)
 _comparison(operator.lt, "<")
 _comparison(operator.le, "<=")
 _comparison(operator.gt, ">")

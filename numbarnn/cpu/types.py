@@ -5,62 +5,29 @@ equations when it is compiled.
 """
 
 import functools
-from dataclasses import fields
 
 from numba import njit, types
 from numba.core import cgutils
-from numba.extending import (
-    NativeValue,
-    intrinsic,
-    models,
-    overload,
-    overload_attribute,
-    overload_method,
-    register_model,
-    unbox,
-)
+from numba.extending import NativeValue, intrinsic, models, overload, register_model, unbox
 
 from ..cells import Cell
-from ..cells.activations import Function
-from ..cells.custom import fingerprint
-from .functions import function_attribute
+from .functions import Equations
+from .records import ROWS
+from .routine_call import record_at
 from .rows import row_address
 from .simd import Vector, llvm_vector, load, load_first, load_first_of, splat, store_first
 
 
-class CellType(types.Type):
-    """The Numba type of one cell, told apart from others by its repr, and by its equations where they are a user's."""
-
-    def __init__(self, cell):
-        self.cell = cell
-        super().__init__(name=f"Cell[{cell!r}]{_equations(cell)}")
+class CellType(Equations):
+    """The Numba type of one cell."""
 
     @property
-    def key(self):
-        return self.name
-
-
-def _equations(cell):
-    """A fingerprint of a cell's equations, and of those of cells in it, unless they are the library's own."""
-    methods = [getattr(type(cell), name) for name in ("forward", "adjoint", "gate", "gate_adjoint")]
-    inner = [_equations(value) for value in cell.__getstate__().values() if isinstance(value, Cell)]
-    if all(method.__module__.startswith("numbarnn.") for method in methods):
-        return "".join(inner)
-    return " ".join([fingerprint(*methods), *inner])
+    def cell(self):
+        """The cell itself."""
+        return self.owner
 
 
 register_model(CellType)(models.OpaqueModel)
-
-
-@intrinsic
-def _read_inner(typingctx, cell):
-    inner = cell.cell.inner._numba_type_
-    return inner(cell), lambda context, builder, signature, args: context.get_dummy_value()
-
-
-@overload_attribute(CellType, "inner")
-def _inner(self):
-    return lambda self: _read_inner(self)
 
 
 @unbox(CellType)
@@ -68,49 +35,9 @@ def _unbox(typ, obj, context):
     return NativeValue(context.context.get_dummy_value())
 
 
-@functools.cache
-def _cell_type(cell):
-    for field in fields(cell):
-        if isinstance(getattr(cell, field.name), Function):
-            function_attribute(CellType, field.name)
-    return CellType(cell)
-
-
 # The attribute that Numba's dispatch asks first; kept in the cell, it costs a tenth of typeof.
-Cell._numba_type_ = functools.cached_property(_cell_type)
+Cell._numba_type_ = functools.cached_property(CellType.of)
 Cell._numba_type_.__set_name__(Cell, "_numba_type_")
-
-
-@overload_method(CellType, "forward")
-def _forward(self, pre, state, given):
-    return type(self.cell).forward
-
-
-@overload_method(CellType, "adjoint")
-def _adjoint(self, saved, state, new, dnew, given):
-    return type(self.cell).adjoint
-
-
-@overload_method(CellType, "gate")
-def _gate(self, pre, state, given):
-    return type(self.cell).gate
-
-
-@overload_method(CellType, "gate_adjoint")
-def _gate_adjoint(self, saved, state, doperand, dpre, dstate, given):
-    return type(self.cell).gate_adjoint
-
-
-def _constant(name):
-    @overload_attribute(CellType, name)
-    def resolve(self):
-        value = getattr(self.cell, name)
-        constant = len(value) if name == "gates" else value
-        return lambda self: constant
-
-
-for _name in ("gates", "slots", "saved", "states", "unit_value_count", "input_span", "recurrent_span", "gated_span"):
-    _constant(_name)
 
 
 def _load_many(counted):
@@ -159,28 +86,22 @@ def drive_places(cell, call, time, row):
 
 @overload(drive_places)
 def _drive_places(cell, call, time, row):
-    count = len(cell.cell.drives)
+    return _first_places(cell.cell.drive_count)
+
+
+def _first_places(count):
+    """`drive_places` of the first `count` drives."""
     if count == 0:
         return lambda cell, call, time, row: ()
+    offset = (count - 1) * ROWS.itemsize
     if count == 1:
-        return lambda cell, call, time, row: (row_address(call.drive0, time, row),)
+        return lambda cell, call, time, row: (row_address(record_at(call.drives, ROWS)[0], time, row),)
+    before = njit(_first_places(count - 1))
 
-    def two(cell, call, time, row):
-        return row_address(call.drive0, time, row), row_address(call.drive1, time, row)
+    def places(cell, call, time, row):
+        return (*before(cell, call, time, row), row_address(record_at(call.drives + offset, ROWS)[0], time, row))
 
-    def three(cell, call, time, row):
-        return (*two_places(call, time, row), row_address(call.drive2, time, row))
-
-    def four(cell, call, time, row):
-        return (*two_places(call, time, row), row_address(call.drive2, time, row), row_address(call.drive3, time, row))
-
-    return {2: two, 3: three, 4: four}[count]
-
-
-@njit
-def two_places(call, time, row):
-    """Where the first two drives lie."""
-    return row_address(call.drive0, time, row), row_address(call.drive1, time, row)
+    return places
 
 
 @intrinsic

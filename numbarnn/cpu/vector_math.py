@@ -120,6 +120,12 @@ def _negative(x):
         return lambda x: negative(x)
 
 
+@overload(operator.pos)
+def _positive(x):
+    if isinstance(x, Vector):
+        return lambda x: x
+
+
 @overload(elementary.sqrt)
 def _sqrt(x):
     if isinstance(x, Vector):

@@ -257,12 +257,10 @@ def sum_bias(real, call, direction, start, steps, dpre, count):
     first_chunk = call.start + start + steps == call.total
     for before in range(0, unit_vectors, call.per_block):
         columns = call.slots * min(call.per_block, unit_vectors - before)
-        for column in range(0, columns, MAX_VECTORS):
-            sum_block(
-                real, call, dpre + (before * call.slots * call.chunk_rows + column) * vector, columns * vector, count,
-                min(MAX_VECTORS, columns - column), call.one, 0, 0, 1, first_chunk,
-                total + (before * call.slots + column) * vector, 0,
-            )  # fmt: skip
+        sum_block(
+            real, call, dpre + before * call.slots * call.chunk_rows * vector, columns * vector, count, columns, call.one, 0,
+            0, 1, first_chunk, total + before * call.slots * vector, 0,
+        )  # fmt: skip
     if call.start + start == 0:
         for index in range(PROJECTION):
             unpack_bias(real, call, group_at(call, index), direction, total)

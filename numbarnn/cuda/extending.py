@@ -31,7 +31,7 @@ else:
     def _leave(function):
         return function
 
-    def _leave_all(*args):
+    def _leave_all(*args, **options):
         return _leave
 
     infer_getattr = intrinsic = register_jitable = _leave

@@ -67,6 +67,7 @@ class Tape:
             raise NotImplementedError(
                 "checkpoints: expected None on device 'cuda', whose backward runs no segments yet; tape='states' is there"
             )
+        size.check_slots()
         self.kernels, self.size, self.keep, self.x, self.drives = kernels, size, keep, x, drives
         self.packing, self.parameters = size.packing, parameters
         self.recurrent = kernels is not dense
@@ -361,6 +362,8 @@ class Adjoint:
         for described, name in ((self.dy, "dy"), (self.dcells, "dcells")):
             if described is not None:
                 copy_to_rows(described, scratch, self.layout.offsets[name])
+        if not cell.feeds_every_gate:
+            self._clear_gradient()  # of weights that no kernel reads
         transpose_weights(size, tape.parameters, scratch.memory, at, stream)
         call = tape.call._replace(
             splits=self.teams.splits, units=self.teams.units, tiles=self.teams.tiles, tile=self.teams.tile,

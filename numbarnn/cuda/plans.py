@@ -12,10 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from ..cells import Cell
+from ..errors import CellError
 from ..packing import Packing, Uniform
 from .device import SIMULATED
 from .limits import limits
-from .team import NORMALIZED_THREADS, PARTS, ROWS, THREADS, exchange_end
+from .records import MOST_SLOTS
+from .team import NORMALIZED_THREADS, PARTS, ROWS, SUMS, THREADS, exchange_end
 
 WARP = 1 if SIMULATED else 32
 PER_STEP = False  # whether every step is launches of its own: what the kernels through time are measured against
@@ -76,6 +78,15 @@ class Size:
             "recurrent": Group(self.width, cell.recurrent_slots, cell.recurrent_gates),
             "gated": Group(self.hidden, cell.gated_slots, cell.gated_gates),
         }
+
+    def check_slots(self):
+        """Raise unless a thread has room for the sums of the cell's slots."""
+        name = type(self.cell).__name__
+        for kind in ("input", "recurrent", "gated"):
+            if (found := len(getattr(self.cell, f"{kind}_slots"))) > MOST_SLOTS:
+                raise CellError(f"{name}.{kind}_slots: expected at most {MOST_SLOTS} slots on device 'cuda', got {found}")
+        if self.cell.slots > SUMS:
+            raise CellError(f"{name}.slots: expected at most {SUMS} on device 'cuda', got {self.cell.slots}")
 
     @functools.cached_property
     def parameters(self):

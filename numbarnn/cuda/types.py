@@ -9,7 +9,6 @@ import functools
 from numba import types
 
 from ..cells import Cell
-from ..cells.custom import fingerprint
 from .extending import (
     COMPILED,
     AttributeTemplate,
@@ -21,38 +20,21 @@ from .extending import (
     overload_method,
     register_model,
 )
-from .functions import constant_type, llvm_constant
+from .functions import Equations, constant_type, llvm_constant
 from .number import Number, as_number, is_number, llvm_number
 from .number import plain as _plain_number
 
 if COMPILED:
     from numba.cuda import cgutils
 
-EQUATIONS = (
-    "forward", "adjoint", "gate", "gate_adjoint",
-    "inverse_deviation", "normalized", "normalized_adjoint", "output", "output_adjoint",
-)  # fmt: skip
 
-
-class CellType(types.Type):
-    """The Numba type of one cell, told apart from others by its repr, and by its equations where they are a user's."""
-
-    def __init__(self, cell):
-        self.cell = cell
-        super().__init__(name=f"DeviceCell[{cell!r}]{_equations(cell)}")
+class CellType(Equations):
+    """The Numba type of one cell."""
 
     @property
-    def key(self):
-        return self.name
-
-
-def _equations(cell):
-    """A fingerprint of a cell's equations, and of those of cells in it, unless they are the library's own."""
-    methods = [method for name in EQUATIONS if (method := getattr(type(cell), name, None))]
-    inner = [_equations(value) for value in cell.__getstate__().values() if isinstance(value, Cell)]
-    if all(method.__module__.startswith("numbarnn.") for method in methods):
-        return "".join(inner)
-    return " ".join([fingerprint(*methods), *inner])
+    def cell(self):
+        """The cell itself."""
+        return self.owner
 
 
 register_model(CellType)(models.OpaqueModel)
@@ -62,18 +44,18 @@ class CellArgument:
     """What a compiled kernel is launched with in the place of a cell, which the CPU's kernels know by another type."""
 
     def __init__(self, cell):
-        self._numba_type_ = CellType(cell)
+        self._numba_type_ = CellType.of(cell)
 
 
 def argument(cell):
     """What a kernel is launched with for a cell: the cell itself in the simulator."""
     if not COMPILED:
         return cell
-    kept = vars(cell).get("_device_argument")
-    if kept is None:
-        kept = CellArgument(cell)
-        object.__setattr__(cell, "_device_argument", kept)
-    return kept
+    return cell._device_argument
+
+
+Cell._device_argument = functools.cached_property(CellArgument)
+Cell._device_argument.__set_name__(Cell, "_device_argument")
 
 
 class CellArguments:
@@ -97,7 +79,7 @@ class CellAttributes(AttributeTemplate):
 
 def _attribute_type(cell, name):
     value = _attribute_value(cell, name)
-    return CellType(value) if isinstance(value, Cell) else constant_type(value)
+    return CellType.of(value) if isinstance(value, Cell) else constant_type(value)
 
 
 def _attribute_value(cell, name):
@@ -110,52 +92,52 @@ def _attribute(context, builder, kind, value, name):
     return llvm_constant(context, builder, _attribute_type(kind.cell, name), _attribute_value(kind.cell, name))
 
 
-@overload_method(CellType, "forward")
+@overload_method(CellType, "forward", strict=False)
 def _forward(self, pre, state, given):
-    return type(self.cell).forward
+    return self.method("forward")
 
 
-@overload_method(CellType, "adjoint")
+@overload_method(CellType, "adjoint", strict=False)
 def _adjoint(self, saved, state, new, dnew, given):
-    return type(self.cell).adjoint
+    return self.method("adjoint")
 
 
-@overload_method(CellType, "gate")
+@overload_method(CellType, "gate", strict=False)
 def _gate(self, pre, state, given):
-    return type(self.cell).gate
+    return self.method("gate")
 
 
-@overload_method(CellType, "gate_adjoint")
+@overload_method(CellType, "gate_adjoint", strict=False)
 def _gate_adjoint(self, saved, state, doperand, dpre, dstate, given):
-    return type(self.cell).gate_adjoint
+    return self.method("gate_adjoint")
 
 
-@overload_method(CellType, "inverse_deviation")
+@overload_method(CellType, "inverse_deviation", strict=False)
 def _inverse_deviation(self, variance):
-    return type(self.cell).inverse_deviation
+    return self.method("inverse_deviation")
 
 
-@overload_method(CellType, "normalized")
+@overload_method(CellType, "normalized", strict=False)
 def _normalized(self, a, mean, scale):
-    return type(self.cell).normalized
+    return self.method("normalized")
 
 
-@overload_method(CellType, "normalized_adjoint")
+@overload_method(CellType, "normalized_adjoint", strict=False)
 def _normalized_adjoint(self, dy, y, scale, mean_dy, mean_dy_y):
-    return type(self.cell).normalized_adjoint
+    return self.method("normalized_adjoint")
 
 
 # A kernel asks for these two where the cell `normalizes_cell`; for one that does not, it never comes there, but is typed.
 
 
-@overload_method(CellType, "output")
+@overload_method(CellType, "output", strict=False)
 def _output(self, o, c):
-    return type(self.cell).output if self.cell.normalizes_cell else lambda self, o, c: o
+    return self.method("output") if self.cell.normalizes_cell else lambda self, o, c: o
 
 
-@overload_method(CellType, "output_adjoint")
+@overload_method(CellType, "output_adjoint", strict=False)
 def _output_adjoint(self, saved, c, dh):
-    return type(self.cell).output_adjoint if self.cell.normalizes_cell else lambda self, saved, c, dh: (dh, dh)
+    return self.method("output_adjoint") if self.cell.normalizes_cell else lambda self, saved, c, dh: (dh, dh)
 
 
 def number(real, x):

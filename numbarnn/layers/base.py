@@ -5,7 +5,7 @@ from dataclasses import MISSING, dataclass, fields
 
 import numpy as np
 
-from ..cells import activation
+from ..cells import activation, check
 from ..descriptor import checked_dtype
 from ..docstrings import inherit_parameters
 from ..errors import DTypeError, ShapeError, generator, known_name, positive_integer
@@ -37,7 +37,7 @@ class Gradients:
 
 def activation_spec(argument, spec):
     """The check of a field that names an activation function: the numbers of ``(name, alpha, beta)`` become floats."""
-    activation(spec, argument)
+    check(activation(spec, argument))
     if isinstance(spec, tuple):
         return (str(spec[0]), *(float(number) + 0.0 for number in spec[1:]))
     return str(spec) if isinstance(spec, str) else spec

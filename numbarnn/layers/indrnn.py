@@ -41,7 +41,6 @@ class IndRNN(Recurrent):
     bidirectional: bool = False
 
     unit_parameter = "weight_hh"
-    recurrent_matrix = False
 
     @functools.cached_property
     def cell(self):

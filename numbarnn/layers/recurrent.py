@@ -6,9 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..cells import Cell, Clipped, activation
+from ..cells import Cell, Clipped, activation, check
 from ..descriptor import TensorDescriptor, checked_array
-from ..errors import DTypeError, ShapeError, finite_number, flag, positive_integer
+from ..errors import CellError, DTypeError, ShapeError, finite_number, flag, positive_integer
 from ..fields import one_of, optional
 from ..keep import ALL, NOTHING, STATES, WEIGHTS
 from ..parameters import Parameters, Weight, glorot_uniform, orthogonal, uniform
@@ -62,13 +62,17 @@ class Recurrent(Regularized):
         "merge": one_of(MERGES),
     }
     unit_parameter = None  # what the parameter is called that holds the cell's values of each unit
-    recurrent_matrix = True  # whether there is a weight (H, G, H)
     projection = None  # channels of h in each direction, where they are not one a unit
 
     @property
     def cell(self) -> Cell:
         """The equations."""
         raise NotImplementedError
+
+    @property
+    def recurrent_matrix(self):
+        """Whether there is a weight (H, G, H)."""
+        return bool(self.cell.recurrent_slots or self.cell.gated_slots)
 
     @property
     def directions(self):
@@ -86,6 +90,7 @@ class Recurrent(Regularized):
 
     def __post_init__(self):
         super().__post_init__()
+        self._check_cell()
         self.check_regularization()
         self._check_use()
 
@@ -102,6 +107,27 @@ class Recurrent(Regularized):
         if self.merge != "concat" and not self.bidirectional:
             raise ValueError(f"merge: expected 'concat' with one direction, got {self.merge!r} (bidirectional=True has two)")
 
+    def _check_cell(self):
+        """Raise unless kernels can be made of the cell, and layer and cell say the same."""
+        cell, name = self.cell, type(self).__name__
+        if not isinstance(cell, Cell):
+            raise CellError(f"{name}.cell: expected an instance of a numbarnn.Cell, got {cell!r} ({type(cell).__name__})")
+        check(cell)
+        kind = type(cell).__name__
+        if self.recurrent_matrix != bool(cell.recurrent_slots or cell.gated_slots):
+            raise CellError(
+                f"{name}.recurrent_matrix: expected {not self.recurrent_matrix}, like the slots of {kind}, got "
+                f"{self.recurrent_matrix}"
+            )
+        if cell.projected != (self.projection is not None):
+            raise CellError(f"{name}.projection: expected one where {kind} is projected, got {self.projection!r}")
+        constants = type(self)._unit_constants is not Recurrent._unit_constants
+        if cell.unit_values and not self.unit_parameters and not constants:
+            raise CellError(
+                f"{name}.unit_parameter: expected the name of the parameter that holds {', '.join(cell.unit_values)}, the "
+                f"unit_values of {kind}, got None"
+            )
+
     def _functions(self):
         """{field: Function} of the activation functions, which layer and cell call the same."""
         names = ("gate_activation", "activation", "output_activation")
@@ -111,9 +137,12 @@ class Recurrent(Regularized):
             functions |= clipped
         return functions
 
-    @functools.lru_cache(maxsize=1024)  # noqa: B019 (layers are small and equal ones share an entry)
     def weights(self, channels):
-        parts, columns, widths = [], len(self.cell.gates) * self.hidden, self.state_widths
+        return self._weights(channels, self.cell)
+
+    @functools.lru_cache(maxsize=1024)  # noqa: B019 (layers are small and equal ones share an entry)
+    def _weights(self, channels, cell):
+        parts, columns, widths = [], len(cell.gates) * self.hidden, self.state_widths
         for layer in range(self.layers):
             inputs = channels if layer == 0 else self.output_channels(channels)
             for suffix in self.suffixes(layer):
@@ -313,6 +342,11 @@ class Recurrent(Regularized):
             scaled = scaled_by(masks, f"input_l{layer}", y)
             y = y if scaled is None else scaled.outputs
             cell, drives = self.driven(masks, layer, packing, y.dtype, p.device)
+            if len(drives) != cell.drive_count:
+                raise CellError(
+                    f"{type(self).__name__}.driven: expected an array for each of {cell.drives}, the drives of "
+                    f"{type(cell).__name__}, got {len(drives)}"
+                )
             tape = target.launch.run(
                 kernels,
                 target.plans.Size(

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..cells import PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell
+from ..cells import PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell, around
 from ..descriptor import checked_dtype
 from ..errors import ShapeError, generator, positive_integer, rate
 from ..fields import one_or_each
@@ -144,14 +144,14 @@ class Regularized(Layer):
         cell, arrays = self.cell, []
         noise = None if masks is None else masks.get(f"noise_l{layer}")
         if any(self.zoneout_rates) or noise is not None:
-            cell = (PerturbedCell if cell.states == 1 else PerturbedMemoryCell)(cell)
+            cell = around(PerturbedCell if cell.states == 1 else PerturbedMemoryCell, cell)
             for name, rate in zip(("zoneout_h", "zoneout_c")[: cell.states], self.zoneout_rates):
                 drawn = None if masks is None else masks.get(f"{name}_l{layer}")
                 arrays.append(np.full(wide, rate, dtype) if drawn is None else drawn)
             arrays.append(np.zeros(wide, dtype) if noise is None else noise)
         mask = None if masks is None else masks.get(f"recurrent_l{layer}")
         if mask is not None:
-            cell = RecurrentDropoutCell(cell)
+            cell = around(RecurrentDropoutCell, cell)
             arrays.append(mask)
         return cell, [drive(moved(array, device), packing, steps, batch) for array in arrays]
 
