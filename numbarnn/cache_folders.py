@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import re
 import shutil
 import stat
 import sys
@@ -17,6 +18,7 @@ PACKAGE = Path(__file__).parent
 NEWEST = 8  # folders of sources that are kept, however old
 UNUSED = 3600.0  # seconds without use after which any other may go
 ABANDONED = 3600.0  # seconds after which a draft has no writer any more, whoever that was
+STAMP = re.compile("[0-9a-f]{32}")  # what a folder of sources is called: nothing else is touched
 DRAFT = ".tmp."  # in the name of a file that is still written
 
 
@@ -31,14 +33,14 @@ def candidates():
     found = []
     if PACKAGE.is_dir() and not getattr(sys, "frozen", False):
         found.append((PACKAGE / "__pycache__" / "kernels", False))
-    if caches := _user_caches():
-        found.append((caches / "numbarnn", True))
+    if caches := user_caches():
+        found.append((caches / "numbarnn" / "kernels", True))
     if temporary := _temporary():
         found.append((temporary / f"numbarnn-{os.getuid() if hasattr(os, 'getuid') else 'kernels'}", True))
     return found
 
 
-def _user_caches():
+def user_caches():
     """The user's folder of caches, by the rules of the system; None without a home."""
     home = Path(os.path.expanduser("~"))
     if sys.platform == "win32":
@@ -148,7 +150,8 @@ def sweep(folder):
 
 
 def _sweep(folder, now):
-    found = sorted(((entry.stat().st_mtime, entry.path) for entry in os.scandir(folder) if entry.is_dir()), reverse=True)
+    ours = (entry for entry in os.scandir(folder) if STAMP.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False))
+    found = sorted(((entry.stat().st_mtime, entry.path) for entry in ours), reverse=True)
     for number, (last, path) in enumerate(found):
         if number >= NEWEST and now - last > UNUSED:
             shutil.rmtree(path, ignore_errors=True)

@@ -119,7 +119,7 @@ class TensorDescriptor:
         Raises
         ------
         TypeError, DTypeError, ShapeError, LayoutError
-            If the array is none, of another dtype, without two or three axes of length one or more, not aligned, or
+            If the array is none, of another dtype, without two or three axes, without channels, not aligned, or
             if the layout does not name its axes.
         """
         array = checked_array(argument, array)
@@ -128,9 +128,8 @@ class TensorDescriptor:
         letters = axes_of(layout, array.ndim)
         lengths, strides = dict(zip(letters, array.shape)), dict(zip(letters, array.strides))
         steps, batch, channels = (lengths.get(letter, 1) for letter in AXES)
-        for what, length in (("steps", steps), ("batch", batch), ("channels", channels)):
-            if length == 0:
-                raise ShapeError(f"{argument}: expected at least one of {what}, got shape {array.shape} ({letters})")
+        if channels == 0:
+            raise ShapeError(f"{argument}: expected at least one of channels, got shape {array.shape} ({letters})")
         strides = tuple(strides.get(letter, 0) for letter in AXES)
         return cls(steps, batch, channels, strides, array.dtype, letters, array, address_of(array))
 

@@ -3,11 +3,11 @@
 import contextlib
 import hashlib
 import os
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from .cache_folders import user_caches
 from .errors import ChecksumError, DataNotFoundError
 
 VARIABLE = "NUMBARNN_DATA"
@@ -35,13 +35,10 @@ def folder() -> Path:
     """The folder of data files: the environment's ``NUMBARNN_DATA``, else one in the user's cache."""
     if os.environ.get(VARIABLE):
         return Path(os.environ[VARIABLE]).expanduser()
-    if sys.platform == "win32":
-        cache = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        cache = Path.home() / "Library" / "Caches"
-    else:
-        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "numbarnn"
+    caches = user_caches()
+    if caches is None:
+        raise DataNotFoundError(f"{VARIABLE}: expected the folder of data, got nothing, and there is no home")
+    return caches / "numbarnn"
 
 
 def checksum(path, kind):

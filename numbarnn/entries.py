@@ -175,8 +175,8 @@ def _once(how, text):
         how(text)
 
 
-def _say_that_it_compiles():
-    folder = cache_folders.writable()
+def _say_that_it_compiles(kept):
+    folder = cache_folders.writable() if kept else None
     kept = (
         f"once; they are kept in {folder}" if folder else "anew in each process; NUMBA_CACHE_DIR may name a folder for them"
     )
@@ -219,7 +219,7 @@ class Kept:
             )
         found = self._kept(signature, target_context)
         if found is None:
-            _say_that_it_compiles()
+            _say_that_it_compiles(keepable(signature) and self._entries.sources.stamp)
         return found
 
     def _kept(self, signature, target_context):

@@ -56,6 +56,8 @@ def extrapolate(network: Network, start: np.ndarray, steps: int, stateful: bool 
         hint = "; start[:, None] is one sequence of one channel"
         raise ShapeError(f"start: expected 2 or 3 axes ({network.layout}), got 1 (shape {start.shape}){hint}")
     described = TensorDescriptor.of(start, network.layout, "start")
+    if not described.steps or not described.batch:
+        raise ShapeError(f"start: expected at least one step of one sequence, got shape {described.array.shape}")
     if described.channels != network.channels:
         hint = other_layout(start.shape, described.layout, c=network.channels)
         found = f"{described.channels} (shape {start.shape})"

@@ -70,9 +70,6 @@ class Indices:
     @classmethod
     def of(cls, array, letters, argument):
         """Describe an array whose axes have these letters."""
-        for letter, what in (("t", "steps"), ("n", "samples"), ("c", "channels")):
-            if letter in letters and array.shape[letters.index(letter)] == 0:
-                raise ShapeError(f"{argument}: expected at least one of {what}, got shape {array.shape} ({letters})")
         order = [letters.index(letter) for letter in AXES if letter in letters]
         missing = tuple(i for i, letter in enumerate(AXES) if letter not in letters)
         array = np.expand_dims(array.transpose(order), missing)[..., 0]

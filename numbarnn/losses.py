@@ -43,7 +43,6 @@ class Loss:
         """One of the library's is sent by its name."""
         return (loss, (self.name,)) if LOSSES.get(self.name) is self else super().__reduce__()
 
-    @ieee
     def __call__(
         self, prediction: np.ndarray, target: np.ndarray, lengths: np.ndarray | None = None, layout: str = "tnc"
     ) -> tuple[float, np.ndarray]:
@@ -69,6 +68,10 @@ class Loss:
         if lengths is not None:
             there = _steps_there(prediction, lengths, layout)
             count = int(np.count_nonzero(there))
+        return self._mean(prediction, target, there, count)
+
+    @ieee
+    def _mean(self, prediction, target, there, count):
         total, slope = self._taken(prediction, target, there)
         if not math.isfinite(total) and prediction.dtype != np.float64:  # perhaps a square that float32 cannot hold
             total, slope = self._taken(prediction.astype(np.float64), target.astype(np.float64), there)
@@ -99,9 +102,7 @@ def _steps_there(array, lengths, layout):
 
 def check_target(prediction, target):
     """Raise unless both are arrays of real numbers, of one shape and dtype."""
-    checked_array("prediction", prediction)
-    if not prediction.size:
-        raise ShapeError(f"prediction: expected at least one number, got shape {prediction.shape}")
+    _some(checked_array("prediction", prediction))
     if not isinstance(target, np.ndarray) and device_of(target) == "cpu":
         raise TypeError(f"y: expected a numpy.ndarray, got {type(target).__name__}")
     plain("y", target)
@@ -110,6 +111,13 @@ def check_target(prediction, target):
         raise ShapeError(f"y: expected shape {prediction.shape} like the prediction, got {target.shape}")
     if target.dtype != prediction.dtype:
         raise DTypeError(f"y: expected {prediction.dtype} like the prediction, got {target.dtype}")
+
+
+def _some(prediction):
+    """`prediction`; ShapeError if there is none."""
+    if not prediction.size:
+        raise ShapeError(f"prediction: expected at least one number, got shape {prediction.shape}")
+    return prediction
 
 
 def _described(prediction, layout):
@@ -123,7 +131,7 @@ def labelled_rows(prediction, target, lengths, layout, classes, ignore_index):
 
     classes: a function that says how many there are for so many channels.
     """
-    described = _described(prediction, layout)
+    described = _described(_some(checked_array("prediction", prediction)), layout)
     letters, labels = described.layout.replace("c", ""), checked_integers("y", target)
     expected = tuple(length for letter, length in zip(described.layout, prediction.shape) if letter != "c")
     if labels.shape != expected:
@@ -193,7 +201,6 @@ class CrossEntropy(Description):
         """How many labels there are for a prediction of so many channels."""
         return channels
 
-    @ieee
     def __call__(
         self, prediction: np.ndarray, target: np.ndarray, lengths: np.ndarray | None = None, layout: str = "tnc"
     ) -> tuple[float, np.ndarray]:
@@ -213,7 +220,6 @@ class CrossEntropy(Description):
         rows, labels, letters = labelled_rows(prediction, target, lengths, layout, self.classes, self.ignore_index)
         return _shaped(self.of_rows(rows, labels), prediction, letters)
 
-    @ieee
     def of_rows(self, logits, labels):
         """(loss, derivative) for (rows, C) logits and (rows,) labels of int64, -1 for what counts nothing."""
         count = count_labels(labels)
@@ -260,7 +266,6 @@ class BinaryCrossEntropy(Description):
             raise ShapeError(f"y: expected probabilities for {channels} channels; labels 0 and 1 go with one, got integers")
         return 2
 
-    @ieee
     def __call__(
         self, prediction: np.ndarray, target: np.ndarray, lengths: np.ndarray | None = None, layout: str = "tnc"
     ) -> tuple[float, np.ndarray]:
@@ -278,15 +283,16 @@ class BinaryCrossEntropy(Description):
         if wrong.any():
             place = tuple(int(i) for i in np.argwhere(moved(wrong, "cpu"))[0])
             raise ValueError(f"y: expected probabilities from 0 to 1, got {moved(target, 'cpu')[place]} at {place}")
-        value, slope = self._terms(_masked(there, prediction), y)
-        total = float(np.sum(_masked(there, value), dtype=np.float64))
-        return total / count, _divided(_masked(there, slope), prediction, count)
+        return self._mean(prediction, y, there, count)
 
-    @ieee
     def of_rows(self, logits, labels):
         """(loss, derivative) for (rows, 1) logits and (rows,) labels of int64, -1 for what counts nothing."""
         count, device = count_labels(labels), device_of(logits)
         there, y = moved(labels[:, None] >= 0, device), moved(labels[:, None].astype(logits.dtype), device)
+        return self._mean(logits, y, there, count)
+
+    @ieee
+    def _mean(self, logits, y, there, count):
         value, slope = self._terms(_masked(there, logits), y)
         total = float(np.sum(_masked(there, value), dtype=np.float64))
         return total / count, _divided(_masked(there, slope), logits, count)

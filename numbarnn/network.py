@@ -19,6 +19,7 @@ from .layers.tape import kept
 from .losses import check_target, checked_result
 from .losses import loss as find_loss
 from .optimizers import Adam, Optimizer
+from .packing import checked_lengths
 from .parameters import Parameters
 from .ragged import Batch, Ragged, joined, like, numbers
 from .samples import Samples, other_layout
@@ -271,9 +272,13 @@ class Network(Settled):
         -------
         numpy.ndarray or Ragged
             (N, output channels) after `Last`, else (T, N, output channels) in the network's layout, 0 past the end of a
-            sequence, or Ragged like x; without N for one sequence.  A sequence with a NaN in x has NaN from that step on.
+            sequence, or Ragged like x; without N for one sequence.  N may be 0.  After a NaN in x a sequence is NaN.
         """
         x = self._read("x", x)
+        if 0 in (x.shape if not isinstance(x, Ragged) else (len(x),)):
+            nothing = self._predicted_of_none(x, lengths)
+            if nothing is not None:
+                return nothing
         batch, described = self._described(x, lengths)
         self.params.check_finite()
         found = []
@@ -288,6 +293,21 @@ class Network(Settled):
                 given = batch.give(output)
             found.append(brought(given, device_of(x.data if isinstance(x, Ragged) else x)))
         return found[0] if len(found) == 1 else joined(found, self.output_layout)
+
+    def _predicted_of_none(self, x, lengths):
+        """What `predict` returns for no samples: that of one, without it.  None if x has some."""
+        if isinstance(x, Ragged):
+            found = self.predict(Ragged(x.data, [0, 0]), lengths)
+            return Ragged(found.data, [0]) if isinstance(found, Ragged) else found[:0]
+        letters = index_axes("x", self.layout, x) if self.takes_indices else axes_of(self.layout, x.ndim)
+        lengths_of = dict(zip(letters, x.shape))
+        if x.ndim != len(letters) or lengths_of.get("n") != 0:
+            return None
+        if lengths is not None:
+            checked_lengths(lengths, 0, lengths_of["t"])
+        one = np.zeros([length or int(letter == "n") for letter, length in lengths_of.items()], x.dtype)
+        before = (slice(None),) * self.output_layout.index("n")
+        return brought(self.predict(one)[(*before, slice(0))], device_of(x))
 
     def _pieces(self, x, lengths, packing):
         """[(x, lengths)] of some sequences each, views, so few that memory does not follow their number."""

@@ -101,7 +101,7 @@ class Packing:
             np.ascontiguousarray(array[order], np.int64) for array in (sequence, start, length)
         )
         self.sequences, self.total = sequences, total
-        self.batch, self.steps, self.rows = len(length), int(length.max()), int(length.sum())
+        self.batch, self.steps, self.rows = len(length), int(length.max(initial=0)), int(length.sum())
         ended = np.bincount(self.length, minlength=self.steps + 1)
         working = self.batch - np.cumsum(ended)[: self.steps]  # runs longer than t
         self.table = np.concatenate([[0, self.batch, 2 * self.batch], 2 * self.batch + np.cumsum(working)])
@@ -109,7 +109,7 @@ class Packing:
         self._row[order] = np.arange(self.batch)
         self._runs = np.searchsorted(sequence, np.arange(sequences))  # the first run of each sequence, likewise
         self.first = self._row[self._runs]
-        self.last = self._row[np.append(self._runs[1:], self.batch) - 1]
+        self.last = self._row[np.append(self._runs, self.batch)[1:] - 1]
 
     def initial_rows(self, direction):
         """Which rows of h a direction starts from."""
@@ -241,15 +241,15 @@ def packing_of(steps, batch, lengths=None, reset=None):
     DTypeError, ShapeError, ValueError
         Named after the argument that is not as described.
     """
-    if lengths is None and reset is None:
+    if lengths is None and reset is None and steps and batch:
         return None
     lengths = np.full(batch, steps) if lengths is None else checked_lengths(lengths, batch, steps)
     if reset is None:
-        if (lengths == steps).all():
+        if (lengths == steps).all() and steps and batch:
             return None
         return Packing(np.arange(batch), np.zeros(batch, np.int64), lengths, batch, steps)
     starts = checked_reset(reset, batch, steps) & (np.arange(steps)[:, None] < lengths)
-    starts[0] = True
+    starts[:1] = True
     if not starts[1:].any():
         return packing_of(steps, batch, lengths)
     sequence, start = np.nonzero(starts.T)

@@ -143,7 +143,7 @@ class Parameters:
         return self.flat.size
 
     def __contains__(self, name: str) -> bool:
-        return name in self._start
+        return isinstance(name, str) and name in self._start
 
     def __iter__(self):
         return iter(self._start)

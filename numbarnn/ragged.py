@@ -69,8 +69,8 @@ class Ragged(Settled, Arithmetic):
         offsets = np.asarray(offsets)
         if offsets.dtype.kind not in "iu":
             raise DTypeError(f"offsets: expected integers, got {offsets.dtype}")
-        if offsets.ndim != 1 or len(offsets) < 2:
-            raise ShapeError(f"offsets: expected a vector of N + 1 numbers, N at least 1, got shape {offsets.shape}")
+        if offsets.ndim != 1 or not len(offsets):
+            raise ShapeError(f"offsets: expected a vector of N + 1 numbers, got shape {offsets.shape}")
         offsets = offsets.astype(np.int64)
         if offsets[0] != 0 or offsets[-1] != len(data) or (np.diff(offsets) < 0).any():
             expected = f"numbers that never fall, from 0 to {len(data)} (the rows of data)"
@@ -244,7 +244,7 @@ class Ragged(Settled, Arithmetic):
         array([[ 1.,  1.,  1.],
                [ 1., nan, nan]])
         """
-        steps = int(self.lengths.max()) if steps is None else positive_integer("steps", steps)
+        steps = int(self.lengths.max(initial=0)) if steps is None else positive_integer("steps", steps)
         return self._padded("fill", fill, steps, at)
 
     def _padded(self, argument, fill, steps, at):
@@ -272,12 +272,18 @@ class Ragged(Settled, Arithmetic):
     def __repr__(self):
         lengths = self.lengths
         channels = "" if self.data.ndim == 1 else f"{self.channels} channels, "
-        steps = f"{lengths.min()} to {lengths.max()} steps, {channels}{self.dtype}"
-        return f"Ragged({len(self)} sequence{'s' if len(self) > 1 else ''} of {steps})"
+        steps = f"{lengths.min(initial=lengths.max(initial=0))} to {lengths.max(initial=0)} steps, {channels}{self.dtype}"
+        return f"Ragged({len(self)} sequence{'' if len(self) == 1 else 's'} of {steps})"
 
 
 def _is_integers(array):
     return isinstance(array, np.ndarray) and array.dtype.kind in "iu"
+
+
+def _some(sequences, x):
+    """Raise ShapeError if there are none."""
+    if not sequences:
+        raise ShapeError(f"x: expected at least one sequence, got none ({getattr(x, 'shape', x)})")
 
 
 @dataclass(frozen=True)
@@ -317,6 +323,7 @@ class Batch:
             batch = cls._of_ragged(x, layout)
             return batch, PackedDescriptor.concatenated(x.data, x.offsets, batch.packing)
         described = TensorDescriptor.of(native(x), layout, "x")
+        _some(described.batch, described.array)
         if "t" not in described.layout and (lengths is not None or reset is not None):
             raise LayoutError(f"layout: expected the letters of a sequence, t among them, got {layout!r}")
         packing = packing_of(described.steps, described.batch, lengths, reset)
@@ -325,10 +332,11 @@ class Batch:
 
     @classmethod
     def _of_ragged(cls, x, layout):
+        _some(len(x), x)
         if len(x.data) != x.offsets[-1]:
             raise ShapeError(f"x: expected {x.offsets[-1]} rows as at first, got {len(x.data)}: data was changed in place")
         lengths, zeros = x.lengths, np.zeros(len(x), np.int64)
-        packing = Packing(np.arange(len(x)), zeros, lengths, len(x), int(lengths.max()))
+        packing = Packing(np.arange(len(x)), zeros, lengths, len(x), int(lengths.max(initial=0)))
         return cls(packing.steps, len(x), packing, layout, x.offsets, x.device)
 
     @classmethod
@@ -345,6 +353,7 @@ class Batch:
         if "t" not in letters and lengths is not None:
             raise LayoutError(f"layout: expected the letters of a sequence, t among them, got {layout!r}")
         described = Indices.of(x, letters, "x")
+        _some(described.batch, x)
         packing = packing_of(described.steps, described.batch, lengths)
         batch = cls(described.steps, described.batch, packing, with_channels(layout, letters))
         return batch, described if packing is None else Indices(packing, described.array)

@@ -70,6 +70,9 @@ class Samples:
             x_letters = network.layout.replace("c", "") if network.takes_indices else network.layout
             x = _placed(x, own, x_letters)
             batch, _ = network._described(x, lengths)
+        for count, what in ((batch.sequences, "sample"), (batch.steps, "step")):
+            if not count:
+                raise ShapeError(f"x: expected at least one {what} to take the loss of, got {getattr(x, 'shape', x)}")
         if lengths is not None:
             lengths = checked_lengths(lengths, batch.sequences, batch.steps)
         samples = cls(x, y, lengths, network.layout, x_letters, letters, network.takes_indices, device=network.device)

@@ -197,6 +197,27 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_labels():
     assert history.loss[0] == pytest.approx(before, rel=1e-12)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("classes", [3, 20])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_infinite_logits(dtype, classes):
+    """The limits: a class ruled out has probability 0, one of +inf has all there is, several share it."""
+    inf, count = np.inf, classes - 3
+    rows = np.concatenate([np.array(
+        [[-inf, 1, 1], [inf, 0, 3], [inf, 0, 3], [inf, inf, -inf], [-inf, 0, 1], [np.nan, inf, 0], [-inf] * 3], dtype
+    ), np.full((7, count), -inf, dtype)], axis=1)  # fmt: skip
+    labels = np.array([1, 0, 1, 1, 0, 1, 0])
+    expected = [np.log(2), 0, inf, np.log(2), inf, np.nan, np.nan]
+    slopes = [[0, -0.5, 0.5], [0, 0, 0], [1, -1, 0], [0.5, -0.5, 0]]
+    with np.errstate(all="raise"):
+        for row, label, value in zip(rows, labels, expected):
+            found, gradient = nr.CrossEntropy()(row[None], np.array([label]))
+            assert found == pytest.approx(value, rel=1e-6, nan_ok=True)
+    for row, label, slope in zip(rows, labels, slopes):
+        _, gradient = nr.CrossEntropy()(row[None], np.array([label]))
+        np.testing.assert_allclose(gradient[0], slope + [0] * count, atol=1e-6)
+
+
 def test_a_prediction_that_is_nan_is_never_right():
     x, y = np.array([[np.nan, np.nan], [0.0, 1.0]]), np.array([0, 1])
     for prediction, labels in ((x, y), (x[:, :1], y), (nr.Ragged(x, [0, 2]), nr.Ragged(y, [0, 2]))):

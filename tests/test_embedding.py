@@ -373,7 +373,6 @@ X = indices()
         (lambda: LAYER(P, [[1, 2]]), TypeError, "x: expected a numpy.ndarray of integers, got list"),
         (lambda: LAYER(P, np.stack([X, X], -1)), nr.ShapeError, "x: expected 1 channel, of integers, got 2"),
         (lambda: LAYER(P, X[None, None]), nr.ShapeError, r"x: expected 2 axes \(tn\), or 3 with a channel axis"),
-        (lambda: LAYER(P, X[:0]), nr.ShapeError, "x: expected at least one of steps"),
         (lambda: LAYER(P, X, "tx"), nr.LayoutError, "layout: expected the letters t, n, c"),
         (lambda: LAYER(P, X[0], "nc", [1]), nr.LayoutError, "layout: expected the letters of a sequence, t among them"),
         (lambda: LAYER(P, X, "tn", [1, 2, 3, 4, 9]), ValueError, "lengths: expected numbers from 0 to 6"),

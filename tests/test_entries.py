@@ -32,7 +32,7 @@ NOTE = "numbarnn: compiling kernels"
 class Folder:
     """Stands for the sources of the package."""
 
-    stamp = "stamp"
+    stamp = 32 * "5"
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_where_warnings_are_errors_it_is_a_line_on_stderr(root, monkeypatch, cap
 
 def test_a_folder_in_the_place_of_an_entry(root):
     found = entries.Entries("kernel", Folder)
-    (root / "numbarnn" / "stamp" / found.file_name("key")).mkdir(parents=True)
+    (root / "numbarnn" / Folder.stamp / found.file_name("key")).mkdir(parents=True)
     with pytest.warns(RuntimeWarning):
         found.save("key", CODE)
     found.save("other key", CODE)
@@ -166,7 +166,7 @@ def test_an_interruption_leaves_no_draft(root, monkeypatch):
 def test_drafts_without_a_writer_are_swept(root):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    folder, host, now = root / "numbarnn" / "other stamp", cache_folders._host(), time.time()
+    folder, host, now = root / "numbarnn" / (32 * "a"), cache_folders._host(), time.time()
     folder.mkdir(parents=True)
     drafts = {
         "a writer that has ended": f"{host}.{ended.pid}.a",
@@ -187,19 +187,22 @@ def test_drafts_without_a_writer_are_swept(root):
 
 
 def test_the_entries_of_sources_that_nobody_uses_are_swept(root, monkeypatch):
-    now = time.time()
-    for number in range(20):
-        (root / "numbarnn" / f"{number:02}").mkdir(parents=True)
-        (root / "numbarnn" / f"{number:02}" / "entry.nbc").write_bytes(b"entry")
-    for number in range(20):
-        os.utime(root / "numbarnn" / f"{number:02}", (now - 600 * number,) * 2)
+    now, folder = time.time(), root / "numbarnn"
+    stamps = [f"{number:032x}" for number in range(20)]
+    for name in (*stamps, "something else", f"{'0' * 31}"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "entry.nbc").write_bytes(b"entry")
+    for number, name in enumerate(stamps):
+        os.utime(folder / name, (now - 600 * number,) * 2)
+    os.utime(folder / "something else", (0, 0))
     found = entries.Entries("kernel", Folder)
     found.save("key", CODE)
-    left = {path.name for path in (root / "numbarnn").iterdir()}
-    assert left == {"stamp", *(f"{number:02}" for number in range(7))}  # 8 folders, or what was used within the hour
-    os.utime(root / "numbarnn" / "stamp", (now - 1e6,) * 2)
+    left = {path.name for path in folder.iterdir()}
+    kept = {Folder.stamp, *stamps[:7]}  # 8 folders, and what was used within the hour
+    assert left == kept | {"something else", f"{'0' * 31}"}
+    os.utime(folder / Folder.stamp, (now - 1e6,) * 2)
     assert found.load("key") == CODE
-    assert (root / "numbarnn" / "stamp").stat().st_mtime > now - 10  # it has been used
+    assert (folder / Folder.stamp).stat().st_mtime > now - 10  # it has been used
 
 
 def test_code_for_types_that_cannot_be_told_apart_is_not_kept():
@@ -239,14 +242,14 @@ def where(folder):
 def test_the_first_folder_that_takes_an_entry_has_it(places, monkeypatch):
     found = entries.Entries("kernel", Folder)
     found.save("beside the package", CODE)
-    assert [path.parent for path in files(places)] == [places / "package" / "__pycache__" / "kernels" / "stamp"]
+    assert [path.parent for path in files(places)] == [places / "package" / "__pycache__" / "kernels" / Folder.stamp]
     os.rename(places / "package" / "__pycache__", places / "package" / "moved")
     (places / "package" / "__pycache__").write_text("nothing can be made here")
     found.save("in the home", CODE)
-    assert files(places / "home")[0].parent == places / "home" / ".cache" / "numbarnn" / "stamp"
+    assert files(places / "home")[0].parent == places / "home" / ".cache" / "numbarnn" / "kernels" / Folder.stamp
     monkeypatch.setenv("XDG_CACHE_HOME", str(places / "xdg"))
     found.save("in the named folder of caches", CODE)
-    assert files(places / "xdg")[0].parent == places / "xdg" / "numbarnn" / "stamp"
+    assert files(places / "xdg")[0].parent == places / "xdg" / "numbarnn" / "kernels" / Folder.stamp
     monkeypatch.setenv("XDG_CACHE_HOME", "relative, which counts nothing")
     assert found.load("in the home") == CODE
     monkeypatch.setenv("HOME", str(places / "nonexistent"))

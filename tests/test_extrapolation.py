@@ -76,7 +76,7 @@ def test_a_stream_runs_and_feeds_back():
         (lambda n, x: nr.extrapolate(n, x, 0), ValueError, "steps: expected a positive integer, got 0"),
         (lambda n, x: nr.extrapolate(n, x, 1, 1), TypeError, "stateful: expected True or False, got 1"),
         (lambda n, x: nr.extrapolate(n, x[:, :, :1], 1), nr.ShapeError, "start: expected 2 channels, got 1"),
-        (lambda n, x: nr.extrapolate(n, x[:0], 1), nr.ShapeError, "start: expected at least one of steps"),
+        (lambda n, x: nr.extrapolate(n, x[:0], 1), nr.ShapeError, "start: expected at least one step"),
         (lambda n, x: nr.extrapolate(n, x * np.nan, 0), ValueError, "steps"),
         (
             lambda n, x: nr.extrapolate(nr.Network([nr.GRU(3), nr.Last()], 2, "float64"), x, 1),

@@ -176,7 +176,8 @@ X, Y = (np.zeros((4, 7, 3)), np.zeros((7, 2)))
     [
         (lambda n: n.predict(X[:, :, :2]), nr.ShapeError, "x: expected 3 channels, got 2"),
         (lambda n: n.predict(X[0, 0]), nr.ShapeError, r"x: expected 2 or 3 axes"),
-        (lambda n: n.predict(X[:0]), nr.ShapeError, "x: expected at least one of steps"),
+        (lambda n: n.loss(X[:0], Y), nr.ShapeError, "x: expected at least one step"),
+        (lambda n: n.fit(X[:, :0], Y[:0], progress=False), nr.ShapeError, "x: expected at least one se"),
         (lambda n: n.loss(X, Y[:6]), nr.ShapeError, "y: expected 7 samples like x, got 6"),
         (lambda n: n.loss(X, Y[:, :1]), nr.ShapeError, "y: expected 2 channels"),
         (lambda n: n.loss(X, Y, "msee"), nr.UnknownNameError, "loss: unknown name 'msee'.*did you mean 'mse'"),

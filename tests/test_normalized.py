@@ -333,8 +333,35 @@ def test_the_equations_run_on_numbers():
         (_, high), _ = cell.forward(tuple(moved[1]), (0.5, -0.6), ())
         dpre, _ = cell.adjoint(saved, (0.5, -0.6), (o, c), (0.0, 1.0), ())
         assert abs((high - low) / (2 * step) - dpre[index]) < 1e-9
-    scale = cell.inverse_deviation(0.25)
+    scale = cell.inverse_deviation(0.25, 1.0)
     assert abs(scale - 1 / np.sqrt(0.25 + 1e-5)) < 1e-15
+
+
+LARGE = {"float32": (1e10, 1e18, 1e20, 1e30, 1e36), "float64": (1e100, 1e160, 1e290)}
+
+
+@pytest.mark.parametrize("dtype", LARGE)
+@pytest.mark.parametrize("kind", [nr.GRU, nr.LSTM])
+def test_numbers_whose_squares_overflow(kind, dtype):
+    """Normalized is what is large, to the bit: inputs times a power of two have the outputs that they had."""
+    layer, random = kind(7, normalized=True, bidirectional=True), np.random.default_rng(0)
+    p = layer.init(3, seed=0, dtype=dtype)
+    x = random.standard_normal((4, 5, 3)).astype(dtype)
+    x[:, 3:] *= x.dtype.type(2**20)  # beyond that the small number that is added to a variance plays no part
+    reference = x.copy()
+    reference[:, 3:] *= x.dtype.type(2**20)
+    expected, _, tape = layer.forward(p, reference)
+    derivative = layer.backward(tape, np.ones_like(expected))
+    for size in LARGE[dtype]:
+        large, factor = x.copy(), x.dtype.type(2.0 ** int(np.log2(size)))
+        large[:, 3:] *= factor / x.dtype.type(2**20)
+        y, _, tape = layer.forward(p, large)
+        np.testing.assert_allclose(y, expected, rtol=0, atol=4 * np.finfo(dtype).eps)
+        assert y[:, :3].tobytes() == expected[:, :3].tobytes()  # a row's neighbours are as they were
+        found = layer.backward(tape, np.ones_like(y))
+        np.testing.assert_allclose(found.params["bias_ih_l0"], derivative.params["bias_ih_l0"], rtol=1e-4)
+        scaled = found.x[:, 3:] * (factor / x.dtype.type(2**40))
+        np.testing.assert_allclose(scaled, derivative.x[:, 3:], rtol=1e-3, atol=1e-4 * np.abs(derivative.x[:, 3:]).max())
 
 
 def test_training_in_a_network():

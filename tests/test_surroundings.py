@@ -73,7 +73,7 @@ def spread(random, shape, low, high):
 
 
 LAYERS = {
-    "masks": nr.GRU(3, layers=2, dropout=0.3, recurrent_dropout=0.2, input_dropout=0.2, zoneout=0.1, weight_drop=0.2),
+    "masks": nr.GRU(3, layers=2, dropout=0.3, input_dropout=0.2, weight_drop=0.2),
     "merged": nr.GRU(3, layers=2, residual=True, bidirectional=True, merge="product"),
     "averaged": nr.GRU(3, bidirectional=True, merge="average"),
     "connected": nr.GRU(3, connectivity=nr.Connectivity(signs=[1, -1, 1])),

@@ -13,6 +13,7 @@ from .gru import GRUAfterCell
 from .lstm import LSTMCell
 
 EPSILON = 1e-5
+SHRINK_SINGLE, SHRINK_DOUBLE = 2.0**-80, 2.0**-560  # factors of numbers whose squares are too large for a dtype
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ class NormalizedCell(Cell):
         run = next(run for run in self.runs if run.first <= slot < run.first + run.slots)
         return self.slots + run.term + slot - run.first
 
-    def inverse_deviation(self, variance):
-        """What a deviation from the mean is multiplied with."""
-        return 1 / sqrt(variance + EPSILON)
+    def inverse_deviation(self, variance, factor):
+        """What a deviation from the mean is multiplied with; factor: what all numbers were multiplied with before, or 1."""
+        return 1 / sqrt(variance + factor * factor * EPSILON)
 
     def normalized(self, a, mean, scale):
         """`a` in units of the standard deviation; scale: the `inverse_deviation`."""

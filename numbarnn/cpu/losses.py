@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from numba import prange
+from numba import njit, prange
 
 from ..cells import elementary
 from . import vector_math  # noqa: F401 (what the elementary functions do with vectors)
@@ -14,6 +14,19 @@ from .simd import get, greater, keep_first, lane_sum, lanes, load, load_first, p
 from .threads import launching, threads
 
 SMALLEST_PART = 1 << 13  # numbers below which another thread does not pay
+
+
+@njit
+def infinite_row(real, classes, logits, label, scale, slope):
+    """The loss of a row with logits of +inf, which share the probability; `scale` times its derivative goes to `slope`."""
+    size, zero, one, total = size_of(real), scale - scale, scale / scale, scale - scale
+    for c in range(classes):
+        other = get(real, logits + c * size)
+        total += one if other == np.inf else zero if other == other else other  # NaN is not lost
+    for c in range(classes):
+        put(scale / total if get(real, logits + c * size) == np.inf else zero, slope + c * size)
+    put(get(real, slope + label * size) - scale, slope + label * size)
+    return math.log(np.float64(total)) if get(real, logits + label * size) == np.inf else np.inf * np.float64(total)
 
 
 @kernel
@@ -45,6 +58,9 @@ def _cross_entropy(real, parts, rows, classes, logits, labels, values, scale, gr
             for c in range(start, classes):
                 other = get(real, x + c * size)
                 most = other if other > most else most
+            if most == np.inf:
+                values[r] = infinite_row(real, classes, x, label, scale, slope)
+                continue
             total = keep_first(elementary.exp(load_first(real, x, classes) - most), classes)
             store_first(total, slope, classes)
             for at in range(vector, classes * size, vector):

@@ -16,6 +16,7 @@ import functools
 from numba import njit, prange, types
 from numba.extending import intrinsic, overload, overload_attribute
 
+from ..cells.normalized import SHRINK_DOUBLE, SHRINK_SINGLE
 from .blocks import clear, spread_row, vector_bytes, vectors_for
 from .compiled import kernel
 from .records import BACKWARD, FORWARD
@@ -33,6 +34,7 @@ from .routine_call import invoke, record_at
 from .rows import block_row, first_held, rows_before, rows_in_segment, task_rows, working
 from .simd import (
     Vector,
+    first_lane,
     fma,
     get,
     keep_first,
@@ -86,8 +88,8 @@ def load_terms(typingctx, cell, real, address, stride):
 
 
 @njit
-def row_statistics(cell, real, place, block, slots, hidden):
-    """(mean, inverse deviation), each in every lane, of consecutive slots of a row.
+def row_moments(real, place, block, slots, hidden, factor):
+    """(mean, variance), each in every lane, of consecutive slots of a row, all numbers multiplied with a factor.
 
     place, block: address of the first vector, and the bytes from one block of units to the next; slots: their number.
     """
@@ -96,7 +98,7 @@ def row_statistics(cell, real, place, block, slots, hidden):
     for slot in range(slots):
         of_slot = splat(real, 0)
         for b in range(units):
-            of_slot = of_slot + load_first(real, place + slot * vector + b * block, hidden - b * lanes(real))
+            of_slot = of_slot + load_first(real, place + slot * vector + b * block, hidden - b * lanes(real)) * factor
         total = total + of_slot
     mean = lane_sum(total) / count
     total = splat(real, 0)
@@ -104,10 +106,25 @@ def row_statistics(cell, real, place, block, slots, hidden):
         of_slot = splat(real, 0)
         for b in range(units):
             valid = hidden - b * lanes(real)
-            deviation = keep_first(load_first(real, place + slot * vector + b * block, valid) - mean, valid)
+            deviation = keep_first(load_first(real, place + slot * vector + b * block, valid) * factor - mean, valid)
             of_slot = fma(deviation, deviation, of_slot)
         total = total + of_slot
-    return mean, cell.inverse_deviation(lane_sum(total) / count)
+    return mean, lane_sum(total) / count
+
+
+@njit
+def row_statistics(cell, real, place, block, slots, hidden):
+    """(mean, inverse deviation, factor), each in every lane, of consecutive slots of a row multiplied with the factor.
+
+    It is 1, or a power of two that makes numbers small whose squares would overflow.
+    """
+    factor = splat(real, 1)
+    mean, variance = row_moments(real, place, block, slots, hidden, factor)
+    first = first_lane(variance)
+    if first - first != 0:  # infinite, or NaN
+        factor = splat(real, SHRINK_SINGLE if size_of(real) == 4 else SHRINK_DOUBLE)
+        mean, variance = row_moments(real, place, block, slots, hidden, factor)
+    return mean, cell.inverse_deviation(variance, factor), factor
 
 
 @njit
@@ -120,13 +137,13 @@ def normalize_slots(cell, real, call, place, block, bias, gains, hats, deviation
     vector, units, hidden = vector_bytes(real), vectors_for(real, call.hidden), call.hidden
     for index, run in enumerate(cell.runs):
         first, slots, _ = run
-        mean, scale = row_statistics(cell, real, place + first * vector, block, slots, hidden)
+        mean, scale, factor = row_statistics(cell, real, place + first * vector, block, slots, hidden)
         if call.keep:
-            store_first(scale, deviations + index * size_of(real), 1)
+            store_first(scale * factor, deviations + index * size_of(real), 1)
         for b in range(units):
             for slot in range(first, first + slots):
                 at = place + b * block + slot * vector
-                hat = keep_first(cell.normalized(load(real, at), mean, scale), hidden - b * lanes(real))
+                hat = keep_first(cell.normalized(load(real, at) * factor, mean, scale), hidden - b * lanes(real))
                 gain = load(real, gains + (slot * units + b) * vector)
                 store(fma(gain, hat, load(real, bias + (b * cell.slots + slot) * vector)), at)
                 if call.keep:
@@ -145,12 +162,12 @@ def _finish_outputs(cell, real, call, h, c, unit_values, hats, deviations):
     def finish(cell, real, call, h, c, unit_values, hats, deviations):
         vector, units, hidden = vector_bytes(real), vectors_for(real, call.hidden), call.hidden
         gains = unit_values + (1 + cell.slots) * units * vector
-        mean, scale = row_statistics(cell, real, c, vector, 1, hidden)
+        mean, scale, factor = row_statistics(cell, real, c, vector, 1, hidden)
         if call.keep:
-            store_first(scale, deviations + (cell.deviations - 1) * size_of(real), 1)
+            store_first(scale * factor, deviations + (cell.deviations - 1) * size_of(real), 1)
         for b in range(units):
             at, valid = b * vector, hidden - b * lanes(real)
-            hat = keep_first(cell.normalized(load_first(real, c + at, valid), mean, scale), valid)
+            hat = keep_first(cell.normalized(load_first(real, c + at, valid) * factor, mean, scale), valid)
             if call.keep:
                 store(hat, hats + (b * cell.normalized_values + cell.slots) * vector)
             seen = fma(load(real, gains + at), hat, load(real, unit_values + at))

@@ -361,6 +361,12 @@ def keep_first(typingctx, value, count):
 
 
 @intrinsic
+def first_lane(typingctx, a):
+    """The number in the first lane."""
+    return a.dtype(a), lambda context, builder, signature, args: builder.extract_element(args[0], ir.Constant(INT32, 0))
+
+
+@intrinsic
 def lane_sum(typingctx, a):
     """The sum of all lanes, in every lane: of the two halves, of the halves of that, and so on."""
 

@@ -9,7 +9,7 @@ from .device import blocks_for, cuda, current_stream, kernel
 
 
 @kernel
-def cross_entropy_rows(real, shape, scale, logits, start, labels, values, gradient):
+def cross_entropy_rows(real, one, shape, scale, logits, start, labels, values, gradient):
     """Fill the loss of each row, and `scale` times its derivative; shape is (rows, classes)."""
     rows, classes = shape
     for row in range(cuda.grid(1), rows, cuda.gridsize(1)):
@@ -17,6 +17,18 @@ def cross_entropy_rows(real, shape, scale, logits, start, labels, values, gradie
         most, total, value = logits[x], real, real
         for c in range(1, classes):
             most = max(most, logits[x + c])
+        if most > real and most - most != real:  # +inf: such logits share the probability
+            for c in range(classes):
+                other = logits[x + c]
+                total += one if other == most else real if other == other else other  # NaN is not lost
+            if label >= 0:
+                value = math.log(total) if logits[x + label] == most else most * total
+            for c in range(classes):
+                gradient[place + c] = scale / total if label >= 0 and logits[x + c] == most else real
+            if label >= 0:
+                gradient[place + label] -= scale
+            values[row] = value
+            continue
         for c in range(classes):
             power = math.exp(logits[x + c] - most)
             total += power
@@ -38,6 +50,7 @@ def cross_entropy(logits, labels, scale):
     values, gradient = empty((logits.shape[0],), logits.dtype), empty(logits.shape, logits.dtype)
     places, real = asarray(np.ascontiguousarray(labels, np.int64)), logits.dtype.type
     cross_entropy_rows[(*blocks_for(logits.shape[0]), current_stream())](
-        real(0), logits.shape, real(scale), logits.memory, logits.offset, places.memory, values.memory, gradient.memory
-    )
+        real(0), real(1), logits.shape, real(scale), logits.memory, logits.offset, places.memory, values.memory,
+        gradient.memory,
+    )  # fmt: skip
     return values, gradient

@@ -38,6 +38,7 @@ from .types import (
     put,
     run_of,
     runs,
+    shrinking,
     store_all,
     store_state,
 )
@@ -63,10 +64,11 @@ def add_lanes(call, shared):
 
 
 @function
-def lane_sums(real, call, shared, source, start, row_stride, slot_stride, slots, rows, means, squares):
+def lane_sums(real, call, shared, source, start, row_stride, slot_stride, slots, rows, place, squares):
     """Sums over slots and units of ROWS rows: to shared memory at `ROWS * LANES` and on, a sum for each row (is modified).
 
-    squares: 1 for the sums of squared deviations from ``shared[means + row]``, 0 for plain sums.
+    Numbers are multiplied with ``shared[place + 2 * ROWS + row]``.  squares: 1 for the sums of squared deviations from
+    ``shared[place + row]``, 0 for plain sums.
     """
     threads = call.units * PARTS
     for i in range(cuda.threadIdx.x, ROWS * LANES, threads):
@@ -75,8 +77,9 @@ def lane_sums(real, call, shared, source, start, row_stride, slot_stride, slots,
             for slot in range(slots):
                 for unit in range(lane, call.hidden, LANES):
                     value = read(source, start + row * row_stride + slot * slot_stride + unit)
+                    value *= shared[place + 2 * ROWS + row]
                     if squares:
-                        value -= shared[means + row]
+                        value -= shared[place + row]
                         value *= value
                     total += value
         shared[i] = total
@@ -84,28 +87,50 @@ def lane_sums(real, call, shared, source, start, row_stride, slot_stride, slots,
 
 
 @function
-def statistics(cell, real, call, shared, source, start, row_stride, slot_stride, slots, rows, index):
-    """Mean and inverse deviation of ROWS rows, over some slots and all units.
-
-    They go to shared memory (is modified): ``(ROWS, 2)`` from `statistics_place` of `index` on.
-    """
-    place = statistics_place(index)
+def moments(real, call, shared, source, start, row_stride, slot_stride, slots, rows, place):
+    """Mean and variance of ROWS rows, over some slots and all units, in shared memory (is modified) from `place` on."""
     count = number(real, slots * call.hidden)
-    lane_sums(real, call, shared, source, start, row_stride, slot_stride, slots, rows, 0, 0)
-    for row in range(cuda.threadIdx.x, ROWS, call.units * PARTS):
-        put(get(shared, ROWS * LANES + row) / count, shared, place + row)
+    for squares in range(2):
+        lane_sums(real, call, shared, source, start, row_stride, slot_stride, slots, rows, place, squares)
+        for row in range(cuda.threadIdx.x, ROWS, call.units * PARTS):
+            put(get(shared, ROWS * LANES + row) / count, shared, place + squares * ROWS + row)
+        cuda.syncthreads()
+
+
+@function
+def statistics(cell, real, call, shared, source, start, row_stride, slot_stride, slots, rows, index):
+    """Mean and inverse deviation of ROWS rows, over some slots and all units, and what their numbers are multiplied with.
+
+    They go to shared memory (is modified): ``(3, ROWS)`` from `statistics_place` of `index` on.  The factor of a row is 1,
+    or a power of two that makes numbers small whose squares would overflow.
+    """
+    place, threads = statistics_place(index), call.units * PARTS
+    for row in range(cuda.threadIdx.x, ROWS, threads):
+        put(number(real, 1), shared, place + 2 * ROWS + row)
     cuda.syncthreads()
-    lane_sums(real, call, shared, source, start, row_stride, slot_stride, slots, rows, place, 1)
-    for row in range(cuda.threadIdx.x, ROWS, call.units * PARTS):
-        variance = get(shared, ROWS * LANES + row) / count
-        put(cell.inverse_deviation(variance), shared, place + ROWS + row)
+    moments(real, call, shared, source, start, row_stride, slot_stride, slots, rows, place)
+    again = False
+    for row in range(rows):
+        variance = shared[place + ROWS + row]
+        again = again or variance - variance != real  # infinite, or NaN
+    cuda.syncthreads()
+    if again:
+        for row in range(cuda.threadIdx.x, ROWS, threads):
+            variance = shared[place + ROWS + row]
+            if variance - variance != real:
+                put(shrinking(real), shared, place + 2 * ROWS + row)
+        cuda.syncthreads()
+        moments(real, call, shared, source, start, row_stride, slot_stride, slots, rows, place)
+    for row in range(cuda.threadIdx.x, ROWS, threads):
+        scale = cell.inverse_deviation(get(shared, place + ROWS + row), get(shared, place + 2 * ROWS + row))
+        put(scale, shared, place + ROWS + row)
     cuda.syncthreads()
 
 
 @function
 def statistics_place(index):
     """Where in shared memory the statistics of a run begin."""
-    return ROWS * LANES + ROWS + 2 * ROWS * index
+    return ROWS * LANES + ROWS + 3 * ROWS * index
 
 
 @function
@@ -169,12 +194,13 @@ def forward(cell, real, call, tape, scratch, table, counters):
                         count, index,
                     )  # fmt: skip
                     if mine and unit == 0:
-                        scale = get(shared, statistics_place(index) + ROWS + part)
+                        found = statistics_place(index) + ROWS + part
+                        scale = get(shared, found) * get(shared, found + ROWS)
                         put(scale, tape, call.deviations + (direction * call.rows + row) * cell.deviations + index)
                 for slot in range(cell.slots):
                     found = statistics_place(run_of(cell, slot)) + part
                     if mine:
-                        value = get(scratch, place + slot * hidden + unit)
+                        value = get(scratch, place + slot * hidden + unit) * get(shared, found + 2 * ROWS)
                         hat = cell.normalized(value, get(shared, found), get(shared, found + ROWS))
                         put(hat, tape, hats + slot * hidden)
                         bias = get(tape, call.bias + (direction * cell.slots + slot) * hidden + unit)
@@ -193,15 +219,16 @@ def forward(cell, real, call, tape, scratch, table, counters):
             else:
                 _, c_start = state_places(call, table, direction, time + 1, first + group, 0)
                 statistics(cell, real, call, shared, tape, c_start, call.directions * hidden, 0, 1, count, 0)
-                mean, scale = get(shared, statistics_place(0) + part), get(shared, statistics_place(0) + ROWS + part)
+                found = statistics_place(0) + part
+                mean, scale, factor = get(shared, found), get(shared, found + ROWS), get(shared, found + 2 * ROWS)
                 if mine:
                     h, c = state_places(call, table, direction, time + 1, n, unit)
-                    hat = cell.normalized(get(tape, c), mean, scale)
+                    hat = cell.normalized(get(tape, c) * factor, mean, scale)
                     hats = call.normalized + tape_place(call, cell.normalized_values, direction, row) + unit
                     put(hat, tape, hats + cell.slots * hidden)
                     if unit == 0:
                         at = call.deviations + (direction * call.rows + row) * cell.deviations + cell.deviations - 1
-                        put(scale, tape, at)
+                        put(scale * factor, tape, at)
                     seen = get(tape, gains + cell.slots * hidden) * hat + get(tape, values)
                     put(cell.output(get(tape, h), seen), tape, h)
                 cuda.syncthreads()

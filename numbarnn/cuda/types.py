@@ -9,6 +9,7 @@ import functools
 from numba import types
 
 from ..cells import Cell
+from ..cells.normalized import SHRINK_DOUBLE, SHRINK_SINGLE
 from .extending import (
     COMPILED,
     AttributeTemplate,
@@ -113,7 +114,7 @@ def _gate_adjoint(self, saved, state, doperand, dpre, dstate, given):
 
 
 @overload_method(CellType, "inverse_deviation", strict=False)
-def _inverse_deviation(self, variance):
+def _inverse_deviation(self, variance, factor):
     return self.method("inverse_deviation")
 
 
@@ -149,6 +150,17 @@ def number(real, x):
 def _number(real, x):
     if is_number(x):
         return lambda real, x: as_number(real, x)
+
+
+def shrinking(real):
+    """What numbers are multiplied with whose squares are too large for the dtype of `real`."""
+    return type(real)(SHRINK_SINGLE if real.itemsize == 4 else SHRINK_DOUBLE)
+
+
+@overload(shrinking)
+def _shrinking(real):
+    factor = SHRINK_SINGLE if real.bitwidth == 32 else SHRINK_DOUBLE
+    return lambda real: as_number(real, factor)
 
 
 def plain(x):

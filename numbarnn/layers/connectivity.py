@@ -1,5 +1,7 @@
 """What is imposed on the recurrent weights: which connections there are, and the signs of units."""
 
+import operator
+
 import numpy as np
 
 from ..conversion import numbers_like
@@ -8,6 +10,8 @@ from ..fields import Settled
 from ..ieee import ieee
 from ..parameters import Parameters
 from ..targets import device_of, moved
+
+_product = ieee(operator.mul)
 
 
 class Connectivity(Settled):
@@ -72,10 +76,9 @@ class Connectivity(Settled):
         factor = moved(factor.astype(weight.dtype), device_of(weight))
         return factor if self.signs is None else np.where(weight < 0, -factor, factor)
 
-    @ieee
     def applied(self, weight: np.ndarray) -> np.ndarray:
         """R from a weight W, (G H, H)."""
-        return self.factor(weight) * weight
+        return _product(self.factor(weight), weight)
 
     def __reduce__(self):
         return type(self), (self.mask, self.signs)

@@ -44,12 +44,13 @@ def gates(layer, p, x, state=None, lengths=None, layout="tnc", index=-1):
             _before(s[..., d * width : (d + 1) * width].astype(np.float64), start, lasts, d)[there]
             for s, start, width in zip(states, starts, layer.state_widths)
         ]
-        activations = _activations(layer, own, suffix, inputs[there].astype(np.float64), before)
-        found.append(activations)
+        if there.any():
+            found.append(_activations(layer, own, suffix, inputs[there].astype(np.float64), before))
     result = {}
     for g, name in enumerate(layer.cell.gates):
         whole = np.zeros((*there.shape, layer.directions * layer.hidden), p.dtype)
-        whole[there] = np.concatenate([activations[g] for activations in found], axis=1)
+        if found:
+            whole[there] = np.concatenate([activations[g] for activations in found], axis=1)
         if batch.offsets is not None:
             result[name] = Ragged.of([whole[:length, n] for n, length in enumerate(lasts)])
         else:
@@ -80,9 +81,9 @@ def _before(states, start, lengths, d):
     """The state before each step, (T, N, C), from those after it."""
     before = np.empty_like(states)
     if d == 0:
-        before[0], before[1:] = start, states[:-1]
+        before[:1], before[1:] = start, states[:-1]
         return before
-    before[-1], before[:-1] = 0, states[1:]
+    before[-1:], before[:-1] = 0, states[1:]
     sequences = np.flatnonzero(lengths)
     before[lengths[sequences] - 1, sequences] = np.broadcast_to(start, before.shape[1:])[sequences]
     return before
@@ -158,7 +159,7 @@ def _normalized_terms(cell, p, suffix, product, bias, x, h):
         own = gates_of[run.first : run.first + run.slots]
         slots = np.stack([product(*slot) for slot in own], axis=1)
         deviation = slots - slots.mean(axis=(1, 2), keepdims=True)
-        scale = np.array([cell.inverse_deviation(v) for v in (deviation**2).mean(axis=(1, 2)).tolist()])
+        scale = np.array([cell.inverse_deviation(v, 1.0) for v in (deviation**2).mean(axis=(1, 2)).tolist()])
         for offset, (kind, gate, _) in enumerate(own):
             width = slots.shape[2]
             gain = p[f"gain_{kind}_{suffix}"][gate * width : (gate + 1) * width].astype(np.float64)

@@ -70,7 +70,7 @@ def normalized_step(cell, real, count, pre, c, saved, out):
     """What a cell that normalizes does for each unit: out is [4, count]."""
     i = cuda.grid(1)
     if i < count:
-        scale = cell.inverse_deviation(get(c, i) * get(c, i))
+        scale = cell.inverse_deviation(get(c, i) * get(c, i), get(c, i))
         hat = cell.normalized(get(c, i), number(real, 0.25), scale)
         new, kept = cell.forward(load_terms(cell, real, pre, i, count), load_state(cell, c, i, c, i), ())
         store_all(kept, saved, i, count)

@@ -77,7 +77,7 @@ def cpu_step_adjoint(cell, real, row, h, c, given, drives, saved, dh, dc, dy, dc
 def cpu_normalized_step(cell, real, row, pre, c, saved, out):
     """`cell_kernels.normalized_step` of one vector."""
     value = load(real, c)
-    scale = cell.inverse_deviation(value * value)
+    scale = cell.inverse_deviation(value * value, value)
     hat = cell.normalized(value, splat(real, 0.25), scale)
     new, kept = cell.forward(load_terms(cell, real, pre, row), cpu.load_state(cell, real, c, c, lanes(real)), ())
     cpu.store_all(kept, saved, row)

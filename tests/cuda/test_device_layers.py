@@ -238,3 +238,12 @@ def test_finite_differences_see_a_wrong_backward(mutant, monkeypatch):
     check_gradients(case, DeviceLayer(layer), directions=2)
     with pytest.raises(AssertionError, match="times the error allowed"):
         check_gradients(case, Wrong(layer), directions=2)
+
+
+@pytest.mark.parametrize("kind", [nr.GRU, nr.LSTM])
+def test_numbers_whose_squares_overflow(kind):
+    case = random_case(kind(3, normalized=True), 2, 3, 2, dtype="float32")
+    case.x[:, 1:] *= np.float32(1e25)
+    y, _ = case.layer(case.parameters, case.x, case.state)
+    found, _, _ = DeviceLayer(case.layer).forward(case.parameters, case.x, case.state)
+    np.testing.assert_allclose(found, y, rtol=0, atol=1e-5)

@@ -60,6 +60,19 @@ def test_ragged_samples_and_dropout():
     np.testing.assert_allclose(cuda.predict(ragged).data, cpu.predict(ragged).data, rtol=0, atol=1e-12)
 
 
+def test_infinite_logits():
+    inf = np.inf
+    rows = np.array([[-inf, 1, 1], [inf, 0, 3], [inf, 0, 3], [inf, inf, -inf], [-inf, 0, 1], [np.nan, inf, 0], [inf, 0, 0]])
+    labels = np.array([1, 0, 1, 1, 0, 1, 7])
+    for row, label in zip(rows, labels):
+        row, label = np.stack([row, np.zeros(3)]), np.array([label, 0])
+        value, gradient = nr.CrossEntropy(ignore_index=7)(row, label)
+        found, of_device = nr.CrossEntropy(ignore_index=7)(to_device(row), label)
+        assert found == pytest.approx(value, rel=1e-12, nan_ok=True)
+        if np.isfinite(value):
+            np.testing.assert_allclose(to_host(of_device), gradient, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
 def test_indices_and_labels(lengths):
     random = np.random.default_rng(0)

@@ -1,0 +1,61 @@
+"""No steps, no sequences, no samples: what there is to say of nothing, or an error that names the argument."""
+
+import numpy as np
+import pytest
+from checks import as_tuple, like, same_bits
+
+import numbarnn as nr
+
+LAYERS = [nr.GRU(3), nr.LSTM(3, bidirectional=True)]
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=repr)
+def test_no_steps(layer):
+    p, x = layer.init(2, seed=0), np.zeros((0, 4, 2), np.float32)
+    state = [np.full((layer.directions, 4, 3), n + 1, np.float32) for n in range(layer.cell.states)]
+    y, final, tape = layer.forward(p, x, like(() if len(state) > 1 else None, state))
+    assert y.shape == (0, 4, 3 * layer.directions) and same_bits(as_tuple(final), tuple(state))
+    found = layer.backward(tape, y, final)
+    assert same_bits(as_tuple(found.state), tuple(state)) and found.x.shape == x.shape and not found.params.flat.any()
+    assert same_bits(layer(p, x, reset=np.zeros((0, 4), bool))[0].copy(), y.copy())
+
+
+@pytest.mark.parametrize("layer", [nr.Dense(3), nr.Activation("tanh"), nr.Dropout(0.5), nr.Embedding(5, 3)], ids=repr)
+def test_no_steps_without_memory(layer):
+    p = layer.init(1 if layer.takes_indices else 3)
+    x = np.zeros((0, 4), int) if layer.takes_indices else np.zeros((0, 4, 3), np.float32)
+    y, tape = layer.forward(p, x)
+    assert y.shape == (0, 4, 3) and not layer.backward(tape, y).params.flat.any()
+
+
+def test_predictions_of_no_steps_and_of_no_samples():
+    last = nr.Network([nr.GRU(3), nr.Last(), nr.Dense(1)], channels=2, seed=0)
+    steps = nr.Network([nr.GRU(3), nr.Dense(1)], channels=2, layout="ntc", seed=0)
+    index = nr.Network([nr.Embedding(5, 2), nr.GRU(3), nr.Last()], seed=0)
+    assert same_bits(last.predict(np.zeros((0, 3, 2), np.float32)), np.tile(last.params["2.bias"], (3, 1)))
+    assert last.predict(np.zeros((4, 0, 2), np.float32)).shape == (0, 1)
+    assert last.predict(np.zeros((4, 0, 2)), lengths=[]).shape == (0, 1)
+    assert steps.predict(np.zeros((0, 4, 2), np.float32)).shape == (0, 4, 1)
+    assert steps.predict(np.zeros((3, 0, 2), np.float32)).shape == (3, 0, 1)
+    assert index.predict(np.zeros((4, 0), int)).shape == (0, 3)
+    none = nr.Ragged(np.zeros((0, 2), np.float32), [0])
+    assert repr(none) == "Ragged(0 sequences of 0 to 0 steps, 2 channels, float32)" and len(none) == 0
+    assert last.predict(none).shape == (0, 1) and len(steps.predict(none)) == 0
+    with pytest.raises(nr.ShapeError, match="x: expected 2 channels, got 3"):
+        last.predict(np.zeros((4, 0, 3), np.float32))
+    with pytest.raises(nr.ShapeError, match="lengths: expected shape"):
+        last.predict(np.zeros((4, 0, 2), np.float32), lengths=[1])
+
+
+def test_what_nothing_is_left_of():
+    net, x = nr.Network([nr.GRU(3), nr.Last()], channels=2), np.zeros((4, 3, 2), np.float32)
+    for call in (net.loss, net.fit):
+        with pytest.raises(nr.ShapeError, match="x: expected at least one step"):
+            call(x[:0], np.zeros((3, 3), np.float32))
+        with pytest.raises(nr.ShapeError, match="x: expected at least one se"):
+            call(x[:, :0], np.zeros((0, 3), np.float32))
+    for layer in (*LAYERS, nr.Dense(3), nr.Last()):
+        with pytest.raises(nr.ShapeError, match="x: expected at least one sequence, got none"):
+            layer(layer.init(2), x[:, :0])
+    with pytest.raises(nr.ShapeError, match="expected at least one of channels"):
+        LAYERS[0](LAYERS[0].init(2), x[..., :0])
