@@ -28,7 +28,7 @@ from .summary import Summary
 from .targets import contiguous, device_of, expect_device, moved, native, target
 from .training import History, fit
 
-OF_A_TRAINING = ("history",)  # attributes that no copy has
+OF_A_TRAINING = ("_history",)  # attributes that no copy has
 PIECE_ROWS = 1 << 15  # steps of all sequences that are predicted at once: no result depends on it
 
 
@@ -76,7 +76,6 @@ class Network(Settled):
     (2, 1)
     """
 
-    history: History | None = None
     settled = ("layers", "channels", "dtype", "layout", "device", "output_channels")
 
     def __init__(
@@ -137,6 +136,11 @@ class Network(Settled):
         if params._split is None:
             params._split = self.split(params.flat)
         return params._split
+
+    @property
+    def history(self) -> History | None:
+        """The History of the last training, also of one that an exception ended, or that is running; None in copies."""
+        return self.__dict__.get("_history")
 
     def __getstate__(self):
         return {name: value for name, value in self.__dict__.items() if name not in OF_A_TRAINING}

@@ -56,7 +56,7 @@ class Optimizer:
     rate = None
     vectors = 0  # vectors remembered, each as long as the parameters
 
-    def start(self, flat):
+    def start(self, flat: np.ndarray) -> list:
         """What a training remembers when it begins, anything; of the library's optimizers a list of vectors of zeros.
 
         Parameters
@@ -70,7 +70,7 @@ class Optimizer:
         """The schedule of the epoch after those of `history`."""
         return after(self.rate, history)
 
-    def update(self, flat, previous, gradient, memory, step, rate, scale=1.0):
+    def update(self, flat, previous, gradient, memory, step: int, rate: float, scale: float = 1.0) -> None:
         """Take one step down the gradient; returns nothing.
 
         Parameters

@@ -47,7 +47,7 @@ class History:
     seconds: list = field(default_factory=list)
     rate: list = field(default_factory=list)
 
-    def keep_whole_epochs(self):
+    def _keep_whole_epochs(self):
         """Forget what belongs to an epoch that was not finished."""
         for values in (self.loss, self.rate, self.validation):
             del values[len(self.seconds) :]
@@ -248,7 +248,7 @@ def fit(
         training = _Epochs(
             network, samples, loss, optimizer, epochs, batch_size, order, masks, clip, tape, checkpoints
         )  # fmt: skip
-        network.history = history = History()
+        network._history = history = History()
         with Calls(callbacks, network, history) as calls, bar(epochs, progress) as shown, training.descent:
             try:
                 calls.start()
@@ -271,7 +271,7 @@ def fit(
                     if ends:
                         break
             finally:
-                history.keep_whole_epochs()
+                history._keep_whole_epochs()
     return history
 
 

@@ -145,7 +145,7 @@ def is_interrupted(frame):
     """
     if linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip().startswith("with "):
         return False
-    while frame is not None and frame.f_code.co_name not in ("__exit__", "_alone", "keep_whole_epochs"):
+    while frame is not None and frame.f_code.co_name not in ("__exit__", "_alone", "_keep_whole_epochs"):
         frame = frame.f_back
     return frame is None
 
