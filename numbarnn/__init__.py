@@ -35,7 +35,7 @@ from .layers.rnn import RNN
 from .losses import BinaryCrossEntropy, CrossEntropy, loss
 from .metrics import accuracy
 from .network import Network
-from .optimizers import SGD, Adam, AdamW, RMSProp
+from .optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
 from .parameters import Parameters
 from .ragged import Ragged
 from .schedules import constant, cosine, exponential, reduce_on_plateau, warmup
@@ -80,6 +80,7 @@ __all__ = [
     "LeakyRNN",
     "Network",
     "NonFiniteError",
+    "Optimizer",
     "Parameters",
     "Printer",
     "RMSProp",

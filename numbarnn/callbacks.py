@@ -1,32 +1,174 @@
 """What `fit` calls after each epoch: stop in time, and say how far it has come."""
 
+import contextlib
+import difflib
+import inspect
 import math
+import re
 import sys
 import time
+import warnings
 from collections.abc import Callable
 
-from .errors import positive_integer
+import numpy as np
+
+from .errors import flag, positive_integer, takes
 from .schedules import checked_rate
+
+EVENTS = ("start", "finish")  # besides the call itself
+WORDS = frozenset(  # what other libraries put the names of their events together from
+    "on before after batch batches epoch epochs update updates step train training fit predict test valid validation begin"
+    " end start started finish finished done".split()
+)
 
 
 class Callback:
-    """A callback that also learns of the start and the end of a training; `fit` takes plain functions as well."""
+    """A callback that also learns of the start and the end of a training; `fit` takes plain functions as well.
+
+    `fit` calls these three methods and no others.  `finish` is called in the end, whatever it was: all epochs, a callback,
+    Ctrl-C or any other exception, which goes on afterwards.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> class Norms(nr.Callback):
+    ...     def start(self, network):
+    ...         self.norms = []
+    ...     def __call__(self, network, history):
+    ...         self.norms.append(float(np.linalg.norm(network.params.flat)))
+    >>> net, norms = nr.Network([nr.RNN(4), nr.Last(), nr.Dense(1)], channels=1, seed=0), Norms()
+    >>> x, y = nr.windows(np.sin(np.arange(60, dtype=np.float32)), 5)
+    >>> history = net.fit(x, y, epochs=3, callbacks=[norms], progress=False)
+    >>> len(norms.norms)
+    3
+    """
 
     def start(self, network):
         """A training of `network` begins."""
 
     def __call__(self, network, history):
-        """An epoch is over; a true value ends the training."""
+        """An epoch is over; True ends the training, False and None do not, and anything else is an error."""
 
     def finish(self, network, history):
-        """The training is over: all epochs are, or a callback has ended it."""
+        """The training is over, whatever has ended it; the last epoch may have remained unfinished."""
+
+
+def checked_callbacks(callbacks):
+    """The callbacks as a tuple, if `fit` can call each, and calls all that each wants to be called; else TypeError."""
+    expected = "a sequence of functions of (network, history)"
+    if callable(callbacks) or isinstance(callbacks, (str, bytes, dict)):
+        hint = "; a single one goes in a list, callbacks=[...]" if callable(callbacks) else ""
+        raise TypeError(f"callbacks: expected {expected}, got {type(callbacks).__name__}{hint}")
+    try:
+        callbacks = tuple(callbacks)
+    except TypeError:
+        raise TypeError(f"callbacks: expected {expected}, got {type(callbacks).__name__}") from None
+    for index, callback in enumerate(callbacks):
+        argument, kind = f"callbacks[{index}]", type(callback).__name__
+        if isinstance(callback, type):
+            name = callback.__name__
+            raise TypeError(f"{argument}: expected something to call, got the class {name}; {name}() makes one")
+        missed = _never_called(callback)
+        if missed:
+            raise TypeError(
+                f"{argument}: expected a function of (network, history), or a numbarnn.Callback, of which fit calls the"
+                f" methods start, __call__ and finish, got {kind} with {', '.join(missed)}, never called"
+            )
+        if not callable(callback):
+            raise TypeError(f"{argument}: expected something to call, got {kind}")
+        takes(argument, callback, "network, history")
+        if isinstance(callback, Callback):
+            takes(f"{argument}.start", callback.start, "network")
+            takes(f"{argument}.finish", callback.finish, "network, history")
+    return callbacks
+
+
+def _never_called(callback):
+    """The public methods of a callback that look like events and that neither `fit` nor another method calls."""
+    called, methods, of_library = set(), [], isinstance(callback, Callback)
+    for kind in type(callback).__mro__:
+        for name, member in vars(kind).items() if kind not in (Callback, object) else ():
+            function = getattr(member, "__func__", member)
+            if inspect.isfunction(function):
+                called |= _names_in(function.__code__)
+                methods.append(name)
+    known = {*called, *(EVENTS if of_library else ())}
+    return [name for name in methods if name not in known and _looks_like_an_event(name)]
+
+
+def _names_in(code):
+    """The names that a function and those inside it use."""
+    return set(code.co_names).union(*(_names_in(inner) for inner in code.co_consts if inspect.iscode(inner)))
+
+
+def _looks_like_an_event(name):
+    words = re.findall(r"[A-Z]?[a-z]+", name)
+    return not name.startswith("_") and (
+        bool(words) and all(word.lower() in WORDS for word in words)
+        or bool(difflib.get_close_matches(name, EVENTS, cutoff=0.85))
+    )  # fmt: skip
+
+
+class Calls:
+    """The calls of callbacks in a training; as a context manager it tells them of its end, whatever that is.
+
+    Parameters
+    ----------
+    callbacks : tuple of callable
+    network : Network
+    history : History
+    """
+
+    def __init__(self, callbacks, network, history):
+        self.callbacks, self._with, self._started = callbacks, (network, history), []
+
+    def start(self):
+        """A training begins."""
+        for index, callback in enumerate(self.callbacks):
+            if isinstance(callback, Callback):
+                callback.start(self._with[0])
+                self._started.append((index, callback))
+
+    def epoch(self):
+        """An epoch is over: whether any callback ends the training."""
+        return any([_ends(index, callback(*self._with)) for index, callback in enumerate(self.callbacks)])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        """Call each `finish`, also after another has failed; what ended the training goes on, else the first failure."""
+        first = None
+        for index, callback in self._started:
+            try:
+                callback.finish(*self._with)
+            except BaseException as failure:
+                if error is None and first is None:
+                    first = failure
+                    continue
+                with contextlib.suppress(RuntimeWarning):  # an error, if so asked: the first one goes on
+                    what = f"{failure!r}, after {error if first is None else first!r}"
+                    warnings.warn(f"callbacks[{index}].finish: raised {what}", RuntimeWarning, stacklevel=4)
+        if first is not None:
+            raise first
+
+
+def _ends(index, answer):
+    """Whether a callback's answer ends the training."""
+    if answer is None or isinstance(answer, (bool, np.bool_)):
+        return bool(answer)
+    raise TypeError(
+        f"callbacks[{index}]: expected True, which ends the training, False or None, got {answer!r}"
+        f" ({type(answer).__name__})"
+    )
 
 
 class EarlyStopping(Callback):
     """End a training whose loss has not improved for some epochs, and restore the best parameters.
 
     It follows the validation loss where there is one, else that of the training.  The loss of a training is taken before
-    each update and belongs to no one vector of parameters; those at the end of its epoch are taken.
+    each update and belongs to no one vector of parameters; those at the end of its epoch are taken.  A loss that is NaN is
+    smaller than none.
 
     Parameters
     ----------
@@ -35,7 +177,8 @@ class EarlyStopping(Callback):
     difference : float
         A loss is smaller if it is so by more than this.
     restore : bool
-        At the end of the training, whatever ended it, write the parameters of the best epoch into the network.
+        At the end of the training, whatever ended it (all epochs, Ctrl-C, an error), write the parameters of the best epoch
+        into the network; where no epoch had a loss that is a number, there is none, and a warning says so.
 
     Attributes
     ----------
@@ -62,29 +205,39 @@ class EarlyStopping(Callback):
 
     def __init__(self, patience: int = 10, difference: float = 0.0, restore: bool = True):
         self.patience, self.difference = positive_integer("patience", patience), checked_rate("difference", difference)
-        if not isinstance(restore, bool):
-            raise TypeError(f"restore: expected True or False, got {restore!r}")
-        self.restore = restore
-        self.best, self.epoch, self._flat = math.inf, 0, None
+        self.restore = flag("restore", restore)
+        self._record = math.inf, 0, None
+
+    @property
+    def best(self) -> float:
+        """The smallest loss; infinity before any."""
+        return self._record[0]
+
+    @property
+    def epoch(self) -> int:
+        """That of the smallest loss, counted from 1; 0 before any."""
+        return self._record[1]
 
     def start(self, network):
         """Forget an earlier training."""
-        self.best, self.epoch, self._flat = math.inf, 0, None
+        self._record = math.inf, 0, None
 
     def __call__(self, network, history):
         """Whether to stop."""
         value, epoch = (history.validation or history.loss)[-1], len(history.loss)
         if value < self.best - self.difference:
-            self.best, self.epoch = value, epoch
-            if self.restore:
-                self._flat = network.params.flat.copy()
+            self._record = value, epoch, network.params.flat.copy() if self.restore else None
         return epoch - self.epoch >= self.patience
 
     def finish(self, network, history):
         """Write the best parameters into the network (is modified)."""
-        if self._flat is not None:
-            network.params.flat[:] = self._flat
-            self._flat = None
+        best, epoch, flat = self._record
+        if flat is not None:
+            network.params.flat[:] = flat
+            self._record = best, epoch, None
+        elif self.restore and not epoch and history.loss:
+            what = "EarlyStopping: no epoch had a loss that is a number; the parameters stay those of the last one"
+            warnings.warn(what, RuntimeWarning, stacklevel=2)
 
 
 class Printer(Callback):

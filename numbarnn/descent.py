@@ -6,7 +6,7 @@ import numpy as np
 
 from .layers.embedding import Embedding, RowGradient
 from .parameters import Parameters
-from .targets import target_of
+from .targets import moved, target_of
 
 FOREVER = np.iinfo(np.int64).max // 2
 
@@ -14,7 +14,9 @@ FOREVER = np.iinfo(np.int64).max // 2
 class Descent:
     """Parameters, their gradient, and what an optimizer remembers, through the steps of a training.
 
-    As a context manager it leaves all rows of an embedding up to date.
+    A step is taken as a whole or not at all: one that leaves a number that is not finite, and one that an exception ends
+    (Ctrl-C at any place, an error of an optimizer of one's own), is undone.  As a context manager it undoes the latter, and
+    leaves all rows of an embedding up to date.
 
     Parameters
     ----------
@@ -30,24 +32,32 @@ class Descent:
         Where each layer writes its gradient.
     step : int
         Updates so far.
+    wrong : str
+        What was not finite after the update that was undone, and what it was.
     """
 
     def __init__(self, network, optimizer, updates):
-        self.optimizer, self.step, self._rows = optimizer, 0, None
+        self.optimizer, self.step, self.wrong, self._rows = optimizer, 0, "", None
+        self._open = 0  # the step that is being taken; 0 between two steps
         flat, own = network.params.flat, network.split(network.params.flat)
-        self._flat, self.into, at = flat, [], 0
+        self.into, at, self._weights, self._on_host = [], 0, network.params.weights, network.device == "cpu"
         # A GPU updates a table about as fast as a few rows of it.
-        if isinstance(network.layers[0], Embedding) and network.device == "cpu":
-            at = len(own[0])
-            self._rows = Rows(network.layers[0].table(flat[:at]), optimizer, updates)
-            self.into.append(self._rows.gradient)
-        self._own = flat[at:]
+        if isinstance(network.layers[0], Embedding) and self._on_host:
+            if optimizer.row_updates(flat.dtype) is not None:
+                at = len(own[0])
+                self._rows = Rows(network.layers[0].table(flat[:at]), optimizer, updates)
+                self.into.append(self._rows.gradient)
+        self._own, self._first = flat[at:], at
         self.gradient = np.zeros_like(self._own)
-        first = at
         for part in own[len(self.into) :]:
-            self.into.append(Parameters(self.gradient[at - first : at - first + len(part)], part.weights))
+            self.into.append(Parameters(self.gradient[at - self._first : at - self._first + len(part)], part.weights))
             at += len(part)
-        self._previous, self._memory = self._own.copy(), optimizer.start(self._own)
+        self._previous, self._finite = self._own.copy(), True
+        self._memory = optimizer.start(self._own)
+        if not optimizer.is_own:
+            _check_memory(self._memory, self._own, optimizer)
+            weights = self._weights if self._rows is None else self._weights[1:]
+            self._memory = [*self._memory, *optimizer._of_parts(self._own, weights)]
 
     @property
     def reading(self):
@@ -61,30 +71,100 @@ class Descent:
         return own if self._rows is None else math.hypot(own, norm(self._rows.gradient.values.reshape(-1)))
 
     def update(self, rate, scale):
-        """Take one step down the gradient, which is multiplied by `scale` first."""
-        self.step += 1
-        self.optimizer.update(self._own, self._previous, self.gradient, self._memory, self.step, rate, scale)
-        if self._rows is not None:
-            self._rows.update(self.step, rate, scale)
+        """Take one step down the gradient, which is multiplied by `scale` first; returns whether all is finite, as `finite`.
 
-    def restore(self):
-        """Bring back the parameters as they were before the last step, if any is not finite now."""
-        if not np.isfinite(self._flat).all():
-            self._own[:] = self._previous
-            if self._rows is not None:
-                self._rows.restore()
+        A GPU is not waited for: there a step that leaves numbers that are not finite is found, and undone, before the next.
+        """
+        if not self._on_host and not self.finite():
+            return False
+        if self._on_host:
+            self._previous[:1] = np.nan  # until the parameters have been copied here, there is nothing to undo
+        self._open = step = self.step + 1
+        (self._update_by_own if self.optimizer.is_own else self._update)(step, rate, scale)
+        self._finite = target_of(self._own).optimizers.all_finite(self._own)
+        if self._rows is not None:
+            self._rows.update(step, rate, scale)
+        self.step, self._open = step, 0
+        return not self._on_host or self.finite()
+
+    def _update(self, step, rate, scale):
+        self.optimizer.update(self._own, self._previous, self.gradient, self._memory, step, rate, scale)
+
+    def _update_by_own(self, step, rate, scale):
+        """An optimizer of one's own gets views and copies: what it makes of them concerns nobody but the numbers."""
+        self._previous[...] = self._own
+        if scale != 1:
+            self.gradient *= scale
+        found = self.optimizer.update(
+            self._own[:], self._previous.copy(), self.gradient[:], self._memory, step, rate, 1.0
+        )
+        if found is not None:
+            kind = type(self.optimizer).__name__
+            raise TypeError(
+                f"optimizer: expected {kind}.update to change flat in place and to return None, got {type(found).__name__}"
+            )
+
+    def finite(self):
+        """Whether the last update left finite numbers; if not, it is undone, and `wrong` says what was not."""
+        if self.wrong:
+            return False
+        if self._finite and (self._rows is None or self._rows.finite):
+            return True
+        self.wrong = self._what_is_wrong()
+        self._undo(self.step)
+        return False
+
+    def _what_is_wrong(self):
+        for what, vector in (("gradient of ", self.gradient), ("", self._own)):
+            numbers = moved(vector, "cpu")
+            bad = np.flatnonzero(~np.isfinite(numbers))
+            if len(bad):
+                name = self._name(self._first + bad[0])
+                return f"{what}parameter {name!r}: expected finite numbers, got {numbers[bad[0]]}"
+        if self._rows is not None and not self._rows.finite:
+            return f"parameter {self._weights[0].name!r}: expected rows of finite numbers, got others"
+        return "optimizer: expected a memory of finite numbers, got others"
+
+    def _name(self, at):
+        ends = np.cumsum([w.size for w in self._weights])
+        return self._weights[int(np.searchsorted(ends, at, "right"))].name
+
+    def _undo(self, step):
+        """Bring back the parameters as they were before a step, as far as it has changed any."""
+        # On a GPU there are no rows: a kernel that was not launched yet leaves the parameters of one step earlier, as whole.
+        if not (self._on_host and np.isnan(self._previous[:1]).any()):
+            self._own[...] = self._previous
+        if self._rows is not None:
+            self._rows.undo(step)
 
     def finish(self):
-        """Bring all rows up to date."""
+        """Bring all rows up to date, and see whether what is remembered is finite; see `finite`."""
         if self._rows is not None:
             self._rows.bring_all()
+        if not self.optimizer.is_own:
+            all_finite = target_of(self._own).optimizers.all_finite
+            self._finite = bool(self._finite) and all(bool(all_finite(vector)) for vector in self._memory)
 
     def __enter__(self):
         return self
 
-    def __exit__(self, kind, value, traceback):
-        if kind is None or not issubclass(kind, ArithmeticError):  # of numbers that were brought back nothing goes on
-            self.finish()
+    def __exit__(self, *exception):
+        if self._open:
+            self._undo(self._open)
+        self.finish()
+
+
+def _check_memory(memory, flat, optimizer):
+    """Raise TypeError unless kernels may write to what an optimizer remembers."""
+    expected, kind = f"a list of {optimizer.vectors} vectors like flat", type(optimizer).__name__
+    if not isinstance(memory, (list, tuple)) or len(memory) != optimizer.vectors:
+        raise TypeError(f"optimizer: expected {kind}.start to return {expected}, got {memory!r:.80}")
+    for vector in memory:
+        if type(vector) is not type(flat) or (vector.shape, vector.dtype) != (flat.shape, flat.dtype):
+            found = f"{type(vector).__name__} of {getattr(vector, 'dtype', '?')} and shape {getattr(vector, 'shape', '?')}"
+            raise TypeError(f"optimizer: expected {kind}.start to return {expected}, got one {found}")
+        if not vector.flags.c_contiguous or isinstance(vector, np.ndarray) and not vector.flags.writeable:
+            raise TypeError(f"optimizer: expected {kind}.start to return contiguous, writable vectors")
 
 
 class Rows:
@@ -104,20 +184,20 @@ class Rows:
     """
 
     def __init__(self, table, optimizer, updates):
-        self.table, self.gradient, self.step = table, RowGradient(), 0
+        self.table, self.gradient, self.step, self.finite = table, RowGradient(), 0, True
         self._updates = optimizer.rows(table.dtype)
         self._memory = [array.reshape(table.shape) for array in optimizer.start(table.reshape(-1))]
         self._seen, self._live = np.zeros(len(table), np.int64), np.zeros(len(table), np.int64)
         self._scalars = np.zeros((updates + 1, len(self._updates.scalars(1, 0.0))), table.dtype)
-        self._previous = (np.zeros(0, np.int64), np.zeros((0, table.shape[1]), table.dtype))
+        self._previous = 0, np.zeros(0, np.int64), np.zeros((0, table.shape[1]), table.dtype)
 
     def _run(self, rows, gradient=None, previous=None, scale=1.0):
         until = self.step if gradient is None else self.step - 1
-        self._updates.kernel(
+        finite = self._updates.kernel(
             self.table, self._memory, rows, self._seen, self._live, until, self._scalars, gradient, previous, scale,
             self._updates.constants,
         )  # fmt: skip
-        self._seen[rows] = self.step
+        self.finite = self.finite and finite
 
     def bring(self, rows):
         """Take the steps that some rows have missed, none of which had a gradient for them."""
@@ -130,13 +210,19 @@ class Rows:
 
     def update(self, step, rate, scale):
         """Take a step of the rows that have a gradient now; they have been brought up to date."""
-        self.step, self._scalars[step] = step, self._updates.scalars(step, rate)
-        rows = self.gradient.rows
-        previous = np.empty_like(self.gradient.values)
-        self._run(rows, self.gradient.values, previous, scale)
+        rows, values = self.gradient.rows, self.gradient.values
+        previous = np.empty_like(values)
+        previous[:1] = np.nan  # until the kernel has written the rows here, there is nothing to undo
+        with np.errstate(over="ignore"):
+            self._scalars[step] = self._updates.scalars(step, rate)
+        self._previous, self.step = (step, rows, previous), step
+        self._run(rows, values, previous, scale)
         self._live[rows] = FOREVER if self._updates.moving is None else step + self._updates.moving
-        self._previous = rows, previous
 
-    def restore(self):
-        """Bring back the rows of the last step as they were before it."""
-        target_of(self.table).embedding.put_rows(self.table, *self._previous)
+    def undo(self, step):
+        """Bring back the rows that a step has changed as they were before it."""
+        last, rows, previous = self._previous
+        if last == step and not np.isnan(previous[:1]).any():
+            target_of(self.table).embedding.put_rows(self.table, rows, previous)
+            self._seen[rows] = step - 1
+        self.step, self.finite = min(self.step, step - 1), True

@@ -1,7 +1,10 @@
 """Errors the library raises: each names the argument, what it was and what was expected."""
 
+import contextlib
 import difflib
+import inspect
 import math
+import re
 from numbers import Real
 
 import numpy as np
@@ -145,3 +148,27 @@ def generator(argument, seed):
     if (number := integer(argument, seed, expected)) < 0:
         raise ValueError(f"{argument}: expected {expected}, got {number}")
     return np.random.default_rng(number)
+
+
+def takes(argument, function, names):
+    """Raise TypeError unless `function` can be called with as many arguments as `names`, separated by commas, has."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # a function of C that does not tell
+        return
+    try:
+        signature.bind(*names.split(","))
+    except TypeError:
+        called = getattr(function, "__qualname__", type(function).__qualname__)
+        raise TypeError(f"{argument}: expected a function of ({names}), got {called}{signature}") from None
+
+
+@contextlib.contextmanager
+def arguments_of(owner):
+    """Errors of x, y and lengths that are raised inside are those of `owner`: "validation x: expected ..."."""
+    try:
+        yield
+    except (TypeError, ValueError, ArithmeticError, DeviceError) as error:
+        if not re.match(r"(x|y|lengths)\b", str(error)):
+            raise
+        raise type(error)(f"{owner} {error}") from None

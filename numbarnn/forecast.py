@@ -101,7 +101,7 @@ def forecast_sunspots(dtype="float32", seed=0):
     network = Network([GRU(HIDDEN), Last(), Dense(1)], channels=1, dtype=dtype, seed=seed)
     x, y = windows(scaled[:first], WINDOW)
     network.fit(
-        x, y, optimizer=AdamW(cosine(RATE), decay=DECAY), epochs=EPOCHS, batch_size=BATCH, seed=seed, clip=1.0,
+        x, y, optimizer=AdamW(cosine(RATE), decay=DECAY, decays="all"), epochs=EPOCHS, batch_size=BATCH, seed=seed, clip=1.0,
         progress=False,
     )  # fmt: skip
     coefficients = fit_autoregression(numbers[:first], ORDER)

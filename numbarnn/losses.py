@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from .descriptor import TensorDescriptor, checked_array, in_layout
-from .errors import DTypeError, ShapeError, integer, nearest, plain
+from .errors import DTypeError, ShapeError, integer, nearest, plain, takes
 from .fields import Description, optional
 from .ieee import ieee
 from .indices import Indices, checked_integers
@@ -340,6 +340,34 @@ LOSSES = {
 ALIASES = {"quadratic": "half_mse"}
 
 
+def is_of_library(loss):
+    """Whether a loss is one of these, of which it is known what it makes of a NaN."""
+    return isinstance(loss, (Loss, CrossEntropy, BinaryCrossEntropy))
+
+
+def checked_result(found, prediction):
+    """(loss, gradient) as a float and an array, if a loss has returned these; else a typed error."""
+    if not isinstance(found, tuple) or len(found) != 2:
+        what = f"{len(found)} of them" if isinstance(found, tuple) else type(found).__name__
+        raise TypeError(f"loss: expected a pair (loss, gradient), got {what}")
+    value, gradient = found
+    if type(value) is not float:
+        what = type(value).__name__ + (f" of shape {np.shape(value)}" if np.ndim(value) else "")
+        if isinstance(value, (bool, np.bool_, str, bytes)) or np.ndim(value) or not np.isrealobj(value):
+            raise TypeError(f"loss: expected a real number and its gradient, got {what} as the number")
+        try:
+            value = float(value)
+        except TypeError:
+            raise TypeError(f"loss: expected a real number and its gradient, got {what} as the number") from None
+    if np.shape(gradient) != prediction.shape:
+        raise ShapeError(f"loss: expected a gradient of shape {prediction.shape}, got {np.shape(gradient)}")
+    dtype = getattr(gradient, "dtype", type(gradient).__name__)
+    if dtype != prediction.dtype:
+        raise DTypeError(f"loss: expected a gradient of {prediction.dtype} like the prediction, got {dtype}")
+    expect_device("loss", gradient, device_of(prediction))
+    return value, gradient
+
+
 def loss(name: str | Callable) -> Callable:
     """The loss called `name`.
 
@@ -349,6 +377,10 @@ def loss(name: str | Callable) -> Callable:
     A callable ``(prediction, target) -> (loss, dloss/dprediction)`` is returned as it is.
     """
     if callable(name):
+        if isinstance(name, type):
+            raise TypeError(f"loss: expected a loss or its name, got the class {name.__name__}; {name.__name__}() makes one")
+        if not is_of_library(name):
+            takes("loss", name, "prediction, target")
         return name
     canonical = ALIASES.get(name, name) if isinstance(name, str) else None
     if canonical not in LOSSES:

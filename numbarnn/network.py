@@ -16,7 +16,7 @@ from .layers.embedding import Embedding
 from .layers.last import LastStep, chained, unmerged
 from .layers.recurrent import Recurrent
 from .layers.tape import kept
-from .losses import check_target
+from .losses import check_target, checked_result
 from .losses import loss as find_loss
 from .optimizers import Adam, Optimizer
 from .packing import checked_lengths
@@ -28,7 +28,7 @@ from .summary import Summary
 from .targets import contiguous, device_of, expect_device, moved, native, target
 from .training import History, fit
 
-OF_A_TRAINING = ("history",)  # attributes that no copy has
+OF_A_TRAINING = ("_history",)  # attributes that no copy has
 PIECE_ROWS = 1 << 15  # steps of all sequences that are predicted at once: no result depends on it
 
 
@@ -61,6 +61,8 @@ class Network(Settled):
     params : Parameters
         All parameters; ``params.flat`` is one writable vector, ``params["0.weight_ih_l0"]`` a part of layer 0.  Assigning
         Parameters of the same structure and dtype copies their numbers in.
+    history : History or None
+        Of the last training, also of one that an exception ended, or that is running; copies and pickles have none.
 
     Examples
     --------
@@ -134,6 +136,11 @@ class Network(Settled):
         if params._split is None:
             params._split = self.split(params.flat)
         return params._split
+
+    @property
+    def history(self) -> History | None:
+        """The History of the last training, also of one that an exception ended, or that is running; None in copies."""
+        return self.__dict__.get("_history")
 
     def __getstate__(self):
         return {name: value for name, value in self.__dict__.items() if name not in OF_A_TRAINING}
@@ -269,7 +276,7 @@ class Network(Settled):
         -------
         numpy.ndarray or Ragged
             (N, output channels) after `Last`, else (T, N, output channels) in the network's layout, 0 past the end of a
-            sequence, or Ragged like x; without N for one sequence.  N may be 0.
+            sequence, or Ragged like x; without N for one sequence.  N may be 0.  After a NaN in x a sequence is NaN.
         """
         x = self._read("x", x)
         if 0 in (x.shape if not isinstance(x, Ragged) else (len(x),)):
@@ -334,7 +341,8 @@ class Network(Settled):
     ) -> float:
         """The loss of the network on samples and their targets, a float; x and y as in `fit`, see `numbarnn.loss` for names.
 
-        With sequences of different lengths it is the mean over the steps that there are.
+        With sequences of different lengths it is the mean over the steps that there are.  A NaN or an infinity in x or y is
+        in the loss as well.
         """
         loss = find_loss(loss)
         return self._loss_of(Samples.of(self, x, y, lengths, loss), loss)
@@ -358,7 +366,8 @@ class Network(Settled):
 
     def _call_loss(self, loss, prediction, target, samples):
         """(loss, derivative) of a prediction and targets as `_rows` and `_target_rows` give them."""
-        return loss(prediction, target) if samples.classes is None else loss.of_rows(prediction, target)
+        found = loss(prediction, target) if samples.classes is None else loss.of_rows(prediction, target)
+        return checked_result(found, prediction)
 
     def _target_rows(self, batch, prediction, samples):
         """The targets as a loss sees them, next to a prediction's descriptor."""
@@ -474,8 +483,8 @@ class Network(Settled):
         validation : (x, y) or (x, y, lengths), optional
             Where a loss is measured after each epoch.
         callbacks : sequence of callable
-            Each is called with (network, history) after each epoch; one that returns a true value ends the training.
-            See `EarlyStopping` and `Printer`.
+            Each is called with (network, history) after each epoch; one that returns True ends the training.
+            See `Callback`, `EarlyStopping` and `Printer`.
         progress : bool
             Show a bar, tqdm's where it is installed; outside of terminals and notebooks, at most twelve lines.
         tape, checkpoints
@@ -488,8 +497,20 @@ class Network(Settled):
         Raises
         ------
         NonFiniteError
-            At the first loss or gradient that is NaN or infinite, with the epoch and batch; the last finite parameters
-            stay in the network.
+            Before anything is trained, with its place, if there is a NaN or an infinity in x or y, or in those of
+            `validation`; what lies behind a length is not read, and a loss of your own may leave out targets that are NaN.
+            Then at the first loss, gradient or parameter that is not finite, with epoch and batch; the parameters stay those
+            before the update that has made it so.
+        RuntimeError
+            If another thread, or the training of which this is called in a callback, trains the network.
+        ValueError
+            If no label counts, no sequence has a step, or a schedule returns no learning rate.
+
+        Notes
+        -----
+        Whatever ends a training (all epochs, a callback, Ctrl-C, an error) leaves parameters between two updates, calls the
+        `finish` of each callback, so that `EarlyStopping` has restored the best ones, and leaves the whole epochs in
+        ``history``.  A validation loss that is NaN or infinite is warned of once, as a RuntimeWarning; training goes on.
         """
         optimizer, loss = Adam() if optimizer is None else optimizer, find_loss(loss)
         self.params.check_writable("params")
@@ -608,8 +629,6 @@ class Workspace:
         if samples.classes is None:
             check_target(prediction, target)
         value, dy = network._call_loss(loss, prediction, target, samples)
-        if np.shape(dy) != prediction.shape:
-            raise ShapeError(f"loss: expected a gradient of shape {prediction.shape}, got {np.shape(dy)}")
         if self._adjoints is None:
             self._start_backward(samples)
         np.copyto(self._dy, dy)

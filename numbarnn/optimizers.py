@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .cpu import row_optimizers as row_kernels
-from .errors import known_name
+from .errors import flag, known_name, takes
 from .schedules import after, checked_rate, schedule
 from .targets import target_of
 
@@ -19,27 +19,66 @@ def _fraction(argument, value):
 
 
 class Optimizer:
-    """What every optimizer does."""
+    """What an optimizer is: subclass it for one of your own, which `Network.fit` takes like those of the library.
 
+    A subclass defines `update`, which changes the parameters in place, and has an attribute ``rate``, a number or a
+    schedule.  What it remembers from step to step, `start` makes at the beginning of a training and `update` changes; the
+    optimizer itself stays as it is, so that it can train several networks at once.  All rows of an `Embedding` are then
+    updated at each step, since only the library's optimizers know how to make up for steps that a row has missed.
+
+    A step that leaves a NaN or an infinity, or that raises an exception, is undone.
+
+    Attributes
+    ----------
+    rate : float or schedule
+        Learning rate.
+
+    Examples
+    --------
+    Lion (Chen et al. 2023, arXiv:2302.06675): ``p -= rate sign(beta1 m + (1 - beta1) g)``, ``m = beta2 m + (1 - beta2) g``.
+
+    >>> import numpy as np, numbarnn as nr
+    >>> class Lion(nr.Optimizer):
+    ...     def __init__(self, rate, beta1=0.9, beta2=0.99):
+    ...         self.rate, self.beta1, self.beta2 = rate, beta1, beta2
+    ...     def start(self, flat):
+    ...         return np.zeros_like(flat)
+    ...     def update(self, flat, previous, gradient, memory, step, rate, scale=1.0):
+    ...         flat -= rate * np.sign(self.beta1 * memory + (1 - self.beta1) * gradient)
+    ...         memory[:] = self.beta2 * memory + (1 - self.beta2) * gradient
+    >>> net = nr.Network([nr.GRU(4), nr.Last(), nr.Dense(1)], channels=1, seed=0)
+    >>> x, y = nr.windows(np.sin(np.arange(60, dtype=np.float32) / 4), 5)
+    >>> history = net.fit(x, y, optimizer=Lion(nr.cosine(0.01)), epochs=20, progress=False)
+    >>> history.loss[-1] < 0.1 * history.loss[0]
+    True
+    """
+
+    rate = None
     vectors = 0  # vectors remembered, each as long as the parameters
 
-    def start(self, flat):
-        """The memory of a training that begins: vectors of zeros like `flat`."""
+    def start(self, flat: np.ndarray) -> list:
+        """What a training remembers when it begins, anything; of the library's optimizers a list of vectors of zeros.
+
+        Parameters
+        ----------
+        flat : numpy.ndarray
+            The parameters, 1-D.
+        """
         return [np.zeros_like(flat) for _ in range(self.vectors)]
 
     def rates(self, history):
         """The schedule of the epoch after those of `history`."""
         return after(self.rate, history)
 
-    def update(self, flat, previous, gradient, memory, step, rate, scale=1.0):
-        """Take one step down the gradient.
+    def update(self, flat, previous, gradient, memory, step: int, rate: float, scale: float = 1.0) -> None:
+        """Take one step down the gradient; returns nothing.
 
         Parameters
         ----------
         flat : numpy.ndarray
             The parameters, 1-D (is modified).
         previous : numpy.ndarray
-            Receives the parameters as they were (is modified).
+            Receives the parameters as they were (is modified); one of your own may leave it alone.
         gradient : numpy.ndarray
         memory : list of numpy.ndarray
             From `start` (is modified).
@@ -48,11 +87,14 @@ class Optimizer:
         rate : float
             Learning rate.
         scale : float
-            What the gradient is multiplied by first.
+            What the gradient is multiplied by first, to clip it.  For an optimizer of your own that is done, and this is 1.
         """
         kernel, scalars = self._step(step, rate)
         target = target_of(flat)
-        scalars = np.array((scale, *scalars), flat.dtype)  # one conversion: small networks wait for it
+        if len(memory) > self.vectors:
+            kernel += "_in_part"
+        with np.errstate(over="ignore"):  # a rate that float32 does not hold is found by what it leaves
+            scalars = np.array((scale, *scalars), flat.dtype)  # one conversion: small networks wait for it
         with target.threads.launching():
             getattr(target.optimizers, kernel)(flat, previous, gradient, *memory, *scalars)
 
@@ -60,9 +102,31 @@ class Optimizer:
         """The kernel's name, and its scalars after the first."""
         raise NotImplementedError
 
+    def _of_parts(self, flat, weights):
+        """Vectors that a training's memory holds besides, which tell the parts of `flat` apart: those of `weights`."""
+        return []
+
     def rows(self, dtype):
-        """How some rows of a table are updated, as if all were: a `RowUpdates`."""
-        raise NotImplementedError
+        """How some rows of a table are updated, as if all were: a `RowUpdates`; None if all rows have to be."""
+        return None
+
+    def row_updates(self, dtype):
+        """`rows`, unless a subclass has changed how all parameters are updated and said nothing of rows."""
+        return None if self._first("rows") > min(map(self._first, HOW_TO_UPDATE)) else self.rows(dtype)
+
+    @property
+    def is_own(self):
+        """Whether `update` is not the library's."""
+        return self._first("update") < type(self).__mro__.index(Optimizer)
+
+    def _first(self, name):
+        """Where among the optimizer and its classes, the most special first, `name` is defined."""
+        if name in getattr(self, "__dict__", ()):
+            return -1
+        return next(index for index, kind in enumerate(type(self).__mro__) if name in vars(kind))
+
+
+HOW_TO_UPDATE = ("start", "update", "vectors", "_step")
 
 
 @dataclass(frozen=True)
@@ -117,6 +181,8 @@ class SGD(Optimizer):
     def __post_init__(self):
         schedule(self.rate)
         _fraction("momentum", self.momentum)
+        if flag("nesterov", self.nesterov) and self.momentum == 0:
+            raise ValueError("nesterov: expected a momentum > 0 with it, got momentum 0")
 
     def _step(self, step, rate):
         return "sgd", (rate, self.momentum, self.nesterov)
@@ -197,9 +263,16 @@ class Adam(Optimizer):
         return RowUpdates(row_kernels.adam, constants, self._scalars, _fading(ratio, dtype), decays)
 
 
+DECAYS = ("weights", "all")
+
+
 @dataclass(frozen=True)
 class AdamW(Adam):
     """Adam with decoupled weight decay, ``p -= rate decay p`` besides (Loshchilov and Hutter 2019, arXiv:1711.05101).
+
+    Only the matrices decay, which multiply inputs and states, tables of an `Embedding` among them.  Biases, the gains of a
+    normalization, learned initial states and the values that each unit has of its own (peepholes, the recurrent weights
+    of an IndRNN, rates of a LeakyRNN) do not, as is usual: a smaller one of these makes no simpler network.
 
     Parameters
     ----------
@@ -207,16 +280,30 @@ class AdamW(Adam):
         As in Adam.
     decay : float
         Weight decay.
+    decays : {"weights", "all"}
+        What decays: the matrices, or all parameters.
     """
 
     decay: float = 0.01
+    decays: str = "weights"
 
     def __post_init__(self):
         super().__post_init__()
         checked_rate("decay", self.decay)
+        known_name("decays", self.decays, DECAYS)
 
     def _shrink(self, rate):
         return 1 - rate * self.decay
+
+    def _of_parts(self, flat, weights):
+        if self.decays == "all" or all(w.inputs is not None for w in weights):
+            return []
+        decays, at = np.zeros_like(flat), 0
+        for weight in weights:
+            if weight.inputs is not None:
+                decays[at : at + weight.size] = 1
+            at += weight.size
+        return [decays]
 
 
 OPTIMIZERS = {"sgd": SGD, "rmsprop": RMSProp, "adam": Adam, "adamw": AdamW}
@@ -224,6 +311,16 @@ OPTIMIZERS = {"sgd": SGD, "rmsprop": RMSProp, "adam": Adam, "adamw": AdamW}
 
 def optimizer(choice):
     """`choice` itself if it is an optimizer; by name (``sgd``, ``rmsprop``, ``adam``, ``adamw``) with its defaults."""
-    if isinstance(choice, Optimizer):
-        return choice
-    return OPTIMIZERS[known_name("optimizer", choice, OPTIMIZERS)]()
+    if isinstance(choice, type) and issubclass(choice, Optimizer):
+        name = choice.__name__
+        raise TypeError(f"optimizer: expected an optimizer or its name, got the class {name}; {name}() makes one")
+    if not isinstance(choice, Optimizer):
+        return OPTIMIZERS[known_name("optimizer", choice, OPTIMIZERS)]()
+    kind = type(choice).__name__
+    if choice.is_own:
+        takes("optimizer", choice.update, "flat, previous, gradient, memory, step, rate, scale")
+    elif choice._first("_step") == type(choice).__mro__.index(Optimizer):
+        raise TypeError(f"optimizer: expected one that defines update, got {kind}")
+    if choice.rate is None:
+        raise TypeError(f"optimizer: expected an attribute rate, a number or a schedule, got {kind} without one")
+    return choice

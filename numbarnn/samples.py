@@ -7,12 +7,12 @@ import numpy as np
 
 from .conversion import array_of, numbers_like
 from .descriptor import checked_array
-from .errors import ShapeError
+from .errors import NonFiniteError, ShapeError
 from .indices import checked_integers, index_axes
 from .losses import takes_labels
 from .packing import checked_lengths
 from .ragged import Batch, Ragged
-from .targets import device_of, native, target
+from .targets import device_of, moved, native, target
 
 
 @dataclass(frozen=True)
@@ -165,6 +165,46 @@ class Samples:
         if not stepwise:
             return np.ones(self.count, np.int64)
         return self.x.lengths if self.lengths is None else self.lengths
+
+    def check_counted(self):
+        """Raise ValueError unless there is anything to take the loss of."""
+        steps = self.own_steps
+        if steps is not None and "t" in self.y_letters and not steps.any():
+            raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
+        if not self.steps.any():
+            expected = f"at least one label besides ignore_index={self.ignore_index}"
+            raise ValueError(f"y: expected {expected}, got none: all are ignored")
+
+    def check_finite(self, argument):
+        """Raise NonFiniteError, with its place, of the first NaN or infinity in "x" or "y" that is not behind a length."""
+        place, number = self.not_finite(argument)
+        if place:
+            raise NonFiniteError(f"{argument}: expected finite numbers, got {number} at {place}")
+
+    def not_finite(self, argument):
+        """(place, number) of the first NaN or infinity in "x" or "y", as text; ("", None) if there is none."""
+        array, letters = getattr(self, argument), getattr(self, f"{argument}_letters")
+        numbers = array.data if isinstance(array, Ragged) else array
+        if numbers.dtype.kind != "f":
+            return "", None
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(numbers.sum()):
+                return "", None
+        numbers = moved(numbers, "cpu")
+        wrong = ~np.isfinite(numbers)
+        if self.lengths is not None and "t" in letters:
+            there = np.arange(numbers.shape[letters.index("t")]) < self.lengths[:, None]  # (N, T)
+            there = there if letters.index("n") < letters.index("t") else there.T
+            wrong &= np.expand_dims(there, letters.index("c")) if "c" in letters else there
+        places = np.argwhere(wrong)
+        if not len(places):
+            return "", None
+        place = tuple(int(i) for i in places[0])
+        number = numbers[place]
+        if isinstance(array, Ragged):
+            sequence = int(np.searchsorted(array.offsets, place[0], "right")) - 1
+            return f"step {place[0] - int(array.offsets[sequence])} of sequence {sequence}", number
+        return f"{place}", number
 
     @property
     def own_steps(self):

@@ -3,19 +3,25 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Real
 
-from .errors import NonFiniteError, positive_integer
+import numpy as np
+
+from .errors import NonFiniteError, positive_integer, takes
 
 
 def checked_rate(argument, value):
     """`value` as a float, if it is a finite number that is not negative."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) and not hasattr(value, "__float__"):
-        raise TypeError(f"{argument}: expected a number, got {value!r}")
-    number = float(value)
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+        raise TypeError(f"{argument}: expected a number, got {value!r} ({type(value).__name__})")
+    try:
+        number = float(value)
+    except OverflowError:  # an integer that no float holds
+        number = math.inf
     if not math.isfinite(number):
-        raise NonFiniteError(f"{argument}: expected a finite number, got {number}")
+        raise NonFiniteError(f"{argument}: expected a finite number, got {value!r}")
     if number < 0:
-        raise ValueError(f"{argument}: expected a number >= 0, got {number}")
+        raise ValueError(f"{argument}: expected a number >= 0, got {value!r}")
     return number
 
 
@@ -177,10 +183,28 @@ class reduce_on_plateau:
 
 def schedule(rate):
     """`rate` as a schedule: a number becomes a constant one."""
-    return rate if callable(rate) else constant(checked_rate("rate", rate))
+    if not callable(rate):
+        return constant(checked_rate("rate", rate))
+    if isinstance(rate, type):
+        raise TypeError(f"rate: expected a number or a schedule, got the class {rate.__name__}")
+    takes("rate", rate, "update, updates")
+    return rate
 
 
 def after(rate, history):
     """The schedule of the epoch after those of `history`: `rate` itself, unless it follows the losses."""
-    rate = schedule(rate)
+    rate = rate if callable(rate) else schedule(rate)
     return rate.after(history) if hasattr(rate, "after") else rate
+
+
+def rate_at(schedule, update, updates):
+    """The learning rate of an update, counted from 0, as a float, if it is one; else TypeError or ValueError."""
+    rate = schedule(update, updates)
+    if type(rate) is float and 0.0 <= rate < math.inf:
+        return rate
+    try:
+        return checked_rate("rate", rate)
+    except (TypeError, ValueError, NonFiniteError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        name = getattr(schedule, "__qualname__", None) or repr(schedule)
+        raise kind(f"rate: expected a finite number >= 0 from {name} at update {update + 1}, got {rate!r}") from None

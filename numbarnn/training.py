@@ -1,20 +1,26 @@
 """The loop over epochs and batches."""
 
+import contextlib
 import math
+import os
+import threading
 import time
+import warnings
 from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from .callbacks import Callback
+from .callbacks import Calls, checked_callbacks
 from .cpu.threads import Crew
 from .descent import Descent
-from .errors import NonFiniteError, positive_integer
-from .losses import loss as find_loss
+from .errors import NonFiniteError, arguments_of, flag, generator, positive_integer
+from .layers.tape import kept
+from .losses import is_of_library
 from .optimizers import optimizer as find_optimizer
 from .progress import bar
 from .samples import Room, Samples
-from .schedules import checked_rate
+from .schedules import checked_rate, rate_at
+from .targets import target_of
 
 KEPT_BYTES = 1 << 28  # workspaces kept for the next batch of their size, in all
 OBJECT_BYTES = 1 << 16  # of a workspace, besides its arrays
@@ -22,7 +28,7 @@ OBJECT_BYTES = 1 << 16  # of a workspace, besides its arrays
 
 @dataclass
 class History:
-    """What happened in a training, one entry an epoch.
+    """What happened in a training, one entry for each whole epoch; ``network.history`` is that of its last training.
 
     Attributes
     ----------
@@ -40,6 +46,11 @@ class History:
     validation: list = field(default_factory=list)
     seconds: list = field(default_factory=list)
     rate: list = field(default_factory=list)
+
+    def _keep_whole_epochs(self):
+        """Forget what belongs to an epoch that was not finished."""
+        for values in (self.loss, self.rate, self.validation):
+            del values[len(self.seconds) :]
 
     def as_dict(self) -> dict[str, list]:
         """The table of all epochs by column, as ``pandas.DataFrame(history.as_dict())`` takes it.
@@ -125,77 +136,158 @@ class Workspaces:
             total -= self._kept.pop(key)[2]
 
 
+_trained = {}  # what trains the parameters that are being trained now, by process
+
+
+@contextlib.contextmanager
+def _alone(network):
+    """Refuse a second training of a network while one is running, in whatever thread or callback."""
+    key, me = (os.getpid(), id(network.params.flat)), [threading.current_thread().name]
+    try:
+        there = _trained.setdefault(key, me)
+        if there is not me:
+            expected = "a network that is not being trained already; copy.deepcopy(network) can be"
+            raise RuntimeError(f"fit: expected {expected}, got one that thread {there[0]!r} trains")
+        yield
+    finally:
+        if _trained.get(key) is me:
+            del _trained[key]
+
+
+def _held_out(network, validation, loss):
+    """The samples that the argument `validation` of `fit` holds, checked."""
+    expected = "the pair (x, y) or (x, y, lengths)"
+    if not isinstance(validation, (tuple, list)):
+        raise TypeError(f"validation: expected {expected}, got {type(validation).__name__}")
+    if len(validation) not in (2, 3):
+        raise TypeError(f"validation: expected {expected}, got {len(validation)} of them")
+    with arguments_of("validation"):
+        held = Samples.of(network, *validation, loss=loss)
+        _check_samples(held, loss)
+    return held
+
+
+def _check_samples(samples, loss):
+    """Raise a typed error unless there is something to learn from, and nothing that is not finite.
+
+    A loss of one's own may leave out targets that are NaN.
+    """
+    samples.check_counted()
+    samples.check_finite("x")
+    if is_of_library(loss):
+        samples.check_finite("y")
+
+
+class _Epochs:
+    """The updates of a training, an epoch at a time."""
+
+    def __init__(self, network, samples, loss, optimizer, epochs, batch_size, order, masks, clip, tape, checkpoints):
+        self.loss, self.optimizer, self.samples, self.masks, self.clip = loss, optimizer, samples, masks, clip
+        self.order, self.batch_size = order, batch_size
+        self.updates = epochs * -(-len(order) // batch_size)
+        self.descent = descent = Descent(network, optimizer, self.updates)
+        self.workspaces = Workspaces(
+            samples, lambda: network._workspace(descent.into, None, tape, checkpoints, descent.reading)
+        )
+        self._steps = samples.steps if samples.in_rows else None
+        self._all_steps = int(samples.steps.sum())
+
+    def run(self, epoch, rate_of):
+        """(loss, rate of the last update) of an epoch."""
+        descent, total = self.descent, 0.0
+        with Crew() as crew:
+            for batch, chosen in enumerate(batches(self.order, self.batch_size), 1):
+                value = self.workspaces.gradient(chosen, self.loss, self.masks, crew)
+                if not math.isfinite(value):
+                    self._stop(f"loss: expected a finite number, got {value}", epoch, batch)
+                scale = 1.0
+                if self.clip is not None:
+                    size = descent.norm()
+                    if not math.isfinite(size):
+                        self._stop(f"norm of the gradient: expected a finite number, got {size}", epoch, batch)
+                    scale = min(1.0, self.clip / size) if size else 1.0
+                rate = rate_at(rate_of, descent.step, self.updates)
+                if not descent.update(rate, scale):
+                    self._stop(descent.wrong, epoch, batch)
+                total += value * (len(chosen) if self._steps is None else int(self._steps[chosen].sum()))
+        descent.finish()
+        if not descent.finite():
+            self._stop(descent.wrong, epoch, batch)
+        return total / self._all_steps, rate
+
+    def _stop(self, found, epoch, batch):
+        """Raise NonFiniteError; the parameters are finite, those before the update that has made numbers that are not."""
+        if not self.descent.finite():  # what a GPU has done before may be known only now
+            found = self.descent.wrong
+        place, number = self.samples.not_finite("y")
+        hint = "a smaller learning rate or clip=1.0 may help"
+        if place:
+            hint = f"y holds {number} at {place}, which the loss has not left out"
+        raise NonFiniteError(
+            f"{found} at epoch {epoch}, batch {batch}; the network has the last finite parameters ({hint})"
+        )
+
+
 def fit(
     network, samples, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation, callbacks, progress, tape,
     checkpoints,
 ):  # fmt: skip
     """Train `network` in place; see `Network.fit`."""
-    loss, optimizer = find_loss(loss), find_optimizer(optimizer)
+    optimizer = find_optimizer(optimizer)
     epochs, batch_size = positive_integer("epochs", epochs), positive_integer("batch_size", batch_size)
+    shuffle, progress, random = flag("shuffle", shuffle), flag("progress", progress), generator("seed", seed)
     if clip is not None and checked_rate("clip", clip) == 0:
         raise ValueError("clip: expected a number > 0 or None, got 0")
-    if validation is not None:
-        if not isinstance(validation, (tuple, list)) or len(validation) not in (2, 3):
-            raise TypeError(f"validation: expected the pair (x, y) or (x, y, lengths), got {type(validation).__name__}")
-        held = Samples.of(network, *validation, loss=loss)
-    callbacks = tuple(callbacks)
-    for index, callback in enumerate(callbacks):
-        if not callable(callback):
-            raise TypeError(f"callbacks[{index}]: expected something to call, got {type(callback).__name__}")
-    random = np.random.default_rng(seed)
+    callbacks = checked_callbacks(callbacks)
+    kept(tape, checkpoints, 1)
+    _check_samples(samples, loss)
+    held = None if validation is None else _held_out(network, validation, loss)
     masks = np.random.default_rng(random.integers(2**63)) if network.random else None
     order = np.flatnonzero(samples.steps)  # a sample without steps has no loss
-    if not len(order):
-        raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
-    updates = epochs * -(-len(order) // batch_size)
-    descent = Descent(network, optimizer, updates)
-    workspaces = Workspaces(
-        samples, lambda: network._workspace(descent.into, None, tape, checkpoints, descent.reading)
-    )
-    steps, all_steps = samples.steps if samples.in_rows else None, int(samples.steps.sum())
-    history = History()
-    told = [callback for callback in callbacks if isinstance(callback, Callback)]
-    for callback in told:
-        callback.start(network)
-    with bar(epochs, progress) as shown, descent:
-        for epoch in range(1, epochs + 1):
-            start, total, rate_of = time.perf_counter(), 0.0, optimizer.rates(history)
-            if shuffle:
-                random.shuffle(order)
-            with Crew() as crew:
-                for index, chosen in enumerate(batches(order, batch_size), 1):
-                    value = workspaces.gradient(chosen, loss, masks, crew)
-                    if not math.isfinite(value):
-                        _stop(value, "loss", epoch, index, descent)
-                    scale = 1.0
-                    if clip is not None:
-                        size = descent.norm()
-                        if not math.isfinite(size):
-                            _stop(size, "norm of the gradient", epoch, index, descent)
-                        scale = min(1.0, clip / size) if size else 1.0
-                    rate = rate_of(descent.step, updates)
-                    descent.update(rate, scale)
-                    total += value * (len(chosen) if steps is None else int(steps[chosen].sum()))
-            descent.finish()
-            if not np.isfinite(network.params.flat).all():
-                _stop(math.nan, "a parameter", epoch, index, descent)
-            history.loss.append(float(total / all_steps))
-            history.rate.append(rate)
-            if validation is not None:
-                history.validation.append(network._loss_of(held, loss))
-            history.seconds.append(time.perf_counter() - start)
-            shown.advance(history)
-            if any([callback(network, history) for callback in callbacks]):
-                break
-    for callback in told:
-        callback.finish(network, history)
+    with _alone(network):
+        training = _Epochs(
+            network, samples, loss, optimizer, epochs, batch_size, order, masks, clip, tape, checkpoints
+        )  # fmt: skip
+        network._history = history = History()
+        with Calls(callbacks, network, history) as calls, bar(epochs, progress) as shown, training.descent:
+            try:
+                calls.start()
+                for epoch in range(1, epochs + 1):
+                    start, rate_of = time.perf_counter(), optimizer.rates(history)
+                    if not callable(rate_of):
+                        expected = f"{type(optimizer).__name__}.rates to return a schedule"
+                        raise TypeError(f"optimizer: expected {expected}, got {type(rate_of).__name__}")
+                    if shuffle:
+                        random.shuffle(order)
+                    value, rate = training.run(epoch, rate_of)
+                    if held is not None:
+                        history.validation.append(network._loss_of(held, loss))
+                        _say_if_not_finite(history.validation, epoch)
+                    history.loss.append(value)
+                    history.rate.append(rate)
+                    history.seconds.append(time.perf_counter() - start)
+                    shown.advance(history)
+                    ends = _called(calls, network) if callbacks else False
+                    if ends:
+                        break
+            finally:
+                history._keep_whole_epochs()
     return history
 
 
-def _stop(value, what, epoch, batch, descent):
-    """Raise NonFiniteError, with the last finite parameters in the network."""
-    descent.restore()
-    raise NonFiniteError(
-        f"{what}: expected a finite number, got {value} at epoch {epoch}, batch {batch}; the network has the last finite"
-        " parameters (a smaller learning rate or clip=1.0 may help)"
-    )
+def _say_if_not_finite(values, epoch):
+    """Warn of the first validation loss that is not finite."""
+    if not math.isfinite(values[-1]) and all(map(math.isfinite, values[:-1])):
+        what = f"validation: the loss is {values[-1]} after epoch {epoch}, though parameters and data are finite"
+        warnings.warn(what, RuntimeWarning, stacklevel=4)
+
+
+def _called(calls, network):
+    """Whether a callback ends the training; NonFiniteError, and parameters as before, if one has made them not finite."""
+    flat = network.params.flat
+    before, all_finite = flat.copy(), target_of(flat).optimizers.all_finite
+    ends = calls.epoch()
+    if not all_finite(flat):
+        flat[:] = before
+        raise NonFiniteError("callbacks: expected finite parameters after their call, got others; they are as before it")
+    return ends

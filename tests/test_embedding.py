@@ -208,7 +208,9 @@ def trained_densely(net, x, y, optimizer, epochs, batch_size, seed, clip):
     return losses
 
 
-OPTIMIZERS = [nr.SGD(0.1, 0.9), nr.SGD(0.1, 0.5, True), nr.RMSProp(0.02), nr.Adam(nr.cosine(0.02)), nr.AdamW(0.02)]
+OPTIMIZERS = [
+    nr.SGD(0.1, 0.9), nr.SGD(0.1, 0.5, True), nr.RMSProp(0.02), nr.Adam(nr.cosine(0.02)), nr.AdamW(0.02, decays="all")
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)

@@ -1,5 +1,7 @@
 """Network: prediction, gradients of the whole, training, errors."""
 
+import functools
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -155,15 +157,6 @@ def test_a_training_that_diverges_stops_with_the_last_finite_parameters(rate):
     assert np.isfinite(network.params.flat).all()
 
 
-def test_a_target_that_is_not_finite_is_found_at_its_batch():
-    x, y = nr.windows(np.sin(np.arange(40.0)), 3)
-    y = y.copy()
-    y[20] = np.nan
-    network = nr.Network([nr.RNN(3), nr.Last(), nr.Dense(1)], channels=1, dtype="float64")
-    with pytest.raises(nr.NonFiniteError, match="loss: expected a finite number, got nan at epoch 1, batch 3"):
-        network.fit(x, y, batch_size=8, shuffle=False, progress=False)
-
-
 def test_transfer_and_summary():
     source, target = small_network(seed=1), small_network(seed=2)
     x, _ = small_data()
@@ -219,6 +212,28 @@ def test_parameters_that_are_not_finite_are_refused():
     network.params["1.bias_hh_l0"][3] = np.inf
     with pytest.raises(nr.NonFiniteError, match=r"parameter '1.bias_hh_l0': expected finite numbers, got inf at \(3,\)"):
         network.predict(X)
+
+
+@pytest.mark.parametrize(
+    "result, error, message",
+    [
+        (lambda p: 1.0, TypeError, r"loss: expected a pair \(loss, gradient\), got float"),
+        (lambda p: (1.0, p, p), TypeError, r"loss: expected a pair \(loss, gradient\), got 3 of them"),
+        (lambda p: (p, p), TypeError, r"loss: expected a real number and its gradient, got ndarray of shape \(5, 1\)"),
+        (lambda p: (1j, p), TypeError, "loss: expected a real number and its gradient, got complex"),
+        (lambda p: (None, p), TypeError, "loss: expected a real number and its gradient, got NoneType"),
+        (lambda p: (1.0, p.T), nr.ShapeError, r"loss: expected a gradient of shape \(5, 1\), got \(1, 5\)"),
+        (lambda p: (1.0, p.tolist()), nr.DTypeError, "loss: expected a gradient of float32 like the prediction, got list"),
+        (lambda p: (1.0, p.astype(float)), nr.DTypeError, "loss: expected a gradient of float32 .* got float64"),
+    ],
+)
+def test_what_a_loss_returns_is_checked(result, error, message):
+    net = nr.Network([nr.GRU(3), nr.Last(), nr.Dense(1)], channels=1, seed=0)
+    before, x, y = net.params.flat.copy(), np.zeros((4, 5, 1), np.float32), np.zeros((5, 1), np.float32)
+    for call in (functools.partial(net.fit, progress=False), net.loss):
+        with pytest.raises(error, match=message):
+            call(x, y, loss=lambda prediction, target: result(prediction))
+    assert (net.params.flat == before).all()
 
 
 def test_a_loss_must_return_a_gradient_of_the_predictions_shape():

@@ -24,9 +24,11 @@ PUBLIC = {
     "Dropout": f"draw {STATELESS}",
     "Embedding": f"row_gradient {STATELESS}",
     "Connectivity": "applied factor hidden",
+    "EarlyStopping": "best epoch",
     "History": "as_dict",
-    "Network": "fit loss loss_and_gradient output_layout params predict random split stream summary to transfer "
+    "Network": "fit history loss loss_and_gradient output_layout params predict random split stream summary to transfer "
     "takes_indices",
+    **dict.fromkeys(("Optimizer", "SGD", "RMSProp", "Adam", "AdamW"), "start update"),
     "Parameters": "check_finite copy device dtype flat items names offset to weights zeros",
     "Ragged": "astype channels device dtype lengths of padded take to",
     "Stream": "feed_back reset run state step",

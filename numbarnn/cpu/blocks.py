@@ -37,6 +37,17 @@ def entry(typingctx, table, index):
     return types.intp(types.intp, types.intp), codegen
 
 
+@intrinsic
+def set_entry(typingctx, table, index, value):
+    """Write entry `index` of a table of 64-bit integers at address `table`."""
+
+    def codegen(context, builder, signature, args):
+        builder.store(args[2], builder.gep(builder.inttoptr(args[0], INT64.as_pointer()), [args[1]]))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), codegen
+
+
 @njit
 def share(total, parts, part):
     """(first, number) of the items of `total` that `part` of `parts` gets."""

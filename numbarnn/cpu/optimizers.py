@@ -4,6 +4,8 @@ All vectors are 1-D and contiguous, of one dtype; the scalars have that dtype to
 they were.  `scale` multiplies the gradient first (clipping).
 """
 
+import functools
+
 import numpy as np
 from numba import prange
 
@@ -48,6 +50,32 @@ def adam(flat, previous, gradient, mean, square, scale, rate, shrink, beta1, bet
         mean[i] = m
         square[i] = v
         flat[i] = shrink * flat[i] - rate * m / (root * np.sqrt(v) + epsilon)
+
+
+@kernel
+def adam_in_part(flat, previous, gradient, mean, square, decays, scale, rate, shrink, beta1, beta2, root, epsilon):
+    """`adam`, where only those parameters shrink whose `decays` is not 0."""
+    one = flat.dtype.type(1)
+    for i in prange(flat.size):
+        previous[i] = flat[i]
+        g = gradient[i] * scale
+        m = beta1 * mean[i] + (one - beta1) * g
+        v = beta2 * square[i] + (one - beta2) * g * g
+        mean[i] = m
+        square[i] = v
+        flat[i] = (shrink if decays[i] != 0 else one) * flat[i] - rate * m / (root * np.sqrt(v) + epsilon)
+
+
+@functools.partial(kernel, parallel=False)
+def all_finite(vector):
+    """Whether no number of a 1-D contiguous vector is NaN or infinite.
+
+    It is read once, which is a twentieth of an update of a long one, and a third of a microsecond for a short one.
+    """
+    wrong = np.int32(0)
+    for i in range(vector.size):
+        wrong |= np.int32(vector[i] - vector[i] != 0)  # the difference is NaN
+    return wrong == 0
 
 
 @kernel

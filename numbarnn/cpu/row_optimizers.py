@@ -3,18 +3,22 @@
 A row whose gradient was 0 for some steps is brought up to date first: those steps are taken then, on numbers in registers.
 So a step costs as much as the rows it uses, and the table is the one that updates of all rows would have left.
 
-All take: ``rows``, the indices; ``seen``, the step that each row of the table is at; ``live``, the last step at which each
-row still moves without a gradient: what is left of its momentum after that no longer counts, and only its memory goes on to
-decay; ``until``, the step up to which rows without a gradient are brought; and ``gradient``, (rows, columns), with which
-step ``until + 1`` is taken besides, or None, while ``previous`` receives the rows as they were before it.  ``scalars`` has a
-row for each step.  Tables are C-contiguous, (rows, columns), and are modified.
+All take: ``rows``, the indices; ``seen``, the step that each row of the table is at (is modified: a caller that is
+interrupted finds rows and steps that belong together); ``live``, the last step at which each row still moves without a
+gradient: what is left of its momentum after that no longer counts, and only its memory goes on to decay; ``until``, the
+step up to which rows without a gradient are brought; and ``gradient``, (rows, columns), with which step ``until + 1`` is
+taken besides, or None, while ``previous`` receives the rows as they were before it.  ``scalars`` has a row for each step.
+Tables are C-contiguous, (rows, columns), and are modified.
+
+Each returns whether all numbers that it wrote are finite.  A number that would be brought to NaN or infinity stays as it is.
 """
 
+import numpy as np
 from numba import njit, prange
 
-from .blocks import entry, share
+from .blocks import entry, set_entry, share
 from .compiled import kernel
-from .simd import get, lanes, load_first, size_of, splat, square_root, store_first
+from .simd import get, keep_first, lane_sum, lanes, load_first, select, size_of, splat, square_root, store_first
 from .threads import launching, threads
 
 SMALLEST_PART = 1 << 11  # numbers below which another thread does not pay: each takes many steps
@@ -28,39 +32,65 @@ def _span(seen, live, row, until):
     return first, end, until + 1 - end
 
 
+@njit
+def _waste(a, b, count):
+    """0 in each of the first lanes that is finite in two vectors, NaN in the others."""
+    return keep_first((a - a) + (b - b), count)
+
+
+@njit
+def _finite_or(value, before):
+    """`value`, where it is finite, else `before`."""
+    difference = value - value
+    return select(difference >= difference, value, before)
+
+
 @kernel
-def _sgd(real, parts, count, columns, rows, seen, live, until, scalars, gradient, previous, scale, momentum, nesterov, p, v):
+def _sgd(
+    real, parts, count, columns, rows, seen, live, until, scalars, gradient, previous, scale, momentum, nesterov, wrong,
+    p, v,
+):
     row_bytes, size, width = columns * size_of(real), size_of(real), lanes(real)
     for part in prange(parts):
         first_row, mine = share(count, parts, part)
+        waste = splat(real, 0)
         for r in range(first_row, first_row + mine):
             row = entry(rows, r)
             first, end, left = _span(seen, live, row, until)
             faded = momentum**left
             for c in range(0, columns, width):
                 at, rest = row * row_bytes + c * size, columns - c
-                value, velocity = load_first(real, p + at, rest), load_first(real, v + at, rest)
+                before, velocity = load_first(real, p + at, rest), load_first(real, v + at, rest)
+                value = before
                 for step in range(first, end):
                     velocity = momentum * velocity
                     ahead = momentum * velocity if nesterov else velocity
                     value = value - get(real, scalars + step * size) * ahead
                 if left:
                     velocity = velocity * faded
+                waste = waste + _waste(value, velocity, rest)
+                value = _finite_or(value, before)
                 if gradient:
                     store_first(value, previous + r * row_bytes + c * size, rest)
                     g = load_first(real, gradient + r * row_bytes + c * size, rest) * scale
                     velocity = momentum * velocity + g
                     ahead = g + momentum * velocity if nesterov else velocity
                     value = value - get(real, scalars + (until + 1) * size) * ahead
+                    waste = waste + _waste(value, velocity, rest)
                 store_first(value, p + at, rest)
                 store_first(velocity, v + at, rest)
+            set_entry(seen, row, until + 1 if gradient else until)
+        store_first(lane_sum(waste), wrong + part * size, 1)
 
 
 @kernel
-def _rmsprop(real, parts, count, columns, rows, seen, live, until, scalars, gradient, previous, scale, decay, epsilon, p, s):
+def _rmsprop(
+    real, parts, count, columns, rows, seen, live, until, scalars, gradient, previous, scale, decay, epsilon, wrong, p, s
+):
     row_bytes, size, width, one = columns * size_of(real), size_of(real), lanes(real), splat(real, 1)
     for part in prange(parts):
         first_row, mine = share(count, parts, part)
+        waste = splat(real, 0)
         for r in range(first_row, first_row + mine):
             row = entry(rows, r)
             faded = decay ** (until - entry(seen, row))
@@ -73,25 +103,30 @@ def _rmsprop(real, parts, count, columns, rows, seen, live, until, scalars, grad
                     square = decay * square + (one - decay) * g * g
                     rate = get(real, scalars + (until + 1) * size)
                     value = value - rate * g / (square_root(square) + epsilon)
+                    waste = waste + _waste(value, square, rest)
                     store_first(value, p + at, rest)
                 store_first(square, s + at, rest)
+            set_entry(seen, row, until + 1 if gradient else until)
+        store_first(lane_sum(waste), wrong + part * size, 1)
 
 
 @kernel
 def _adam(
-    real, parts, count, columns, rows, seen, live, until, scalars, gradient, previous, scale, beta1, beta2, epsilon, p, m, v
+    real, parts, count, columns, rows, seen, live, until, scalars, gradient, previous, scale, beta1, beta2, epsilon, wrong,
+    p, m, v,
 ):
     row_bytes, size, width, one = columns * size_of(real), size_of(real), lanes(real), splat(real, 1)
     for part in prange(parts):
         first_row, mine = share(count, parts, part)
+        waste = splat(real, 0)
         for r in range(first_row, first_row + mine):
             row = entry(rows, r)
             first, end, left = _span(seen, live, row, until)
             faded1, faded2 = beta1**left, beta2**left
             for c in range(0, columns, width):
                 at, rest = row * row_bytes + c * size, columns - c
-                value, mean = load_first(real, p + at, rest), load_first(real, m + at, rest)
-                square = load_first(real, v + at, rest)
+                before, mean = load_first(real, p + at, rest), load_first(real, m + at, rest)
+                value, square = before, load_first(real, v + at, rest)
                 for step in range(first, end):
                     here = scalars + step * 3 * size
                     rate, shrink, root = get(real, here), get(real, here + size), get(real, here + 2 * size)
@@ -102,6 +137,8 @@ def _adam(
                     if get(real, scalars + end * 3 * size + size) != 1:  # weight decay goes on
                         for step in range(end, end + left):
                             value = value * get(real, scalars + step * 3 * size + size)
+                waste = waste + _waste(value, square, rest)
+                value = _finite_or(value, before)
                 if gradient:
                     store_first(value, previous + r * row_bytes + c * size, rest)
                     here = scalars + (until + 1) * 3 * size
@@ -110,35 +147,40 @@ def _adam(
                     mean = beta1 * mean + (one - beta1) * g
                     square = beta2 * square + (one - beta2) * g * g
                     value = shrink * value - rate * mean / (root * square_root(square) + epsilon)
+                    waste = waste + _waste(value, square, rest)
                 store_first(value, p + at, rest)
                 store_first(mean, m + at, rest)
                 store_first(square, v + at, rest)
+            set_entry(seen, row, until + 1 if gradient else until)
+        store_first(lane_sum(waste), wrong + part * size, 1)
 
 
 def _run(kernel, table, memory, rows, seen, live, until, scalars, gradient, previous, scale, constants):
     real = table.dtype.type
     if not len(rows):
-        return
+        return True
     parts = max(1, min(threads(), len(rows) * table.shape[1] // SMALLEST_PART))
+    wrong = np.zeros(parts, table.dtype)  # NaN where a part has met one
     with launching():
         kernel(
             real(0), parts, len(rows), table.shape[1], rows.ctypes.data, seen.ctypes.data, live.ctypes.data, until,
             scalars.ctypes.data, 0 if gradient is None else gradient.ctypes.data,
-            0 if previous is None else previous.ctypes.data, real(scale), *(real(c) for c in constants),
+            0 if previous is None else previous.ctypes.data, real(scale), *(real(c) for c in constants), wrong.ctypes.data,
             table.ctypes.data, *(array.ctypes.data for array in memory),
         )  # fmt: skip
+    return not wrong.any()
 
 
 def sgd(*arguments):
     """``v = momentum v + g``, ``p -= rate v``; scalars: rate; constants: momentum, nesterov; memory: v."""
-    _run(_sgd, *arguments)
+    return _run(_sgd, *arguments)
 
 
 def rmsprop(*arguments):
     """``s = decay s + (1 - decay) g^2``, ``p -= rate g / (sqrt(s) + epsilon)``; scalars: rate; constants: decay, epsilon."""
-    _run(_rmsprop, *arguments)
+    return _run(_rmsprop, *arguments)
 
 
 def adam(*arguments):
     """``p = shrink p - rate m / (root sqrt(v) + epsilon)``; scalars: rate, shrink, root; constants: betas, epsilon."""
-    _run(_adam, *arguments)
+    return _run(_adam, *arguments)

@@ -32,7 +32,7 @@ class Crew:
         return self
 
     def __exit__(self, *exception):
-        self.call(self._all)
+        numba.set_num_threads(self._all)  # whatever `call` was about to note when it was interrupted
 
     def call(self, count):
         """Set the number of threads, unless it is that already: setting it takes some microseconds."""

@@ -46,6 +46,22 @@ def _adam(count, starts, flat, previous, gradient, mean, square, scale, rate, sh
         flat[starts[0] + i] = shrink * old - rate * m / (root * sqrt(v) + epsilon)
 
 
+@kernel
+def _adam_in_part(
+    count, starts, flat, previous, gradient, mean, square, decays, scale, rate, shrink, beta1, beta2, root, epsilon, one
+):
+    for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+        old = flat[starts[0] + i]
+        previous[starts[1] + i] = old
+        g = gradient[starts[2] + i] * scale
+        m = beta1 * mean[starts[3] + i] + (one - beta1) * g
+        v = beta2 * square[starts[4] + i] + (one - beta2) * g * g
+        mean[starts[3] + i] = m
+        square[starts[4] + i] = v
+        kept = shrink if decays[starts[5] + i] != 0 else one
+        flat[starts[0] + i] = kept * old - rate * m / (root * sqrt(v) + epsilon)
+
+
 def _launch(function, vectors, scalars):
     count = vectors[0].size
     if count:
@@ -67,6 +83,27 @@ def adam(flat, previous, gradient, mean, square, scale, rate, shrink, beta1, bet
     """``p = shrink p - rate m / (root sqrt(v) + epsilon)`` with the running means m of g and v of g^2."""
     scalars = scale, rate, shrink, beta1, beta2, root, epsilon, flat.dtype.type(1)
     _launch(_adam, (flat, previous, gradient, mean, square), scalars)
+
+
+def adam_in_part(flat, previous, gradient, mean, square, decays, scale, rate, shrink, beta1, beta2, root, epsilon):
+    """`adam`, where only those parameters shrink whose `decays` is not 0."""
+    scalars = scale, rate, shrink, beta1, beta2, root, epsilon, flat.dtype.type(1)
+    _launch(_adam_in_part, (flat, previous, gradient, mean, square, decays), scalars)
+
+
+class Finite:
+    """Whether a number that is 0 or NaN is 0: the GPU is waited for when it is asked."""
+
+    def __init__(self, number):
+        self._number = number
+
+    def __bool__(self):
+        return float(self._number) == 0
+
+
+def all_finite(vector):
+    """Whether no number of a 1-D contiguous vector is NaN or infinite: something that is true or false, later."""
+    return Finite((vector - vector).sum())
 
 
 def norm(vector):

@@ -169,6 +169,7 @@ OTHERS = {  # arguments that are no arrays of the dtype, as `parsed` reads them;
     "optimizers._sgd": {"starts": "4 int64"},
     "optimizers._rmsprop": {"starts": "4 int64"},
     "optimizers._adam": {"starts": "5 int64"},
+    "optimizers._adam_in_part": {"starts": "6 int64"},
     "embedding.sum_groups": {"shape": "2 int64", "starts": "int64[]", "indices": "int64[]", "add": "int64"},
     "losses.cross_entropy_rows": {"shape": "2 int64", "start": "int64", "labels": "int64[]"},
     "unpack.unpack_rows": {

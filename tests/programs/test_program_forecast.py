@@ -25,7 +25,7 @@ def test_sunspots():
     scaled = ((roots - mean) / spread).astype(np.float32)
     net = nr.Network([nr.GRU(16), nr.Last(), nr.Dense(1)], channels=1, seed=0)
     x, y = nr.windows(scaled[:first], window)
-    way = dict(optimizer=nr.AdamW(nr.cosine(0.01), decay=0.1), epochs=40, batch_size=16, seed=0, clip=1.0)
+    way = dict(optimizer=nr.AdamW(nr.cosine(0.01), decay=0.1, decays="all"), epochs=40, batch_size=16, seed=0, clip=1.0)
     net.fit(x, y, progress=False, **way)
     for lead, least in ((1, 22.0), (11, 36.0)):
         known = np.stack([scaled[t - lead - window + 1 : t - lead + 1] for t in range(first, 309)], axis=1)
