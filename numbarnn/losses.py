@@ -135,7 +135,7 @@ def labelled_rows(prediction, target, lengths, layout, classes, ignore_index):
     letters, labels = described.layout.replace("c", ""), checked_integers("target y", target)
     expected = tuple(length for letter, length in zip(described.layout, prediction.shape) if letter != "c")
     if labels.shape != expected:
-        raise ShapeError(f"target y: expected shape {expected} ({letters}) like the prediction without c, got {labels.shape}")
+        raise ShapeError(f"target y: expected shape {expected} ({letters}) like the prediction, got {labels.shape}")
     classes, indices = classes(described.channels), Indices.of(labels, letters, "target y")
     if lengths is None:
         rows = indices.checked("target y", "labels", classes, ignore_index)
@@ -156,7 +156,7 @@ def count_labels(labels):
     """How many of the rows count; ValueError if none does."""
     count = int(np.count_nonzero(labels >= 0))
     if not count:
-        raise ValueError("target y: expected at least one label that is neither ignored nor past the end of its sequence, got none")
+        raise ValueError("target y: expected at least one label that is neither ignored nor past its sequence's end, got none")
     return count
 
 
@@ -263,7 +263,7 @@ class BinaryCrossEntropy(Description):
     def classes(self, channels):
         """How many labels there are: 2, for a prediction of one channel."""
         if channels != 1:
-            raise ShapeError(f"target y: expected probabilities for {channels} channels; labels 0 and 1 go with one, got integers")
+            raise ShapeError(f"target y: expected probabilities for {channels} channels (labels 0 and 1 go with one), got integers")
         return 2
 
     def __call__(
