@@ -156,7 +156,7 @@ def count_labels(labels):
     """How many of the rows count; ValueError if none does."""
     count = int(np.count_nonzero(labels >= 0))
     if not count:
-        raise ValueError("target y: expected at least one label that is neither ignored nor past its sequence's end, got none")
+        raise ValueError("target y: expected at least one label that is neither ignored nor past the end, got none")
     return count
 
 
@@ -263,7 +263,7 @@ class BinaryCrossEntropy(Description):
     def classes(self, channels):
         """How many labels there are: 2, for a prediction of one channel."""
         if channels != 1:
-            raise ShapeError(f"target y: expected probabilities for {channels} channels (labels 0 and 1 go with one), got integers")
+            raise ShapeError(f"target y: expected probabilities for {channels} channels, as labels go with one, got integers")
         return 2
 
     def __call__(
