@@ -263,7 +263,7 @@ class BinaryCrossEntropy(Description):
     def classes(self, channels):
         """How many labels there are: 2, for a prediction of one channel."""
         if channels != 1:
-            raise ShapeError(f"target y: expected probabilities for {channels} channels, as labels go with one, got integers")
+            raise ShapeError(f"target y: expected probabilities for {channels} channels (labels go with one), got integers")
         return 2
 
     def __call__(
