@@ -104,13 +104,13 @@ def check_target(prediction, target):
     """Raise unless both are arrays of real numbers, of one shape and dtype."""
     _some(checked_array("prediction", prediction))
     if not isinstance(target, np.ndarray) and device_of(target) == "cpu":
-        raise TypeError(f"y: expected a numpy.ndarray, got {type(target).__name__}")
-    plain("y", target)
-    expect_device("y", target, device_of(prediction))
+        raise TypeError(f"target y: expected a numpy.ndarray, got {type(target).__name__}")
+    plain("target y", target)
+    expect_device("target y", target, device_of(prediction))
     if target.shape != prediction.shape:
-        raise ShapeError(f"y: expected shape {prediction.shape} like the prediction, got {target.shape}")
+        raise ShapeError(f"target y: expected shape {prediction.shape} like the prediction, got {target.shape}")
     if target.dtype != prediction.dtype:
-        raise DTypeError(f"y: expected {prediction.dtype} like the prediction, got {target.dtype}")
+        raise DTypeError(f"target y: expected {prediction.dtype} like the prediction, got {target.dtype}")
 
 
 def _some(prediction):
@@ -132,22 +132,22 @@ def labelled_rows(prediction, target, lengths, layout, classes, ignore_index):
     classes: a function that says how many there are for so many channels.
     """
     described = _described(_some(checked_array("prediction", prediction)), layout)
-    letters, labels = described.layout.replace("c", ""), checked_integers("y", target)
+    letters, labels = described.layout.replace("c", ""), checked_integers("target y", target)
     expected = tuple(length for letter, length in zip(described.layout, prediction.shape) if letter != "c")
     if labels.shape != expected:
-        raise ShapeError(f"y: expected shape {expected} ({letters}) like the prediction without c, got {labels.shape}")
-    classes, indices = classes(described.channels), Indices.of(labels, letters, "y")
+        raise ShapeError(f"target y: expected shape {expected} ({letters}) like the prediction, got {labels.shape}")
+    classes, indices = classes(described.channels), Indices.of(labels, letters, "target y")
     if lengths is None:
-        rows = indices.checked("y", "labels", classes, ignore_index)
+        rows = indices.checked("target y", "labels", classes, ignore_index)
     else:
         if len(described.layout) != 3:
             raise ShapeError(f"prediction: expected 3 axes ({layout}) together with lengths, got shape {prediction.shape}")
         rows = np.full((described.steps, described.batch), -1)
         packing = packing_of(described.steps, described.batch, lengths)
         if packing is not None:
-            rows[packing.places] = Indices(packing, indices.array).checked("y", "labels", classes, ignore_index)
+            rows[packing.places] = Indices(packing, indices.array).checked("target y", "labels", classes, ignore_index)
         else:
-            rows[...] = indices.checked("y", "labels", classes, ignore_index).reshape(rows.shape)
+            rows[...] = indices.checked("target y", "labels", classes, ignore_index).reshape(rows.shape)
         rows = rows.ravel()
     return contiguous(described.tnc).reshape(-1, described.channels), rows, described.layout
 
@@ -156,7 +156,7 @@ def count_labels(labels):
     """How many of the rows count; ValueError if none does."""
     count = int(np.count_nonzero(labels >= 0))
     if not count:
-        raise ValueError("y: expected at least one label that is neither ignored nor past the end of its sequence, got none")
+        raise ValueError("target y: expected at least one label that is neither ignored nor past the end, got none")
     return count
 
 
@@ -263,7 +263,7 @@ class BinaryCrossEntropy(Description):
     def classes(self, channels):
         """How many labels there are: 2, for a prediction of one channel."""
         if channels != 1:
-            raise ShapeError(f"y: expected probabilities for {channels} channels; labels 0 and 1 go with one, got integers")
+            raise ShapeError(f"target y: expected probabilities for {channels} channels (labels go with one), got integers")
         return 2
 
     def __call__(
@@ -282,7 +282,7 @@ class BinaryCrossEntropy(Description):
         wrong = ~((y >= 0) & (y <= 1))
         if wrong.any():
             place = tuple(int(i) for i in np.argwhere(moved(wrong, "cpu"))[0])
-            raise ValueError(f"y: expected probabilities from 0 to 1, got {moved(target, 'cpu')[place]} at {place}")
+            raise ValueError(f"target y: expected probabilities from 0 to 1, got {moved(target, 'cpu')[place]} at {place}")
         return self._mean(prediction, y, there, count)
 
     def of_rows(self, logits, labels):

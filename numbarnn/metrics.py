@@ -44,7 +44,7 @@ def accuracy(
     NonFiniteError
         Where a prediction that counts is NaN.
     TypeError, DTypeError, ShapeError, IndexRangeError
-        Named ``prediction``, ``y`` (the target), ``lengths`` or ``ignore_index``, if it is not as described.
+        Named ``prediction``, ``target``, ``lengths`` or ``ignore_index``, if it is not as described.
 
     Examples
     --------
@@ -59,12 +59,12 @@ def accuracy(
             raise TypeError(f"lengths: expected None for a Ragged, which has its own, got {type(lengths).__name__}")
         checked_array("prediction", prediction.data)
         if not isinstance(target, Ragged) or not np.array_equal(prediction.offsets, target.offsets):
-            raise ShapeError(f"y: expected a Ragged with the offsets of the prediction, got {target!r}")
+            raise ShapeError(f"target y: expected a Ragged with the offsets of the prediction, got {target!r}")
         if target.dtype.kind not in "iu":
-            raise DTypeError(f"y: expected integers, got {target.dtype}")
+            raise DTypeError(f"target y: expected integers, got {target.dtype}")
         rows = prediction.data
-        indices = Indices.of(target.data, "n", "y")
-        labels = indices.checked("y", "labels", _classes(prediction.channels), ignore_index)
+        indices = Indices.of(target.data, "n", "target y")
+        labels = indices.checked("target y", "labels", _classes(prediction.channels), ignore_index)
     else:
         rows, labels, _ = labelled_rows(prediction, target, lengths, layout, _classes, ignore_index)
     unknown = moved(np.isnan(rows).any(axis=1), "cpu") & (labels >= 0)

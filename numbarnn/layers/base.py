@@ -107,11 +107,11 @@ class Layer(Description):
     def check_parameters(self, parameters, channels):
         """Raise unless `parameters` are this layer's, for inputs of `channels` channels, and finite."""
         if not isinstance(parameters, Parameters):
-            raise TypeError(f"parameters: expected numbarnn.Parameters, got {type(parameters).__name__}")
+            raise TypeError(f"p: expected numbarnn.Parameters, got {type(parameters).__name__}")
         expected = self.weights(channels)
         if parameters.weights is not expected and parameters.weights != expected:
             wanted, found = ([f"{w.name} {w.shape}" for w in ws] for ws in (expected, parameters.weights))
-            raise ShapeError(f"parameters: {self!r} with {channels} channels expects {wanted}, got {found}")
+            raise ShapeError(f"p: {self!r} with {channels} channels expects {wanted}, got {found}")
         parameters.check_finite()
 
     def gradient_vector(self, into, channels, dtype, device, **apart):
