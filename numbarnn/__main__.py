@@ -35,13 +35,32 @@ def whole(least):
     return number
 
 
+def picture(text):
+    """The type of an option that names a file for matplotlib to write: found out before the training, not after it."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError:
+        raise argparse.ArgumentTypeError(
+            "expected matplotlib, which is not installed: pip install numbarnn[plot]"
+        ) from None
+    new = not os.path.lexists(text)
+    try:
+        with open(text, "ab"):  # leaves a file that is there as it is
+            pass
+        if new:
+            os.unlink(text)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"expected a file that can be written, got {text!r}: {error.strerror}") from None
+    return text
+
+
 def arguments():
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m numbarnn", description="Train two small recurrent networks.")
     parser.add_argument("--epochs", metavar="N", type=whole(1), default=1000, help="of the first network (default 1000)")
     parser.add_argument("--seed", metavar="N", type=whole(0), default=0, help="of parameters and order (default 0)")
     parser.add_argument("--dtype", choices=[d.name for d in DTYPES], default="float32", help="(default float32)")
-    parser.add_argument("--plot", metavar="FILE", help="write a PNG; needs matplotlib")
+    parser.add_argument("--plot", metavar="FILE", type=picture, help="write a PNG; needs matplotlib")
     options, unknown = parser.parse_known_args()
     if unknown:
         known = ("--help", *(f"--{name}" for name in vars(options)))
@@ -90,11 +109,8 @@ def sunspots(options):
 
 def plot(path, history, result):
     """Write a PNG with the cost of the first training and the forecasts of the second."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        print(f"\n--plot: matplotlib is not installed, {path} is not written; the lines above show the forecasts")
-        return
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(11, 4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 2))
     left.semilogy(np.arange(1, len(history.loss) + 1), history.loss)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from numbarnn import forecast
-from numbarnn.__main__ import main
+from numbarnn.__main__ import arguments, main
 
 
 def test_counting_converges():
@@ -45,17 +45,33 @@ def test_the_main_job_prints_both_forecasts(tmp_path):
     assert picture.read_bytes()[:4] == b"\x89PNG"
 
 
-def test_without_matplotlib_the_plot_is_refused_in_words(tmp_path):
-    (tmp_path / "matplotlib.py").write_text("raise ImportError\n")
-    arguments = ["numbarnn", "--epochs", "1", "--plot", "x.png"]
-    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); sys.argv = {arguments}; "
-    text = subprocess.run(
-        [sys.executable, "-c", code + "from numbarnn.__main__ import main; main()"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert "matplotlib is not installed, x.png is not written" in text and "11 years ahead" in text
+def test_without_matplotlib_no_plot_is_promised():
+    """It is said at once: no network is trained first."""
+    code = "import sys; sys.modules['matplotlib'] = None; sys.argv = ['numbarnn', '--plot', 'x.png']; "
+    command = [sys.executable, "-c", code + "from numbarnn.__main__ import main; main()"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and not done.stdout
+    assert "argument --plot: expected matplotlib, which is not installed: pip install numbarnn[plot]" in done.stderr
+
+
+@pytest.mark.parametrize("name, why", [("", "No such file"), ("missing/x.png", "No such file"), (".", "Is a directory")])
+def test_a_plot_that_cannot_be_written_is_found_before_the_training(tmp_path, monkeypatch, capsys, name, why):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["numbarnn", "--plot", name])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    shown = capsys.readouterr()
+    assert ended.value.code == 2 and not shown.out
+    assert f"argument --plot: expected a file that can be written, got {name!r}: {why}" in shown.err
+
+
+def test_a_file_stays_until_the_plot_is_there(tmp_path, monkeypatch):
+    old, new = tmp_path / "old.png", tmp_path / "new.png"
+    old.write_bytes(b"old")
+    for path in (old, new):
+        monkeypatch.setattr(sys, "argv", ["numbarnn", "--plot", str(path)])
+        assert arguments().plot == str(path)
+    assert old.read_bytes() == b"old" and not new.exists()
 
 
 @pytest.mark.parametrize(
