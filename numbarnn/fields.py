@@ -25,12 +25,17 @@ class Description:
     accepts: ClassVar[Mapping[str, Callable]] = {}
 
     def __post_init__(self):
-        for name, check in _checks(type(self)):
-            object.__setattr__(self, name, check(name, getattr(self, name)))
+        make_plain(self)
 
     def __getstate__(self):
         """The fields alone: what is worked out from them belongs to one process."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def make_plain(description):
+    """Check the fields of a frozen dataclass with an attribute `accepts`, see `Description`, and make them plain values."""
+    for name, check in _checks(type(description)):
+        object.__setattr__(description, name, check(name, getattr(description, name)))
 
 
 @functools.cache

@@ -3,12 +3,14 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from .cpu import row_optimizers as row_kernels
-from .errors import flag, known_name, takes
-from .schedules import after, checked_rate, schedule
+from .errors import known_name, takes
+from .fields import make_plain, one_of
+from .schedules import after, checked_rate, number_or_schedule
 from .targets import target_of
 
 
@@ -16,6 +18,7 @@ def _fraction(argument, value):
     number = checked_rate(argument, value)
     if number >= 1:
         raise ValueError(f"{argument}: expected a number in [0, 1), got {number}")
+    return number
 
 
 class Optimizer:
@@ -48,7 +51,7 @@ class Optimizer:
     ...         memory[:] = self.beta2 * memory + (1 - self.beta2) * gradient
     >>> net = nr.Network([nr.GRU(4), nr.Last(), nr.Dense(1)], channels=1, seed=0)
     >>> x, y = nr.windows(np.sin(np.arange(60, dtype=np.float32) / 4), 5)
-    >>> history = net.fit(x, y, optimizer=Lion(nr.cosine(0.01)), epochs=20, progress=False)
+    >>> history = net.fit(x, y, optimizer=Lion(nr.cosine(0.01)), batch_size=5, progress=False)
     >>> history.loss[-1] < 0.1 * history.loss[0]
     True
     """
@@ -178,10 +181,11 @@ class SGD(Optimizer):
     nesterov: bool = False
     vectors = 1
 
+    accepts: ClassVar = {"rate": number_or_schedule, "momentum": _fraction}
+
     def __post_init__(self):
-        schedule(self.rate)
-        _fraction("momentum", self.momentum)
-        if flag("nesterov", self.nesterov) and self.momentum == 0:
+        make_plain(self)
+        if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov: expected a momentum > 0 with it, got momentum 0")
 
     def _step(self, step, rate):
@@ -209,10 +213,10 @@ class RMSProp(Optimizer):
     epsilon: float = 1e-8
     vectors = 1
 
+    accepts: ClassVar = {"rate": number_or_schedule, "decay": _fraction, "epsilon": checked_rate}
+
     def __post_init__(self):
-        schedule(self.rate)
-        _fraction("decay", self.decay)
-        checked_rate("epsilon", self.epsilon)
+        make_plain(self)
 
     def _step(self, step, rate):
         return "rmsprop", (rate, self.decay, self.epsilon)
@@ -239,11 +243,12 @@ class Adam(Optimizer):
     epsilon: float = 1e-8
     vectors = 2
 
+    accepts: ClassVar = {
+        "rate": number_or_schedule, "beta1": _fraction, "beta2": _fraction, "epsilon": checked_rate,
+    }  # fmt: skip
+
     def __post_init__(self):
-        schedule(self.rate)
-        _fraction("beta1", self.beta1)
-        _fraction("beta2", self.beta2)
-        checked_rate("epsilon", self.epsilon)
+        make_plain(self)
 
     def _shrink(self, rate):
         return 1.0
@@ -287,10 +292,7 @@ class AdamW(Adam):
     decay: float = 0.01
     decays: str = "weights"
 
-    def __post_init__(self):
-        super().__post_init__()
-        checked_rate("decay", self.decay)
-        known_name("decays", self.decays, DECAYS)
+    accepts: ClassVar = {"decay": checked_rate, "decays": one_of(DECAYS)}
 
     def _shrink(self, rate):
         return 1 - rate * self.decay

@@ -4,10 +4,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Real
+from typing import ClassVar
 
 import numpy as np
 
 from .errors import NonFiniteError, positive_integer, takes
+from .fields import make_plain
 
 
 def checked_rate(argument, value):
@@ -22,24 +24,40 @@ def checked_rate(argument, value):
         raise NonFiniteError(f"{argument}: expected a finite number, got {value!r}")
     if number < 0:
         raise ValueError(f"{argument}: expected a number >= 0, got {value!r}")
-    return number
+    return number + 0.0  # -0.0 becomes 0.0
+
+
+def number_or_schedule(argument, value):
+    """`value` itself, if it is a schedule (a function of the update and of how many there are); else see `checked_rate`."""
+    if not callable(value):
+        return checked_rate(argument, value)
+    if isinstance(value, type):
+        raise TypeError(f"{argument}: expected a number or a schedule, got the class {value.__name__}")
+    takes(argument, value, "update, updates")
+    return value
+
+
+class Schedule:
+    """The part of a schedule that does not depend on how the rate changes."""
+
+    accepts: ClassVar = dict.fromkeys(("rate", "final", "least", "difference"), checked_rate)
+
+    def __post_init__(self):
+        make_plain(self)
 
 
 @dataclass(frozen=True)
-class constant:
+class constant(Schedule):
     """The same rate at every update."""
 
     rate: float
-
-    def __post_init__(self):
-        checked_rate("rate", self.rate)
 
     def __call__(self, update: int, updates: int) -> float:
         return self.rate
 
 
 @dataclass(frozen=True)
-class cosine:
+class cosine(Schedule):
     """From `rate` down to `final` along half a cosine (Loshchilov and Hutter 2017, arXiv:1608.03983, eq. 5).
 
     Parameters
@@ -60,16 +78,12 @@ class cosine:
     rate: float
     final: float = 0.0
 
-    def __post_init__(self):
-        checked_rate("rate", self.rate)
-        checked_rate("final", self.final)
-
     def __call__(self, update: int, updates: int) -> float:
         return self.final + 0.5 * (self.rate - self.final) * (1 + math.cos(math.pi * update / updates))
 
 
 @dataclass(frozen=True)
-class exponential:
+class exponential(Schedule):
     """From `rate` to `final` by the same factor at every update.
 
     Examples
@@ -83,7 +97,8 @@ class exponential:
     final: float
 
     def __post_init__(self):
-        if checked_rate("rate", self.rate) == 0 or checked_rate("final", self.final) == 0:
+        super().__post_init__()
+        if self.rate == 0 or self.final == 0:
             raise ValueError(f"rate, final: expected numbers > 0, got {self.rate} and {self.final}")
 
     def __call__(self, update: int, updates: int) -> float:
@@ -91,7 +106,7 @@ class exponential:
 
 
 @dataclass(frozen=True)
-class warmup:
+class warmup(Schedule):
     """From 0 up to a schedule in equal steps, over the first updates; then that schedule (Goyal et al. 2017,
     arXiv:1706.02677, section 2.2).
 
@@ -112,9 +127,7 @@ class warmup:
     rate: float | Callable
     updates: int
 
-    def __post_init__(self):
-        schedule(self.rate)
-        positive_integer("updates", self.updates)
+    accepts: ClassVar = {"rate": number_or_schedule, "updates": positive_integer}
 
     def __call__(self, update: int, updates: int) -> float:
         return min(1.0, (update + 1) / self.updates) * schedule(self.rate)(update, updates)
@@ -125,7 +138,7 @@ class warmup:
 
 
 @dataclass(frozen=True)
-class reduce_on_plateau:
+class reduce_on_plateau(Schedule):
     """A rate that is multiplied by `factor` each time the loss has not become less for some epochs.
 
     It follows the validation loss where there is one, else that of the training.
@@ -159,12 +172,12 @@ class reduce_on_plateau:
     least: float = 0.0
     difference: float = 0.0
 
+    accepts: ClassVar = {"factor": checked_rate, "patience": positive_integer}
+
     def __post_init__(self):
-        for name in ("rate", "factor", "least", "difference"):
-            checked_rate(name, getattr(self, name))
+        super().__post_init__()
         if not 0 < self.factor < 1:
             raise ValueError(f"factor: expected a number between 0 and 1, got {self.factor}")
-        positive_integer("patience", self.patience)
 
     def __call__(self, update: int, updates: int) -> float:
         return self.rate
@@ -183,12 +196,8 @@ class reduce_on_plateau:
 
 def schedule(rate):
     """`rate` as a schedule: a number becomes a constant one."""
-    if not callable(rate):
-        return constant(checked_rate("rate", rate))
-    if isinstance(rate, type):
-        raise TypeError(f"rate: expected a number or a schedule, got the class {rate.__name__}")
-    takes("rate", rate, "update, updates")
-    return rate
+    rate = number_or_schedule("rate", rate)
+    return rate if callable(rate) else constant(rate)
 
 
 def after(rate, history):

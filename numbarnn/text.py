@@ -148,7 +148,10 @@ class Vocabulary:
 
     def encode_all(self, texts: Iterable[str]) -> Ragged:
         """The indices of several texts, as a `Ragged` of integers; an empty text is a sequence of length 0."""
-        return Ragged.of([self.encode(text) for text in _strings("texts", texts)])
+        texts = _strings("texts", texts)
+        if not texts:
+            raise ValueError("texts: expected at least one text, got none")
+        return Ragged.of([self.encode(text) for text in texts])
 
     def decode(self, indices) -> str:
         """The words of some indices, joined."""
