@@ -51,7 +51,7 @@ class Optimizer:
     ...         memory[:] = self.beta2 * memory + (1 - self.beta2) * gradient
     >>> net = nr.Network([nr.GRU(4), nr.Last(), nr.Dense(1)], channels=1, seed=0)
     >>> x, y = nr.windows(np.sin(np.arange(60, dtype=np.float32) / 4), 5)
-    >>> history = net.fit(x, y, optimizer=Lion(nr.cosine(0.01)), batch_size=5, progress=False)
+    >>> history = net.fit(x, y, optimizer=Lion(nr.cosine(0.02)), epochs=20, batch_size=5, progress=False)
     >>> history.loss[-1] < 0.1 * history.loss[0]
     True
     """
