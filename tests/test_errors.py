@@ -57,6 +57,7 @@ BAD_FIELDS = [
     (lambda: nr.RNN(4, ("elu", "1")), TypeError, ["activation alpha", "a number", "'1'", "str"]),
     (lambda: nr.RNN(4, ("elu", True)), TypeError, ["activation alpha", "a number", "True", "bool"]),
     (lambda: nr.RNN(4, ("elu", np.nan)), ValueError, ["activation alpha", "finite number", "nan"]),
+    (lambda: nr.RNN(4, ("elu", 10**400)), ValueError, ["activation alpha", "finite number", "1000"]),
     (lambda: nr.RNN(4, ("affine", 1, np.inf)), ValueError, ["activation beta", "finite number", "inf"]),
     (lambda: nr.RNN(4, ("elu", 1, 2)), ValueError, ["activation", "'elu' takes alpha", "('elu', 1, 2)"]),
     (lambda: nr.RNN(4, ("tanh", 1)), ValueError, ["activation", "'tanh' takes neither alpha nor beta", "('tanh', 1)"]),

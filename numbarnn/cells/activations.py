@@ -6,9 +6,8 @@ nothing more is kept, else from the input.
 
 import math
 from dataclasses import dataclass, fields
-from numbers import Real
 
-from ..errors import nearest
+from ..errors import nearest, real
 from ..fingerprint import Fingerprinted
 from .elementary import clip, exp, expm1, full_like, normal, sigmoid, softplus, tanh, where
 
@@ -329,9 +328,8 @@ def activation(spec, argument="activation"):
     return function(*(_finite(f"{argument} {n}", number) for n, number in zip(names, numbers)))
 
 
-def _finite(argument, number):
-    if isinstance(number, bool) or not isinstance(number, Real):
-        raise TypeError(f"{argument}: expected a number, got {number!r} ({type(number).__name__})")
+def _finite(argument, value):
+    number = real(argument, value)
     if not math.isfinite(number):
-        raise ValueError(f"{argument}: expected a finite number, got {number!r}")
-    return float(number)
+        raise ValueError(f"{argument}: expected a finite number, got {value!r}")
+    return number
