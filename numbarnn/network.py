@@ -16,7 +16,7 @@ from .layers.embedding import Embedding
 from .layers.last import LastStep, chained, unmerged
 from .layers.recurrent import Recurrent
 from .layers.tape import kept
-from .losses import check_target, checked_result
+from .losses import check_target, checked_result, is_of_library
 from .losses import loss as find_loss
 from .optimizers import Adam, Optimizer
 from .packing import checked_lengths
@@ -25,7 +25,7 @@ from .ragged import Batch, Ragged, joined, like, numbers
 from .samples import Samples, other_layout
 from .streaming import Stream
 from .summary import Summary
-from .targets import contiguous, device_of, expect_device, moved, native, target
+from .targets import contiguous, device_of, expect_device, moved, native, share_memory, target
 from .training import History, fit
 
 OF_A_TRAINING = ("_history",)  # attributes that no copy has
@@ -293,6 +293,8 @@ class Network(Settled):
             if output.packing.table is None:
                 letters = self.output_layout if "n" in batch.layout else self.output_layout.replace("n", "")
                 given = in_layout(output.array, letters)
+                if share_memory(given, described.array):  # of layers that pass numbers on: what is returned is new
+                    given = given.copy()
             else:
                 given = batch.give(output)
             found.append(brought(given, device_of(x.data if isinstance(x, Ragged) else x)))
@@ -366,7 +368,10 @@ class Network(Settled):
 
     def _call_loss(self, loss, prediction, target, samples):
         """(loss, derivative) of a prediction and targets as `_rows` and `_target_rows` give them."""
-        found = loss(prediction, target) if samples.classes is None else loss.of_rows(prediction, target)
+        if samples.classes is not None:
+            found = loss.of_rows(prediction, target)
+        else:  # one's own may work in place: the targets are the caller's
+            found = loss(prediction, target if is_of_library(loss) else target.copy())
         return checked_result(found, prediction)
 
     def _target_rows(self, batch, prediction, samples):
@@ -557,12 +562,12 @@ class Network(Settled):
     def transfer(self, source: "Network") -> "Network":
         """Copy the parameters of another network of the same layers and channels; returns this network.
 
-        Between dtypes the numbers are rounded.
+        Between dtypes the numbers are rounded; ValueError if one is too large.
         """
         if not isinstance(source, Network):
             raise TypeError(f"source: expected a Network, got {type(source).__name__}")
         self.params.check_structure("source", source.params)
-        self.params.flat = moved(source.params.flat, self.device).astype(self.dtype)
+        self.params.flat = numbers_like("source", moved(source.params.flat, self.device), self.dtype)
         return self
 
     def summary(self) -> str:

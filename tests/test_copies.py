@@ -86,6 +86,17 @@ def test_a_copy_of_a_network_is_a_whole_network(way):
     assert (made.predict(x) == 2).all()
 
 
+def test_a_pickle_whose_buffers_are_still_the_network_s_makes_a_copy():
+    net, (x, _), buffers = network(), series(), []
+    data = pickle.dumps(net, 5, buffer_callback=buffers.append)
+    kept = net.predict(x)
+    for given in (buffers, [memoryview(buffer) for buffer in buffers]):
+        made = pickle.loads(data, buffers=given)
+        assert not np.shares_memory(made.params.flat, net.params.flat)
+        made.params.flat[:] = 0
+        assert np.array_equal(net.predict(x), kept)
+
+
 def network_like(net):
     """A fresh network with the same numbers: no copy was made."""
     fresh = network(seed=9)
@@ -279,6 +290,21 @@ def test_a_vector_that_was_changed_in_place_is_noticed(name, value):
     ):
         with pytest.raises(errors.ShapeError, match="^flat: .*changed in place"):
             call()
+
+
+@pytest.mark.parametrize("name", [0, np.int64(1), None, b"w", "", ("w",), True])
+def test_a_part_has_a_name(name):
+    with pytest.raises(TypeError, match="^name: expected text, got "):
+        nr.parameters.Weight(name, 2, 3)
+
+
+def test_no_two_parts_have_one_name():
+    weights = [nr.parameters.Weight("w", 2, 3), nr.parameters.Weight(np.str_("b"), None, 3)]
+    assert type(weights[1].name) is str
+    p = nr.Parameters(np.zeros(9, np.float32), weights)
+    assert [view.shape for _, view in p.items()] == [(3, 2), (3,)]
+    with pytest.raises(ValueError, match=r"^weights\[2\]: expected a name of its own, got 'w' again$"):
+        nr.Parameters(np.zeros(12, np.float32), [*weights, nr.parameters.Weight("w", None, 3)])
 
 
 def test_parameters_are_what_numpy_takes_them_for():
