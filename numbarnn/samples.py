@@ -179,7 +179,8 @@ class Samples:
         """Raise NonFiniteError, with its place, of the first NaN or infinity in "x" or "y" that is not behind a length."""
         place, number = self.not_finite(argument)
         if place:
-            raise NonFiniteError(f"{argument}: expected finite numbers, got {number} at {place}")
+            expected = "finite numbers" if argument == "x" else "finite targets"
+            raise NonFiniteError(f"{argument}: expected {expected}, got {number} at {place}")
 
     def not_finite(self, argument):
         """(place, number) of the first NaN or infinity in "x" or "y", as text; ("", None) if there is none."""
