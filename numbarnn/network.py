@@ -16,7 +16,7 @@ from .layers.embedding import Embedding
 from .layers.last import LastStep, chained, unmerged
 from .layers.recurrent import Recurrent
 from .layers.tape import kept
-from .losses import check_target, checked_result
+from .losses import check_target, checked_result, is_of_library
 from .losses import loss as find_loss
 from .optimizers import Adam, Optimizer
 from .packing import checked_lengths
@@ -366,7 +366,13 @@ class Network(Settled):
 
     def _call_loss(self, loss, prediction, target, samples):
         """(loss, derivative) of a prediction and targets as `_rows` and `_target_rows` give them."""
-        found = loss(prediction, target) if samples.classes is None else loss.of_rows(prediction, target)
+        if is_of_library(loss):
+            found = loss(prediction, target) if samples.classes is None else loss.of_rows(prediction, target)
+        else:  # it may write to copies: arrays of the caller may be behind both
+            prediction, target = prediction.copy(), target.copy()
+            if samples.classes is not None and samples.ignore_index is not None:
+                target[target < 0] = samples.ignore_index
+            found = loss(prediction, target)
         return checked_result(found, prediction)
 
     def _target_rows(self, batch, prediction, samples):
