@@ -79,15 +79,20 @@ def several(argument, values, expected):
     raise TypeError(f"{argument}: expected {expected}, got {values!r} ({type(values).__name__})")
 
 
-def finite_number(argument, value, above=-math.inf):
-    """`value` as a float, if it is a finite number greater than `above`; else TypeError or ValueError."""
-    expected = "a finite number" if above == -math.inf else f"a finite number > {above:g}"
+def real(argument, value, expected="a number"):
+    """`value` as a float, if it is a real number, of NumPy's too; else TypeError."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
         raise TypeError(f"{argument}: expected {expected}, got {value!r} ({type(value).__name__})")
     try:
-        number = float(value)
+        return float(value)
     except OverflowError:  # an integer that no float holds
-        number = math.inf
+        return math.inf
+
+
+def finite_number(argument, value, above=-math.inf):
+    """`value` as a float, if it is a finite number greater than `above`; else TypeError or ValueError."""
+    expected = "a finite number" if above == -math.inf else f"a finite number > {above:g}"
+    number = real(argument, value, expected)
     if not (math.isfinite(number) and number > above):
         raise ValueError(f"{argument}: expected {expected}, got {value!r}")
     return number + 0.0  # -0.0 becomes 0.0, so that what is equal is the same

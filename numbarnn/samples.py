@@ -186,7 +186,8 @@ class Samples:
         """Raise NonFiniteError, with its place, of the first NaN or infinity in "x" or "y" that is not behind a length."""
         place, number = self.not_finite(argument)
         if place:
-            raise NonFiniteError(f"{argument}: expected finite numbers, got {number} at {place}")
+            expected = "finite numbers" if argument == "x" else "finite targets"
+            raise NonFiniteError(f"{argument}: expected {expected}, got {number} at {place}")
 
     def check_probabilities(self):
         """Raise ValueError, with its place, of the first number in y that is not from 0 to 1 and not behind a length."""

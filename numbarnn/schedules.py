@@ -3,23 +3,15 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Real
 from typing import ClassVar
 
-import numpy as np
-
-from .errors import NonFiniteError, positive_integer, takes
+from .errors import NonFiniteError, positive_integer, real, takes
 from .fields import make_plain
 
 
 def checked_rate(argument, value):
     """`value` as a float, if it is a finite number that is not negative."""
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-        raise TypeError(f"{argument}: expected a number, got {value!r} ({type(value).__name__})")
-    try:
-        number = float(value)
-    except OverflowError:  # an integer that no float holds
-        number = math.inf
+    number = real(argument, value)
     if not math.isfinite(number):
         raise NonFiniteError(f"{argument}: expected a finite number, got {value!r}")
     if number < 0:

@@ -220,9 +220,9 @@ def test_a_number_that_is_not_finite_is_found_before_training(layout, name, numb
     good = dict(arrays)
     arrays[name] = arrays[name].copy()
     arrays[name][3, 2, 0] = number
-    with pytest.raises(nr.NonFiniteError, match=rf"^{name}: expected finite numbers, got {number} at \(3, 2, 0\)$"):
+    with pytest.raises(nr.NonFiniteError, match=rf"^{name}: expected finite \w+, got {number} at \(3, 2, 0\)$"):
         net.fit(**arrays, progress=False)
-    with pytest.raises(nr.NonFiniteError, match=rf"^validation {name}: expected finite numbers, got {number} at"):
+    with pytest.raises(nr.NonFiniteError, match=rf"^validation {name}: expected finite \w+, got {number} at"):
         net.fit(**good, validation=(arrays["x"], arrays["y"]), progress=False)
     assert net.history is None
     if layout == "tnc":  # behind a length it is not read; the last step that is counts
@@ -250,7 +250,7 @@ def test_a_ragged_number_that_is_not_finite_is_found_at_its_step():
     x = nr.Ragged.of([np.zeros((length, 1)) for length in (3, 0, 5)])
     y = nr.Ragged(x.data + 1, x.offsets)
     y.data[5] = np.nan
-    with pytest.raises(nr.NonFiniteError, match="^y: expected finite numbers, got nan at step 2 of sequence 2"):
+    with pytest.raises(nr.NonFiniteError, match="^y: expected finite targets, got nan at step 2 of sequence 2"):
         net.fit(x, y, progress=False)
 
 
