@@ -368,10 +368,13 @@ class Network(Settled):
 
     def _call_loss(self, loss, prediction, target, samples):
         """(loss, derivative) of a prediction and targets as `_rows` and `_target_rows` give them."""
-        if samples.classes is not None:
-            found = loss.of_rows(prediction, target)
-        else:  # one's own may work in place: the targets are the caller's
-            found = loss(prediction, target if is_of_library(loss) else target.copy())
+        if is_of_library(loss):
+            found = loss(prediction, target) if samples.classes is None else loss.of_rows(prediction, target)
+        else:  # it may write to copies: arrays of the caller may be behind both
+            prediction, target = prediction.copy(), target.copy()
+            if samples.classes is not None and samples.ignore_index is not None:
+                target[target < 0] = samples.ignore_index
+            found = loss(prediction, target)
         return checked_result(found, prediction)
 
     def _target_rows(self, batch, prediction, samples):

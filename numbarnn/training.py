@@ -15,7 +15,7 @@ from .cpu.threads import Crew
 from .descent import Descent
 from .errors import NonFiniteError, arguments_of, flag, generator, positive_integer
 from .layers.tape import kept
-from .losses import is_of_library
+from .losses import BinaryCrossEntropy, is_of_library
 from .optimizers import optimizer as find_optimizer
 from .progress import bar
 from .samples import Room, Samples
@@ -176,6 +176,8 @@ def _check_samples(samples, loss):
     samples.check_finite("x")
     if is_of_library(loss):
         samples.check_finite("y")
+        if isinstance(loss, BinaryCrossEntropy) and samples.classes is None:
+            samples.check_probabilities()
 
 
 class _Epochs:
