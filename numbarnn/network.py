@@ -1,5 +1,6 @@
 """Layers in a row with one parameter vector."""
 
+import copyreg
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -143,12 +144,18 @@ class Network(Settled):
         return self.__dict__.get("_history")
 
     def __getstate__(self):
-        return {name: value for name, value in self.__dict__.items() if name not in OF_A_TRAINING}
+        state = {name: value for name, value in self.__dict__.items() if name not in OF_A_TRAINING}
+        slots = {name: getattr(self, name) for name in copyreg._slotnames(type(self)) if hasattr(self, name)}
+        return (state, slots) if slots else state  # as copy and pickle have it, for a subclass with __slots__
 
     def _with(self, params):
         """A network of the same layers over other parameters."""
         other = object.__new__(type(self))
-        other.__dict__.update(self.__getstate__(), _params=params, device=params.device)
+        state = self.__getstate__()
+        state, slots = state if isinstance(state, tuple) else (state, {})
+        other.__dict__.update(state, _params=params, device=params.device)
+        for name, value in slots.items():
+            setattr(other, name, value)
         return other
 
     def __copy__(self):
@@ -184,6 +191,8 @@ class Network(Settled):
 
     def split(self, flat: np.ndarray) -> list[Parameters]:
         """A Parameters for each layer, over its part of a vector `flat`: views, as of ``net.params.flat``."""
+        if checked_array("flat", flat).shape != self._params.flat.shape:
+            raise ShapeError(f"flat: expected shape {self._params.flat.shape} like the parameters, got {flat.shape}")
         parts, at = [], 0
         for layer, channels in zip(self.layers, self._inputs):
             weights = layer.weights(channels)

@@ -114,6 +114,21 @@ def test_a_copy_of_a_subclass_keeps_what_is_its_own(way):
     assert not made.predict(x).any() and net.predict(x).any()
 
 
+class Slotted(nr.Network):
+    """A subclass with an attribute that is in no dict."""
+
+    __slots__ = ("note", "unset")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_copy_has_what_slots_hold(way):
+    net, (x, _) = Slotted([nr.GRU(4), nr.Last(), nr.Dense(1)], channels=1, seed=0), series()
+    net.note = ["kept"]
+    made = WAYS[way](net)
+    assert type(made) is Slotted and made.note == ["kept"] and not hasattr(made, "unset")
+    assert np.array_equal(made.predict(x), net.predict(x)) and not np.shares_memory(made.params.flat, net.params.flat)
+
+
 @pytest.mark.parametrize("way", [way for way in WAYS if way != "copy"])
 def test_a_network_inside_of_other_objects_and_beside_its_parameters(way):
     net, (x, _) = network(), series()
@@ -305,6 +320,12 @@ def test_no_two_parts_have_one_name():
     assert [view.shape for _, view in p.items()] == [(3, 2), (3,)]
     with pytest.raises(ValueError, match=r"^weights\[2\]: expected a name of its own, got 'w' again$"):
         nr.Parameters(np.zeros(12, np.float32), [*weights, nr.parameters.Weight("w", None, 3)])
+
+
+@pytest.mark.parametrize("flat", [np.zeros(100, np.float32), np.zeros(88, np.float32), np.zeros((89, 1), np.float32)])
+def test_a_vector_of_another_length_is_not_split(flat):
+    with pytest.raises(errors.ShapeError, match=r"^flat: expected shape \(89,\) like the parameters, got"):
+        network().split(flat)
 
 
 def test_parameters_are_what_numpy_takes_them_for():

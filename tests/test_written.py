@@ -210,3 +210,23 @@ def test_parameters_that_another_dtype_cannot_hold_are_not_transferred():
     with pytest.raises(ValueError, match=r"^source: expected numbers that float32 holds, .* got 1e\+300"):
         narrow.transfer(wide)
     assert np.array_equal(narrow.params.flat, before)
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda flat: setattr(flat.flags, "writeable", False), ValueError, "params: .* that may be written"),
+        (lambda flat: setattr(flat, "shape", (1, -1)), nr.ShapeError, "flat: expected .* changed in place"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_training_does_not_go_on_with_a_vector_that_a_callback_has_changed(change, error, message):
+    net, left = network(), []
+
+    def callback(net, history):
+        left.append(net.params.flat.copy())
+        change(net.params.flat)
+
+    with pytest.raises(error, match=f"^{message}"):
+        net.fit(X, np.zeros((3, 1), np.float32), epochs=3, callbacks=[callback], progress=False)
+    assert len(left) == 1 and np.array_equal(net.params.flat.ravel(), left[0])
