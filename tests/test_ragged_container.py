@@ -190,3 +190,16 @@ def test_errors_name_what_is_wrong(call, error, message):
     with pytest.raises(error, match=message):
         call()
     assert same_bits(R.data, before)
+
+
+def test_a_mask_is_not_lost():
+    r = nr.Ragged.of([np.ones((3, 2), np.float32), np.ones((1, 2), np.float32)])
+    masked = np.ma.array([0, 1], mask=[False, True])
+    for call, name in (
+        (lambda: nr.Ragged(r.data, np.ma.array([0, 3, 4], mask=[False, True, False])), "offsets"),
+        (lambda: r[masked], "sequences"),
+        (lambda: r[masked == 1], "sequences"),
+        (lambda: r * masked.astype(np.float32), "multiply"),
+    ):
+        with pytest.raises(TypeError, match=f"^{name}: expected .*got MaskedArray; its method filled"):
+            call()
