@@ -367,6 +367,7 @@ def checked_result(found, prediction):
             raise TypeError(f"loss: expected a real number and its gradient, got {what} as the number") from None
     if np.shape(gradient) != prediction.shape:
         raise ShapeError(f"loss: expected a gradient of shape {prediction.shape}, got {np.shape(gradient)}")
+    plain("loss", gradient, "a gradient that is a numpy.ndarray")
     dtype = getattr(gradient, "dtype", type(gradient).__name__)
     if dtype != prediction.dtype:
         raise DTypeError(f"loss: expected a gradient of {prediction.dtype} like the prediction, got {dtype}")

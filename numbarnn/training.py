@@ -285,10 +285,19 @@ def _say_if_not_finite(values, epoch):
 
 
 def _called(calls, network):
-    """Whether a callback ends the training; NonFiniteError, and parameters as before, if one has made them not finite."""
+    """Whether a callback ends the training.
+
+    Raises
+    ------
+    NonFiniteError
+        If one has made the parameters not finite; they are then as before.
+    ValueError, ShapeError
+        If one has made their vector read-only, or changed its shape in place.
+    """
     flat = network.params.flat
     before, all_finite = flat.copy(), target_of(flat).optimizers.all_finite
     ends = calls.epoch()
+    network.params.check_writable("params")
     if not all_finite(flat):
         flat[:] = before
         raise NonFiniteError("callbacks: expected finite parameters after their call, got others; they are as before it")
