@@ -50,7 +50,7 @@ def _operand(ufunc, value, like):
         if value.data.shape != like.data.shape or not np.array_equal(value.offsets, like.offsets):
             raise ShapeError(f"{ufunc.__name__}: expected a Ragged of the lengths and channels of {like!r}, got {value!r}")
         return value.data
-    plain(ufunc.__name__, value, "a number, an array or a Ragged")
+    value = plain(ufunc.__name__, value, "an array of numbers")
     array = value if is_on_device(value) or isinstance(value, (bool, int, float)) else np.asarray(value)
     if np.ndim(array) and (array.ndim != 1 or like.data.ndim == 1 or len(array) != like.data.shape[1]):
         channels = "" if like.data.ndim == 1 else f", an array of shape {like.data.shape[1:]}, one for each channel,"
