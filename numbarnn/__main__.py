@@ -20,16 +20,17 @@ def sparkline(values, low, high):
     return "".join(BARS[int(level)] for level in levels)
 
 
-def whole(least):
-    """The type of an option that is a whole number of at least so much."""
+def whole(least, most=None):
+    """The type of an option that is a whole number of at least, and at most, so much."""
+    expected = f"a whole number of at least {least}" if most is None else f"a whole number from {least} to {most}"
 
     def number(text):
         try:
             value = int(text)
         except ValueError:
             value = None
-        if value is None or value < least:
-            raise argparse.ArgumentTypeError(f"expected a whole number of at least {least}, got {text!r}")
+        if value is None or value < least or most is not None and value > most:
+            raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
         return value
 
     return number
@@ -57,7 +58,8 @@ def picture(text):
 def arguments():
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m numbarnn", description="Train two small recurrent networks.")
-    parser.add_argument("--epochs", metavar="N", type=whole(1), default=1000, help="of the first network (default 1000)")
+    epochs = whole(1, 10**9)
+    parser.add_argument("--epochs", metavar="N", type=epochs, default=1000, help="of the first network (default 1000)")
     parser.add_argument("--seed", metavar="N", type=whole(0), default=0, help="of parameters and order (default 0)")
     parser.add_argument("--dtype", choices=[d.name for d in DTYPES], default="float32", help="(default float32)")
     parser.add_argument("--plot", metavar="FILE", type=picture, help="write a PNG; needs matplotlib")

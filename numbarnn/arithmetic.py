@@ -4,7 +4,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
 from .descriptor import DTYPES, is_on_device
-from .errors import DTypeError, ShapeError
+from .errors import DTypeError, ShapeError, plain
 
 
 class Arithmetic(NDArrayOperatorsMixin):
@@ -50,6 +50,7 @@ def _operand(ufunc, value, like):
         if value.data.shape != like.data.shape or not np.array_equal(value.offsets, like.offsets):
             raise ShapeError(f"{ufunc.__name__}: expected a Ragged of the lengths and channels of {like!r}, got {value!r}")
         return value.data
+    value = plain(ufunc.__name__, value, "an array of numbers")
     array = value if is_on_device(value) or isinstance(value, (bool, int, float)) else np.asarray(value)
     if np.ndim(array) and (array.ndim != 1 or like.data.ndim == 1 or len(array) != like.data.shape[1]):
         channels = "" if like.data.ndim == 1 else f", an array of shape {like.data.shape[1:]}, one for each channel,"

@@ -20,6 +20,10 @@ UNUSED = 3600.0  # seconds without use after which any other may go
 ABANDONED = 3600.0  # seconds after which a draft has no writer any more, whoever that was
 STAMP = re.compile("[0-9a-f]{32}")  # what a folder of sources is called: nothing else is touched
 DRAFT = ".tmp."  # in the name of a file that is still written
+try:
+    STARTED_IN = os.getcwd()  # what a relative NUMBA_CACHE_DIR is relative to, wherever the program goes
+except OSError:  # it has been removed
+    STARTED_IN = ""
 
 
 def candidates():
@@ -29,7 +33,7 @@ def candidates():
     folder.  A private folder is used only if nobody else can write into it: what lies there is run.
     """
     if config.CACHE_DIR:
-        return [(Path(config.CACHE_DIR, "numbarnn"), False)]
+        return [(Path(STARTED_IN, config.CACHE_DIR, "numbarnn"), False)]
     found = []
     if PACKAGE.is_dir() and not getattr(sys, "frozen", False):
         found.append((PACKAGE / "__pycache__" / "kernels", False))

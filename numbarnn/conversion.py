@@ -22,8 +22,7 @@ def array_of(argument, value):
         return value
     _refuse_masks(argument, value)
     try:
-        array = value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value)
-        array = np.asarray(array)
+        array = np.asarray(value.to_numpy() if hasattr(value, "to_numpy") else value)
     except ValueError as error:  # NumPy's "inhomogeneous shape"
         if not isinstance(value, (list, tuple)):
             raise TypeError(f"{argument}: expected {EXPECTED}, got {type(value).__name__}: {error}") from None
@@ -31,6 +30,9 @@ def array_of(argument, value):
         raise TypeError(f"{argument}: expected {expected}, got a {type(value).__name__} of parts that differ") from None
     except (TypeError, RuntimeError, OverflowError) as error:  # an object that has __array__, but refuses
         raise TypeError(f"{argument}: expected {EXPECTED}, got {type(value).__name__}: {error}") from None
+    if array.dtype == object and array.ndim == 2 and array.size and hasattr(value, "items"):
+        # A DataFrame whose columns have no dtype of NumPy's in common, but perhaps numbers each.
+        return np.stack([array_of(f"{argument}[{name!r}]", column) for name, column in value.items()], axis=1)
     if array.dtype.kind not in "biuf":
         if array.ndim == 0:
             raise TypeError(f"{argument}: expected {EXPECTED}, got {type(value).__name__}")

@@ -1,12 +1,14 @@
 """The parameters of a network while it is trained: all of them at each step, of an embedding the rows that are used."""
 
+import itertools
 import math
 
 import numpy as np
 
 from .layers.embedding import Embedding, RowGradient
+from .optimizers import Memory
 from .parameters import Parameters
-from .targets import moved, target_of
+from .targets import moved, share_memory, target_of
 
 FOREVER = np.iinfo(np.int64).max // 2
 
@@ -54,10 +56,13 @@ class Descent:
             at += len(part)
         self._previous, self._finite = self._own.copy(), True
         self._memory = optimizer.start(self._own)
+        weights = self._weights if self._rows is None else self._weights[1:]
+        parts = optimizer._of_parts(self._own, weights)
         if not optimizer.is_own:
             _check_memory(self._memory, self._own, optimizer)
-            weights = self._weights if self._rows is None else self._weights[1:]
-            self._memory = [*self._memory, *optimizer._of_parts(self._own, weights)]
+            self._memory = [*self._memory, *parts]
+        elif isinstance(self._memory, Memory):  # for an update of one's own that calls the library's
+            self._memory.parts = parts
 
     @property
     def reading(self):
@@ -88,7 +93,7 @@ class Descent:
         return not self._on_host or self.finite()
 
     def _update(self, step, rate, scale):
-        self.optimizer.update(self._own, self._previous, self.gradient, self._memory, step, rate, scale)
+        self.optimizer._take(self._own, self._previous, self.gradient, self._memory, step, rate, scale)
 
     def _update_by_own(self, step, rate, scale):
         """An optimizer of one's own gets views and copies: what it makes of them concerns nobody but the numbers."""
@@ -165,6 +170,8 @@ def _check_memory(memory, flat, optimizer):
             raise TypeError(f"optimizer: expected {kind}.start to return {expected}, got one {found}")
         if not vector.flags.c_contiguous or isinstance(vector, np.ndarray) and not vector.flags.writeable:
             raise TypeError(f"optimizer: expected {kind}.start to return contiguous, writable vectors")
+    if any(share_memory(one, other) for one, other in itertools.combinations((flat, *memory), 2)):
+        raise TypeError(f"optimizer: expected {kind}.start to return vectors with memory of their own")
 
 
 class Rows:

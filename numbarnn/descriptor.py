@@ -58,12 +58,12 @@ def axes_of(layout, ndim):
     raise LayoutError(f"layout: expected {expected}, got {layout!r}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class TensorDescriptor:
     """Steps, batch and channels of an array as it lies in memory, whatever the order of its axes.
 
-    A descriptor is a view: nothing is copied, and the array may be read-only, a slice, transposed, reversed, broadcast
-    or in Fortran order.  Kernels read addresses and strides, so one compiled kernel serves every layout.
+    `of` makes one.  It is a view: nothing is copied, and the array may be read-only, a slice, transposed, reversed,
+    broadcast or in Fortran order.  Kernels read addresses and strides, so one compiled kernel serves every layout.
 
     Attributes
     ----------
@@ -96,6 +96,19 @@ class TensorDescriptor:
     layout: str
     array: np.ndarray = field(repr=False, compare=False)
     address: int = field(repr=False, compare=False)
+
+    def __init__(self, *values, **named):
+        raise TypeError("TensorDescriptor: expected a call of TensorDescriptor.of(array, layout), which looks at an array")
+
+    @classmethod
+    def made(cls, steps, batch, channels, strides, dtype, layout, array, address):
+        """Describe an array of which all this is known: `of` without its checks."""
+        self = object.__new__(cls)
+        vars(self).update(
+            steps=steps, batch=batch, channels=channels, strides=strides, dtype=dtype, layout=layout, array=array,
+            address=address,
+        )  # fmt: skip
+        return self
 
     def __repr__(self):
         fields = ("steps", "batch", "channels", "strides", "dtype", "layout")
@@ -131,12 +144,12 @@ class TensorDescriptor:
         if channels == 0:
             raise ShapeError(f"{argument}: expected at least one of channels, got shape {array.shape} ({letters})")
         strides = tuple(strides.get(letter, 0) for letter in AXES)
-        return cls(steps, batch, channels, strides, array.dtype, letters, array, address_of(array))
+        return cls.made(steps, batch, channels, strides, array.dtype, letters, array, address_of(array))
 
     @classmethod
     def of_tnc(cls, array, address=None):
         """Describe a (T, N, C) array that is known to be in order, and perhaps its address: `of` without its checks."""
-        return cls(*array.shape, array.strides, array.dtype, AXES, array, address or address_of(array))
+        return cls.made(*array.shape, array.strides, array.dtype, AXES, array, address or address_of(array))
 
     def __reduce__(self):
         """A copy, or what a pickle holds, describes a copy of the array."""

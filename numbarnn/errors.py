@@ -157,6 +157,8 @@ def generator(argument, seed):
 
 def takes(argument, function, names):
     """Raise TypeError unless `function` can be called with as many arguments as `names`, separated by commas, has."""
+    if not callable(function):
+        raise TypeError(f"{argument}: expected a function of ({names}), got {function!r} ({type(function).__name__})")
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):  # a function of C that does not tell

@@ -26,10 +26,23 @@ class Description:
 
     def __post_init__(self):
         make_plain(self)
+        for field in fields(self):
+            if field.compare and (kind := _kind_without_hash(getattr(self, field.name))):
+                raise TypeError(
+                    f"{field.name}: expected a value with a hash, by which {type(self).__name__} is told apart from others,"
+                    f" such as a tuple of numbers, got {kind.__name__}; dataclasses.field(compare=False) leaves it out"
+                )
 
     def __getstate__(self):
         """The fields alone: what is worked out from them belongs to one process."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def _kind_without_hash(value):
+    """The class of a value, or of one in a tuple, that has no hash; None if all have one."""
+    if isinstance(value, tuple):
+        return next(filter(None, map(_kind_without_hash, value)), None)
+    return type(value) if type(value).__hash__ is None else None
 
 
 def make_plain(description):

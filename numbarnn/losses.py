@@ -279,7 +279,7 @@ class BinaryCrossEntropy(Description):
             there = _steps_there(prediction, lengths, layout)
             count = int(np.count_nonzero(there))
         y = _masked(there, target)
-        wrong = ~((y >= 0) & (y <= 1))
+        wrong = no_probability(y)
         if wrong.any():
             place = tuple(int(i) for i in np.argwhere(moved(wrong, "cpu"))[0])
             raise ValueError(f"target y: expected probabilities from 0 to 1, got {moved(target, 'cpu')[place]} at {place}")
@@ -304,6 +304,11 @@ class BinaryCrossEntropy(Description):
         small, wrong = np.exp(-size), np.where(x > 0, 1 - y, y)  # wrong: the probability of the label that x speaks against
         value = np.where(wrong == 0, wrong, size) * wrong + np.log1p(small)
         return value, np.where(x >= 0, 1, small) / (1 + small) - y
+
+
+def no_probability(y):
+    """Where an array has a number that is not from 0 to 1."""
+    return ~((y >= 0) & (y <= 1))
 
 
 def _masked(there, array):
@@ -341,8 +346,9 @@ ALIASES = {"quadratic": "half_mse"}
 
 
 def is_of_library(loss):
-    """Whether a loss is one of these, of which it is known what it makes of a NaN."""
-    return isinstance(loss, (Loss, CrossEntropy, BinaryCrossEntropy))
+    """Whether a loss is called as one of these, of which it is known what it makes of a NaN and of its arguments."""
+    kinds = (Loss, CrossEntropy, BinaryCrossEntropy)
+    return any(isinstance(loss, kind) and type(loss).__call__ is kind.__call__ for kind in kinds)
 
 
 def checked_result(found, prediction):
@@ -361,6 +367,7 @@ def checked_result(found, prediction):
             raise TypeError(f"loss: expected a real number and its gradient, got {what} as the number") from None
     if np.shape(gradient) != prediction.shape:
         raise ShapeError(f"loss: expected a gradient of shape {prediction.shape}, got {np.shape(gradient)}")
+    plain("loss", gradient, "a gradient that is a numpy.ndarray")
     dtype = getattr(gradient, "dtype", type(gradient).__name__)
     if dtype != prediction.dtype:
         raise DTypeError(f"loss: expected a gradient of {prediction.dtype} like the prediction, got {dtype}")

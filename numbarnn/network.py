@@ -1,5 +1,6 @@
 """Layers in a row with one parameter vector."""
 
+import copyreg
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from .layers.embedding import Embedding
 from .layers.last import LastStep, chained, unmerged
 from .layers.recurrent import Recurrent
 from .layers.tape import kept
-from .losses import check_target, checked_result
+from .losses import check_target, checked_result, is_of_library
 from .losses import loss as find_loss
 from .optimizers import Adam, Optimizer
 from .packing import checked_lengths
@@ -25,7 +26,7 @@ from .ragged import Batch, Ragged, joined, like, numbers
 from .samples import Samples, other_layout
 from .streaming import Stream
 from .summary import Summary
-from .targets import contiguous, device_of, expect_device, moved, native, target
+from .targets import contiguous, device_of, expect_device, moved, native, share_memory, target
 from .training import History, fit
 
 OF_A_TRAINING = ("_history",)  # attributes that no copy has
@@ -143,12 +144,18 @@ class Network(Settled):
         return self.__dict__.get("_history")
 
     def __getstate__(self):
-        return {name: value for name, value in self.__dict__.items() if name not in OF_A_TRAINING}
+        state = {name: value for name, value in self.__dict__.items() if name not in OF_A_TRAINING}
+        slots = {name: getattr(self, name) for name in copyreg._slotnames(type(self)) if hasattr(self, name)}
+        return (state, slots) if slots else state  # as copy and pickle have it, for a subclass with __slots__
 
     def _with(self, params):
         """A network of the same layers over other parameters."""
         other = object.__new__(type(self))
-        other.__dict__.update(self.__getstate__(), _params=params, device=params.device)
+        state = self.__getstate__()
+        state, slots = state if isinstance(state, tuple) else (state, {})
+        other.__dict__.update(state, _params=params, device=params.device)
+        for name, value in slots.items():
+            setattr(other, name, value)
         return other
 
     def __copy__(self):
@@ -184,6 +191,8 @@ class Network(Settled):
 
     def split(self, flat: np.ndarray) -> list[Parameters]:
         """A Parameters for each layer, over its part of a vector `flat`: views, as of ``net.params.flat``."""
+        if checked_array("flat", flat).shape != self._params.flat.shape:
+            raise ShapeError(f"flat: expected shape {self._params.flat.shape} like the parameters, got {flat.shape}")
         parts, at = [], 0
         for layer, channels in zip(self.layers, self._inputs):
             weights = layer.weights(channels)
@@ -293,6 +302,8 @@ class Network(Settled):
             if output.packing.table is None:
                 letters = self.output_layout if "n" in batch.layout else self.output_layout.replace("n", "")
                 given = in_layout(output.array, letters)
+                if share_memory(given, described.array):  # of layers that pass numbers on: what is returned is new
+                    given = given.copy()
             else:
                 given = batch.give(output)
             found.append(brought(given, device_of(x.data if isinstance(x, Ragged) else x)))
@@ -366,7 +377,13 @@ class Network(Settled):
 
     def _call_loss(self, loss, prediction, target, samples):
         """(loss, derivative) of a prediction and targets as `_rows` and `_target_rows` give them."""
-        found = loss(prediction, target) if samples.classes is None else loss.of_rows(prediction, target)
+        if is_of_library(loss):
+            found = loss(prediction, target) if samples.classes is None else loss.of_rows(prediction, target)
+        else:  # it may write to copies: arrays of the caller may be behind both
+            prediction, target = prediction.copy(), target.copy()
+            if samples.classes is not None and samples.ignore_index is not None:
+                target[target < 0] = samples.ignore_index
+            found = loss(prediction, target)
         return checked_result(found, prediction)
 
     def _target_rows(self, batch, prediction, samples):
@@ -557,12 +574,12 @@ class Network(Settled):
     def transfer(self, source: "Network") -> "Network":
         """Copy the parameters of another network of the same layers and channels; returns this network.
 
-        Between dtypes the numbers are rounded.
+        Between dtypes the numbers are rounded; ValueError if one is too large.
         """
         if not isinstance(source, Network):
             raise TypeError(f"source: expected a Network, got {type(source).__name__}")
         self.params.check_structure("source", source.params)
-        self.params.flat = moved(source.params.flat, self.device).astype(self.dtype)
+        self.params.flat = numbers_like("source", moved(source.params.flat, self.device), self.dtype)
         return self
 
     def summary(self) -> str:

@@ -1,5 +1,6 @@
 """Optimizers: descriptions; what they remember is a list of vectors that `start` makes and `update` changes."""
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,10 +9,11 @@ from typing import ClassVar
 import numpy as np
 
 from .cpu import row_optimizers as row_kernels
-from .errors import known_name, takes
+from .descriptor import checked_array
+from .errors import DTypeError, LayoutError, ShapeError, finite_number, known_name, positive_integer, takes
 from .fields import make_plain, one_of
 from .schedules import after, checked_rate, number_or_schedule
-from .targets import target_of
+from .targets import device_of, expect_device, share_memory, target_of
 
 
 def _fraction(argument, value):
@@ -19,6 +21,15 @@ def _fraction(argument, value):
     if number >= 1:
         raise ValueError(f"{argument}: expected a number in [0, 1), got {number}")
     return number
+
+
+class Memory(list):
+    """What the library's optimizers remember: vectors, and `parts`, those that tell the parts of the parameters apart.
+
+    Outside of a training nobody knows the parts: they are None, and all parameters are alike.
+    """
+
+    parts = None
 
 
 class Optimizer:
@@ -67,7 +78,7 @@ class Optimizer:
         flat : numpy.ndarray
             The parameters, 1-D.
         """
-        return [np.zeros_like(flat) for _ in range(self.vectors)]
+        return Memory(np.zeros_like(flat) for _ in range(self.vectors))
 
     def rates(self, history):
         """The schedule of the epoch after those of `history`."""
@@ -91,19 +102,67 @@ class Optimizer:
             Learning rate.
         scale : float
             What the gradient is multiplied by first, to clip it.  For an optimizer of your own that is done, and this is 1.
+
+        Raises
+        ------
+        TypeError, DTypeError, ShapeError, LayoutError, ValueError
+            Named after the argument, of the library's optimizers: if the vectors are not contiguous, of one length and dtype
+            and apart from each other, or what is modified is read-only.  Nothing is changed then.
         """
+        step = positive_integer("step", step)
+        rate, scale = finite_number("rate", rate), finite_number("scale", scale)
+        self._take(flat, previous, gradient, self._checked(flat, previous, gradient, memory), step, rate, scale)
+
+    def _checked(self, flat, previous, gradient, memory):
+        """`memory` with the vectors that tell parts apart, if kernels may be called with all of them."""
+        checked_array("flat", flat)
+        if flat.ndim != 1:
+            raise ShapeError(f"flat: expected a vector, got shape {flat.shape}")
+        if not isinstance(memory, (list, tuple)) or len(memory) < self.vectors:
+            expected = f"a list of {self.vectors} vectors, from start"
+            found = f"{len(memory)} of them" if isinstance(memory, (list, tuple)) else type(memory).__name__
+            raise TypeError(f"memory: expected {expected}, got {found}")
+        parts = memory.parts if isinstance(memory, Memory) else None
+        if parts is None and self.is_own and self._tells_parts:
+            raise TypeError(
+                f"memory: expected the list that start returned, which says what decays, got {type(memory).__name__}; with"
+                " decays='all' any list will do"
+            )
+        vectors = [*memory, *(parts or ())]
+        arrays = {"flat": flat, "previous": previous, "gradient": gradient}
+        arrays |= {f"memory[{index}]": vector for index, vector in enumerate(vectors)}
+        for name, array in arrays.items():
+            checked_array(name, array)
+            if array.shape != flat.shape:
+                raise ShapeError(f"{name}: expected shape {flat.shape} like flat, got {array.shape}")
+            if array.dtype != flat.dtype:
+                raise DTypeError(f"{name}: expected {flat.dtype} like flat, got {array.dtype}")
+            expect_device(name, array, device_of(flat))
+            if not array.flags.c_contiguous:
+                raise LayoutError(f"{name}: expected a contiguous vector, got strides {array.strides}")
+            if name != "gradient" and isinstance(array, np.ndarray) and not array.flags.writeable:
+                raise ValueError(f"{name}: expected a vector that may be written, got a read-only one")
+        for (name, array), (other, near) in itertools.combinations(arrays.items(), 2):
+            if share_memory(array, near):
+                raise ValueError(f"{other}: expected memory of its own, got some that it shares with {name}")
+        return vectors
+
+    def _take(self, flat, previous, gradient, vectors, step, rate, scale):
+        """`update` without its checks; vectors: those of the memory, then those that tell parts apart."""
         kernel, scalars = self._step(step, rate)
         target = target_of(flat)
-        if len(memory) > self.vectors:
+        if len(vectors) > self.vectors:
             kernel += "_in_part"
         with np.errstate(over="ignore"):  # a rate that float32 does not hold is found by what it leaves
             scalars = np.array((scale, *scalars), flat.dtype)  # one conversion: small networks wait for it
         with target.threads.launching():
-            getattr(target.optimizers, kernel)(flat, previous, gradient, *memory, *scalars)
+            getattr(target.optimizers, kernel)(flat, previous, gradient, *vectors, *scalars)
 
     def _step(self, step, rate):
         """The kernel's name, and its scalars after the first."""
         raise NotImplementedError
+
+    _tells_parts = False  # whether `_of_parts` returns any
 
     def _of_parts(self, flat, weights):
         """Vectors that a training's memory holds besides, which tell the parts of `flat` apart: those of `weights`."""
@@ -286,7 +345,8 @@ class AdamW(Adam):
     decay : float
         Weight decay.
     decays : {"weights", "all"}
-        What decays: the matrices, or all parameters.
+        What decays: the matrices, or all parameters.  Where `update` is called without a training, the vector is all that
+        is known of them, and all of it decays.
     """
 
     decay: float = 0.01
@@ -296,6 +356,10 @@ class AdamW(Adam):
 
     def _shrink(self, rate):
         return 1 - rate * self.decay
+
+    @property
+    def _tells_parts(self):
+        return self.decays != "all"
 
     def _of_parts(self, flat, weights):
         if self.decays == "all" or all(w.inputs is not None for w in weights):

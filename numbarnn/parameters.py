@@ -3,6 +3,7 @@
 import copy
 import itertools
 import mmap
+import pickle
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +15,12 @@ from .descriptor import checked_array
 from .errors import DeviceError, DTypeError, NonFiniteError, ShapeError, known_name, positive_integer, several
 from .fields import Description, optional
 from .targets import device_of, moved, native, target
+
+
+def _name(argument, value):
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"{argument}: expected text, got {value!r} ({type(value).__name__})")
+    return str(value)
 
 
 @dataclass(frozen=True)
@@ -29,7 +36,7 @@ class Weight(Description):
     outputs: int
     table: bool = False
 
-    accepts: ClassVar = {"inputs": optional(positive_integer), "outputs": positive_integer}
+    accepts: ClassVar = {"name": _name, "inputs": optional(positive_integer), "outputs": positive_integer}
 
     @property
     def size(self):
@@ -73,7 +80,7 @@ class Parameters:
 
     Raises
     ------
-    TypeError, DTypeError, ShapeError, LayoutError
+    TypeError, ValueError, DTypeError, ShapeError, LayoutError
         If they are not as described.
 
     Examples
@@ -94,6 +101,8 @@ class Parameters:
         for index, weight in enumerate(self._weights):
             if not isinstance(weight, Weight):
                 raise TypeError(f"weights[{index}]: expected a Weight, got {type(weight).__name__}")
+            if weight.name in self._start:
+                raise ValueError(f"weights[{index}]: expected a name of its own, got {weight.name!r} again")
             self._start[weight.name] = (size, weight)
             size += weight.size
         if flat.shape != (size,) or not flat.flags.c_contiguous:
@@ -245,11 +254,14 @@ class Parameters:
 
 
 def _is_its_own(array):
-    """Whether an array may be written, in nobody else's file, and kernels can read it."""
-    base = array
+    """Whether an array may be written, in nobody else's file or array, and kernels can read it."""
+    base, lent = array, False
     while base is not None:
-        if isinstance(base, mmap.mmap):
+        if isinstance(base, mmap.mmap) or (lent and isinstance(base, np.ndarray)):
             return False
+        if isinstance(base, pickle.PickleBuffer):  # out of band, as pickle calls it: of the array that was sent
+            base = base.raw()
+        lent = lent or isinstance(base, memoryview)
         base = base.obj if isinstance(base, memoryview) else getattr(base, "base", None)
     return array.flags.writeable and array.flags.aligned and array.dtype.isnative
 

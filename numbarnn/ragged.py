@@ -9,7 +9,7 @@ import numpy as np
 from .arithmetic import Arithmetic
 from .conversion import numbers_like
 from .descriptor import PackedDescriptor, TensorDescriptor, address_of, checked_array, checked_dtype, in_layout
-from .errors import DeviceError, DTypeError, LayoutError, ShapeError, integer, known_name, positive_integer, several
+from .errors import DeviceError, DTypeError, LayoutError, ShapeError, integer, known_name, plain, positive_integer, several
 from .fields import Settled
 from .indices import Indices, checked_integers, index_axes, with_channels
 from .packing import Packing, packing_of
@@ -66,7 +66,7 @@ class Ragged(Settled, Arithmetic):
                 raise DTypeError(f"data: expected float32 or float64 (sum T, C), or integers (sum T,), got {found}")
         elif checked_array("data", data).ndim != 2 or data.shape[1] == 0:
             raise ShapeError(f"data: expected 2 axes (sum T, C), got shape {data.shape}")
-        offsets = np.asarray(offsets)
+        offsets = np.asarray(plain("offsets", offsets, "an array of integers"))
         if offsets.dtype.kind not in "iu":
             raise DTypeError(f"offsets: expected integers, got {offsets.dtype}")
         if offsets.ndim != 1 or not len(offsets):
@@ -166,6 +166,7 @@ class Ragged(Settled, Arithmetic):
             expected = "an integer, a slice, an array of integers or a mask"
             raise TypeError(f"sequences: expected {expected}, got {which!r}; sequence n at step t is r[n][t]")
         else:
+            which = plain("sequences", which, "an array of integers or a mask")
             chosen = np.asarray(which, None if len(which) else np.int64)
             if chosen.ndim != 1 or (chosen.dtype == bool and len(chosen) != len(self)):
                 expected = f"({len(self)},)" if chosen.dtype == bool else "(K,)"

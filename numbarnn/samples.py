@@ -9,7 +9,7 @@ from .conversion import array_of, numbers_like
 from .descriptor import checked_array
 from .errors import NonFiniteError, ShapeError
 from .indices import checked_integers, index_axes
-from .losses import takes_labels
+from .losses import no_probability, takes_labels
 from .packing import checked_lengths
 from .ragged import Batch, Ragged
 from .targets import device_of, moved, native, target
@@ -36,6 +36,8 @@ class Samples:
         A label that counts nothing.
     stepwise : bool
         Whether these are samples of equal length out of ragged ones, whose loss sees rows.
+    x_given, y_given : str
+        Letters of the axes that the caller's arrays have, in which errors say a place; those of the others if empty.
     """
 
     x: np.ndarray | Ragged
@@ -49,6 +51,8 @@ class Samples:
     ignore_index: int | None = None
     stepwise: bool = False
     device: str = "cpu"
+    x_given: str = ""
+    y_given: str = ""
 
     @classmethod
     def of(cls, network, x, y, lengths=None, loss=None):
@@ -62,7 +66,7 @@ class Samples:
         letters, x_letters = network.output_layout, network.layout
         if network.takes_indices and batch.offsets is None:
             x_letters = index_axes("x", x_letters, x)
-        given = letters  # of y as the caller has it
+        own, given = "", letters  # of x and y as the caller has them
         if batch.offsets is None and "n" not in batch.layout:
             own, given = x_letters if network.takes_indices else batch.layout, given.replace("n", "")
             if network._stepwise and lengths is None:
@@ -75,7 +79,9 @@ class Samples:
                 raise ShapeError(f"x: expected at least one {what} to take the loss of, got {getattr(x, 'shape', x)}")
         if lengths is not None:
             lengths = checked_lengths(lengths, batch.sequences, batch.steps)
-        samples = cls(x, y, lengths, network.layout, x_letters, letters, network.takes_indices, device=network.device)
+        samples = cls(
+            x, y, lengths, network.layout, x_letters, letters, network.takes_indices, device=network.device, x_given=own
+        )  # fmt: skip
         return samples._with_targets(network, y, given, loss, batch)
 
     def _with_targets(self, network, y, given, loss, batch):
@@ -97,6 +103,7 @@ class Samples:
             labels = takes_labels(loss, numbers_like("y", y, dtype))
         if labels:
             letters, given = letters.replace("c", ""), given.replace("c", "")
+        self = replace(self, y_given=given)
         if not stepwise:
             if labels:
                 checked_integers("y", y)
@@ -182,17 +189,28 @@ class Samples:
             expected = "finite numbers" if argument == "x" else "finite targets"
             raise NonFiniteError(f"{argument}: expected {expected}, got {number} at {place}")
 
+    def check_probabilities(self):
+        """Raise ValueError, with its place, of the first number in y that is not from 0 to 1 and not behind a length."""
+        place, number = self._first("y", no_probability)
+        if place:
+            raise ValueError(f"y: expected probabilities from 0 to 1, got {number} at {place}")
+
     def not_finite(self, argument):
         """(place, number) of the first NaN or infinity in "x" or "y", as text; ("", None) if there is none."""
-        array, letters = getattr(self, argument), getattr(self, f"{argument}_letters")
+        array = getattr(self, argument)
         numbers = array.data if isinstance(array, Ragged) else array
         if numbers.dtype.kind != "f":
             return "", None
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(numbers.sum()):
                 return "", None
-        numbers = moved(numbers, "cpu")
-        wrong = ~np.isfinite(numbers)
+        return self._first(argument, lambda numbers: ~np.isfinite(numbers))
+
+    def _first(self, argument, where):
+        """(place, number) of the first number in "x" or "y" that `where` finds and that is not behind a length."""
+        array, letters = getattr(self, argument), getattr(self, f"{argument}_letters")
+        numbers = moved(array.data if isinstance(array, Ragged) else array, "cpu")
+        wrong = where(numbers)
         if self.lengths is not None and "t" in letters:
             there = np.arange(numbers.shape[letters.index("t")]) < self.lengths[:, None]  # (N, T)
             there = there if letters.index("n") < letters.index("t") else there.T
@@ -205,7 +223,8 @@ class Samples:
         if isinstance(array, Ragged):
             sequence = int(np.searchsorted(array.offsets, place[0], "right")) - 1
             return f"step {place[0] - int(array.offsets[sequence])} of sequence {sequence}", number
-        return f"{place}", number
+        given = getattr(self, f"{argument}_given") or letters
+        return f"{tuple(place[letters.index(letter)] for letter in given)}", number
 
     @property
     def own_steps(self):

@@ -15,7 +15,7 @@ from .cpu.threads import Crew
 from .descent import Descent
 from .errors import NonFiniteError, arguments_of, flag, generator, positive_integer
 from .layers.tape import kept
-from .losses import is_of_library
+from .losses import BinaryCrossEntropy, is_of_library
 from .optimizers import optimizer as find_optimizer
 from .progress import bar
 from .samples import Room, Samples
@@ -176,6 +176,8 @@ def _check_samples(samples, loss):
     samples.check_finite("x")
     if is_of_library(loss):
         samples.check_finite("y")
+        if isinstance(loss, BinaryCrossEntropy) and samples.classes is None:
+            samples.check_probabilities()
 
 
 class _Epochs:
@@ -283,10 +285,19 @@ def _say_if_not_finite(values, epoch):
 
 
 def _called(calls, network):
-    """Whether a callback ends the training; NonFiniteError, and parameters as before, if one has made them not finite."""
+    """Whether a callback ends the training.
+
+    Raises
+    ------
+    NonFiniteError
+        If one has made the parameters not finite; they are then as before.
+    ValueError, ShapeError
+        If one has made their vector read-only, or changed its shape in place.
+    """
     flat = network.params.flat
     before, all_finite = flat.copy(), target_of(flat).optimizers.all_finite
     ends = calls.epoch()
+    network.params.check_writable("params")
     if not all_finite(flat):
         flat[:] = before
         raise NonFiniteError("callbacks: expected finite parameters after their call, got others; they are as before it")

@@ -178,3 +178,11 @@ def test_nothing_is_shown_unless_asked_for(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     train(network(), epochs=1)
     assert not sys.stderr.getvalue() and not progress.in_notebook()
+
+
+@pytest.mark.parametrize("event, arguments", [("start", "network"), ("finish", "network, history")])
+def test_what_is_called_at_start_and_end_is_a_function(event, arguments):
+    kind = type("Own", (nr.Callback,), {event: None})
+    net = nr.Network([nr.Dense(1)], channels=1, seed=0)
+    with pytest.raises(TypeError, match=rf"callbacks\[0\].{event}: expected a function of \({arguments}\), got None"):
+        net.fit(np.ones((4, 1), np.float32), np.ones((4, 1), np.float32), callbacks=[kind()], progress=False)

@@ -256,5 +256,18 @@ def test_pandas():
     net = nr.Network([nr.Dense(1)], 2, seed=0)
     net.fit(frame, frame[["b"]], epochs=1, progress=False)
     assert np.allclose(net.predict(frame), net.predict(frame.to_numpy().astype("f4")))
-    with pytest.raises(nr.DTypeError, match="x: expected numbers, .* got .* from a DataFrame"):
+    with pytest.raises(nr.DTypeError, match=r"x\['b'\]: expected numbers, .* got .* from a Series"):
         net.predict(frame.assign(b="text"))
+
+
+def test_columns_of_several_dtypes():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [1, 0, 1], "b": [0.5, 0.25, 1.0]})
+    net = nr.Network([nr.Dense(1)], 2, seed=0)
+    own = frame.convert_dtypes()  # Int64 and Float64, for which NumPy has no common dtype
+    assert own.to_numpy().dtype == object
+    for table in (own, frame.assign(a=frame["a"] == 1), own.set_axis(["a", "a"], axis=1)):
+        assert same_bits(net.predict(table), net.predict(frame))
+    own.loc[1, "a"] = pandas.NA
+    with pytest.raises(nr.NonFiniteError, match=r"x: expected finite numbers, got nan at \(1, 0\)"):
+        net.fit(own, own[["b"]], progress=False)

@@ -86,6 +86,17 @@ def test_a_copy_of_a_network_is_a_whole_network(way):
     assert (made.predict(x) == 2).all()
 
 
+def test_a_pickle_whose_buffers_are_still_the_network_s_makes_a_copy():
+    net, (x, _), buffers = network(), series(), []
+    data = pickle.dumps(net, 5, buffer_callback=buffers.append)
+    kept = net.predict(x)
+    for given in (buffers, [memoryview(buffer) for buffer in buffers]):
+        made = pickle.loads(data, buffers=given)
+        assert not np.shares_memory(made.params.flat, net.params.flat)
+        made.params.flat[:] = 0
+        assert np.array_equal(net.predict(x), kept)
+
+
 def network_like(net):
     """A fresh network with the same numbers: no copy was made."""
     fresh = network(seed=9)
@@ -101,6 +112,21 @@ def test_a_copy_of_a_subclass_keeps_what_is_its_own(way):
     assert type(made) is Named and made.name == "first"
     made.params.flat[:] = 0
     assert not made.predict(x).any() and net.predict(x).any()
+
+
+class Slotted(nr.Network):
+    """A subclass with an attribute that is in no dict."""
+
+    __slots__ = ("note", "unset")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_copy_has_what_slots_hold(way):
+    net, (x, _) = Slotted([nr.GRU(4), nr.Last(), nr.Dense(1)], channels=1, seed=0), series()
+    net.note = ["kept"]
+    made = WAYS[way](net)
+    assert type(made) is Slotted and made.note == ["kept"] and not hasattr(made, "unset")
+    assert np.array_equal(made.predict(x), net.predict(x)) and not np.shares_memory(made.params.flat, net.params.flat)
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way != "copy"])
@@ -279,6 +305,27 @@ def test_a_vector_that_was_changed_in_place_is_noticed(name, value):
     ):
         with pytest.raises(errors.ShapeError, match="^flat: .*changed in place"):
             call()
+
+
+@pytest.mark.parametrize("name", [0, np.int64(1), None, b"w", "", ("w",), True])
+def test_a_part_has_a_name(name):
+    with pytest.raises(TypeError, match="^name: expected text, got "):
+        nr.parameters.Weight(name, 2, 3)
+
+
+def test_no_two_parts_have_one_name():
+    weights = [nr.parameters.Weight("w", 2, 3), nr.parameters.Weight(np.str_("b"), None, 3)]
+    assert type(weights[1].name) is str
+    p = nr.Parameters(np.zeros(9, np.float32), weights)
+    assert [view.shape for _, view in p.items()] == [(3, 2), (3,)]
+    with pytest.raises(ValueError, match=r"^weights\[2\]: expected a name of its own, got 'w' again$"):
+        nr.Parameters(np.zeros(12, np.float32), [*weights, nr.parameters.Weight("w", None, 3)])
+
+
+@pytest.mark.parametrize("flat", [np.zeros(100, np.float32), np.zeros(88, np.float32), np.zeros((89, 1), np.float32)])
+def test_a_vector_of_another_length_is_not_split(flat):
+    with pytest.raises(errors.ShapeError, match=r"^flat: expected shape \(89,\) like the parameters, got"):
+        network().split(flat)
 
 
 def test_parameters_are_what_numpy_takes_them_for():

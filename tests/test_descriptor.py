@@ -1,5 +1,7 @@
 """TensorDescriptor: what it describes without a copy, and what it refuses."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -159,3 +161,12 @@ def test_no_steps_or_no_sequences():
     described = nr.TensorDescriptor.of(np.zeros((0, 3, 2)), "ntc")
     assert (described.steps, described.batch, described.channels) == (3, 0, 2)
     assert nr.TensorDescriptor.of(np.zeros((0, 2)), "tc").steps == 0
+
+
+def test_a_descriptor_is_made_of_an_array_alone():
+    described = nr.TensorDescriptor.of(np.zeros((2, 3, 4), np.float32))
+    for call in (lambda: nr.TensorDescriptor(9, 9, 9, (4, 4, 4), np.dtype(np.float32), "tnc", described.array, 0),
+                 lambda: nr.TensorDescriptor(described.array), lambda: dataclasses.replace(described, steps=9)):  # fmt: skip
+        with pytest.raises(TypeError, match=r"TensorDescriptor: expected a call of TensorDescriptor.of\(array, layout\)"):
+            call()
+    assert described == nr.TensorDescriptor.of(described.array) and described.steps == 2

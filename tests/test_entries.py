@@ -468,3 +468,10 @@ def test_a_package_that_nobody_can_write_to(compiled, tmp_path):
     subprocess.run(["chmod", "-R", "a-w", package], check=True)
     said = as_nobody(nowhere + TANH)
     assert "anew in each process" in said and said.count("each process compiles them again") == 1
+
+
+def test_a_relative_folder_stays_the_same_wherever_the_program_goes(tmp_path, monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "kept")
+    before = cache_folders.candidates()
+    monkeypatch.chdir(tmp_path)
+    assert cache_folders.candidates() == before and before[0][0].is_absolute()

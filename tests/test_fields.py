@@ -1,6 +1,7 @@
 """Fields and arguments are plain Python values from the constructor on, whatever stood for them."""
 
 import copy
+import dataclasses
 import pickle
 from dataclasses import dataclass, fields, replace
 
@@ -221,3 +222,21 @@ def test_what_is_worked_out_is_not_sent():
     made = More(3)
     object.__setattr__(made, "worked_out", lambda: None)
     assert vars(pickle.loads(pickle.dumps(made))) == vars(More(3))
+
+
+@dataclass(frozen=True, repr=False)
+class Marked(nr.Dense):
+    marks: object = None
+    note: object = dataclasses.field(default=None, compare=False)
+
+
+@pytest.mark.parametrize("marks", [np.zeros(3), [1, 2], {"a": 1}, {1}])
+def test_a_field_that_cannot_be_compared_is_named(marks):
+    kind = type(marks).__name__
+    with pytest.raises(TypeError, match=f"^marks: expected a value with a hash, .*, got {kind}; "):
+        Marked(2, marks=marks)
+    with pytest.raises(TypeError, match=f"^marks: .* got {kind}; "):
+        Marked(2, marks=(1, (marks, 2)))
+    layer = Marked(2, marks=(1, 2), note=marks)
+    assert layer.note is marks and hash(layer) == hash(Marked(2, marks=(1, 2)))
+    assert len(layer.init(channels=3)) == 8

@@ -271,3 +271,81 @@ def test_a_loss_of_ones_own_may_leave_out_targets():
         spoilt[2, 1] = np.nan
         net.fit(spoilt, Y, masked, progress=False)
     assert np.isnan(net.loss(spoilt, Y)) and np.isnan(net.loss(X, missing)) and np.isnan(net.predict(spoilt)[1])
+
+
+def in_place(prediction, y):
+    """The mean squared error, for which both arguments are overwritten."""
+    y -= prediction
+    prediction[:] = 0
+    return float((y**2).mean()), -2 * y / y.size
+
+
+def test_a_loss_of_ones_own_may_write_to_its_arguments():
+    x, y, held = X.copy(), Y.copy(), (X[:, :9].copy(), Y[:9].copy())
+    net, other = network(), network()
+    options = dict(epochs=3, batch_size=8, progress=False, shuffle=False)
+    history = net.fit(x, y, in_place, validation=held, **options)
+    expected = other.fit(X, Y, validation=(X[:, :9], Y[:9]), **options)
+    assert np.allclose(history.loss, expected.loss, 1e-9) and np.allclose(history.validation, expected.validation, 1e-9)
+    net.loss_and_gradient(net.params.flat, x, y, in_place)
+    for layers in ([nr.Last()], [nr.Dropout(0.5), nr.Last()]):  # what these predict is x itself
+        passing = nr.Network(layers, channels=1, dtype="float64")
+        assert np.isclose(passing.loss(x, y, in_place), passing.loss(X, Y))
+    assert np.array_equal(x, X) and np.array_equal(y, Y) and np.array_equal(held[0], X[:, :9])
+    assert np.array_equal(held[1], Y[:9])
+
+
+@pytest.mark.parametrize("ignore_index", [None, 1, -100])
+@pytest.mark.parametrize("lengths", [None, [5, 0, 2, 5, 3, 1, 5, 4]])
+def test_a_subclass_of_a_loss_is_called(ignore_index, lengths):
+    class Larger(nr.CrossEntropy):
+        def __call__(self, prediction, target, lengths=None, layout="tnc"):
+            value, slope = super().__call__(prediction, target, lengths, layout)
+            return value + 100, slope
+
+    x, labels = X[:, :8], (X[:, :8, 0] > 0).astype(int)
+    net, other = (nr.Network([nr.RNN(3), nr.Dense(2)], channels=1, seed=0, dtype="float64") for _ in range(2))
+    options = dict(epochs=2, lengths=lengths, validation=(x, labels), progress=False)
+    history, expected = net.fit(x, labels, Larger(ignore_index), **options), other.fit(
+        x, labels, nr.CrossEntropy(ignore_index), **options
+    )  # fmt: skip
+    assert np.allclose(np.subtract(history.loss, expected.loss), 100)
+    assert np.allclose(np.subtract(history.validation, expected.validation), 100)
+    assert np.array_equal(net.params.flat, other.params.flat)
+
+
+def test_probabilities_out_of_range_are_found_before_training():
+    net = nr.Network([nr.RNN(3), nr.Dense(1)], channels=1, seed=0, dtype="float64")
+    before, good = net.params.flat.copy(), (X > 0).astype(float)
+    bad = good.copy()
+    bad[3, 7] = -0.5
+    options = dict(loss="binary_cross_entropy", epochs=1, batch_size=1, progress=False)
+    expected = r"y: expected probabilities from 0 to 1, got -0.5 at \(3, 7, 0\)"
+    with pytest.raises(ValueError, match=f"^{expected}"):
+        net.fit(X, bad, **options)
+    with pytest.raises(ValueError, match=f"^validation {expected}"):
+        net.fit(X, good, validation=(X, bad), **options)
+    ragged = [nr.Ragged.of(list(each.swapaxes(0, 1))) for each in (X, bad)]
+    with pytest.raises(ValueError, match="^y: .* got -0.5 at step 3 of sequence 7"):
+        net.fit(*ragged, **options)
+    with pytest.raises(ValueError, match=r"^y: .* got -0.5 at \(3, 0\)"):
+        net.fit(X[:, 7], bad[:, 7], **options)
+    assert np.array_equal(net.params.flat, before)
+    net.fit(X, bad, lengths=[3] * X.shape[1], **options)
+
+
+def test_places_are_those_of_the_callers_arrays():
+    one = X[:, 3].copy()
+    one[2] = np.nan
+    step = nr.Network([nr.RNN(3), nr.Dense(1)], channels=1, seed=0, dtype="float64")
+    turned = nr.Network([nr.RNN(3), nr.Dense(1)], channels=1, seed=0, dtype="float64", layout="cnt")
+    rows = nr.Network([nr.Dense(1)], channels=1, seed=0, dtype="float64")
+    for net, x, y, found in (
+        (step, one, X[:, 3], r"x: .* at \(2, 0\)"),
+        (step, X[:, 3], one, r"y: .* at \(2, 0\)"),
+        (rows, one, one, r"x: .* at \(2, 0\)"),
+        (turned, one.T, one.T, r"x: .* at \(0, 2\)"),
+        (network(), X[:, 3], [np.nan], r"y: .* at \(0,\)"),
+    ):
+        with pytest.raises(nr.NonFiniteError, match=found):
+            net.fit(x, y, progress=False)

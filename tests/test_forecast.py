@@ -77,8 +77,9 @@ def test_a_file_stays_until_the_plot_is_there(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--epochs", "0"], "argument --epochs: expected a whole number of at least 1, got '0'"),
-        (["--epochs", "1e3"], "argument --epochs: expected a whole number of at least 1, got '1e3'"),
+        (["--epochs", "0"], "argument --epochs: expected a whole number from 1 to 1000000000, got '0'"),
+        (["--epochs", "9" * 23], f"argument --epochs: expected a whole number from 1 to 1000000000, got '{'9' * 23}'"),
+        (["--epochs", "1e3"], "argument --epochs: expected a whole number from 1 to 1000000000, got '1e3'"),
         (["--seed", "-1"], "argument --seed: expected a whole number of at least 0, got '-1'"),
         (["--dtype", "float16"], "argument --dtype: invalid choice: 'float16'"),
         (["--epoch-count=3"], "got '--epoch-count=3'; did you mean --epochs?"),

@@ -224,6 +224,7 @@ def test_parameters_that_are_not_finite_are_refused():
         (lambda p: (None, p), TypeError, "loss: expected a real number and its gradient, got NoneType"),
         (lambda p: (1.0, p.T), nr.ShapeError, r"loss: expected a gradient of shape \(5, 1\), got \(1, 5\)"),
         (lambda p: (1.0, p.tolist()), nr.DTypeError, "loss: expected a gradient of float32 like the prediction, got list"),
+        (lambda p: (1.0, np.ma.array(p, mask=True)), TypeError, "loss: expected a gradient .* got MaskedArray"),
         (lambda p: (1.0, p.astype(float)), nr.DTypeError, "loss: expected a gradient of float32 .* got float64"),
     ],
 )

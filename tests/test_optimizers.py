@@ -91,3 +91,40 @@ def test_schedules():
 def test_bad_input_is_named(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+def decaying(net, optimizer):
+    x, y = nr.windows(np.sin(np.arange(40, dtype=np.float32) / 4), 5)
+    net.fit(x, y, optimizer=optimizer, epochs=3, batch_size=8, progress=False)
+    return net.params.flat
+
+
+def test_an_update_of_one_s_own_that_calls_the_library_s_decays_the_matrices_alone():
+    class Watched(nr.AdamW):
+        def update(self, flat, previous, gradient, memory, step, rate, scale=1.0):
+            mean, square = memory  # as many as Adam has
+            super().update(flat, previous, gradient, memory, step, rate, scale)
+
+    class Further(Watched):
+        def start(self, flat):
+            return super().start(flat)
+
+    class Apart(nr.AdamW):
+        def start(self, flat):
+            return {"adam": list(super().start(flat)), "steps": 0}
+
+        def update(self, flat, previous, gradient, memory, step, rate, scale=1.0):
+            super().update(flat, previous, gradient, memory["adam"], step, rate, scale)
+
+    def network():
+        net = nr.Network([nr.GRU(4), nr.Last(), nr.Dense(1)], channels=1, seed=0)
+        net.params["0.bias_ih_l0"][...] = 1
+        return net
+
+    right, all_of_it = (decaying(network(), nr.AdamW(0.01, decay=5.0, decays=parts)) for parts in ("weights", "all"))
+    assert not np.allclose(right, all_of_it, atol=1e-3)
+    for kind in (Watched, Further):
+        assert np.array_equal(decaying(network(), kind(0.01, decay=5.0)), right)
+    with pytest.raises(TypeError, match="^memory: expected the list that start returned, which says what decays, got list"):
+        decaying(network(), Apart(0.01, decay=5.0))
+    assert np.array_equal(decaying(network(), Apart(0.01, decay=5.0, decays="all")), all_of_it)

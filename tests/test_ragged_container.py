@@ -190,3 +190,21 @@ def test_errors_name_what_is_wrong(call, error, message):
     with pytest.raises(error, match=message):
         call()
     assert same_bits(R.data, before)
+
+
+@pytest.mark.parametrize(
+    "call, named",
+    [
+        (lambda r, masked: r[masked], "sequences"),
+        (lambda r, masked: r[masked > 0], "sequences"),
+        (lambda r, masked: r.take(masked), "sequences"),
+        (lambda r, masked: r + masked.astype(float), "add"),
+        (lambda r, masked: nr.Ragged(r.data, masked), "offsets"),
+    ],
+)
+def test_masks_are_not_lost(call, named):
+    ragged = nr.Ragged.of([np.ones((1, 2)), np.ones((0, 2))])
+    call(ragged, np.array([0, 1]) if named != "offsets" else np.array([0, 1, 1]))
+    masked = np.ma.array([0, 1, 1] if named == "offsets" else [0, 1], mask=[0, 1, 1] if named == "offsets" else [0, 1])
+    with pytest.raises(TypeError, match=f"{named}: expected an array .*, got MaskedArray"):
+        call(ragged, masked)

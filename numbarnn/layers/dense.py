@@ -77,7 +77,7 @@ def _batched(x):
     rows = next(rows for rows in range(min(x.steps, MOST_ROWS), 0, -1) if x.steps % rows == 0)
     step, _, channel = x.strides
     strides = rows * step, step, channel
-    return TensorDescriptor(x.steps // rows, rows, x.channels, strides, x.dtype, x.layout, x.array, x.address)
+    return TensorDescriptor.made(x.steps // rows, rows, x.channels, strides, x.dtype, x.layout, x.array, x.address)
 
 
 def _unbatched(rows, x):
