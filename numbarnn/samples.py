@@ -75,7 +75,7 @@ class Samples:
             x = _placed(x, own, x_letters)
             batch, _ = network._described(x, lengths)
         for count, what in ((batch.sequences, "sample"), (batch.steps, "step")):
-            if not count:
+            if not count and not (what == "step" and isinstance(x, Ragged)):  # empty sequences have a last state
                 raise ShapeError(f"x: expected at least one {what} to take the loss of, got {getattr(x, 'shape', x)}")
         if lengths is not None:
             lengths = checked_lengths(lengths, batch.sequences, batch.steps)
