@@ -227,7 +227,7 @@ def back(**options):
         (lambda: nr.LSTM(4, projection="2"), TypeError, ["projection", "positive integer", "'2'", "str"]),
         (lambda: LAYER(LAYER.init(2, dtype="float64"), X, (C, C)), nr.ShapeError, ["state h", "(1, 3, 2)", "projection"]),
         (lambda: LAYER(LAYER.init(2, dtype="float64"), X, (H, H)), nr.ShapeError, ["state c", "(1, 3, 5)", "hidden"]),
-        (lambda: LAYER(nr.LSTM(5).init(2, dtype="float64"), X), nr.ShapeError, ["parameters", "weight_hr_l0 (2, 5)"]),
+        (lambda: LAYER(nr.LSTM(5).init(2, dtype="float64"), X), nr.ShapeError, ["p: ", "weight_hr_l0 (2, 5)"]),
         (lambda: back(dy=np.zeros((4, 3, 5))), nr.ShapeError, ["dy", "expected 2 channels", "got 5"]),
         (lambda: back(dcells=np.zeros((4, 3, 2))), nr.ShapeError, ["dcells", "expected 5 channels", "got 2"]),
         (lambda: back(dstate=(C, C)), nr.ShapeError, ["dstate h", "(1, 3, 2)", "(1, 3, 5)"]),

@@ -168,9 +168,9 @@ def test_bad_streams():
     layer = nr.GRU(3)
     with pytest.raises(ValueError, match="batch"):
         layer.stream(layer.init(2), 0)
-    with pytest.raises(nr.ShapeError, match="parameters"):
+    with pytest.raises(nr.ShapeError, match="p: "):
         layer.stream(nr.GRU(4).init(2))
-    with pytest.raises(TypeError, match="parameters"):
+    with pytest.raises(TypeError, match="p: "):
         layer.stream(None)
     with pytest.raises(nr.ShapeError, match="state"):
         layer.stream(layer.init(2), 2, np.zeros((1, 1, 3), np.float32))
