@@ -1,0 +1,414 @@
+"""Every public function with hostile arguments: a typed error that names the argument, or the right result, nothing else."""
+
+import inspect
+import math
+import re
+import warnings
+from dataclasses import fields, is_dataclass
+
+import hostile
+import numpy as np
+import pytest
+from matplotlib import pyplot
+from hostile import (
+    ARRAY,
+    FLAG,
+    FLOATS,
+    INTEGER,
+    NOT_NEGATIVE,
+    NOTHING_ELSE,
+    NUMBERS,
+    POSITIVE,
+    RATE,
+    SAMPLES,
+    SEED,
+    SEQUENCES,
+    SERIES,
+    SIZE,
+    STEPS,
+    TEXT,
+    WRONG,
+    indices,
+    integers,
+    one_of,
+    only,
+    optional,
+)  # fmt: skip
+
+import numbarnn as nr
+
+ERRORS = TypeError, ValueError, IndexError, nr.NonFiniteError, nr.DeviceError, FileNotFoundError
+TEXTS = hostile.Kind("texts", lambda value, valid: hostile.ANYTHING if isinstance(value, (dict, tuple)) else WRONG)
+SCHEDULE = hostile.Kind(
+    "rate or schedule",
+    lambda value, valid: (
+        hostile.ANYTHING if callable(value) and not isinstance(value, type) else NOT_NEGATIVE.right(value, valid)
+    ),
+)
+CALLABLE = hostile.Kind("function", lambda value, valid: hostile.ANYTHING if callable(value) else WRONG)
+LAYOUT = hostile.Kind("layout", lambda value, valid: WRONG)
+DTYPE = one_of("float32", "float64")
+SCHEME = one_of("glorot", "pytorch")
+FUNCTION = one_of("tanh", "relu", "sigmoid")
+LENGTHS = optional(integers(0, 4))
+STEP_SIZE = optional(SIZE)
+RANDOM = np.random.default_rng(0)
+
+
+def numbers(*shape, dtype=np.float32):
+    return RANDOM.standard_normal(shape).astype(dtype)
+
+
+X, Y = numbers(4, 3, 2), numbers(3, 1)
+RNN = nr.RNN(2)
+P = RNN.init(2, seed=0)
+OUT, STATE, TAPE = RNN.forward(P, X)
+DENSE = nr.Dense(2)
+Q = DENSE.init(2, seed=0)
+DENSE_TAPE = DENSE.forward(Q, X)[1]
+TABLE = nr.Embedding(5, 2)
+T = TABLE.init(seed=0)
+LOGITS, LABELS = numbers(3, 2), np.array([0, 1, 1])
+RAGGED = nr.Ragged.of([numbers(2, 2), numbers(3, 2)])
+VOCABULARY = nr.Vocabulary.of(["a b", "b c"])
+HISTORY = nr.History([2.0, 1.0], [2.0, 1.5], [0.1, 0.1], [0.01, 0.01])
+
+
+def network():
+    """A new network, small and the same each time."""
+    return nr.Network([nr.RNN(2), nr.Last(), nr.Dense(1)], channels=2, seed=0)
+
+
+def trained(**arguments):
+    """What `fit` makes of a network's parameters."""
+    net = network()
+    history = net.fit(**{"x": X, "y": Y, "epochs": 1, "batch_size": 2, "progress": False} | arguments)
+    return net.params.flat, history.loss
+
+
+def lines(function):
+    """A function of the arguments of a plot: how many lines it draws."""
+
+    def drawn(**arguments):
+        try:
+            return len(function(**arguments).lines)
+        finally:
+            pyplot.close("all")
+
+    return drawn
+
+
+def agreement(**arguments):
+    """Whether finite differences of such steps agree with backward."""
+    try:
+        nr.testing.check_gradients(RNN, **arguments)
+    except AssertionError:
+        return False
+    return True
+
+
+RECURRENT = {
+    "hidden": (2, SIZE),
+    "layers": (2, SIZE),
+    "bidirectional": (False, FLAG),
+    "activation": ("tanh", FUNCTION),
+    "dropout": (0.1, RATE),
+    "input_dropout": (0.1, RATE),
+    "recurrent_dropout": (0.1, RATE),
+    "zoneout": (0.1, RATE),
+    "weight_drop": (0.1, RATE),
+    "noise": (0.1, NOT_NEGATIVE),
+    "connectivity": (None, optional(NOTHING_ELSE)),
+    "clip": (None, optional(POSITIVE)),
+    "merge": ("concat", one_of("concat")),
+    "residual": (False, FLAG),
+    "learned_state": (False, FLAG),
+}
+WITHOUT_RECURRENT_DROPOUT = {name: way for name, way in RECURRENT.items() if name != "recurrent_dropout"}
+GATED = {"gate_activation": ("sigmoid", FUNCTION)}
+CALL = {
+    "p": (P, NOTHING_ELSE),
+    "x": (X, STEPS),
+    "state": (STATE, optional(ARRAY)),
+    "lengths": (np.array([4, 2, 3]), LENGTHS),
+    "layout": ("tnc", LAYOUT),
+    "seed": (None, SEED),
+}
+BACKWARD = {"need_x": (True, FLAG), "accumulate": (False, FLAG), "into": (None, optional(NOTHING_ELSE))}
+INIT = {
+    "channels": (2, SIZE),
+    "seed": (0, SEED),
+    "dtype": ("float32", DTYPE),
+    "scheme": ("glorot", SCHEME),
+    "device": ("cpu", one_of("cpu")),
+}
+FIT = {"x": (X, SAMPLES), "y": (Y, NUMBERS), "lengths": (np.array([4, 2, 3]), LENGTHS)}
+LOSS = {"loss": ("mse", one_of("mse", "mae"))}
+
+# name: (function, {argument: (valid value, kind)}).  A name starts with that of the public object it is about.
+CASES = {
+    "RNN": (nr.RNN, RECURRENT),
+    "GRU": (nr.GRU, RECURRENT | GATED | {"reset": ("after", one_of("after", "before"))}),
+    "GRU, normalized": (lambda **a: nr.GRU(2, **a), {"normalized": (False, FLAG)}),
+    "LSTM": (
+        nr.LSTM,
+        RECURRENT | GATED | {"peepholes": (False, FLAG), "coupled": (False, FLAG), "output_activation": ("tanh", FUNCTION)},
+    ),
+    "LSTM, projection": (lambda **a: nr.LSTM(4, **a), {"projection": (None, optional(SIZE))}),
+    "MGU": (nr.MGU, WITHOUT_RECURRENT_DROPOUT | GATED),
+    "LeakyRNN": (nr.LeakyRNN, RECURRENT | {"form": ("outside", one_of("outside", "inside")), "learned": (False, FLAG)}),
+    "IndRNN": (
+        nr.IndRNN,
+        {name: way for name, way in WITHOUT_RECURRENT_DROPOUT.items() if name not in ("weight_drop", "connectivity")},
+    ),
+    "Dense": (nr.Dense, {"units": (2, SIZE), "activation": ("linear", FUNCTION)}),
+    "Activation": (nr.Activation, {"name": ("tanh", FUNCTION)}),
+    "Dropout": (nr.Dropout, {"rate": (0.5, RATE)}),
+    "Embedding": (nr.Embedding, {"vocabulary": (5, SIZE), "size": (2, SIZE)}),
+    "Recurrent.init": (RNN.init, INIT),
+    "Recurrent.__call__": (
+        RNN.__call__,
+        CALL
+        | {
+            "reset": (None, optional(NOTHING_ELSE)),
+            "masks": (None, optional(NOTHING_ELSE)),
+            "cells": (
+                False,
+                hostile.Kind(
+                    "no c", lambda value, valid: False if isinstance(value, (bool, np.bool_)) and not value else WRONG
+                ),
+            ),
+        },
+    ),
+    "Recurrent.forward": (
+        lambda **a: RNN.forward(**a)[:2],
+        CALL | {"tape": ("all", one_of("all", "states")), "checkpoints": (None, optional(SIZE))},
+    ),
+    "Recurrent.backward": (
+        RNN.backward,
+        {"tape": (TAPE, NOTHING_ELSE), "dy": (OUT, optional(ARRAY)), "dstate": (STATE, optional(ARRAY))} | BACKWARD,
+    ),
+    "Recurrent.draw": (
+        nr.RNN(2, input_dropout=0.5).draw,
+        {"steps": (4, SIZE), "batch": (3, SIZE), "channels": (2, SIZE), "seed": (0, SEED), "dtype": ("float32", DTYPE)},
+    ),
+    "Recurrent.stream": (
+        lambda **a: RNN.stream(**a).step(X[0, :1] if a["batch"] == 1 else X[0]),
+        {"p": (P, NOTHING_ELSE), "batch": (3, only(3)), "state": (STATE, optional(ARRAY))},
+    ),
+    "Dense.__call__": (
+        DENSE.__call__,
+        {"p": (Q, NOTHING_ELSE), "x": (X, STEPS), "layout": ("tnc", LAYOUT), "lengths": (np.array([4, 2, 3]), LENGTHS)},
+    ),
+    "Dense.backward": (DENSE.backward, {"tape": (DENSE_TAPE, NOTHING_ELSE), "dy": (OUT, ARRAY)} | BACKWARD),
+    "Embedding.__call__": (
+        TABLE.__call__,
+        {"p": (T, NOTHING_ELSE), "x": (np.array([[0, 1], [4, 2]]), indices(4)), "layout": ("tnc", LAYOUT)},
+    ),
+    "Stream.step": (lambda **a: RNN.stream(P, 3).step(**a), {"x": (X[0], ARRAY)}),
+    "Stream.run": (lambda **a: RNN.stream(P, 3).run(**a), {"x": (X, FLOATS)}),
+    "Stream.feed_back": (lambda **a: RNN.stream(P, 3).feed_back(**a), {"x": (X[0], ARRAY), "steps": (2, SIZE)}),
+    "Network": (
+        nr.Network,
+        {
+            "layers": ([RNN, nr.Last(), nr.Dense(1)], NOTHING_ELSE),
+            "channels": (2, SIZE),
+            "dtype": ("float32", DTYPE),
+            "layout": ("tnc", LAYOUT),
+            "device": ("cpu", one_of("cpu")),
+            "seed": (0, SEED),
+            "scheme": ("glorot", SCHEME),
+        },
+    ),
+    "Network.predict": (lambda **a: network().predict(**a), {"x": (X, SAMPLES), "lengths": (np.array([4, 2, 3]), LENGTHS)}),
+    "Network.loss": (lambda **a: network().loss(**a), FIT | LOSS),
+    "Network.loss_and_gradient": (
+        lambda **a: network().loss_and_gradient(**a),
+        {"flat": (network().params.flat, ARRAY)} | FIT | LOSS,
+    ),
+    "Network.fit": (
+        trained,
+        FIT
+        | LOSS
+        | {
+            "optimizer": ("adam", optional(one_of("adam", "sgd"))),
+            "epochs": (1, SIZE),
+            "batch_size": (2, SIZE),
+            "shuffle": (True, FLAG),
+            "seed": (0, SEED),
+            "clip": (None, optional(POSITIVE)),
+            "validation": (None, optional(NOTHING_ELSE)),
+            "callbacks": ((), NOTHING_ELSE),
+            "progress": (False, FLAG),
+            "tape": ("all", one_of("all", "states")),
+            "checkpoints": (None, optional(SIZE)),
+        },
+    ),
+    "Network.stream": (lambda **a: network().stream(**a).step(X[0]), {"batch": (3, only(3))}),
+    "Network.to": (lambda **a: network().to(**a), {"device": ("cpu", one_of("cpu"))}),
+    "Network.transfer": (lambda **a: network().transfer(**a), {"source": (network(), NOTHING_ELSE)}),
+    "SGD": (nr.SGD, {"rate": (0.1, SCHEDULE), "momentum": (0.5, RATE), "nesterov": (True, FLAG)}),
+    "RMSProp": (nr.RMSProp, {"rate": (0.1, SCHEDULE), "decay": (0.5, RATE), "epsilon": (1e-8, NOT_NEGATIVE)}),
+    "Adam": (
+        nr.Adam,
+        {"rate": (0.1, SCHEDULE), "beta1": (0.9, RATE), "beta2": (0.99, RATE), "epsilon": (1e-8, NOT_NEGATIVE)},
+    ),
+    "AdamW": (nr.AdamW, {"rate": (0.1, SCHEDULE), "decay": (0.1, NOT_NEGATIVE)}),
+    "constant": (nr.constant, {"rate": (0.1, NOT_NEGATIVE)}),
+    "cosine": (nr.cosine, {"rate": (0.1, NOT_NEGATIVE), "final": (0.0, NOT_NEGATIVE)}),
+    "exponential": (nr.exponential, {"rate": (0.1, POSITIVE), "final": (0.01, POSITIVE)}),
+    "warmup": (nr.warmup, {"rate": (0.1, SCHEDULE), "updates": (3, SIZE)}),
+    "reduce_on_plateau": (
+        nr.reduce_on_plateau,
+        {
+            "rate": (0.1, NOT_NEGATIVE),
+            "factor": (0.1, RATE),
+            "patience": (3, SIZE),
+            "least": (0.0, NOT_NEGATIVE),
+            "difference": (0.0, NOT_NEGATIVE),
+        },
+    ),
+    "EarlyStopping": (nr.EarlyStopping, {"patience": (3, SIZE), "difference": (0.0, NOT_NEGATIVE), "restore": (True, FLAG)}),
+    "Printer": (nr.Printer, {"seconds": (1.0, NOT_NEGATIVE)}),
+    "CrossEntropy": (nr.CrossEntropy, {"ignore_index": (None, optional(INTEGER))}),
+    "CrossEntropy.__call__": (nr.CrossEntropy(), {"prediction": (LOGITS, FLOATS), "target": (LABELS, integers(0, 1))}),
+    "BinaryCrossEntropy.__call__": (
+        nr.BinaryCrossEntropy(),
+        {"prediction": (numbers(3, 1), FLOATS), "target": (LABELS, integers(0, 1))},
+    ),
+    "BinaryCrossEntropy": (nr.BinaryCrossEntropy, {"ignore_index": (None, optional(INTEGER))}),
+    "loss": (nr.loss, {"name": ("mse", CALLABLE)}),
+    "loss.mse": (nr.loss("mse"), {"prediction": (Y, ARRAY), "target": (Y + 1, ARRAY)}),
+    "loss.mae": (nr.loss("mae"), {"prediction": (Y, ARRAY), "target": (Y + 1, ARRAY)}),
+    "loss.huber": (nr.loss("huber"), {"prediction": (Y, ARRAY), "target": (Y + 1, ARRAY)}),
+    "accuracy": (
+        nr.accuracy,
+        {"prediction": (LOGITS, FLOATS), "target": (LABELS, integers(0, 1)), "lengths": (None, optional(NOTHING_ELSE))},
+    ),
+    "windows": (nr.windows, {"series": (numbers(9, 2), SERIES), "steps": (3, SIZE)}),
+    "extrapolate": (
+        lambda **a: nr.extrapolate(nr.Network([nr.RNN(2)], channels=2, seed=0), **a),
+        {"start": (X[:, 0], SERIES), "steps": (2, SIZE), "stateful": (False, FLAG)},
+    ),
+    "Parameters": (nr.Parameters, {"flat": (P.flat, FLOATS), "weights": (P.weights, NOTHING_ELSE)}),
+    "Parameters.__getitem__": (lambda **a: P[a["name"]], {"name": ("bias_ih_l0", NOTHING_ELSE)}),
+    "Ragged": (nr.Ragged, {"data": (numbers(5, 2), FLOATS), "offsets": (np.array([0, 2, 5]), NOTHING_ELSE)}),
+    "Connectivity": (
+        nr.Connectivity,
+        {"mask": (1 - np.eye(3), optional(NOTHING_ELSE)), "signs": ([1, 1, -1], optional(NOTHING_ELSE))},
+    ),
+    "padded": (
+        nr.padded,
+        {"sequences": (RAGGED, NOTHING_ELSE), "steps": (4, SIZE), "at": ("start", one_of("start", "end"))},
+    ),
+    "TensorDescriptor.of": (
+        lambda **a: nr.TensorDescriptor.of(**a).strides and 0,
+        {"array": (X, SEQUENCES), "layout": ("tnc", LAYOUT)},
+    ),
+    "Vocabulary": (nr.Vocabulary, {"entries": (["a"], TEXTS)}),
+    "Vocabulary.of": (
+        nr.Vocabulary.of,
+        {"texts": (["a b", "b c"], TEXTS), "size": (None, optional(SIZE)), "least": (1, SIZE)},
+    ),
+    "Vocabulary.encode": (VOCABULARY.encode, {"text": ("a b", TEXT)}),
+    "Ragged.of": (nr.Ragged.of, {"arrays": ([numbers(2, 2)], NOTHING_ELSE)}),
+    "Vocabulary.encode_all": (VOCABULARY.encode_all, {"texts": (["a b"], TEXTS)}),
+    "Vocabulary.decode": (VOCABULARY.decode, {"indices": (np.array([2, 3]), indices(4))}),
+    "testing.check_gradients": (
+        agreement,
+        {
+            "p": (RNN.init(2, seed=0, dtype="float64"), NOTHING_ELSE),
+            "x": (X.astype(float), NOTHING_ELSE),
+            "seed": (0, SEED),
+            "directions": (1, SIZE),
+            "step": (1e-3, POSITIVE),
+            "tolerance": (1e-8, POSITIVE),
+        },
+    ),
+    "plot.history": (
+        lines(nr.plot.history),
+        {"history": (HISTORY, NOTHING_ELSE), "log": (True, FLAG), "ax": (None, optional(NOTHING_ELSE))},
+    ),
+    "plot.forecast": (
+        lines(nr.plot.forecast),
+        {"observed": (numbers(4), SERIES), "forecasts": (numbers(4), SERIES), "ax": (None, optional(NOTHING_ELSE))},
+    ),
+    "plot.states": (
+        lines(nr.plot.states),
+        {"y": (X, SEQUENCES), "layout": ("tnc", LAYOUT), "sequence": (0, only(-1, 0, 1, 2))},
+    ),
+    "ActivationFunction": (
+        nr.ActivationFunction,
+        {"name": ("f", TEXT), "value": (abs, CALLABLE), "from_output": (False, FLAG)},
+    ),
+}
+
+ALSO_CALLED = {"flat": ["parameter"]}
+
+# Public names that take nothing of a user's, or are tested elsewhere by hand.
+NO_ARGUMENTS = {"Cell", "Callback", "Last", "LastStep", "Gradients", "History", "RowGradient", "Optimizer"}
+
+
+def test_every_public_function_is_tried():
+    tried = {re.split(r"\W", name)[0] for name in CASES}
+    for name in nr.__all__:
+        value = getattr(nr, name)
+        if inspect.ismodule(value) or (inspect.isclass(value) and issubclass(value, BaseException)):
+            continue
+        assert name in tried | NO_ARGUMENTS, name
+
+
+def alike(found, right):
+    """Whether two results are the same: numbers to the bit, descriptions by their repr."""
+    if isinstance(found, (tuple, list)):
+        return len(found) == len(right) and all(map(alike, found, right))
+    if isinstance(found, np.ndarray):
+        return found.dtype == right.dtype and np.array_equal(found, right, equal_nan=True)
+    if isinstance(found, nr.Parameters):
+        return alike(found.flat, right.flat)
+    if isinstance(found, nr.Gradients):
+        return all(alike(getattr(found, name), getattr(right, name)) for name in ("params", "x", "state"))
+    if isinstance(found, nr.Network):
+        return alike(found.params.flat, right.params.flat) and repr(found) == repr(right)
+    if is_dataclass(found):
+        return type(found) is type(right) and all(
+            alike(getattr(found, f.name), getattr(right, f.name)) for f in fields(found)
+        )
+    if isinstance(found, dict):
+        return found.keys() == right.keys() and all(alike(found[name], right[name]) for name in found)
+    if isinstance(found, float) and isinstance(right, float):
+        return found == right or math.isnan(found) and math.isnan(right)
+    if type(found).__module__.startswith("numbarnn"):
+        return type(found) is type(right)
+    return type(found) is type(right) and found == right
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_hostile_argument_is_named_or_gives_the_right_result(name):
+    function, arguments = CASES[name]
+    valid = {argument: value for argument, (value, _) in arguments.items()}
+    function(**valid)
+    faults = []
+    for argument, (value, kind) in arguments.items():
+        names = [argument, *ALSO_CALLED.get(argument, ())]
+        for label, make in kind.values(value).items():
+            given, meant = make(), kind.right(make(), value)
+            if given is value or isinstance(given, type(value)) and kind is NOTHING_ELSE:
+                continue
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                try:
+                    found = function(**valid | {argument: given})
+                except ERRORS as error:
+                    told = arguments if hostile.of_another_shape(label) else names
+                    if not any(re.search(rf"(?<!\w){name}(?!\w)", str(error)) for name in told):
+                        faults.append(f"{argument} = {label}: {type(error).__name__} does not name it: {error}")
+                    continue
+                except Exception as error:
+                    faults.append(f"{argument} = {label}: {type(error).__name__}: {error}")
+                    continue
+            if meant is WRONG:
+                faults.append(f"{argument} = {label}: accepted, gives {str(found)[:80]}")
+            elif meant is not hostile.ANYTHING and not alike(found, function(**valid | {argument: meant})):
+                faults.append(f"{argument} = {label}: not what {meant!r} gives, but {str(found)[:80]}")
+    assert not faults, f"{len(faults)} faults\n" + "\n".join(faults)
