@@ -9,7 +9,6 @@ from dataclasses import fields, is_dataclass
 import hostile
 import numpy as np
 import pytest
-from matplotlib import pyplot
 from hostile import (
     ARRAY,
     FLAG,
@@ -34,6 +33,7 @@ from hostile import (
     only,
     optional,
 )  # fmt: skip
+from matplotlib import pyplot
 
 import numbarnn as nr
 
