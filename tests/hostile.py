@@ -171,14 +171,19 @@ def _steps(value, valid):
     return np.array(value) if type(value) is np.ndarray and value.dtype == valid.dtype else WRONG
 
 
+def _read(value):
+    """`value` as NumPy reads it; what cannot be read, or would lose a mask, as an array of objects, right nowhere."""
+    if not isinstance(value, (np.ma.MaskedArray, bytes, str)):
+        try:
+            return np.asarray(value)
+        except ValueError:  # parts of several lengths
+            pass
+    return np.array([None])
+
+
 def _series(value, valid):
     """Whatever stands for real numbers is right, in any number."""
-    if isinstance(value, (np.ma.MaskedArray, bytes, str)):
-        return WRONG
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        return WRONG
+    array = _read(value)
     if array.dtype.kind not in "fiub" or array.ndim not in (valid.ndim - 1, valid.ndim) or not array.ndim:
         return WRONG
     native = array.dtype.newbyteorder("=")
@@ -205,12 +210,7 @@ def _samples(value, valid):
 
 def _numbers(value, valid):
     """Targets are what stands for real numbers, of the shape of predictions."""
-    if isinstance(value, (np.ma.MaskedArray, bytes, str)):
-        return WRONG
-    try:
-        array = np.asarray(value)
-    except ValueError:
-        return WRONG
+    array = _read(value)
     if array.dtype.kind not in "fiub" or array.shape != valid.shape:
         return WRONG
     return array.astype(valid.dtype)
@@ -218,12 +218,7 @@ def _numbers(value, valid):
 
 def _integers(low, high, any_shape=False):
     def right(value, valid):
-        if isinstance(value, (np.ma.MaskedArray, bytes, str)):
-            return WRONG
-        try:
-            array = np.asarray(value)
-        except ValueError:
-            return WRONG
+        array = _read(value)
         if any_shape and not array.size:
             return ANYTHING
         if array.dtype.kind not in "iu" or not (any_shape or array.shape == valid.shape):
