@@ -80,6 +80,17 @@ def one_of(names):
     return lambda argument, value: str(known_name(argument, value, names))
 
 
+def instance_of(cls):
+    """The check of a field that is an object of a class."""
+
+    def checked(argument, value):
+        if not isinstance(value, cls):
+            raise TypeError(f"{argument}: expected a {cls.__name__}, got {type(value).__name__}")
+        return value
+
+    return checked
+
+
 class Settled:
     """An object whose attributes of the names `settled` are set once, when it is made: sizes and addresses follow them."""
 

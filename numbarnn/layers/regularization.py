@@ -8,7 +8,7 @@ import numpy as np
 from ..cells import PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell, around
 from ..descriptor import checked_dtype
 from ..errors import ShapeError, generator, positive_integer, rate
-from ..fields import one_or_each
+from ..fields import instance_of, one_or_each, optional
 from ..targets import device_of, moved
 from .base import Layer
 from .connectivity import Connectivity, EffectiveWeights
@@ -53,6 +53,7 @@ class Regularized(Layer):
         "recurrent_dropout": rate,
         "zoneout": one_or_each(rate),
         "weight_drop": rate,
+        "connectivity": optional(instance_of(Connectivity)),
     }
 
     def check_regularization(self):
@@ -72,8 +73,6 @@ class Regularized(Layer):
                 raise ValueError(f"{name}: expected none together with a projection, got {getattr(self, name)!r}")
             if self.cell.normalized_values and name != "connectivity" and getattr(self, name):
                 raise ValueError(f"{name}: expected none together with normalized, got {getattr(self, name)!r}")
-        if self.connectivity is not None and not isinstance(self.connectivity, Connectivity):
-            raise TypeError(f"connectivity: expected a Connectivity, got {type(self.connectivity).__name__}")
         for name in ("weight_drop", "connectivity"):
             if getattr(self, name) and not self.recurrent_matrix:
                 raise ValueError(f"{name}: expected none, since {type(self).__name__} has no recurrent matrix")
