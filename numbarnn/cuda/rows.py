@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from ..descriptor import PackedDescriptor
+from ..arrays.descriptor import PackedDescriptor
 from .array import asarray
 from .device import current_stream, stream_key
 from .unpack import copy_rows, kept_on_device

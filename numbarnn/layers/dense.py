@@ -7,14 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..arrays.descriptor import PackedDescriptor, TensorDescriptor
+from ..arrays.devices import device_of, expect_device, target_of
+from ..arrays.ragged import Batch, Ragged, like, numbers
 from ..cells import ActivationSpec, DenseCell, activation
-from ..descriptor import PackedDescriptor, TensorDescriptor
+from ..descriptions.fields import Unsendable
+from ..engine.keep import ALL, NOTHING, WEIGHTS
 from ..errors import DTypeError, flag, positive_integer
-from ..fields import Unsendable
-from ..keep import ALL, NOTHING, WEIGHTS
 from ..parameters import Parameters, Weight, glorot_uniform, uniform
-from ..ragged import Batch, Ragged, like, numbers
-from ..targets import device_of, expect_device, target_of
 from .base import Gradients, Layer, activation_spec
 
 

@@ -5,12 +5,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..descriptor import TensorDescriptor, checked_dtype
+from ..arrays.descriptor import TensorDescriptor, checked_dtype
+from ..arrays.devices import device_of
+from ..arrays.ieee import ieee
+from ..arrays.ragged import Ragged, like, numbers
 from ..errors import generator, positive_integer, rate
-from ..ieee import ieee
 from ..parameters import Parameters
-from ..ragged import Ragged, like, numbers
-from ..targets import device_of
 from .between import Scaled
 from .dense import Adjoint, Stateless, Tape, _nothing
 from .masks import Masks, keep_or_drop, rows_of

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..arrays.devices import contiguous, target_of
+from ..arrays.indices import Groups
+from ..arrays.ragged import Batch, Ragged, like, numbers
 from ..errors import ShapeError, flag, positive_integer
-from ..indices import Groups
 from ..parameters import Parameters, Weight, glorot_uniform
-from ..ragged import Batch, Ragged, like, numbers
-from ..targets import contiguous, target_of
 from .base import Gradients
 from .dense import Adjoint, Stateless, Tape
 

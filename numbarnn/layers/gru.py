@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..cells import ActivationSpec, GRUAfterCell, GRUBeforeCell, NormalizedGRUCell
-from ..fields import one_of
+from ..descriptions.fields import one_of
 from .normalized import unit_parameters
 from .recurrent import Recurrent
 

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..descriptor import TensorDescriptor, in_layout
+from ..arrays.descriptor import TensorDescriptor, in_layout
+from ..arrays.devices import target_of
+from ..arrays.ragged import Batch, Ragged, channels_of, copy_ends, like
+from ..descriptions.fields import one_of, optional
 from ..errors import LayoutError, ShapeError, integer
-from ..fields import one_of, optional
-from ..ragged import Batch, Ragged, channels_of, copy_ends, like
-from ..targets import target_of
 from .base import Layer
 from .between import MERGES, Between, BetweenAdjoint
 from .dense import Adjoint, Stateless, Tape, _nothing

@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from ..cells import ActivationSpec, LeakyInsideCell, LeakyOutsideCell
+from ..descriptions.fields import one_of, one_or_each
 from ..errors import ShapeError, finite_number
-from ..fields import one_of, one_or_each
 from .recurrent import Recurrent
 
 FORMS = {"outside": LeakyOutsideCell, "inside": LeakyInsideCell}

@@ -12,8 +12,8 @@ from ..cells import (
     NormalizedLSTMCell,
     PeepholeLSTMCell,
 )
+from ..descriptions.fields import optional
 from ..errors import positive_integer
-from ..fields import optional
 from .normalized import unit_parameters
 from .recurrent import Recurrent
 

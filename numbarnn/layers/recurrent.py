@@ -6,15 +6,15 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..arrays.descriptor import TensorDescriptor, checked_array
+from ..arrays.devices import device_of, expect_device, native, target_of
+from ..arrays.ragged import Batch, Ragged
 from ..cells import Cell, Clipped, activation, check
-from ..descriptor import TensorDescriptor, checked_array
+from ..descriptions.fields import one_of, optional
+from ..engine.keep import ALL, NOTHING, STATES, WEIGHTS
 from ..errors import CellError, DTypeError, ShapeError, finite_number, flag, positive_integer
-from ..fields import one_of, optional
-from ..keep import ALL, NOTHING, STATES, WEIGHTS
 from ..parameters import Parameters, Weight, glorot_uniform, orthogonal, uniform
-from ..ragged import Batch, Ragged
 from ..streaming import Stream
-from ..targets import device_of, expect_device, native, target_of
 from .base import Gradients, activation_spec
 from .between import MERGES, Between, scaled_by
 from .gates import gates
