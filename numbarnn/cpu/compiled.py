@@ -19,7 +19,7 @@ from ..cells.dry_run import explained, is_library_s_alone
 from ..engine.disk_cache import Entries, Kept, Sources
 from .simd import REGISTERS, VECTOR_BYTES
 
-SOURCES = Sources("cells", "cpu")  # every module that a kernel may be made of
+SOURCES = Sources("cells", "engine", "cpu")  # every module that a kernel may be made of
 
 
 class _Cache(Kept, FunctionCache):

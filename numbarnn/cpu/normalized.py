@@ -262,7 +262,7 @@ def forward(cell, real, address):
     pack_task = calls[0].routines.pack_task
     if calls[0].pack:
         for task in prange(directions * parts):
-            invoke(pack_task, (address, task // parts, task % parts))
+            invoke(pack_task, real, (address, task // parts, task % parts))
     for task in prange(directions * tasks):
         forward_task(cell, real, calls, task // tasks, task % tasks)
 
@@ -435,4 +435,4 @@ def backward(cell, real, address):
         for task in prange(directions * tasks):
             backward_task(cell, real, calls, task // tasks, task % tasks, start, count)
         for task in prange(directions * parts):
-            invoke(gradient_task, (address, task // parts, task % parts, start, count))
+            invoke(gradient_task, real, (address, task // parts, task % parts, start, count))

@@ -55,6 +55,7 @@ def project_rows(real, call, direction, part, operand, rows, h):
         whole = vectors // MAX_VECTORS
         invoke(
             call.routines.row_product,
+            real,
             (
                 target, panel, call.zeros, 0, 0, operand, size, depth, 0, weight, depth * panel, panel, depth, MAX_VECTORS,
                 whole,
@@ -65,6 +66,7 @@ def project_rows(real, call, direction, part, operand, rows, h):
         columns = min(MAX_VECTORS, vectors - before)
         invoke(
             call.routines.product,
+            real,
             (
                 target + before * vector, row, call.zeros, 0, 0, operand, operand_row, size, depth, 0,
                 weight + before * depth * vector, columns * vector, depth, rows, columns,
@@ -111,6 +113,7 @@ def unproject_rows(real, call, direction, position, rows, stride, dh, outputs, d
     transposed = call.projection.transposed + direction * units * lanes(real) * vectors * vector
     invoke(
         call.routines.times_transposed,
+        real,
         (
             call.routines.product, call.routines.row_product, call.zeros, transposed, depth, 1, width, MAX_VECTORS,
             dprojected, 1, 0, call.chunk_rows, position, rows, stride, doperand, stride * spread_row(real, units), 0, units,

@@ -86,6 +86,7 @@ def add_product(
     weight = group.weight + (direction * units + before) * group.rows * group.slots * vector
     invoke(
         call.routines.product,
+        real,
         (
             target + slots, target_row, start + slots, start_row, vector, a, a_row, a_depth, group.rows, 0,
             weight, group.slots * vectors * vector, group.rows, rows, group.slots * vectors,
@@ -107,6 +108,7 @@ def add_row_products(real, call, group, direction, from_unit, blocks, a, target,
         weight, weight_block = weight + (blocks - 1) * weight_block, -weight_block
     invoke(
         call.routines.row_product,
+        real,
         (
             place, target_block, place, target_block, vector, a, size_of(real), group.rows, 0,
             weight, weight_block, row, group.rows, group.slots * vectors, blocks,
@@ -124,6 +126,7 @@ def gather_inputs(real, call, direction, part, start, count, inputs):
         return x.address + time * x.step_stride + first * x.batch_stride, x.batch_stride, x.channel_stride
     invoke(
         call.routines.copy_rows,
+        real,
         copied_rows(call, x, time, count, time_step, first, stride, most, 0, channels, inputs, row),
     )
     return inputs, row, size_of(real)
@@ -254,7 +257,7 @@ def forward(cell, real, address):
     pack_task = calls[0].routines.pack_task
     if calls[0].pack:
         for task in prange(directions * parts):
-            invoke(pack_task, (address, task // parts, task % parts))
+            invoke(pack_task, real, (address, task // parts, task % parts))
     regions = 1 if splits == 1 else calls[0].steps * (2 if cell.gated_span[1] > 0 else 1)
     for region in range(regions):
         for task in prange(splits * directions * tasks):
@@ -288,6 +291,7 @@ def back_through(
     weight = row_vectors * lanes(real) * vectors_for(real, call.hidden) * group.slots * vector_bytes(real)
     invoke(
         call.routines.times_transposed,
+        real,
         (
             call.routines.product, call.routines.row_product, zeros, group.transposed + direction * weight, group.rows,
             group.slots, call.hidden, call.per_block, dpre, call.slots, group.first, call.chunk_rows, position, rows, stride,
@@ -308,6 +312,7 @@ def gather_outputs(real, call, array, width, direction, time, count, part, chann
         position = rows_before(call, t) - rows_before(call, time) + first
         invoke(
             call.routines.copy_rows,
+            real,
             copied_rows(
                 call, array, t, 1, 1, first, stride, most, direction * width + channel, channels,
                 target + position * row + channel * size_of(real), stride * row,
@@ -433,4 +438,4 @@ def backward(cell, real, address):
                 split = task // (directions * tasks)
                 backward_task(cell, real, calls, part // tasks, part % tasks, split, start, count, region)
         for task in prange(directions * parts):
-            invoke(gradient_task, (address, task // parts, task % parts, start, count))
+            invoke(gradient_task, real, (address, task // parts, task % parts, start, count))

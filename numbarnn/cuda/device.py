@@ -24,7 +24,7 @@ THREADS = 2 if SIMULATED else 256  # of a block, where a kernel takes any number
 MOST_BLOCKS = 1 if SIMULATED else 4096  # of a kernel whose threads take one number after another
 
 _COMPILES = not SIMULATED and "numba_cuda" in _cuda.__file__  # and not Numba's built-in target
-_SOURCES = entries.Sources("cells", "cuda")  # every module that a kernel may be made of
+_SOURCES = entries.Sources("cells", "engine", "cuda")  # every module that a kernel may be made of
 
 if _COMPILES:
     from numba.cuda.dispatcher import CUDACache, _Kernel
