@@ -15,11 +15,12 @@ import functools
 
 from numba import njit, prange
 
+from ..engine.choices import joined
 from .blocks import share, spread_row, vector_bytes, vectors_for
 from .compiled import kernel
 from .groups import GATED, RECURRENT, group_at
 from .product import MAX_VECTORS
-from .projection import by_projection, project, unproject
+from .projection import project, unproject
 from .records import BACKWARD, FORWARD
 from .routine_call import invoke, record_at
 from .rows import (
@@ -36,8 +37,8 @@ from .simd import lanes, load, load_first, size_of, store, store_first
 from .types import (
     add_cells,
     add_output,
+    by_projection,
     drive_places,
-    joined,
     load_dpre,
     load_drives,
     load_dstate,
@@ -398,7 +399,7 @@ def backward_task(cell, real, calls, direction, part, split, start, count, regio
                     place = saved + r * stride * saved_row + (before * cell.saved + v) * vector
                     kept = load_saved(cell, real, place, vectors * vector)
                     old = load_state(cell, real, h + at, c + at, hidden - unit)
-                    derivative = load_dstate(cell, real, dmade + at_padded, dc + at_padded)
+                    derivative = load_dstate(cell, real, dmade + at_padded, dc + at_padded, lanes(real))
                     given = joined(
                         load_unit_values(cell, real, unit_values + (before + v) * vector, units * vector),
                         load_drives(cell, real, drives, (direction * hidden + unit) * size, hidden - unit),

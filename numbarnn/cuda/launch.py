@@ -24,7 +24,6 @@ from .plans import Size
 from .product import multiply
 from .records import Product, Recurrent
 from .rows import copy_to_rows, matrix_of, table_of
-from .types import argument
 from .weights import pack_weights, pieces_of, sum_runs, transpose_weights
 
 ALIGNED = 32  # numbers: buffers begin at whole 128 bytes
@@ -217,7 +216,7 @@ class Tape(StateTape):
 
 def run_kernel(kernel, tape, call, teams, scratch, stream, kernels, more=0):
     """Launch a kernel over time: once where its teams can wait, else once for each region."""
-    cell, real, block = argument(tape.size.cell), tape.size.dtype.type(0), tape.block.memory
+    cell, real, block = tape.size.cell, tape.size.dtype.type(0), tape.block.memory
     if kernels is dense:
         dense.run(kernel, cell, real, call, block, scratch.memory, stream)
         return
