@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from .arrays.batch import Batch
 from .arrays.conversion import integers_like, numbers_like
 from .arrays.descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
 from .arrays.devices import contiguous, device_of, expect_device, moved, native, share_memory, target
 from .arrays.indices import index_axes
 from .arrays.packing import checked_lengths
-from .arrays.ragged import Batch, Ragged, joined, like, numbers
+from .arrays.ragged import Ragged, joined
+from .arrays.rows import like, numbers
 from .descriptions.fields import Settled
 from .descriptions.summary import Summary
 from .engine.keep import NOTHING
@@ -299,7 +301,7 @@ class Network(Settled):
             if part is not x:
                 batch, described = self._described(part, own_lengths)
             output = self._forward(self._own, described, NOTHING)[0]
-            if output.packing.table is None:
+            if output.packing.uniform:
                 letters = self.output_layout if "n" in batch.layout else self.output_layout.replace("n", "")
                 given = in_layout(output.array, letters)
                 if share_memory(given, described.array):  # of layers that pass numbers on: what is returned is new

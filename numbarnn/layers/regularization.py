@@ -122,7 +122,7 @@ class Regularized(Layer):
 
     def drawn_masks(self, x, random):
         """Masks for a descriptor of x."""
-        steps, batch = getattr(x.packing, "total", x.packing.steps), x.packing.sequences
+        steps, batch = x.packing.total, x.packing.sequences
         return Masks.drawn(self, steps, batch, x.channels, x.dtype, random, device_of(x.array))
 
     def masks_of(self, seed, masks, batch, x):
@@ -138,7 +138,7 @@ class Regularized(Layer):
 
     def driven(self, masks, layer, packing, dtype, device):
         """(cell, drives) of one stacked layer: what is drawn for each step, or its mean."""
-        steps, batch = getattr(packing, "total", packing.steps), packing.sequences
+        steps, batch = packing.total, packing.sequences
         wide = self.directions * self.hidden
         cell, arrays = self.cell, []
         noise = None if masks is None else masks.get(f"noise_l{layer}")

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..arrays.batch import Batch
 from ..arrays.conversion import array_of, numbers_like
 from ..arrays.descriptor import checked_array
 from ..arrays.devices import device_of, moved, native, target
 from ..arrays.indices import checked_integers, index_axes
-from ..arrays.packing import checked_lengths
-from ..arrays.ragged import Batch, Ragged
+from ..arrays.packing import Uniform, checked_lengths
+from ..arrays.ragged import Ragged
 from ..errors import NonFiniteError, ShapeError
 from .losses import no_probability, takes_labels
 
@@ -166,8 +167,6 @@ class Samples:
             counts = self.labels(batch) >= 0
             if "t" not in self.y_letters:
                 return counts.astype(np.int64)
-            if batch.packing is None:
-                return counts.reshape(batch.steps, -1).sum(axis=0)
             return np.bincount(batch.packing.places[1], counts, batch.sequences).astype(np.int64)
         if not stepwise:
             return np.ones(self.count, np.int64)
@@ -256,7 +255,7 @@ class Samples:
     def labels(self, batch):
         """The labels of a Batch as a loss sees them, (rows,) of int64, -1 for those that are ignored."""
         if "t" not in self.y_letters:
-            batch = replace(batch, packing=None, offsets=None, layout="n")
+            batch = replace(batch, packing=Uniform(1, self.count), offsets=None, layout="n")
         return batch.describe_indices("y", self.y).checked("y", "labels", self.classes, self.ignore_index)
 
 
