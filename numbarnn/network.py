@@ -505,7 +505,7 @@ class Network(Settled):
             Each is called with (network, history) after each epoch; one that returns True ends the training.
             See `Callback`, `EarlyStopping` and `Printer`.
         progress : bool
-            Show a bar, tqdm's where it is installed; outside of terminals and notebooks, at most twelve lines.
+            Show a bar; outside of terminals and notebooks, at most twelve lines.
         tape, checkpoints
             How much memory the recurrent layers keep for the gradient, as in their ``forward``.
 

@@ -161,12 +161,7 @@ def test_the_lines_of_a_training_say_its_losses(monkeypatch):
     assert lines[2].endswith(f"loss {history.loss[2]:.3g}  validation {history.validation[2]:.3g}")
 
 
-@pytest.mark.parametrize("installed", [True, False])
-def test_a_bar_in_a_terminal(monkeypatch, installed):
-    if installed:
-        pytest.importorskip("tqdm")
-    else:
-        monkeypatch.setitem(sys.modules, "tqdm.auto", None)
+def test_a_bar_in_a_terminal(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     x, y = data()
     history = network().fit(x, y, epochs=3)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..arrays.batch import Batch
 from ..arrays.descriptor import TensorDescriptor
-from ..arrays.devices import device_of, expect_device, target_of
+from ..arrays.devices import device_of, expect_device, share_memory, target_of
 from ..arrays.ragged import Ragged
 from ..arrays.rows import like, numbers
 from ..cells import ActivationSpec, DenseCell, activation
@@ -192,7 +192,11 @@ class Stateless(Layer):
         )
         adjoint = self.differentiate(tape, dy, None, need_x, gradient, accumulate)
         adjoint.fill()
-        return Gradients(gradient, None if adjoint.dx is None else tape.batch.give(adjoint.dx))
+        if adjoint.dx is None:
+            return Gradients(gradient, None)
+        dx = tape.batch.give(adjoint.dx)
+        passed_on = not isinstance(dx, Ragged) and share_memory(dx, dy.array)
+        return Gradients(gradient, dx.copy() if passed_on else dx)
 
 
 @dataclass(frozen=True, repr=False)
