@@ -1,12 +1,11 @@
 """Sequences of different lengths, one after the other in one array."""
 
 from collections.abc import Iterable
-from numbers import Real
 
 import numpy as np
 
 from ..descriptions.fields import Settled
-from ..errors import DeviceError, DTypeError, ShapeError, integer, known_name, plain, positive_integer, several
+from ..errors import DeviceError, DTypeError, ShapeError, integer, known_name, plain, positive_integer, real, several
 from .conversion import numbers_like
 from .descriptor import checked_array, checked_dtype
 from .devices import device_of, moved, native, target
@@ -144,7 +143,7 @@ class Ragged(Settled, Arithmetic):
         IndexError, ShapeError, DTypeError, TypeError, ValueError
             If there is no such sequence, or none is left.
         """
-        if isinstance(which, (int, np.integer)) and not isinstance(which, (bool, np.bool_)):
+        if isinstance(which, (int, np.integer)) and not isinstance(which, bool):
             if not -len(self) <= which < len(self):
                 raise IndexError(f"sequence: expected an index from 0 to {len(self) - 1}, got {which}")
             n = int(which) % len(self)
@@ -255,10 +254,8 @@ class Ragged(Settled, Arithmetic):
             if not info.min <= integer(argument, fill) <= info.max:
                 expected = f"an integer from {info.min} to {info.max} ({self.dtype})"
                 raise ValueError(f"{argument}: expected {expected}, got {fill!r}")
-        elif isinstance(fill, (bool, np.bool_)) or not isinstance(fill, Real):
-            raise TypeError(f"{argument}: expected a number, got {fill!r} ({type(fill).__name__})")
         else:
-            fill = numbers_like(argument, float(fill), self.dtype)[()]
+            fill = numbers_like(argument, real(argument, fill), self.dtype)[()]
         lengths, step = np.minimum(self.lengths, steps), np.arange(steps)[:, None]
         if at == "start":
             there, place = step >= steps - lengths, self.offsets[1:] - steps + step
