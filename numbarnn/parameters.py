@@ -18,6 +18,7 @@ from .errors import DeviceError, DTypeError, NonFiniteError, ShapeError, known_n
 
 
 def _name(argument, value):
+    """`value` as a str, if it is text and not empty; else a TypeError that names the argument."""
     if not isinstance(value, str) or not value:
         raise TypeError(f"{argument}: expected text, got {value!r} ({type(value).__name__})")
     return str(value)
@@ -158,6 +159,7 @@ class Parameters:
         return iter(self._start)
 
     def _find(self, name):
+        """(start in the flat vector, Weight) of a named part; UnknownNameError for a name that is not there."""
         return self._start[known_name("parameter", name, self._start)]
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -230,6 +232,7 @@ class Parameters:
                 raise ShapeError(f"{argument}: expected {own}, got {found}")
 
     def _check_kind(self):
+        """Raise ShapeError if a user has changed the shape, dtype or order of the flat vector in place."""
         flat = self._flat
         if (flat.shape, flat.dtype) != self._kind or not flat.flags.c_contiguous:
             shape, dtype = self._kind

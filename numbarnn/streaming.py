@@ -167,6 +167,7 @@ class Stream(Unsendable):
         return y
 
     def _check(self, x):
+        """Raise unless x is (N, C) of the parameters' dtype."""
         checked_array("x", x)
         if x.shape != self._shape:
             raise ShapeError(f"x: expected shape {self._shape} (N, C), got {x.shape}")

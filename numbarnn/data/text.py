@@ -171,6 +171,7 @@ class Vocabulary:
 
 
 def _strings(argument, values):
+    """`values`, if they are several strings; else a TypeError that names the argument and the index."""
     values = several(argument, values, "several strings, such as [text]")
     for index, value in enumerate(values):
         if not isinstance(value, str):

@@ -102,6 +102,7 @@ def _names_in(code):
 
 
 def _looks_like_an_event(name):
+    """Whether a name is made of the words of events, or is nearly the name of one: perhaps it is misspelt."""
     words = re.findall(r"[A-Z]?[a-z]+", name)
     return not name.startswith("_") and (
         bool(words) and all(word.lower() in WORDS for word in words)
@@ -291,6 +292,7 @@ class Printer(Callback):
             self._print(network, history)
 
     def _print(self, network, history):
+        """Print a line for the last epoch."""
         self._epoch = len(history.loss)
         print(self.show(network, history), file=self.file or sys.stdout, flush=True)
 

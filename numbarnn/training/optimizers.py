@@ -17,6 +17,7 @@ from .schedules import after, checked_rate, number_or_schedule
 
 
 def _fraction(argument, value):
+    """A number from 0 to less than 1, or a ValueError that names the argument."""
     number = checked_rate(argument, value)
     if number >= 1:
         raise ValueError(f"{argument}: expected a number in [0, 1), got {number}")
@@ -310,9 +311,11 @@ class Adam(Optimizer):
         make_plain(self)
 
     def _shrink(self, rate):
+        """What parameters are multiplied by before a step: 1, since Adam has no weight decay."""
         return 1.0
 
     def _scalars(self, step, rate):
+        """(rate with the mean's bias corrected, factor of the parameters, factor that corrects the root) of a step."""
         return rate / (1 - self.beta1**step), self._shrink(rate), 1 / math.sqrt(1 - self.beta2**step)
 
     def _step(self, step, rate):
@@ -355,10 +358,12 @@ class AdamW(Adam):
     accepts: ClassVar = {"decay": checked_rate, "decays": one_of(DECAYS)}
 
     def _shrink(self, rate):
+        """What parameters are multiplied by before a step: weight decay takes a part of each away."""
         return 1 - rate * self.decay
 
     @property
     def _tells_parts(self):
+        """Whether weights decay and biases do not."""
         return self.decays != "all"
 
     def _of_parts(self, flat, weights):
