@@ -28,8 +28,8 @@ def _name(argument, value):
 class Weight(Description):
     """One named part of the vector: a matrix kept as (inputs, outputs), or a vector of outputs.
 
-    The named view of a matrix is its transpose, (outputs, inputs), as PyTorch has it; that of a table, which has a row for
-    each index, is (inputs, outputs), as PyTorch has it too.
+    As in PyTorch, the named view of a matrix is its transpose, (outputs, inputs).  A table has a row for each index, and its
+    named view is (inputs, outputs).
     """
 
     name: str

@@ -26,7 +26,7 @@ class Stream(Unsendable):
     y : numpy.ndarray
         What the last layer writes, (1, N, channels).
     single : bool
-        Whether the stream is that of one layer, whose state is then given alone.
+        True for the stream of one layer: its state is not in a tuple of layers.
 
     Examples
     --------

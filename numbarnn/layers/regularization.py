@@ -114,7 +114,7 @@ class Regularized(Layer):
         Parameters
         ----------
         steps, batch, channels : int
-            T, N, C of the input; of a Ragged one T is that of the longest sequence.
+            T, N, C of the input; T of a Ragged is the length of its longest sequence.
         seed : int or numpy.random.Generator
         dtype : {"float32", "float64"}
         """

@@ -167,9 +167,9 @@ def _ends(index, answer):
 class EarlyStopping(Callback):
     """End a training whose loss has not improved for some epochs, and restore the best parameters.
 
-    It follows the validation loss where there is one, else that of the training.  The loss of a training is taken before
-    each update and belongs to no one vector of parameters; those at the end of its epoch are taken.  A loss that is NaN is
-    smaller than none.
+    It follows the validation loss, or without one the training loss.  A training loss is taken before each update, so it
+    belongs to no one vector of parameters: the vector at the end of its epoch stands for it.  A loss that is NaN improves
+    nothing.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ class Memory(list):
 
 
 class Optimizer:
-    """What an optimizer is: subclass it for one of your own, which `Network.fit` takes like those of the library.
+    """What an optimizer is: subclass it for one of your own, which `Network.fit` takes like the library's.
 
     A subclass defines `update`, which changes the parameters in place, and has an attribute ``rate``, a number or a
     schedule.  What it remembers from step to step, `start` makes at the beginning of a training and `update` changes; the
@@ -82,7 +82,7 @@ class Optimizer:
         return Memory(np.zeros_like(flat) for _ in range(self.vectors))
 
     def rates(self, history):
-        """The schedule of the epoch after those of `history`."""
+        """The schedule of the next epoch after `history`."""
         return after(self.rate, history)
 
     def update(self, flat, previous, gradient, memory, step: int, rate: float, scale: float = 1.0) -> None:
@@ -149,7 +149,7 @@ class Optimizer:
         return vectors
 
     def _take(self, flat, previous, gradient, vectors, step, rate, scale):
-        """`update` without its checks; vectors: those of the memory, then those that tell parts apart."""
+        """`update` without its checks; vectors: the memory, then what `_of_parts` returns."""
         kernel, scalars = self._step(step, rate)
         target = target_of(flat)
         if len(vectors) > self.vectors:
@@ -166,7 +166,7 @@ class Optimizer:
     _tells_parts = False  # whether `_of_parts` returns any
 
     def _of_parts(self, flat, weights):
-        """Vectors that a training's memory holds besides, which tell the parts of `flat` apart: those of `weights`."""
+        """More vectors for a training's memory, like `flat`: they treat its parts, the `weights`, differently."""
         return []
 
     def rows(self, dtype):
