@@ -18,6 +18,7 @@ def say(text):
 
 
 def _above_bars(stream):
+    """A context in which lines are written above the bars of tqdm, not into them."""
     tqdm = sys.modules.get("tqdm")
     return tqdm.tqdm.external_write_mode(file=stream) if tqdm else contextlib.nullcontext()
 

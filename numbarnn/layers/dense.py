@@ -164,7 +164,7 @@ class Stateless(Layer):
         into: Parameters | None = None,
         accumulate: bool = False,
     ) -> Gradients:
-        """Derivatives of a loss, from those of y.
+        """Derivatives of a loss with respect to the parameters and x, from dL/dy.
 
         Parameters
         ----------
@@ -201,7 +201,15 @@ class Stateless(Layer):
 
 @dataclass(frozen=True, repr=False)
 class Dense(Stateless):
-    """A dense layer at every step: ``y = f(W x + b)``.
+    """A dense layer: at every step the outputs are a function of weighted sums of the inputs.
+
+    T steps, N batch, C input channels, U output channels.  Each step of one sequence is ::
+
+        y = f(W x + b)
+
+    where x (C,) is the input of the step, y (U,) its output, and f the activation function.
+
+    Input x (T, N, C) or (N, C), output y (T, N, U) or (N, U), no state.  Parameters: ``weight`` W (U, C), ``bias`` b (U,).
 
     Parameters
     ----------
@@ -283,10 +291,10 @@ class Dense(Stateless):
 
 @dataclass(frozen=True, repr=False)
 class Activation(Stateless):
-    """A function of every number: ``y = f(x)``.
+    """A function of every number: ``y = f(x)``, with x and y (T, N, C) or (N, C), no state and no parameters.
 
-    The functions, which any layer's ``activation`` may name; alpha and beta are ONNX's unless given, as in
-    ``("leaky_relu", 0.1)``, and P is the standard normal distribution:
+    T steps, N batch, C channels.  Any layer's ``activation`` may name the functions of this table.  alpha and beta are
+    ONNX's unless given, as in ``("leaky_relu", 0.1)``, and P is the standard normal distribution:
 
     ====================  ==============================================  ================
     name                  f(x)                                            alpha, beta
@@ -313,6 +321,11 @@ class Activation(Stateless):
     ----------
     name : str, tuple or ActivationFunction
         A name of the table, a tuple ``(name, alpha)`` or ``(name, alpha, beta)``, or a function of your own.
+
+    References
+    ----------
+    ONNX operator RNN for the names from ``relu`` to ``softplus``; ``gelu`` and ``silu``: Hendrycks and Gimpel 2016,
+    arXiv:1606.08415.
 
     Examples
     --------

@@ -31,16 +31,26 @@ class DropoutTape(Tape):
 
 @dataclass(frozen=True, repr=False)
 class Dropout(Stateless):
-    """Numbers dropped at random: ``y = m x``, each m 0 with probability `rate`, else ``1 / (1 - rate)``.
+    """Dropout: training sets numbers to zero at random, and scales up the others.
 
-    So the mean of y is x, which is what a call without a `seed` returns, and `Network.predict` takes (inverted dropout,
-    Srivastava et al. 2014, JMLR 15, 1929).  `Network.fit` draws a mask for every batch, from its own seed; each step has its
-    own.  A recurrent layer has a ``dropout`` between its stacked layers, and masks that all steps share, itself.
+    T steps, N batch, C channels.  Each number of the input is multiplied by one of a mask::
+
+        y = m x,  m = 0 with probability `rate`, else 1 / (1 - rate)
+
+    where x, y and the mask m are (T, N, C): each step has its own mask.  No state, no parameters.
+
+    The mean of y is x, which is what a call without a `seed` returns, and `Network.predict` takes (inverted dropout).
+    `Network.fit` draws a mask for every batch, from its own seed.  A recurrent layer has a ``dropout`` between its stacked
+    layers, and masks that all steps share, itself.
 
     Parameters
     ----------
     rate : float
         From 0 to less than 1.
+
+    References
+    ----------
+    Srivastava et al. 2014, Journal of Machine Learning Research 15, 1929.
 
     Examples
     --------

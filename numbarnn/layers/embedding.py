@@ -65,11 +65,19 @@ class Kept:
 
 @dataclass(frozen=True, repr=False)
 class Embedding(Stateless):
-    """A vector of numbers for each index, at every step: ``y[t, n] = weight[x[t, n]]``.
+    """An embedding: a vector of numbers for each index, at every step.
 
-    The input are integers of any dtype, strides and byte order: (T, N) in the order of `layout` without c, or with a
-    channel axis of length 1; (T,) for one sequence; or a `Ragged` of integers.  As there is no derivative with respect to
-    an index, an embedding is the first layer of a `Network`, whose ``channels`` are then 1.
+    T steps, N batch, V indices (`vocabulary`), C output channels (`size`).  Each step of one sequence is ::
+
+        y[t, n] = W[x[t, n]]
+
+    where x (T, N) are indices from 0 to V - 1, and y (T, N, C) the rows of W; no state.  The parameter ``weight`` W is
+    (V, C), as in PyTorch.  It is drawn uniformly in ``+-sqrt(6 / (V + C))``, as if the indices were one-hot vectors, with
+    the scheme ``"pytorch"`` from the standard normal distribution.
+
+    x are integers of any dtype, strides and byte order: (T, N) in the order of `layout` without c, or with a channel axis
+    of length 1; (T,) for one sequence; or a `Ragged` of integers.  As there is no derivative with respect to an index, an
+    embedding is the first layer of a `Network`, whose ``channels`` are then 1.
 
     Time and memory follow the indices there are, not the vocabulary: forward reads the rows used, `row_gradient` writes
     them, and `Network.fit` updates them.  All optimizers treat a row as if it had been updated at every step: one that was
@@ -81,12 +89,6 @@ class Embedding(Stateless):
         Number of indices, from 0 to ``vocabulary - 1``.
     size : int
         Output channels: numbers of each index.
-
-    Notes
-    -----
-    The parameter ``weight`` is (vocabulary, size), as in PyTorch.  The scheme ``"glorot"`` draws it uniformly in
-    ``+-sqrt(6 / (vocabulary + size))``, as if the indices were one-hot vectors, ``"pytorch"`` from the standard normal
-    distribution.
 
     Examples
     --------
@@ -176,7 +178,7 @@ class Embedding(Stateless):
         into: Parameters | None = None,
         accumulate: bool = False,
     ) -> Gradients:
-        """The derivative of a loss with respect to all rows, from that of y; see `row_gradient` for the used ones alone.
+        """The derivative of a loss with respect to all rows, from dL/dy; `row_gradient` has the used rows alone.
 
         Parameters
         ----------
@@ -199,7 +201,7 @@ class Embedding(Stateless):
         return super().backward(tape, dy, False, into, flag("accumulate", accumulate) or into is None)
 
     def row_gradient(self, tape: Tape, dy: np.ndarray | Ragged) -> RowGradient:
-        """The derivative of a loss with respect to the rows that were used, from that of y.
+        """The derivative of a loss with respect to the rows that were used, from dL/dy.
 
         Parameters
         ----------

@@ -51,7 +51,7 @@ class Masks:
     Parameters
     ----------
     arrays : dict of str to numpy.ndarray
-    draw : function of a Generator, optional
+    redraw : function of a Generator, optional
         Writes new numbers into the arrays.
     """
 

@@ -57,6 +57,7 @@ class Regularized(Layer):
     }
 
     def check_regularization(self):
+        """Raise for an option that the cell has no use for, and for options that exclude each other."""
         if isinstance(self.zoneout, tuple) and len(self.zoneout) != 2:
             raise ValueError(f"zoneout: expected a rate or a pair of rates, of h and of c, got {self.zoneout!r}")
         if self.cell.states == 1 and isinstance(self.zoneout, tuple):
@@ -113,7 +114,7 @@ class Regularized(Layer):
         Parameters
         ----------
         steps, batch, channels : int
-            T, N, C of the input; of a Ragged one T is that of the longest sequence.
+            T, N, C of the input; T of a Ragged is the length of its longest sequence.
         seed : int or numpy.random.Generator
         dtype : {"float32", "float64"}
         """

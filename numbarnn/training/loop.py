@@ -26,7 +26,7 @@ from .workspace import Workspaces
 
 @dataclass
 class History:
-    """What happened in a training, one entry for each whole epoch; ``network.history`` is that of its last training.
+    """What happened in a training, one entry for each whole epoch; ``network.history`` is the last training's.
 
     Attributes
     ----------

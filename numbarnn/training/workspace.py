@@ -23,7 +23,7 @@ class Workspace:
 
     @property
     def size(self):
-        """How many parameters every row of a batch meets: all, but those of an embedding."""
+        """How many parameters every row of a batch meets: all, but for an embedding's."""
         return sum(len(part) for part in self.parts[self.network.takes_indices :])
 
     @property
