@@ -75,6 +75,7 @@ class Batch:
         return described.packed(self.packing)
 
     def _expect_device(self, argument, array):
+        """Raise DeviceError unless an array lies where x does."""
         if device_of(array) != self.device:
             raise DeviceError(f"{argument}: expected one on device {self.device!r} like x, got one on {device_of(array)!r}")
 
