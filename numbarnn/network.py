@@ -14,13 +14,12 @@ from .arrays.packing import checked_lengths
 from .arrays.ragged import Batch, Ragged, joined, like, numbers
 from .descriptions.fields import Settled
 from .descriptions.summary import Summary
-from .engine.keep import NOTHING
+from .engine.keep import NOTHING, kept
 from .errors import DTypeError, ShapeError, generator, positive_integer, several
 from .layers.base import Layer
 from .layers.embedding import Embedding
 from .layers.last import LastStep, chained, unmerged
 from .layers.recurrent import Recurrent
-from .layers.tape import kept
 from .parameters import Parameters
 from .streaming import Stream
 from .training.loop import History, fit
@@ -564,7 +563,7 @@ class Network(Settled):
         y, steppers, stateful = TensorDescriptor.of_tnc(x), [], []
         for layer, own in zip(self.layers, self._own):
             y, tape = layer.run_stream(own, y)
-            steppers += tape.steppers()
+            steppers += tape.operation.steppers()
             if isinstance(layer, Recurrent):
                 stateful.append((layer, tape))
         stream = Stream(x, steppers, stateful, y.array, single=False)
@@ -658,7 +657,6 @@ class Workspace:
         described = like(self._output)
         self._dy, self._adjoints = self.network._rows(described, samples), []
         for index in reversed(range(len(self._tapes))):
-            layer = self.network.layers[index]
-            adjoint = layer.differentiate(self._tapes[index], described, None, index > 0, self.into[index], False)
+            adjoint = self._tapes[index].adjoint(described, index > 0, self.into[index], False)
             self._adjoints.append(adjoint)
             described = adjoint.dx
