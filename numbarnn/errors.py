@@ -172,7 +172,7 @@ def takes(argument, function, names):
 
 @contextlib.contextmanager
 def arguments_of(owner):
-    """Errors of x, y and lengths that are raised inside are those of `owner`: "validation x: expected ..."."""
+    """Errors about x, y and lengths that are raised inside name `owner` too: "validation x: expected ..."."""
     try:
         yield
     except (TypeError, ValueError, ArithmeticError, DeviceError) as error:

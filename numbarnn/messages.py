@@ -20,6 +20,7 @@ def say(text):
 
 
 def _above_bars(stream):
+    """A context in which lines are written above the bars of progress, not into them."""
     for bar in BARS:
         bar.clear()
     tqdm = sys.modules.get("tqdm")

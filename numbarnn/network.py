@@ -37,8 +37,7 @@ class Network(Settled):
 
     Copies are whole networks with parameters of their own: `copy.copy`, `copy.deepcopy`, pickle and with it joblib and
     multiprocessing give one that predicts, trains and saves to the bit as this one does.  A pickle holds layers and
-    parameters and no more; that of a network on a device holds the numbers as they are in the host's memory, and is loaded
-    where that device is there.
+    parameters and no more.  A pickle of a network on a GPU holds its numbers, and is loaded where there is a GPU.
 
     Parameters
     ----------
@@ -212,7 +211,7 @@ class Network(Settled):
 
     @property
     def output_layout(self) -> str:
-        """The letters of the axes of the output: those of the input, without t after `Last`."""
+        """The letters of the axes of the output: as of the input, without t after `Last`."""
         return self.layout.replace("t", "") if any(isinstance(layer, LastStep) for layer in self.layers) else self.layout
 
     @property
@@ -309,7 +308,7 @@ class Network(Settled):
         return found[0] if len(found) == 1 else joined(found, self.output_layout)
 
     def _predicted_of_none(self, x, lengths):
-        """What `predict` returns for no samples: that of one, without it.  None if x has some."""
+        """What `predict` returns for no samples: none, in the shape that one would give.  None if x has some."""
         if isinstance(x, Ragged):
             found = self.predict(Ragged(x.data, [0, 0]), lengths)
             return Ragged(found.data, [0]) if isinstance(found, Ragged) else found[:0]
@@ -513,10 +512,10 @@ class Network(Settled):
         Raises
         ------
         NonFiniteError
-            Before anything is trained, with its place, if there is a NaN or an infinity in x or y, or in those of
-            `validation`; what lies behind a length is not read, and a loss of your own may leave out targets that are NaN.
-            Then at the first loss, gradient or parameter that is not finite, with epoch and batch; the parameters stay those
-            before the update that has made it so.
+            Before anything is trained, with its place, if there is a NaN or an infinity in x or y, or in `validation`;
+            what lies behind a length is not read, and a loss of your own may leave out targets that are NaN.
+            Then at the first loss, gradient or parameter that is not finite, with epoch and batch; the update that has made
+            it so is undone.
         RuntimeError
             If another thread, or the training of which this is called in a callback, trains the network.
         ValueError
@@ -613,7 +612,7 @@ class Workspace:
 
     @property
     def size(self):
-        """How many parameters every row of a batch meets: all, but those of an embedding."""
+        """How many parameters every row of a batch meets: all, but for an embedding's."""
         return sum(len(part) for part in self.parts[self.network.takes_indices :])
 
     @property

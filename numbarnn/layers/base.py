@@ -82,7 +82,7 @@ class Layer(Description):
         channels : int
             Input channels C.
         seed : int or numpy.random.Generator
-            The same seed gives the same values, in float32 those of float64 rounded.
+            The same seed gives the same values, in float32 rounded from float64.
         dtype : {"float32", "float64"}
         scheme : {"glorot", "pytorch"}
             ``"glorot"``: input weights Glorot uniform, recurrent weights orthogonal (a gate each), biases zero, the

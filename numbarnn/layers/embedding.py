@@ -201,7 +201,7 @@ class Embedding(Stateless):
         into: Parameters | None = None,
         accumulate: bool = False,
     ) -> Gradients:
-        """The derivative of a loss with respect to all rows, from that of y; see `row_gradient` for the used ones alone.
+        """The derivative of a loss with respect to all rows, from dL/dy; `row_gradient` has the used rows alone.
 
         Parameters
         ----------
@@ -224,7 +224,7 @@ class Embedding(Stateless):
         return super().backward(tape, dy, False, into, flag("accumulate", accumulate) or into is None)
 
     def row_gradient(self, tape: Tape, dy: np.ndarray | Ragged) -> RowGradient:
-        """The derivative of a loss with respect to the rows that were used, from that of y.
+        """The derivative of a loss with respect to the rows that were used, from dL/dy.
 
         Parameters
         ----------

@@ -52,7 +52,7 @@ class Masks:
     Parameters
     ----------
     arrays : dict of str to numpy.ndarray
-    draw : function of a Generator, optional
+    redraw : function of a Generator, optional
         Writes new numbers into the arrays.
     """
 
@@ -123,7 +123,7 @@ class Drawn(Layer):
         Parameters
         ----------
         steps, batch, channels : int
-            T, N, C of the input; T is 1 without time, and of a Ragged that of the longest sequence.
+            T, N, C of the input; T is 1 without time, and the length of the longest sequence of a Ragged.
         seed : int or numpy.random.Generator
         dtype : {"float32", "float64"}
         """

@@ -315,7 +315,7 @@ class Recurrent(Stacked):
         accumulate: bool = False,
         dcells: np.ndarray | Ragged | None = None,
     ) -> Gradients:
-        """Derivatives of a loss, from those of y, of the final state and of the cells.
+        """Derivatives of a loss with respect to the parameters, x and the initial state, from dL/dy and dL/d(final state).
 
         Parameters
         ----------

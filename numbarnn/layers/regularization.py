@@ -55,6 +55,7 @@ class Regularized(Drawn):
     }
 
     def check_regularization(self):
+        """Raise for an option that the cell has no use for, and for options that exclude each other."""
         if isinstance(self.zoneout, tuple) and len(self.zoneout) != 2:
             raise ValueError(f"zoneout: expected a rate or a pair of rates, of h and of c, got {self.zoneout!r}")
         if self.cell.states == 1 and isinstance(self.zoneout, tuple):

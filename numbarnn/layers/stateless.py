@@ -89,7 +89,7 @@ class Stateless(Layer):
         into: Parameters | None = None,
         accumulate: bool = False,
     ) -> Gradients:
-        """Derivatives of a loss, from those of y.
+        """Derivatives of a loss with respect to the parameters and x, from dL/dy.
 
         Parameters
         ----------

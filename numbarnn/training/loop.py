@@ -28,7 +28,7 @@ OBJECT_BYTES = 1 << 16  # of a workspace, besides its arrays
 
 @dataclass
 class History:
-    """What happened in a training, one entry for each whole epoch; ``network.history`` is that of its last training.
+    """What happened in a training, one entry for each whole epoch; ``network.history`` is the last training's.
 
     Attributes
     ----------

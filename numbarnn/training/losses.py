@@ -72,6 +72,7 @@ class Loss:
 
     @ieee
     def _mean(self, prediction, target, there, count):
+        """(loss, derivative): the sum over what is there, divided by count; again in float64 where float32 overflows."""
         total, slope = self._taken(prediction, target, there)
         if not math.isfinite(total) and prediction.dtype != np.float64:  # perhaps a square that float32 cannot hold
             total, slope = self._taken(prediction.astype(np.float64), target.astype(np.float64), there)
@@ -228,6 +229,7 @@ class CrossEntropy(Description):
 
 
 def _shaped(found, prediction, letters):
+    """A (loss, gradient) pair, the gradient laid out like the prediction."""
     value, gradient = found
     return value, _laid_out(gradient, prediction, letters)
 
@@ -293,6 +295,7 @@ class BinaryCrossEntropy(Description):
 
     @ieee
     def _mean(self, logits, y, there, count):
+        """(loss, derivative) of logits and probabilities y, where `there` is True; all where it is None."""
         value, slope = self._terms(_masked(there, logits), y)
         total = float(np.sum(_masked(there, value), dtype=np.float64))
         return total / count, _divided(_masked(there, slope), logits, count)
@@ -317,6 +320,7 @@ def _masked(there, array):
 
 
 def _divided(slope, prediction, count):
+    """A slope divided by count, in the prediction's dtype."""
     return slope.astype(prediction.dtype, copy=False) / prediction.dtype.type(count)
 
 
@@ -326,9 +330,10 @@ def takes_labels(loss, y):
 
 
 def _huber(d):
+    """Huber's function of each difference: ``d^2 / 2`` up to 1, ``|d| - 1 / 2`` from there on."""
     size = np.abs(d)
     small = np.minimum(size, 1)
-    return small * (size - 0.5 * small)  # d^2 / 2 up to 1, |d| - 1/2 from there on
+    return small * (size - 0.5 * small)
 
 
 LOSSES = {

@@ -133,7 +133,7 @@ class warmup(Schedule):
 class reduce_on_plateau(Schedule):
     """A rate that is multiplied by `factor` each time the loss has not become less for some epochs.
 
-    It follows the validation loss where there is one, else that of the training.
+    It follows the validation loss, or without one the training loss.
 
     Parameters
     ----------
@@ -193,7 +193,7 @@ def schedule(rate):
 
 
 def after(rate, history):
-    """The schedule of the epoch after those of `history`: `rate` itself, unless it follows the losses."""
+    """The schedule of the next epoch after `history`: `rate` itself, unless it follows the losses."""
     rate = rate if callable(rate) else schedule(rate)
     return rate.after(history) if hasattr(rate, "after") else rate
 
