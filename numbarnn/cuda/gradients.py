@@ -72,7 +72,7 @@ def _factor(tape, name, d, x):
         return x, None
     if name == "gated":
         return (tape.block.memory, tape.call.operand + d * size.hidden, size.directions * size.hidden, 1), None
-    if tape.packing.table is not None:
+    if not tape.packing.uniform:
         found = tape.h[:, d][previous_rows(tape.packing, d)]
         return (found.memory, found.offset, size.width, 1), found
     before = (0 if d == 0 else 2) * size.batch  # rows of h: a step starts from the block behind it, or the one ahead

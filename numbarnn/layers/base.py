@@ -8,7 +8,7 @@ import numpy as np
 from ..arrays.descriptor import checked_dtype
 from ..arrays.devices import expect_device, share_memory, target
 from ..cells import activation, check
-from ..descriptions.docstrings import inherit_parameters
+from ..descriptions.docstrings import inherit_parameters, public_members
 from ..descriptions.fields import Description
 from ..errors import DTypeError, ShapeError, generator, known_name, positive_integer
 from ..parameters import Parameters, Weight
@@ -60,6 +60,11 @@ class Layer(Description):
         values = [(field, getattr(self, field.name)) for field in sorted(fields(self), key=lambda field: field.kw_only)]
         given = [f"{field.name}={value!r}" for field, value in values if field.default is MISSING or value != field.default]
         return f"{type(self).__name__}({', '.join(given)})"
+
+    def __dir__(self):
+        """Fields and public methods: what completion shows."""
+        special = (name for name in super().__dir__() if name.startswith("_"))
+        return [*special, *public_members(type(self)), *(field.name for field in fields(self))]
 
     def weights(self, channels: int) -> tuple[Weight, ...]:
         """The parts of the parameter vector for inputs of `channels` channels: a tuple of Weight."""

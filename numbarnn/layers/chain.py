@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..arrays.descriptor import PackedDescriptor, TensorDescriptor
+from ..arrays.batch import Batch
+from ..arrays.descriptor import TensorDescriptor
 from ..arrays.indices import Indices
-from ..arrays.ragged import Batch
 from ..descriptions.fields import Unsendable
 from ..parameters import Parameters
 from .base import Layer
@@ -54,7 +54,7 @@ class Tape(Unsendable):
     """What backward needs of one forward call: copies, but of `x`, which must not change while the tape is in use."""
 
     layer: Layer
-    x: TensorDescriptor | PackedDescriptor | Indices
+    x: TensorDescriptor | Indices
     operation: Operation = field(repr=False)
     batch: Batch | None = field(default=None, repr=False)  # how the caller's arrays lie
     parameters: Parameters | None = field(default=None, repr=False)
@@ -102,23 +102,23 @@ class Adjoint(Unsendable):
         Add to it instead of overwriting it.
     dfinal : list of numpy.ndarray or None
         dL/d(final state), (L, D, N, P or H) for each state of the cell.
-    dcells : TensorDescriptor, PackedDescriptor or None
+    dcells : TensorDescriptor or None
         dL/d(c of every step).
     fills : list of callable
         What `fill` calls, in order.
     stack : list
         The kernels' adjoints of stacked layers, the lowest first.
-    dx : TensorDescriptor, PackedDescriptor or None
+    dx : TensorDescriptor or None
         dL/dx, (T, N, C).
     """
 
     gradient: Parameters
     accumulate: bool
     dfinal: list | None = None
-    dcells: TensorDescriptor | PackedDescriptor | None = None
+    dcells: TensorDescriptor | None = None
     fills: list[Callable] = field(default_factory=list)
     stack: list = field(default_factory=list)
-    dx: TensorDescriptor | PackedDescriptor | None = None
+    dx: TensorDescriptor | None = None
 
     instead = "copy what backward returns"
 

@@ -24,7 +24,7 @@ def _batched(x):
 
     It gives every thread of the CPU a part; a GPU takes all rows at once anyway.
     """
-    if x.batch != 1 or x.packing.table is not None or device_of(x.array) == "cuda":
+    if x.batch != 1 or x.not packing.uniform or device_of(x.array) == "cuda":
         return x
     rows = next(rows for rows in range(min(x.steps, MOST_ROWS), 0, -1) if x.steps % rows == 0)
     step, _, channel = x.strides
@@ -40,7 +40,7 @@ class Linear(Operation):
     cell : DenseCell
     units : int
         Output channels.
-    source : TensorDescriptor or PackedDescriptor
+    source : TensorDescriptor
     p : Parameters
     keep : Keep
     """

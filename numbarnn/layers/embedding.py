@@ -6,9 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..arrays.batch import Batch
 from ..arrays.devices import contiguous, target_of
 from ..arrays.indices import Groups
-from ..arrays.ragged import Batch, Ragged, like, numbers
+from ..arrays.ragged import Ragged
+from ..arrays.rows import like, numbers
 from ..errors import ShapeError, flag, positive_integer
 from ..parameters import Parameters, Weight, glorot_uniform
 from .base import Gradients

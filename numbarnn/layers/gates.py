@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..arrays.descriptor import PackedDescriptor, TensorDescriptor, address_of
+from ..arrays.descriptor import TensorDescriptor, address_of
 from ..arrays.devices import target_of
 from ..cells import DenseCell
 from ..engine.keep import ALL
@@ -31,7 +31,4 @@ def _activations(tape, cell, g, name):
     function = getattr(cell, "activation" if name in CANDIDATES else "gate_activation", None)
     if function is not None and not function.from_output:  # kept is what the function is of
         values = target_of(values).elementwise.value(DenseCell(function), values)
-    packing = tape.packing
-    if packing.table is not None:
-        return PackedDescriptor.compact(values, address_of(values), packing)
-    return TensorDescriptor.of_tnc(values.reshape(packing.steps, packing.batch, -1))
+    return TensorDescriptor.compact(values, address_of(values), tape.packing)

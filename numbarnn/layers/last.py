@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import numpy as np
-
+from ..arrays.batch import Batch
 from ..arrays.descriptor import TensorDescriptor, in_layout
 from ..arrays.devices import target_of
-from ..arrays.ragged import Batch, Ragged, channels_of, copy_ends, like
+from ..arrays.ragged import Ragged
+from ..arrays.rows import copy_ends, like
 from ..descriptions.fields import one_of, optional
 from ..errors import LayoutError, ShapeError, integer
 from .base import Layer
@@ -160,13 +160,13 @@ class Ends(Operation):
 
     Parameters
     ----------
-    source : TensorDescriptor or PackedDescriptor
+    source : TensorDescriptor
     directions : sequence of slice
         The channels of each direction, forward first.
     """
 
     def __init__(self, source, directions):
-        self.directions, self.view = directions, source.packing.table is None and len(directions) == 1
+        self.directions, self.view = directions, source.packing.uniform and len(directions) == 1
         if self.view:
             outputs = source.tnc[-1:]
         else:
@@ -178,11 +178,7 @@ class Ends(Operation):
         if self.view:
             return
         for first, channels in enumerate(self.directions):
-            source, target = channels_of(self.source, channels), channels_of(self.outputs, channels)
-            if self.source.packing.table is None:
-                np.copyto(target.tnc, source.tnc[:1] if first else source.tnc[-1:])
-            else:
-                copy_ends(source, target, first)
+            copy_ends(self.source.of_channels(channels), self.outputs.of_channels(channels), first)
 
     def backward(self, adjoint, dy, need_x):
         if not need_x:
@@ -200,12 +196,8 @@ class Ends(Operation):
 
 def _put_ends(dx, packing, values, channels, first=False):
     """Write (N, C) values to some channels of the last step of each sequence in dx (modified), or of its first step."""
-    if packing.table is None:
-        dx.array[0 if first else -1][:, channels] = values[:, channels]
-        return
-    there = np.flatnonzero(packing.length[packing.first if first else packing.last])
-    rows = packing.first[there] if first else packing.last_rows[there]
-    dx.array[:, channels][rows] = values[:, channels][there]
+    there, rows = packing.end_rows(first)
+    dx.array.reshape(-1, dx.channels)[:, channels][rows] = values[:, channels][there]
 
 
 def chained(layers: Iterable[Layer]) -> tuple[Layer, ...]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..arrays.descriptor import PackedDescriptor, TensorDescriptor, checked_array, checked_dtype
+from ..arrays.descriptor import TensorDescriptor, checked_array, checked_dtype
 from ..arrays.devices import device_of, expect_device, native, target
 from ..errors import DTypeError, ShapeError, generator, nearest, positive_integer
 from .base import Layer
@@ -132,7 +132,7 @@ class Drawn(Layer):
 
     def drawn_masks(self, x, random):
         """Masks for a descriptor of x."""
-        steps, batch = getattr(x.packing, "total", x.packing.steps), x.packing.sequences
+        steps, batch = x.packing.total, x.packing.sequences
         return Masks.drawn(self, steps, batch, x.channels, x.dtype, random, device_of(x.array))
 
     def masks_of(self, seed, masks, batch, x):
@@ -147,12 +147,9 @@ class Drawn(Layer):
 def drive(array, packing, steps, batch):
     """A descriptor of numbers for each step and unit: of a (T, N, D * H) array, (N, D * H) or (D * H,) for all steps."""
     described = TensorDescriptor.of_tnc(np.broadcast_to(array, (steps, batch, array.shape[-1])))
-    return described if packing.table is None else PackedDescriptor.padded(described, packing)
+    return described.packed(packing)
 
 
 def rows_of(array, packing):
     """The numbers of each row of a batch, (rows, C) or something that broadcasts to (T, N, C): of (T, N, C) or (N, C)."""
-    if packing.table is None:
-        return array
-    steps, sequences = packing.places
-    return array[steps, sequences] if array.ndim == 3 else array[sequences]
+    return packing.of_steps(array) if array.ndim == 3 else packing.of_sequences(array)

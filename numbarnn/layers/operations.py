@@ -5,7 +5,7 @@ import numpy as np
 from ..arrays.descriptor import TensorDescriptor
 from ..arrays.devices import target_of
 from ..arrays.ieee import ieee
-from ..arrays.ragged import like, numbers
+from ..arrays.rows import like, numbers
 from .masks import rows_of
 
 MERGES = ("concat", "sum", "average", "product")
@@ -16,7 +16,7 @@ class Operation:
 
     Attributes
     ----------
-    source, outputs : TensorDescriptor or PackedDescriptor
+    source, outputs : TensorDescriptor
         What it reads and what it writes, (T, N, channels) each.
     learns : bool
         Whether there are parameters, so that derivatives must come this far back.
@@ -57,7 +57,7 @@ def in_rows(described):
 
 def in_order(described):
     """The same numbers, the axes of a uniform batch in T, N, C order; a view."""
-    return TensorDescriptor.of_tnc(described.tnc) if described.packing.table is None else described
+    return TensorDescriptor.of_tnc(described.tnc) if described.packing.uniform else described
 
 
 class PassedOn(Operation):

@@ -25,7 +25,7 @@ class Recurrence(Operation):
         The layer's own.
     weights : Parameters
         What kernels read: `p`, or the effective ones.
-    source : TensorDescriptor or PackedDescriptor
+    source : TensorDescriptor
     initial : list of numpy.ndarray or None
         The state given, (L, D, N, P or H) for each state of the cell.
     keep : Keep

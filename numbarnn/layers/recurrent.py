@@ -6,9 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..arrays.batch import Batch
 from ..arrays.descriptor import TensorDescriptor
 from ..arrays.devices import device_of, expect_device, target_of
-from ..arrays.ragged import Batch, Ragged
+from ..arrays.ragged import Ragged
 from ..descriptions.fields import one_of, optional
 from ..engine.keep import ALL, NOTHING, STATES, WEIGHTS, kept
 from ..errors import DTypeError, finite_number, flag, positive_integer
@@ -179,7 +180,7 @@ class Recurrent(Stacked):
         found = [y, tape.stack[-1].cells] if cells else [y]
         final, given = self._final_state(tape), [batch.give(array) for array in found]
         tape.stack[-1].let_go_of_y()
-        if batch.packing is None:
+        if batch.packing.uniform:
             for described, array in zip(found, given):
                 described.array.flags.writeable = array.flags.writeable = False
         return given[0], final, tape, *given[1:]

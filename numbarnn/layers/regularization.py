@@ -103,7 +103,7 @@ class Regularized(Drawn):
 
     def driven(self, masks, layer, packing, dtype, device):
         """(cell, drives) of one stacked layer: what is drawn for each step, or its mean."""
-        steps, batch = getattr(packing, "total", packing.steps), packing.sequences
+        steps, batch = packing.total, packing.sequences
         wide = self.directions * self.hidden
         cell, arrays = self.cell, []
         noise = None if masks is None else masks.get(f"noise_l{layer}")

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from ..arrays.devices import device_of, expect_device
-from ..arrays.ragged import Batch, Ragged
+from ..arrays.batch import Batch
+from ..arrays.devices import device_of, expect_device, share_memory
+from ..arrays.ragged import Ragged
 from ..engine.keep import ALL, NOTHING, WEIGHTS
 from ..errors import DTypeError, flag
 from ..parameters import Parameters
@@ -117,4 +118,8 @@ class Stateless(Layer):
         )
         adjoint = tape.adjoint(dy, need_x, gradient, accumulate)
         adjoint.fill()
-        return Gradients(gradient, None if adjoint.dx is None else tape.batch.give(adjoint.dx))
+        if adjoint.dx is None:
+            return Gradients(gradient, None)
+        dx = tape.batch.give(adjoint.dx)
+        passed_on = not isinstance(dx, Ragged) and share_memory(dx, dy.array)
+        return Gradients(gradient, dx.copy() if passed_on else dx)

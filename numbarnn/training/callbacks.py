@@ -10,8 +10,6 @@ import time
 import warnings
 from collections.abc import Callable
 
-import numpy as np
-
 from ..errors import flag, positive_integer, takes
 from .schedules import checked_rate
 
@@ -156,12 +154,7 @@ class Calls:
 
 def _ends(index, answer):
     """Whether a callback's answer ends the training."""
-    if answer is None or isinstance(answer, (bool, np.bool_)):
-        return bool(answer)
-    raise TypeError(
-        f"callbacks[{index}]: expected True, which ends the training, False or None, got {answer!r}"
-        f" ({type(answer).__name__})"
-    )
+    return answer is not None and flag(f"callbacks[{index}]", answer, "True, which ends the training, False or None")
 
 
 class EarlyStopping(Callback):

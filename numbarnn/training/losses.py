@@ -145,10 +145,7 @@ def labelled_rows(prediction, target, lengths, layout, classes, ignore_index):
             raise ShapeError(f"prediction: expected 3 axes ({layout}) together with lengths, got shape {prediction.shape}")
         rows = np.full((described.steps, described.batch), -1)
         packing = packing_of(described.steps, described.batch, lengths)
-        if packing is not None:
-            rows[packing.places] = Indices(packing, indices.array).checked("target y", "labels", classes, ignore_index)
-        else:
-            rows[...] = indices.checked("target y", "labels", classes, ignore_index).reshape(rows.shape)
+        rows[packing.places] = Indices(packing, indices.array).checked("target y", "labels", classes, ignore_index)
         rows = rows.ravel()
     return contiguous(described.tnc).reshape(-1, described.channels), rows, described.layout
 

@@ -13,7 +13,7 @@ from .optimizers import Memory
 FOREVER = np.iinfo(np.int64).max // 2
 
 
-class Descent:
+class Updates:
     """Parameters, their gradient, and what an optimizer remembers, through the steps of a training.
 
     A step is taken as a whole or not at all: one that leaves a number that is not finite, and one that an exception ends
@@ -47,7 +47,7 @@ class Descent:
         if isinstance(network.layers[0], Embedding) and self._on_host:
             if optimizer.row_updates(flat.dtype) is not None:
                 at = len(own[0])
-                self._rows = Rows(network.layers[0].table(flat[:at]), optimizer, updates)
+                self._rows = RowUpdates(network.layers[0].table(flat[:at]), optimizer, updates)
                 self.into.append(self._rows.gradient)
         self._own, self._first = flat[at:], at
         self.gradient = np.zeros_like(self._own)
@@ -174,7 +174,7 @@ def _check_memory(memory, flat, optimizer):
         raise TypeError(f"optimizer: expected {kind}.start to return vectors with memory of their own")
 
 
-class Rows:
+class RowUpdates:
     """A table of which each step updates the rows that it used.
 
     Parameters
