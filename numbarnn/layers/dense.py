@@ -24,7 +24,7 @@ def _batched(x):
 
     It gives every thread of the CPU a part; a GPU takes all rows at once anyway.
     """
-    if x.batch != 1 or x.not packing.uniform or device_of(x.array) == "cuda":
+    if x.batch != 1 or not x.packing.uniform or device_of(x.array) == "cuda":
         return x
     rows = next(rows for rows in range(min(x.steps, MOST_ROWS), 0, -1) if x.steps % rows == 0)
     step, _, channel = x.strides
