@@ -64,6 +64,7 @@ class Batch:
 
     @classmethod
     def _of_ragged(cls, x, layout):
+        """The Batch of a Ragged: each of its sequences is one run from its first step on."""
         _some(len(x), x)
         if len(x.data) != x.offsets[-1]:
             raise ShapeError(f"x: expected {x.offsets[-1]} rows as at first, got {len(x.data)}: data was changed in place")
@@ -113,12 +114,14 @@ class Batch:
         return described.packed(self.packing)
 
     def _expect_offsets(self, argument, array):
+        """Raise unless an array is a Ragged of sequences as long as x's."""
         if not isinstance(array, Ragged):
             raise TypeError(f"{argument}: expected a Ragged like x, got {type(array).__name__}")
         if not np.array_equal(array.offsets, self.offsets):
             raise ShapeError(f"{argument}: expected the offsets of x, got {array!r}")
 
     def _expect_device(self, argument, array):
+        """Raise DeviceError unless an array lies where x does."""
         if device_of(array) != self.device:
             raise DeviceError(f"{argument}: expected one on device {self.device!r} like x, got one on {device_of(array)!r}")
 

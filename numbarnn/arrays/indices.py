@@ -111,6 +111,7 @@ class Indices:
         return rows if keep is None else np.where(keep, rows, -1)
 
     def _place(self, row):
+        """Which step and sample a row belongs to, in words."""
         step, sample = (places[row] for places in self.packing.places)
         return f"step {step} of sample {sample}" if self.packing.steps > 1 else f"sample {sample}"
 

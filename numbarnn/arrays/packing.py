@@ -236,6 +236,7 @@ class Packing:
 
 
 def _array(argument, values, expected):
+    """`values` as an array, or a ShapeError that names the argument for lists of different lengths."""
     try:
         return np.asarray(plain(argument, values, expected))
     except ValueError:
@@ -273,6 +274,7 @@ def checked_mask(mask, batch):
 
 
 def _truths(argument, values, shape, letters):
+    """`values` as booleans of this shape, or an error that names the argument; letters: the axes of the shape."""
     array = _array(argument, values, "an array of True and False")
     if array.dtype != bool and not (array.dtype.kind in "iu" and ((array == 0) | (array == 1)).all()):
         raise DTypeError(f"{argument}: expected True and False, or the integers 0 and 1, got {array.dtype}")

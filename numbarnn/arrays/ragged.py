@@ -246,6 +246,7 @@ class Ragged(Settled, Arithmetic):
         return self._padded("fill", fill, steps, at)
 
     def _padded(self, argument, fill, steps, at):
+        """`padded` without the default of steps; argument: what errors call `fill`."""
         if self.device != "cpu":
             raise DeviceError(f'padded: expected a Ragged on device "cpu", got one on {self.device!r}; use .to("cpu")')
         known_name("at", at, ("start", "end"))
@@ -273,6 +274,7 @@ class Ragged(Settled, Arithmetic):
 
 
 def is_integers(array):
+    """Whether this is an array of integers."""
     return isinstance(array, np.ndarray) and array.dtype.kind in "iu"
 
 

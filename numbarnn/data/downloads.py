@@ -85,6 +85,7 @@ def fetch(file: DataFile) -> Path:
 
 
 def _not_found(file, path, why):
+    """The error for a file that is not on disk and cannot be downloaded; why: the reason, in words."""
     return DataNotFoundError(
         f"{file.name}: expected at {path}, not found there, and {why}. To get it, download {file.url} to that folder, or set"
         f" {VARIABLE} to a folder that has it"

@@ -62,6 +62,7 @@ class Lines(Silent):
             self._write()
 
     def _write(self):
+        """Write the line that is waiting."""
         self.stream.write(self.waiting)
         self.stream.flush()
         self.waiting = None

@@ -205,6 +205,7 @@ class Samples:
 
 
 def _checked_axes(y, letters, channels, loss, whose):
+    """y, if it has one axis for each letter; else a ShapeError that advises what to do."""
     if y.ndim != len(letters):
         hint = _advice(y, letters, channels, loss)
         expected = (f"{len(letters)} axes ({letters})" if letters else "one label, without axes") + whose

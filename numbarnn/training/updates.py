@@ -93,6 +93,7 @@ class Updates:
         return not self._on_host or self.finite()
 
     def _update(self, step, rate, scale):
+        """One update by the library's kernels."""
         self.optimizer._take(self._own, self._previous, self.gradient, self._memory, step, rate, scale)
 
     def _update_by_own(self, step, rate, scale):
@@ -120,6 +121,7 @@ class Updates:
         return False
 
     def _what_is_wrong(self):
+        """What was not finite, in words: a part of the gradient, of the parameters, or of the optimizer's memory."""
         for what, vector in (("gradient of ", self.gradient), ("", self._own)):
             numbers = moved(vector, "cpu")
             bad = np.flatnonzero(~np.isfinite(numbers))
@@ -131,6 +133,7 @@ class Updates:
         return "optimizer: expected a memory of finite numbers, got others"
 
     def _name(self, at):
+        """The name of the part that holds number `at` of the flat vector."""
         ends = np.cumsum([w.size for w in self._weights])
         return self._weights[int(np.searchsorted(ends, at, "right"))].name
 
@@ -199,6 +202,7 @@ class RowUpdates:
         self._previous = 0, np.zeros(0, np.int64), np.zeros((0, table.shape[1]), table.dtype)
 
     def _run(self, rows, gradient=None, previous=None, scale=1.0):
+        """Bring rows of the table up to date, and with a gradient take one more step with it."""
         until = self.step if gradient is None else self.step - 1
         finite = self._updates.kernel(
             self.table, self._memory, rows, self._seen, self._live, until, self._scalars, gradient, previous, scale,
