@@ -566,7 +566,7 @@ class Network(Settled):
         y, steppers, stateful = TensorDescriptor.of_tnc(x), [], []
         for layer, own in zip(self.layers, self._own):
             y, tape = layer.run_stream(own, y)
-            steppers += tape.steppers()
+            steppers += tape.operation.steppers()
             if isinstance(layer, Recurrent):
                 stateful.append((layer, tape))
         stream = Stream(x, steppers, stateful, y.array, single=False)

@@ -163,10 +163,14 @@ class WithCell:
         return self.layer.forward(*arguments, **options)
 
     def backward(self, tape, *arguments, **options):
-        stages = tuple(replace(stage, tape=copy.copy(stage.tape)) for stage in tape.stages)
-        for stage in stages:
-            stage.tape.size = replace(stage.tape.size, cell=self.cell)
-        return self.layer.backward(replace(tape, stages=stages), *arguments, **options)
+        sizes = [kernels.size for kernels in tape.stack]
+        for kernels in tape.stack:
+            kernels.size = replace(kernels.size, cell=self.cell)
+        try:
+            return self.layer.backward(tape, *arguments, **options)
+        finally:
+            for kernels, size in zip(tape.stack, sizes):
+                kernels.size = size
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ def test_each_batch_has_its_own_masks():
     net = nr.Network([Remembers(0.5), nr.Last(), nr.Dense(1)], 2, "float64")
 
     def look(prediction, target):
-        masks.append(kept[-1].kept.copy())
+        masks.append(kept[-1].masks.get("dropout").copy())
         return nr.loss("mse")(prediction, target)
 
     net.fit(numbers(5, 6, 2), numbers(6, 1), look, epochs=2, batch_size=3, progress=False)

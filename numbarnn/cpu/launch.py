@@ -18,6 +18,7 @@ from ..engine.tape import StateAdjoint, StateTape
 from .memory import borrow, give, take
 from .plans import backward_plans, forward_plans
 from .records import BACKWARD, FORWARD, ROWS, place
+from .simd import lanes_of
 from .threads import launching, threads
 
 F_X, F_DRIVES, F_PARAMETERS, F_STEPS, F_START, F_PACK = (
@@ -197,6 +198,17 @@ class Tape(StateTape):
     def cells(self):
         """The c of every step, (T, N, D * H), likewise."""
         return self._described(self.c, self._h_address + self.c.ctypes.data - self.h.ctypes.data)
+
+    @property
+    def saved(self):
+        """What the cell saved of every step for the adjoint, (D, S, saved, H): a copy, in order."""
+        size, lanes = self.size, lanes_of(self.size.dtype)
+        directions, rows, count = size.directions, self.packing.rows, size.cell.saved
+        shape, step = (directions, rows, size.padded * count), size.saved_block * lanes
+        blocks = np.ndarray(shape, size.dtype, self.block, self.plans.tape.offsets["saved"])
+        parts = [blocks[..., i * count : (i + step) * count] for i in range(0, size.padded, step)]
+        units = [part.reshape(directions, rows, count, -1) for part in parts]
+        return np.concatenate(units, axis=3)[..., : size.hidden]
 
     def _described(self, states, address):
         return TensorDescriptor.blocks(states.reshape(len(states), -1), address, self.packing)

@@ -108,6 +108,11 @@ class Size(sizes.Size):
             "deviations": self.directions * rows * self.cell.deviations,
         }
 
+    @property
+    def saved_block(self):
+        """Vectors of units in a block of what the cell saves."""
+        return 1 if self.cell.normalized_values else block_vectors(self.cell.slots)
+
     def unit_values(self):
         """Numbers of what the cell takes for each unit."""
         return self.directions * self.cell.unit_value_count * self.padded

@@ -187,6 +187,12 @@ class Tape(StateTape):
         """The c of every step, (T, N, D * H), likewise."""
         return self._described(self.c)
 
+    @property
+    def saved(self):
+        """What the cell saved of every step for the adjoint, (D, S, saved, H)."""
+        size = self.size
+        return self.part("saved", (size.directions, size.rows, size.cell.saved, size.hidden))
+
     def _described(self, states):
         rows = states.reshape(len(states), -1)
         make = TensorDescriptor.blocks if self.recurrent else TensorDescriptor.compact

@@ -1,6 +1,11 @@
 """What a layer's forward keeps for later."""
 
+import math
 from dataclasses import dataclass
+
+from ..errors import known_name, positive_integer
+
+TAPES = ("all", "states")
 
 
 @dataclass(frozen=True)
@@ -25,3 +30,15 @@ class Keep:
 
 
 NOTHING, WEIGHTS, ALL, STATES = Keep(), Keep("weights"), Keep("all"), Keep("states")
+
+
+def kept(tape, checkpoints, steps):
+    """The `Keep` that the arguments `tape` and `checkpoints` ask for on a sequence of so many steps."""
+    known_name("tape", tape, TAPES)
+    if checkpoints is None:
+        return ALL if tape == "all" else STATES
+    if tape != "all":
+        raise ValueError(f"tape: expected 'all' together with checkpoints, got {tape!r}")
+    if isinstance(checkpoints, str) and checkpoints == "sqrt":
+        return Keep("checkpoints", math.isqrt(max(steps, 1) - 1) + 1)
+    return Keep("checkpoints", positive_integer("checkpoints", checkpoints))

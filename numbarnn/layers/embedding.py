@@ -14,7 +14,9 @@ from ..arrays.rows import like, numbers
 from ..errors import ShapeError, flag, positive_integer
 from ..parameters import Parameters, Weight, glorot_uniform
 from .base import Gradients
-from .dense import Adjoint, Stateless, Tape
+from .chain import Tape, expect_tape
+from .operations import Operation
+from .stateless import Stateless
 
 
 @dataclass
@@ -49,12 +51,55 @@ class RowGradient:
         target_of(source).embedding.sum_rows(source, groups, self.values, compact=True)
 
 
-@dataclass
-class Kept:
-    """What a tape of an embedding holds: which rows were read, and of what dtype they are."""
+class Lookup(Operation):
+    """The rows of a table that indices stand for.
 
-    dtype: np.dtype
-    groups: Groups | None = None
+    Parameters
+    ----------
+    layer : Embedding
+    p : Parameters
+    source : Indices
+    grouped : bool
+        Whether to keep, for backward, which rows were read.
+    reading : callable, optional
+        It is called with the indices, each once, before their rows are read.
+
+    Attributes
+    ----------
+    groups : Groups or None
+        The places of each index.
+    """
+
+    learns = True
+
+    def __init__(self, layer, p, source, grouped, reading):
+        self.layer, self.table, self.grouped, self.reading = layer, layer.table(p.flat), grouped, reading
+        self.groups = None
+        super().__init__(source, like(source, layer.size, p.dtype, p.device))
+
+    def forward(self):
+        indices = self.layer.check_indices(self.source)
+        if self.grouped:
+            self.groups = Groups(indices)
+            if self.reading is not None:
+                self.reading(self.groups.indices)
+        rows = self.outputs.array.reshape(-1, self.layer.size)
+        target_of(self.table).embedding.take_rows(self.table, indices, rows)
+
+    def backward(self, adjoint, dy, need_x):
+        gradient, accumulate = adjoint.gradient, adjoint.accumulate
+
+        def fill():
+            source = contiguous(numbers(dy)).reshape(-1, self.layer.size)
+            if isinstance(gradient, RowGradient):
+                gradient.fill(self.groups, source)
+                return
+            target = self.layer.table(gradient.flat)
+            if not accumulate:
+                target.fill(0)
+            target_of(source).embedding.sum_rows(source, self.groups, target, compact=False, accumulate=accumulate)
+
+        adjoint.fills.append(fill)
 
     @property
     def nbytes(self):
@@ -144,31 +189,11 @@ class Embedding(Stateless):
         """Raise IndexRangeError unless `x` are indices of this vocabulary; return them, (rows,), int64."""
         return x.checked("x", "indices", self.vocabulary)
 
-    def run(self, p, x, initial, keep, batch=None, reading=None):
-        """`forward` without its checks, from Indices to a descriptor of y, (T, N, size), and a tape.
-
-        reading: a function that is called with the indices, each once, before their rows are read.
-        """
-        table, kept = self.table(p.flat), Kept(p.dtype)
-        y = like(x, self.size, p.dtype, p.device)
-        target = y.array.reshape(-1, self.size)
-
-        def fill():
-            indices = self.check_indices(x)
-            if keep.for_backward:
-                kept.groups = Groups(indices)
-                if reading is not None:
-                    reading(kept.groups.indices)
-            target_of(table).embedding.take_rows(table, indices, target)
-
-        fill()
-        return y, Tape(self, x, kept, fill, batch, p)
+    def operation(self, p, x, keep, reading=None):
+        return Lookup(self, p, x, keep.for_backward, reading)
 
     def run_stream(self, p, x):
         raise ValueError(f"stream: {self!r} takes indices, which a stream does not")
-
-    def _dtype(self, tape):
-        return tape.kept.dtype
 
     def backward(
         self,
@@ -214,23 +239,8 @@ class Embedding(Stateless):
         -------
         RowGradient
         """
-        self._check_tape(tape)
+        expect_tape(self, tape)
         gradient = RowGradient()
-        described = self._described(tape.batch, dy, self.size, tape.kept.dtype)
-        self.differentiate(tape, described, None, False, gradient, False).fill()
+        dy = self._described(tape.batch, dy, self.size, tape.operation.outputs.dtype)
+        tape.adjoint(dy, False, gradient, False).fill()
         return gradient
-
-    def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
-        """`backward` without its checks, on descriptors: an Adjoint; `gradient` are Parameters or a RowGradient."""
-
-        def fill():
-            source = contiguous(numbers(dy)).reshape(-1, self.size)
-            if isinstance(gradient, RowGradient):
-                gradient.fill(tape.kept.groups, source)
-                return
-            target = self.table(gradient.flat)
-            if not accumulate:
-                target.fill(0)
-            target_of(source).embedding.sum_rows(source, tape.kept.groups, target, compact=False, accumulate=accumulate)
-
-        return Adjoint(None, fill)

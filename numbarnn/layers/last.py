@@ -12,8 +12,9 @@ from ..arrays.rows import copy_ends, like
 from ..descriptions.fields import one_of, optional
 from ..errors import LayoutError, ShapeError, integer
 from .base import Layer
-from .between import MERGES, Between, BetweenAdjoint
-from .dense import Adjoint, Stateless, Tape, _nothing
+from .chain import Chain
+from .operations import MERGES, Merged, Operation
+from .stateless import Stateless
 
 
 @dataclass(frozen=True, repr=False)
@@ -52,25 +53,8 @@ class LastStep(Stateless):
         dy.expect("dy", 1, batch.sequences, channels, dtype)
         return dy
 
-    def run(self, p, x, initial, keep, batch=None):
-        """`forward` without its checks, from a descriptor of x to one of y, (1, N, C), and a tape."""
-        if x.packing.uniform:
-            return TensorDescriptor.of_tnc(x.tnc[-1:]), Tape(self, x, None, _nothing, batch)
-        y = _one_step(x)
-
-        def fill():
-            copy_ends(x, y)
-
-        fill()
-        return y, Tape(self, x, None, fill, batch)
-
-    def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
-        """`backward` without its checks, on descriptors: an Adjoint."""
-        if not need_x:
-            return Adjoint(None, _nothing)
-        dx = like(tape.x)
-        dx.array.fill(0)
-        return Adjoint(dx, lambda: _put_ends(dx, tape.x.packing, dy.tnc[0], slice(None)))
+    def operation(self, p, x, keep):
+        return Ends(x, [slice(None)])
 
 
 def _one_or_two(argument, value):
@@ -135,26 +119,15 @@ class Last(LastStep):
             raise ShapeError(f"x: expected two directions of as many channels, got {described.channels} channels in all")
         return batch, described
 
-    def run(self, p, x, initial, keep, batch=None):
-        """`forward` without its checks, from a descriptor of x to one of y, (1, N, C), and a tape."""
+    def operation(self, p, x, keep):
         if self.directions != 2:
-            return super().run(p, x, initial, keep, batch)
-        final = FinalOutputs(x, self.merge)
-        return final.merged.outputs, Tape(self, x, final, final.fill, batch)
-
-    def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate):
-        """`backward` without its checks, on descriptors: an Adjoint."""
-        if self.directions != 2 or not need_x:
-            return super().differentiate(tape, dy, dfinal, need_x, gradient, accumulate)
-        dx, merged = like(tape.x), BetweenAdjoint(tape.kept.merged, dy)
-        dx.array.fill(0)
-
-        def fill():
-            merged.fill()
-            for first, half in enumerate(_halves(tape.x.channels)):
-                _put_ends(dx, tape.x.packing, merged.dy.tnc[0], half, first)
-
-        return Adjoint(dx, fill)
+            return super().operation(p, x, keep)
+        middle = x.channels // 2
+        chain = Chain(x)
+        chain.append(Ends(x, [slice(middle), slice(middle, x.channels)]))
+        if self.merge != "concat":
+            chain.append(Merged(chain.outputs, self.merge))
+        return chain
 
     def after(self, source, between):
         """This layer as it is in a network, after the recurrent layer `source` and the layers `between`."""
@@ -182,50 +155,43 @@ class Last(LastStep):
         return replace(self, directions=2, merge=source.merge if merges else self.merge)
 
 
-class FinalOutputs:
-    """The final outputs of two directions, as they are at each call of `fill`.
+class Ends(Operation):
+    """The last step of each sequence, (1, N, C); of what runs backward its first.
 
     Parameters
     ----------
-    x : TensorDescriptor
-        (T, N, 2H), forward half first.
-    merge : {"concat", "sum", "average", "product"}
-
-    Attributes
-    ----------
-    merged : Between
-        Its outputs are (1, N, 2H), or (1, N, H).
+    source : TensorDescriptor
+    directions : sequence of slice
+        The channels of each direction, forward first.
     """
 
-    def __init__(self, x, merge):
-        self.x, self._both = x, _one_step(x)
-        self._take()
-        self.merged = Between(self._both, 2, merge, None)
+    def __init__(self, source, directions):
+        self.directions, self.view = directions, source.packing.uniform and len(directions) == 1
+        if self.view:
+            outputs = source.tnc[-1:]
+        else:
+            shape = 1, source.packing.sequences, source.channels
+            outputs = target_of(source.array).memory.empty(shape, source.dtype)
+        super().__init__(source, TensorDescriptor.of_tnc(outputs))
 
-    def _take(self):
-        for first, half in enumerate(_halves(self.x.channels)):
-            copy_ends(self.x.of_channels(half), self._both.of_channels(half), first)
+    def forward(self):
+        if self.view:
+            return
+        for first, channels in enumerate(self.directions):
+            copy_ends(self.source.of_channels(channels), self.outputs.of_channels(channels), first)
 
-    def fill(self):
-        """Take them again."""
-        self._take()
-        self.merged.fill()
+    def backward(self, adjoint, dy, need_x):
+        if not need_x:
+            return None
+        dx, packing = like(self.source), self.source.packing
+        dx.array.fill(0)
 
-    @property
-    def nbytes(self):
-        """Bytes of the arrays."""
-        own = self._both.array.nbytes
-        return own if self.merged.idle else own + self.merged.outputs.array.nbytes
+        def fill():
+            for first, channels in enumerate(self.directions):
+                _put_ends(dx, packing, dy.tnc[0], channels, first)
 
-
-def _halves(channels):
-    return slice(channels // 2), slice(channels // 2, channels)
-
-
-def _one_step(x):
-    """A descriptor of new memory for one step of each sequence, (1, N, C)."""
-    memory = target_of(x.array).memory
-    return TensorDescriptor.of_tnc(memory.empty((1, x.packing.sequences, x.channels), x.dtype))
+        adjoint.fills.append(fill)
+        return dx
 
 
 def _put_ends(dx, packing, values, channels, first=False):

@@ -90,7 +90,7 @@ class LeakyRNN(Recurrent):
     def _unit_numbers(self):
         return self.hidden if isinstance(self.rate, tuple) else 1
 
-    def _unit_constants(self):
+    def unit_constants(self):
         return np.asarray(self.rate)
 
     @functools.cached_property

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from ..arrays.descriptor import TensorDescriptor, checked_array
-from ..arrays.devices import expect_device, native, target
-from ..errors import DTypeError, ShapeError, nearest
+from ..arrays.descriptor import TensorDescriptor, checked_array, checked_dtype
+from ..arrays.devices import device_of, expect_device, native, target
+from ..errors import DTypeError, ShapeError, generator, nearest, positive_integer
+from .base import Layer
 
 
 def keep_or_drop(rate):
@@ -97,6 +98,50 @@ class Masks:
     def get(self, name):
         """The numbers of one name, or None."""
         return self.arrays.get(name)
+
+
+class Drawn(Layer):
+    """The part of a layer that draws random numbers for a call, or is given them."""
+
+    def drawings(self, steps, batch, channels):
+        """{name: (shape, function of a Generator and a shape)} of all that is drawn for one call."""
+        raise NotImplementedError
+
+    def optional_masks(self, steps, batch):
+        """{name: shape} of what may be given besides: nothing."""
+        return {}
+
+    def draw(
+        self, steps: int, batch: int, channels: int, seed: int = 0, dtype: str = "float32"
+    ) -> dict[str, np.ndarray]:
+        """What a call with `seed` draws, by name: an argument `masks` of the same or of another call.
+
+        Of a `Dropout` it is ``dropout`` (T, N, C).  Of a recurrent layer it is ``input_l0`` (N, C), ``recurrent_l0``
+        (N, D * H), ``zoneout_h_l0``, ``zoneout_c_l0``, ``noise_l0`` (T, N, D * H), ``dropout_l0`` (T, N, Y), ``weight_l0``
+        (D, G * H, H), and so on for each stacked layer: those that the layer has.
+
+        Parameters
+        ----------
+        steps, batch, channels : int
+            T, N, C of the input; T is 1 without time, and the length of the longest sequence of a Ragged.
+        seed : int or numpy.random.Generator
+        dtype : {"float32", "float64"}
+        """
+        sizes = (positive_integer(n, v) for n, v in (("steps", steps), ("batch", batch), ("channels", channels)))
+        return Masks.drawn(self, *sizes, checked_dtype("dtype", dtype), generator("seed", seed)).arrays
+
+    def drawn_masks(self, x, random):
+        """Masks for a descriptor of x."""
+        steps, batch = x.packing.total, x.packing.sequences
+        return Masks.drawn(self, steps, batch, x.channels, x.dtype, random, device_of(x.array))
+
+    def masks_of(self, seed, masks, batch, x):
+        """The Masks that the arguments of a call ask for, or None."""
+        if seed is not None and masks is not None:
+            raise ValueError("masks: expected None together with a seed, got both")
+        if masks is not None:
+            return Masks.given(self, batch.steps, batch.sequences, x.channels, x.dtype, masks, device_of(x.array))
+        return None if seed is None else self.drawn_masks(x, generator("seed", seed))
 
 
 def drive(array, packing, steps, batch):

@@ -7,28 +7,26 @@ from typing import ClassVar
 import numpy as np
 
 from ..arrays.batch import Batch
-from ..arrays.descriptor import TensorDescriptor, checked_array
-from ..arrays.devices import device_of, expect_device, native, target_of
+from ..arrays.descriptor import TensorDescriptor
+from ..arrays.devices import device_of, expect_device, target_of
 from ..arrays.ragged import Ragged
-from ..cells import Cell, Clipped, activation, check
 from ..descriptions.fields import one_of, optional
-from ..engine.keep import ALL, NOTHING, STATES, WEIGHTS
-from ..errors import CellError, DTypeError, ShapeError, finite_number, flag, positive_integer
-from ..parameters import Parameters, Weight, glorot_uniform, orthogonal, uniform
+from ..engine.keep import ALL, NOTHING, STATES, WEIGHTS, kept
+from ..errors import DTypeError, finite_number, flag, positive_integer
+from ..parameters import Parameters
 from ..streaming import Stream
 from .base import Gradients, activation_spec
-from .between import MERGES, Between, scaled_by
+from .chain import Chain, Tape, expect_tape
 from .gates import gates
-from .normalized import fill_vector as fill_normalization
-from .regularization import Regularized
-from .tape import Adjoint, Stage, Tape, kept
+from .operations import MERGES, Merged, Residual, scale
+from .recurrence import Constrained, Recurrence
+from .stacked import Stacked
 
-INITIAL = ("initial_h", "initial_c")  # parameters that hold the state to start from
 State = np.ndarray | tuple[np.ndarray, np.ndarray]  # h, or for an LSTM (h, c)
 
 
 @dataclass(frozen=True, repr=False)
-class Recurrent(Regularized):
+class Recurrent(Stacked):
     """What the recurrent layers have in common: a cell through time, in stacked layers, in one direction or both.
 
     Axis letters: T steps, N batch, C input channels, H hidden units, L stacked layers, D directions (1 or 2), Y output
@@ -67,7 +65,6 @@ class Recurrent(Regularized):
     residual: bool = field(default=False, kw_only=True)
     learned_state: bool = field(default=False, kw_only=True)
 
-    takes_steps = True
     accepts: ClassVar = {
         "hidden": positive_integer,
         "layers": positive_integer,
@@ -77,143 +74,6 @@ class Recurrent(Regularized):
         "clip": optional(functools.partial(finite_number, above=0)),
         "merge": one_of(MERGES),
     }
-    unit_parameter = None  # what the parameter is called that holds the cell's values of each unit
-    projection = None  # channels of h in each direction, where they are not one a unit
-
-    @property
-    def cell(self) -> Cell:
-        """The equations."""
-        raise NotImplementedError
-
-    @property
-    def recurrent_matrix(self):
-        """Whether there is a weight (H, G, H)."""
-        return bool(self.cell.recurrent_slots or self.cell.gated_slots)
-
-    @property
-    def directions(self):
-        """2 for a bidirectional layer, else 1."""
-        return 2 if self.bidirectional else 1
-
-    @property
-    def state_widths(self):
-        """Channels of each state of the cell, in each direction."""
-        return (self.projection or self.hidden, self.hidden)[: self.cell.states]
-
-    def suffixes(self, layer):
-        """What the parameters' names of one stacked layer end with, in each direction."""
-        return (f"l{layer}", f"l{layer}_reverse")[: self.directions]
-
-    def __post_init__(self):
-        super().__post_init__()
-        self._check_cell()
-        self.check_regularization()
-        self._check_use()
-
-    def _check_use(self):
-        """Raise ValueError for an option that would do nothing."""
-        if self.layers == 1:
-            if self.dropout:
-                raise ValueError(
-                    f"dropout: expected 0 with one layer, since it acts between stacked ones, got {self.dropout!r};"
-                    " a Dropout after this layer acts on its outputs"
-                )
-            if self.residual:
-                raise ValueError("residual: expected False with one layer, since the first has no residual, got True")
-        if self.merge != "concat" and not self.bidirectional:
-            raise ValueError(f"merge: expected 'concat' with one direction, got {self.merge!r} (bidirectional=True has two)")
-
-    def _check_cell(self):
-        """Raise unless kernels can be made of the cell, and layer and cell say the same."""
-        cell, name = self.cell, type(self).__name__
-        if not isinstance(cell, Cell):
-            raise CellError(f"{name}.cell: expected an instance of a numbarnn.Cell, got {cell!r} ({type(cell).__name__})")
-        check(cell)
-        kind = type(cell).__name__
-        if self.recurrent_matrix != bool(cell.recurrent_slots or cell.gated_slots):
-            raise CellError(
-                f"{name}.recurrent_matrix: expected {not self.recurrent_matrix}, like the slots of {kind}, got "
-                f"{self.recurrent_matrix}"
-            )
-        if cell.projected != (self.projection is not None):
-            raise CellError(f"{name}.projection: expected one where {kind} is projected, got {self.projection!r}")
-        constants = type(self)._unit_constants is not Recurrent._unit_constants
-        if cell.unit_values and not self.unit_parameters and not constants:
-            raise CellError(
-                f"{name}.unit_parameter: expected the name of the parameter that holds {', '.join(cell.unit_values)}, the "
-                f"unit_values of {kind}, got None"
-            )
-
-    def _functions(self):
-        """{field: Function} of the activation functions, which layer and cell call the same."""
-        names = ("gate_activation", "activation", "output_activation")
-        functions = {name: activation(getattr(self, name), name) for name in names if hasattr(self, name)}
-        if self.clip is not None:  # limits what the gates' functions are of; that of c is no pre-activation
-            clipped = {name: Clipped(f, self.clip) for name, f in functions.items() if name != "output_activation"}
-            functions |= clipped
-        return functions
-
-    def weights(self, channels):
-        return self._weights(channels, self.cell)
-
-    @functools.lru_cache(maxsize=1024)  # noqa: B019 (layers are small and equal ones share an entry)
-    def _weights(self, channels, cell):
-        parts, columns, widths = [], len(cell.gates) * self.hidden, self.state_widths
-        for layer in range(self.layers):
-            inputs = channels if layer == 0 else self.output_channels(channels)
-            for suffix in self.suffixes(layer):
-                parts.append(Weight(f"weight_ih_{suffix}", inputs, columns))
-                if self.recurrent_matrix:
-                    parts.append(Weight(f"weight_hh_{suffix}", widths[0], columns))
-                parts.append(Weight(f"bias_ih_{suffix}", None, columns))
-                if self.recurrent_matrix:
-                    parts.append(Weight(f"bias_hh_{suffix}", None, columns))
-                if self.projection:
-                    parts.append(Weight(f"weight_hr_{suffix}", self.hidden, self.projection))
-                parts += [Weight(f"{name}_{suffix}", None, numbers) for name, _, numbers in self.unit_parameters]
-                if self.learned_state:
-                    parts += [Weight(f"{name}_{suffix}", None, width) for name, width in zip(INITIAL, widths)]
-        return tuple(parts)
-
-    def _unit_numbers(self):
-        """Numbers in the parameter that holds the values of units."""
-        return self.cell.unit_value_count * self.hidden
-
-    @property
-    def unit_parameters(self):
-        """(name, which of the cell's values of each unit, numbers) of every parameter that holds some of them."""
-        return ((self.unit_parameter, slice(None), self._unit_numbers()),) if self.unit_parameter else ()
-
-    def _vector_numbers(self):
-        """Numbers of one direction's parameters in vectors that no kernel reads."""
-        units = sum(numbers for _, _, numbers in self.unit_parameters)
-        return units + (sum(self.state_widths) if self.learned_state else 0)
-
-    def _unit_constants(self):
-        """The values of units where no parameter holds them: something that broadcasts to (V, H)."""
-        raise NotImplementedError
-
-    def output_channels(self, channels):
-        return (self.directions if self.merge == "concat" else 1) * self.state_widths[0]
-
-    def fill(self, parameters, random, scheme):
-        hidden = self.hidden
-        for name, view in parameters.items():
-            if scheme == "pytorch":
-                view[...] = uniform(random, view.shape, hidden)
-            elif view.ndim == 2:
-                draw = orthogonal if name.startswith("weight_hh") else glorot_uniform
-                rows = self.projection if name.startswith("weight_hr") else hidden  # else of a gate
-                for first in range(0, len(view), rows):
-                    view[first : first + rows] = draw(random, (view.shape[1], rows)).T
-            else:
-                self.fill_vector(name, view, random)
-            if name.startswith(INITIAL):
-                view[...] = 0
-            fill_normalization(name, view)
-
-    def fill_vector(self, name, view, random):
-        """Write fresh values into a vector of parameters (modified), zeros as a rule: it is called with zeros."""
 
     def __call__(
         self,
@@ -350,87 +210,23 @@ class Recurrent(Regularized):
             self.cell.check_differentiable()
         if keep is STATES and not self.cell.saved:
             keep = ALL  # no gate is kept anyway
-        weights, target = self.effective_weights(p, masks), target_of(p.flat)
-        kernels = target.normalized if self.cell.normalized_values else target.recurrent
-        y, stages = x, []
-        for layer in range(self.layers):
-            below, packing = y, y.packing
-            scaled = scaled_by(masks, f"input_l{layer}", y)
-            y = y if scaled is None else scaled.outputs
-            cell, drives = self.driven(masks, layer, packing, y.dtype, p.device)
-            if len(drives) != cell.drive_count:
-                raise CellError(
-                    f"{type(self).__name__}.driven: expected an array for each of {cell.drives}, the drives of "
-                    f"{type(cell).__name__}, got {len(drives)}"
-                )
-            tape = target.launch.run(
-                kernels,
-                target.plans.Size(
-                    cell, self.hidden, self.directions, packing, y.channels, y.dtype, self._vector_numbers(), self.projection
-                ),
-                (p if weights is None else weights.parameters).flat[p.offset(f"weight_ih_l{layer}") :],
-                y,
-                self._initial(p, initial, layer, packing, keep),
-                keep,
-                self._unit_values(p, layer),
-                drives,
-            )
-            merge = self.merge if merged or layer < self.layers - 1 else "concat"
-            between = Between(tape.outputs, self.directions, merge, below if self.residual and layer else None)
-            dropped = scaled_by(masks, f"dropout_l{layer}", between.outputs)
-            y = between.outputs if dropped is None else dropped.outputs
-            stages.append(Stage(scaled, tape, between, dropped))
-        return y, Tape(self, x, tuple(stages), weights, masks, initial is None, batch, p)
-
-    def _initial(self, p, initial, layer, packing, keep):
-        """What `launch.Tape` takes for one stacked layer: the state given, else the learned one, as it is at each call."""
-        if initial is not None:
-            return [state[layer].copy() for state in initial]  # the caller's may change before backward
-        if not self.learned_state:
-            return None
-
-        suffixes = self.suffixes(layer)
-
-        def learned():
-            return [
-                [np.broadcast_to(p[f"{name}_{suffix}"].copy(), (packing.sequences, width)) for suffix in suffixes]
-                for name, width in zip(INITIAL, self.state_widths)
-            ]
-
-        return learned() if keep is WEIGHTS else learned  # a stream reads parameters when it is made
-
-    def _unit_values(self, p, layer):
-        """A function that writes the values of one stacked layer's units into a (D, V, H) array, or None for none."""
-        if not self.cell.unit_values:
-            return None
-
-        def write(values):
-            for value, suffix in zip(values, self.suffixes(layer)):
-                for name, which, _ in self.unit_parameters:
-                    value[which] = p[f"{name}_{suffix}"].reshape(len(value[which]), -1)
-                if not self.unit_parameters:
-                    value[...] = self._unit_constants()
-
-        return write
-
-    def _vectors_of(self, gradient, layer, adjoint, learned_state, accumulate):
-        """Add to, or write, the gradient of what only vectors hold: the values of units and the learned state."""
-
-        def put(name, value):
-            view = gradient[name]
-            view[...] = view + value if accumulate else value
-
-        for d, suffix in enumerate(self.suffixes(layer)):
-            for unit_parameter, which, _ in self.unit_parameters:
-                name = f"{unit_parameter}_{suffix}"
-                value = adjoint.dunit_values[d][which]
-                put(name, value.sum(axis=1) if gradient[name].size < value.size else value.ravel())
-            if self.learned_state:
-                for name, value in zip(INITIAL, adjoint.dinitial):
-                    put(f"{name}_{suffix}", value[d].sum(axis=0) if learned_state else 0)
+        effective, chain, stack = self.effective_weights(p, masks), Chain(x), []
+        weights = p if effective is None else effective.parameters
+        for index in range(self.layers):
+            inner = Chain(chain.outputs) if self.residual and index else chain
+            scale(inner, masks, f"input_l{index}")
+            own = inner.append(Recurrence(self, index, p, weights, inner.outputs, initial, keep, masks))
+            if self.bidirectional and self.merge != "concat" and (merged or index < self.layers - 1):
+                inner.append(Merged(inner.outputs, self.merge))
+            if inner is not chain:
+                chain.append(Residual(inner))
+            scale(chain, masks, f"dropout_l{index}")
+            stack.append(own.tape)
+        operation = chain if effective is None else Constrained(chain, effective)
+        return chain.outputs, Tape(self, x, operation, batch, p, masks, tuple(stack))
 
     def _final_state(self, tape):
-        return self._as_state([[part.final(m) for part in tape.stack] for m in range(self.cell.states)])
+        return self.as_state([[part.final(m) for part in tape.stack] for m in range(self.cell.states)])
 
     def stream(self, p: Parameters, batch: int = 1, state: State | None = None) -> Stream:
         """A `Stream` that runs the layer one step at a call.
@@ -458,7 +254,7 @@ class Recurrent(Regularized):
         batch = positive_integer("batch", batch)
         x = target_of(p.flat).memory.zeros((1, batch, channels), p.dtype)
         y, tape = self.run_stream(p, TensorDescriptor.of_tnc(x))
-        stream = Stream(x, tape.steppers(), [(self, tape)], y.array, single=True)
+        stream = Stream(x, tape.operation.steppers(), [(self, tape)], y.array, single=True)
         stream.state = state
         return stream
 
@@ -508,35 +304,7 @@ class Recurrent(Regularized):
 
     def stream_state(self, tape):
         """The state that a stream's tape has reached, (L, N, H) arrays."""
-        return self._as_state([[part.reached(m) for part in tape.stack] for m in range(self.cell.states)])
-
-    def checked_state(self, argument, state, batch, dtype, device):
-        """A list of (L, D, N, H) arrays, one for each state of the cell, or None."""
-        if state is None:
-            return None
-        names = ("h", "c")[: self.cell.states]
-        if self.cell.states == 1:
-            state, names = (state,), ("",)
-        elif not isinstance(state, (tuple, list)) or len(state) != 2:
-            raise TypeError(f"{argument}: expected the pair (h, c), got {type(state).__name__}")
-        result = []
-        for name, array, width in zip(names, state, self.state_widths):
-            shape = (self.layers * self.directions, batch, width)
-            channels = "projection" if width == self.projection else "hidden"
-            label = f"{argument} {name}".strip()
-            array = checked_array(label, native(array))
-            expect_device(label, array, device)
-            if array.shape != shape:
-                raise ShapeError(f"{label}: expected shape {shape} (layers * directions, N, {channels}), got {array.shape}")
-            if array.dtype != dtype:
-                raise DTypeError(f"{label}: expected {dtype} like the parameters, got {array.dtype}")
-            result.append(array.reshape(self.layers, self.directions, batch, width))
-        return result
-
-    def _as_state(self, stacked):
-        """The state, (L * D, N, H) arrays, from a list of (D, N, H) for each state of the cell."""
-        states = tuple(np.concatenate(parts) for parts in stacked)
-        return states[0] if self.cell.states == 1 else states
+        return self.as_state([[part.reached(m) for part in tape.stack] for m in range(self.cell.states)])
 
     def backward(
         self,
@@ -572,8 +340,7 @@ class Recurrent(Regularized):
         Gradients
             ``params``, ``x`` (like x; 0 past the end of a sequence), ``state``.
         """
-        if not isinstance(tape, Tape) or tape.layer != self:
-            raise TypeError(f"tape: expected one that {self!r}.forward returned, got {tape!r}")
+        expect_tape(self, tape)
         need_x, accumulate = flag("need_x", need_x), flag("accumulate", accumulate)
         x, batch, dtype = tape.x, tape.batch, tape.x.dtype
         if dcells is not None and self.cell.states < 2:
@@ -589,11 +356,7 @@ class Recurrent(Regularized):
         gradient = self.gradient_vector(
             into, x.channels, dtype, device_of(x.array), dstate=dfinal or (), **given, **tape.read_by_backward()
         )
-        adjoint = self.differentiate(tape, doutputs, dfinal, need_x, gradient, accumulate, dcells)
+        adjoint = tape.adjoint(doutputs, need_x, gradient, accumulate, dfinal, dcells)
         adjoint.fill()
-        dstate = self._as_state([[part[m] for part in adjoint.dinitial] for m in range(self.cell.states)])
+        dstate = self.as_state([[part.dinitial[m] for part in adjoint.stack] for m in range(self.cell.states)])
         return Gradients(gradient, None if adjoint.dx is None else batch.give(adjoint.dx), dstate)
-
-    def differentiate(self, tape, dy, dfinal, need_x, gradient, accumulate, dcells=None):
-        """`backward` without its checks, on descriptors: an Adjoint."""
-        return Adjoint(self, tape, dy, dfinal, need_x, gradient, accumulate, dcells)

@@ -5,18 +5,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..arrays.descriptor import checked_dtype
-from ..arrays.devices import device_of, moved
+from ..arrays.devices import moved
 from ..cells import PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell, around
 from ..descriptions.fields import instance_of, one_or_each, optional
-from ..errors import ShapeError, generator, positive_integer, rate
-from .base import Layer
+from ..errors import ShapeError, rate
 from .connectivity import Connectivity, EffectiveWeights
-from .masks import Masks, drawings, drive
+from .masks import Drawn, drawings, drive
 
 
 @dataclass(frozen=True, repr=False)
-class Regularized(Layer):
+class Regularized(Drawn):
     """The part of a recurrent layer that is drawn for a call, or imposed on the recurrent weights.
 
     Dropout, zoneout and noise are drawn where a call is given a `seed`, and by `Network.fit`; else their mean is taken.
@@ -102,40 +100,6 @@ class Regularized(Layer):
         """{name: shape} of what may be given besides: noise."""
         noisy = 0 if self.projection or self.cell.normalized_values else self.layers
         return {f"noise_l{index}": (steps, batch, self.directions * self.hidden) for index in range(noisy)}
-
-    def draw(
-        self, steps: int, batch: int, channels: int, seed: int = 0, dtype: str = "float32"
-    ) -> dict[str, np.ndarray]:
-        """What a call with `seed` draws, by name: an argument `masks` of the same or of another call.
-
-        ``input_l0`` (N, C), ``recurrent_l0`` (N, D * H), ``zoneout_h_l0``, ``zoneout_c_l0``, ``noise_l0`` (T, N, D * H),
-        ``dropout_l0`` (T, N, Y), ``weight_l0`` (D, G * H, H), and so on for each stacked layer: those that the layer has.
-
-        Parameters
-        ----------
-        steps, batch, channels : int
-            T, N, C of the input; T of a Ragged is the length of its longest sequence.
-        seed : int or numpy.random.Generator
-        dtype : {"float32", "float64"}
-        """
-        sizes = (positive_integer(n, v) for n, v in (("steps", steps), ("batch", batch), ("channels", channels)))
-        return Masks.drawn(self, *sizes, checked_dtype("dtype", dtype), generator("seed", seed)).arrays
-
-    def drawn_masks(self, x, random):
-        """Masks for a descriptor of x."""
-        steps, batch = x.packing.total, x.packing.sequences
-        return Masks.drawn(self, steps, batch, x.channels, x.dtype, random, device_of(x.array))
-
-    def masks_of(self, seed, masks, batch, x):
-        """The Masks that the arguments of a call ask for, or None."""
-        if seed is not None and masks is not None:
-            raise ValueError("masks: expected None together with a seed, got both")
-        if masks is not None:
-            return Masks.given(self, batch.steps, batch.sequences, x.channels, x.dtype, masks, device_of(x.array))
-        if seed is None:
-            return None
-        random, device = generator("seed", seed), device_of(x.array)
-        return Masks.drawn(self, batch.steps, batch.sequences, x.channels, x.dtype, random, device)
 
     def driven(self, masks, layer, packing, dtype, device):
         """(cell, drives) of one stacked layer: what is drawn for each step, or its mean."""

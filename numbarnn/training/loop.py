@@ -12,8 +12,8 @@ import numpy as np
 
 from ..arrays.devices import target_of
 from ..cpu.threads import Crew
+from ..engine.keep import kept
 from ..errors import NonFiniteError, arguments_of, flag, generator, positive_integer
-from ..layers.tape import kept
 from .callbacks import Calls, checked_callbacks
 from .losses import BinaryCrossEntropy, is_of_library
 from .optimizers import optimizer as find_optimizer

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..arrays.rows import like
-from ..layers.tape import kept
+from ..engine.keep import kept
 from .losses import check_target
 from .sequences import FirstSteps, Sequences
 
@@ -67,8 +67,7 @@ class Workspace:
         described = like(self._output)
         self._dy, self._adjoints = self.network._rows(described, samples), []
         for index in reversed(range(len(self._tapes))):
-            layer = self.network.layers[index]
-            adjoint = layer.differentiate(self._tapes[index], described, None, index > 0, self.into[index], False)
+            adjoint = self._tapes[index].adjoint(described, index > 0, self.into[index], False)
             self._adjoints.append(adjoint)
             described = adjoint.dx
 

@@ -1,0 +1,134 @@
+"""Operations one after the other, what forward leaves behind of them, and backward through them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ..arrays.batch import Batch
+from ..arrays.descriptor import TensorDescriptor
+from ..arrays.indices import Indices
+from ..descriptions.fields import Unsendable
+from ..parameters import Parameters
+from .base import Layer
+from .masks import Masks
+from .operations import Operation
+
+
+class Chain(Operation):
+    """Operations in a row, each reading what the one before it writes, as one."""
+
+    def __init__(self, source):
+        self.source = self.outputs = source
+        self.operations = []
+
+    def append(self, operation):
+        """Add an operation that reads the chain's outputs, which are then its own; returns it."""
+        self.operations.append(operation)
+        self.outputs = operation.outputs
+        return operation
+
+    @property
+    def learns(self):
+        """Whether any of them has parameters."""
+        return any(operation.learns for operation in self.operations)
+
+    def forward(self):
+        for operation in self.operations:
+            operation.forward()
+
+    def backward(self, adjoint, dy, need_x):
+        for index in reversed(range(len(self.operations))):
+            wanted = need_x or any(operation.learns for operation in self.operations[:index])
+            dy = self.operations[index].backward(adjoint, dy, wanted)
+        return dy
+
+    def steppers(self):
+        return [step for operation in self.operations for step in operation.steppers()]
+
+    @property
+    def nbytes(self):
+        return sum(operation.nbytes for operation in self.operations)
+
+
+@dataclass(frozen=True, eq=False)
+class Tape(Unsendable):
+    """What backward needs of one forward call: copies, but of `x`, which must not change while the tape is in use."""
+
+    layer: Layer
+    x: TensorDescriptor | Indices
+    operation: Operation = field(repr=False)
+    batch: Batch | None = field(default=None, repr=False)  # how the caller's arrays lie
+    parameters: Parameters | None = field(default=None, repr=False)
+    masks: Masks | None = field(default=None, repr=False)
+    stack: tuple = field(default=(), repr=False)  # the kernels' tapes of stacked layers, the lowest first
+
+    instead = "copy x and the parameters, and call forward with them"
+
+    def read_by_backward(self):
+        """{name: arrays} of what backward reads, apart from what it is given."""
+        masks = () if self.masks is None else self.masks.arrays.values()
+        own = () if self.parameters is None else (self.parameters.flat,)
+        return {"the parameters": own, "x": (self.x.array,), "masks": masks}
+
+    @property
+    def nbytes(self):
+        """Bytes of the arrays the tape holds, `x` not counted."""
+        return self.operation.nbytes
+
+    def redraw(self, random):
+        """Draw new masks, for the next `fill`."""
+        if self.masks is not None:
+            self.masks.redraw(random)
+
+    def fill(self):
+        """Run forward again, with x, the parameters and the masks as they are now."""
+        self.operation.forward()
+
+    def adjoint(self, dy, need_x, gradient, accumulate, dfinal=None, dcells=None):
+        """The Adjoint that goes back through the tape, from descriptors of what the caller of backward gives."""
+        adjoint = Adjoint(gradient, accumulate, dfinal, dcells)
+        adjoint.dx = self.operation.backward(adjoint, dy, need_x)
+        return adjoint
+
+
+@dataclass(eq=False)
+class Adjoint(Unsendable):
+    """Backward through a tape's operations, which `fill` runs: as often as wanted, after the tape was filled again.
+
+    Attributes
+    ----------
+    gradient : Parameters
+        dL/dp, of what the operations read (is modified).
+    accumulate : bool
+        Add to it instead of overwriting it.
+    dfinal : list of numpy.ndarray or None
+        dL/d(final state), (L, D, N, P or H) for each state of the cell.
+    dcells : TensorDescriptor or None
+        dL/d(c of every step).
+    fills : list of callable
+        What `fill` calls, in order.
+    stack : list
+        The kernels' adjoints of stacked layers, the lowest first.
+    dx : TensorDescriptor or None
+        dL/dx, (T, N, C).
+    """
+
+    gradient: Parameters
+    accumulate: bool
+    dfinal: list | None = None
+    dcells: TensorDescriptor | None = None
+    fills: list[Callable] = field(default_factory=list)
+    stack: list = field(default_factory=list)
+    dx: TensorDescriptor | None = None
+
+    instead = "copy what backward returns"
+
+    def fill(self):
+        """Run backward, with the tape and dy as they are now."""
+        for fill in self.fills:
+            fill()
+
+
+def expect_tape(layer, tape):
+    """Raise TypeError unless `tape` is of that layer."""
+    if not isinstance(tape, Tape) or tape.layer != layer:
+        raise TypeError(f"tape: expected one that {layer!r}.forward returned, got {tape!r}")

@@ -1,0 +1,181 @@
+"""What a layer does to the numbers that pass through it, one operation at a time: forward, and back."""
+
+import numpy as np
+
+from ..arrays.descriptor import TensorDescriptor
+from ..arrays.devices import target_of
+from ..arrays.ieee import ieee
+from ..arrays.rows import like, numbers
+from .masks import rows_of
+
+MERGES = ("concat", "sum", "average", "product")
+
+
+class Operation:
+    """One operation of a layer; its memory is made once, for all its calls.
+
+    Attributes
+    ----------
+    source, outputs : TensorDescriptor
+        What it reads and what it writes, (T, N, channels) each.
+    learns : bool
+        Whether there are parameters, so that derivatives must come this far back.
+    """
+
+    learns = False
+    view = False  # whether the outputs are the source's own memory, so that a step of a stream has nothing to do
+
+    def __init__(self, source, outputs):
+        self.source, self.outputs = source, outputs
+        self.forward()
+
+    def forward(self):
+        """Write the outputs, from the source as it is now."""
+
+    def backward(self, adjoint, dy, need_x):
+        """A descriptor of dL/d(source), or None unless `need_x`, from that of dL/d(outputs).
+
+        adjoint: gains what computes it, and the parameters' derivatives, from dy as it is then; see `chain.Adjoint`.
+        """
+        raise NotImplementedError
+
+    def steppers(self):
+        """Functions that take one step of a stream."""
+        return [] if self.view else [self.forward]
+
+    @property
+    def nbytes(self):
+        """Bytes that are held for backward, those of the source not counted."""
+        return 0 if self.view else self.outputs.array.nbytes
+
+
+def in_rows(described):
+    """The numbers of a descriptor as (rows, C); a view where they lie like that."""
+    array = numbers(described)
+    return array.reshape(-1, array.shape[-1])
+
+
+def in_order(described):
+    """The same numbers, the axes of a uniform batch in T, N, C order; a view."""
+    return TensorDescriptor.of_tnc(described.tnc) if described.packing.uniform else described
+
+
+class PassedOn(Operation):
+    """The source as it is."""
+
+    view = True
+
+    def __init__(self, source):
+        super().__init__(source, in_order(source))
+
+    def backward(self, adjoint, dy, need_x):
+        return in_order(dy) if need_x else None
+
+
+class Scaled(Operation):
+    """The source times a mask, as that is at each call: (T, N, C), or (N, C) for all steps."""
+
+    def __init__(self, source, mask):
+        self.mask = mask
+        super().__init__(source, like(source))
+
+    @ieee
+    def forward(self):
+        np.multiply(numbers(self.source), rows_of(self.mask, self.source.packing), out=self.outputs.array)
+
+    def backward(self, adjoint, dy, need_x):
+        if not need_x:
+            return None
+        dx, packing = like(self.source), self.source.packing
+        adjoint.fills.append(ieee(lambda: np.multiply(numbers(dy), rows_of(self.mask, packing), out=dx.array)))
+        return dx
+
+
+def scale(chain, masks, name):
+    """Add to a chain (is modified) the multiplication with the mask of that name, if there is one."""
+    mask = None if masks is None else masks.get(name)
+    if mask is not None:
+        chain.append(Scaled(chain.outputs, mask))
+
+
+class Elementwise(Operation):
+    """The activation function of a `DenseCell`, of every number."""
+
+    def __init__(self, source, cell):
+        self.cell, self.kernels = cell, target_of(source.array).elementwise
+        super().__init__(source, like(source))
+
+    def forward(self):
+        self.kernels.value(self.cell, numbers(self.source), self.outputs.array)
+
+    def backward(self, adjoint, dy, need_x):
+        if not need_x:
+            return None
+        dx, kept = like(self.source), self.outputs if self.cell.activation.from_output else self.source
+        adjoint.fills.append(lambda: self.kernels.times_slope(self.cell, numbers(kept), numbers(dy), dx.array))
+        return dx
+
+
+class Merged(Operation):
+    """The outputs of two directions, (T, N, 2H), forward half first, as one: their sum, average or product, (T, N, H)."""
+
+    def __init__(self, source, merge):
+        self.merge = merge
+        super().__init__(source, like(source, source.channels // 2))
+
+    def _halves(self):
+        return np.split(in_rows(self.source), 2, axis=1)
+
+    @ieee
+    def forward(self):
+        target = in_rows(self.outputs)
+        (np.multiply if self.merge == "product" else np.add)(*self._halves(), out=target)
+        if self.merge == "average":
+            target *= target.dtype.type(0.5)
+
+    def backward(self, adjoint, dy, need_x):
+        if dy is None or not need_x:
+            return None
+        dx = like(self.source)
+
+        @ieee
+        def fill():
+            doutputs, halves = in_rows(dy), np.split(in_rows(dx), 2, axis=1)
+            factors = [doutputs.dtype.type(0.5 if self.merge == "average" else 1)] * 2
+            if self.merge == "product":
+                factors = reversed(self._halves())
+            for half, factor in zip(halves, factors):
+                np.multiply(doutputs, factor, out=half)
+
+        adjoint.fills.append(fill)
+        return dx
+
+
+class Residual(Operation):
+    """An operation whose source is added to its outputs."""
+
+    def __init__(self, inner):
+        self.inner, self.learns = inner, inner.learns
+        self.source, self.outputs = inner.source, like(inner.outputs)
+        self._add()  # the operation inside has run
+
+    @ieee
+    def _add(self):
+        np.add(in_rows(self.inner.outputs), in_rows(self.source), out=in_rows(self.outputs))
+
+    def forward(self):
+        self.inner.forward()
+        self._add()
+
+    def backward(self, adjoint, dy, need_x):
+        dx = self.inner.backward(adjoint, dy, need_x)
+        if dx is not None and dy is not None:
+            adjoint.fills.append(ieee(lambda: np.add(in_rows(dx), in_rows(dy), out=in_rows(dx))))
+        return dx
+
+    def steppers(self):
+        return [*self.inner.steppers(), self._add]
+
+    @property
+    def nbytes(self):
+        return self.inner.nbytes + super().nbytes

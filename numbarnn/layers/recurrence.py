@@ -1,0 +1,153 @@
+"""What a recurrent layer is made of when it runs: its cell through time, and the weights that it reads."""
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+
+from ..arrays.devices import target_of
+from ..engine.keep import WEIGHTS
+from ..errors import CellError
+from .operations import Operation
+
+INITIAL = ("initial_h", "initial_c")  # parameters that hold the state to start from
+
+
+class Recurrence(Operation):
+    """The cell of one stacked layer through time, in one direction or both.
+
+    Parameters
+    ----------
+    layer : Recurrent
+    index : int
+        Which of its stacked layers.
+    p : Parameters
+        The layer's own.
+    weights : Parameters
+        What kernels read: `p`, or the effective ones.
+    source : TensorDescriptor
+    initial : list of numpy.ndarray or None
+        The state given, (L, D, N, P or H) for each state of the cell.
+    keep : Keep
+    masks : Masks or None
+
+    Attributes
+    ----------
+    tape : launch.Tape
+        The kernels' own, of the target.
+    """
+
+    learns = True
+
+    def __init__(self, layer, index, p, weights, source, initial, keep, masks):
+        self.layer, self.index, self.p, self.source = layer, index, p, source
+        self.starts_learned = initial is None
+        target, packing = target_of(p.flat), source.packing
+        cell, drives = layer.driven(masks, index, packing, source.dtype, p.device)
+        if len(drives) != cell.drive_count:
+            raise CellError(
+                f"{type(layer).__name__}.driven: expected an array for each of {cell.drives}, the drives of "
+                f"{type(cell).__name__}, got {len(drives)}"
+            )
+        size = target.plans.Size(
+            cell, layer.hidden, layer.directions, packing, source.channels, source.dtype, layer.vector_numbers(),
+            layer.projection,
+        )  # fmt: skip
+        self.first = p.offset(f"weight_ih_l{index}")
+        self.tape = target.launch.run(
+            target.normalized if cell.normalized_values else target.recurrent, size, weights.flat[self.first :], source,
+            self._initial(initial, packing, keep), keep, self._write_unit_values if cell.unit_values else None, drives,
+        )  # fmt: skip
+        self.outputs = self.tape.outputs
+
+    def forward(self):
+        self.tape.fill()
+
+    def steppers(self):
+        return [self.tape.stepper()]
+
+    @property
+    def nbytes(self):
+        return self.tape.nbytes
+
+    def _initial(self, initial, packing, keep):
+        """What the kernels' tape takes: the state given, else the learned one, as it is at each call."""
+        if initial is not None:
+            return [state[self.index].copy() for state in initial]  # the caller's may change before backward
+        if not self.layer.learned_state:
+            return None
+        suffixes = self.layer.suffixes(self.index)
+
+        def learned():
+            return [
+                [np.broadcast_to(self.p[f"{name}_{suffix}"].copy(), (packing.sequences, width)) for suffix in suffixes]
+                for name, width in zip(INITIAL, self.layer.state_widths)
+            ]
+
+        return learned() if keep is WEIGHTS else learned  # a stream reads parameters when it is made
+
+    def _write_unit_values(self, values):
+        """Write the values of the units into a (D, V, H) array (is modified)."""
+        for value, suffix in zip(values, self.layer.suffixes(self.index)):
+            for name, which, _ in self.layer.unit_parameters:
+                value[which] = self.p[f"{name}_{suffix}"].reshape(len(value[which]), -1)
+            if not self.layer.unit_parameters:
+                value[...] = self.layer.unit_constants()
+
+    def backward(self, adjoint, dy, need_x):
+        gradient, accumulate = adjoint.gradient, adjoint.accumulate
+        dfinal = None if adjoint.dfinal is None else [state[self.index] for state in adjoint.dfinal]
+        dcells = adjoint.dcells if self.index == self.layer.layers - 1 else None
+        own = target_of(gradient.flat).launch.Adjoint(
+            self.tape, dy, dfinal, need_x, gradient.flat[self.first :], accumulate, dcells
+        )
+        adjoint.stack.insert(0, own)
+        adjoint.fills.append(own.fill)
+        if self.layer.unit_parameters or self.layer.learned_state:  # else all is in what the kernels write
+            adjoint.fills.append(lambda: self._put_vectors(own, gradient, accumulate))
+        return own.dx
+
+    def _put_vectors(self, own, gradient, accumulate):
+        """Write, or add, the gradient of what only vectors hold: the values of units and the learned state."""
+
+        def put(name, value):
+            view = gradient[name]
+            view[...] = view + value if accumulate else value
+
+        for d, suffix in enumerate(self.layer.suffixes(self.index)):
+            for unit_parameter, which, _ in self.layer.unit_parameters:
+                name = f"{unit_parameter}_{suffix}"
+                value = own.dunit_values[d][which]
+                put(name, value.sum(axis=1) if gradient[name].size < value.size else value.ravel())
+            if self.layer.learned_state:
+                for name, value in zip(INITIAL, own.dinitial):
+                    put(f"{name}_{suffix}", value[d].sum(axis=0) if self.starts_learned else 0)
+
+
+class Constrained(Operation):
+    """An operation that reads `EffectiveWeights` in the place of a layer's parameters."""
+
+    learns = True
+
+    def __init__(self, inner, weights):
+        self.inner, self.weights = inner, weights
+        self.source, self.outputs = inner.source, inner.outputs
+
+    def forward(self):
+        self.weights.fill()
+        self.inner.forward()
+
+    def backward(self, adjoint, dy, need_x):
+        of_weights = replace(adjoint, gradient=adjoint.gradient.zeros(), accumulate=False)  # its lists are the same
+        dx = self.inner.backward(of_weights, dy, need_x)
+        adjoint.fills.append(
+            functools.partial(self.weights.take_back, of_weights.gradient, adjoint.gradient, adjoint.accumulate)
+        )
+        return dx
+
+    def steppers(self):
+        return self.inner.steppers()
+
+    @property
+    def nbytes(self):
+        return self.inner.nbytes

@@ -1,0 +1,185 @@
+"""What a recurrent layer is by its description: a cell in stacked layers, its parameters and states."""
+
+import functools
+
+import numpy as np
+
+from ..arrays.descriptor import checked_array
+from ..arrays.devices import expect_device, native
+from ..cells import Cell, Clipped, activation, check
+from ..errors import CellError, DTypeError, ShapeError
+from ..parameters import Weight, glorot_uniform, orthogonal, uniform
+from .normalized import fill_vector as fill_normalization
+from .recurrence import INITIAL
+from .regularization import Regularized
+
+
+class Stacked(Regularized):
+    """The part of a recurrent layer that says what its parameters and its states are."""
+
+    takes_steps = True
+    unit_parameter = None  # what the parameter is called that holds the cell's values of each unit
+    projection = None  # channels of h in each direction, where they are not one a unit
+
+    @property
+    def cell(self) -> Cell:
+        """The equations."""
+        raise NotImplementedError
+
+    @property
+    def recurrent_matrix(self):
+        """Whether there is a weight (H, G, H)."""
+        return bool(self.cell.recurrent_slots or self.cell.gated_slots)
+
+    @property
+    def directions(self):
+        """2 for a bidirectional layer, else 1."""
+        return 2 if self.bidirectional else 1
+
+    @property
+    def state_widths(self):
+        """Channels of each state of the cell, in each direction."""
+        return (self.projection or self.hidden, self.hidden)[: self.cell.states]
+
+    def suffixes(self, layer):
+        """What the parameters' names of one stacked layer end with, in each direction."""
+        return (f"l{layer}", f"l{layer}_reverse")[: self.directions]
+
+    def __post_init__(self):
+        super().__post_init__()
+        self._check_cell()
+        self.check_regularization()
+        self._check_use()
+
+    def _check_use(self):
+        """Raise ValueError for an option that would do nothing."""
+        if self.layers == 1:
+            if self.dropout:
+                raise ValueError(
+                    f"dropout: expected 0 with one layer, since it acts between stacked ones, got {self.dropout!r};"
+                    " a Dropout after this layer acts on its outputs"
+                )
+            if self.residual:
+                raise ValueError("residual: expected False with one layer, since the first has no residual, got True")
+        if self.merge != "concat" and not self.bidirectional:
+            raise ValueError(f"merge: expected 'concat' with one direction, got {self.merge!r} (bidirectional=True has two)")
+
+    def _check_cell(self):
+        """Raise unless kernels can be made of the cell, and layer and cell say the same."""
+        cell, name = self.cell, type(self).__name__
+        if not isinstance(cell, Cell):
+            raise CellError(f"{name}.cell: expected an instance of a numbarnn.Cell, got {cell!r} ({type(cell).__name__})")
+        check(cell)
+        kind = type(cell).__name__
+        if self.recurrent_matrix != bool(cell.recurrent_slots or cell.gated_slots):
+            raise CellError(
+                f"{name}.recurrent_matrix: expected {not self.recurrent_matrix}, like the slots of {kind}, got "
+                f"{self.recurrent_matrix}"
+            )
+        if cell.projected != (self.projection is not None):
+            raise CellError(f"{name}.projection: expected one where {kind} is projected, got {self.projection!r}")
+        constants = type(self).unit_constants is not Stacked.unit_constants
+        if cell.unit_values and not self.unit_parameters and not constants:
+            raise CellError(
+                f"{name}.unit_parameter: expected the name of the parameter that holds {', '.join(cell.unit_values)}, the "
+                f"unit_values of {kind}, got None"
+            )
+
+    def _functions(self):
+        """{field: Function} of the activation functions, which layer and cell call the same."""
+        names = ("gate_activation", "activation", "output_activation")
+        functions = {name: activation(getattr(self, name), name) for name in names if hasattr(self, name)}
+        if self.clip is not None:  # limits what the gates' functions are of; that of c is no pre-activation
+            clipped = {name: Clipped(f, self.clip) for name, f in functions.items() if name != "output_activation"}
+            functions |= clipped
+        return functions
+
+    def weights(self, channels):
+        return self._weights(channels, self.cell)
+
+    @functools.lru_cache(maxsize=1024)  # noqa: B019 (layers are small and equal ones share an entry)
+    def _weights(self, channels, cell):
+        parts, columns, widths = [], len(cell.gates) * self.hidden, self.state_widths
+        for layer in range(self.layers):
+            inputs = channels if layer == 0 else self.output_channels(channels)
+            for suffix in self.suffixes(layer):
+                parts.append(Weight(f"weight_ih_{suffix}", inputs, columns))
+                if self.recurrent_matrix:
+                    parts.append(Weight(f"weight_hh_{suffix}", widths[0], columns))
+                parts.append(Weight(f"bias_ih_{suffix}", None, columns))
+                if self.recurrent_matrix:
+                    parts.append(Weight(f"bias_hh_{suffix}", None, columns))
+                if self.projection:
+                    parts.append(Weight(f"weight_hr_{suffix}", self.hidden, self.projection))
+                parts += [Weight(f"{name}_{suffix}", None, numbers) for name, _, numbers in self.unit_parameters]
+                if self.learned_state:
+                    parts += [Weight(f"{name}_{suffix}", None, width) for name, width in zip(INITIAL, widths)]
+        return tuple(parts)
+
+    def _unit_numbers(self):
+        """Numbers in the parameter that holds the values of units."""
+        return self.cell.unit_value_count * self.hidden
+
+    @property
+    def unit_parameters(self):
+        """(name, which of the cell's values of each unit, numbers) of every parameter that holds some of them."""
+        return ((self.unit_parameter, slice(None), self._unit_numbers()),) if self.unit_parameter else ()
+
+    def vector_numbers(self):
+        """Numbers of one direction's parameters in vectors that no kernel reads."""
+        units = sum(numbers for _, _, numbers in self.unit_parameters)
+        return units + (sum(self.state_widths) if self.learned_state else 0)
+
+    def unit_constants(self):
+        """The values of units where no parameter holds them: something that broadcasts to (V, H)."""
+        raise NotImplementedError
+
+    def output_channels(self, channels):
+        return (self.directions if self.merge == "concat" else 1) * self.state_widths[0]
+
+    def fill(self, parameters, random, scheme):
+        hidden = self.hidden
+        for name, view in parameters.items():
+            if scheme == "pytorch":
+                view[...] = uniform(random, view.shape, hidden)
+            elif view.ndim == 2:
+                draw = orthogonal if name.startswith("weight_hh") else glorot_uniform
+                rows = self.projection if name.startswith("weight_hr") else hidden  # else of a gate
+                for first in range(0, len(view), rows):
+                    view[first : first + rows] = draw(random, (view.shape[1], rows)).T
+            else:
+                self.fill_vector(name, view, random)
+            if name.startswith(INITIAL):
+                view[...] = 0
+            fill_normalization(name, view)
+
+    def fill_vector(self, name, view, random):
+        """Write fresh values into a vector of parameters (modified), zeros as a rule: it is called with zeros."""
+
+    def checked_state(self, argument, state, batch, dtype, device):
+        """A list of (L, D, N, H) arrays, one for each state of the cell, or None."""
+        if state is None:
+            return None
+        names = ("h", "c")[: self.cell.states]
+        if self.cell.states == 1:
+            state, names = (state,), ("",)
+        elif not isinstance(state, (tuple, list)) or len(state) != 2:
+            raise TypeError(f"{argument}: expected the pair (h, c), got {type(state).__name__}")
+        result = []
+        for name, array, width in zip(names, state, self.state_widths):
+            shape = (self.layers * self.directions, batch, width)
+            channels = "projection" if width == self.projection else "hidden"
+            label = f"{argument} {name}".strip()
+            array = checked_array(label, native(array))
+            expect_device(label, array, device)
+            if array.shape != shape:
+                raise ShapeError(f"{label}: expected shape {shape} (layers * directions, N, {channels}), got {array.shape}")
+            if array.dtype != dtype:
+                raise DTypeError(f"{label}: expected {dtype} like the parameters, got {array.dtype}")
+            result.append(array.reshape(self.layers, self.directions, batch, width))
+        return result
+
+    def as_state(self, stacked):
+        """The state, (L * D, N, H) arrays, from a list of (D, N, H) for each state of the cell."""
+        states = tuple(np.concatenate(parts) for parts in stacked)
+        return states[0] if self.cell.states == 1 else states

@@ -1,0 +1,125 @@
+"""What layers without a state have in common: Dense, Activation, Dropout, Embedding, Last."""
+
+import numpy as np
+
+from ..arrays.batch import Batch
+from ..arrays.devices import device_of, expect_device, share_memory
+from ..arrays.ragged import Ragged
+from ..engine.keep import ALL, NOTHING, WEIGHTS
+from ..errors import DTypeError, flag
+from ..parameters import Parameters
+from .base import Gradients, Layer
+from .chain import Tape, expect_tape
+
+
+class Stateless(Layer):
+    """The shared shape of the calls: y from x, and no state."""
+
+    def __call__(
+        self, p: Parameters, x: np.ndarray | Ragged, layout: str = "tnc", lengths: np.ndarray | None = None
+    ) -> np.ndarray | Ragged:
+        """Run the layer without keeping a tape; see `forward`."""
+        batch, x = self._checked_input(p, x, layout, lengths)
+        return self._given(batch, self.run(p, x, None, NOTHING)[0])
+
+    def forward(
+        self, p: Parameters, x: np.ndarray | Ragged, layout: str = "tnc", lengths: np.ndarray | None = None
+    ) -> tuple[np.ndarray | Ragged, Tape]:
+        """Run the layer and keep what `backward` needs.
+
+        Parameters
+        ----------
+        p : Parameters
+            As `init` makes them.
+        x : numpy.ndarray or Ragged
+            (T, N, C) in the order of `layout`, or (N, C).  It is read again in `backward`: do not change it in between.
+        layout : str
+            The letters t, n, c in the order of x's axes; without t for a 2-D x.
+        lengths : array of int, optional
+            (N,): the steps of each sequence, from 0 to T; T for all if None.  What lies behind is not read.
+
+        Returns
+        -------
+        y : numpy.ndarray or Ragged
+            In the order of `layout`; 0 past the end of a sequence.
+        tape : Tape
+        """
+        batch, x = self._checked_input(p, x, layout, lengths)
+        y, tape = self.run(p, x, None, ALL, batch)
+        given = self._given(batch, y)
+        if isinstance(given, np.ndarray):
+            given.flags.writeable = False
+        return given, tape
+
+    def run_stream(self, p, x):
+        """`run` for one step that a stream will take again and again."""
+        return self.run(p, x, None, WEIGHTS)
+
+    def _checked_input(self, p, x, layout, lengths):
+        without_time = isinstance(x, np.ndarray) and x.ndim == 2 and isinstance(layout, str) and len(layout) == 3
+        batch, described = Batch.of(x, layout.replace("t", "") if without_time else layout, lengths)
+        self.check_parameters(p, described.channels)
+        if len(p):
+            expect_device("x", described.array, p.device)
+        if len(p) and described.dtype != p.dtype:
+            raise DTypeError(f"x: expected {p.dtype} like the parameters, got {described.dtype}")
+        return batch, described
+
+    def _given(self, batch, y):
+        """What the caller gets for a descriptor of y."""
+        return batch.give(y)
+
+    def _described(self, batch, dy, channels, dtype):
+        """A descriptor of the caller's dy."""
+        return batch.describe("dy", dy, channels, dtype)
+
+    def operation(self, p, x, keep):
+        """What the layer does to a descriptor of x: an Operation, which has run."""
+        raise NotImplementedError
+
+    def run(self, p, x, initial, keep, batch=None, masks=None, **options):
+        """`forward` without its checks, from a descriptor of x to one of y, and a tape."""
+        operation = self.operation(p, x, keep, **options)
+        return operation.outputs, Tape(self, x, operation, batch, p, masks)
+
+    def backward(
+        self,
+        tape: Tape,
+        dy: np.ndarray | Ragged,
+        need_x: bool = True,
+        into: Parameters | None = None,
+        accumulate: bool = False,
+    ) -> Gradients:
+        """Derivatives of a loss with respect to the parameters and x, from dL/dy.
+
+        Parameters
+        ----------
+        tape : Tape
+            From `forward`.
+        dy : numpy.ndarray or Ragged
+            dL/dy, shaped like y.
+        need_x : bool
+            False leaves out dL/dx and its cost.
+        into : Parameters, optional
+            Where dL/dp is written (is modified); new by default.
+        accumulate : bool
+            Add to `into` instead of overwriting it.
+
+        Returns
+        -------
+        Gradients
+        """
+        expect_tape(self, tape)
+        need_x, accumulate = flag("need_x", need_x), flag("accumulate", accumulate)
+        channels, dtype = tape.x.channels, tape.operation.outputs.dtype
+        dy = self._described(tape.batch, dy, self.output_channels(channels), dtype)
+        gradient = self.gradient_vector(
+            into, channels, dtype, device_of(dy.array), dy=(dy.array,), **tape.read_by_backward()
+        )
+        adjoint = tape.adjoint(dy, need_x, gradient, accumulate)
+        adjoint.fill()
+        if adjoint.dx is None:
+            return Gradients(gradient, None)
+        dx = tape.batch.give(adjoint.dx)
+        passed_on = not isinstance(dx, Ragged) and share_memory(dx, dy.array)
+        return Gradients(gradient, dx.copy() if passed_on else dx)
