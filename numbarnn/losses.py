@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .descriptor import TensorDescriptor, checked_array, in_layout
+from .descriptor import TensorDescriptor, checked_array, in_layout, is_array
 from .errors import DTypeError, ShapeError, integer, nearest, plain, takes
 from .fields import Description, optional
 from .ieee import ieee
@@ -103,7 +103,7 @@ def _steps_there(array, lengths, layout):
 def check_target(prediction, target):
     """Raise unless both are arrays of real numbers, of one shape and dtype."""
     _some(checked_array("prediction", prediction))
-    if not isinstance(target, np.ndarray) and device_of(target) == "cpu":
+    if not is_array(target):
         raise TypeError(f"target y: expected a numpy.ndarray, got {type(target).__name__}")
     plain("target y", target)
     expect_device("target y", target, device_of(prediction))

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .descriptor import checked_array
+from .descriptor import checked_array, is_writable
 from .errors import DeviceError, DTypeError, NonFiniteError, ShapeError, known_name, positive_integer, several
 from .fields import Description, optional
 from .targets import device_of, moved, native, target
@@ -220,7 +220,7 @@ class Parameters:
     def check_writable(self, argument):
         """Raise, naming the argument, unless the vector is as it was made and may be written."""
         self._check_kind()
-        if not self._flat.flags.writeable:
+        if not is_writable(self._flat):
             raise ValueError(f"{argument}: expected parameters that may be written, got a read-only vector (copy() is not)")
 
     def check_structure(self, argument, other):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .descriptor import checked_array
+from .descriptor import checked_array, make_read_only
 from .errors import DTypeError, ShapeError, positive_integer
 from .fields import Unsendable
 from .packing import checked_mask
@@ -60,7 +60,7 @@ class Stream(Unsendable):
         states = tuple(layer.stream_state(tape) for layer, tape in self._layers)
         for state in states:
             for array in state if isinstance(state, tuple) else (state,):
-                array.flags.writeable = False
+                make_read_only(array)
         return states[0] if self._single else states
 
     @state.setter

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from .descriptor import is_on_device
+from .descriptor import is_array, is_on_device
 from .errors import DeviceError
 
 DEVICES = ("cpu", "cuda")
@@ -32,13 +32,13 @@ def _cpu():
 
 def _cuda():
     """The same of the GPU."""
+    from .cuda import arrays as memory
     from .cuda import (
         dense,
         elementwise,
         embedding,
         launch,
         losses,
-        memory,
         normalized,
         optimizers,
         plans,
@@ -86,7 +86,7 @@ def _target(device):
 
 
 def device_of(array) -> str:
-    """``"cuda"`` for a DeviceArray, ``"cpu"`` for anything else."""
+    """``"cuda"`` for an array on a GPU, ``"cpu"`` for anything else."""
     return "cuda" if is_on_device(array) else "cpu"
 
 
@@ -123,8 +123,8 @@ def expect_device(argument: str, array, device: str):
 
 
 def native(array):
-    """A DeviceArray over an array of CuPy's, PyTorch's, JAX's, ... in a GPU's memory, not copied; anything else as it is."""
-    if isinstance(array, np.ndarray) or device_of(array) == "cuda":
+    """CuPy's array over one of PyTorch's, JAX's, ... in a GPU's memory, not copied; anything else as it is."""
+    if is_array(array):
         return array
     if hasattr(array, "__cuda_array_interface__") or _is_in_gpu_memory(array):
         return target("cuda").memory.asarray(array)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..cells import ActivationSpec, DenseCell, activation
-from ..descriptor import PackedDescriptor, TensorDescriptor
+from ..descriptor import PackedDescriptor, TensorDescriptor, is_array, make_read_only
 from ..errors import DTypeError, flag, positive_integer
 from ..fields import Unsendable
 from ..keep import ALL, NOTHING, WEIGHTS
@@ -120,8 +120,7 @@ class Stateless(Layer):
         batch, x = self._checked_input(p, x, layout, lengths)
         y, tape = self.run(p, x, None, ALL, batch)
         given = self._given(batch, y)
-        if isinstance(given, np.ndarray):
-            given.flags.writeable = False
+        make_read_only(given)
         return given, tape
 
     def run_stream(self, p, x):
@@ -129,7 +128,7 @@ class Stateless(Layer):
         return self.run(p, x, None, WEIGHTS)
 
     def _checked_input(self, p, x, layout, lengths):
-        without_time = isinstance(x, np.ndarray) and x.ndim == 2 and isinstance(layout, str) and len(layout) == 3
+        without_time = is_array(x) and x.ndim == 2 and isinstance(layout, str) and len(layout) == 3
         batch, described = Batch.of(x, layout.replace("t", "") if without_time else layout, lengths)
         self.check_parameters(p, described.channels)
         if len(p):

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..descriptor import TensorDescriptor, checked_dtype
+from ..descriptor import TensorDescriptor, checked_dtype, make_read_only
 from ..errors import generator, positive_integer, rate
 from ..ieee import ieee
 from ..parameters import Parameters
@@ -147,8 +147,7 @@ class Dropout(Stateless):
         batch, described = self._checked_input(p, x, layout, lengths)
         y, tape = self.run(p, described, None, None, batch, self._masks_of(seed, masks, batch, described))
         given = batch.give(y)
-        if isinstance(given, np.ndarray):
-            given.flags.writeable = False
+        make_read_only(given)
         return given, tape
 
     def run(self, p, x, initial, keep, batch=None, masks=None):

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..cells import Cell, Clipped, activation, check
-from ..descriptor import TensorDescriptor, checked_array
+from ..descriptor import TensorDescriptor, checked_array, make_read_only
 from ..errors import CellError, DTypeError, ShapeError, finite_number, flag, positive_integer
 from ..fields import one_of, optional
 from ..keep import ALL, NOTHING, STATES, WEIGHTS
@@ -306,7 +306,8 @@ class Recurrent(Regularized):
         tape.stack[-1].let_go_of_y()
         if batch.packing is None:
             for described, array in zip(found, given):
-                described.array.flags.writeable = array.flags.writeable = False
+                make_read_only(described.array)
+                make_read_only(array)
         return given[0], final, tape, *given[1:]
 
     def _keeping_cells(self, keep, cells):
