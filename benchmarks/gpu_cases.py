@@ -212,7 +212,7 @@ def torch_network(tf32):
     """(model, a function that trains it for some epochs): Deep Diamond's network in PyTorch, with our initial parameters."""
     import torch
 
-    from numbarnn.forecast import counting_network, counting_windows
+    from numbarnn.demo.counting import counting_network, counting_windows
 
     class Model(torch.nn.Module):
         def __init__(self):
@@ -252,7 +252,7 @@ def our_network(tf32=False):
     """(network, a function that trains it for some epochs) on the GPU."""
     from numbarnn import Adam
     from numbarnn.cuda import allow_tf32, plans, synchronize, use_cublas
-    from numbarnn.forecast import counting_network, counting_windows
+    from numbarnn.demo.counting import counting_network, counting_windows
 
     network = counting_network().to("cuda")
     x, y = counting_windows()
@@ -271,7 +271,7 @@ def gradient_error():
     """Of our gradient of Deep Diamond's network at its start, against PyTorch's in float64 on the CPU."""
     import torch
 
-    from numbarnn.forecast import counting_windows
+    from numbarnn.demo.counting import counting_windows
 
     network, _ = our_network()
     x, y = counting_windows()

@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 import numbarnn as nr
-from numbarnn.targets import moved
+from numbarnn.arrays.devices import moved
 
 from . import jobs
 from .gpu_cases import expect_gpu

@@ -8,7 +8,7 @@ import numpy as np
 
 from numbarnn import Adam
 from numbarnn.cpu import dense, optimizers, recurrent
-from numbarnn.forecast import counting_network, counting_windows
+from numbarnn.demo.counting import counting_network, counting_windows
 
 from .turns import Worker
 

@@ -1,6 +1,6 @@
 """The main job's first network with five seeds: what it costs, and what it answers to 1..5 and 37.4..41.4."""
 
-from numbarnn import forecast
+from numbarnn.demo import counting
 
 SEEDS = range(5)
 
@@ -14,10 +14,10 @@ def run(epochs):
     """Final cost and the two answers of each seed."""
     rows = []
     for seed in SEEDS:
-        network = forecast.counting_network(seed=seed)
-        history = forecast.train_counting(network, epochs, seed, progress=False)
-        answers = [forecast.answer(network, question) for question, _ in forecast.QUESTIONS[:2]]
-        cost = network.loss(*forecast.counting_windows(), loss="quadratic")
+        network = counting.counting_network(seed=seed)
+        history = counting.train_counting(network, epochs, seed, progress=False)
+        answers = [counting.answer(network, question) for question, _ in counting.QUESTIONS[:2]]
+        cost = network.loss(*counting.counting_windows(), loss="quadratic")
         good = cost <= 0.001 and abs(answers[0] - 6) <= 0.03 and abs(answers[1] - 42.4) <= 0.03
         rows.append(
             {"seed": seed, "cost": cost, "answers": answers, "within": good, "seconds": sum(history.seconds)}

@@ -9,7 +9,7 @@ STEP = """
 import time
 start = time.perf_counter()
 import numbarnn as nr
-from numbarnn.forecast import counting_network, counting_windows
+from numbarnn.demo.counting import counting_network, counting_windows
 x, y = counting_windows()
 counting_network().fit(x[:, :32], y[:32], "quadratic", nr.Adam(0.005), epochs=1, progress=False)
 print(time.perf_counter() - start)

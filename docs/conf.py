@@ -8,7 +8,7 @@ here = Path(__file__).parent
 sys.path.insert(0, str(here.parent))
 
 import numbarnn  # noqa: E402
-from numbarnn.docstrings import public_members  # noqa: E402
+from numbarnn.descriptions.docstrings import public_members  # noqa: E402
 
 project = "numbarnn"
 copyright = "2026, numbarnn developers"

@@ -1,10 +1,15 @@
 """Recurrent networks for scientific Python, compiled by Numba."""
 
-from . import datasets, errors, keywords, plot, testing
-from .callbacks import Callback, EarlyStopping, Printer
+import sys
+
+from . import errors, plot, testing
+from .arrays.descriptor import TensorDescriptor
+from .arrays.ragged import Ragged
 from .cells import ActivationFunction, Cell, elementary
-from .data import windows
-from .descriptor import TensorDescriptor
+from .data import datasets
+from .data.series import windows
+from .data.text import Vocabulary, padded
+from .descriptions import keywords
 from .errors import (
     CellError,
     ChecksumError,
@@ -32,16 +37,17 @@ from .layers.lstm import LSTM
 from .layers.mgu import MGU
 from .layers.recurrent import Recurrent
 from .layers.rnn import RNN
-from .losses import BinaryCrossEntropy, CrossEntropy, loss
-from .metrics import accuracy
 from .network import Network
-from .optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
 from .parameters import Parameters
-from .ragged import Ragged
-from .schedules import constant, cosine, exponential, reduce_on_plateau, warmup
 from .streaming import Stream
-from .text import Vocabulary, padded
-from .training import History
+from .training.callbacks import Callback, EarlyStopping, Printer
+from .training.loop import History
+from .training.losses import BinaryCrossEntropy, CrossEntropy, loss
+from .training.metrics import accuracy
+from .training.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
+from .training.schedules import constant, cosine, exponential, reduce_on_plateau, warmup
+
+sys.modules[f"{__name__}.datasets"] = datasets  # `import numbarnn.datasets`
 
 __version__ = "0.1.0"
 

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from .conversion import numbers_like
-from .descriptor import TensorDescriptor, in_layout
+from .arrays.conversion import numbers_like
+from .arrays.descriptor import TensorDescriptor, in_layout
+from .arrays.devices import native
 from .errors import ShapeError, flag, positive_integer
 from .network import Network
-from .samples import other_layout
-from .targets import native
+from .training.samples import other_layout
 
 
 def extrapolate(network: Network, start: np.ndarray, steps: int, stateful: bool = False) -> np.ndarray:

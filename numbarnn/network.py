@@ -6,28 +6,28 @@ from dataclasses import replace
 
 import numpy as np
 
-from .conversion import integers_like, numbers_like
-from .descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
+from .arrays.conversion import integers_like, numbers_like
+from .arrays.descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
+from .arrays.devices import contiguous, device_of, expect_device, moved, native, share_memory, target
+from .arrays.indices import index_axes
+from .arrays.packing import checked_lengths
+from .arrays.ragged import Batch, Ragged, joined, like, numbers
+from .descriptions.fields import Settled
+from .descriptions.summary import Summary
+from .engine.keep import NOTHING
 from .errors import DTypeError, ShapeError, generator, positive_integer, several
-from .fields import Settled
-from .indices import index_axes
-from .keep import NOTHING
 from .layers.base import Layer
 from .layers.embedding import Embedding
 from .layers.last import LastStep, chained, unmerged
 from .layers.recurrent import Recurrent
 from .layers.tape import kept
-from .losses import check_target, checked_result, is_of_library
-from .losses import loss as find_loss
-from .optimizers import Adam, Optimizer
-from .packing import checked_lengths
 from .parameters import Parameters
-from .ragged import Batch, Ragged, joined, like, numbers
-from .samples import Samples, other_layout
 from .streaming import Stream
-from .summary import Summary
-from .targets import contiguous, device_of, expect_device, moved, native, share_memory, target
-from .training import History, fit
+from .training.loop import History, fit
+from .training.losses import check_target, checked_result, is_of_library
+from .training.losses import loss as find_loss
+from .training.optimizers import Adam, Optimizer
+from .training.samples import Samples, other_layout
 
 OF_A_TRAINING = ("_history",)  # attributes that no copy has
 PIECE_ROWS = 1 << 15  # steps of all sequences that are predicted at once: no result depends on it

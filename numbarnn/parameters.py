@@ -11,10 +11,10 @@ from typing import ClassVar
 
 import numpy as np
 
-from .descriptor import checked_array, is_writable
+from .arrays.descriptor import checked_array, is_writable
+from .arrays.devices import device_of, moved, native, target
+from .descriptions.fields import Description, optional
 from .errors import DeviceError, DTypeError, NonFiniteError, ShapeError, known_name, positive_integer, several
-from .fields import Description, optional
-from .targets import device_of, moved, native, target
 
 
 def _name(argument, value):

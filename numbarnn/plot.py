@@ -5,10 +5,10 @@ Each function draws on the Axes `ax`, on new ones if it is None, and returns the
 
 import numpy as np
 
-from .conversion import array_of
-from .descriptor import TensorDescriptor
+from .arrays.conversion import array_of
+from .arrays.descriptor import TensorDescriptor
+from .arrays.ragged import Ragged
 from .errors import ShapeError, flag, integer
-from .ragged import Ragged
 
 MOST_LINES = 10  # units that have a line each; more become an image
 

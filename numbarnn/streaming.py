@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from .descriptor import checked_array, make_read_only
+from .arrays.descriptor import checked_array, make_read_only
+from .arrays.devices import device_of, moved, target_of
+from .arrays.packing import checked_mask
+from .descriptions.fields import Unsendable
 from .errors import DTypeError, ShapeError, positive_integer
-from .fields import Unsendable
-from .packing import checked_mask
-from .targets import device_of, moved, target_of
 
 
 class Stream(Unsendable):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .descriptor import checked_array
+from .arrays.descriptor import checked_array
 from .errors import DTypeError, finite_number, generator, positive_integer
 from .parameters import Parameters
 

@@ -259,8 +259,8 @@ def loss_mutants(kind):
 
 
 def packing_mutants():
-    """{description: (method of numbarnn.packing.Packing, its mutant)}; none reads or writes past an array."""
-    from numbarnn.packing import Packing
+    """{description: (method of numbarnn.arrays.packing.Packing, its mutant)}; none reads or writes past an array."""
+    from numbarnn.arrays.packing import Packing
 
     make, entering = Packing.__init__, Packing.entering
 
@@ -320,8 +320,8 @@ def ragged_mutants(kind):
     """(description, caught) of every mutant of what places the rows of ragged batches, unchanged first."""
     from strategies import KINDS
 
+    from numbarnn.arrays.packing import Packing
     from numbarnn.cpu import plans
-    from numbarnn.packing import Packing
 
     layer = KINDS[kind](2, layers=2, bidirectional=True)
     with patch.object(plans, "BACKWARD_ROWS", 4):  # several segments
@@ -333,10 +333,10 @@ def ragged_mutants(kind):
 
 def slope_mutants():
     """{name: [(description, module, name in it, mutant)]} of the sums of an embedding's rows and of losses' slopes."""
-    from numbarnn import losses
+    from numbarnn.arrays.indices import Groups
     from numbarnn.cpu import embedding
     from numbarnn.cpu import losses as of_rows
-    from numbarnn.indices import Groups
+    from numbarnn.training import losses
 
     sum_rows, cross_entropy, terms = embedding.sum_rows, of_rows.cross_entropy, losses.BinaryCrossEntropy._terms
 

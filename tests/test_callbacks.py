@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import numbarnn as nr
-from numbarnn import progress
+from numbarnn.training import progress
 
 
 def network():

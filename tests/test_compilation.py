@@ -9,8 +9,8 @@ from processes import run
 from strategies import KINDS, LAYOUTS, STRIDES, random_case
 
 import numbarnn as nr
-from numbarnn import entries
 from numbarnn.cpu import compiled, recurrent
+from numbarnn.engine import disk_cache as entries
 
 SECOND_PROCESS = """
 import numpy, numba

@@ -7,7 +7,7 @@ import pytest
 from checks import same_bits
 
 import numbarnn as nr
-from numbarnn.conversion import integers_like, numbers_like
+from numbarnn.arrays.conversion import integers_like, numbers_like
 
 X = np.random.default_rng(0).integers(-3, 4, (4, 6, 2)).astype(np.float32)  # whole numbers: every kind of number holds them
 Y = np.random.default_rng(1).integers(-3, 4, (6, 3)).astype(np.float32)

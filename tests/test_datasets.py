@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 import numbarnn as nr
-from numbarnn import datasets, downloads, reviews
+from numbarnn import datasets
+from numbarnn.data import downloads, reviews
 
 TEXT = b"First Citizen:\n"
 

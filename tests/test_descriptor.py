@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import LAYOUTS, STRIDES, arranged
 
 import numbarnn as nr
-from numbarnn.descriptor import in_layout
+from numbarnn.arrays.descriptor import in_layout
 from numbarnn.errors import DTypeError, LayoutError, ShapeError
 
 SHAPE = (4, 3, 2)

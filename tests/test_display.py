@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import numbarnn as nr
-from numbarnn.docstrings import inherit_parameters, parameters_of
+from numbarnn.descriptions.docstrings import inherit_parameters, parameters_of
 
 LAYERS = [value for value in vars(nr).values() if inspect.isclass(value) and dataclasses.is_dataclass(value)]
 LAYERS = [layer for layer in LAYERS if hasattr(layer, "output_channels")]

@@ -6,8 +6,8 @@ from checks import same_bits
 from strategies import LAYOUTS
 
 import numbarnn as nr
-from numbarnn.samples import Samples
 from numbarnn.testing import slope_error
+from numbarnn.training.samples import Samples
 
 LENGTHS = np.array([4, 0, 2, 5, 5])
 LAYER = nr.Dropout(0.3)

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import numbarnn as nr
-from numbarnn.descent import Descent, Rows
-from numbarnn.indices import Groups
-from numbarnn.samples import Samples
+from numbarnn.arrays.indices import Groups
+from numbarnn.training.samples import Samples
+from numbarnn.training.updates import Descent, Rows
 
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", ">i4", "<u2", ">u8")
 LAYOUTS = ("tn", "nt", *("".join(letters) for letters in itertools.permutations("tnc")))

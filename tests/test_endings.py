@@ -11,7 +11,9 @@ import processes
 import pytest
 
 import numbarnn as nr
-from numbarnn import callbacks, descent, optimizers, training
+from numbarnn.training import callbacks, optimizers
+from numbarnn.training import loop as training
+from numbarnn.training import updates as descent
 
 X, Y = nr.windows(np.sin(np.arange(45.0) / 4), 5)
 TRAIN, HELD = (X[:, :30], Y[:30]), (X[:, 30:], Y[30:])

@@ -18,7 +18,8 @@ from numba import types
 from processes import environment, start
 
 import numbarnn
-from numbarnn import cache_folders, entries
+from numbarnn.engine import cache_folders
+from numbarnn.engine import disk_cache as entries
 
 TANH = """
 import numpy as np, numbarnn as nr

@@ -10,7 +10,7 @@ import pytest
 
 import numbarnn as nr
 from numbarnn import errors
-from numbarnn.fields import Description, one_of, one_or_each, optional
+from numbarnn.descriptions.fields import Description, one_of, one_or_each, optional
 from numbarnn.parameters import Weight
 
 SMALL = (np.int8, np.uint8, np.int16, np.uint16, np.int32, np.int64, np.uint64)

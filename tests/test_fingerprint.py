@@ -19,9 +19,9 @@ from processes import run
 import numbarnn as nr
 import numbarnn.cpu.types  # gives cells their Numba type
 from numbarnn.cells import Function, LSTMCell, PerturbedCell, around
-from numbarnn.entries import keepable
-from numbarnn.fingerprint import fingerprint
-from numbarnn.frozen import Frozen
+from numbarnn.descriptions.fingerprint import fingerprint
+from numbarnn.descriptions.frozen import Frozen
+from numbarnn.engine.disk_cache import keepable
 
 el = nr.elementary
 

@@ -7,22 +7,22 @@ import tempfile
 import numpy as np
 import pytest
 
-from numbarnn import forecast
-from numbarnn.__main__ import arguments, main
+from numbarnn.demo import counting, sunspots
+from numbarnn.demo.command import arguments, main
 
 
 def test_counting_converges():
-    network = forecast.counting_network(seed=1)
-    history = forecast.train_counting(network, epochs=150, seed=1, progress=False)
-    x, y = forecast.counting_windows()
+    network = counting.counting_network(seed=1)
+    history = counting.train_counting(network, epochs=150, seed=1, progress=False)
+    x, y = counting.counting_windows()
     assert x.shape == (5, 195, 1) and y.shape == (195, 1)
     assert history.loss[0] > 100
     assert network.loss(x, y, "quadratic") < 0.1
-    assert abs(forecast.answer(network, (37.4, 38.4, 39.4, 40.4, 41.4)) - 42.4) < 0.3
+    assert abs(counting.answer(network, (37.4, 38.4, 39.4, 40.4, 41.4)) - 42.4) < 0.3
 
 
 def test_sunspots_beat_persistence():
-    result = forecast.forecast_sunspots(seed=0)
+    result = sunspots.forecast(seed=0)
     assert len(result.years) == len(result.observed) == 59
     assert result.rmse("persistence", 1) == pytest.approx(33.175, abs=1e-3)
     assert result.rmse("AR(9)", 1) == pytest.approx(18.749, abs=1e-3)
@@ -34,7 +34,7 @@ def test_autoregression_finds_its_own_coefficients():
     series = [1.0, 0.5]
     for _ in range(60):
         series.append(1.2 * series[-1] - 0.5 * series[-2] + 0.1)
-    assert forecast.fit_autoregression(np.array(series), 2) == pytest.approx([1.2, -0.5, 0.1], abs=1e-8)
+    assert sunspots.fit_autoregression(np.array(series), 2) == pytest.approx([1.2, -0.5, 0.1], abs=1e-8)
 
 
 def test_the_main_job_prints_both_forecasts(tmp_path):
@@ -48,7 +48,7 @@ def test_the_main_job_prints_both_forecasts(tmp_path):
 def test_without_matplotlib_no_plot_is_promised():
     """It is said at once: no network is trained first."""
     code = "import sys; sys.modules['matplotlib'] = None; sys.argv = ['numbarnn', '--plot', 'x.png']; "
-    command = [sys.executable, "-c", code + "from numbarnn.__main__ import main; main()"]
+    command = [sys.executable, "-c", code + "from numbarnn.demo.command import main; main()"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and not done.stdout
     assert "argument --plot: expected matplotlib, which is not installed: pip install numbarnn[plot]" in done.stderr
@@ -112,7 +112,7 @@ def test_interrupted_it_says_so(monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(sys, "argv", ["numbarnn"])
-    monkeypatch.setattr("numbarnn.__main__.counting", interrupt)
+    monkeypatch.setattr("numbarnn.demo.command.counting", interrupt)
     assert main() == 130 and "stopped" in capsys.readouterr().err
 
 

@@ -90,7 +90,7 @@ def test_what_a_function_is_stays_as_it_was():
     assert list(inspect.signature(nr.windows).parameters) == ["series", "steps"]
     assert list(inspect.signature(nr.GRU).parameters)[:3] == ["hidden", "reset", "layers"]
     assert list(inspect.signature(NET.fit).parameters)[:3] == ["x", "y", "loss"]
-    assert nr.windows.__doc__.startswith("Every window") and nr.windows.__module__ == "numbarnn.data"
+    assert nr.windows.__doc__.startswith("Every window") and nr.windows.__module__ == "numbarnn.data.series"
     for value in (nr.windows, nr.accuracy, nr.plot.history, nr.GRU(3), nr.Adam(0.1), nr.cosine(0.1)):
         copy = pickle.loads(pickle.dumps(value))
         assert copy is value or copy == value

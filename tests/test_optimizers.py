@@ -7,7 +7,7 @@ import pytest
 
 import numbarnn as nr
 from numbarnn.cpu.optimizers import norm
-from numbarnn.optimizers import optimizer
+from numbarnn.training.optimizers import optimizer
 
 
 def written_out(choice, flat, gradients):

@@ -5,7 +5,7 @@ import inspect
 import pytest
 
 import numbarnn as nr
-from numbarnn.docstrings import public_members
+from numbarnn.descriptions.docstrings import public_members
 
 STATELESS = "backward forward init output_channels weights"
 RECURRENT = "backward cell draw forward gates init output_channels stream weights"

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from strategies import LAYOUTS, STRIDES, arranged, as_tnc
 
 import numbarnn as nr
-from numbarnn import training
 from numbarnn.cpu import recurrent
+from numbarnn.training import loop as training
 
 LENGTHS = np.array([3, 5, 0, 1, 5, 2, 4])
 STATELESS = [nr.Dense(3, "tanh"), nr.Dense(2), nr.Activation("sigmoid"), nr.Activation("identity"), nr.Last()]

@@ -9,7 +9,8 @@ import pytest
 from processes import output, run, start
 
 import numbarnn as nr
-from numbarnn import messages, progress
+from numbarnn import messages
+from numbarnn.training import progress
 
 X = np.sin(np.arange(40, dtype=np.float32) / 4).reshape(10, 4, 1)
 Y = X[1:].copy()

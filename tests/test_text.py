@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import numbarnn as nr
-from numbarnn.text import words
+from numbarnn.data.text import words
 
 TEXTS = ["It's the cat -- the CAT!", "the dog; a dog, a bird.", ""]
 

@@ -7,8 +7,8 @@ nothing more is kept, else from the input.
 import math
 from dataclasses import dataclass, fields
 
+from ..descriptions.fingerprint import Fingerprinted
 from ..errors import nearest, real
-from ..fingerprint import Fingerprinted
 from .elementary import clip, exp, expm1, full_like, normal, sigmoid, softplus, tanh, where
 
 

@@ -4,8 +4,8 @@ import functools
 from dataclasses import fields, is_dataclass
 from typing import ClassVar
 
+from ..descriptions.fingerprint import Fingerprinted, fingerprint
 from ..errors import CellError
-from ..fingerprint import Fingerprinted, fingerprint
 from .activations import Function
 
 

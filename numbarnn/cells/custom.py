@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..fingerprint import Fingerprint, fingerprint
+from ..descriptions.fingerprint import Fingerprint, fingerprint
 from .activations import Function
 from .dry_run import check
 

@@ -10,9 +10,9 @@ import traceback
 from dataclasses import is_dataclass
 from types import FunctionType, MethodType
 
+from ..descriptions.fingerprint import is_library_s
+from ..descriptions.frozen import Frozen
 from ..errors import CellError
-from ..fingerprint import is_library_s
-from ..frozen import Frozen
 from . import elementary
 from .activations import Function
 from .cell import Cell

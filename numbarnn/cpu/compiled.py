@@ -16,7 +16,7 @@ from numba.core.serialize import dumps
 
 from ..cells import Cell, check
 from ..cells.dry_run import explained, is_library_s_alone
-from ..entries import Entries, Kept, Sources
+from ..engine.disk_cache import Entries, Kept, Sources
 from .simd import REGISTERS, VECTOR_BYTES
 
 SOURCES = Sources("cells", "cpu")  # every module that a kernel may be made of

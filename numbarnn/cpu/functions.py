@@ -14,7 +14,7 @@ from numba.extending import models, register_jitable, register_model
 from ..cells import activations
 from ..cells.cell import Cell
 from ..cells.constants import constant
-from ..frozen import Frozen
+from ..descriptions.frozen import Frozen
 from . import vector_math  # noqa: F401 (the equations are made of what it overloads)
 
 

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from ..descriptor import PackedDescriptor, TensorDescriptor
+from ..arrays.descriptor import PackedDescriptor, TensorDescriptor
 from .memory import borrow, give, take
 from .plans import backward_plans, forward_plans
 from .records import BACKWARD, FORWARD, ROWS, place

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..arrays.packing import Packing, Uniform
 from ..cells import Cell
-from ..keep import Keep
-from ..packing import Packing, Uniform
+from ..engine.keep import Keep
 from . import routines
 from .blocks import block_vectors, packed_size, spread, transposed_size, vectors_in
 from .memory import aligned

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 from numba.core.errors import NumbaPerformanceWarning
 
-from ..descriptor import is_on_device
+from ..arrays.descriptor import is_on_device
 from ..errors import DeviceError, ShapeError
 from .device import SIMULATED, cuda, cupy, current_stream, require
 

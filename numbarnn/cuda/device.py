@@ -10,7 +10,7 @@ import functools
 import numpy as np
 from numba import config
 
-from .. import entries
+from ..engine import disk_cache as entries
 from ..errors import DeviceError
 
 if not hasattr(np, "row_stack"):  # NumPy 2.5 has dropped it, and numba-cuda asks for it when it is imported

@@ -4,7 +4,7 @@ from numba import types
 
 from ..cells import activations
 from ..cells.constants import constant
-from ..frozen import Frozen
+from ..descriptions.frozen import Frozen
 from . import vector_math  # noqa: F401 (the equations are made of what it overloads)
 from .extending import (
     AttributeTemplate,

@@ -12,8 +12,8 @@ import math
 
 import numpy as np
 
-from ..descriptor import PackedDescriptor, TensorDescriptor
-from ..keep import ALL
+from ..arrays.descriptor import PackedDescriptor, TensorDescriptor
+from ..engine.keep import ALL
 from . import dense
 from .arrays import empty, launch
 from .gradients import sums_over_rows

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..arrays.packing import Packing, Uniform
 from ..cells import Cell
 from ..errors import CellError
-from ..packing import Packing, Uniform
 from .device import SIMULATED
 from .limits import limits
 from .records import MOST_SLOTS

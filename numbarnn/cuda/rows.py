@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from ..descriptor import PackedDescriptor
+from ..arrays.descriptor import PackedDescriptor
 from .arrays import asarray, flat
 from .device import stream_address
 from .unpack import copy_rows, kept_on_device

@@ -12,8 +12,8 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 UFUNCS = frozenset(
     "absolute add bitwise_and bitwise_or bitwise_xor divide equal exp expm1 floor_divide greater greater_equal invert "
-    "isfinite isinf isnan less less_equal log log1p logical_and logical_not logical_or logical_xor maximum minimum multiply negative "
-    "not_equal positive power remainder sign sqrt square subtract tanh".split()
+    "isfinite isinf isnan less less_equal log log1p logical_and logical_not logical_or logical_xor maximum minimum "
+    "multiply negative not_equal positive power remainder sign sqrt square subtract tanh".split()
 )
 FUNCTIONS = {  # the parameters of each, as CuPy has them
     "all": "a axis out keepdims",

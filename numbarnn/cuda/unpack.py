@@ -58,7 +58,7 @@ def kept_on_device(owner, name, make):
 
 
 def place(described):
-    """(array, start, strides T, N, C, table of steps, table of starts) of a descriptor's rows, in numbers; None for no table."""
+    """(array, start, strides T, N, C, table of steps, table of starts) of a descriptor's rows, in numbers; None for none."""
     (array, start), size = flat(described.array), described.dtype.itemsize
     strides = tuple(stride // size for stride in described.strides)
     first_entry, starts = getattr(described, "first_entry", None), getattr(described, "starts", None)

@@ -5,13 +5,13 @@ from dataclasses import MISSING, dataclass, fields
 
 import numpy as np
 
+from ..arrays.descriptor import checked_dtype
+from ..arrays.devices import expect_device, share_memory, target
 from ..cells import activation, check
-from ..descriptor import checked_dtype
-from ..docstrings import inherit_parameters
+from ..descriptions.docstrings import inherit_parameters
+from ..descriptions.fields import Description
 from ..errors import DTypeError, ShapeError, generator, known_name, positive_integer
-from ..fields import Description
 from ..parameters import Parameters, Weight
-from ..targets import expect_device, share_memory, target
 
 SCHEMES = ("glorot", "pytorch")
 

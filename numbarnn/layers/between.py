@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..ieee import ieee
-from ..ragged import like, numbers
+from ..arrays.ieee import ieee
+from ..arrays.ragged import like, numbers
 from .masks import rows_of
 
 MERGES = ("concat", "sum", "average", "product")

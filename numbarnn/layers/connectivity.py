@@ -4,12 +4,12 @@ import operator
 
 import numpy as np
 
-from ..conversion import numbers_like
+from ..arrays.conversion import numbers_like
+from ..arrays.devices import device_of, moved
+from ..arrays.ieee import ieee
+from ..descriptions.fields import Settled
 from ..errors import ShapeError
-from ..fields import Settled
-from ..ieee import ieee
 from ..parameters import Parameters
-from ..targets import device_of, moved
 
 _product = ieee(operator.mul)
 

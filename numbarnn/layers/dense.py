@@ -7,14 +7,14 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..arrays.descriptor import PackedDescriptor, TensorDescriptor, is_array, make_read_only
+from ..arrays.devices import device_of, expect_device, target_of
+from ..arrays.ragged import Batch, Ragged, like, numbers
 from ..cells import ActivationSpec, DenseCell, activation
-from ..descriptor import PackedDescriptor, TensorDescriptor, is_array, make_read_only
+from ..descriptions.fields import Unsendable
+from ..engine.keep import ALL, NOTHING, WEIGHTS
 from ..errors import DTypeError, flag, positive_integer
-from ..fields import Unsendable
-from ..keep import ALL, NOTHING, WEIGHTS
 from ..parameters import Parameters, Weight, glorot_uniform, uniform
-from ..ragged import Batch, Ragged, like, numbers
-from ..targets import device_of, expect_device, target_of
 from .base import Gradients, Layer, activation_spec
 
 
@@ -194,7 +194,15 @@ class Stateless(Layer):
 
 @dataclass(frozen=True, repr=False)
 class Dense(Stateless):
-    """A dense layer at every step: ``y = f(W x + b)``.
+    """A dense layer: at every step the outputs are a function of weighted sums of the inputs.
+
+    T steps, N batch, C input channels, U output channels.  Each step of one sequence is ::
+
+        y = f(W x + b)
+
+    where x (C,) is the input of the step, y (U,) its output, and f the activation function.
+
+    Input x (T, N, C) or (N, C), output y (T, N, U) or (N, U), no state.  Parameters: ``weight`` W (U, C), ``bias`` b (U,).
 
     Parameters
     ----------
@@ -276,10 +284,10 @@ class Dense(Stateless):
 
 @dataclass(frozen=True, repr=False)
 class Activation(Stateless):
-    """A function of every number: ``y = f(x)``.
+    """A function of every number: ``y = f(x)``, with x and y (T, N, C) or (N, C), no state and no parameters.
 
-    The functions, which any layer's ``activation`` may name; alpha and beta are ONNX's unless given, as in
-    ``("leaky_relu", 0.1)``, and P is the standard normal distribution:
+    T steps, N batch, C channels.  Any layer's ``activation`` may name the functions of this table.  alpha and beta are
+    ONNX's unless given, as in ``("leaky_relu", 0.1)``, and P is the standard normal distribution:
 
     ====================  ==============================================  ================
     name                  f(x)                                            alpha, beta
@@ -306,6 +314,11 @@ class Activation(Stateless):
     ----------
     name : str, tuple or ActivationFunction
         A name of the table, a tuple ``(name, alpha)`` or ``(name, alpha, beta)``, or a function of your own.
+
+    References
+    ----------
+    ONNX operator RNN for the names from ``relu`` to ``softplus``; ``gelu`` and ``silu``: Hendrycks and Gimpel 2016,
+    arXiv:1606.08415.
 
     Examples
     --------

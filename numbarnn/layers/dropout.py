@@ -5,12 +5,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..descriptor import TensorDescriptor, checked_dtype, make_read_only
+from ..arrays.descriptor import TensorDescriptor, checked_dtype, make_read_only
+from ..arrays.devices import device_of
+from ..arrays.ieee import ieee
+from ..arrays.ragged import Ragged, like, numbers
 from ..errors import generator, positive_integer, rate
-from ..ieee import ieee
 from ..parameters import Parameters
-from ..ragged import Ragged, like, numbers
-from ..targets import device_of
 from .between import Scaled
 from .dense import Adjoint, Stateless, Tape, _nothing
 from .masks import Masks, keep_or_drop, rows_of
@@ -30,16 +30,26 @@ class DropoutTape(Tape):
 
 @dataclass(frozen=True, repr=False)
 class Dropout(Stateless):
-    """Numbers dropped at random: ``y = m x``, each m 0 with probability `rate`, else ``1 / (1 - rate)``.
+    """Dropout: training sets numbers to zero at random, and scales up the others.
 
-    So the mean of y is x, which is what a call without a `seed` returns, and `Network.predict` takes (inverted dropout,
-    Srivastava et al. 2014, JMLR 15, 1929).  `Network.fit` draws a mask for every batch, from its own seed; each step has its
-    own.  A recurrent layer has a ``dropout`` between its stacked layers, and masks that all steps share, itself.
+    T steps, N batch, C channels.  Each number of the input is multiplied by one of a mask::
+
+        y = m x,  m = 0 with probability `rate`, else 1 / (1 - rate)
+
+    where x, y and the mask m are (T, N, C): each step has its own mask.  No state, no parameters.
+
+    The mean of y is x, which is what a call without a `seed` returns, and `Network.predict` takes (inverted dropout).
+    `Network.fit` draws a mask for every batch, from its own seed.  A recurrent layer has a ``dropout`` between its stacked
+    layers, and masks that all steps share, itself.
 
     Parameters
     ----------
     rate : float
         From 0 to less than 1.
+
+    References
+    ----------
+    Srivastava et al. 2014, Journal of Machine Learning Research 15, 1929.
 
     Examples
     --------

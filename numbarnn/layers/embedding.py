@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..arrays.devices import contiguous, target_of
+from ..arrays.indices import Groups
+from ..arrays.ragged import Batch, Ragged, like, numbers
 from ..errors import ShapeError, flag, positive_integer
-from ..indices import Groups
 from ..parameters import Parameters, Weight, glorot_uniform
-from ..ragged import Batch, Ragged, like, numbers
-from ..targets import contiguous, target_of
 from .base import Gradients
 from .dense import Adjoint, Stateless, Tape
 
@@ -63,11 +63,19 @@ class Kept:
 
 @dataclass(frozen=True, repr=False)
 class Embedding(Stateless):
-    """A vector of numbers for each index, at every step: ``y[t, n] = weight[x[t, n]]``.
+    """An embedding: a vector of numbers for each index, at every step.
 
-    The input are integers of any dtype, strides and byte order: (T, N) in the order of `layout` without c, or with a
-    channel axis of length 1; (T,) for one sequence; or a `Ragged` of integers.  As there is no derivative with respect to
-    an index, an embedding is the first layer of a `Network`, whose ``channels`` are then 1.
+    T steps, N batch, V indices (`vocabulary`), C output channels (`size`).  Each step of one sequence is ::
+
+        y[t, n] = W[x[t, n]]
+
+    where x (T, N) are indices from 0 to V - 1, and y (T, N, C) the rows of W; no state.  The parameter ``weight`` W is
+    (V, C), as in PyTorch.  It is drawn uniformly in ``+-sqrt(6 / (V + C))``, as if the indices were one-hot vectors, with
+    the scheme ``"pytorch"`` from the standard normal distribution.
+
+    x are integers of any dtype, strides and byte order: (T, N) in the order of `layout` without c, or with a channel axis
+    of length 1; (T,) for one sequence; or a `Ragged` of integers.  As there is no derivative with respect to an index, an
+    embedding is the first layer of a `Network`, whose ``channels`` are then 1.
 
     Time and memory follow the indices there are, not the vocabulary: forward reads the rows used, `row_gradient` writes
     them, and `Network.fit` updates them.  All optimizers treat a row as if it had been updated at every step: one that was
@@ -79,12 +87,6 @@ class Embedding(Stateless):
         Number of indices, from 0 to ``vocabulary - 1``.
     size : int
         Output channels: numbers of each index.
-
-    Notes
-    -----
-    The parameter ``weight`` is (vocabulary, size), as in PyTorch.  The scheme ``"glorot"`` draws it uniformly in
-    ``+-sqrt(6 / (vocabulary + size))``, as if the indices were one-hot vectors, ``"pytorch"`` from the standard normal
-    distribution.
 
     Examples
     --------

@@ -6,12 +6,12 @@ step, on any target's states.
 
 import numpy as np
 
+from ..arrays.descriptor import in_layout
+from ..arrays.ieee import ieee
+from ..arrays.ragged import Ragged, numbers
 from ..cells import CoupledLSTMCell, GRUAfterCell, GRUBeforeCell, LSTMCell, MGUCell, NormalizedGRUCell, NormalizedLSTMCell
-from ..descriptor import in_layout
+from ..engine.keep import STATES
 from ..errors import DeviceError, integer
-from ..ieee import ieee
-from ..keep import STATES
-from ..ragged import Ragged, numbers
 
 CANDIDATES = ("n", "g")  # what is no gate: the cell's other activation function makes it
 GATED = (LSTMCell, CoupledLSTMCell, GRUAfterCell, GRUBeforeCell, MGUCell, NormalizedGRUCell, NormalizedLSTMCell)

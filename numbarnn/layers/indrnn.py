@@ -9,9 +9,18 @@ from .recurrent import Recurrent
 
 @dataclass(frozen=True, repr=False)
 class IndRNN(Recurrent):
-    """Units that each see only themselves again: ``h' = f(W x + u h + b)`` (Li et al. 2018, arXiv:1803.04831).
+    """An independently recurrent layer: of the old state each unit sees its own value only.
 
-    u is the parameter ``weight_hh_l0`` (H,), and there is one bias.
+    T steps, N batch, C input channels, H hidden units, L stacked layers, D directions.  One sequence takes each step by ::
+
+        h' = f(W x + u h + b)
+
+    where x (C,) is the input of the step, h (H,) the state before it, h' the state after it, f the activation function, and
+    u h is a product unit by unit.
+
+    Input x (T, N, C), output y (T, N, D * H) with the h' of every step, state h (L * D, N, H).  Parameters of the first
+    stacked layer: ``weight_ih_l0`` W (H, C), ``bias_ih_l0`` b (H,), ``weight_hh_l0`` u (H,), which starts uniform between 0
+    and 1; `Recurrent` says how those of other layers are called.
 
     Parameters
     ----------
@@ -23,6 +32,10 @@ class IndRNN(Recurrent):
         Stacked layers L.
     bidirectional : bool
         Also run from the last step to the first; outputs (T, N, 2H), forward half first.
+
+    References
+    ----------
+    Li et al. 2018, Independently recurrent neural network, arXiv:1803.04831, eq. 2.
 
     Examples
     --------

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..descriptor import TensorDescriptor, in_layout
+from ..arrays.descriptor import TensorDescriptor, in_layout
+from ..arrays.devices import target_of
+from ..arrays.ragged import Batch, Ragged, channels_of, copy_ends, like
+from ..descriptions.fields import one_of, optional
 from ..errors import LayoutError, ShapeError, integer
-from ..fields import one_of, optional
-from ..ragged import Batch, Ragged, channels_of, copy_ends, like
-from ..targets import target_of
 from .base import Layer
 from .between import MERGES, Between, BetweenAdjoint
 from .dense import Adjoint, Stateless, Tape, _nothing
@@ -18,10 +18,15 @@ from .dense import Adjoint, Stateless, Tape, _nothing
 
 @dataclass(frozen=True, repr=False)
 class LastStep(Stateless):
-    """The last step of a sequence: (T, N, C) to (N, C).
+    """The last step of each sequence, whatever layer comes before.
 
-    A view where all sequences have all steps.  With `lengths` it is the step at each one's end, and 0 for one of length 0.
-    `Last` does the same, except after a layer of two directions.
+    T steps, N batch, C channels.  For a sequence n of length T ::
+
+        y[n] = x[T - 1, n]
+
+    where x is (T, N, C) and y (N, C); no state, no parameters.  With `lengths` it is the step at each sequence's own end,
+    and 0 for a sequence of length 0.  y is a view of x where all sequences have all steps.  `Last` does the same, except
+    after a layer of two directions.
 
     Examples
     --------
@@ -76,14 +81,19 @@ def _one_or_two(argument, value):
 
 @dataclass(frozen=True, repr=False)
 class Last(LastStep):
-    """What a sequence ends with: (T, N, C) to (N, C); Deep Diamond's ``abbreviate``.
+    """What each sequence ends with: the final output of a layer, of two directions both; Deep Diamond's ``abbreviate``.
 
-    It is the output at the last step; of a bidirectional layer both final outputs, the forward half at the last step and the
-    backward half at the first, where that direction ends (as in Keras).  In a `Network` it knows the layer before it, with
-    only `Activation` and `Dropout` in between; called by itself it is told of `directions`.  `LastStep` is the last step
-    whatever comes before.
+    T steps, N batch, C channels, H hidden units of each direction.  For a sequence n of length T ::
 
-    With `lengths` a sequence's last step is the one at its own end; a sequence of length 0 gives 0.
+        y[n] = x[T - 1, n]                           one direction
+        y[n] = concat(x[T - 1, n, :H], x[0, n, H:])  two directions
+
+    where x is (T, N, C) and y (N, C), with C = 2H for two directions; no state, no parameters.  The backward half ends at
+    the first step, so that is where its final output is (as in Keras).  With `lengths` each sequence's T is its own; a
+    sequence of length 0 gives 0.  Where `merge` is not "concat", y is (N, H).
+
+    In a `Network` it knows the layer before it, with only `Activation` and `Dropout` in between; called by itself it is
+    told of `directions`.
 
     Parameters
     ----------

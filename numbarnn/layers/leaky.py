@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from ..cells import ActivationSpec, LeakyInsideCell, LeakyOutsideCell
+from ..descriptions.fields import one_of, one_or_each
 from ..errors import ShapeError, finite_number
-from ..fields import one_of, one_or_each
 from .recurrent import Recurrent
 
 FORMS = {"outside": LeakyOutsideCell, "inside": LeakyInsideCell}
@@ -16,11 +16,19 @@ FORMS = {"outside": LeakyOutsideCell, "inside": LeakyInsideCell}
 
 @dataclass(frozen=True, repr=False)
 class LeakyRNN(Recurrent):
-    """Leaky, or continuous-time, recurrent layers: each step goes a part `a` of the way.
+    """A leaky, or continuous-time, recurrent layer: each step goes a part of the way to a new value.
 
-    With the function *outside* the weights, ``h' = (1 - a) h + a f(W x + R h + b)`` (Jaeger et al. 2007,
-    doi:10.1016/j.neunet.2007.04.016); *inside* them, ``h' = (1 - a) h + a (W x + R f(h) + b)`` (Song et al. 2016,
-    doi:10.1371/journal.pcbi.1004792).  Both are Euler steps of a differential equation, with ``a = dt / tau``.
+    T steps, N batch, C input channels, H hidden units, L stacked layers, D directions.  One sequence takes each step by ::
+
+        h' = (1 - a) h + a f(W x + b_ih + R h + b_hh)    form "outside": the function is outside the weights
+        h' = (1 - a) h + a (W x + b_ih + R f(h) + b_hh)  form "inside": the function is inside them
+
+    where x (C,) is the input of the step, h (H,) the state before it, h' the state after it, f the activation function, and
+    a the rate.  Both are Euler steps of a differential equation, with ``a = dt / tau``.
+
+    Input x (T, N, C), output y (T, N, D * H) with the h' of every step, state h (L * D, N, H).  Parameters of the first
+    stacked layer: ``weight_ih_l0`` W (H, C), ``weight_hh_l0`` R (H, H), ``bias_ih_l0`` b_ih (H,), ``bias_hh_l0`` b_hh (H,),
+    and where the rate is learned ``rate_l0`` a; `Recurrent` says how those of other layers are called.
 
     Parameters
     ----------
@@ -42,6 +50,11 @@ class LeakyRNN(Recurrent):
     clip : float, optional
         Every pre-activation is kept within ``[-clip, clip]``, in the form "inside" the h that f is of; there is no gradient
         outside.
+
+    References
+    ----------
+    "outside": Jaeger et al. 2007, doi:10.1016/j.neunet.2007.04.016, eq. 3, where units are firing rates. "inside": Song et
+    al. 2016, doi:10.1371/journal.pcbi.1004792, eq. 9, where units are currents and ``f(h)`` their rates.
 
     Examples
     --------

@@ -12,8 +12,8 @@ from ..cells import (
     NormalizedLSTMCell,
     PeepholeLSTMCell,
 )
+from ..descriptions.fields import optional
 from ..errors import positive_integer
-from ..fields import optional
 from .normalized import unit_parameters
 from .recurrent import Recurrent
 
@@ -27,9 +27,24 @@ CELLS = {  # peepholes, coupled
 
 @dataclass(frozen=True, repr=False)
 class LSTM(Recurrent):
-    """Long short-term memory: ``c' = f c + i g``, ``h' = o tanh(c')`` (Gers et al. 2000).
+    """A long short-term memory: gates say what a memory cell forgets, takes in and shows.
 
-    The state is the pair (h, c).
+    T steps, N batch, C input channels, H hidden units, L stacked layers, D directions.  One sequence takes each step by ::
+
+        i = s(W_i x + b_ii + R_i h + b_hi)
+        f = s(W_f x + b_if + R_f h + b_hf)
+        g = a(W_g x + b_ig + R_g h + b_hg)
+        o = s(W_o x + b_io + R_o h + b_ho)
+        c' = f c + i g
+        h' = o k(c')
+
+    where x (C,) is the input of the step, h and c (H,) the state before it, h' and c' the state after it, i, f and o the
+    input, forget and output gate, g the candidate, s the logistic function (`gate_activation`), a and k tanh (`activation`
+    and `output_activation`), and products of vectors are taken unit by unit.
+
+    Input x (T, N, C), output y (T, N, D * H) with the h' of every step, state the pair (h, c), each (L * D, N, H).
+    Parameters of the first stacked layer, in the order i, f, g, o: ``weight_ih_l0`` W (4H, C), ``weight_hh_l0`` R (4H, H),
+    ``bias_ih_l0`` and ``bias_hh_l0`` (4H,); `Recurrent` says how those of other layers are called.
 
     Parameters
     ----------
@@ -43,19 +58,28 @@ class LSTM(Recurrent):
         Of g, of i, f and o, and of c on its way to h: a name, or ``(name, alpha)`` or ``(name, alpha, beta)``;
         `numbarnn.Activation` lists them.
     peepholes : bool
-        i and f also see the old c, o the new one, each unit its own: parameter ``peephole_l0`` (3H,), of i, f and o.
+        Gates also see c, each unit its own: ``p_i c`` is added for i, ``p_f c`` for f, ``p_o c'`` for o.  p is the
+        parameter ``peephole_l0`` (3H,), in the order i, f, o.
     coupled : bool
         ``f = 1 - i``: gates i, g and o only, and peepholes (2H,) of i and o.
     forget_bias : float
         What the forget gate's bias starts from.
     projection : int, optional
-        Channels P of h, fewer than units: ``h' = W (o tanh(c'))`` (Sak et al. 2014, arXiv:1402.1128), W being the parameter
-        ``weight_hr_l0`` (P, H).  Outputs are (T, N, P), of two directions (T, N, 2P), the state is ((L * D, N, P),
-        (L * D, N, H)), and ``weight_hh_l0`` (4H, P).  Threads then share the sequences of a batch, never the units.
+        Channels P of h, fewer than units: ``h' = V (o k(c'))``, with V the parameter ``weight_hr_l0`` (P, H).
+        Outputs are (T, N, P), of two directions (T, N, 2P), the state is ((L * D, N, P), (L * D, N, H)), and
+        ``weight_hh_l0`` (4H, P).  Threads then share the sequences of a batch, never the units.
     normalized : bool
-        Layer normalization (Ba, Kiros, Hinton 2016, arXiv:1607.06450, eq. 20-22): ``LN(W x) + LN(R h)``, each over all
-        gates of all units, and ``h' = o tanh(LN(c'))``.  Biases come after it, as do the parameters ``gain_ih_l0``,
-        ``gain_hh_l0`` (4H,), ``gain_c_l0`` and ``bias_c_l0`` (H,).  1e-5 is added to each variance.
+        Layer normalization: the four sums are ``LN(W x; gain_ih, bias_ih) + LN(R h; gain_hh, bias_hh)``, and
+        ``h' = o k(LN(c'; gain_c, bias_c))``.  ``LN(a; gain, bias) = gain (a - m) / sqrt(v + 1e-5) + bias``, with m and v the
+        mean and variance of a over all its gates and units.  Adds the parameters ``gain_ih_l0`` and ``gain_hh_l0`` (4H,),
+        ``gain_c_l0`` and ``bias_c_l0`` (H,).
+
+    References
+    ----------
+    Hochreiter and Schmidhuber 1997, doi:10.1162/neco.1997.9.8.1735; the forget gate: Gers et al. 2000,
+    doi:10.1162/089976600300015015. `peepholes`: Gers et al. 2002, doi:10.1162/153244303768966139.  `coupled`: Greff et al.
+    2017, doi:10.1109/TNNLS.2016.2582924. `projection`: Sak et al. 2014, arXiv:1402.1128.  `normalized`: Ba, Kiros and
+    Hinton 2016, arXiv:1607.06450, eq. 20-22.
 
     Examples
     --------

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ..descriptor import PackedDescriptor, TensorDescriptor, checked_array
+from ..arrays.descriptor import PackedDescriptor, TensorDescriptor, checked_array
+from ..arrays.devices import expect_device, native, target
 from ..errors import DTypeError, ShapeError, nearest
-from ..targets import expect_device, native, target
 
 
 def keep_or_drop(rate):

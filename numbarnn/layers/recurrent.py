@@ -6,15 +6,15 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..arrays.descriptor import TensorDescriptor, checked_array, make_read_only
+from ..arrays.devices import device_of, expect_device, native, target_of
+from ..arrays.ragged import Batch, Ragged
 from ..cells import Cell, Clipped, activation, check
-from ..descriptor import TensorDescriptor, checked_array, make_read_only
+from ..descriptions.fields import one_of, optional
+from ..engine.keep import ALL, NOTHING, STATES, WEIGHTS
 from ..errors import CellError, DTypeError, ShapeError, finite_number, flag, positive_integer
-from ..fields import one_of, optional
-from ..keep import ALL, NOTHING, STATES, WEIGHTS
 from ..parameters import Parameters, Weight, glorot_uniform, orthogonal, uniform
-from ..ragged import Batch, Ragged
 from ..streaming import Stream
-from ..targets import device_of, expect_device, native, target_of
 from .base import Gradients, activation_spec
 from .between import MERGES, Between, scaled_by
 from .gates import gates
@@ -28,10 +28,18 @@ State = np.ndarray | tuple[np.ndarray, np.ndarray]  # h, or for an LSTM (h, c)
 
 @dataclass(frozen=True, repr=False)
 class Recurrent(Regularized):
-    """What the recurrent layers have in common: a stack of cells through time, in one direction or both.
+    """What the recurrent layers have in common: a cell through time, in stacked layers, in one direction or both.
 
     Axis letters: T steps, N batch, C input channels, H hidden units, L stacked layers, D directions (1 or 2), Y output
-    channels.
+    channels, G gates.  The subclass's `cell` holds the equations of one step; `Cell` says how to write one.
+
+    Input x (T, N, C), output y (T, N, Y), each state (L * D, N, H) in the order of layers, forward before reverse.  Y is
+    D * H, forward half first, unless `merge` says otherwise.  The reverse direction runs from the last step of each
+    sequence to its first.
+
+    Parameters of the first stacked layer: ``weight_ih_l0`` (G * H, C), ``weight_hh_l0`` (G * H, H), ``bias_ih_l0`` and
+    ``bias_hh_l0`` (G * H,), and those that a subclass adds.  Those of the second layer, which takes the Y channels of the
+    first, end in ``_l1``, and so on; those of the reverse direction in ``_l0_reverse``.
 
     Parameters
     ----------
@@ -44,6 +52,13 @@ class Recurrent(Regularized):
     learned_state : bool
         Without a state given, start from the parameters ``initial_h_l0`` (H,), for an LSTM ``initial_c_l0`` too, and not
         from zeros.
+
+    Examples
+    --------
+    >>> import numbarnn as nr
+    >>> layer = nr.GRU(3, bidirectional=True, merge="sum", learned_state=True)
+    >>> layer.output_channels(2), layer.init(channels=2).names[-2:]
+    (3, ('bias_hh_l0_reverse', 'initial_h_l0_reverse'))
     """
 
     clip: float | None = field(default=None, kw_only=True)

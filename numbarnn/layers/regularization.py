@@ -5,11 +5,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..arrays.descriptor import checked_dtype
+from ..arrays.devices import device_of, moved
 from ..cells import PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell, around
-from ..descriptor import checked_dtype
+from ..descriptions.fields import instance_of, one_or_each, optional
 from ..errors import ShapeError, generator, positive_integer, rate
-from ..fields import instance_of, one_or_each, optional
-from ..targets import device_of, moved
 from .base import Layer
 from .connectivity import Connectivity, EffectiveWeights
 from .masks import Masks, drawings, drive

@@ -9,7 +9,17 @@ from .recurrent import Recurrent
 
 @dataclass(frozen=True, repr=False)
 class RNN(Recurrent):
-    """Simple recurrent layers: ``h' = f(W x + b_ih + R h + b_hh)`` (Elman 1990).
+    """A simple recurrent layer: each state is a function of the input and of the state before.
+
+    T steps, N batch, C input channels, H hidden units, L stacked layers, D directions.  One sequence takes each step by ::
+
+        h' = f(W x + b_ih + R h + b_hh)
+
+    where x (C,) is the input of the step, h (H,) the state before it, h' the state after it, and f the activation function.
+
+    Input x (T, N, C), output y (T, N, D * H) with the h' of every step, state h (L * D, N, H).  Parameters of the first
+    stacked layer: ``weight_ih_l0`` W (H, C), ``weight_hh_l0`` R (H, H), ``bias_ih_l0`` b_ih (H,), ``bias_hh_l0`` b_hh (H,);
+    `Recurrent` says how those of other layers are called.
 
     Parameters
     ----------
@@ -21,6 +31,10 @@ class RNN(Recurrent):
         Stacked layers L; each takes the one below as its input.
     bidirectional : bool
         Also run from the last step to the first; outputs (T, N, 2H), forward half first.
+
+    References
+    ----------
+    Elman 1990, Finding structure in time, doi:10.1207/s15516709cog1402_1.
 
     Examples
     --------

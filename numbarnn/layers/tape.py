@@ -4,13 +4,13 @@ import functools
 import math
 from dataclasses import dataclass, field
 
-from ..descriptor import PackedDescriptor, TensorDescriptor
+from ..arrays.descriptor import PackedDescriptor, TensorDescriptor
+from ..arrays.devices import target_of
+from ..arrays.ragged import Batch
+from ..descriptions.fields import Unsendable
+from ..engine.keep import ALL, STATES, Keep
 from ..errors import known_name, positive_integer
-from ..fields import Unsendable
-from ..keep import ALL, STATES, Keep
 from ..parameters import Parameters
-from ..ragged import Batch
-from ..targets import target_of
 from .base import Layer
 from .between import Between, BetweenAdjoint, Scaled
 from .connectivity import EffectiveWeights

@@ -5,7 +5,7 @@ import pytest
 from device_layer import to_device, to_host
 
 import numbarnn as nr
-from numbarnn.descriptor import is_on_device
+from numbarnn.arrays.descriptor import is_on_device
 
 LENGTHS = np.array([1, 2, 3, 0, 3, 2])
 

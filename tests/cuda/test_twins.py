@@ -9,7 +9,7 @@ import pytest
 from numbarnn import cells
 from numbarnn.cuda import types
 
-NAMES = {  # what `numbarnn.targets.target` is asked for
+NAMES = {  # what `numbarnn.arrays.devices.target` is asked for
     "dense": ("forward", "backward"),
     "elementwise": ("value", "times_slope"),
     "embedding": ("take_rows", "put_rows", "sum_rows"),

@@ -4,17 +4,17 @@ import numpy as np
 from checks import same_bits
 
 import numbarnn as nr
-from numbarnn import forecast
+from numbarnn.demo import counting, sunspots
 
 
 def test_the_next_number_and_the_network_that_answers():
-    x, y = forecast.counting_windows()
+    x, y = counting.counting_windows()
     layers = [nr.GRU(24), nr.GRU(24, layers=2), nr.Last(), nr.Dense(24, "relu"), nr.Dense(1)]
     net = nr.Network(layers, channels=1, seed=0)
     net.fit(x, y, loss="quadratic", optimizer=nr.Adam(nr.cosine(0.01)), epochs=150, batch_size=32, progress=False)
     answering = nr.Network(layers, channels=1, seed=1).transfer(net)
     assert same_bits(answering.predict(x), net.predict(x))
-    assert abs(forecast.answer(answering, (37.4, 38.4, 39.4, 40.4, 41.4)) - 42.4) < 0.5
+    assert abs(counting.answer(answering, (37.4, 38.4, 39.4, 40.4, 41.4)) - 42.4) < 0.5
 
 
 def test_sunspots():
@@ -32,5 +32,5 @@ def test_sunspots():
         ahead = np.maximum(nr.extrapolate(net, known[:, :, None], lead)[-1, :, 0] * spread + mean, 0) ** 2
         assert np.sqrt(np.mean((ahead - numbers[first:]) ** 2)) < least
         assert same_bits(
-            ahead.astype(np.float32), forecast.forecast_sunspots().forecasts["network", lead].astype(np.float32)
+            ahead.astype(np.float32), sunspots.forecast().forecasts["network", lead].astype(np.float32)
         )

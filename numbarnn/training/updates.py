@@ -5,11 +5,11 @@ import math
 
 import numpy as np
 
-from .descriptor import is_writable
-from .layers.embedding import Embedding, RowGradient
+from ..arrays.descriptor import is_writable
+from ..arrays.devices import moved, share_memory, target_of
+from ..layers.embedding import Embedding, RowGradient
+from ..parameters import Parameters
 from .optimizers import Memory
-from .parameters import Parameters
-from .targets import moved, share_memory, target_of
 
 FOREVER = np.iinfo(np.int64).max // 2
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .conversion import array_of, numbers_like
-from .descriptor import checked_array
-from .errors import NonFiniteError, ShapeError
-from .indices import checked_integers, index_axes
+from ..arrays.conversion import array_of, numbers_like
+from ..arrays.descriptor import checked_array
+from ..arrays.devices import device_of, moved, native, target
+from ..arrays.indices import checked_integers, index_axes
+from ..arrays.packing import checked_lengths
+from ..arrays.ragged import Batch, Ragged
+from ..errors import NonFiniteError, ShapeError
 from .losses import no_probability, takes_labels
-from .packing import checked_lengths
-from .ragged import Batch, Ragged
-from .targets import device_of, moved, native, target
 
 
 @dataclass(frozen=True)

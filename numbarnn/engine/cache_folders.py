@@ -14,7 +14,7 @@ from pathlib import Path
 
 from numba import config
 
-PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parents[1]
 NEWEST = 8  # folders of sources that are kept, however old
 UNUSED = 3600.0  # seconds without use after which any other may go
 ABANDONED = 3600.0  # seconds after which a draft has no writer any more, whoever that was

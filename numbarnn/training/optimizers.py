@@ -8,12 +8,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from .cpu import row_optimizers as row_kernels
-from .descriptor import checked_array, is_writable
-from .errors import DTypeError, LayoutError, ShapeError, finite_number, known_name, positive_integer, takes
-from .fields import make_plain, one_of
+from ..arrays.descriptor import checked_array, is_writable
+from ..arrays.devices import device_of, expect_device, share_memory, target_of
+from ..cpu import row_optimizers as row_kernels
+from ..descriptions.fields import make_plain, one_of
+from ..errors import DTypeError, LayoutError, ShapeError, finite_number, known_name, positive_integer, takes
 from .schedules import after, checked_rate, number_or_schedule
-from .targets import device_of, expect_device, share_memory, target_of
 
 
 def _fraction(argument, value):

@@ -4,7 +4,7 @@ import sys
 import time
 import warnings
 
-from .messages import BARS
+from ..messages import BARS
 
 
 class Silent:

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from ..errors import DTypeError, ShapeError, plain
 from .descriptor import DTYPES, is_on_device
-from .errors import DTypeError, ShapeError, plain
 
 
 class Arithmetic(NDArrayOperatorsMixin):

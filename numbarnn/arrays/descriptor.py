@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .errors import DTypeError, LayoutError, ShapeError, plain
+from ..errors import DTypeError, LayoutError, ShapeError, plain
 from .packing import Packing, Uniform
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..errors import DTypeError, IndexRangeError, LayoutError, ShapeError, plain
 from .descriptor import AXES
-from .errors import DTypeError, IndexRangeError, LayoutError, ShapeError, plain
 from .packing import Packing, Uniform
 
 

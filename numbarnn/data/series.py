@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .conversion import numbers_like
-from .errors import ShapeError, positive_integer
+from ..arrays.conversion import numbers_like
+from ..errors import ShapeError, positive_integer
 
 
 def windows(series: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import ClassVar
 
-from .errors import finite_number, flag, integer, known_name
+from ..errors import finite_number, flag, integer, known_name
 
 KINDS = {int: integer, bool: flag, float: finite_number}
 KINDS |= {kind.__name__: check for kind, check in KINDS.items()}  # of annotations that are kept as text

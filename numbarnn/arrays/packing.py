@@ -9,7 +9,7 @@ import functools
 
 import numpy as np
 
-from .errors import DTypeError, ShapeError, plain
+from ..errors import DTypeError, ShapeError, plain
 
 
 class Uniform:

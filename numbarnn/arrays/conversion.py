@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from ..errors import DTypeError
 from .descriptor import DTYPES, is_on_device
-from .errors import DTypeError
 
 EXPECTED = "numbers: an array, a list, a pandas Series or DataFrame"
 

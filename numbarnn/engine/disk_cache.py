@@ -20,11 +20,12 @@ import numba
 import numpy as np
 from numba import config
 
+from ..errors import KernelError
+from ..messages import say, warn
 from . import cache_folders
 from .cache_folders import PACKAGE
-from .errors import KernelError
-from .messages import say, warn
 
+LIBRARY = __package__.partition(".")[0]
 MAGIC = b"numbarnn entry 1\n"
 DIGEST = 32  # bytes
 OPTIONS = ("OPT", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "LOOP_VECTORIZE", "SLP_VECTORIZE")  # of Numba, that change the code
@@ -55,7 +56,7 @@ class Sources:
         digest, count = hashlib.blake2b(digest_size=16), 0
         for folder in self.folders:
             for finder, name, _ in sorted(pkgutil.iter_modules([str(PACKAGE / folder)]), key=lambda module: module[1]):
-                full = f"{__package__}.{folder}.{name}"
+                full = f"{LIBRARY}.{folder}.{name}"
                 loader = finder.find_spec(full).loader
                 digest.update(f"{full}\0{loader.get_source(full)}\0".encode())
                 _take_code(loader.get_code(full), digest)

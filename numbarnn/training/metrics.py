@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from .descriptor import checked_array
-from .errors import DTypeError, NonFiniteError, ShapeError, integer
-from .indices import Indices
+from ..arrays.descriptor import checked_array
+from ..arrays.devices import moved
+from ..arrays.indices import Indices
+from ..arrays.ragged import Ragged
+from ..errors import DTypeError, NonFiniteError, ShapeError, integer
 from .losses import count_labels, labelled_rows
-from .ragged import Ragged
-from .targets import moved
 
 
 def accuracy(

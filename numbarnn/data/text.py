@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from .conversion import array_of
-from .errors import IndexRangeError, ShapeError, UnknownNameError, known_name, positive_integer, several
-from .indices import checked_integers
-from .ragged import Ragged
+from ..arrays.conversion import array_of
+from ..arrays.indices import checked_integers
+from ..arrays.ragged import Ragged
+from ..errors import IndexRangeError, ShapeError, UnknownNameError, known_name, positive_integer, several
 
 PADDING, UNKNOWN = "<padding>", "<unknown>"
 WORD = re.compile(r"\w+(?:['’]\w+)*")

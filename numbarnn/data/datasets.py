@@ -6,8 +6,8 @@ from importlib.resources import files
 
 import numpy as np
 
+from ..errors import DataNotFoundError
 from .downloads import DataFile, check, fetch, folder, written
-from .errors import DataNotFoundError
 from .reviews import read_archive
 
 SHAKESPEARE = DataFile(

@@ -6,14 +6,14 @@ from numbers import Real
 
 import numpy as np
 
-from .arithmetic import Arithmetic
+from ..descriptions.fields import Settled
+from ..errors import DeviceError, DTypeError, LayoutError, ShapeError, integer, known_name, plain, positive_integer, several
 from .conversion import numbers_like
 from .descriptor import PackedDescriptor, TensorDescriptor, address_of, checked_array, checked_dtype, in_layout
-from .errors import DeviceError, DTypeError, LayoutError, ShapeError, integer, known_name, plain, positive_integer, several
-from .fields import Settled
+from .devices import device_of, moved, native, target, target_of
 from .indices import Indices, checked_integers, index_axes, with_channels
 from .packing import Packing, packing_of
-from .targets import device_of, moved, native, target, target_of
+from .ragged_arithmetic import Arithmetic
 
 
 class Ragged(Settled, Arithmetic):

@@ -8,13 +8,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from .descriptor import TensorDescriptor, checked_array, in_layout, is_array
-from .errors import DTypeError, ShapeError, integer, nearest, plain, takes
-from .fields import Description, optional
-from .ieee import ieee
-from .indices import Indices, checked_integers
-from .packing import checked_lengths, packing_of
-from .targets import contiguous, device_of, expect_device, moved, target_of
+from ..arrays.descriptor import TensorDescriptor, checked_array, in_layout, is_array
+from ..arrays.devices import contiguous, device_of, expect_device, moved, target_of
+from ..arrays.ieee import ieee
+from ..arrays.indices import Indices, checked_integers
+from ..arrays.packing import checked_lengths, packing_of
+from ..descriptions.fields import Description, optional
+from ..errors import DTypeError, ShapeError, integer, nearest, plain, takes
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .errors import flag, positive_integer, takes
+from ..errors import flag, positive_integer, takes
 from .schedules import checked_rate
 
 EVENTS = ("start", "finish")  # besides the call itself

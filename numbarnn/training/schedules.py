@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .errors import NonFiniteError, positive_integer, real, takes
-from .fields import make_plain
+from ..descriptions.fields import make_plain
+from ..errors import NonFiniteError, positive_integer, real, takes
 
 
 def checked_rate(argument, value):

@@ -7,8 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cache_folders import user_caches
-from .errors import ChecksumError, DataNotFoundError
+from ..engine.cache_folders import user_caches
+from ..errors import ChecksumError, DataNotFoundError
 
 VARIABLE = "NUMBARNN_DATA"
 

@@ -1,75 +1,18 @@
-"""Where arrays lie, and the modules that compute there: those of `cpu` or of `cuda`, by the same names."""
+"""Where arrays lie, and what computes there: the module `target` of `cpu` or of `cuda`, imported when first asked for."""
 
 import functools
+from types import ModuleType
 
 import numpy as np
 
+from ..errors import DeviceError
 from .descriptor import is_array, is_on_device
-from .errors import DeviceError
 
 DEVICES = ("cpu", "cuda")
 
 
-def _cpu():
-    """What the other modules ask of the CPU, by import statements, which the makers of frozen programs find."""
-    from .cpu import (
-        dense,
-        elementwise,
-        embedding,
-        launch,
-        losses,
-        memory,
-        normalized,
-        optimizers,
-        plans,
-        recurrent,
-        threads,
-        unpack,
-    )
-
-    return locals()
-
-
-def _cuda():
-    """The same of the GPU."""
-    from .cuda import arrays as memory
-    from .cuda import (
-        dense,
-        elementwise,
-        embedding,
-        launch,
-        losses,
-        normalized,
-        optimizers,
-        plans,
-        recurrent,
-        threads,
-        unpack,
-    )
-
-    return locals()
-
-
-class Target:
-    """The modules of one device, imported when the first of them is asked for."""
-
-    def __init__(self, device):
-        self.device = device
-
-    def __getattr__(self, name):
-        if name.startswith("_"):
-            raise AttributeError(name)
-        vars(self).update(_cpu() if self.device == "cpu" else _cuda())
-        if name not in vars(self):
-            raise AttributeError(f"{self!r} has no module {name!r}")
-        return vars(self)[name]
-
-    def __repr__(self):
-        return f"Target({self.device!r})"
-
-
-def target(device: str) -> Target:
-    """The Target called ``"cpu"`` or ``"cuda"``; DeviceError, saying what is missing, if that device is not there."""
+def target(device: str) -> ModuleType:
+    """`cpu.target` or `cuda.target`; DeviceError, saying what is missing, if that device is not there."""
     if not isinstance(device, str) or device not in DEVICES:
         raise DeviceError(f"device: expected 'cpu' or 'cuda', got {device!r}")
     return _target(device)
@@ -77,11 +20,13 @@ def target(device: str) -> Target:
 
 @functools.cache
 def _target(device):
-    found = Target(device)
-    if device == "cuda":
-        from .cuda import device as gpu
+    if device == "cpu":
+        from ..cpu import target as found
+    else:
+        from ..cuda import device as gpu
 
         gpu.require()
+        from ..cuda import target as found
     return found
 
 
@@ -90,8 +35,8 @@ def device_of(array) -> str:
     return "cuda" if is_on_device(array) else "cpu"
 
 
-def target_of(array) -> Target:
-    """The Target that an array's numbers are computed on."""
+def target_of(array) -> ModuleType:
+    """The target that an array's numbers are computed on."""
     return _target(device_of(array))
 
 

@@ -10,17 +10,17 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from ..arrays.devices import target_of
+from ..cpu.threads import Crew
+from ..errors import NonFiniteError, arguments_of, flag, generator, positive_integer
+from ..layers.tape import kept
 from .callbacks import Calls, checked_callbacks
-from .cpu.threads import Crew
-from .descent import Descent
-from .errors import NonFiniteError, arguments_of, flag, generator, positive_integer
-from .layers.tape import kept
 from .losses import BinaryCrossEntropy, is_of_library
 from .optimizers import optimizer as find_optimizer
 from .progress import bar
 from .samples import Room, Samples
 from .schedules import checked_rate, rate_at
-from .targets import target_of
+from .updates import Descent
 
 KEPT_BYTES = 1 << 28  # workspaces kept for the next batch of their size, in all
 OBJECT_BYTES = 1 << 16  # of a workspace, besides its arrays

@@ -1,0 +1,1 @@
+"""What lies where: descriptors of axes and lengths, batches, ragged sequences, devices."""

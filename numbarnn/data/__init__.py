@@ -1,0 +1,1 @@
+"""Series, text and data sets."""

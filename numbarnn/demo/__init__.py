@@ -1,0 +1,1 @@
+"""The main job: a network that counts, and one that forecasts sunspots."""
