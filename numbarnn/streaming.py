@@ -123,10 +123,11 @@ class Stream(Unsendable):
         """
         if type(x) is not np.ndarray or x.shape != self._shape or x.dtype != self._dtype:
             self._check(x)
-        self._x[...] = x
+        here = type(x) is type(self._x)
+        self._x[...] = x if here else moved(x, device_of(self._x))
         for step in self._steppers:
             step()
-        return self._y.copy() if type(x) is type(self._y) else moved(self._y, device_of(x))
+        return self._y.copy() if here else moved(self._y, device_of(x))
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """Take the steps of a sequence: outputs (T, N, channels) from inputs (T, N, C)."""

@@ -55,6 +55,13 @@ def share_memory(a, b) -> bool:
     return np.may_share_memory(a, b) if device == "cpu" else target(device).memory.may_share_memory(a, b)
 
 
+def take(array, indices, axis, out=None):
+    """``array.take`` for indices in the host's memory that are known to be right; `out` is modified."""
+    if is_on_device(array):
+        return array.take(moved(indices, "cuda"), axis, out)
+    return array.take(indices, axis, out, "clip")  # any other mode copies twice
+
+
 def contiguous(array):
     """The array, in C order: itself if it lies so, else a copy."""
     return array if array.flags.c_contiguous else array.copy()

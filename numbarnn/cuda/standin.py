@@ -213,7 +213,7 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801 (CuPy's name)
         return ndarray(self._host.squeeze(axis))
 
     def take(self, indices, axis=None, out=None):
-        found = self._host.take(_as_index(indices), axis)
+        found = self._host.take(_unwrapped("take", indices), axis)
         if out is None:
             return ndarray(found)
         out[...] = ndarray(found)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..arrays.descriptor import PackedDescriptor, TensorDescriptor, checked_array
-from ..arrays.devices import expect_device, native, target
+from ..arrays.devices import expect_device, moved, native, target
 from ..errors import DTypeError, ShapeError, nearest
 
 
@@ -66,7 +66,7 @@ class Masks:
 
         def redraw(random):
             for name, (shape, draw) in found.items():
-                arrays[name][...] = draw(random, shape).astype(dtype)
+                arrays[name][...] = moved(draw(random, shape).astype(dtype), device)
 
         redraw(random)
         return cls(arrays, redraw)

@@ -64,10 +64,7 @@ class Loss:
             Named ``prediction`` or ``y`` (the target), if it is not as described, or empty.
         """
         check_target(prediction, target)
-        there, count = True, prediction.size
-        if lengths is not None:
-            there = _steps_there(prediction, lengths, layout)
-            count = int(np.count_nonzero(there))
+        there, count = _steps_there(prediction, lengths, layout)
         return self._mean(prediction, target, there, count)
 
     @ieee
@@ -80,15 +77,14 @@ class Loss:
 
     def _taken(self, prediction, target, there):
         """The sum and the slopes of the differences that are `there`."""
-        if there is True:
-            difference = prediction - target
-        else:
-            difference = np.subtract(prediction, target, out=np.zeros_like(prediction), where=there)
-        return float(np.add.reduce(self.value(difference), None, np.float64)), self.slope(difference)
+        difference = _masked(there, prediction - target)
+        return float(np.sum(self.value(difference), dtype=np.float64)), self.slope(difference)
 
 
 def _steps_there(array, lengths, layout):
-    """Whether a number belongs to a step that its sequence has, shaped like an array with three axes."""
+    """(whether a number belongs to a step that its sequence has, for each of an array; how many do); None for all."""
+    if lengths is None:
+        return None, array.size
     described = TensorDescriptor.of(array, layout, "prediction")
     if len(described.layout) != 3:
         raise ShapeError(f"prediction: expected 3 axes ({layout}) together with lengths, got shape {array.shape}")
@@ -97,7 +93,7 @@ def _steps_there(array, lengths, layout):
         raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
     there = np.arange(described.steps)[:, None, None] < lengths[:, None]
     tnc = np.broadcast_to(there, (described.steps, described.batch, described.channels))
-    return in_layout(tnc, described.layout)
+    return moved(in_layout(tnc, described.layout), device_of(array)), int(lengths.sum()) * described.channels
 
 
 def check_target(prediction, target):
@@ -274,10 +270,7 @@ class BinaryCrossEntropy(Description):
             rows, labels, letters = labelled_rows(prediction, target, lengths, layout, self.classes, self.ignore_index)
             return _shaped(self.of_rows(rows, labels), prediction, letters)
         check_target(prediction, target)
-        there, count = None, prediction.size
-        if lengths is not None:
-            there = _steps_there(prediction, lengths, layout)
-            count = int(np.count_nonzero(there))
+        there, count = _steps_there(prediction, lengths, layout)
         y = _masked(there, target)
         wrong = no_probability(y)
         if wrong.any():

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..arrays.conversion import array_of, numbers_like
 from ..arrays.descriptor import checked_array
-from ..arrays.devices import device_of, moved, native, target
+from ..arrays.devices import device_of, moved, native, take, target
 from ..arrays.indices import checked_integers, index_axes
 from ..arrays.packing import checked_lengths
 from ..arrays.ragged import Batch, Ragged
@@ -234,7 +234,7 @@ class Samples:
     def take(self, chosen):
         """Some of the samples, copied."""
         x, y = (
-            array.take(chosen) if isinstance(array, Ragged) else array.take(chosen, letters.index("n"))
+            array.take(chosen) if isinstance(array, Ragged) else take(array, chosen, letters.index("n"))
             for array, letters in ((self.x, self.x_letters), (self.y, self.y_letters))
         )
         return replace(self, x=x, y=y, lengths=None if self.lengths is None else self.lengths[chosen])
@@ -312,7 +312,7 @@ class _Part:
     def take(self, chosen, out=None):
         """Some of the samples; (T, N, C) or (T, N) out of a Ragged."""
         where, axis = (self.starts[chosen] + self.within, 0) if self.ragged else (chosen, self.axis)
-        return self.array.take(where, axis, out, "clip")  # any other mode copies twice
+        return take(self.array, where, axis, out)
 
 
 def _placed(array, given, letters):
