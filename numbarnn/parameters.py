@@ -205,13 +205,13 @@ class Parameters:
         return Parameters(copy.deepcopy(self._flat, memo), self._weights)
 
     def __getstate__(self):
-        return {"flat": self._flat, "weights": self._weights}
+        return {"flat": moved(self._flat, "cpu"), "weights": self._weights, "device": device_of(self._flat)}
 
     def __setstate__(self, state):
-        flat = state["flat"]
-        if isinstance(flat, np.ndarray) and not _is_its_own(flat):
+        flat, device = state["flat"], state.get("device", "cpu")
+        if not _is_its_own(flat):
             flat = flat.astype(flat.dtype.newbyteorder("="))  # joblib hands over memory maps of large arrays
-        self.__init__(flat, state["weights"])
+        self.__init__(moved(flat, device), state["weights"])
 
     def zeros(self) -> "Parameters":
         """The same structure over a vector of zeros: what a gradient is added up in."""
