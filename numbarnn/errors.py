@@ -89,12 +89,12 @@ def real(argument, value, expected="a number"):
         return math.inf
 
 
-def finite_number(argument, value, above=-math.inf):
-    """`value` as a float, if it is a finite number greater than `above`; else TypeError or ValueError."""
+def finite_number(argument, value, above=-math.inf, error=ValueError):
+    """`value` as a float, if it is a finite number greater than `above`; else TypeError or `error`."""
     expected = "a finite number" if above == -math.inf else f"a finite number > {above:g}"
     number = real(argument, value, expected)
     if not (math.isfinite(number) and number > above):
-        raise ValueError(f"{argument}: expected {expected}, got {value!r}")
+        raise error(f"{argument}: expected {expected}, got {value!r}")
     return number + 0.0  # -0.0 becomes 0.0, so that what is equal is the same
 
 
@@ -135,10 +135,10 @@ def plain(argument, array, expected="a numpy.ndarray"):
     return array
 
 
-def flag(argument, value):
+def flag(argument, value, expected="True or False"):
     """`value` as a Python bool, if it is one, or one of NumPy's; else TypeError: "no" is not False."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{argument}: expected True or False, got {value!r} ({type(value).__name__})")
+        raise TypeError(f"{argument}: expected {expected}, got {value!r} ({type(value).__name__})")
     return bool(value)
 
 
@@ -172,7 +172,7 @@ def takes(argument, function, names):
 
 @contextlib.contextmanager
 def arguments_of(owner):
-    """Errors of x, y and lengths that are raised inside are those of `owner`: "validation x: expected ..."."""
+    """Errors about x, y and lengths that are raised inside name `owner` too: "validation x: expected ..."."""
     try:
         yield
     except (TypeError, ValueError, ArithmeticError, DeviceError) as error:

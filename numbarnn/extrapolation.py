@@ -7,7 +7,7 @@ from .arrays.descriptor import TensorDescriptor, in_layout
 from .arrays.devices import native
 from .errors import ShapeError, flag, positive_integer
 from .network import Network
-from .training.samples import other_layout
+from .training.sequences import other_layout
 
 
 def extrapolate(network: Network, start: np.ndarray, steps: int, stateful: bool = False) -> np.ndarray:

@@ -4,8 +4,6 @@ import contextlib
 import sys
 import warnings
 
-BARS = []  # bars of characters that are being drawn, each with a method `clear`
-
 
 def say(text):
     """Write a line on stderr as it is now; nothing where there is none, as in a program without a console."""
@@ -20,8 +18,7 @@ def say(text):
 
 
 def _above_bars(stream):
-    for bar in BARS:
-        bar.clear()
+    """A context in which lines are written above the bars of tqdm, not into them."""
     tqdm = sys.modules.get("tqdm")
     return tqdm.tqdm.external_write_mode(file=stream) if tqdm else contextlib.nullcontext()
 

@@ -6,12 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
+from .arrays.batch import Batch
 from .arrays.conversion import integers_like, numbers_like
 from .arrays.descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
 from .arrays.devices import contiguous, device_of, expect_device, moved, native, share_memory, target
 from .arrays.indices import index_axes
 from .arrays.packing import checked_lengths
-from .arrays.ragged import Batch, Ragged, joined, like, numbers
+from .arrays.ragged import Ragged, joined
+from .arrays.rows import numbers
 from .descriptions.fields import Settled
 from .descriptions.summary import Summary
 from .engine.keep import NOTHING
@@ -20,14 +22,15 @@ from .layers.base import Layer
 from .layers.embedding import Embedding
 from .layers.last import LastStep, chained, unmerged
 from .layers.recurrent import Recurrent
-from .layers.tape import kept
 from .parameters import Parameters
 from .streaming import Stream
 from .training.loop import History, fit
-from .training.losses import check_target, checked_result, is_of_library
+from .training.losses import checked_result, is_of_library
 from .training.losses import loss as find_loss
 from .training.optimizers import Adam, Optimizer
-from .training.samples import Samples, other_layout
+from .training.samples import Samples
+from .training.sequences import other_layout
+from .training.workspace import Workspace
 
 OF_A_TRAINING = ("_history",)  # attributes that no copy has
 PIECE_ROWS = 1 << 15  # steps of all sequences that are predicted at once: no result depends on it
@@ -38,8 +41,7 @@ class Network(Settled):
 
     Copies are whole networks with parameters of their own: `copy.copy`, `copy.deepcopy`, pickle and with it joblib and
     multiprocessing give one that predicts, trains and saves to the bit as this one does.  A pickle holds layers and
-    parameters and no more; that of a network on a device holds the numbers as they are in the host's memory, and is loaded
-    where that device is there.
+    parameters and no more.  A pickle of a network on a GPU holds its numbers, and is loaded where there is a GPU.
 
     Parameters
     ----------
@@ -213,7 +215,7 @@ class Network(Settled):
 
     @property
     def output_layout(self) -> str:
-        """The letters of the axes of the output: those of the input, without t after `Last`."""
+        """The letters of the axes of the output: as of the input, without t after `Last`."""
         return self.layout.replace("t", "") if any(isinstance(layer, LastStep) for layer in self.layers) else self.layout
 
     @property
@@ -299,7 +301,7 @@ class Network(Settled):
             if part is not x:
                 batch, described = self._described(part, own_lengths)
             output = self._forward(self._own, described, NOTHING)[0]
-            if output.packing.table is None:
+            if output.packing.uniform:
                 letters = self.output_layout if "n" in batch.layout else self.output_layout.replace("n", "")
                 given = in_layout(output.array, letters)
                 if share_memory(given, described.array):  # of layers that pass numbers on: what is returned is new
@@ -310,7 +312,7 @@ class Network(Settled):
         return found[0] if len(found) == 1 else joined(found, self.output_layout)
 
     def _predicted_of_none(self, x, lengths):
-        """What `predict` returns for no samples: that of one, without it.  None if x has some."""
+        """What `predict` returns for no samples: none, in the shape that one would give.  None if x has some."""
         if isinstance(x, Ragged):
             found = self.predict(Ragged(x.data, [0, 0]), lengths)
             return Ragged(found.data, [0]) if isinstance(found, Ragged) else found[:0]
@@ -371,7 +373,7 @@ class Network(Settled):
             predictions.append(contiguous(rows) if piece.in_rows else rows)
             targets.append(self._target_rows(batch, prediction, piece))
         if len(predictions) > 1:
-            axis = 0 if samples.in_rows else samples.y_letters.index("n")
+            axis = 0 if samples.in_rows else samples.y.letters.index("n")
             predictions, targets = ([np.concatenate(parts, axis)] for parts in (predictions, targets))
         return self._call_loss(loss, predictions[0], targets[0], samples)[0]
 
@@ -391,10 +393,10 @@ class Network(Settled):
         if samples.classes is not None:
             return samples.labels(batch)
         if not samples.in_rows:
-            return samples.y
+            return samples.y.array
         if not prediction.packing.rows:
             raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
-        return self._rows(batch.describe("y", samples.y, prediction.channels, prediction.dtype), samples)
+        return self._rows(batch.describe("y", samples.y.array, prediction.channels, prediction.dtype), samples)
 
     def _workspace(self, into, parts=None, tape="all", checkpoints=None, reading=None):
         """A Workspace with the gradient written `into` the parts that `split` makes.
@@ -503,7 +505,7 @@ class Network(Settled):
             Each is called with (network, history) after each epoch; one that returns True ends the training.
             See `Callback`, `EarlyStopping` and `Printer`.
         progress : bool
-            Show a bar, tqdm's where it is installed; outside of terminals and notebooks, at most twelve lines.
+            Show a bar; outside of terminals and notebooks, at most twelve lines.
         tape, checkpoints
             How much memory the recurrent layers keep for the gradient, as in their ``forward``.
 
@@ -514,10 +516,10 @@ class Network(Settled):
         Raises
         ------
         NonFiniteError
-            Before anything is trained, with its place, if there is a NaN or an infinity in x or y, or in those of
-            `validation`; what lies behind a length is not read, and a loss of your own may leave out targets that are NaN.
-            Then at the first loss, gradient or parameter that is not finite, with epoch and batch; the parameters stay those
-            before the update that has made it so.
+            Before anything is trained, with its place, if there is a NaN or an infinity in x or y, or in `validation`;
+            what lies behind a length is not read, and a loss of your own may leave out targets that are NaN.
+            Then at the first loss, gradient or parameter that is not finite, with epoch and batch; the update that has made
+            it so is undone.
         RuntimeError
             If another thread, or the training of which this is called in a callback, trains the network.
         ValueError
@@ -602,63 +604,3 @@ class Network(Settled):
 def brought(array, device):
     """An array or a Ragged on `device`: a copy, where it is not there."""
     return Ragged(moved(array.data, device), array.offsets) if isinstance(array, Ragged) else moved(array, device)
-
-
-class Workspace:
-    """A network's forward and backward; on batches of one size memory and kernel calls are made once, and used again."""
-
-    def __init__(self, network, parts, into, tape, checkpoints, reading=None):
-        self.network, self.parts, self.into, self.kept = network, parts, into, (tape, checkpoints)
-        self.reading = reading
-        self._tapes = self._adjoints = None
-
-    @property
-    def size(self):
-        """How many parameters every row of a batch meets: all, but those of an embedding."""
-        return sum(len(part) for part in self.parts[self.network.takes_indices :])
-
-    @property
-    def nbytes(self):
-        """Bytes of the arrays that the layers' tapes hold."""
-        return sum(tape.nbytes for tape in self._tapes or ())
-
-    def gradient(self, samples, loss, random=None):
-        """The loss of a batch; its gradient is written to `into` (is modified).
-
-        Samples of equal length must lie where those of the first call lay.  random: a Generator, where dropout and the like
-        are to be drawn.
-        """
-        network = self.network
-        if self._tapes is None or samples.ragged:
-            self._batch, described = samples.batch()
-            self._output, self._tapes = network._forward(
-                self.parts, described, kept(*self.kept, described.steps), random, self.reading
-            )
-            self._adjoints = None
-            self._seen = None if samples.in_rows else network._rows(self._output, samples)
-        else:
-            for tape in self._tapes:
-                if random is not None:
-                    tape.redraw(random)
-                tape.fill()
-        prediction = (network._rows(self._output, samples) if self._seen is None else self._seen).copy()
-        target = network._target_rows(self._batch, self._output, samples)
-        if samples.classes is None:
-            check_target(prediction, target)
-        value, dy = network._call_loss(loss, prediction, target, samples)
-        if self._adjoints is None:
-            self._start_backward(samples)
-        np.copyto(self._dy, dy)
-        for adjoint in self._adjoints:
-            adjoint.fill()
-        return value
-
-    def _start_backward(self, samples):
-        """The layers' backward, each reading what the one above it writes."""
-        described = like(self._output)
-        self._dy, self._adjoints = self.network._rows(described, samples), []
-        for index in reversed(range(len(self._tapes))):
-            layer = self.network.layers[index]
-            adjoint = layer.differentiate(self._tapes[index], described, None, index > 0, self.into[index], False)
-            self._adjoints.append(adjoint)
-            described = adjoint.dx

@@ -18,6 +18,7 @@ from .errors import DeviceError, DTypeError, NonFiniteError, ShapeError, known_n
 
 
 def _name(argument, value):
+    """`value` as a str, if it is text and not empty; else a TypeError that names the argument."""
     if not isinstance(value, str) or not value:
         raise TypeError(f"{argument}: expected text, got {value!r} ({type(value).__name__})")
     return str(value)
@@ -27,8 +28,8 @@ def _name(argument, value):
 class Weight(Description):
     """One named part of the vector: a matrix kept as (inputs, outputs), or a vector of outputs.
 
-    The named view of a matrix is its transpose, (outputs, inputs), as PyTorch has it; that of a table, which has a row for
-    each index, is (inputs, outputs), as PyTorch has it too.
+    As in PyTorch, the named view of a matrix is its transpose, (outputs, inputs).  A table has a row for each index, and its
+    named view is (inputs, outputs).
     """
 
     name: str
@@ -158,6 +159,7 @@ class Parameters:
         return iter(self._start)
 
     def _find(self, name):
+        """(start in the flat vector, Weight) of a named part; UnknownNameError for a name that is not there."""
         return self._start[known_name("parameter", name, self._start)]
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -230,6 +232,7 @@ class Parameters:
                 raise ShapeError(f"{argument}: expected {own}, got {found}")
 
     def _check_kind(self):
+        """Raise ShapeError if a user has changed the shape, dtype or order of the flat vector in place."""
         flat = self._flat
         if (flat.shape, flat.dtype) != self._kind or not flat.flags.c_contiguous:
             shape, dtype = self._kind

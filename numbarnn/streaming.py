@@ -26,7 +26,7 @@ class Stream(Unsendable):
     y : numpy.ndarray
         What the last layer writes, (1, N, channels).
     single : bool
-        Whether the stream is that of one layer, whose state is then given alone.
+        True for the stream of one layer: its state is not in a tuple of layers.
 
     Examples
     --------
@@ -168,6 +168,7 @@ class Stream(Unsendable):
         return y
 
     def _check(self, x):
+        """Raise unless x is (N, C) of the parameters' dtype."""
         checked_array("x", x)
         if x.shape != self._shape:
             raise ShapeError(f"x: expected shape {self._shape} (N, C), got {x.shape}")

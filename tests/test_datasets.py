@@ -73,7 +73,7 @@ def test_a_wrong_checksum_changes_nothing(folder, server, there):
     if there:
         (folder / "text.txt").write_bytes(b"of the user")
     with pytest.raises(
-        nr.ChecksumError, match="put.txt: expected .* the checksum sha256:.*, got sha256:" if not there else "text.txt"
+        nr.ChecksumError, match="put.txt: expected .* the checksum sha256:.* but got" if not there else "text.txt"
     ):
         downloads.fetch(file)
     assert [path.read_bytes() for path in folder.iterdir()] == ([b"of the user"] if there else [])

@@ -63,6 +63,15 @@ def test_without_a_seed_it_is_the_mean():
     assert (np.abs(drawn - x) < 5 * deviation).all()
 
 
+def test_a_gradient_that_is_passed_on_is_an_array_of_its_own():
+    for layer in (LAYER, nr.Dropout(0.0)):
+        p, x = layer.init(3), numbers(5, 4, 3)
+        _, tape = layer.forward(p, x.astype(np.float32))
+        dy = numbers(5, 4, 3, dtype="float32")
+        dx = layer.backward(tape, dy).x
+        assert np.array_equal(dx, dy) and not np.shares_memory(dx, dy) and dx.flags.writeable
+
+
 def test_a_rate_of_zero_draws_nothing():
     layer = nr.Dropout(0.0)
     p, x = layer.init(2), numbers(3, 2, 2, dtype="float32")

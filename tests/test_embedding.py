@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import numbarnn as nr
 from numbarnn.arrays.indices import Groups
 from numbarnn.training.samples import Samples
-from numbarnn.training.updates import Descent, Rows
+from numbarnn.training.updates import RowUpdates, Updates
 
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", ">i4", "<u2", ">u8")
 LAYOUTS = ("tn", "nt", *("".join(letters) for letters in itertools.permutations("tnc")))
@@ -240,7 +240,7 @@ def test_rows_brought_up_to_date(optimizer, dtype):
     """Long after its last gradient a row, and what is remembered of it, are as after an update at every step."""
     random, updates = np.random.default_rng(0), 600
     table = random.standard_normal((40, 21)).astype(dtype)
-    expected, rows = table.copy(), Rows(table, optimizer, updates)
+    expected, rows = table.copy(), RowUpdates(table, optimizer, updates)
     memory, previous = optimizer.start(expected.reshape(-1)), expected.copy().reshape(-1)
     for step in range(1, updates + 1):
         used = np.unique(39 * random.random(random.integers(1, 5)) ** 6).astype(np.int64)
@@ -265,17 +265,17 @@ def test_an_update_visits_the_rows_that_are_used():
     """Rows that no index names are neither read nor written: what is in them does not matter until the epoch's end."""
     net = nr.Network([nr.Embedding(1000, 4), nr.Last(), nr.Dense(2)], seed=0)
     x, y = indices(vocabulary=10), np.zeros(5, int)
-    descent = Descent(net, nr.Adam(), 10)
-    workspace = net._workspace(descent.into, reading=descent.reading)
+    updates = Updates(net, nr.Adam(), 10)
+    workspace = net._workspace(updates.into, reading=updates.reading)
     samples = Samples.of(net, x, y, loss=nr.loss("cross_entropy"))
     net.params["0.weight"][10:] = np.nan
     for _ in range(3):
         assert np.isfinite(workspace.gradient(samples, nr.loss("cross_entropy")))
-        descent.update(0.01, 1.0)
-    gradient = descent.into[0]
+        updates.update(0.01, 1.0)
+    gradient = updates.into[0]
     assert gradient.values.shape == (len(np.unique(x)), 4) and np.array_equal(gradient.rows, np.unique(x))
     assert np.isfinite(net.params["0.weight"][:10]).all() and np.isnan(net.params["0.weight"][10:]).all()
-    assert len(descent.gradient) == len(net.params) - 4000
+    assert len(updates.gradient) == len(net.params) - 4000
 
 
 def test_an_embedding_alone():

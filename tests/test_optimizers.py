@@ -79,7 +79,7 @@ def test_schedules():
     [
         (lambda: nr.Adam(-1), ValueError, "rate: expected a number >= 0, got -1"),
         (lambda: nr.Adam(float("nan")), nr.NonFiniteError, "rate: expected a finite number, got nan"),
-        (lambda: nr.Adam("fast"), TypeError, "rate: expected a number, got 'fast'"),
+        (lambda: nr.Adam("fast"), TypeError, "rate: expected a finite number, got 'fast'"),
         (lambda: nr.Adam(beta1=1.0), ValueError, r"beta1: expected a number in \[0, 1\), got 1.0"),
         (lambda: nr.SGD(momentum=2), ValueError, r"momentum: expected a number in \[0, 1\), got 2"),
         (lambda: nr.RMSProp(decay=-0.1), ValueError, "decay: expected a number >= 0, got -0.1"),

@@ -1,5 +1,6 @@
 """What is public of each class, held to a written list: a new name is a decision, and internals are on no page."""
 
+import dataclasses
 import inspect
 
 import pytest
@@ -53,3 +54,10 @@ def test_every_public_member_is_described():
 
 def test_a_network_shows_no_more():
     assert {name for name in dir(nr.Network) if not name.startswith("_")} - {"settled"} == set(PUBLIC["Network"].split())
+
+
+@pytest.mark.parametrize("layer", [nr.GRU(3), nr.Dense(2), nr.Dropout(0.5), nr.Last()], ids=repr)
+def test_a_layer_shows_no_more(layer):
+    shown = {name for name in dir(layer) if not name.startswith("_")}
+    assert shown == {*PUBLIC[type(layer).__name__].split(), *(field.name for field in dataclasses.fields(layer))}
+    assert "__call__" in dir(layer)

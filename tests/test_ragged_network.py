@@ -9,7 +9,7 @@ from strategies import LAYOUTS, STRIDES, arranged, as_tnc
 
 import numbarnn as nr
 from numbarnn.cpu import recurrent
-from numbarnn.training import loop as training
+from numbarnn.training import workspace as training
 
 LENGTHS = np.array([3, 5, 0, 1, 5, 2, 4])
 STATELESS = [nr.Dense(3, "tanh"), nr.Dense(2), nr.Activation("sigmoid"), nr.Activation("identity"), nr.Last()]

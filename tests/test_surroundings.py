@@ -7,6 +7,7 @@ import numba
 import numpy as np
 import pytest
 from processes import output, run, start
+from tqdm import tqdm
 
 import numbarnn as nr
 from numbarnn import messages
@@ -197,23 +198,8 @@ def test_a_line_is_written_whatever_stderr_takes():
 
 
 def test_a_line_does_not_tear_a_bar():
-    history = nr.History()
-    history.loss.append(0.5)
     with stderr() as stream:
-        with progress.Text(3, stream) as bar:
-            bar.advance(history)
-            drawn = bar.line
-            messages.say("compiling")
-            bar.done = 2
-            bar.advance(history)
-        shown = stream.getvalue()
-    assert shown.startswith(f"\r{drawn}\r{' ' * len(drawn)}\rnumbarnn: compiling\n\r[") and not messages.BARS
-
-
-def test_a_line_does_not_tear_the_bar_of_tqdm():
-    tqdm = pytest.importorskip("tqdm")
-    with stderr() as stream:
-        with tqdm.tqdm(total=3, file=stream, ncols=40):
+        with tqdm(total=3, file=stream, ncols=40):
             messages.say("compiling")
         lines = stream.getvalue().replace("\r", "\n").split("\n")
     assert "numbarnn: compiling" in lines

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import DTypeError, LayoutError, ShapeError, plain
-from .packing import Packing, Uniform
+from .packing import Uniform
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 AXES = "tnc"
@@ -116,6 +116,11 @@ class TensorDescriptor:
     def __init__(self, *values, **named):
         raise TypeError("TensorDescriptor: expected a call of TensorDescriptor.of(array, layout), which looks at an array")
 
+    # Of a ragged batch, whose steps and batch are those of its runs, `ragged` sets these.  The row of run r at step t begins
+    # `offset` bytes behind the address, and ``t * strides[0]`` more, or ``table[t] * strides[0]`` where the packing's table
+    # has an entry of step 0; and ``r * strides[1]`` more, or ``starts[r]`` where there are starts.
+    offset, first_entry, starts = 0, None, None
+
     @classmethod
     def made(cls, steps, batch, channels, strides, dtype, layout, array, address):
         """Describe an array of which all this is known: `of` without its checks."""
@@ -124,6 +129,13 @@ class TensorDescriptor:
             steps=steps, batch=batch, channels=channels, strides=strides, dtype=dtype, layout=layout, array=array,
             address=address,
         )  # fmt: skip
+        return self
+
+    @classmethod
+    def ragged(cls, packing, channels, strides, array, address, offset=0, first_entry=None, starts=None):
+        """Describe the rows of a `Packing`, wherever in an array they lie."""
+        self = cls.made(packing.steps, packing.batch, channels, strides, array.dtype, "", array, address)
+        vars(self).update(packing=packing, offset=offset, first_entry=first_entry, starts=starts)
         return self
 
     def __repr__(self):
@@ -181,15 +193,80 @@ class TensorDescriptor:
         missing = tuple(i for i, letter in enumerate(AXES) if letter not in self.layout)
         return np.expand_dims(self.array.transpose(order), missing)
 
-    @property
-    def record(self):
-        """(address, step stride, batch stride, channel stride, no tables), in bytes, as kernels take it."""
-        return (self.address, *self.strides, 0, 0)
+    @functools.cached_property
+    def packing(self):
+        """Which sequences are at work at each step: a Uniform, or a Packing of a ragged batch."""
+        return Uniform(self.steps, self.batch)
 
     @property
-    def packing(self):
-        """Which sequences are at work at each step: all of them."""
-        return Uniform(self.steps, self.batch)
+    def record(self):
+        """Address, strides in bytes, and the addresses of the tables of steps and of starts, 0 for none: for the CPU."""
+        if self.packing.uniform:
+            return (self.address, *self.strides, 0, 0)
+        steps = 0 if self.first_entry is None else self.packing.table_address + self.first_entry * 8
+        starts = 0 if self.starts is None else address_of(self.starts)
+        return (self.address + self.offset, *self.strides, steps, starts)
+
+    @property
+    def is_compact(self):
+        """Whether the rows of a ragged batch lie as `compact` has them, in an array of nothing else."""
+        return self.first_entry == 2 and self.array.shape == self.packing.shape(self.channels)
+
+    def packed(self, packing):
+        """The rows of this padded batch (T, N, C) that are at work."""
+        if packing.uniform:
+            return self
+        step, batch, channel = self.strides
+        starts = packing.sequence * batch + packing.start * step
+        return self.ragged(packing, self.channels, (step, 0, channel), self.array, self.address, starts=starts)
+
+    @classmethod
+    def concatenated(cls, data, offsets, packing):
+        """Rows of sequences one after the other, (sum T, C); sequence n begins at row ``offsets[n]``."""
+        row, channel = data.strides
+        starts = (offsets[packing.sequence] + packing.start) * row
+        return cls.ragged(packing, data.shape[1], (row, 0, channel), data, address_of(data), starts=starts)
+
+    @classmethod
+    def blocks(cls, h, address, packing):
+        """The outputs in the blocks of a contiguous h, (rows of h, C)."""
+        row = h.shape[1] * h.itemsize
+        if packing.uniform:
+            return cls.of_tnc(packing.outputs(h), address and address + packing.batch * row)  # 0 on a device
+        return cls.ragged(packing, h.shape[1], (row, row, h.itemsize), h, address, first_entry=1)
+
+    @classmethod
+    def compact(cls, rows, address, packing):
+        """Rows step by step without a gap, of a contiguous (rows, C)."""
+        channels = rows.shape[-1]
+        rows, row = rows.reshape(packing.shape(channels)), channels * rows.itemsize
+        if packing.uniform:
+            return cls.of_tnc(rows, address)
+        before = -2 * packing.batch * row  # the table counts from the first block of h
+        return cls.ragged(packing, channels, (row, row, rows.itemsize), rows, address, before, 2)
+
+    def ends(self, first=False):
+        """The last row of each sequence of a ragged batch, or its first one, as one step.
+
+        It is any row for a sequence without steps.
+        """
+        packing = self.packing
+        run = packing.first if first else packing.last
+        at = np.zeros_like(run) if first else np.maximum(packing.length[run] - 1, 0)
+        steps = at if self.first_entry is None else packing.table[at + self.first_entry]
+        step, batch, channel = self.strides
+        starts = steps * step + (run * batch if self.starts is None else self.starts[run])
+        return self.ragged(packing, self.channels, (0, 0, channel), self.array, self.address, self.offset, starts=starts)
+
+    def of_channels(self, channels):
+        """The same rows of some channels, a slice."""
+        if self.packing.uniform:
+            return self.of_tnc(self.tnc[..., channels])
+        first, end, _ = channels.indices(self.channels)
+        offset = self.offset + first * self.strides[2]
+        return self.ragged(
+            self.packing, end - first, self.strides, self.array, self.address, offset, self.first_entry, self.starts
+        )
 
     def expect(self, argument, steps=None, batch=None, channels=None, dtype=None):
         """Raise ShapeError or DTypeError unless the lengths and the dtype given are the array's."""
@@ -202,112 +279,6 @@ class TensorDescriptor:
                 raise ShapeError(f"{argument}: expected {expected} {what}, got {found} (shape {self.array.shape})")
         if dtype is not None and self.dtype != dtype:
             raise DTypeError(f"{argument}: expected {np.dtype(dtype)} like the parameters, got {self.dtype}")
-
-
-@dataclass(frozen=True)
-class PackedDescriptor:
-    """The rows of a ragged batch, wherever they lie: a `TensorDescriptor` with a `Packing`.
-
-    The row of run r at step t begins `offset` bytes behind the first number, and ``t * strides[0]`` more, or
-    ``table[t] * strides[0]`` with a table of steps; and ``r * strides[1]`` more, or ``starts[r]`` with starts.
-
-    Attributes
-    ----------
-    packing : Packing
-    channels : int
-    dtype : numpy.dtype
-    offset : int
-    strides : tuple of int
-        In T, N, C order, in bytes.
-    first_entry : int or None
-        Where in ``packing.table`` the table of steps begins; None for no table.
-    starts : numpy.ndarray or None
-        (N,) int64.
-    array : numpy.ndarray or cupy.ndarray
-        Where the rows lie.
-    address : int
-        Where its first number lies; 0 on a device.
-    """
-
-    packing: Packing
-    channels: int
-    dtype: np.dtype
-    offset: int = field(repr=False)
-    strides: tuple[int, int, int] = field(repr=False)
-    first_entry: int | None = field(repr=False)
-    starts: np.ndarray | None = field(repr=False, compare=False)
-    array: np.ndarray = field(repr=False, compare=False)
-    address: int = field(repr=False)
-
-    @functools.cached_property
-    def record(self) -> tuple[int, ...]:
-        """Address, strides in bytes, and the addresses of the tables of steps and of starts, 0 for none: for the CPU."""
-        steps = 0 if self.first_entry is None else address_of(self.packing.table) + self.first_entry * 8
-        starts = 0 if self.starts is None else address_of(self.starts)
-        return (self.address + self.offset, *self.strides, steps, starts)
-
-    @property
-    def is_compact(self):
-        """Whether the rows lie as `compact` has them, in an array of nothing else."""
-        return self.first_entry == 2 and self.array.shape == (self.packing.rows, self.channels)
-
-    @property
-    def steps(self):
-        """Steps of the longest run."""
-        return self.packing.steps
-
-    @property
-    def batch(self):
-        """Runs."""
-        return self.packing.batch
-
-    @classmethod
-    def padded(cls, x: TensorDescriptor, packing: Packing):
-        """Rows of a padded batch (T, N, C)."""
-        step, batch, channel = x.strides
-        starts = packing.sequence * batch + packing.start * step
-        return cls(packing, x.channels, x.dtype, 0, (step, 0, channel), None, starts, x.array, x.address)
-
-    @classmethod
-    def concatenated(cls, data, offsets, packing: Packing):
-        """Rows of sequences one after the other, (sum T, C); sequence n begins at row ``offsets[n]``."""
-        row, channel = data.strides
-        starts = (offsets[packing.sequence] + packing.start) * row
-        return cls(packing, data.shape[1], data.dtype, 0, (row, 0, channel), None, starts, data, address_of(data))
-
-    @classmethod
-    def blocks(cls, array, address, packing: Packing):
-        """Rows in the blocks of h that hold outputs, of a contiguous (rows of h, C)."""
-        return cls._stepwise(array, address, packing, 1)
-
-    @classmethod
-    def compact(cls, array, address, packing: Packing):
-        """Rows step by step without a gap, of a contiguous (rows, C)."""
-        return cls._stepwise(array, address, packing, 2)
-
-    @classmethod
-    def _stepwise(cls, array, address, packing, first_entry):
-        channels, size = array.shape[1], array.itemsize
-        row = channels * size
-        offset = -2 * packing.batch * row if first_entry == 2 else 0  # the table counts from the first block of h
-        return cls(packing, channels, array.dtype, offset, (row, row, size), first_entry, None, array, address)
-
-    @classmethod
-    def ends(cls, described, first=False):
-        """The last row of each sequence of another PackedDescriptor, or its first one, as one step.
-
-        It is any row for a sequence without steps.
-        """
-        packing = described.packing
-        run = packing.first if first else packing.last
-        at = np.zeros_like(run) if first else np.maximum(packing.length[run] - 1, 0)
-        steps = at if described.first_entry is None else packing.table[at + described.first_entry]
-        step, batch, channel = described.strides
-        starts = steps * step + (run * batch if described.starts is None else described.starts[run])
-        return cls(
-            packing, described.channels, described.dtype, described.offset, (0, 0, channel), None, starts, described.array,
-            described.address,
-        )  # fmt: skip
 
 
 def in_layout(tnc, layout):

@@ -92,10 +92,10 @@ class Indices:
 
     def rows(self):
         """The numbers as they are now, (rows,), in the order of `ragged.like`: nothing past a sequence's end is read."""
-        if self.packing.table is None:
-            return self.array.ravel()
+        if self.offsets is None:
+            return self.packing.of_steps(self.array).ravel()
         steps, sequences = self.packing.places
-        return self.array[steps, sequences] if self.offsets is None else self.array[self.offsets[sequences] + steps]
+        return self.array[self.offsets[sequences] + steps]
 
     def checked(self, argument, what, end, ignored=None):
         """`rows` as int64, those that are `ignored` -1; IndexRangeError unless the others are from 0 to ``end - 1``."""
@@ -111,10 +111,8 @@ class Indices:
         return rows if keep is None else np.where(keep, rows, -1)
 
     def _place(self, row):
-        if self.packing.table is None:
-            step, sample = divmod(row, self.packing.batch)
-        else:
-            step, sample = (places[row] for places in self.packing.places)
+        """Which step and sample a row belongs to, in words."""
+        step, sample = (places[row] for places in self.packing.places)
         return f"step {step} of sample {sample}" if self.packing.steps > 1 else f"sample {sample}"
 
 

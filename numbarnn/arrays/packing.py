@@ -20,21 +20,49 @@ class Uniform:
     Attributes
     ----------
     steps, batch : int
+        T and N; also `total` and `sequences`.
     rows : int
         Steps at work of all rows together.
     """
 
-    table = None
+    uniform, table, table_address = True, None, 0
     sequence = first = last = slice(None)
 
     def __init__(self, steps, batch):
-        self.steps, self.batch, self.rows, self.sequences = steps, batch, steps * batch, batch
+        self.steps, self.batch, self.rows = steps, batch, steps * batch
+        self.total, self.sequences = steps, batch
 
     def __hash__(self):
         return hash((self.steps, self.batch))
 
     def __eq__(self, other):
         return isinstance(other, Uniform) and (self.steps, self.batch) == (other.steps, other.batch)
+
+    @property
+    def lengths(self):
+        """The length of each sequence: (N,)."""
+        return np.full(self.batch, self.steps)
+
+    @property
+    def places(self):
+        """(steps, sequences) that the rows belong to, step by step: two vectors of `rows` indices."""
+        return np.divmod(np.arange(self.rows), max(1, self.batch))
+
+    def shape(self, channels):
+        """The shape of an array of all rows: (T, N, C)."""
+        return self.steps, self.batch, channels
+
+    def of_steps(self, array):
+        """What an array (T, N, ...) has for each row: the array itself."""
+        return array
+
+    def of_sequences(self, array):
+        """What an array (N, ...) has for each row, or something that broadcasts to it: the array itself."""
+        return array
+
+    def outputs(self, h):
+        """The rows of h, (rows of h, C), that hold outputs: (T, N, C), a view."""
+        return h[self.batch : -self.batch].reshape(self.shape(-1))
 
     def blocks(self, first, end):
         """Rows of h from the block `first` to the block before `end`."""
@@ -56,6 +84,10 @@ class Uniform:
         """Which rows of h a direction ends with."""
         block = self.steps if direction == 0 else 1
         return slice(block * self.batch, (block + 1) * self.batch)
+
+    def end_rows(self, first):
+        """(sequences that have steps, the row of each one's last step, or of its first)."""
+        return slice(None), slice(self.batch) if first else slice(self.rows - self.batch, None)
 
     def entering(self, first, end):
         """(runs, rows of h): where the reverse direction starts runs of lengths ``first + 1`` to ``end - 1``; none."""
@@ -95,6 +127,8 @@ class Packing:
         The row of each sequence's first and last run.
     """
 
+    uniform = False
+
     def __init__(self, sequence, start, length, sequences, total):
         order = np.argsort(-length, kind="stable")
         self.sequence, self.start, self.length = (
@@ -110,6 +144,27 @@ class Packing:
         self._runs = np.searchsorted(sequence, np.arange(sequences))  # the first run of each sequence, likewise
         self.first = self._row[self._runs]
         self.last = self._row[np.append(self._runs, self.batch)[1:] - 1]
+
+    @property
+    def table_address(self):
+        """Where the table lies in the host's memory."""
+        return self.table.ctypes.data
+
+    def shape(self, channels):
+        """The shape of an array of all rows, step by step without a gap: (rows, C)."""
+        return self.rows, channels
+
+    def of_steps(self, array):
+        """What an array (T, N, ...) has for each row: (rows, ...)."""
+        return array[self.places]
+
+    def of_sequences(self, array):
+        """What an array (N, ...) has for each row: (rows, ...)."""
+        return array[self.places[1]]
+
+    def outputs(self, h):
+        """The rows of h, (rows of h, C), in which `TensorDescriptor.blocks` finds outputs: all of them."""
+        return h
 
     def initial_rows(self, direction):
         """Which rows of h a direction starts from."""
@@ -160,10 +215,12 @@ class Packing:
         run = np.arange(self.rows) - np.repeat(self.table[2:-1] - 2 * self.batch, working)
         return self.start[run] + step, self.sequence[run]
 
-    @property
-    def last_rows(self):
-        """The place of each sequence's last row among all, step by step; any number for a sequence without steps."""
-        return self.table[self.length[self.last] + 1] - 2 * self.batch + self.last
+    def end_rows(self, first):
+        """(sequences that have steps, the row of each one's last step, or of its first, among all step by step)."""
+        run = self.first if first else self.last
+        there = np.flatnonzero(self.length[run])
+        run = run[there]
+        return there, run if first else self.table[self.length[run] + 1] - 2 * self.batch + run
 
     @functools.cached_property
     def lengths(self):
@@ -179,6 +236,7 @@ class Packing:
 
 
 def _array(argument, values, expected):
+    """`values` as an array, or a ShapeError that names the argument for lists of different lengths."""
     try:
         return np.asarray(plain(argument, values, expected))
     except ValueError:
@@ -216,6 +274,7 @@ def checked_mask(mask, batch):
 
 
 def _truths(argument, values, shape, letters):
+    """`values` as booleans of this shape, or an error that names the argument; letters: the axes of the shape."""
     array = _array(argument, values, "an array of True and False")
     if array.dtype != bool and not (array.dtype.kind in "iu" and ((array == 0) | (array == 1)).all()):
         raise DTypeError(f"{argument}: expected True and False, or the integers 0 and 1, got {array.dtype}")
@@ -225,7 +284,7 @@ def _truths(argument, values, shape, letters):
 
 
 def packing_of(steps, batch, lengths=None, reset=None):
-    """The Packing of a padded batch, or None where all sequences are at work at every step.
+    """The Packing of a padded batch, or a Uniform where all sequences are at work at every step.
 
     Parameters
     ----------
@@ -241,12 +300,13 @@ def packing_of(steps, batch, lengths=None, reset=None):
     DTypeError, ShapeError, ValueError
         Named after the argument that is not as described.
     """
-    if lengths is None and reset is None and steps and batch:
-        return None
+    some = steps and batch
+    if lengths is None and reset is None and some:
+        return Uniform(steps, batch)
     lengths = np.full(batch, steps) if lengths is None else checked_lengths(lengths, batch, steps)
     if reset is None:
-        if (lengths == steps).all() and steps and batch:
-            return None
+        if some and (lengths == steps).all():
+            return Uniform(steps, batch)
         return Packing(np.arange(batch), np.zeros(batch, np.int64), lengths, batch, steps)
     starts = checked_reset(reset, batch, steps) & (np.arange(steps)[:, None] < lengths)
     starts[:1] = True

@@ -1,18 +1,15 @@
-"""Batches of sequences of different lengths: one after the other, or padded; and how the arrays of a call lie."""
+"""Sequences of different lengths, one after the other in one array."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from numbers import Real
 
 import numpy as np
 
 from ..descriptions.fields import Settled
-from ..errors import DeviceError, DTypeError, LayoutError, ShapeError, integer, known_name, plain, positive_integer, several
+from ..errors import DeviceError, DTypeError, ShapeError, integer, known_name, plain, positive_integer, real, several
 from .conversion import numbers_like
-from .descriptor import PackedDescriptor, TensorDescriptor, address_of, checked_array, checked_dtype, in_layout
-from .devices import device_of, moved, native, target, target_of
-from .indices import Indices, checked_integers, index_axes, with_channels
-from .packing import Packing, packing_of
+from .descriptor import checked_array, checked_dtype
+from .devices import device_of, moved, native, target
+from .indices import checked_integers
 from .ragged_arithmetic import Arithmetic
 
 
@@ -59,7 +56,7 @@ class Ragged(Settled, Arithmetic):
 
     def __init__(self, data: np.ndarray, offsets):
         data = native(data)
-        if _is_integers(data):
+        if is_integers(data):
             checked_integers("data", data)
             if data.ndim != 1:
                 found = f"{data.dtype} of shape {data.shape}"
@@ -87,7 +84,7 @@ class Ragged(Settled, Arithmetic):
         arrays = [native(array) for array in several("arrays", arrays, "arrays in a list, one for each sequence")]
         if not arrays:
             raise ValueError("arrays: expected at least one sequence, got none")
-        integers = _is_integers(arrays[0])
+        integers = is_integers(arrays[0])
         for n, array in enumerate(arrays):
             (checked_integers if integers else checked_array)(f"arrays[{n}]", array)
             if device_of(array) != device_of(arrays[0]):
@@ -146,7 +143,7 @@ class Ragged(Settled, Arithmetic):
         IndexError, ShapeError, DTypeError, TypeError, ValueError
             If there is no such sequence, or none is left.
         """
-        if isinstance(which, (int, np.integer)) and not isinstance(which, (bool, np.bool_)):
+        if isinstance(which, (int, np.integer)) and not isinstance(which, bool):
             if not -len(self) <= which < len(self):
                 raise IndexError(f"sequence: expected an index from 0 to {len(self) - 1}, got {which}")
             n = int(which) % len(self)
@@ -249,6 +246,7 @@ class Ragged(Settled, Arithmetic):
         return self._padded("fill", fill, steps, at)
 
     def _padded(self, argument, fill, steps, at):
+        """`padded` without the default of steps; argument: what errors call `fill`."""
         if self.device != "cpu":
             raise DeviceError(f'padded: expected a Ragged on device "cpu", got one on {self.device!r}; use .to("cpu")')
         known_name("at", at, ("start", "end"))
@@ -257,10 +255,8 @@ class Ragged(Settled, Arithmetic):
             if not info.min <= integer(argument, fill) <= info.max:
                 expected = f"an integer from {info.min} to {info.max} ({self.dtype})"
                 raise ValueError(f"{argument}: expected {expected}, got {fill!r}")
-        elif isinstance(fill, (bool, np.bool_)) or not isinstance(fill, Real):
-            raise TypeError(f"{argument}: expected a number, got {fill!r} ({type(fill).__name__})")
         else:
-            fill = numbers_like(argument, float(fill), self.dtype)[()]
+            fill = numbers_like(argument, real(argument, fill), self.dtype)[()]
         lengths, step = np.minimum(self.lengths, steps), np.arange(steps)[:, None]
         if at == "start":
             there, place = step >= steps - lengths, self.offsets[1:] - steps + step
@@ -277,132 +273,9 @@ class Ragged(Settled, Arithmetic):
         return f"Ragged({len(self)} sequence{'' if len(self) == 1 else 's'} of {steps})"
 
 
-def _is_integers(array):
+def is_integers(array):
+    """Whether this is an array of integers."""
     return isinstance(array, np.ndarray) and array.dtype.kind in "iu"
-
-
-def _some(sequences, x):
-    """Raise ShapeError if there are none."""
-    if not sequences:
-        raise ShapeError(f"x: expected at least one sequence, got none ({getattr(x, 'shape', x)})")
-
-
-@dataclass(frozen=True)
-class Batch:
-    """The steps and sequences of one call, and how the caller's arrays of them lie.
-
-    Attributes
-    ----------
-    steps, sequences : int
-        T, N.
-    packing : Packing or None
-        None where all sequences are at work at every step.
-    layout : str
-        The letters of the axes of a padded array.
-    offsets : numpy.ndarray or None
-        Those of a `Ragged`.
-    device : str
-        Where x lies.
-    """
-
-    steps: int
-    sequences: int
-    packing: Packing | None
-    layout: str
-    offsets: np.ndarray | None = None
-    device: str = "cpu"
-
-    @classmethod
-    def of(cls, x, layout, lengths=None, reset=None):
-        """(Batch, descriptor of x) for the arguments of a call."""
-        if isinstance(x, Ragged):
-            for name, value in (("lengths", lengths), ("reset", reset)):
-                if value is not None:
-                    raise TypeError(f"{name}: expected None for a Ragged x, which has its own, got {type(value).__name__}")
-            if _is_integers(x.data):
-                raise DTypeError(f"x: expected a Ragged of float32 or float64, got {x.dtype}")
-            batch = cls._of_ragged(x, layout)
-            return batch, PackedDescriptor.concatenated(x.data, x.offsets, batch.packing)
-        described = TensorDescriptor.of(native(x), layout, "x")
-        _some(described.batch, described.array)
-        if "t" not in described.layout and (lengths is not None or reset is not None):
-            raise LayoutError(f"layout: expected the letters of a sequence, t among them, got {layout!r}")
-        packing = packing_of(described.steps, described.batch, lengths, reset)
-        batch = cls(described.steps, described.batch, packing, described.layout, device=device_of(described.array))
-        return batch, described if packing is None else PackedDescriptor.padded(described, packing)
-
-    @classmethod
-    def _of_ragged(cls, x, layout):
-        _some(len(x), x)
-        if len(x.data) != x.offsets[-1]:
-            raise ShapeError(f"x: expected {x.offsets[-1]} rows as at first, got {len(x.data)}: data was changed in place")
-        lengths, zeros = x.lengths, np.zeros(len(x), np.int64)
-        packing = Packing(np.arange(len(x)), zeros, lengths, len(x), int(lengths.max(initial=0)))
-        return cls(packing.steps, len(x), packing, layout, x.offsets, x.device)
-
-    @classmethod
-    def of_indices(cls, x, layout, lengths=None):
-        """(Batch, Indices of x) for the arguments of a call whose x are integers."""
-        if isinstance(x, Ragged):
-            if lengths is not None:
-                raise TypeError(f"lengths: expected None for a Ragged x, which has its own, got {type(lengths).__name__}")
-            if not _is_integers(x.data):
-                raise DTypeError(f"x: expected a Ragged of integers, got {x.dtype}")
-            batch = cls._of_ragged(x, layout)
-            return batch, Indices(batch.packing, x.data, x.offsets)
-        letters = index_axes("x", layout, checked_integers("x", x))
-        if "t" not in letters and lengths is not None:
-            raise LayoutError(f"layout: expected the letters of a sequence, t among them, got {layout!r}")
-        described = Indices.of(x, letters, "x")
-        _some(described.batch, x)
-        packing = packing_of(described.steps, described.batch, lengths)
-        batch = cls(described.steps, described.batch, packing, with_channels(layout, letters))
-        return batch, described if packing is None else Indices(packing, described.array)
-
-    def describe_indices(self, argument, array):
-        """Indices of an array of integers, one for each step of x, laid out like it."""
-        if self.offsets is not None:
-            if not isinstance(array, Ragged):
-                raise TypeError(f"{argument}: expected a Ragged like x, got {type(array).__name__}")
-            if not np.array_equal(array.offsets, self.offsets):
-                raise ShapeError(f"{argument}: expected the offsets of x, got {array!r}")
-            return Indices(self.packing, checked_integers(argument, array.data), self.offsets)
-        described = Indices.of(array, self.layout.replace("c", ""), argument)
-        return described if self.packing is None else Indices(self.packing, described.array)
-
-    def describe(self, argument, array, channels, dtype):
-        """A descriptor of an array that lies like x, but has other channels."""
-        if self.offsets is not None:
-            if not isinstance(array, Ragged):
-                raise TypeError(f"{argument}: expected a Ragged like x, got {type(array).__name__}")
-            if not np.array_equal(array.offsets, self.offsets):
-                raise ShapeError(f"{argument}: expected the offsets of x, got {array!r}")
-            if array.channels != channels:
-                raise ShapeError(f"{argument}: expected {channels} channels, got {array.channels}")
-            if array.dtype != dtype:
-                raise DTypeError(f"{argument}: expected {dtype} like the parameters, got {array.dtype}")
-            self._expect_device(argument, array.data)
-            return PackedDescriptor.concatenated(array.data, self.offsets, self.packing)
-        described = TensorDescriptor.of(native(array), self.layout, argument)
-        self._expect_device(argument, described.array)
-        described.expect(argument, self.steps, self.sequences, channels, dtype)
-        return described if self.packing is None else PackedDescriptor.padded(described, self.packing)
-
-    def _expect_device(self, argument, array):
-        if device_of(array) != self.device:
-            raise DeviceError(f"{argument}: expected one on device {self.device!r} like x, got one on {device_of(array)!r}")
-
-    def give(self, described):
-        """What a descriptor describes, as an array that lies like x; of a uniform batch a view."""
-        if self.packing is None:
-            return in_layout(described.array, self.layout)
-        if self.offsets is not None:
-            data = target(self.device).memory.empty((int(self.offsets[-1]), described.channels), described.dtype)
-            unpack_to(PackedDescriptor.concatenated(data, self.offsets, self.packing), described)
-            return Ragged(data, self.offsets)
-        padded = target(self.device).memory.empty((self.steps, self.sequences, described.channels), described.dtype)
-        unpack_to(PackedDescriptor.padded(TensorDescriptor.of_tnc(padded), self.packing), described, self.packing.ends)
-        return in_layout(padded, self.layout)
 
 
 def joined(parts, layout):
@@ -412,57 +285,3 @@ def joined(parts, layout):
     ends = np.cumsum([0, *(len(part.data) for part in parts)])
     offsets = [part.offsets[:-1] + end for part, end in zip(parts, ends)]
     return Ragged(np.concatenate([part.data for part in parts]), np.concatenate([*offsets, ends[-1:]]))
-
-
-def unpack_to(target, source, ends=None):
-    """Copy the rows of one PackedDescriptor to another's (is modified), and zeros on to ``ends[run]`` steps of each run."""
-    length = source.packing.length
-    unpack = target_of(target.array).unpack.unpack
-    unpack(source, target, length, length if ends is None else ends, source.channels, source.dtype)
-
-
-def like(described, channels=None, dtype=None, device=None):
-    """A descriptor of new memory for the same steps and sequences, with other channels, dtype or device if given.
-
-    A ragged batch has its rows step by step without a gap, as in `compact`.
-    """
-    channels, dtype = described.channels if channels is None else channels, dtype or described.dtype
-    packing, empty = described.packing, target(device or device_of(described.array)).memory.empty
-    if packing.table is None:
-        return TensorDescriptor.of_tnc(empty((described.steps, described.batch, channels), dtype))
-    rows = empty((packing.rows, channels), dtype)
-    return PackedDescriptor.compact(rows, address_of(rows), packing)
-
-
-def compact(described):
-    """The rows of a PackedDescriptor step by step without a gap, (rows, C): a copy unless they lie like that already."""
-    if described.is_compact:
-        return described.array
-    copied = like(described)
-    unpack_to(copied, described)
-    return copied.array
-
-
-def numbers(described):
-    """What a descriptor describes, in the order of `like`: (T, N, C), or (rows, C) of a ragged batch."""
-    return described.tnc if described.packing.table is None else compact(described)
-
-
-def copy_ends(described, target, first=False):
-    """Copy the last row of each sequence of a PackedDescriptor, or its first one, 0 where it has none.
-
-    target: a descriptor, (1, N, C), is modified.
-    """
-    packing = described.packing
-    there = (packing.length[packing.first if first else packing.last] > 0).astype(np.int64)
-    target_of(described.array).unpack.unpack(
-        PackedDescriptor.ends(described, first), target, there, np.ones_like(there), described.channels, described.dtype
-    )
-
-
-def channels_of(described, channels):
-    """A descriptor of some channels, a slice."""
-    if described.packing.table is None:
-        return TensorDescriptor.of_tnc(described.tnc[..., channels])
-    first, end, _ = channels.indices(described.channels)
-    return replace(described, channels=end - first, offset=described.offset + first * described.strides[2])

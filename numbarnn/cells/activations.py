@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, fields
 
 from ..descriptions.fingerprint import Fingerprinted
-from ..errors import nearest, real
+from ..errors import finite_number, nearest
 from .elementary import clip, exp, expm1, full_like, normal, sigmoid, softplus, tanh, where
 
 
@@ -325,11 +325,4 @@ def activation(spec, argument="activation"):
     if len(numbers) > len(names):
         takes = " and ".join(names) or "neither alpha nor beta"
         raise ValueError(f"{argument}: {name!r} takes {takes}, got {spec!r}")
-    return function(*(_finite(f"{argument} {n}", number) for n, number in zip(names, numbers)))
-
-
-def _finite(argument, value):
-    number = real(argument, value)
-    if not math.isfinite(number):
-        raise ValueError(f"{argument}: expected a finite number, got {value!r}")
-    return number
+    return function(*(finite_number(f"{argument} {n}", number) for n, number in zip(names, numbers)))

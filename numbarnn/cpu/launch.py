@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from ..arrays.descriptor import PackedDescriptor, TensorDescriptor
+from ..arrays.descriptor import TensorDescriptor
 from .memory import borrow, give, take
 from .plans import backward_plans, forward_plans
 from .records import BACKWARD, FORWARD, ROWS, place
@@ -203,7 +203,7 @@ class Tape:
 
     @property
     def outputs(self):
-        """The h of every step, (T, N, D * P); of a ragged batch a PackedDescriptor."""
+        """The h of every step, (T, N, D * P)."""
         return self._described(self.h, self._h_address)
 
     @property
@@ -212,12 +212,7 @@ class Tape:
         return self._described(self.c, self._h_address + self.c.ctypes.data - self.h.ctypes.data)
 
     def _described(self, states, address):
-        size, packing = self.size, self.packing
-        rows = states.reshape(len(states), -1)
-        if packing.table is not None:
-            return PackedDescriptor.blocks(rows, address, packing)
-        y = rows[size.batch : -size.batch].reshape(size.steps, size.batch, -1)
-        return TensorDescriptor.of_tnc(y, address + size.batch * rows.strides[0])
+        return TensorDescriptor.blocks(states.reshape(len(states), -1), address, self.packing)
 
     def stepper(self):
         """A function without arguments that takes one step of a stream; the tape keeps the weights in blocks.
@@ -260,13 +255,13 @@ def run(kernels, size, parameters, x, initial, keep, unit_values=None, drives=()
     size : Size
     parameters : numpy.ndarray
         The parameter vector from this layer's part on.
-    x : TensorDescriptor or PackedDescriptor
+    x : TensorDescriptor
     initial : list of numpy.ndarray, callable or None
         (D, sequences, P or H) for each state of the cell, or a function that returns it; zeros if None.
     keep : Keep
     unit_values : callable, optional
         Writes what the cell takes for each unit into a (D, V, H) array.
-    drives : sequence of TensorDescriptor or PackedDescriptor
+    drives : sequence of TensorDescriptor
         What the cell takes at each step, (T, N, D * H).
 
     Returns
@@ -282,7 +277,7 @@ class Adjoint:
     Parameters
     ----------
     tape : Tape
-    dy : TensorDescriptor, PackedDescriptor or None
+    dy : TensorDescriptor or None
         dL/dy, (T, N, D * P).
     dfinal : list of numpy.ndarray or None
         dL/d(final state), (D, sequences, P or H) for each state of the cell.
@@ -292,12 +287,12 @@ class Adjoint:
         The gradient vector from this layer's part on (is modified).
     accumulate : bool
         Add to `gradient` instead of overwriting it.
-    dcells : TensorDescriptor, PackedDescriptor or None
+    dcells : TensorDescriptor or None
         dL/d(c of every step), (T, N, D * H).
 
     Attributes
     ----------
-    dx : TensorDescriptor, PackedDescriptor or None
+    dx : TensorDescriptor or None
         (T, N, I).
     dinitial : list of numpy.ndarray
         (D, sequences, P or H) for each state of the cell.
@@ -329,11 +324,7 @@ class Adjoint:
             block, address = borrow(size.directions * packing.rows * size.channels * size.dtype.itemsize)
             self._dx = np.ndarray((size.directions, packing.rows, size.channels), size.dtype, block)
             record[B_DX] = address
-            if packing.table is None:
-                dx = self._dx[0].reshape(size.steps, size.batch, size.channels)
-                self.dx = TensorDescriptor.of_tnc(dx, address)
-            else:
-                self.dx = PackedDescriptor.compact(self._dx[0], address, packing)
+            self.dx = TensorDescriptor.compact(self._dx[0], address, packing)
         self.backward = Call(tape.kernels.backward, size, plans.backward, record, 0, plans.scratch.nbytes)
 
     def fill(self):

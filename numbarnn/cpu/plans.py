@@ -171,7 +171,7 @@ class Size:
         """{field: numbers} of what a forward call needs for itself."""
         tasks, splits = self.shares
         rows = self.directions * self.batch * self.forward_chunk
-        in_place = self.forward_chunk == 1 and self.packing.table is None
+        in_place = self.forward_chunk == 1 and self.packing.uniform
         inputs = 0 if in_place else rows * splits * self.channels
         projected = self.directions * self.batch * self._padded_width if self.cell.projected else 0
         return {"inputs": inputs, "pre": rows * self.padded * self.cell.slots, "projected": projected}
@@ -222,7 +222,7 @@ class Size:
             "steps": self.steps,
             "total": self.steps,
             "batch": self.batch,
-            "table": 0 if self.packing.table is None else self.packing.table.ctypes.data,
+            "table": self.packing.table_address,
             "unit_value_count": self.cell.unit_value_count,
             "channels": self.channels,
             "hidden": self.hidden,
@@ -353,7 +353,7 @@ class Plans:
 
 def forward_plans(size, keep, threads_):
     """The `Plans` of a size; those of a uniform batch are kept, since others of the same size will come."""
-    return (_make_forward if size.packing.table is None else _make_forward.__wrapped__)(size, keep, threads_)
+    return (_make_forward if size.packing.uniform else _make_forward.__wrapped__)(size, keep, threads_)
 
 
 @functools.lru_cache(maxsize=512)
@@ -401,7 +401,7 @@ class BackwardPlans:
 
 def backward_plans(plans, need_x, threads_):
     """The `BackwardPlans` that go with what forward kept."""
-    return (_make_backward if plans.size.packing.table is None else _make_backward.__wrapped__)(plans, need_x, threads_)
+    return (_make_backward if plans.size.packing.uniform else _make_backward.__wrapped__)(plans, need_x, threads_)
 
 
 @functools.lru_cache(maxsize=512)

@@ -71,7 +71,7 @@ def _factor(tape, name, d, x):
         return x
     if name == "gated":
         return tape.block, tape.call.operand + d * size.hidden, size.directions * size.hidden, 1
-    if tape.packing.table is not None:
+    if not tape.packing.uniform:
         return tape.h[:, d][previous_rows(tape.packing, d)], 0, size.width, 1
     before = (0 if d == 0 else 2) * size.batch  # rows of h: a step starts from the block behind it, or the one ahead
     row = size.directions * size.width

@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from ..arrays.descriptor import PackedDescriptor, TensorDescriptor
+from ..arrays.descriptor import TensorDescriptor
 from ..engine.keep import ALL
 from . import dense
 from .arrays import empty, launch
@@ -189,7 +189,7 @@ class Tape:
 
     @property
     def outputs(self):
-        """The h of every step, (T, N, D * P); of a ragged batch a PackedDescriptor."""
+        """The h of every step, (T, N, D * P)."""
         return self._described(self.h)
 
     @property
@@ -198,13 +198,9 @@ class Tape:
         return self._described(self.c)
 
     def _described(self, states):
-        size, packing = self.size, self.packing
         rows = states.reshape(len(states), -1)
-        if packing.table is not None:
-            make = PackedDescriptor.blocks if self.recurrent else PackedDescriptor.compact
-            return make(rows, 0, packing)
-        y = (rows[size.batch : -size.batch] if self.recurrent else rows).reshape(size.steps, size.batch, -1)
-        return TensorDescriptor.of_tnc(y)
+        make = TensorDescriptor.blocks if self.recurrent else TensorDescriptor.compact
+        return make(rows, 0, self.packing)
 
     def stepper(self):
         """A function without arguments that takes one step of a stream; the tape keeps the weights in order."""
@@ -261,7 +257,7 @@ class Adjoint:
 
     Attributes
     ----------
-    dx : TensorDescriptor, PackedDescriptor or None
+    dx : TensorDescriptor or None
         (T, N, I).
     dinitial : list of cupy.ndarray
         (D, sequences, P or H) for each state of the cell.
@@ -300,10 +296,7 @@ class Adjoint:
         self.dx = self._dx = None
         if need_x:
             self._dx = empty((max(s, 1), size.channels), size.dtype)
-            if packing.table is None:
-                self.dx = TensorDescriptor.of_tnc(self._dx.reshape(size.steps, n, size.channels))
-            else:
-                self.dx = PackedDescriptor.compact(self._dx[:s], 0, packing)
+            self.dx = TensorDescriptor.compact(self._dx[:s], 0, packing)
 
     def fill(self):
         """Run backward: write dx, dinitial, dunit_values and the gradient; where not all was kept, forward first."""
@@ -339,7 +332,7 @@ class Adjoint:
 
     def _summed(self, dstate):
         """A copy of the derivatives of the initial states, those of all runs of a sequence added up."""
-        if self.tape.packing.table is None:
+        if self.tape.packing.uniform:
             return dstate.copy()
         return sum_runs(dstate, self.tape.packing)
 

@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from ..arrays.descriptor import PackedDescriptor
+from ..arrays.descriptor import TensorDescriptor
 from .arrays import asarray, flat
 from .device import stream_address
 from .unpack import copy_rows, kept_on_device
@@ -17,7 +17,7 @@ def _uniform_table(steps, batch, stream):
 
 def table_of(packing):
     """The table of a packing, in device memory."""
-    if packing.table is None:
+    if packing.uniform:
         return _uniform_table(packing.steps, packing.batch, stream_address())
     return kept_on_device(packing, ("steps", 0), lambda: packing.table)
 
@@ -28,7 +28,7 @@ def matrix_of(described, scratch, at):
     They are copied to scratch unless they lie so already; at: where in it there is room for them.
     """
     packing = described.packing
-    if packing.table is None:
+    if packing.uniform:
         array = described.tnc
         step, batch, channel = (stride // array.itemsize for stride in array.strides)
         if array.shape[0] == 1 or step == batch * array.shape[1]:
@@ -43,10 +43,11 @@ def copy_to_rows(described, block, at):
     """Copy a descriptor's rows, step by step without a gap, to a block of numbers from `at` on (is modified)."""
     packing, channels = described.packing, described.channels
     target = block[at : at + packing.rows * channels]
-    if packing.table is None:
-        target.reshape(packing.steps, packing.batch, channels)[...] = described.tnc
+    rows = TensorDescriptor.compact(target.reshape(packing.rows, channels), 0, packing)
+    if packing.uniform:
+        rows.array[...] = described.tnc
     else:
-        copy_rows(described, PackedDescriptor.compact(target.reshape(packing.rows, channels), 0, packing))
+        copy_rows(described, rows)
 
 
 def previous_rows(packing, direction):

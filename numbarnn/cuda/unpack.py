@@ -61,14 +61,13 @@ def place(described):
     """(array, start, strides T, N, C, table of steps, table of starts) of a descriptor's rows, in numbers; None for none."""
     (array, start), size = flat(described.array), described.dtype.itemsize
     strides = tuple(stride // size for stride in described.strides)
-    first_entry, starts = getattr(described, "first_entry", None), getattr(described, "starts", None)
+    first_entry, starts, packing = described.first_entry, described.starts, described.packing
     steps_table = starts_table = None
     if first_entry is not None:
-        packing = described.packing
         steps_table = kept_on_device(packing, ("steps", first_entry), lambda: packing.table[first_entry:])
     if starts is not None:
         starts_table = kept_on_device(described, "starts", lambda: starts // size)
-    return array, start + getattr(described, "offset", 0) // size, strides, steps_table, starts_table
+    return array, start + described.offset // size, strides, steps_table, starts_table
 
 
 def unpack(source, target, lengths, ends, columns, dtype):
@@ -85,7 +84,7 @@ def unpack(source, target, lengths, ends, columns, dtype):
         return
     tables = []
     for array in (lengths, ends):
-        mine = packing.table is not None and (array is packing.length or array is vars(packing).get("ends"))
+        mine = not packing.uniform and (array is packing.length or array is vars(packing).get("ends"))
         name = "length" if array is getattr(packing, "length", None) else "ends"
         tables.append(kept_on_device(packing, name, lambda array=array: array) if mine else asarray(array))
     source_array, source_start, source_strides, *source_tables = place(source)
@@ -100,6 +99,6 @@ def unpack(source, target, lengths, ends, columns, dtype):
 
 
 def copy_rows(source, target):
-    """Copy the rows of one PackedDescriptor to another's (is modified)."""
+    """Copy the rows of a ragged batch to where another descriptor has them (is modified)."""
     length = source.packing.length
     unpack(source, target, length, length, source.channels, source.dtype)

@@ -155,6 +155,7 @@ def imdb() -> Imdb:
 
 
 def _read_imdb(path):
+    """The reviews of an ``.npz`` file, as `imdb` returns them."""
     with np.load(path) as arrays:
         parts = (
             Reviews(arrays[f"x_{part}"], arrays[f"len_{part}"].astype(np.int64), arrays[f"y_{part}"].astype(np.int64))

@@ -43,11 +43,7 @@ def folder() -> Path:
 
 def checksum(path, kind):
     """``"kind:..."`` of a file."""
-    digest = hashlib.new(kind, usedforsecurity=False)
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return f"{kind}:{digest.hexdigest()}"
+    return f"{kind}:{hashlib.new(kind, Path(path).read_bytes(), usedforsecurity=False).hexdigest()}"
 
 
 def check(path, expected):
@@ -79,22 +75,17 @@ def fetch(file: DataFile) -> Path:
     except ImportError:
         raise _not_found(file, path, "pooch, which downloads it, is not installed (numbarnn[datasets])") from None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as draft:  # the file appears whole or not at all
-            pooch.get_logger().setLevel("WARNING")
-            downloaded = pooch.retrieve(file.url, None, file.name, draft)
-            found = checksum(downloaded, file.checksum.partition(":")[0])
-            if found != file.checksum:
-                raise ChecksumError(f"{file.url}: expected a file with the checksum {file.checksum}, got {found}; not kept")
-            os.replace(downloaded, path)
-    except (OSError, ValueError) as error:  # of requests, too
-        if isinstance(error, ChecksumError):
-            raise
+        pooch.get_logger().setLevel("WARNING")
+        pooch.retrieve(file.url, file.checksum, file.name, path.parent)  # it appears whole or not at all
+    except OSError as error:  # of requests, too
         raise _not_found(file, path, f"downloading it failed: {type(error).__name__}: {error}") from error
+    except ValueError as error:
+        raise ChecksumError(f"{file.url}: expected a file with the checksum {file.checksum}; {error}") from error
     return path
 
 
 def _not_found(file, path, why):
+    """The error for a file that is not on disk and cannot be downloaded; why: the reason, in words."""
     return DataNotFoundError(
         f"{file.name}: expected at {path}, not found there, and {why}. To get it, download {file.url} to that folder, or set"
         f" {VARIABLE} to a folder that has it"

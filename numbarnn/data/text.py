@@ -34,7 +34,7 @@ class Vocabulary:
     Parameters
     ----------
     entries : iterable of str
-        The words in the order of their indices, none twice; after those of `special`.
+        The words in the order of their indices, after `special`; none twice.
     special : sequence of str
         What has the first indices and stands for no word: ``"<unknown>"`` among them gets every word that is not in the
         vocabulary; without it such a word is an error.
@@ -99,7 +99,7 @@ class Vocabulary:
         ----------
         texts : iterable of str
         size : int, optional
-            The most entries, those of `special` included; all words if None.
+            The most entries, `special` included; all words if None.
         least : int
             How often a word is there at least.
         special, split, join
@@ -171,6 +171,7 @@ class Vocabulary:
 
 
 def _strings(argument, values):
+    """`values`, if they are several strings; else a TypeError that names the argument and the index."""
     values = several(argument, values, "several strings, such as [text]")
     for index, value in enumerate(values):
         if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""What is public of a class, and docstrings that describe it: own parameters first, those of base classes last."""
+"""What is public of a class, and docstrings that describe it: a class's own parameters first, its base classes' last."""
 
 import inspect
 import re

@@ -70,6 +70,7 @@ def fingerprint(*values, fresh=False):
 
 
 def _walked(values, fresh, around):
+    """The Fingerprint of some values together; around: the objects with fingerprints that they are parts of."""
     around = (*around, *(value for value in values if isinstance(value, Fingerprinted)))
     walk = _Walk(fresh, around)
     try:
@@ -221,6 +222,7 @@ class _Walk:
             self._take_object(value, names)
 
     def _take_items(self, kind, items, names):
+        """Add a tuple, a list or the like: its kind, its length and its items."""
         self.write(kind, len(items))
         if id(items) in self.open:
             self.write("inside", self.open.index(id(items)))
@@ -231,6 +233,7 @@ class _Walk:
         self.open.pop()
 
     def _take_dict(self, value, names):
+        """Add a dict: its keys and values in their order."""
         self.write("dict", len(value))
         if id(value) in self.open:
             self.write("inside", self.open.index(id(value)))
@@ -241,11 +244,13 @@ class _Walk:
         self.open.pop()
 
     def _take_set(self, items):
+        """Add a set: the digests of its items, sorted, since a set has no order."""
         found = [_walked((item,), self.fresh, self.around) for item in items]
         self.keepable &= all(part.keepable for part in found)
         self.write("set", len(found), *sorted(part.digest for part in found))
 
     def _take_array(self, value, names):
+        """Add an array: dtype, shape, how it lies in memory, and its numbers."""
         flags = value.flags
         self.write("array", repr(value.dtype.descr) if value.dtype.names else value.dtype.str, value.shape)
         self.write(flags.c_contiguous, flags.f_contiguous, flags.writeable)
@@ -316,10 +321,12 @@ class _Walk:
         self.write("unseen", _process, number)
 
     def _take_code(self, code):
+        """Add the compiled Python code of a function, without the place where it was written."""
         self.write("code", *(getattr(code, part) for part in CODE_PARTS), getattr(code, "co_exceptiontable", b""))
         self._take_items("constants", code.co_consts, frozenset())
 
     def _take_function(self, function):
+        """Add a function: its code, its defaults, and the globals and closures that it reads."""
         code = function.__code__
         names = attribute_names(code)
         self._take_code(code)
@@ -342,6 +349,7 @@ class _Walk:
         self._take_items("implementations", implementations(function), names)
 
     def _take_module(self, module, names):
+        """Add those attributes of a module that functions look up."""
         self.write("module")
         for name in sorted(names):
             value = vars(module).get(name, module)
@@ -354,6 +362,7 @@ class _Walk:
             self.take(value, names)
 
     def _take_class(self, kind, names):
+        """Add a class: its name, its attributes and methods, and those of its base classes."""
         self.write("class", kind.__qualname__)
         own = [base for base in kind.__mro__ if not is_library_s(base)]
         names |= self._names_in(own)
@@ -374,11 +383,13 @@ class _Walk:
 
     @staticmethod
     def _names_in(classes):
+        """The names of attributes that the methods of some classes look up."""
         functions = (unwrapped(value) for kind in classes for value in vars(kind).values())
         found = (attribute_names(f.__code__) for f in functions if inspect.isfunction(f))
         return frozenset().union(*found)
 
     def _take_instance(self, value, names):
+        """Add an object: its class, and what it holds; one whose contents cannot be seen is added as unseen."""
         kind = type(value)
         held = [base for base in kind.__mro__ if base in VALUES]
         if not all(_is_python_s(base) for base in kind.__mro__ if base is not object and base not in held) or kind is object:

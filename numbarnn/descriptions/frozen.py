@@ -45,6 +45,7 @@ class Frozen:
         return self._copies[key][0]
 
     def _function(self, key, function, names):
+        """Copy a Python function."""
         if implementations(function):  # Numba compiles these in its place, and finds them by the function itself
             return
         copy, fill = self._copied(function)
@@ -52,6 +53,7 @@ class Frozen:
         fill()
 
     def _dispatcher(self, key, dispatcher, names):
+        """Copy a function that Numba has compiled, to be compiled anew."""
         copy, fill = self._copied(dispatcher.py_func)
         self._copies[key] = self._jit(dispatcher, copy), dispatcher
         fill()
@@ -78,6 +80,7 @@ class Frozen:
         return copy, fill
 
     def _module(self, key, module, names):
+        """Copy those attributes of a module that functions look up."""
         copy = types.ModuleType(module.__name__)
         self._copies[key] = copy, module
         for name in names:
@@ -85,6 +88,7 @@ class Frozen:
                 setattr(copy, name, self(getattr(module, name), names))
 
     def _array(self, key, array, names):
+        """Copy an array, in the same order of memory; it stays read-only if it was."""
         copy = array.copy(order="K")
         copy.flags.writeable = array.flags.writeable
         self._copies[key] = copy, array

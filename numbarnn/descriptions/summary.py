@@ -30,6 +30,7 @@ class Summary(str):
         return str(self)
 
     def _repr_html_(self):
+        """The table in HTML, for notebooks."""
         head, *rows = [[html.escape(cell) for cell in row] for row in self.rows]
         lines = ["<table>", "<tr>" + "".join(f"<th>{cell}</th>" for cell in head) + "</tr>"]
         for *cells, last in rows:

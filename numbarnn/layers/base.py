@@ -8,7 +8,7 @@ import numpy as np
 from ..arrays.descriptor import checked_dtype
 from ..arrays.devices import expect_device, share_memory, target
 from ..cells import activation, check
-from ..descriptions.docstrings import inherit_parameters
+from ..descriptions.docstrings import inherit_parameters, public_members
 from ..descriptions.fields import Description
 from ..errors import DTypeError, ShapeError, generator, known_name, positive_integer
 from ..parameters import Parameters, Weight
@@ -61,6 +61,11 @@ class Layer(Description):
         given = [f"{field.name}={value!r}" for field, value in values if field.default is MISSING or value != field.default]
         return f"{type(self).__name__}({', '.join(given)})"
 
+    def __dir__(self):
+        """Fields and public methods: what completion shows."""
+        special = (name for name in super().__dir__() if name.startswith("_"))
+        return [*special, *public_members(type(self)), *(field.name for field in fields(self))]
+
     def weights(self, channels: int) -> tuple[Weight, ...]:
         """The parts of the parameter vector for inputs of `channels` channels: a tuple of Weight."""
         return ()
@@ -82,7 +87,7 @@ class Layer(Description):
         channels : int
             Input channels C.
         seed : int or numpy.random.Generator
-            The same seed gives the same values, in float32 those of float64 rounded.
+            The same seed gives the same values, in float32 rounded from float64.
         dtype : {"float32", "float64"}
         scheme : {"glorot", "pytorch"}
             ``"glorot"``: input weights Glorot uniform, recurrent weights orthogonal (a gate each), biases zero, the

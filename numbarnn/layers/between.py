@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..arrays.ieee import ieee
-from ..arrays.ragged import like, numbers
+from ..arrays.rows import like, numbers
 from .masks import rows_of
 
 MERGES = ("concat", "sum", "average", "product")
@@ -20,13 +20,13 @@ class Scaled:
 
     Parameters
     ----------
-    source : TensorDescriptor or PackedDescriptor
+    source : TensorDescriptor
     mask : numpy.ndarray
         (T, N, C), or (N, C) for all steps.
 
     Attributes
     ----------
-    outputs : TensorDescriptor or PackedDescriptor
+    outputs : TensorDescriptor
     """
 
     def __init__(self, source, mask):
@@ -56,17 +56,17 @@ class Between:
 
     Parameters
     ----------
-    source : TensorDescriptor or PackedDescriptor
+    source : TensorDescriptor
         The outputs, (T, N, D * H), forward half first.
     directions : int
     merge : {"concat", "sum", "average", "product"}
         What becomes of two directions' outputs.
-    residual : TensorDescriptor, PackedDescriptor or None
+    residual : TensorDescriptor or None
         What is added, as wide as the merged outputs.
 
     Attributes
     ----------
-    outputs : TensorDescriptor or PackedDescriptor
+    outputs : TensorDescriptor
         `source` itself where there is nothing to do.
     """
 
@@ -108,7 +108,7 @@ class BetweenAdjoint:
 
     Attributes
     ----------
-    dy : TensorDescriptor, PackedDescriptor or None
+    dy : TensorDescriptor or None
         dL/d(source), written by `fill`.
     """
 

@@ -17,7 +17,7 @@ _product = ieee(operator.mul)
 class Connectivity(Settled):
     """Constraints on a layer's recurrent weights, the same for every gate: R is ``mask * W``, or ``mask * signs * |W|``.
 
-    W is what the parameters hold and an optimizer changes; gradients are those of W (Song et al. 2016,
+    The parameters hold W, an optimizer changes W, and gradients are with respect to W (Song et al. 2016,
     doi:10.1371/journal.pcbi.1004792, eq. 11-14).
 
     Parameters
@@ -124,7 +124,7 @@ class EffectiveWeights:
 
     @ieee
     def take_back(self, gradient, into, accumulate):
-        """Write, or add, the gradient of the parameters `into` (is modified), from that of what kernels read (modified)."""
+        """Write, or add, dL/dW to `into` (is modified), from the gradient with respect to R, which is modified too."""
         for name, factor in self.factors.items():
             gradient[name][...] *= factor
         into.flat[...] = into.flat + gradient.flat if accumulate else gradient.flat

@@ -7,9 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..arrays.descriptor import PackedDescriptor, TensorDescriptor, is_array, make_read_only
-from ..arrays.devices import device_of, expect_device, target_of
-from ..arrays.ragged import Batch, Ragged, like, numbers
+from ..arrays.batch import Batch
+from ..arrays.descriptor import TensorDescriptor, is_array, make_read_only
+from ..arrays.devices import device_of, expect_device, share_memory, target_of
+from ..arrays.ragged import Ragged
+from ..arrays.rows import like, numbers
 from ..cells import ActivationSpec, DenseCell, activation
 from ..descriptions.fields import Unsendable
 from ..engine.keep import ALL, NOTHING, WEIGHTS
@@ -23,7 +25,7 @@ class Tape(Unsendable):
     """What backward needs of one forward call; `x` must not change while it is in use."""
 
     layer: Layer
-    x: TensorDescriptor | PackedDescriptor
+    x: TensorDescriptor
     kept: object = field(repr=False)
     fill: Callable = field(repr=False, compare=False)  # runs forward again, with x and the parameters as they are then
     batch: Batch | None = field(default=None, repr=False)  # how the caller's arrays lie
@@ -53,7 +55,7 @@ class Tape(Unsendable):
 class Adjoint(Unsendable):
     """A descriptor of dL/dx, (T, N, C), or None, written by `fill` with the tape and dy as they are then."""
 
-    dx: TensorDescriptor | PackedDescriptor | None
+    dx: TensorDescriptor | None
     fill: Callable
 
     instead = "copy what backward returns"
@@ -72,7 +74,7 @@ def _batched(x):
 
     It gives every thread of the CPU a part; a GPU takes all rows at once anyway.
     """
-    if x.batch != 1 or x.packing.table is not None or device_of(x.array) == "cuda":
+    if x.batch != 1 or not x.packing.uniform or device_of(x.array) == "cuda":
         return x
     rows = next(rows for rows in range(min(x.steps, MOST_ROWS), 0, -1) if x.steps % rows == 0)
     step, _, channel = x.strides
@@ -161,7 +163,7 @@ class Stateless(Layer):
         into: Parameters | None = None,
         accumulate: bool = False,
     ) -> Gradients:
-        """Derivatives of a loss, from those of y.
+        """Derivatives of a loss with respect to the parameters and x, from dL/dy.
 
         Parameters
         ----------
@@ -189,7 +191,11 @@ class Stateless(Layer):
         )
         adjoint = self.differentiate(tape, dy, None, need_x, gradient, accumulate)
         adjoint.fill()
-        return Gradients(gradient, None if adjoint.dx is None else tape.batch.give(adjoint.dx))
+        if adjoint.dx is None:
+            return Gradients(gradient, None)
+        dx = tape.batch.give(adjoint.dx)
+        passed_on = not isinstance(dx, Ragged) and share_memory(dx, dy.array)
+        return Gradients(gradient, dx.copy() if passed_on else dx)
 
 
 @dataclass(frozen=True, repr=False)

@@ -8,7 +8,8 @@ import numpy as np
 from ..arrays.descriptor import TensorDescriptor, checked_dtype, make_read_only
 from ..arrays.devices import device_of
 from ..arrays.ieee import ieee
-from ..arrays.ragged import Ragged, like, numbers
+from ..arrays.ragged import Ragged
+from ..arrays.rows import like, numbers
 from ..errors import generator, positive_integer, rate
 from ..parameters import Parameters
 from .between import Scaled
@@ -98,7 +99,7 @@ class Dropout(Stateless):
 
     def drawn_masks(self, x, random):
         """Masks for a descriptor of x."""
-        steps, batch = getattr(x.packing, "total", x.packing.steps), x.packing.sequences
+        steps, batch = x.packing.total, x.packing.sequences
         return Masks.drawn(self, steps, batch, x.channels, x.dtype, random, device_of(x.array))
 
     def _masks_of(self, seed, masks, batch, x):
@@ -180,4 +181,4 @@ class Dropout(Stateless):
 
 def _in_order(described):
     """The same numbers, the axes of a uniform batch in T, N, C order; a view."""
-    return TensorDescriptor.of_tnc(described.tnc) if described.packing.table is None else described
+    return TensorDescriptor.of_tnc(described.tnc) if described.packing.uniform else described

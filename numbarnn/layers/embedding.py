@@ -6,9 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..arrays.batch import Batch
 from ..arrays.devices import contiguous, target_of
 from ..arrays.indices import Groups
-from ..arrays.ragged import Batch, Ragged, like, numbers
+from ..arrays.ragged import Ragged
+from ..arrays.rows import like, numbers
 from ..errors import ShapeError, flag, positive_integer
 from ..parameters import Parameters, Weight, glorot_uniform
 from .base import Gradients
@@ -176,7 +178,7 @@ class Embedding(Stateless):
         into: Parameters | None = None,
         accumulate: bool = False,
     ) -> Gradients:
-        """The derivative of a loss with respect to all rows, from that of y; see `row_gradient` for the used ones alone.
+        """The derivative of a loss with respect to all rows, from dL/dy; `row_gradient` has the used rows alone.
 
         Parameters
         ----------
@@ -199,7 +201,7 @@ class Embedding(Stateless):
         return super().backward(tape, dy, False, into, flag("accumulate", accumulate) or into is None)
 
     def row_gradient(self, tape: Tape, dy: np.ndarray | Ragged) -> RowGradient:
-        """The derivative of a loss with respect to the rows that were used, from that of y.
+        """The derivative of a loss with respect to the rows that were used, from dL/dy.
 
         Parameters
         ----------

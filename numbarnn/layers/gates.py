@@ -8,7 +8,8 @@ import numpy as np
 
 from ..arrays.descriptor import in_layout
 from ..arrays.ieee import ieee
-from ..arrays.ragged import Ragged, numbers
+from ..arrays.ragged import Ragged
+from ..arrays.rows import numbers
 from ..cells import CoupledLSTMCell, GRUAfterCell, GRUBeforeCell, LSTMCell, MGUCell, NormalizedGRUCell, NormalizedLSTMCell
 from ..engine.keep import STATES
 from ..errors import DeviceError, integer
@@ -34,7 +35,7 @@ def gates(layer, p, x, state=None, lengths=None, layout="tnc", index=-1):
     own = tape.weights.parameters if tape.weights is not None else p
     stage = tape.stages[index].tape
     inputs = _padded(described if index == 0 else tape.stages[index - 1].between.outputs)
-    lasts = described.packing.lengths if batch.packing is not None else np.full(batch.sequences, batch.steps)
+    lasts = batch.packing.lengths
     there = np.arange(len(inputs))[:, None] < lasts
     states = [_padded(stage.outputs)] + ([_padded(stage.cells)] if layer.cell.states > 1 else [])
     found = []
@@ -61,7 +62,7 @@ def gates(layer, p, x, state=None, lengths=None, layout="tnc", index=-1):
 def _padded(described):
     """What a descriptor describes as (T, N, C), 0 past the end of a sequence."""
     packing = described.packing
-    if packing.table is None:
+    if packing.uniform:
         return described.tnc
     whole = np.zeros((packing.total, packing.sequences, described.channels), described.dtype)
     whole[packing.places] = numbers(described)

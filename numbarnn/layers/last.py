@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
-import numpy as np
-
+from ..arrays.batch import Batch
 from ..arrays.descriptor import TensorDescriptor, in_layout
 from ..arrays.devices import target_of
-from ..arrays.ragged import Batch, Ragged, channels_of, copy_ends, like
+from ..arrays.ragged import Ragged
+from ..arrays.rows import copy_ends, like
 from ..descriptions.fields import one_of, optional
 from ..errors import LayoutError, ShapeError, integer
 from .base import Layer
@@ -54,7 +54,7 @@ class LastStep(Stateless):
 
     def run(self, p, x, initial, keep, batch=None):
         """`forward` without its checks, from a descriptor of x to one of y, (1, N, C), and a tape."""
-        if x.packing.table is None:
+        if x.packing.uniform:
             return TensorDescriptor.of_tnc(x.tnc[-1:]), Tape(self, x, None, _nothing, batch)
         y = _one_step(x)
 
@@ -187,7 +187,7 @@ class FinalOutputs:
 
     Parameters
     ----------
-    x : TensorDescriptor or PackedDescriptor
+    x : TensorDescriptor
         (T, N, 2H), forward half first.
     merge : {"concat", "sum", "average", "product"}
 
@@ -204,11 +204,7 @@ class FinalOutputs:
 
     def _take(self):
         for first, half in enumerate(_halves(self.x.channels)):
-            source, target = channels_of(self.x, half), channels_of(self._both, half)
-            if self.x.packing.table is None:
-                np.copyto(target.tnc, source.tnc[:1] if first else source.tnc[-1:])
-            else:
-                copy_ends(source, target, first)
+            copy_ends(self.x.of_channels(half), self._both.of_channels(half), first)
 
     def fill(self):
         """Take them again."""
@@ -234,12 +230,8 @@ def _one_step(x):
 
 def _put_ends(dx, packing, values, channels, first=False):
     """Write (N, C) values to some channels of the last step of each sequence in dx (modified), or of its first step."""
-    if packing.table is None:
-        dx.array[0 if first else -1][:, channels] = values[:, channels]
-        return
-    there = np.flatnonzero(packing.length[packing.first if first else packing.last])
-    rows = packing.first[there] if first else packing.last_rows[there]
-    dx.array[:, channels][rows] = values[:, channels][there]
+    there, rows = packing.end_rows(first)
+    dx.array.reshape(-1, dx.channels)[:, channels][rows] = values[:, channels][there]
 
 
 def chained(layers: Iterable[Layer]) -> tuple[Layer, ...]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..arrays.descriptor import PackedDescriptor, TensorDescriptor, checked_array
+from ..arrays.descriptor import TensorDescriptor, checked_array
 from ..arrays.devices import expect_device, moved, native, target
 from ..errors import DTypeError, ShapeError, nearest
 
@@ -51,7 +51,7 @@ class Masks:
     Parameters
     ----------
     arrays : dict of str to numpy.ndarray
-    draw : function of a Generator, optional
+    redraw : function of a Generator, optional
         Writes new numbers into the arrays.
     """
 
@@ -102,12 +102,9 @@ class Masks:
 def drive(array, packing, steps, batch):
     """A descriptor of numbers for each step and unit: of a (T, N, D * H) array, (N, D * H) or (D * H,) for all steps."""
     described = TensorDescriptor.of_tnc(np.broadcast_to(array, (steps, batch, array.shape[-1])))
-    return described if packing.table is None else PackedDescriptor.padded(described, packing)
+    return described.packed(packing)
 
 
 def rows_of(array, packing):
     """The numbers of each row of a batch, (rows, C) or something that broadcasts to (T, N, C): of (T, N, C) or (N, C)."""
-    if packing.table is None:
-        return array
-    steps, sequences = packing.places
-    return array[steps, sequences] if array.ndim == 3 else array[sequences]
+    return packing.of_steps(array) if array.ndim == 3 else packing.of_sequences(array)

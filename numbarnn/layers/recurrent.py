@@ -6,9 +6,10 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..arrays.batch import Batch
 from ..arrays.descriptor import TensorDescriptor, checked_array, make_read_only
 from ..arrays.devices import device_of, expect_device, native, target_of
-from ..arrays.ragged import Batch, Ragged
+from ..arrays.ragged import Ragged
 from ..cells import Cell, Clipped, activation, check
 from ..descriptions.fields import one_of, optional
 from ..engine.keep import ALL, NOTHING, STATES, WEIGHTS
@@ -319,7 +320,7 @@ class Recurrent(Regularized):
         found = [y, tape.stack[-1].cells] if cells else [y]
         final, given = self._final_state(tape), [batch.give(array) for array in found]
         tape.stack[-1].let_go_of_y()
-        if batch.packing is None:
+        if batch.packing.uniform:
             for described, array in zip(found, given):
                 make_read_only(described.array)
                 make_read_only(array)
@@ -548,7 +549,7 @@ class Recurrent(Regularized):
         accumulate: bool = False,
         dcells: np.ndarray | Ragged | None = None,
     ) -> Gradients:
-        """Derivatives of a loss, from those of y, of the final state and of the cells.
+        """Derivatives of a loss with respect to the parameters, x and the initial state, from dL/dy and dL/d(final state).
 
         Parameters
         ----------

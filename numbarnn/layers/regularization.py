@@ -57,6 +57,7 @@ class Regularized(Layer):
     }
 
     def check_regularization(self):
+        """Raise for an option that the cell has no use for, and for options that exclude each other."""
         if isinstance(self.zoneout, tuple) and len(self.zoneout) != 2:
             raise ValueError(f"zoneout: expected a rate or a pair of rates, of h and of c, got {self.zoneout!r}")
         if self.cell.states == 1 and isinstance(self.zoneout, tuple):
@@ -113,7 +114,7 @@ class Regularized(Layer):
         Parameters
         ----------
         steps, batch, channels : int
-            T, N, C of the input; of a Ragged one T is that of the longest sequence.
+            T, N, C of the input; T of a Ragged is the length of its longest sequence.
         seed : int or numpy.random.Generator
         dtype : {"float32", "float64"}
         """
@@ -122,7 +123,7 @@ class Regularized(Layer):
 
     def drawn_masks(self, x, random):
         """Masks for a descriptor of x."""
-        steps, batch = getattr(x.packing, "total", x.packing.steps), x.packing.sequences
+        steps, batch = x.packing.total, x.packing.sequences
         return Masks.drawn(self, steps, batch, x.channels, x.dtype, random, device_of(x.array))
 
     def masks_of(self, seed, masks, batch, x):
@@ -138,7 +139,7 @@ class Regularized(Layer):
 
     def driven(self, masks, layer, packing, dtype, device):
         """(cell, drives) of one stacked layer: what is drawn for each step, or its mean."""
-        steps, batch = getattr(packing, "total", packing.steps), packing.sequences
+        steps, batch = packing.total, packing.sequences
         wide = self.directions * self.hidden
         cell, arrays = self.cell, []
         noise = None if masks is None else masks.get(f"noise_l{layer}")

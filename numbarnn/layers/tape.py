@@ -4,9 +4,9 @@ import functools
 import math
 from dataclasses import dataclass, field
 
-from ..arrays.descriptor import PackedDescriptor, TensorDescriptor
+from ..arrays.batch import Batch
+from ..arrays.descriptor import TensorDescriptor
 from ..arrays.devices import target_of
-from ..arrays.ragged import Batch
 from ..descriptions.fields import Unsendable
 from ..engine.keep import ALL, STATES, Keep
 from ..errors import known_name, positive_integer
@@ -40,7 +40,7 @@ class Tape(Unsendable):
     """What backward needs of one forward call: copies, but of `x`, which must not change while the tape is in use."""
 
     layer: Layer
-    x: TensorDescriptor | PackedDescriptor
+    x: TensorDescriptor
     stages: tuple[Stage, ...] = field(repr=False)
     weights: EffectiveWeights | None = field(repr=False)  # None where kernels read the parameters themselves
     masks: Masks | None = field(repr=False)
@@ -100,7 +100,7 @@ class Adjoint(Unsendable):
 
     Attributes
     ----------
-    dx : TensorDescriptor, PackedDescriptor or None
+    dx : TensorDescriptor or None
         dL/dx, (T, N, C).
     """
 

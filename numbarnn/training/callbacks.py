@@ -10,8 +10,6 @@ import time
 import warnings
 from collections.abc import Callable
 
-import numpy as np
-
 from ..errors import flag, positive_integer, takes
 from .schedules import checked_rate
 
@@ -102,6 +100,7 @@ def _names_in(code):
 
 
 def _looks_like_an_event(name):
+    """Whether a name is made of the words of events, or is nearly the name of one: perhaps it is misspelt."""
     words = re.findall(r"[A-Z]?[a-z]+", name)
     return not name.startswith("_") and (
         bool(words) and all(word.lower() in WORDS for word in words)
@@ -155,20 +154,15 @@ class Calls:
 
 def _ends(index, answer):
     """Whether a callback's answer ends the training."""
-    if answer is None or isinstance(answer, (bool, np.bool_)):
-        return bool(answer)
-    raise TypeError(
-        f"callbacks[{index}]: expected True, which ends the training, False or None, got {answer!r}"
-        f" ({type(answer).__name__})"
-    )
+    return answer is not None and flag(f"callbacks[{index}]", answer, "True, which ends the training, False or None")
 
 
 class EarlyStopping(Callback):
     """End a training whose loss has not improved for some epochs, and restore the best parameters.
 
-    It follows the validation loss where there is one, else that of the training.  The loss of a training is taken before
-    each update and belongs to no one vector of parameters; those at the end of its epoch are taken.  A loss that is NaN is
-    smaller than none.
+    It follows the validation loss, or without one the training loss.  A training loss is taken before each update, so it
+    belongs to no one vector of parameters: the vector at the end of its epoch stands for it.  A loss that is NaN improves
+    nothing.
 
     Parameters
     ----------
@@ -291,6 +285,7 @@ class Printer(Callback):
             self._print(network, history)
 
     def _print(self, network, history):
+        """Print a line for the last epoch."""
         self._epoch = len(history.loss)
         print(self.show(network, history), file=self.file or sys.stdout, flush=True)
 

@@ -18,17 +18,15 @@ from .callbacks import Calls, checked_callbacks
 from .losses import BinaryCrossEntropy, is_of_library
 from .optimizers import optimizer as find_optimizer
 from .progress import bar
-from .samples import Room, Samples
+from .samples import Samples
 from .schedules import checked_rate, rate_at
-from .updates import Descent
-
-KEPT_BYTES = 1 << 28  # workspaces kept for the next batch of their size, in all
-OBJECT_BYTES = 1 << 16  # of a workspace, besides its arrays
+from .updates import Updates
+from .workspace import Workspaces
 
 
 @dataclass
 class History:
-    """What happened in a training, one entry for each whole epoch; ``network.history`` is that of its last training.
+    """What happened in a training, one entry for each whole epoch; ``network.history`` is the last training's.
 
     Attributes
     ----------
@@ -83,59 +81,6 @@ def batches(order, batch_size):
     return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
 
 
-class Workspaces:
-    """A workspace and a room for each number of samples and of steps that batches have; the longest unused ones go.
-
-    Batches whose samples differ in length have neither: what they take is made anew.
-
-    Parameters
-    ----------
-    samples : Samples
-    make : callable
-        Returns a new workspace.
-    """
-
-    def __init__(self, samples, make):
-        self.samples, self._make, self._anew = samples, make, make()
-        self._size = self._anew.size
-        self._lengths = samples.own_steps
-        self._all = None if self._lengths is not None else samples.x.shape[samples.x_letters.index("t")]
-        self._kept = {}  # {(samples, steps): (workspace, room, bytes)}, the longest unused first
-
-    def _common_steps(self, chosen):
-        """The steps of each of some samples; None if they differ, or are none."""
-        if self._lengths is None:
-            return self._all
-        steps = self._lengths[chosen]
-        first = int(steps[0])
-        return first if first and (len(steps) == 1 or (steps == first).all()) else None
-
-    def gradient(self, chosen, loss, random, crew):
-        """The loss of some samples; its gradient is written where the workspaces write it."""
-        steps = self._common_steps(chosen)
-        if steps is None:
-            samples = self.samples.take(chosen)
-            crew.work(int(self._lengths[chosen].sum()) * self._size)
-            return self._anew.gradient(samples, loss, random)
-        crew.work(len(chosen) * steps * self._size)
-        key = len(chosen), steps
-        kept = self._kept.pop(key, None)
-        workspace, room, _ = kept or (self._make(), Room(self.samples, *key), 0)
-        value = workspace.gradient(room.take(chosen), loss, random)
-        self._kept[key] = kept or (workspace, room, workspace.nbytes + room.nbytes + OBJECT_BYTES)
-        if kept is None:
-            self._let_go()
-        return value
-
-    def _let_go(self):
-        """Forget the workspaces that were not used for longest, as far as there are too many bytes."""
-        total = sum(nbytes for _, _, nbytes in self._kept.values())
-        for key in list(self._kept)[:-1]:
-            if total <= KEPT_BYTES:
-                break
-            total -= self._kept.pop(key)[2]
-
-
 _trained = {}  # what trains the parameters that are being trained now, by process
 
 
@@ -186,17 +131,17 @@ class _Epochs:
     def __init__(self, network, samples, loss, optimizer, epochs, batch_size, order, masks, clip, tape, checkpoints):
         self.loss, self.optimizer, self.samples, self.masks, self.clip = loss, optimizer, samples, masks, clip
         self.order, self.batch_size = order, batch_size
-        self.updates = epochs * -(-len(order) // batch_size)
-        self.descent = descent = Descent(network, optimizer, self.updates)
+        self.most = epochs * -(-len(order) // batch_size)
+        self.updates = updates = Updates(network, optimizer, self.most)
         self.workspaces = Workspaces(
-            samples, lambda: network._workspace(descent.into, None, tape, checkpoints, descent.reading)
+            samples, lambda: network._workspace(updates.into, None, tape, checkpoints, updates.reading)
         )
         self._steps = samples.steps if samples.in_rows else None
         self._all_steps = int(samples.steps.sum())
 
     def run(self, epoch, rate_of):
         """(loss, rate of the last update) of an epoch."""
-        descent, total = self.descent, 0.0
+        updates, total = self.updates, 0.0
         with Crew() as crew:
             for batch, chosen in enumerate(batches(self.order, self.batch_size), 1):
                 value = self.workspaces.gradient(chosen, self.loss, self.masks, crew)
@@ -204,24 +149,24 @@ class _Epochs:
                     self._stop(f"loss: expected a finite number, got {value}", epoch, batch)
                 scale = 1.0
                 if self.clip is not None:
-                    size = descent.norm()
+                    size = updates.norm()
                     if not math.isfinite(size):
                         self._stop(f"norm of the gradient: expected a finite number, got {size}", epoch, batch)
                     scale = min(1.0, self.clip / size) if size else 1.0
-                rate = rate_at(rate_of, descent.step, self.updates)
-                if not descent.update(rate, scale):
-                    self._stop(descent.wrong, epoch, batch)
+                rate = rate_at(rate_of, updates.step, self.most)
+                if not updates.update(rate, scale):
+                    self._stop(updates.wrong, epoch, batch)
                 total += value * (len(chosen) if self._steps is None else int(self._steps[chosen].sum()))
-        descent.finish()
-        if not descent.finite():
-            self._stop(descent.wrong, epoch, batch)
+        updates.finish()
+        if not updates.finite():
+            self._stop(updates.wrong, epoch, batch)
         return total / self._all_steps, rate
 
     def _stop(self, found, epoch, batch):
         """Raise NonFiniteError; the parameters are finite, those before the update that has made numbers that are not."""
-        if not self.descent.finite():  # what a GPU has done before may be known only now
-            found = self.descent.wrong
-        place, number = self.samples.not_finite("y")
+        if not self.updates.finite():  # what a GPU has done before may be known only now
+            found = self.updates.wrong
+        place, number = self.samples.y.not_finite(self.samples.lengths)
         hint = "a smaller learning rate or clip=1.0 may help"
         if place:
             hint = f"y holds {number} at {place}, which the loss has not left out"
@@ -251,7 +196,7 @@ def fit(
             network, samples, loss, optimizer, epochs, batch_size, order, masks, clip, tape, checkpoints
         )  # fmt: skip
         network._history = history = History()
-        with Calls(callbacks, network, history) as calls, bar(epochs, progress) as shown, training.descent:
+        with Calls(callbacks, network, history) as calls, bar(epochs, progress) as shown, training.updates:
             try:
                 calls.start()
                 for epoch in range(1, epochs + 1):

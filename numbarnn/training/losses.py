@@ -69,6 +69,7 @@ class Loss:
 
     @ieee
     def _mean(self, prediction, target, there, count):
+        """(loss, derivative): the sum over what is there, divided by count; again in float64 where float32 overflows."""
         total, slope = self._taken(prediction, target, there)
         if not math.isfinite(total) and prediction.dtype != np.float64:  # perhaps a square that float32 cannot hold
             total, slope = self._taken(prediction.astype(np.float64), target.astype(np.float64), there)
@@ -140,10 +141,7 @@ def labelled_rows(prediction, target, lengths, layout, classes, ignore_index):
             raise ShapeError(f"prediction: expected 3 axes ({layout}) together with lengths, got shape {prediction.shape}")
         rows = np.full((described.steps, described.batch), -1)
         packing = packing_of(described.steps, described.batch, lengths)
-        if packing is not None:
-            rows[packing.places] = Indices(packing, indices.array).checked("target y", "labels", classes, ignore_index)
-        else:
-            rows[...] = indices.checked("target y", "labels", classes, ignore_index).reshape(rows.shape)
+        rows[packing.places] = Indices(packing, indices.array).checked("target y", "labels", classes, ignore_index)
         rows = rows.ravel()
     return contiguous(described.tnc).reshape(-1, described.channels), rows, described.layout
 
@@ -224,6 +222,7 @@ class CrossEntropy(Description):
 
 
 def _shaped(found, prediction, letters):
+    """A (loss, gradient) pair, the gradient laid out like the prediction."""
     value, gradient = found
     return value, _laid_out(gradient, prediction, letters)
 
@@ -286,6 +285,7 @@ class BinaryCrossEntropy(Description):
 
     @ieee
     def _mean(self, logits, y, there, count):
+        """(loss, derivative) of logits and probabilities y, where `there` is True; all where it is None."""
         value, slope = self._terms(_masked(there, logits), y)
         total = float(np.sum(_masked(there, value), dtype=np.float64))
         return total / count, _divided(_masked(there, slope), logits, count)
@@ -310,6 +310,7 @@ def _masked(there, array):
 
 
 def _divided(slope, prediction, count):
+    """A slope divided by count, in the prediction's dtype."""
     return slope.astype(prediction.dtype, copy=False) / prediction.dtype.type(count)
 
 
@@ -319,9 +320,10 @@ def takes_labels(loss, y):
 
 
 def _huber(d):
+    """Huber's function of each difference: ``d^2 / 2`` up to 1, ``|d| - 1 / 2`` from there on."""
     size = np.abs(d)
     small = np.minimum(size, 1)
-    return small * (size - 0.5 * small)  # d^2 / 2 up to 1, |d| - 1/2 from there on
+    return small * (size - 0.5 * small)
 
 
 LOSSES = {

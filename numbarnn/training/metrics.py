@@ -76,4 +76,5 @@ def accuracy(
 
 
 def _classes(channels):
+    """The number of classes that so many channels tell apart: one channel tells two."""
     return max(2, channels)

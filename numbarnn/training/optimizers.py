@@ -17,6 +17,7 @@ from .schedules import after, checked_rate, number_or_schedule
 
 
 def _fraction(argument, value):
+    """A number from 0 to less than 1, or a ValueError that names the argument."""
     number = checked_rate(argument, value)
     if number >= 1:
         raise ValueError(f"{argument}: expected a number in [0, 1), got {number}")
@@ -33,7 +34,7 @@ class Memory(list):
 
 
 class Optimizer:
-    """What an optimizer is: subclass it for one of your own, which `Network.fit` takes like those of the library.
+    """What an optimizer is: subclass it for one of your own, which `Network.fit` takes like the library's.
 
     A subclass defines `update`, which changes the parameters in place, and has an attribute ``rate``, a number or a
     schedule.  What it remembers from step to step, `start` makes at the beginning of a training and `update` changes; the
@@ -81,7 +82,7 @@ class Optimizer:
         return Memory(np.zeros_like(flat) for _ in range(self.vectors))
 
     def rates(self, history):
-        """The schedule of the epoch after those of `history`."""
+        """The schedule of the next epoch after `history`."""
         return after(self.rate, history)
 
     def update(self, flat, previous, gradient, memory, step: int, rate: float, scale: float = 1.0) -> None:
@@ -148,7 +149,7 @@ class Optimizer:
         return vectors
 
     def _take(self, flat, previous, gradient, vectors, step, rate, scale):
-        """`update` without its checks; vectors: those of the memory, then those that tell parts apart."""
+        """`update` without its checks; vectors: the memory, then what `_of_parts` returns."""
         kernel, scalars = self._step(step, rate)
         target = target_of(flat)
         if len(vectors) > self.vectors:
@@ -165,7 +166,7 @@ class Optimizer:
     _tells_parts = False  # whether `_of_parts` returns any
 
     def _of_parts(self, flat, weights):
-        """Vectors that a training's memory holds besides, which tell the parts of `flat` apart: those of `weights`."""
+        """More vectors for a training's memory, like `flat`: they treat its parts, the `weights`, differently."""
         return []
 
     def rows(self, dtype):
@@ -310,9 +311,11 @@ class Adam(Optimizer):
         make_plain(self)
 
     def _shrink(self, rate):
+        """What parameters are multiplied by before a step: 1, since Adam has no weight decay."""
         return 1.0
 
     def _scalars(self, step, rate):
+        """(rate with the mean's bias corrected, factor of the parameters, factor that corrects the root) of a step."""
         return rate / (1 - self.beta1**step), self._shrink(rate), 1 / math.sqrt(1 - self.beta2**step)
 
     def _step(self, step, rate):
@@ -355,10 +358,12 @@ class AdamW(Adam):
     accepts: ClassVar = {"decay": checked_rate, "decays": one_of(DECAYS)}
 
     def _shrink(self, rate):
+        """What parameters are multiplied by before a step: weight decay takes a part of each away."""
         return 1 - rate * self.decay
 
     @property
     def _tells_parts(self):
+        """Whether weights decay and biases do not."""
         return self.decays != "all"
 
     def _of_parts(self, flat, weights):

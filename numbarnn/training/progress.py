@@ -4,8 +4,6 @@ import sys
 import time
 import warnings
 
-from ..messages import BARS
-
 
 class Silent:
     """Shows nothing."""
@@ -26,10 +24,13 @@ def described(history):
     return f"loss {history.loss[-1]:.3g}{validation}"
 
 
-class Tqdm(Silent):
-    """A tqdm bar, in the terminal or the notebook."""
+class Bar(Silent):
+    """A bar of tqdm's, in the terminal or the notebook."""
 
-    def __init__(self, tqdm, epochs):
+    def __init__(self, epochs):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # tqdm warns where a notebook has no widgets; its bar is then text
+            from tqdm.auto import tqdm
         self.bar = tqdm(total=epochs, unit="epoch")
 
     def __exit__(self, *exception):
@@ -38,41 +39,6 @@ class Tqdm(Silent):
     def advance(self, history):
         self.bar.set_postfix_str(described(history), refresh=False)
         self.bar.update()
-
-
-class Text(Silent):
-    """A bar of characters that is drawn anew in a terminal."""
-
-    WIDTH = 30
-
-    def __init__(self, epochs, stream):
-        self.epochs, self.stream, self.done = epochs, stream, 0
-        self.start, self.drawn, self.line = time.perf_counter(), 0.0, ""
-
-    def __enter__(self):
-        BARS.append(self)
-        return self
-
-    def __exit__(self, *exception):
-        BARS.remove(self)
-        if self.done:
-            self.stream.write("\n")
-
-    def clear(self):
-        """Make room on the line for something else."""
-        self.stream.write(f"\r{' ' * len(self.line)}\r")
-
-    def advance(self, history):
-        self.done += 1
-        now = time.perf_counter()
-        if now - self.drawn < 0.1 and self.done < self.epochs:
-            return
-        self.drawn = now
-        filled = self.WIDTH * self.done // self.epochs
-        bar = "#" * filled + "." * (self.WIDTH - filled)
-        self.line = f"[{bar}] epoch {self.done}/{self.epochs}  {now - self.start:.1f} s  {described(history)}"
-        self.stream.write(f"\r{self.line}")
-        self.stream.flush()
 
 
 class Lines(Silent):
@@ -96,6 +62,7 @@ class Lines(Silent):
             self._write()
 
     def _write(self):
+        """Write the line that is waiting."""
         self.stream.write(self.waiting)
         self.stream.flush()
         self.waiting = None
@@ -112,13 +79,5 @@ def bar(epochs, show):
     """What to call once an epoch, as a context manager."""
     if not show or sys.stderr is None:  # there is none in a program without a console
         return Silent()
-    notebook, terminal = in_notebook(), getattr(sys.stderr, "isatty", bool)()
-    if notebook or terminal:
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # tqdm warns where a notebook has no widgets; its bar is then text
-                from tqdm.auto import tqdm
-            return Tqdm(tqdm, epochs)
-        except ImportError:
-            pass
-    return Text(epochs, sys.stderr) if terminal else Lines(epochs, sys.stderr)
+    terminal = getattr(sys.stderr, "isatty", bool)()
+    return Bar(epochs) if terminal or in_notebook() else Lines(epochs, sys.stderr)

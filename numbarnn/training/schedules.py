@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..descriptions.fields import make_plain
-from ..errors import NonFiniteError, positive_integer, real, takes
+from ..errors import NonFiniteError, finite_number, positive_integer, takes
 
 
 def checked_rate(argument, value):
     """`value` as a float, if it is a finite number that is not negative."""
-    number = real(argument, value)
-    if not math.isfinite(number):
-        raise NonFiniteError(f"{argument}: expected a finite number, got {value!r}")
+    number = finite_number(argument, value, error=NonFiniteError)
     if number < 0:
         raise ValueError(f"{argument}: expected a number >= 0, got {value!r}")
-    return number + 0.0  # -0.0 becomes 0.0
+    return number
 
 
 def number_or_schedule(argument, value):
@@ -133,7 +131,7 @@ class warmup(Schedule):
 class reduce_on_plateau(Schedule):
     """A rate that is multiplied by `factor` each time the loss has not become less for some epochs.
 
-    It follows the validation loss where there is one, else that of the training.
+    It follows the validation loss, or without one the training loss.
 
     Parameters
     ----------
@@ -193,7 +191,7 @@ def schedule(rate):
 
 
 def after(rate, history):
-    """The schedule of the epoch after those of `history`: `rate` itself, unless it follows the losses."""
+    """The schedule of the next epoch after `history`: `rate` itself, unless it follows the losses."""
     rate = rate if callable(rate) else schedule(rate)
     return rate.after(history) if hasattr(rate, "after") else rate
 

@@ -14,7 +14,7 @@ from .optimizers import Memory
 FOREVER = np.iinfo(np.int64).max // 2
 
 
-class Descent:
+class Updates:
     """Parameters, their gradient, and what an optimizer remembers, through the steps of a training.
 
     A step is taken as a whole or not at all: one that leaves a number that is not finite, and one that an exception ends
@@ -48,7 +48,7 @@ class Descent:
         if isinstance(network.layers[0], Embedding) and self._on_host:
             if optimizer.row_updates(flat.dtype) is not None:
                 at = len(own[0])
-                self._rows = Rows(network.layers[0].table(flat[:at]), optimizer, updates)
+                self._rows = RowUpdates(network.layers[0].table(flat[:at]), optimizer, updates)
                 self.into.append(self._rows.gradient)
         self._own, self._first = flat[at:], at
         self.gradient = np.zeros_like(self._own)
@@ -94,6 +94,7 @@ class Descent:
         return not self._on_host or self.finite()
 
     def _update(self, step, rate, scale):
+        """One update by the library's kernels."""
         self.optimizer._take(self._own, self._previous, self.gradient, self._memory, step, rate, scale)
 
     def _update_by_own(self, step, rate, scale):
@@ -121,6 +122,7 @@ class Descent:
         return False
 
     def _what_is_wrong(self):
+        """What was not finite, in words: a part of the gradient, of the parameters, or of the optimizer's memory."""
         for what, vector in (("gradient of ", self.gradient), ("", self._own)):
             numbers = moved(vector, "cpu")
             bad = np.flatnonzero(~np.isfinite(numbers))
@@ -132,6 +134,7 @@ class Descent:
         return "optimizer: expected a memory of finite numbers, got others"
 
     def _name(self, at):
+        """The name of the part that holds number `at` of the flat vector."""
         ends = np.cumsum([w.size for w in self._weights])
         return self._weights[int(np.searchsorted(ends, at, "right"))].name
 
@@ -175,7 +178,7 @@ def _check_memory(memory, flat, optimizer):
         raise TypeError(f"optimizer: expected {kind}.start to return vectors with memory of their own")
 
 
-class Rows:
+class RowUpdates:
     """A table of which each step updates the rows that it used.
 
     Parameters
@@ -200,6 +203,7 @@ class Rows:
         self._previous = 0, np.zeros(0, np.int64), np.zeros((0, table.shape[1]), table.dtype)
 
     def _run(self, rows, gradient=None, previous=None, scale=1.0):
+        """Bring rows of the table up to date, and with a gradient take one more step with it."""
         until = self.step if gradient is None else self.step - 1
         finite = self._updates.kernel(
             self.table, self._memory, rows, self._seen, self._live, until, self._scalars, gradient, previous, scale,

@@ -1,0 +1,129 @@
+"""The inputs of all samples, or their targets: an array or a Ragged, what its axes are, and some of its samples."""
+
+import itertools
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..arrays.devices import device_of, moved, take, target
+from ..arrays.ragged import Ragged
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Numbers of each sample, in steps or without.
+
+    Attributes
+    ----------
+    array : numpy.ndarray or Ragged
+    letters : str
+        The letters of the axes of a padded array.
+    given : str
+        Letters of the axes that the caller's array has, in which errors say a place.
+    """
+
+    array: np.ndarray | Ragged
+    letters: str
+    given: str
+
+    @property
+    def ragged(self):
+        """Whether they lie one after the other."""
+        return isinstance(self.array, Ragged)
+
+    @property
+    def numbers(self):
+        """The array, or that of a Ragged."""
+        return self.array.data if self.ragged else self.array
+
+    @property
+    def count(self):
+        """How many samples there are."""
+        return len(self.array) if self.ragged else self.array.shape[self.letters.index("n")]
+
+    @property
+    def stepped(self):
+        """Whether there is a number for each step."""
+        return "t" in self.letters
+
+    @property
+    def lengths(self):
+        """(N,): the steps of each sample."""
+        if self.ragged:
+            return self.array.lengths
+        return np.full(self.count, self.array.shape[self.letters.index("t")] if self.stepped else 1)
+
+    def take(self, chosen):
+        """Some of the samples, copied."""
+        array = self.array.take(chosen) if self.ragged else take(self.array, chosen, self.letters.index("n"))
+        return replace(self, array=array)
+
+    def not_finite(self, lengths):
+        """(place, number) of the first NaN or infinity, as text; ("", None) if there is none."""
+        if self.numbers.dtype.kind != "f":
+            return "", None
+        with np.errstate(over="ignore", invalid="ignore"):
+            if np.isfinite(self.numbers.sum()):
+                return "", None
+        return self.first(lambda numbers: ~np.isfinite(numbers), lengths)
+
+    def first(self, where, lengths):
+        """(place, number) of the first number that `where` finds and that is not behind one of the lengths, if there are."""
+        letters, numbers = self.letters, moved(self.numbers, "cpu")
+        wrong = where(numbers)
+        if lengths is not None and self.stepped:
+            there = np.arange(numbers.shape[letters.index("t")]) < lengths[:, None]  # (N, T)
+            there = there if letters.index("n") < letters.index("t") else there.T
+            wrong &= np.expand_dims(there, letters.index("c")) if "c" in letters else there
+        places = np.argwhere(wrong)
+        if not len(places):
+            return "", None
+        place = tuple(int(i) for i in places[0])
+        number = numbers[place]
+        if self.ragged:
+            sequence = int(np.searchsorted(self.array.offsets, place[0], "right")) - 1
+            return f"step {place[0] - int(self.array.offsets[sequence])} of sequence {sequence}", number
+        return f"{tuple(place[letters.index(letter)] for letter in self.given)}", number
+
+
+class FirstSteps:
+    """The first steps of every sample of some Sequences, side by side: (T, N, C) or (T, N) out of a Ragged."""
+
+    def __init__(self, sequences, steps):
+        array, letters = sequences.array, sequences.letters
+        self.ragged, self.steps, self.letters = sequences.ragged, steps, letters
+        if self.ragged:
+            self.letters = "tnc"[: 1 + array.data.ndim]
+            self.array, self.starts, self.within = array.data, array.offsets[:-1], np.arange(steps)[:, None]
+        else:
+            self.array = array[tuple(slice(steps if letter == "t" else None) for letter in letters)]
+            self.axis = letters.index("n")
+
+    def empty(self, count):
+        """Memory for so many samples."""
+        shape = (self.steps, count, *self.array.shape[1:])
+        if not self.ragged:
+            shape = (*self.array.shape[: self.axis], count, *self.array.shape[self.axis + 1 :])
+        return target(device_of(self.array)).memory.empty(shape, self.array.dtype)
+
+    def take(self, chosen, out=None):
+        """Some of the samples, as an array, in `out` if given."""
+        where, axis = (self.starts[chosen] + self.within, 0) if self.ragged else (chosen, self.axis)
+        return take(self.array, where, axis, out)
+
+
+def placed(array, given, letters):
+    """A view of an array whose axes are `given`, with the axes `letters`: those it lacks have length 1."""
+    if given == letters:
+        return array
+    missing = tuple(i for i, letter in enumerate(letters) if letter not in given)
+    return np.expand_dims(array.transpose([given.index(letter) for letter in letters if letter in given]), missing)
+
+
+def other_layout(shape, letters, **lengths):
+    """What an error says of an array of `shape` whose axes have these lengths in another layout; nothing if none fits."""
+    layouts = ["".join(order) for order in itertools.permutations(letters)]
+    fit = [each for each in layouts if all(shape[each.index(letter)] == lengths[letter] for letter in lengths)]
+    if not fit or letters in fit:
+        return ""
+    return f"; its shape fits layout={' or '.join(map(repr, fit))}" if len(letters) == 3 else "; its transpose fits"

@@ -1,0 +1,152 @@
+"""The memory of a training: what the layers keep, and a batch, for batches that are alike."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..arrays.rows import like
+from ..layers.tape import kept
+from .losses import check_target
+from .sequences import FirstSteps, Sequences
+
+KEPT_BYTES = 1 << 28  # workspaces kept for the next batch of their size, in all
+OBJECT_BYTES = 1 << 16  # of a workspace, besides its arrays
+
+
+class Workspace:
+    """A network's forward and backward; on batches of one size memory and kernel calls are made once, and used again."""
+
+    def __init__(self, network, parts, into, tape, checkpoints, reading=None):
+        self.network, self.parts, self.into, self.kept = network, parts, into, (tape, checkpoints)
+        self.reading = reading
+        self._tapes = self._adjoints = None
+
+    @property
+    def size(self):
+        """How many parameters every row of a batch meets: all, but for an embedding's."""
+        return sum(len(part) for part in self.parts[self.network.takes_indices :])
+
+    @property
+    def nbytes(self):
+        """Bytes of the arrays that the layers' tapes hold."""
+        return sum(tape.nbytes for tape in self._tapes or ())
+
+    def gradient(self, samples, loss, random=None):
+        """The loss of a batch; its gradient is written to `into` (is modified).
+
+        Samples of equal length must lie where those of the first call lay.  random: a Generator, where dropout and the like
+        are to be drawn.
+        """
+        network = self.network
+        if self._tapes is None or samples.ragged:
+            self._batch, described = samples.batch()
+            self._output, self._tapes = network._forward(
+                self.parts, described, kept(*self.kept, described.steps), random, self.reading
+            )
+            self._adjoints = None
+            self._seen = None if samples.in_rows else network._rows(self._output, samples)
+        else:
+            for tape in self._tapes:
+                if random is not None:
+                    tape.redraw(random)
+                tape.fill()
+        prediction = (network._rows(self._output, samples) if self._seen is None else self._seen).copy()
+        target = network._target_rows(self._batch, self._output, samples)
+        if samples.classes is None:
+            check_target(prediction, target)
+        value, dy = network._call_loss(loss, prediction, target, samples)
+        if self._adjoints is None:
+            self._start_backward(samples)
+        np.copyto(self._dy, dy)
+        for adjoint in self._adjoints:
+            adjoint.fill()
+        return value
+
+    def _start_backward(self, samples):
+        """The layers' backward, each reading what the one above it writes."""
+        described = like(self._output)
+        self._dy, self._adjoints = self.network._rows(described, samples), []
+        for index in reversed(range(len(self._tapes))):
+            layer = self.network.layers[index]
+            adjoint = layer.differentiate(self._tapes[index], described, None, index > 0, self.into[index], False)
+            self._adjoints.append(adjoint)
+            described = adjoint.dx
+
+
+class BatchBuffer:
+    """Memory for batches of so many samples that all have so many steps: x lies in one place.
+
+    Parameters
+    ----------
+    samples : Samples
+    count, steps : int
+    """
+
+    def __init__(self, samples, count, steps):
+        self._x, self._y = FirstSteps(samples.x, steps), FirstSteps(samples.y, steps)
+        x = self._x.empty(count)
+        layout = "tnc" if samples.x.ragged else samples.layout
+        self._fixed = replace(
+            samples, x=Sequences(x, self._x.letters, self._x.letters), y=None, lengths=None, layout=layout,
+            stepwise=samples.in_rows,
+        )  # fmt: skip
+
+    @property
+    def nbytes(self):
+        """Bytes of x."""
+        return self._fixed.x.array.nbytes
+
+    def take(self, chosen):
+        """Some of the samples, whose lengths must be those of the buffer: x is overwritten by the next call."""
+        self._x.take(chosen, self._fixed.x.array)
+        return replace(self._fixed, y=Sequences(self._y.take(chosen), self._y.letters, self._y.letters))
+
+
+class Workspaces:
+    """A workspace and a buffer for each number of samples and of steps that batches have; the longest unused ones go.
+
+    Batches whose samples differ in length have neither: what they take is made anew.
+
+    Parameters
+    ----------
+    samples : Samples
+    make : callable
+        Returns a new workspace.
+    """
+
+    def __init__(self, samples, make):
+        self.samples, self._make, self._anew = samples, make, make()
+        self._size = self._anew.size
+        self._lengths = samples.lengths_of_x
+        self._kept = {}  # {(samples, steps): (workspace, buffer, bytes)}, the longest unused first
+
+    def _common_steps(self, chosen):
+        """The steps of each of some samples; None if they differ, or are none."""
+        steps = self._lengths[chosen]
+        first = int(steps[0])
+        return first if first and (len(steps) == 1 or (steps == first).all()) else None
+
+    def gradient(self, chosen, loss, random, crew):
+        """The loss of some samples; its gradient is written where the workspaces write it."""
+        steps = self._common_steps(chosen)
+        if steps is None:
+            samples = self.samples.take(chosen)
+            crew.work(int(self._lengths[chosen].sum()) * self._size)
+            return self._anew.gradient(samples, loss, random)
+        crew.work(len(chosen) * steps * self._size)
+        key = len(chosen), steps
+        kept = self._kept.pop(key, None)
+        workspace, buffer, _ = kept or (self._make(), BatchBuffer(self.samples, *key), 0)
+        value = workspace.gradient(buffer.take(chosen), loss, random)
+        self._kept[key] = kept or (workspace, buffer, workspace.nbytes + buffer.nbytes + OBJECT_BYTES)
+        if kept is None:
+            self._let_go()
+        return value
+
+    def _let_go(self):
+        """Forget the workspaces that were not used for longest, as far as there are too many bytes."""
+        total = sum(nbytes for _, _, nbytes in self._kept.values())
+        for key in list(self._kept)[:-1]:
+            if total <= KEPT_BYTES:
+                break
+            total -= self._kept.pop(key)[2]
