@@ -404,20 +404,23 @@ def probe():
         return found
 
     def cublas():
+        import cupy
+
         from numbarnn.cuda import cublas
 
-        return cublas.handle().version() if cublas.library() is not None else "not found"
+        return cublas.library().getVersion(cupy.cuda.get_cublas_handle()) if cublas.library() is not None else "not found"
 
     def launch():
-        from numbarnn.cuda import synchronize, zeros
+        from numbarnn.cuda import optimizers, synchronize, zeros
         from numbarnn.cuda.device import SIMULATED
 
-        array, launches = zeros((100,), "float32"), 10 if SIMULATED else 1000
-        array.fill(1)
+        vectors, numbers = [zeros((100,), "float32") for _ in range(4)], np.zeros(4, np.float32)
+        launches = 10 if SIMULATED else 1000
+        optimizers.sgd(*vectors, *numbers)
         synchronize()
         start = time.perf_counter()
         for _ in range(launches):
-            array.fill(1)
+            optimizers.sgd(*vectors, *numbers)
         microseconds = 1e6 * (time.perf_counter() - start) / launches
         synchronize()
         return f"{microseconds:.1f} us on the host"
@@ -437,7 +440,7 @@ def probe():
         def run(choice, tf32):
             use_cublas(choice)
             allow_tf32(tf32)
-            product.multiply(np.float32(0), call, a.memory, b.memory, c.memory, 0)
+            product.multiply(np.float32(0), call, a, b, c)
 
         functions = {"this package's": lambda: run(False, False)}
         if cublas.library() is not None:

@@ -230,7 +230,7 @@ def check_products(group):
     """Both products, in all orders."""
     import itertools
 
-    from numbarnn.cuda import allow_tf32, asarray, cublas, current_stream, product, use_cublas
+    from numbarnn.cuda import allow_tf32, asarray, cublas, product, use_cublas
     from numbarnn.cuda.device import SIMULATED
     from numbarnn.cuda.records import Product
 
@@ -249,7 +249,7 @@ def check_products(group):
                 places += [0, *(stride // outer.itemsize for stride in view.strides)]
             (_, A, a), (_, B, b), (outer, C, c) = arrays
             call = Product(rows, columns, depth, *places, 1)
-            product.multiply(np.dtype(dtype).type(0), call, a.memory, b.memory, c.memory, current_stream())
+            product.multiply(np.dtype(dtype).type(0), call, a, b, c)
             scale = np.abs(A.astype("f8")) @ np.abs(B.astype("f8")) + 1
             C += A @ B
             found = max(found, float((np.abs(c.get().reshape(outer.shape) - outer).max()) / scale.max()))
@@ -348,7 +348,7 @@ def check_memory(group):
 
         given = torch.arange(24, dtype=torch.float32, device="cuda").reshape(2, 3, 4)
         seen = cuda.asarray(given)
-        assert seen.pointer == given.data_ptr() and np.array_equal(seen.get(), given.cpu().numpy())
+        assert seen.data.ptr == given.data_ptr() and np.array_equal(seen.get(), given.cpu().numpy())
         back = torch.as_tensor(seen, device="cuda")
         assert back.data_ptr() == given.data_ptr()
         assert np.array_equal(cuda.asarray(given.permute(2, 0, 1)).get(), given.permute(2, 0, 1).cpu().numpy())

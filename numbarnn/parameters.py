@@ -11,7 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from .arrays.descriptor import checked_array
+from .arrays.descriptor import checked_array, is_writable
 from .arrays.devices import device_of, moved, native, target
 from .descriptions.fields import Description, optional
 from .errors import DeviceError, DTypeError, NonFiniteError, ShapeError, known_name, positive_integer, several
@@ -207,13 +207,13 @@ class Parameters:
         return Parameters(copy.deepcopy(self._flat, memo), self._weights)
 
     def __getstate__(self):
-        return {"flat": self._flat, "weights": self._weights}
+        return {"flat": moved(self._flat, "cpu"), "weights": self._weights, "device": device_of(self._flat)}
 
     def __setstate__(self, state):
-        flat = state["flat"]
-        if isinstance(flat, np.ndarray) and not _is_its_own(flat):
+        flat, device = state["flat"], state.get("device", "cpu")
+        if not _is_its_own(flat):
             flat = flat.astype(flat.dtype.newbyteorder("="))  # joblib hands over memory maps of large arrays
-        self.__init__(flat, state["weights"])
+        self.__init__(moved(flat, device), state["weights"])
 
     def zeros(self) -> "Parameters":
         """The same structure over a vector of zeros: what a gradient is added up in."""
@@ -222,7 +222,7 @@ class Parameters:
     def check_writable(self, argument):
         """Raise, naming the argument, unless the vector is as it was made and may be written."""
         self._check_kind()
-        if not self._flat.flags.writeable:
+        if not is_writable(self._flat):
             raise ValueError(f"{argument}: expected parameters that may be written, got a read-only vector (copy() is not)")
 
     def check_structure(self, argument, other):

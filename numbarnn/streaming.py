@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .arrays.descriptor import checked_array
+from .arrays.descriptor import checked_array, make_read_only
 from .arrays.devices import device_of, moved, target_of
 from .arrays.packing import checked_mask
 from .descriptions.fields import Unsendable
@@ -60,7 +60,7 @@ class Stream(Unsendable):
         states = tuple(layer.stream_state(tape) for layer, tape in self._layers)
         for state in states:
             for array in state if isinstance(state, tuple) else (state,):
-                array.flags.writeable = False
+                make_read_only(array)
         return states[0] if self._single else states
 
     @state.setter
@@ -123,10 +123,11 @@ class Stream(Unsendable):
         """
         if type(x) is not np.ndarray or x.shape != self._shape or x.dtype != self._dtype:
             self._check(x)
-        self._x[...] = x
+        here = type(x) is type(self._x)
+        self._x[...] = x if here else moved(x, device_of(self._x))
         for step in self._steppers:
             step()
-        return self._y.copy() if type(x) is type(self._y) else moved(self._y, device_of(x))
+        return self._y.copy() if here else moved(self._y, device_of(x))
 
     def run(self, x: np.ndarray) -> np.ndarray:
         """Take the steps of a sequence: outputs (T, N, channels) from inputs (T, N, C)."""

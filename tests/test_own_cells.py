@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import numbarnn as nr
+from numbarnn.arrays.devices import moved
 from numbarnn.layers.masks import drive
 
 el = nr.elementary
@@ -81,7 +82,7 @@ def layer_of(text, arrays=(), **options):
         def driven(self, masks, layer, packing, dtype, device):
             cell, drives = super().driven(masks, layer, packing, dtype, device)
             steps, batch = packing.steps, packing.sequences
-            own = [drive(array.astype(dtype), packing, steps, batch) for array in arrays]
+            own = [drive(moved(array.astype(dtype), device), packing, steps, batch) for array in arrays]
             return cell, [*own, *drives]
 
         def fill_vector(self, name, view, random):

@@ -80,7 +80,7 @@ def numbers_like(argument, value, dtype=None):
         native = array.dtype.newbyteorder("=")
         dtype = native if native in DTYPES else np.dtype(np.float64)
     if array.dtype == dtype:
-        return array if array.flags.aligned else array.copy()
+        return array if is_on_device(array) or array.flags.aligned else array.copy()
     with np.errstate(all="ignore"):
         converted = array.astype(dtype)
     if array.dtype.kind == "f" and array.dtype.itemsize > dtype.itemsize:

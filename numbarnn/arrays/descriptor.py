@@ -23,26 +23,42 @@ def checked_dtype(argument, dtype):
     return result
 
 
-def is_on_device(array):
-    """Whether an array is a DeviceArray of `cuda`: it says so, without an import."""
-    return getattr(array, "device", None) == "cuda"
+def is_on_device(value):
+    """Whether a value is an array on a GPU, one of CuPy's: its class says so, without an import."""
+    return type(value).__module__ == "cupy"
+
+
+def is_array(value):
+    """Whether a value is an array, NumPy's or one on a GPU."""
+    return isinstance(value, np.ndarray) or is_on_device(value)
+
+
+def is_writable(array):
+    """Whether an array may be written.  One on a GPU always may: CuPy knows no read-only arrays."""
+    return is_on_device(array) or array.flags.writeable
+
+
+def make_read_only(array):
+    """Refuse writing to an array from now on, where it can be refused; anything but an array is left alone."""
+    if isinstance(array, np.ndarray):
+        array.flags.writeable = False
 
 
 def address_of(array):
     """Where the first number of a NumPy array lies; 0 for one on a device, whose kernels take no addresses."""
-    return array.ctypes.data if isinstance(array, np.ndarray) else 0
+    return 0 if is_on_device(array) else array.ctypes.data
 
 
 def checked_array(argument, array):
     """`array`, if it is a plain array of float32 or float64, NumPy's or on a device, that a kernel can read in place."""
     if type(array) is not np.ndarray:
-        if not isinstance(array, np.ndarray) and not is_on_device(array):
+        if not is_array(array):
             raise TypeError(f"{argument}: expected a numpy.ndarray, got {type(array).__name__}")
         plain(argument, array)
     if array.dtype not in DTYPES or not array.dtype.isnative:
         hint = "; astype(numpy.float32) of it is one" if array.dtype.kind in "biuf" else ""
         raise DTypeError(f"{argument}: expected float32 or float64, got {array.dtype}{hint}")
-    if not array.flags.aligned:
+    if not is_on_device(array) and not array.flags.aligned:
         raise LayoutError(f"{argument}: its memory is not aligned to {array.dtype}; make a copy with numpy.array")
     return array
 
@@ -75,7 +91,7 @@ class TensorDescriptor:
         float32 or float64.
     layout : str
         The letters of the array's axes.
-    array : numpy.ndarray or DeviceArray
+    array : numpy.ndarray or cupy.ndarray
         The array described; kept alive by the descriptor.
     address : int
         Where its first number lies; 0 on a device.
@@ -133,7 +149,7 @@ class TensorDescriptor:
 
         Parameters
         ----------
-        array : numpy.ndarray or DeviceArray
+        array : numpy.ndarray or cupy.ndarray
             float32 or float64, at any strides.
         layout : str
             The letters t, n and c in the order of the array's axes; a 2-D array has the same letters without n, or

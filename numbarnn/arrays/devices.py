@@ -6,7 +6,7 @@ from types import ModuleType
 import numpy as np
 
 from ..errors import DeviceError
-from .descriptor import is_on_device
+from .descriptor import is_array, is_on_device
 
 DEVICES = ("cpu", "cuda")
 
@@ -31,7 +31,7 @@ def _target(device):
 
 
 def device_of(array) -> str:
-    """``"cuda"`` for a DeviceArray, ``"cpu"`` for anything else."""
+    """``"cuda"`` for an array on a GPU, ``"cpu"`` for anything else."""
     return "cuda" if is_on_device(array) else "cpu"
 
 
@@ -55,6 +55,13 @@ def share_memory(a, b) -> bool:
     return np.may_share_memory(a, b) if device == "cpu" else target(device).memory.may_share_memory(a, b)
 
 
+def take(array, indices, axis, out=None):
+    """``array.take`` for indices in the host's memory that are known to be right; `out` is modified."""
+    if is_on_device(array):
+        return array.take(moved(indices, "cuda"), axis, out)
+    return array.take(indices, axis, out, "clip")  # any other mode copies twice
+
+
 def contiguous(array):
     """The array, in C order: itself if it lies so, else a copy."""
     return array if array.flags.c_contiguous else array.copy()
@@ -68,8 +75,8 @@ def expect_device(argument: str, array, device: str):
 
 
 def native(array):
-    """A DeviceArray over an array of CuPy's, PyTorch's, JAX's, ... in a GPU's memory, not copied; anything else as it is."""
-    if isinstance(array, np.ndarray) or device_of(array) == "cuda":
+    """CuPy's array over one of PyTorch's, JAX's, ... in a GPU's memory, not copied; anything else as it is."""
+    if is_array(array):
         return array
     if hasattr(array, "__cuda_array_interface__") or _is_in_gpu_memory(array):
         return target("cuda").memory.asarray(array)

@@ -1,10 +1,15 @@
-"""The GPU: the same networks by CUDA kernels.  Importing this asks for Numba's CUDA target, but speaks to no GPU yet."""
+"""The GPU: the same networks by CUDA kernels.  Importing this imports Numba's CUDA target and CuPy; no GPU is asked yet."""
 
-from .array import DeviceArray, asarray, empty, zeros
+from .arrays import asarray, empty, zeros
 from .cublas import allow_tf32, use_cublas
 from .device import current_stream, require, stream, synchronize
 
 __all__ = [
-    "DeviceArray", "allow_tf32", "asarray", "current_stream", "empty", "require", "stream", "synchronize", "use_cublas",
-    "zeros",
+    "allow_tf32", "asarray", "current_stream", "empty", "require", "stream", "synchronize", "use_cublas", "zeros",
 ]  # fmt: skip
+
+
+def __getattr__(name):
+    if name == "DeviceArray":
+        raise AttributeError("numbarnn.cuda.DeviceArray: arrays on a GPU are CuPy's; expected cupy.ndarray")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

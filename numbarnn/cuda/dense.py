@@ -3,6 +3,7 @@
 W x is a product of all rows, computed before; see `launch`.
 """
 
+from .arrays import launch
 from .device import blocks_for, cuda, kernel
 from .types import get, put
 
@@ -24,6 +25,6 @@ def backward(cell, real, call, tape, scratch):
         put(get(scratch, call.dy + i) * cell.activation.slope(y), scratch, call.dpre + i)
 
 
-def run(kernel, cell, real, call, tape, scratch, stream):
+def run(kernel, cell, real, call, tape, scratch):
     """Launch one of the kernels."""
-    kernel[(*blocks_for(call.rows * call.hidden), stream)](cell, real, call, tape, scratch)
+    launch(kernel, blocks_for(call.rows * call.hidden), cell, real, call, tape, scratch)

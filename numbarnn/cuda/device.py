@@ -1,4 +1,4 @@
-"""The GPU as this package sees it: the only module that imports Numba's ``cuda``.
+"""The GPU as this package sees it: the only module that imports Numba's ``cuda`` and CuPy.
 
 Nothing here speaks to a driver before `require` or the first launch.  In Numba's simulator (``NUMBA_ENABLE_CUDASIM=1``)
 kernels run as Python, thread by thread.
@@ -6,7 +6,6 @@ kernels run as Python, thread by thread.
 
 import contextlib
 import functools
-import threading
 
 import numpy as np
 from numba import config, types
@@ -43,8 +42,13 @@ if SIMULATED:
     from numba.cuda.simulator.kernel import _get_kernel_context as _in_kernel
 
     cuda = _Simulated()
+    from . import standin as cupy
 else:
     cuda = _cuda
+    try:
+        import cupy
+    except ImportError:  # `require` says so
+        cupy = None
 
 
 def _name(python):
@@ -100,48 +104,53 @@ def require():
     if SIMULATED:
         return
     simulator = "; without a GPU, NUMBA_ENABLE_CUDASIM=1 runs the kernels in Numba's simulator"
-    if not _COMPILES:
+    missing = [name for name, there in (("numba-cuda", _COMPILES), ("cupy", cupy is not None)) if not there]
+    if missing:
         raise DeviceError(
-            "device 'cuda': expected the package numba-cuda, which is not installed; "
-            f'pip install "numbarnn[cuda13]" (or [cuda12], like the driver){simulator}'
+            f"device 'cuda': expected the packages numba-cuda and cupy, found no {' and no '.join(missing)}; "
+            f'pip install "numbarnn[cuda12]" (or [cuda13], like the driver){simulator}'
         )
-    if not _cuda.is_available():
-        reason = _cuda.cuda_error() or "libnvvm is not found; the extras [cuda12] and [cuda13] of numbarnn have it"
-        raise DeviceError(f"device 'cuda': expected NVIDIA's driver and compiler, got: {reason}{simulator}")
-    try:
+    try:  # both raise the driver's own errors, of whatever class, is_available that libnvvm is not found
+        if not _cuda.is_available():
+            raise RuntimeError(_cuda.cuda_error() or "libnvvm is not found; the extras of numbarnn have it")
         count = len(_cuda.gpus)
-    except Exception as error:  # the driver's own, of whatever class
-        raise DeviceError(f"device 'cuda': expected a GPU, got: {error}{simulator}") from error
+    except Exception as error:
+        raise DeviceError(f"device 'cuda': expected NVIDIA's driver and compiler, got: {error}{simulator}") from error
     if not count:
         raise DeviceError(f"device 'cuda': expected a GPU, found none{simulator}")
 
 
-class _Streams(threading.local):
-    current = 0
-
-
-_streams = _Streams()
-
-
 def current_stream():
-    """The stream that this Python thread's kernels and copies run on: 0, CUDA's default one, or that of `stream`."""
-    return _streams.current
+    """The stream that this Python thread's kernels and copies run on, as Numba has it: CuPy's current one."""
+    require()
+    return _of_numba(cupy.cuda.get_current_stream().ptr)
 
 
-def stream_key(stream):
-    """A number that tells streams apart."""
-    return stream if isinstance(stream, int) else int(getattr(stream, "handle", None) or id(stream))
+@functools.lru_cache(maxsize=64)
+def _of_numba(address):
+    """Numba's stream at an address; 0 for CUDA's default one."""
+    if not address:
+        return 0
+    return _cuda.stream() if SIMULATED else _cuda.external_stream(address)
+
+
+class _Address:
+    """A stream that is known by its address."""
+
+    def __init__(self, address):
+        self.address = int(address)
+
+    def __cuda_stream__(self):
+        return 0, self.address
 
 
 def _as_stream(given):
-    """A stream of Numba's, from one of PyTorch's, CuPy's or any other's, or its address."""
-    for name in ("cuda_stream", "ptr"):  # PyTorch's and CuPy's
-        given = getattr(given, name, given)
-    if isinstance(given, int):
-        return 0 if given == 0 else _cuda.external_stream(given)
-    if hasattr(given, "__cuda_stream__"):
-        return _as_stream(given.__cuda_stream__()[1])
-    return given
+    """CuPy's stream over one of PyTorch's, Numba's or any other's, or over an address."""
+    if not hasattr(given, "__cuda_stream__"):
+        for name in ("cuda_stream", "ptr", "handle"):  # PyTorch's, an older CuPy's and Numba's
+            given = getattr(given, name, given)
+        given = _Address(getattr(given, "value", given) or 0)
+    return cupy.cuda.Stream.from_external(given)
 
 
 @contextlib.contextmanager
@@ -158,29 +167,27 @@ def stream(given=None):
         Numba's, PyTorch's, CuPy's, or the address of one; new if None.
     """
     require()
-    outer, inner = _streams.current, _cuda.stream() if given is None else _as_stream(given)
+    outer, inner = cupy.cuda.get_current_stream(), cupy.cuda.Stream() if given is None else _as_stream(given)
     wait(inner, outer)
-    _streams.current = inner
     try:
-        yield inner
+        with inner:
+            yield current_stream()
     finally:
-        _streams.current = outer
         wait(outer, inner)
 
 
 def wait(waiting, awaited):
-    """Let one stream go on when all that is on another by now is done."""
-    if SIMULATED or stream_key(waiting) == stream_key(awaited):
-        return
-    event = _cuda.event(timing=False)
-    event.record(awaited)
-    event.wait(waiting)
+    """Let one of CuPy's streams go on when all that is on another by now is done."""
+    if waiting.ptr != awaited.ptr:
+        waiting.wait_event(awaited.record(cupy.cuda.Event(disable_timing=True)))
+
+
+def stream_address():
+    """A number that tells this Python thread's stream from others."""
+    return cupy.cuda.get_current_stream().ptr
 
 
 def synchronize():
     """Wait until all that this Python thread asked for is done."""
-    stream = current_stream()
-    if isinstance(stream, int):
-        _cuda.synchronize()
-    else:
-        stream.synchronize()
+    require()
+    cupy.cuda.get_current_stream().synchronize()

@@ -1,21 +1,21 @@
 """One function of every number of an array, on the GPU."""
 
-from .array import DeviceArray, empty
-from .device import blocks_for, cuda, current_stream, kernel
+from .arrays import empty, launch
+from .device import blocks_for, cuda, kernel
 from .types import get, put
 
 
 @kernel
-def _value(cell, real, count, x, x_start, y, y_start):
+def _value(cell, real, count, x, y):
     for i in range(cuda.grid(1), count, cuda.gridsize(1)):
-        put(cell.activation.value(get(x, x_start + i)), y, y_start + i)
+        put(cell.activation.value(get(x, i)), y, i)
 
 
 @kernel
-def _times_slope(cell, real, count, kept, kept_start, dy, dy_start, dx, dx_start):
+def _times_slope(cell, real, count, kept, dy, dx):
     for i in range(cuda.grid(1), count, cuda.gridsize(1)):
-        slope = cell.activation.slope(get(kept, kept_start + i))
-        put(get(dy, dy_start + i) * slope, dx, dx_start + i)
+        slope = cell.activation.slope(get(kept, i))
+        put(get(dy, i) * slope, dx, i)
 
 
 def _contiguous(array):
@@ -25,12 +25,10 @@ def _contiguous(array):
 def _launch(function, cell, *arrays):
     count = arrays[-1].size
     if count:
-        places = (part for array in arrays for part in (array.memory, array.offset))
-        real = arrays[-1].dtype.type(0)
-        function[(*blocks_for(count), current_stream())](cell, real, count, *places)
+        launch(function, blocks_for(count), cell, arrays[-1].dtype.type(0), count, *arrays)
 
 
-def value(cell, x, y=None) -> DeviceArray:
+def value(cell, x, y=None):
     """``f(x)`` as a C-contiguous array, `y` (is modified) or a new one, f being the cell's activation."""
     x = _contiguous(x)
     y = empty(x.shape, x.dtype) if y is None else y

@@ -16,8 +16,7 @@ from ..arrays.descriptor import TensorDescriptor
 from ..engine.keep import ALL
 from ..engine.tape import StateAdjoint, StateTape
 from . import dense
-from .array import empty
-from .device import current_stream
+from .arrays import empty, launch
 from .gradients import sums_over_rows
 from .limits import allow_shared_memory
 from .plans import Size
@@ -56,9 +55,9 @@ class Tape(StateTape):
 
     Attributes
     ----------
-    h : DeviceArray
+    h : cupy.ndarray
         (rows, D, P), rows as in `packing`: y is in the blocks 1 to T.  Of a layer without recurrence (S, 1, H).
-    c : DeviceArray or None
+    c : cupy.ndarray or None
         Like h, with H channels; (N, D, H) where only the last step's is kept.
     """
 
@@ -104,7 +103,6 @@ class Tape(StateTape):
         )
         self.teams = size.forward_teams()
         scratch = self.scratch_layout.offsets
-        memory_start = self.block.offset
         self.call = NONE._replace(
             steps=size.steps, batch=n, rows=s, hidden=hidden, width=size.width, directions=d,
             splits=self.teams.splits, units=self.teams.units, tiles=self.teams.tiles, tile=self.teams.tile,
@@ -112,7 +110,7 @@ class Tape(StateTape):
             c_kept=int(self.kept_c), operand_kept=int(all_kept),
             inputs=scratch["inputs"], pre=scratch["pre"],
             **{
-                name: memory_start + at[name]
+                name: at[name]
                 for name in (
                     "h", "c", "operand", "saved", "normalized", "deviations", "unit_values", "drives", "bias", "recurrent",
                     "gated", "projection",
@@ -136,7 +134,7 @@ class Tape(StateTape):
 
     def fill(self):
         """Run forward: fill h, c and whatever is kept from x, the parameters and the drives as they are now."""
-        size, cell, stream = self.size, self.size.cell, current_stream()
+        size, cell = self.size, self.size.cell
         if self._unit_values is not None and not self.packed:
             self._write_unit_values(self._unit_values)
         if self._initial is not None:
@@ -145,29 +143,27 @@ class Tape(StateTape):
             self.start(self.initial)  # a single step of c: the last fill has overwritten it
         if not self.packed:
             self.part("bias", (size.directions, cell.slots, size.hidden)).fill(0)
-            places = {name: self.block.offset + start for name, start in self.layout.offsets.items()}
-            pack_weights(size, self.parameters, self.block.memory, places, stream)
+            pack_weights(size, self.parameters, self.block, self.layout.offsets)
             self.packed = self.keep.what == "weights"
         if not size.rows:
             return
         for i, drive in enumerate(self.drives):
             copy_to_rows(drive, self.block, self.layout.offsets["drives"] + i * size.rows * size.directions * size.hidden)
         scratch = empty((max(self.scratch_layout.size, 1),), size.dtype)
-        real, start = size.dtype.type(0), scratch.offset
+        real = size.dtype.type(0)
         x, x_start, row, channel = matrix_of(self.x, scratch, self.scratch_layout.offsets["x"])
         columns = len(cell.input_slots) * size.hidden
         for d in range(size.directions):
-            weight = self.block.offset + self.layout.offsets["input"]
+            weight = self.layout.offsets["input"]
             multiply(
                 real,
                 Product(
                     size.rows, columns, size.channels, x_start, row, channel, weight + d * size.channels * columns, columns,
-                    1, start + self.call.inputs + d * size.rows * columns, columns, 1, 0,
+                    1, self.call.inputs + d * size.rows * columns, columns, 1, 0,
                 ),
-                x, self.block.memory, scratch.memory, stream,
+                x, self.block, scratch,
             )  # fmt: skip
-        call = self.call._replace(inputs=start + self.call.inputs, pre=start + self.call.pre)
-        run_kernel(self.kernels.forward, self, call, self.teams, scratch, stream, self.kernels)
+        run_kernel(self.kernels.forward, self, self.call, self.teams, scratch, self.kernels)
 
     def let_go_of_y(self):
         """Nothing: y is always part of the tape."""
@@ -216,23 +212,22 @@ class Tape(StateTape):
         return super()._states if self.recurrent else ()
 
 
-def run_kernel(kernel, tape, call, teams, scratch, stream, kernels, more=0):
+def run_kernel(kernel, tape, call, teams, scratch, kernels, more=0):
     """Launch a kernel over time: once where its teams can wait, else once for each region."""
-    cell, real, block = tape.size.cell, tape.size.dtype.type(0), tape.block.memory
+    cell, real, block = tape.size.cell, tape.size.dtype.type(0), tape.block
     if kernels is dense:
-        dense.run(kernel, cell, real, call, block, scratch.memory, stream)
+        dense.run(kernel, cell, real, call, block, scratch)
         return
     regions = call.steps * kernels.phases_of(tape.size.cell) + more
     table = table_of(tape.packing)
     counters = empty((call.directions * teams.tiles,), np.int64)
     blocks = call.directions * teams.tiles * teams.splits
-    launch = kernel[blocks, teams.threads, stream, teams.shared_bytes]
     spans = [(0, regions)] if teams.together else [(region, region + 1) for region in range(regions)]
     counters.fill(0)
     for first, end in spans:
-        args = (cell, real, call._replace(from_region=first, to_region=end), block, scratch.memory, table, counters.memory)
+        args = (cell, real, call._replace(from_region=first, to_region=end), block, scratch, table, counters)
         allow_shared_memory(kernel, args, teams.shared_bytes)
-        launch(*args)
+        launch(kernel, (blocks, teams.threads, teams.shared_bytes), *args)
 
 
 def run(kernels, size, parameters, x, initial, keep, unit_values=None, drives=()):
@@ -247,9 +242,9 @@ class Adjoint(StateAdjoint):
     ----------
     dx : TensorDescriptor or None
         (T, N, I).
-    dinitial : list of DeviceArray
+    dinitial : list of cupy.ndarray
         (D, sequences, P or H) for each state of the cell.
-    dunit_values : DeviceArray
+    dunit_values : cupy.ndarray
         (D, V, H).
     """
 
@@ -296,7 +291,7 @@ class Adjoint(StateAdjoint):
             self.tape = kept
 
     def _fill(self):
-        tape, size, stream = self.tape, self.tape.size, current_stream()
+        tape, size = self.tape, self.tape.size
         scratch = empty((max(self.layout.size, 1),), size.dtype)
         dstates = [
             self._part(scratch, name, (size.directions, size.batch, width))
@@ -308,7 +303,7 @@ class Adjoint(StateAdjoint):
         if not size.rows:
             self._clear_gradient()
         else:
-            self._run(scratch, stream)
+            self._run(scratch)
         self.dinitial = [self._summed(dstate) for dstate in dstates] if tape.recurrent else []
 
     def _part(self, scratch, name, shape):
@@ -321,15 +316,15 @@ class Adjoint(StateAdjoint):
             return dstate.copy()
         return sum_runs(dstate, self.tape.packing)
 
-    def _run(self, scratch, stream):
+    def _run(self, scratch):
         tape, size, cell = self.tape, self.tape.size, self.tape.size.cell
-        at = {name: scratch.offset + start for name, start in self.layout.offsets.items()}
+        at = self.layout.offsets
         for described, name in ((self.dy, "dy"), (self.dcells, "dcells")):
             if described is not None:
                 copy_to_rows(described, scratch, self.layout.offsets[name])
         if not cell.feeds_every_gate:
             self._clear_gradient()  # of weights that no kernel reads
-        transpose_weights(size, tape.parameters, scratch.memory, at, stream)
+        transpose_weights(size, tape.parameters, scratch, at)
         call = tape.call._replace(
             splits=self.teams.splits, units=self.teams.units, tiles=self.teams.tiles, tile=self.teams.tile,
             on_chip=int(self.teams.on_chip), dy=-1 if self.dy is None else at["dy"],
@@ -341,10 +336,8 @@ class Adjoint(StateAdjoint):
         )  # fmt: skip
         if not cell.recurrent_slots:
             call = call._replace(recurrent=0)
-        run_kernel(tape.kernels.backward, tape, call, self.teams, scratch, stream, tape.kernels, 1)
-        sums_over_rows(
-            tape, scratch, at, self.gradient, self.accumulate, self.dunit_values, self._dx, stream
-        )
+        run_kernel(tape.kernels.backward, tape, call, self.teams, scratch, tape.kernels, 1)
+        sums_over_rows(tape, scratch, at, self.gradient, self.accumulate, self.dunit_values, self._dx)
 
 
 __all__ = ["Adjoint", "Size", "Tape", "run"]

@@ -2,6 +2,7 @@
 
 import functools
 
+from .arrays import taken
 from .device import SIMULATED, cuda
 
 FREE_SHARED = 48 << 10  # bytes of shared memory that any kernel may have
@@ -26,7 +27,7 @@ def allow_shared_memory(kernel, args, nbytes):
     key = kernel, args[0]._numba_type_, args[1].dtype  # the cell and the dtype: what a kernel is compiled for
     if _allowed.get(key, 0) >= nbytes:
         return
-    signature = tuple(kernel.typeof_pyval(arg) for arg in args)
+    signature = tuple(kernel.typeof_pyval(arg) for arg in taken(args))
     kernel.compile(signature)
     compiled = kernel.overloads[signature]
     handle = driver.CUkernel(int(compiled._codelibrary.get_cufunc().handle))

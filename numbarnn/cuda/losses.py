@@ -4,16 +4,16 @@ import math
 
 import numpy as np
 
-from .array import asarray, empty
-from .device import blocks_for, cuda, current_stream, kernel
+from .arrays import asarray, empty, launch
+from .device import blocks_for, cuda, kernel
 
 
 @kernel
-def cross_entropy_rows(real, one, shape, scale, logits, start, labels, values, gradient):
+def cross_entropy_rows(real, one, shape, scale, logits, labels, values, gradient):
     """Fill the loss of each row, and `scale` times its derivative; shape is (rows, classes)."""
     rows, classes = shape
     for row in range(cuda.grid(1), rows, cuda.gridsize(1)):
-        label, x, place = labels[row], start + row * classes, row * classes
+        label, x = labels[row], row * classes
         most, total, value = logits[x], real, real
         for c in range(1, classes):
             most = max(most, logits[x + c])
@@ -24,20 +24,20 @@ def cross_entropy_rows(real, one, shape, scale, logits, start, labels, values, g
             if label >= 0:
                 value = math.log(total) if logits[x + label] == most else most * total
             for c in range(classes):
-                gradient[place + c] = scale / total if label >= 0 and logits[x + c] == most else real
+                gradient[x + c] = scale / total if label >= 0 and logits[x + c] == most else real
             if label >= 0:
-                gradient[place + label] -= scale
+                gradient[x + label] -= scale
             values[row] = value
             continue
         for c in range(classes):
             power = math.exp(logits[x + c] - most)
             total += power
-            gradient[place + c] = power
+            gradient[x + c] = power
         factor = scale / total
         for c in range(classes):
-            gradient[place + c] = gradient[place + c] * factor if label >= 0 else real
+            gradient[x + c] = gradient[x + c] * factor if label >= 0 else real
         if label >= 0:
-            gradient[place + label] -= scale
+            gradient[x + label] -= scale
             value = math.log(total) - (logits[x + label] - most)
         values[row] = value
 
@@ -49,8 +49,8 @@ def cross_entropy(logits, labels, scale):
     """
     values, gradient = empty((logits.shape[0],), logits.dtype), empty(logits.shape, logits.dtype)
     places, real = asarray(np.ascontiguousarray(labels, np.int64)), logits.dtype.type
-    cross_entropy_rows[(*blocks_for(logits.shape[0]), current_stream())](
-        real(0), real(1), logits.shape, real(scale), logits.memory, logits.offset, places.memory, values.memory,
-        gradient.memory,
+    launch(
+        cross_entropy_rows, blocks_for(logits.shape[0]), real(0), real(1), logits.shape, real(scale), logits, places, values,
+        gradient,
     )  # fmt: skip
     return values, gradient

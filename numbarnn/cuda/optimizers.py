@@ -6,67 +6,72 @@ they were.  `scale` multiplies the gradient first (clipping).
 
 import math
 
-from .array_functions import sum_of_squares
-from .array_kernels import sqrt
-from .device import blocks_for, cuda, current_stream, kernel
+import numpy as np
+
+from .arrays import launch
+from .device import SIMULATED, blocks_for, cuda, kernel
+
+if SIMULATED:  # what Python's raise an error for is NaN on a GPU
+    from numpy import sqrt
+else:
+    from math import sqrt
 
 
 @kernel
-def _sgd(count, starts, flat, previous, gradient, velocity, scale, rate, momentum, nesterov):
+def _sgd(count, flat, previous, gradient, velocity, scale, rate, momentum, nesterov):
     for i in range(cuda.grid(1), count, cuda.gridsize(1)):
-        old = flat[starts[0] + i]
-        previous[starts[1] + i] = old
-        g = gradient[starts[2] + i] * scale
-        v = momentum * velocity[starts[3] + i] + g
-        velocity[starts[3] + i] = v
-        flat[starts[0] + i] = old - rate * (g + momentum * v if nesterov else v)
+        old = flat[i]
+        previous[i] = old
+        g = gradient[i] * scale
+        v = momentum * velocity[i] + g
+        velocity[i] = v
+        flat[i] = old - rate * (g + momentum * v if nesterov else v)
 
 
 @kernel
-def _rmsprop(count, starts, flat, previous, gradient, square, scale, rate, decay, epsilon, one):
+def _rmsprop(count, flat, previous, gradient, square, scale, rate, decay, epsilon, one):
     for i in range(cuda.grid(1), count, cuda.gridsize(1)):
-        old = flat[starts[0] + i]
-        previous[starts[1] + i] = old
-        g = gradient[starts[2] + i] * scale
-        s = decay * square[starts[3] + i] + (one - decay) * g * g
-        square[starts[3] + i] = s
-        flat[starts[0] + i] = old - rate * g / (sqrt(s) + epsilon)
+        old = flat[i]
+        previous[i] = old
+        g = gradient[i] * scale
+        s = decay * square[i] + (one - decay) * g * g
+        square[i] = s
+        flat[i] = old - rate * g / (sqrt(s) + epsilon)
 
 
 @kernel
-def _adam(count, starts, flat, previous, gradient, mean, square, scale, rate, shrink, beta1, beta2, root, epsilon, one):
+def _adam(count, flat, previous, gradient, mean, square, scale, rate, shrink, beta1, beta2, root, epsilon, one):
     for i in range(cuda.grid(1), count, cuda.gridsize(1)):
-        old = flat[starts[0] + i]
-        previous[starts[1] + i] = old
-        g = gradient[starts[2] + i] * scale
-        m = beta1 * mean[starts[3] + i] + (one - beta1) * g
-        v = beta2 * square[starts[4] + i] + (one - beta2) * g * g
-        mean[starts[3] + i] = m
-        square[starts[4] + i] = v
-        flat[starts[0] + i] = shrink * old - rate * m / (root * sqrt(v) + epsilon)
+        old = flat[i]
+        previous[i] = old
+        g = gradient[i] * scale
+        m = beta1 * mean[i] + (one - beta1) * g
+        v = beta2 * square[i] + (one - beta2) * g * g
+        mean[i] = m
+        square[i] = v
+        flat[i] = shrink * old - rate * m / (root * sqrt(v) + epsilon)
 
 
 @kernel
 def _adam_in_part(
-    count, starts, flat, previous, gradient, mean, square, decays, scale, rate, shrink, beta1, beta2, root, epsilon, one
+    count, flat, previous, gradient, mean, square, decays, scale, rate, shrink, beta1, beta2, root, epsilon, one
 ):
     for i in range(cuda.grid(1), count, cuda.gridsize(1)):
-        old = flat[starts[0] + i]
-        previous[starts[1] + i] = old
-        g = gradient[starts[2] + i] * scale
-        m = beta1 * mean[starts[3] + i] + (one - beta1) * g
-        v = beta2 * square[starts[4] + i] + (one - beta2) * g * g
-        mean[starts[3] + i] = m
-        square[starts[4] + i] = v
-        kept = shrink if decays[starts[5] + i] != 0 else one
-        flat[starts[0] + i] = kept * old - rate * m / (root * sqrt(v) + epsilon)
+        old = flat[i]
+        previous[i] = old
+        g = gradient[i] * scale
+        m = beta1 * mean[i] + (one - beta1) * g
+        v = beta2 * square[i] + (one - beta2) * g * g
+        mean[i] = m
+        square[i] = v
+        kept = shrink if decays[i] != 0 else one
+        flat[i] = kept * old - rate * m / (root * sqrt(v) + epsilon)
 
 
 def _launch(function, vectors, scalars):
     count = vectors[0].size
     if count:
-        starts = tuple(vector.offset for vector in vectors)
-        function[(*blocks_for(count), current_stream())](count, starts, *(vector.memory for vector in vectors), *scalars)
+        launch(function, blocks_for(count), count, *vectors, *scalars)
 
 
 def sgd(flat, previous, gradient, velocity, scale, rate, momentum, nesterov):
@@ -108,4 +113,4 @@ def all_finite(vector):
 
 def norm(vector):
     """Euclidean norm of a 1-D contiguous vector, summed in float64 in one order."""
-    return math.sqrt(float(sum_of_squares(vector)))
+    return math.sqrt(float(np.square(vector, dtype=np.float64).sum()))

@@ -5,6 +5,7 @@ A sum has one order whatever the sizes: PANEL products at a time, one after the 
 """
 
 from . import cublas
+from .arrays import launch
 from .device import SIMULATED, cuda, kernel
 from .records import Product
 
@@ -70,11 +71,11 @@ def product(real, call, a, b, c):
                 c[place] = value
 
 
-def multiply(real, call, a, b, c, stream):
-    """Put a `Product` on a stream: by cuBLAS where it is there and can, else by `product`."""
+def multiply(real, call, a, b, c):
+    """Put a `Product` on this Python thread's stream: by cuBLAS where it is there and can, else by `product`."""
     squares = -(-call.rows // SQUARE) * -(-call.columns // SQUARE)
-    if squares and call.depth and not cublas.multiply(real, call, a, b, c, stream):
-        product[squares, THREADS, stream](real, call, a, b, c)
+    if squares and call.depth and not cublas.multiply(real, call, a, b, c):
+        launch(product, (squares, THREADS), real, call, a, b, c)
 
 
 __all__ = ["Product", "multiply", "product"]

@@ -5,8 +5,8 @@ import functools
 import numpy as np
 
 from ..arrays.descriptor import TensorDescriptor
-from .array import asarray
-from .device import current_stream, stream_key
+from .arrays import asarray, flat
+from .device import stream_address
 from .unpack import copy_rows, kept_on_device
 
 
@@ -18,12 +18,12 @@ def _uniform_table(steps, batch, stream):
 def table_of(packing):
     """The table of a packing, in device memory."""
     if packing.uniform:
-        return _uniform_table(packing.steps, packing.batch, stream_key(current_stream())).memory
+        return _uniform_table(packing.steps, packing.batch, stream_address())
     return kept_on_device(packing, ("steps", 0), lambda: packing.table)
 
 
 def matrix_of(described, scratch, at):
-    """A descriptor's rows as a matrix, S by channels: (memory, start, row stride, channel stride).
+    """A descriptor's rows as a matrix, S by channels: (numbers, start, row stride, channel stride).
 
     They are copied to scratch unless they lie so already; at: where in it there is room for them.
     """
@@ -32,11 +32,11 @@ def matrix_of(described, scratch, at):
         array = described.tnc
         step, batch, channel = (stride // array.itemsize for stride in array.strides)
         if array.shape[0] == 1 or step == batch * array.shape[1]:
-            return array.memory, array.offset, batch, channel
+            return *flat(array), batch, channel
         if array.shape[1] == 1:
-            return array.memory, array.offset, step, channel
+            return *flat(array), step, channel
     copy_to_rows(described, scratch, at)
-    return scratch.memory, scratch.offset + at, described.channels, 1
+    return scratch, at, described.channels, 1
 
 
 def copy_to_rows(described, block, at):

@@ -1,12 +1,12 @@
 """What the modules above ask of a GPU, under the names that `cpu` has too."""
 
+from . import arrays as memory
 from . import (
     dense,
     elementwise,
     embedding,
     launch,
     losses,
-    memory,
     normalized,
     optimizers,
     plans,

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .array import asarray, no_table
-from .device import blocks_for, cuda, current_stream, kernel, stream_key
+from .arrays import asarray, flat, launch, spare
+from .device import blocks_for, cuda, kernel, stream_address
 
 
 class Unpack(NamedTuple):
@@ -47,19 +47,19 @@ def unpack_rows(real, call, source, target, lengths, ends, source_steps, source_
 
 
 def kept_on_device(owner, name, make):
-    """The device memory of an int64 table that belongs to an object: sent there once, for each stream that reads it.
+    """On the device, an int64 table that belongs to an object: sent there once, for each stream that reads it.
 
     make: a function that returns the table.
     """
-    kept, name = vars(owner).setdefault("_on_device", {}), (name, stream_key(current_stream()))
+    kept, name = vars(owner).setdefault("_on_device", {}), (name, stream_address())
     if name not in kept:
         kept[name] = asarray(np.ascontiguousarray(make(), np.int64))
-    return kept[name].memory
+    return kept[name]
 
 
 def place(described):
-    """(start, strides T, N, C, table of steps, table of starts) of a descriptor's rows, in numbers; None for neither."""
-    array, size = described.array, described.dtype.itemsize
+    """(array, start, strides T, N, C, table of steps, table of starts) of a descriptor's rows, in numbers; None for none."""
+    (array, start), size = flat(described.array), described.dtype.itemsize
     strides = tuple(stride // size for stride in described.strides)
     first_entry, starts, packing = described.first_entry, described.starts, described.packing
     steps_table = starts_table = None
@@ -67,7 +67,7 @@ def place(described):
         steps_table = kept_on_device(packing, ("steps", first_entry), lambda: packing.table[first_entry:])
     if starts is not None:
         starts_table = kept_on_device(described, "starts", lambda: starts // size)
-    return array.offset + described.offset // size, strides, steps_table, starts_table
+    return array, start + described.offset // size, strides, steps_table, starts_table
 
 
 def unpack(source, target, lengths, ends, columns, dtype):
@@ -86,17 +86,16 @@ def unpack(source, target, lengths, ends, columns, dtype):
     for array in (lengths, ends):
         mine = array is packing.length or array is vars(packing).get("ends")
         name = "length" if array is packing.length else "ends"
-        tables.append(kept_on_device(packing, name, lambda array=array: array) if mine else asarray(array).memory)
-    source_start, source_strides, *source_tables = place(source)
-    target_start, target_strides, *target_tables = place(target)
+        tables.append(kept_on_device(packing, name, lambda array=array: array) if mine else asarray(array))
+    source_array, source_start, source_strides, *source_tables = place(source)
+    target_array, target_start, target_strides, *target_tables = place(target)
     call = Unpack(
         steps, len(lengths), columns, source_start, *source_strides, *(int(t is not None) for t in source_tables),
         target_start, *target_strides, *(int(t is not None) for t in target_tables),
     )  # fmt: skip
-    placed = (no_table() if table is None else table for table in (*source_tables, *target_tables))
-    unpack_rows[(*blocks_for(count), current_stream())](
-        dtype.type(0), call, source.array.memory, target.array.memory, *tables, *placed
-    )
+    none = spare(np.dtype(np.int64), stream_address())
+    placed = (none if table is None else table for table in (*source_tables, *target_tables))
+    launch(unpack_rows, blocks_for(count), dtype.type(0), call, source_array, target_array, *tables, *placed)
 
 
 def copy_rows(source, target):

@@ -1,7 +1,7 @@
 """Weights and their gradients between the order of the parameters and that of a cell's slots, and sums over rows."""
 
-from .array import asarray, empty
-from .device import blocks_for, cuda, current_stream, kernel
+from .arrays import asarray, empty, launch
+from .device import blocks_for, cuda, kernel
 from .records import MOST_SLOTS, Gates
 
 PIECE = 128  # rows of a partial sum
@@ -52,10 +52,10 @@ def pieces_of(rows):
     return -(-rows // PIECE)
 
 
-def sum_rows(real, call, source, scratch, target, stream):
+def sum_rows(real, call, source, scratch, target):
     """Run a `Sums`: each column's sum has one order, PIECE rows at a time."""
-    sum_pieces[(*blocks_for(pieces_of(call.rows) * call.columns), stream)](real, call, source, scratch)
-    sum_partial[(*blocks_for(call.columns), stream)](real, call, scratch, target)
+    launch(sum_pieces, blocks_for(pieces_of(call.rows) * call.columns), real, call, source, scratch)
+    launch(sum_partial, blocks_for(call.columns), real, call, scratch, target)
 
 
 def order(places):
@@ -63,15 +63,15 @@ def order(places):
     return (*places, *(0,) * (MOST_SLOTS - len(places)))
 
 
-def move_gates(call, source, target, stream):
-    """Run a `Gates` copy on a stream, if there is anything to copy."""
+def move_gates(call, source, target):
+    """Run a `Gates` copy, if there is anything to copy."""
     count = call.rows * call.slots * call.units
     if count:
-        copy_gates[(*blocks_for(count), stream)](call, source, target)
+        launch(copy_gates, blocks_for(count), call, source, target)
 
 
 @kernel
-def sum_sequences(real, shape, order, starts, source, source_start, target, target_start):
+def sum_sequences(real, shape, order, starts, source, target):
     """Sums over the runs of each sequence: shape is (directions, runs, sequences, width); target is modified.
 
     order: the row of each run, in the order of the sequences; starts: where each sequence's runs begin in it, and its end.
@@ -81,8 +81,8 @@ def sum_sequences(real, shape, order, starts, source, source_start, target, targ
         direction, sequence, channel = i // (sequences * width), i // width % sequences, i % width
         total = real
         for r in range(starts[sequence], starts[sequence + 1]):
-            total += source[source_start + (direction * runs + order[r]) * width + channel]
-        target[target_start + i] = total
+            total += source[(direction * runs + order[r]) * width + channel]
+        target[i] = total
 
 
 def sum_runs(array, packing):
@@ -90,14 +90,14 @@ def sum_runs(array, packing):
     directions, runs, width = array.shape
     target = empty((directions, packing.sequences, width), array.dtype)
     rows, starts = (asarray(indices) for indices in packing.runs_of_sequences)
-    sum_sequences[(*blocks_for(target.size), current_stream())](
-        array.dtype.type(0), (directions, runs, packing.sequences, width), rows.memory, starts.memory, array.memory,
-        array.offset, target.memory, target.offset,
+    launch(
+        sum_sequences, blocks_for(target.size), array.dtype.type(0), (directions, runs, packing.sequences, width), rows,
+        starts, array, target,
     )  # fmt: skip
     return target
 
 
-def pack_weights(size, parameters, target, at, stream):
+def pack_weights(size, parameters, target, at):
     """Copy a layer's weights into the order of its slots, and add the biases to those there; target is modified.
 
     at: where in it `input`, `recurrent`, `gated`, `projection` and `bias` are; see `records.Recurrent`.
@@ -105,7 +105,7 @@ def pack_weights(size, parameters, target, at, stream):
     cell, hidden, (starts, stride) = size.cell, size.hidden, size.parameters
     gates = len(cell.gates)
     for d in range(size.directions):
-        first, bias = parameters.offset + d * stride, at["bias"] + d * cell.slots * hidden
+        first, bias = d * stride, at["bias"] + d * cell.slots * hidden
         for group in size.gate_groups:
             slots = len(group.slots)
             place = at[group.name] + d * group.rows * slots * hidden
@@ -113,18 +113,18 @@ def pack_weights(size, parameters, target, at, stream):
                 group.rows, slots, hidden, first + starts[group.weight], gates * hidden, hidden, 1, order(group.gates),
                 place, slots * hidden, hidden, 1, order(range(slots)), 0,
             )  # fmt: skip
-            move_gates(call, parameters.memory, target, stream)
+            move_gates(call, parameters, target)
             call = Gates(
                 1, slots, hidden, first + starts[group.bias], 0, hidden, 1, order(group.gates), bias, 0, hidden, 1,
                 order(group.slots), 1,
             )  # fmt: skip
-            move_gates(call, parameters.memory, target, stream)
+            move_gates(call, parameters, target)
         if cell.projected:
             call = _matrix(hidden, size.width, first + starts["weight_hr"], at["projection"] + d * hidden * size.width)
-            move_gates(call, parameters.memory, target, stream)
+            move_gates(call, parameters, target)
 
 
-def transpose_weights(size, parameters, target, at, stream):
+def transpose_weights(size, parameters, target, at):
     """Copy a layer's weights to where units follow each other for what backward multiplies them with; target is modified.
 
     at: where in it `recurrent`, `gated` and `projection` are.
@@ -132,7 +132,7 @@ def transpose_weights(size, parameters, target, at, stream):
     hidden, (starts, stride) = size.hidden, size.parameters
     gates = len(size.cell.gates)
     for d in range(size.directions):
-        first = parameters.offset + d * stride
+        first = d * stride
         for group in size.gate_groups:
             slots = len(group.slots)
             if group.name == "input":
@@ -141,10 +141,10 @@ def transpose_weights(size, parameters, target, at, stream):
                 hidden, slots, group.rows, first + starts[group.weight], 1, hidden, gates * hidden, order(group.gates),
                 at[group.name] + d * slots * hidden * group.rows, group.rows, hidden * group.rows, 1, order(range(slots)), 0,
             )  # fmt: skip
-            move_gates(call, parameters.memory, target, stream)
+            move_gates(call, parameters, target)
         if size.cell.projected:
             call = _matrix(size.width, hidden, first + starts["weight_hr"], at["projection"] + d * size.width * hidden)
-            move_gates(call._replace(source_row=1, source_unit=size.width), parameters.memory, target, stream)
+            move_gates(call._replace(source_row=1, source_unit=size.width), parameters, target)
 
 
 def _matrix(rows, columns, source, target):

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..arrays.descriptor import make_read_only
 from ..arrays.ragged import Ragged
 from ..engine.keep import ALL, NOTHING
 from ..errors import rate
@@ -113,8 +114,7 @@ class Dropout(Drawn, Stateless):
         batch, described = self._checked_input(p, x, layout, lengths)
         y, tape = self.run(p, described, None, ALL, batch, self.masks_of(seed, masks, batch, described))
         given = batch.give(y)
-        if isinstance(given, np.ndarray):
-            given.flags.writeable = False
+        make_read_only(given)
         return given, tape
 
     def run(self, p, x, initial, keep, batch=None, masks=None):

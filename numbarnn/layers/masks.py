@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..arrays.descriptor import TensorDescriptor, checked_array, checked_dtype
-from ..arrays.devices import device_of, expect_device, native, target
+from ..arrays.devices import device_of, expect_device, moved, native, target
 from ..errors import DTypeError, ShapeError, generator, nearest, positive_integer
 from .base import Layer
 
@@ -67,7 +67,7 @@ class Masks:
 
         def redraw(random):
             for name, (shape, draw) in found.items():
-                arrays[name][...] = draw(random, shape).astype(dtype)
+                arrays[name][...] = moved(draw(random, shape).astype(dtype), device)
 
         redraw(random)
         return cls(arrays, redraw)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..arrays.batch import Batch
-from ..arrays.descriptor import TensorDescriptor
+from ..arrays.descriptor import TensorDescriptor, make_read_only
 from ..arrays.devices import device_of, expect_device, target_of
 from ..arrays.ragged import Ragged
 from ..descriptions.fields import one_of, optional
@@ -182,7 +182,8 @@ class Recurrent(Stacked):
         tape.stack[-1].let_go_of_y()
         if batch.packing.uniform:
             for described, array in zip(found, given):
-                described.array.flags.writeable = array.flags.writeable = False
+                make_read_only(described.array)
+                make_read_only(array)
         return given[0], final, tape, *given[1:]
 
     def _keeping_cells(self, keep, cells):

@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..arrays.batch import Batch
+from ..arrays.descriptor import is_array, make_read_only
 from ..arrays.devices import device_of, expect_device, share_memory
 from ..arrays.ragged import Ragged
 from ..engine.keep import ALL, NOTHING, WEIGHTS
@@ -47,8 +48,7 @@ class Stateless(Layer):
         batch, x = self._checked_input(p, x, layout, lengths)
         y, tape = self.run(p, x, None, ALL, batch)
         given = self._given(batch, y)
-        if isinstance(given, np.ndarray):
-            given.flags.writeable = False
+        make_read_only(given)
         return given, tape
 
     def run_stream(self, p, x):
@@ -56,7 +56,7 @@ class Stateless(Layer):
         return self.run(p, x, None, WEIGHTS)
 
     def _checked_input(self, p, x, layout, lengths):
-        without_time = isinstance(x, np.ndarray) and x.ndim == 2 and isinstance(layout, str) and len(layout) == 3
+        without_time = is_array(x) and x.ndim == 2 and isinstance(layout, str) and len(layout) == 3
         batch, described = Batch.of(x, layout.replace("t", "") if without_time else layout, lengths)
         self.check_parameters(p, described.channels)
         if len(p):

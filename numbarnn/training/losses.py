@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..arrays.descriptor import TensorDescriptor, checked_array, in_layout
+from ..arrays.descriptor import TensorDescriptor, checked_array, in_layout, is_array
 from ..arrays.devices import contiguous, device_of, expect_device, moved, target_of
 from ..arrays.ieee import ieee
 from ..arrays.indices import Indices, checked_integers
@@ -64,10 +64,7 @@ class Loss:
             Named ``prediction`` or ``y`` (the target), if it is not as described, or empty.
         """
         check_target(prediction, target)
-        there, count = True, prediction.size
-        if lengths is not None:
-            there = _steps_there(prediction, lengths, layout)
-            count = int(np.count_nonzero(there))
+        there, count = _steps_there(prediction, lengths, layout)
         return self._mean(prediction, target, there, count)
 
     @ieee
@@ -81,15 +78,14 @@ class Loss:
 
     def _taken(self, prediction, target, there):
         """The sum and the slopes of the differences that are `there`."""
-        if there is True:
-            difference = prediction - target
-        else:
-            difference = np.subtract(prediction, target, out=np.zeros_like(prediction), where=there)
-        return float(np.add.reduce(self.value(difference), None, np.float64)), self.slope(difference)
+        difference = _masked(there, prediction - target)
+        return float(np.sum(self.value(difference), dtype=np.float64)), self.slope(difference)
 
 
 def _steps_there(array, lengths, layout):
-    """Whether a number belongs to a step that its sequence has, shaped like an array with three axes."""
+    """(whether a number belongs to a step that its sequence has, for each of an array; how many do); None for all."""
+    if lengths is None:
+        return None, array.size
     described = TensorDescriptor.of(array, layout, "prediction")
     if len(described.layout) != 3:
         raise ShapeError(f"prediction: expected 3 axes ({layout}) together with lengths, got shape {array.shape}")
@@ -98,13 +94,13 @@ def _steps_there(array, lengths, layout):
         raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
     there = np.arange(described.steps)[:, None, None] < lengths[:, None]
     tnc = np.broadcast_to(there, (described.steps, described.batch, described.channels))
-    return in_layout(tnc, described.layout)
+    return moved(in_layout(tnc, described.layout), device_of(array)), int(lengths.sum()) * described.channels
 
 
 def check_target(prediction, target):
     """Raise unless both are arrays of real numbers, of one shape and dtype."""
     _some(checked_array("prediction", prediction))
-    if not isinstance(target, np.ndarray) and device_of(target) == "cpu":
+    if not is_array(target):
         raise TypeError(f"target y: expected a numpy.ndarray, got {type(target).__name__}")
     plain("target y", target)
     expect_device("target y", target, device_of(prediction))
@@ -273,10 +269,7 @@ class BinaryCrossEntropy(Description):
             rows, labels, letters = labelled_rows(prediction, target, lengths, layout, self.classes, self.ignore_index)
             return _shaped(self.of_rows(rows, labels), prediction, letters)
         check_target(prediction, target)
-        there, count = None, prediction.size
-        if lengths is not None:
-            there = _steps_there(prediction, lengths, layout)
-            count = int(np.count_nonzero(there))
+        there, count = _steps_there(prediction, lengths, layout)
         y = _masked(there, target)
         wrong = no_probability(y)
         if wrong.any():

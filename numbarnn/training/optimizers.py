@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..arrays.descriptor import checked_array
+from ..arrays.descriptor import checked_array, is_writable
 from ..arrays.devices import device_of, expect_device, share_memory, target_of
 from ..cpu import row_optimizers as row_kernels
 from ..descriptions.fields import make_plain, one_of
@@ -141,7 +141,7 @@ class Optimizer:
             expect_device(name, array, device_of(flat))
             if not array.flags.c_contiguous:
                 raise LayoutError(f"{name}: expected a contiguous vector, got strides {array.strides}")
-            if name != "gradient" and isinstance(array, np.ndarray) and not array.flags.writeable:
+            if name != "gradient" and not is_writable(array):
                 raise ValueError(f"{name}: expected a vector that may be written, got a read-only one")
         for (name, array), (other, near) in itertools.combinations(arrays.items(), 2):
             if share_memory(array, near):

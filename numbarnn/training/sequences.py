@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..arrays.devices import device_of, moved, target
+from ..arrays.devices import device_of, moved, take, target
 from ..arrays.ragged import Ragged
 
 
@@ -55,7 +55,7 @@ class Sequences:
 
     def take(self, chosen):
         """Some of the samples, copied."""
-        array = self.array.take(chosen) if self.ragged else self.array.take(chosen, self.letters.index("n"))
+        array = self.array.take(chosen) if self.ragged else take(self.array, chosen, self.letters.index("n"))
         return replace(self, array=array)
 
     def not_finite(self, lengths):
@@ -109,7 +109,7 @@ class FirstSteps:
     def take(self, chosen, out=None):
         """Some of the samples, as an array, in `out` if given."""
         where, axis = (self.starts[chosen] + self.within, 0) if self.ragged else (chosen, self.axis)
-        return self.array.take(where, axis, out, "clip")  # any other mode copies twice
+        return take(self.array, where, axis, out)
 
 
 def placed(array, given, letters):

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from ..arrays.descriptor import is_writable
 from ..arrays.devices import moved, share_memory, target_of
 from ..layers.embedding import Embedding, RowGradient
 from ..parameters import Parameters
@@ -171,7 +172,7 @@ def _check_memory(memory, flat, optimizer):
         if type(vector) is not type(flat) or (vector.shape, vector.dtype) != (flat.shape, flat.dtype):
             found = f"{type(vector).__name__} of {getattr(vector, 'dtype', '?')} and shape {getattr(vector, 'shape', '?')}"
             raise TypeError(f"optimizer: expected {kind}.start to return {expected}, got one {found}")
-        if not vector.flags.c_contiguous or isinstance(vector, np.ndarray) and not vector.flags.writeable:
+        if not vector.flags.c_contiguous or not is_writable(vector):
             raise TypeError(f"optimizer: expected {kind}.start to return contiguous, writable vectors")
     if any(share_memory(one, other) for one, other in itertools.combinations((flat, *memory), 2)):
         raise TypeError(f"optimizer: expected {kind}.start to return vectors with memory of their own")

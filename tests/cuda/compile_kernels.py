@@ -28,7 +28,6 @@ from types import SimpleNamespace
 CAPABILITY = (9, 0)
 REGISTERS = 65536  # of a multiprocessor, which a block's threads share
 SPILL = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
-IN_FLOAT64 = ("array_kernels.sum_in_double",)  # kernels that sum in float64 whatever they are given, by name
 
 os.environ.pop("NUMBA_ENABLE_CUDASIM", None)
 import numpy as np  # noqa: E402
@@ -48,7 +47,7 @@ from numbarnn.cells.activations import (  # noqa: E402
     Tanh,
     ThresholdedRelu,
 )
-from numbarnn.cuda import array_kernels, records, unpack  # noqa: E402
+from numbarnn.cuda import records, unpack  # noqa: E402
 from numbarnn.cuda.device import KERNELS, THREADS  # noqa: E402
 from numbarnn.cuda.device import cuda as numba_cuda  # noqa: E402
 from numbarnn.cuda.extending import COMPILED  # noqa: E402
@@ -136,18 +135,11 @@ def jobs(chosen):
         if "cell" in inspect.signature(dispatcher.py_func).parameters:
             of_cells = of_kernel(CELLS, name, RECURRENT)
         for cell, in_both in of_cells:
-            dtypes = DTYPES.get(name, ("float32", "float64") if in_both else ("float32",))
-            found += [(name, cell, dtype) for dtype in dtypes]
+            found += [(name, cell, dtype) for dtype in (("float32", "float64") if in_both else ("float32",))]
     return sorted(found, key=lambda job: job[1] is None)
 
 
 CALLS = {  # what a kernel is told: by its name, or for all others of its module
-    "array_kernels.move": array_kernels.Move,
-    "array_kernels.fill": array_kernels.Fill,
-    "array_kernels.reduce": array_kernels.Reduce,
-    "array_kernels.sum_in_double": array_kernels.Reduce,
-    "array_kernels.largest": array_kernels.Reduce,
-    "array_kernels": array_kernels.Elementwise,
     "dense": records.Recurrent,
     "normalized": records.Recurrent,
     "product": records.Product,
@@ -157,31 +149,19 @@ CALLS = {  # what a kernel is told: by its name, or for all others of its module
     "weights": records.Sums,
 }
 NUMBERS = (
-    "real", "value", "left", "right", "zero", "one", "scale", "rate", "momentum", "decay", "epsilon", "shrink", "beta1",
+    "real", "one", "scale", "rate", "momentum", "decay", "epsilon", "shrink", "beta1",
     "beta2", "root",
 )  # fmt: skip
 OTHERS = {  # arguments that are no arrays of the dtype, as `parsed` reads them; some kernels have their own
-    "count": "int64", "shape": "4 int64", "table": "int64[]", "counters": "int64[]", "order": "int64[]", "mask": "bool[]",
+    "count": "int64", "shape": "4 int64", "table": "int64[]", "counters": "int64[]", "order": "int64[]",
     "nesterov": "bool",
-    "array_kernels.comparison": {"out": "bool[]"},
-    "array_kernels.largest": {"out": "int64[]"},
-    "array_kernels.sum_in_double": {"out": "float64[]", "zero": "float64"},
-    "optimizers._sgd": {"starts": "4 int64"},
-    "optimizers._rmsprop": {"starts": "4 int64"},
-    "optimizers._adam": {"starts": "5 int64"},
-    "optimizers._adam_in_part": {"starts": "6 int64"},
     "embedding.sum_groups": {"shape": "2 int64", "starts": "int64[]", "indices": "int64[]", "add": "int64"},
-    "losses.cross_entropy_rows": {"shape": "2 int64", "start": "int64", "labels": "int64[]"},
+    "losses.cross_entropy_rows": {"shape": "2 int64", "labels": "int64[]"},
     "unpack.unpack_rows": {
         name: "int64[]" for name in ("lengths", "ends", "source_steps", "source_starts", "target_steps", "target_starts")
     },
     "weights.sum_sequences": {"starts": "int64[]"},
 }  # fmt: skip
-DTYPES = {  # of kernels that do not compute in both floating dtypes
-    "array_kernels.whole": ("int64",),
-    "array_kernels.logic": ("bool",),
-    "array_kernels.sum_in_double": ("float32",),
-}
 
 
 def parsed(text):
@@ -207,8 +187,6 @@ def argument_type(kernel, name, cell, dtype):
     own = OTHERS.get(kernel, {}).get(name) or OTHERS.get(name)
     if own:
         return parsed(own)
-    if name.endswith("_start"):
-        return parsed("int64")
     return parsed(dtype if name in NUMBERS else f"{dtype}[]")
 
 
@@ -239,7 +217,7 @@ def compile_one(kernel, cell, dtype):
     options = {option: told[option] for option in ("launch_bounds", "fastmath") if option in told}
     ptx, _ = numba_cuda.compile_ptx(dispatcher.py_func, signature, cc=CAPABILITY, **options)
     faults = []
-    if dtype == "float32" and kernel not in IN_FLOAT64 and (wide := re.findall(r"\S*\.f64\S*", ptx)):
+    if dtype == "float32" and (wide := re.findall(r"\S*\.f64\S*", ptx)):
         faults.append(f"{len(wide)} instructions in float64, such as {wide[0]}")
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder, "kernel.ptx")

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 
 import numbarnn as nr
-from numbarnn.cuda.array import asarray, empty
+from numbarnn.cuda import asarray, empty
 
 
 def to_device(value):
@@ -26,7 +26,7 @@ def to_device(value):
     order = sorted(range(value.ndim), key=lambda axis: -abs(value.strides[axis]))
     whole = empty([2 * value.shape[axis] + 1 for axis in order], value.dtype)
     view = whole[every_other].transpose(np.argsort(order))
-    view[...] = np.ascontiguousarray(value)
+    view[...] = asarray(np.ascontiguousarray(value))
     return view
 
 

@@ -1,8 +1,7 @@
-"""What cuBLAS is told: against a stand-in for its functions in host memory, called as the library is."""
+"""What cuBLAS is told: against functions like CuPy's of it, in host memory."""
 
 import ctypes
 import itertools
-import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -25,65 +24,46 @@ def matrix(address, rows, columns, leading, dtype):
     return np.lib.stride_tricks.as_strided(numbers, (rows, columns), (dtype.itemsize, leading * dtype.itemsize))
 
 
-def gemm_of(dtype, calls, status):
+def gemm_of(dtype, calls):
     """cublasSgemm or cublasDgemm of the documentation, on host memory."""
 
     def gemm(handle, transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc):
         calls.append(("gemm", handle))
-        if status:
-            return status
         shape_a, shape_b = ((m, k), (k, m))[transpose_a], ((k, n), (n, k))[transpose_b]
         if lda < max(1, shape_a[0]) or ldb < max(1, shape_b[0]) or ldc < max(1, m):
-            return 7
+            raise Failure("CUBLAS_STATUS_INVALID_VALUE")
         scales = [REALS[dtype].from_address(address).value for address in (alpha, beta)]
         first, second = matrix(a, *shape_a, lda, dtype), matrix(b, *shape_b, ldb, dtype)
         found = scales[0] * (first.T if transpose_a else first) @ (second.T if transpose_b else second)
         target = matrix(c, m, n, ldc, dtype)
         target[...] = found + scales[1] * target if scales[1] else found
-        return 0
 
     return gemm
 
 
-def stand_in(calls, create=(0,), status=0):
-    """A library that notes what it is asked for; create: what cublasCreate returns, call by call."""
-    create = itertools.chain(create, itertools.repeat(create[-1]))
-
-    def made(place):
-        calls.append("create")
-        found = next(create)
-        if not found:
-            place[0] = 4711
-        return found
-
-    def noted(name):
-        return lambda handle, value: calls.append((name, value)) or 0
-
-    functions = {
-        "cublasCreate_v2": made,
-        "cublasDestroy_v2": lambda handle: calls.append(("destroy", handle)) or 0,
-        "cublasGetVersion_v2": lambda handle, place: place.__setitem__(0, 130100) or 0,
-        "cublasSetStream_v2": noted("stream"),
-        "cublasSetMathMode": noted("math"),
-        "cublasSgemm_v2": gemm_of(np.dtype("float32"), calls, status),
-        "cublasDgemm_v2": gemm_of(np.dtype("float64"), calls, status),
-    }
-    types = {name: ctypes.CFUNCTYPE(ctypes.c_int, *cublas.FUNCTIONS[name]) for name in functions}
-    return cublas.typed(SimpleNamespace(**{name: types[name](function) for name, function in functions.items()}))
+class Failure(Exception):
+    """CuPy's CUBLASError."""
 
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What the library is asked for; it is there, and computes in host memory."""
+    """What CuPy's cuBLAS is asked for; it is there, and computes in host memory."""
     noted = []
-    found, device = stand_in(noted), SimpleNamespace(id=0)
+    found = SimpleNamespace(
+        CUBLASError=Failure, sgemm=gemm_of(np.dtype("float32"), noted), dgemm=gemm_of(np.dtype("float64"), noted),
+        getMathMode=lambda handle: 5, setMathMode=lambda handle, mode: noted.append(("math", mode)),
+    )  # fmt: skip
     monkeypatch.setattr(cublas, "library", lambda: found)
-    monkeypatch.setattr(cublas, "address_of", lambda array: array.ctypes.data)
-    monkeypatch.setattr(cublas, "_handles", threading.local())
-    monkeypatch.setattr(cublas, "cuda", SimpleNamespace(current_context=lambda: SimpleNamespace(device=device)))
+    monkeypatch.setattr(cublas, "cupy", SimpleNamespace(cuda=SimpleNamespace(get_cublas_handle=lambda: 4711)))
     yield noted
     cuda.use_cublas(None)
     cuda.allow_tf32(False)
+
+
+def multiplied(dtype, call, *arrays):
+    """`cublas.multiply` on memory of the host."""
+    device = [SimpleNamespace(data=SimpleNamespace(ptr=array.ctypes.data)) for array in arrays]
+    return cublas.multiply(np.dtype(dtype).type(0), call, *device)
 
 
 def laid_out(random, shape, order, gap, dtype):
@@ -108,7 +88,7 @@ def test_products_in_every_order(calls, orders, dtype):
         )
         expected, around = A @ B + add * C, c.copy()
         call = Product(rows, columns, depth, *at_a, *at_b, *at_c, add)
-        assert cublas.multiply(dtype.type(0), call, a, b, c, 0)
+        assert multiplied(dtype, call, a, b, c)
         np.testing.assert_allclose(C, expected, rtol=1e-5 if dtype == "float32" else 1e-13, atol=1e-6)
         C[...] = 0
         np.lib.stride_tricks.as_strided(around[7:], C.shape, C.strides)[...] = 0
@@ -116,9 +96,8 @@ def test_products_in_every_order(calls, orders, dtype):
 
 
 def test_what_is_overwritten_may_be_anything(calls):
-    real, ones = np.float64(0), np.ones(4)
-    c = np.full(4, np.nan)
-    assert cublas.multiply(real, Product(2, 2, 2, 0, 2, 1, 0, 2, 1, 0, 2, 1, 0), ones, ones, c, 0)
+    ones, c = np.ones(4), np.full(4, np.nan)
+    assert multiplied("float64", Product(2, 2, 2, 0, 2, 1, 0, 2, 1, 0, 2, 1, 0), ones, ones, c)
     np.testing.assert_array_equal(c, 2)
 
 
@@ -139,54 +118,33 @@ def test_what_is_overwritten_may_be_anything(calls):
 def test_what_cublas_cannot_do_is_left_to_the_kernel(calls, strides):
     call = Product(3, 4, 5, 0, 5, 1, 0, 4, 1, 0, 4, 1, 0)._replace(**strides)
     x = np.zeros(1)
-    assert not cublas.multiply(np.float64(0), call, x, x, x, 0)
-    assert "create" not in calls
+    assert not multiplied("float64", call, x, x, x)
+    assert not calls
 
 
-def test_streams_and_math(calls):
+def test_the_math_of_the_handle_is_put_back(calls):
     x, call = np.ones(1, np.float32), Product(1, 1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 0)
 
-    class Stream:
-        def __int__(self):
-            return 99
-
-    def run(x, stream=0):
+    def run(x):
         calls.clear()
-        assert cublas.multiply(x.dtype.type(0), call, x, x, x.copy(), stream)
-        return [(name, value) for name, value in (entry for entry in calls if entry != "create") if name != "gemm"]
+        assert multiplied(x.dtype, call, x, x, x.copy())
+        return calls
 
-    assert run(x) == [("stream", None)]
-    assert run(x, Stream()) == [("stream", 99)]
-    assert run(x, 1) == [("stream", 1)]
+    assert run(x) == [("math", cublas.DEFAULT_MATH), ("gemm", 4711), ("math", 5)]
     assert cuda.allow_tf32() is False
-    assert run(x) == [("math", cublas.TF32_MATH), ("stream", None)]
-    assert run(x) == [("stream", None)]
-    assert run(np.ones(1)) == [("math", cublas.DEFAULT_MATH), ("stream", None)]  # float64 never
+    assert run(x) == [("math", cublas.TF32_MATH), ("gemm", 4711), ("math", 5)]
+    assert run(np.ones(1)) == [("math", cublas.DEFAULT_MATH), ("gemm", 4711), ("math", 5)]  # float64 never
     assert cuda.allow_tf32(False) is True
-    assert run(x) == [("stream", None)]
+    assert run(x)[0] == ("math", cublas.DEFAULT_MATH)
     with pytest.raises(TypeError, match="allow: expected True or False"):
         cuda.allow_tf32("yes")
 
 
-def test_a_handle_for_each_thread(calls):
-    x, call = np.ones(1), Product(1, 1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 0)
-    for _ in range(2):
-        cublas.multiply(np.float64(0), call, x, x, x.copy(), 0)
-    assert calls.count("create") == 1
-    thread = threading.Thread(target=cublas.multiply, args=(np.float64(0), call, x, x, x.copy(), 0))
-    thread.start()
-    thread.join()
-    assert calls.count("create") == 2
-    assert ("destroy", 4711) in calls
-    assert cublas.handle().version() == 130100
-
-
 def test_the_choice(calls, monkeypatch):
-    real, x = np.float64(0), cuda.asarray(np.ones(1)).memory
-    call = Product(1, 1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 0)
+    x, call = np.ones(1), Product(1, 1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 0)
     assert cuda.use_cublas(True) and cuda.use_cublas(None)
     assert cuda.use_cublas(False) is False
-    assert not cublas.multiply(real, call, x, x, x, 0)
+    assert not multiplied("float64", call, x, x, x)
     assert not calls
     with pytest.raises(TypeError, match="choice: expected True, False or None"):
         cuda.use_cublas("never")
@@ -198,20 +156,31 @@ def test_the_choice(calls, monkeypatch):
 
 def test_errors_are_named(calls, monkeypatch):
     x, call = np.ones(1), Product(1, 1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 0)
-    failing = stand_in([], status=13)
-    monkeypatch.setattr(cublas, "library", lambda: failing)
-    with pytest.raises(DeviceError, match=r"cublasDgemm_v2: CUBLAS_STATUS_EXECUTION_FAILED; .*use_cublas\(False\)"):
-        cublas.multiply(np.float64(0), call, x, x, x, 0)
-    with pytest.raises(DeviceError, match="CUBLAS_STATUS_77"):
-        cublas.checked(77, "cublasSetStream")
+
+    def fail(*arguments):
+        raise Failure("CUBLAS_STATUS_EXECUTION_FAILED")
+
+    monkeypatch.setattr(cublas.library(), "dgemm", fail)
+    with pytest.raises(DeviceError, match=r"cuBLAS: CUBLAS_STATUS_EXECUTION_FAILED; .*use_cublas\(False\)"):
+        multiplied("float64", call, x, x, x)
+    assert calls[-1] == ("math", 5)
 
 
-def test_free_blocks_are_given_back_for_the_workspace(calls):
-    noted = []
-    cublas.Handle(stand_in(noted, create=(cublas.ALLOC_FAILED, 0)))
-    assert noted.count("create") == 2
-    with pytest.raises(DeviceError, match="cublasCreate: CUBLAS_STATUS_ALLOC_FAILED"):
-        cublas.Handle(stand_in([], create=(cublas.ALLOC_FAILED,)))
+def test_free_blocks_are_given_back_for_the_workspace(calls, monkeypatch):
+    asked = []
+
+    def handle():
+        asked.append("handle")
+        if len(asked) < 3:
+            raise Failure("CUBLAS_STATUS_ALLOC_FAILED")
+        return 12
+
+    pool = SimpleNamespace(free_all_blocks=lambda: asked.append("freed"))
+    cupy = SimpleNamespace(cuda=SimpleNamespace(get_cublas_handle=handle), get_default_memory_pool=lambda: pool)
+    monkeypatch.setattr(cublas, "cupy", cupy)
+    x = np.ones(1)
+    assert multiplied("float64", Product(1, 1, 1, 0, 1, 1, 0, 1, 1, 0, 1, 1, 0), x, x, x.copy())
+    assert asked == ["handle", "freed", "handle"] and ("gemm", 12) in calls
 
 
 @pytest.mark.parametrize("choice", [False, None], ids=["kernel", "cublas"])
@@ -230,7 +199,7 @@ def test_the_product_on_the_device(choice, dtype):
             )
             on_device = [cuda.asarray(memory) for memory in (a, b, c)]
             call = Product(rows, columns, depth, *at_a, *at_b, *at_c, 1)
-            product.multiply(dtype.type(0), call, *(memory.memory for memory in on_device), cuda.current_stream())
+            product.multiply(dtype.type(0), call, *on_device)
             C += A @ B
             scale = np.abs(A) @ np.abs(B) + 1
             found = on_device[2].get()

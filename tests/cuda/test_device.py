@@ -1,4 +1,4 @@
-"""What happens without a GPU, streams, and device memory: taken back, used again, and not there."""
+"""What happens without a GPU and without CuPy, streams, and device memory that is not there."""
 
 import os
 import subprocess
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from numbarnn import cuda
-from numbarnn.cuda import device, memory
-from numbarnn.errors import DeviceError
+from numbarnn.cuda import arrays, device
+from numbarnn.errors import DeviceError, ShapeError
 
 
 def run(program, **environment):
@@ -21,14 +21,15 @@ def run(program, **environment):
 
 
 def test_importing_the_package_asks_for_no_cuda():
-    program = "import sys, numbarnn; print([n for n in sys.modules if n.startswith(('numba.cuda', 'numba_cuda', 'cuda'))])"
+    names = "('numba.cuda', 'numba_cuda', 'cuda', 'cupy')"
+    program = f"import sys, numbarnn; print([n for n in sys.modules if n.startswith({names})])"
     assert run(program).strip() == "[]"
 
 
 def test_what_is_missing_is_said():
     program = """
 from numbarnn.cuda import device
-from numbarnn.errors import DeviceError
+from numbarnn.errors import DeviceError, ShapeError
 try:
     device.require()
     print("there is a GPU")
@@ -39,11 +40,11 @@ except DeviceError as error:
     if "there is a GPU" in said:
         pytest.skip("there is a GPU")
     assert "device 'cuda': expected" in said and "NUMBA_ENABLE_CUDASIM=1" in said
-    assert "numbarnn[cuda13]" in said or "driver" in said
+    assert 'pip install "numbarnn[cuda12]"' in said or "driver" in said
 
 
 def test_kernels_are_known_by_name():
-    assert device.KERNELS["array_kernels.move"] is sys.modules["numbarnn.cuda.array_kernels"].move
+    assert device.KERNELS["product.product"] is sys.modules["numbarnn.cuda.product"].product
 
 
 def test_streams_are_nested_and_left():
@@ -71,71 +72,73 @@ def test_the_stream_of_another_library():
         assert stream == 0
 
 
-def test_memory_is_used_again():
-    address = cuda.empty((1000,), "float64").pointer
-    assert cuda.empty((900,), "float64").pointer == address
-    kept = cuda.empty((1000,), "float32")
-    view = kept[3:, None]
-    place = kept.pointer
-    del kept
-    assert cuda.empty((1000,), "float32").pointer != place  # the view keeps it
-    del view
-    assert cuda.empty((1000,), "float32").pointer == place
+def test_what_runs_on_another_stream_is_numbas_and_cupys_alike():
+    cupy = device.cupy
+    with cuda.stream() as outer:
+        mine = cupy.cuda.get_current_stream()
+        with cuda.stream(mine) as again:
+            assert again is outer is cuda.current_stream() and device.stream_address() == mine.ptr
+    with cupy.cuda.Stream() as theirs:
+        assert device.stream_address() == theirs.ptr and cuda.current_stream() != 0
 
 
-def test_memory_lives_as_long_as_what_kernels_take():
-    taken = cuda.asarray(np.arange(1000)).memory
-    other = cuda.zeros((1000,), "int64")
-    assert other.memory is not taken
-    assert np.array_equal(taken[:1000].copy_to_host(), np.arange(1000))
-    del taken
-    assert np.array_equal(other.get(), np.zeros(1000))
+@pytest.mark.parametrize("make", [cuda.empty, cuda.zeros])
+def test_out_of_memory_says_how_much(make, monkeypatch):
+    def refuse(*arguments):
+        raise device.cupy.cuda.memory.OutOfMemoryError("Out of memory allocating ...")
 
-
-class OutOfMemoryError(Exception):
-    """Like the driver's."""
-
-
-@pytest.fixture
-def little_memory(monkeypatch):
-    """At most 1 MiB at a time; returns a list of what was asked for."""
-    asked, allocate = [], memory._allocate
-    memory.release()
-
-    def limited(nbytes):
-        asked.append(nbytes)
-        if nbytes > 1 << 20:
-            raise OutOfMemoryError("CUDA_ERROR_OUT_OF_MEMORY")
-        return allocate(nbytes)
-
-    monkeypatch.setattr(memory, "_allocate", limited)
-    monkeypatch.setattr(memory, "free_and_total", lambda: (1 << 20, 1 << 22))
-    return asked
-
-
-def test_out_of_memory_says_how_much(little_memory):
     x = cuda.asarray(np.arange(10.0))
-    with pytest.raises(DeviceError, match=r"expected 8,388,608 bytes, got 1,048,576 free of 4,194,304"):
-        cuda.empty((1 << 20,), "float64")
+    with monkeypatch.context() as patch:
+        patch.setattr(device.cupy, make.__name__, refuse)
+        patch.setattr(device.cupy.cuda.runtime, "memGetInfo", lambda: (1 << 20, 1 << 22))
+        with pytest.raises(DeviceError, match=r"expected 8,388,608 bytes, got 1,048,576 free of 4,194,304"):
+            make((1 << 20,), "float64")
     assert np.array_equal((x + x).get(), 2 * np.arange(10.0))  # all else goes on
-    assert little_memory.count(1 << 23) == 2  # asked for again after the free blocks were given back
 
 
-def test_another_error_is_not_taken_for_it(monkeypatch):
-    def fail(nbytes):
-        raise OSError("something else")
-
-    memory.release()
-    monkeypatch.setattr(memory, "_allocate", fail)
-    with pytest.raises(OSError, match="something else"):
-        cuda.empty((1 << 20,), "float64")
+def test_lengths_less_than_0_are_refused():
+    with pytest.raises(ShapeError, match="shape: expected lengths of 0 and more"):
+        cuda.empty((3, -1), "float32")
 
 
-def test_not_all_free_memory_is_kept(monkeypatch):
-    memory.release()
-    monkeypatch.setattr(memory, "_most_kept", lambda: 1 << 12)
-    blocks = [cuda.empty((300,), "float64") for _ in range(4)]
-    del blocks
-    assert 0 < memory._kept <= 1 << 12
-    memory.release()
-    assert memory._kept == 0 and not memory._free
+def test_what_is_no_array_is_refused():
+    with pytest.raises(TypeError, match="array: expected a numpy.ndarray, or an array with __cuda_array_interface__"):
+        cuda.asarray([1.0])
+
+    class OnHost:
+        def __dlpack__(self):
+            """Never asked for."""
+
+        def __dlpack_device__(self):
+            return 1, 0
+
+    with pytest.raises(DeviceError, match="expected one in a GPU's memory, got OnHost on DLPack's device 1"):
+        cuda.asarray(OnHost())
+
+
+def test_the_class_of_former_versions_is_named():
+    with pytest.raises(AttributeError, match=r"expected cupy\.ndarray"):
+        cuda.DeviceArray  # noqa: B018 (asked for, and no more)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        lambda x: x, lambda x: x[1:], lambda x: x[:, 1:], lambda x: x[::-1], lambda x: x[:, ::-2], lambda x: x.T[::-1, 2:],
+        lambda x: x[2:2], lambda x: x[1, :, None], lambda x: np.broadcast_to(x[0], (3, 5)),
+    ],
+)  # fmt: skip
+def test_where_in_memory_an_array_lies(view):
+    seen = view(cuda.asarray(np.arange(20.0).reshape(4, 5)))
+    numbers, start = arrays.flat(seen)
+    places = start + sum(
+        axis * stride // 8 for axis, stride in zip(np.indices(seen.shape), seen.strides)
+    )
+    assert numbers.ndim == 1 and np.array_equal(numbers.get()[places], seen.get())
+
+
+def test_memory_that_arrays_share():
+    x = cuda.zeros((4, 6), "float32")
+    assert arrays.may_share_memory(x, x[1:]) and arrays.may_share_memory(x[::-1], x.T[2])
+    assert not arrays.may_share_memory(x[:2], x[2:]) and not arrays.may_share_memory(x, x[2:2])
+    assert not arrays.may_share_memory(x, x.copy())

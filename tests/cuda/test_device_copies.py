@@ -39,14 +39,14 @@ def test_a_pickle_holds_the_numbers_as_the_host_has_them():
 
 
 def test_a_device_that_is_not_there_is_said(monkeypatch):
-    from numbarnn.cuda import array
+    from numbarnn.cuda import arrays
 
     data = pickle.dumps(network())
 
     def absent():
         raise nr.DeviceError("device: expected a GPU, got none")
 
-    monkeypatch.setattr(array, "require", absent)
+    monkeypatch.setattr(arrays, "require", absent)
     with pytest.raises(nr.DeviceError, match="expected a GPU"):
         pickle.loads(data)
 
@@ -81,9 +81,5 @@ def test_a_gradient_on_a_device_is_not_written_over_what_is_read():
     room = nr.cuda.asarray(np.zeros(len(p) + 4, np.float32))
     with pytest.raises(ValueError, match="^into: .* shares with dy"):
         layer.backward(tape, room[len(p) - 1 : len(p) + 3].reshape(2, 1, 2), into=nr.Parameters(room[: len(p)], p.weights))
-    fixed = nr.cuda.asarray(np.zeros(len(p), np.float32))
-    fixed.flags.writeable = False
-    with pytest.raises(ValueError, match="^into: .* read-only"):
-        layer.backward(tape, dy, into=nr.Parameters(fixed, p.weights))
     with pytest.raises(TypeError, match="holds addresses"):
         copy.deepcopy(tape)

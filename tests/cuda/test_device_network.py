@@ -5,7 +5,7 @@ import pytest
 from device_layer import to_device, to_host
 
 import numbarnn as nr
-from numbarnn.cuda.array import DeviceArray
+from numbarnn.arrays.descriptor import is_on_device
 
 LENGTHS = np.array([1, 2, 3, 0, 3, 2])
 
@@ -34,8 +34,8 @@ def test_training(optimizer):
     x, y = samples()
     cpu, cuda = pair(nr.GRU(3), nr.Last(), nr.Dense(2, "relu"), nr.Dense(1))
     assert_same_training(cpu, cuda, x, y, optimizer=optimizer, clip=1.0, validation=(x, y))
-    assert isinstance(cuda.params.flat, DeviceArray)
-    assert isinstance(cuda.predict(x), np.ndarray) and isinstance(cuda.predict(to_device(x)), DeviceArray)
+    assert is_on_device(cuda.params.flat)
+    assert isinstance(cuda.predict(x), np.ndarray) and is_on_device(cuda.predict(to_device(x)))
     np.testing.assert_allclose(cuda.predict(x), cpu.predict(x), rtol=0, atol=1e-12)
 
 

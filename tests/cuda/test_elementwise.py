@@ -32,7 +32,7 @@ def test_any_strides_in_and_a_given_array_out():
     x = np.linspace(-4, 4, 42).reshape(6, 7)
     target = cuda.zeros((10, 3, 7), "float64")
     found = elementwise.value(cell, cuda.asarray(x)[::-2], target[4])
-    assert found.pointer == target[4].pointer
+    assert found.data.ptr == target[4].data.ptr
     np.testing.assert_allclose(target[4].get(), np.tanh(x[::-2]), rtol=1e-15)
     assert not target[:4].get().any() and not target[5:].get().any()
 

@@ -29,7 +29,7 @@ TAPE = ("fill", "start", "restart", "let_go_of_y", "nbytes", "outputs", "cells",
 
 def both(module):
     """The module of each target."""
-    return [importlib.import_module(f"numbarnn.{target}.{module}") for target in ("cpu", "cuda")]
+    return [getattr(importlib.import_module(f"numbarnn.{target}.target"), module) for target in ("cpu", "cuda")]
 
 
 def signature(value):

@@ -1,0 +1,152 @@
+"""Arrays in device memory: CuPy's, and how kernels take them."""
+
+import functools
+import math
+import warnings
+
+import numpy as np
+from numba.core.errors import NumbaPerformanceWarning
+
+from ..arrays.descriptor import is_on_device
+from ..errors import DeviceError, ShapeError
+from .device import SIMULATED, cuda, cupy, current_stream, require
+
+ON_GPU = 2  # DLPack's number for a device that CUDA speaks to
+
+
+def _allocated(make, nbytes):
+    """What `make` returns; DeviceError with the bytes asked for and free where there are not so many."""
+    require()
+    try:
+        return make()
+    except cupy.cuda.memory.OutOfMemoryError as error:  # CuPy has given its pool's free blocks back by then
+        free, total = cupy.cuda.runtime.memGetInfo()
+        raise DeviceError(f"device memory: expected {nbytes:,} bytes, got {free:,} free of {total:,}") from error
+
+
+def _checked(shape):
+    shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    if min(shape, default=0) < 0:
+        raise ShapeError(f"shape: expected lengths of 0 and more, got {shape}")
+    return shape
+
+
+def empty(shape, dtype):
+    """An uninitialised C-contiguous array on the GPU.
+
+    Raises
+    ------
+    DeviceError
+        If there is no GPU, or not so much memory on it.
+    """
+    shape, dtype = _checked(shape), np.dtype(dtype)
+    return _allocated(lambda: cupy.empty(shape, dtype), math.prod(shape) * dtype.itemsize)
+
+
+def zeros(shape, dtype):
+    """A C-contiguous array of zeros on the GPU; see `empty`."""
+    shape, dtype = _checked(shape), np.dtype(dtype)
+    return _allocated(lambda: cupy.zeros(shape, dtype), math.prod(shape) * dtype.itemsize)
+
+
+def asarray(array):
+    """An array on the GPU: of CuPy.
+
+    Parameters
+    ----------
+    array : numpy.ndarray, or array with ``__cuda_array_interface__`` or ``__dlpack__``
+        A NumPy array is copied to the GPU.  An array that is there (CuPy's, PyTorch's, JAX's, Numba's, ...) is not copied,
+        whatever its strides.
+
+    Raises
+    ------
+    TypeError, DeviceError
+    """
+    if is_on_device(array):
+        return array
+    require()
+    if isinstance(array, (np.ndarray, np.generic)):
+        return _allocated(lambda: cupy.asarray(array), array.nbytes)
+    if hasattr(array, "__cuda_array_interface__"):
+        return cupy.asarray(array)
+    if not hasattr(array, "__dlpack__"):
+        expected = "a numpy.ndarray, or an array with __cuda_array_interface__ or __dlpack__"
+        raise TypeError(f"array: expected {expected}, got {type(array).__name__}")
+    kind, _ = array.__dlpack_device__()
+    if kind != ON_GPU:
+        raise DeviceError(f"array: expected one in a GPU's memory, got {type(array).__name__} on DLPack's device {kind}")
+    return cupy.from_dlpack(array)
+
+
+def may_share_memory(a, b):
+    """Whether writing to one array may change the other: whether the stretches of memory that they lie in overlap."""
+    if not a.size or not b.size:
+        return False
+    (first, _), (second, _) = flat(a), flat(b)
+    return first.data.ptr < second.data.ptr + second.nbytes and second.data.ptr < first.data.ptr + first.nbytes
+
+
+def flat(array):
+    """(numbers, start): the stretch of memory that an array lies in as a 1-D array, and where in it the first number is."""
+    if array.flags.c_contiguous or not array.size:
+        return array.reshape(-1), 0
+    size, start, end, backward = array.itemsize, 0, 0, []
+    for length, stride in zip(array.shape, array.strides):
+        reach = (length - 1) * abs(stride) // size
+        end += reach
+        start += reach if stride < 0 else 0
+        backward.append(slice(None, None, -1 if stride < 0 else None))
+    return cupy.lib.stride_tricks.as_strided(array[tuple(backward)], (end + 1,), (size,)), start
+
+
+if SIMULATED:
+    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
+
+    def _numbers(array):
+        return FakeCUDAArray(array._host.reshape(-1))
+
+    def _configured(kernel, *shape):
+        return kernel[shape]
+
+else:
+
+    @functools.lru_cache(maxsize=1 << 14)
+    def _view(address, count, dtype):
+        """Numba's array over some memory: to make one takes longer than a launch, and a pool lends the same memory again."""
+        interface = {"shape": (count,), "typestr": dtype.str, "data": (address, False), "strides": None, "version": 3}
+        return cuda.from_cuda_array_interface(interface, owner=None, sync=False)
+
+    def _numbers(array):
+        return _view(array.data.ptr, array.size, array.dtype)
+
+    @functools.lru_cache(maxsize=1 << 12)
+    def _configured(kernel, *shape):
+        with warnings.catch_warnings():  # of a grid that leaves processors idle: a small network is small
+            warnings.simplefilter("ignore", NumbaPerformanceWarning)
+            return kernel[shape]
+
+
+def launch(kernel, shape, *args):
+    """Put a kernel on this Python thread's stream.
+
+    Parameters
+    ----------
+    kernel : dispatcher
+    shape : tuple of int
+        Blocks, the threads of each, and perhaps its bytes of dynamic shared memory.
+    args
+        Of the kernel.  It takes a C-contiguous array as the 1-D array of its numbers.
+    """
+    blocks, threads, *shared = shape
+    _configured(kernel, blocks, threads, current_stream(), *shared)(*taken(args))
+
+
+def taken(args):
+    """Arguments as a kernel takes them.  Who calls this holds the arrays until the kernel is launched."""
+    return tuple(_numbers(arg) if is_on_device(arg) else arg for arg in args)
+
+
+@functools.cache
+def spare(dtype, stream):
+    """An array for kernels that take one and do not look at it."""
+    return empty((1,), dtype)
