@@ -66,7 +66,7 @@ def asarray(array):
         return array
     require()
     if isinstance(array, (np.ndarray, np.generic)):
-        return _allocated(lambda: cupy.asarray(array), array.nbytes)
+        return _allocated(lambda: cupy.asarray(array, order="C"), array.nbytes)
     if hasattr(array, "__cuda_array_interface__"):
         return cupy.asarray(array)
     if not hasattr(array, "__dlpack__"):
@@ -103,6 +103,8 @@ if SIMULATED:
     from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 
     def _numbers(array):
+        if not array.flags.c_contiguous:  # on a GPU, the kernel would read other numbers
+            raise ValueError(f"kernel: expected a C-contiguous array, got shape {array.shape}, strides {array.strides}")
         return FakeCUDAArray(array._host.reshape(-1))
 
     def _configured(kernel, *shape):

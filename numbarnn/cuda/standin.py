@@ -257,9 +257,9 @@ def zeros(shape, dtype):
     return ndarray(np.zeros(shape, dtype))
 
 
-def asarray(a):
+def asarray(a, dtype=None, order="K"):
     """``cupy.asarray`` of an array of the host: a copy."""
-    return ndarray(np.array(a, order="C"))
+    return ndarray(np.array(a, dtype, order=order))
 
 
 def _as_strided(x, shape, strides):
