@@ -398,13 +398,6 @@ class Network(Settled):
             raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
         return self._rows(batch.describe("y", samples.y.array, prediction.channels, prediction.dtype), samples)
 
-    def _workspace(self, into, parts=None, tape="all", checkpoints=None, reading=None):
-        """A Workspace with the gradient written `into` the parts that `split` makes.
-
-        parts: the parameters to take instead of the network's own, split likewise; reading: see `_forward`.
-        """
-        return Workspace(self, self._own if parts is None else parts, into, tape, checkpoints, reading)
-
     def loss_and_gradient(
         self,
         flat: np.ndarray,
@@ -452,7 +445,7 @@ class Network(Settled):
         loss = find_loss(loss)
         samples = Samples.of(self, x, y, lengths, loss)
         gradient = given.zeros()
-        workspace = self._workspace(self.split(gradient.flat), self.split(given.flat))
+        workspace = Workspace(self, self.split(gradient.flat), self.split(given.flat))
         return workspace.gradient(samples, loss), moved(gradient.flat, device_of(flat))
 
     def fit(

@@ -8,6 +8,7 @@ from strategies import LAYOUTS
 import numbarnn as nr
 from numbarnn.testing import slope_error
 from numbarnn.training.samples import Samples
+from numbarnn.training.workspace import Workspace
 
 LENGTHS = np.array([4, 0, 2, 5, 5])
 LAYER = nr.Dropout(0.3)
@@ -92,7 +93,7 @@ def test_the_gradient_of_a_network_with_fixed_masks(lengths):
 
     def value_and_gradient(flat):
         gradient = net.params.zeros()
-        workspace = net._workspace(net.split(gradient.flat), net.split(flat))
+        workspace = Workspace(net, net.split(gradient.flat), net.split(flat))
         return workspace.gradient(samples, loss, np.random.default_rng(7)), gradient.flat  # the same masks each time
 
     flat = net.params.flat.copy()

@@ -13,6 +13,7 @@ import numbarnn as nr
 from numbarnn.arrays.indices import Groups
 from numbarnn.training.samples import Samples
 from numbarnn.training.updates import RowUpdates, Updates
+from numbarnn.training.workspace import Workspace
 
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", ">i4", "<u2", ">u8")
 LAYOUTS = ("tn", "nt", *("".join(letters) for letters in itertools.permutations("tnc")))
@@ -266,7 +267,7 @@ def test_an_update_visits_the_rows_that_are_used():
     net = nr.Network([nr.Embedding(1000, 4), nr.Last(), nr.Dense(2)], seed=0)
     x, y = indices(vocabulary=10), np.zeros(5, int)
     updates = Updates(net, nr.Adam(), 10)
-    workspace = net._workspace(updates.into, reading=updates.reading)
+    workspace = Workspace(net, updates.into, net._own, reading=updates.reading)
     samples = Samples.of(net, x, y, loss=nr.loss("cross_entropy"))
     net.params["0.weight"][10:] = np.nan
     for _ in range(3):

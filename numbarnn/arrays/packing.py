@@ -6,12 +6,14 @@ memory as it has runs, and time follows the sum of the lengths.
 """
 
 import functools
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..errors import DTypeError, ShapeError, plain
 
 
+@dataclass(unsafe_hash=True)
 class Uniform:
     """Sequences of equal length: every row is at work at every step.
 
@@ -25,18 +27,14 @@ class Uniform:
         Steps at work of all rows together.
     """
 
+    steps: int
+    batch: int
+
     uniform, table, table_address = True, None, 0
     sequence = first = last = slice(None)
 
-    def __init__(self, steps, batch):
-        self.steps, self.batch, self.rows = steps, batch, steps * batch
-        self.total, self.sequences = steps, batch
-
-    def __hash__(self):
-        return hash((self.steps, self.batch))
-
-    def __eq__(self, other):
-        return isinstance(other, Uniform) and (self.steps, self.batch) == (other.steps, other.batch)
+    def __post_init__(self):
+        self.total, self.sequences, self.rows = self.steps, self.batch, self.steps * self.batch
 
     @property
     def lengths(self):

@@ -21,7 +21,7 @@ from .progress import bar
 from .samples import Samples
 from .schedules import checked_rate, rate_at
 from .updates import Updates
-from .workspace import Workspaces
+from .workspace import Workspace, Workspaces
 
 
 @dataclass
@@ -134,7 +134,7 @@ class _Epochs:
         self.most = epochs * -(-len(order) // batch_size)
         self.updates = updates = Updates(network, optimizer, self.most)
         self.workspaces = Workspaces(
-            samples, lambda: network._workspace(updates.into, None, tape, checkpoints, updates.reading)
+            samples, lambda: Workspace(network, updates.into, network._own, tape, checkpoints, updates.reading)
         )
         self._steps = samples.steps
 

@@ -134,16 +134,12 @@ def labelled_rows(prediction, target, lengths, layout, classes, ignore_index):
     if labels.shape != expected:
         raise ShapeError(f"target y: expected shape {expected} ({letters}) like the prediction, got {labels.shape}")
     classes, indices = classes(described.channels), Indices.of(labels, letters, "target y")
-    if lengths is None:
-        rows = indices.checked("target y", "labels", classes, ignore_index)
-    else:
-        if len(described.layout) != 3:
-            raise ShapeError(f"prediction: expected 3 axes ({layout}) together with lengths, got shape {prediction.shape}")
-        rows = np.full((described.steps, described.batch), -1)
-        packing = packing_of(described.steps, described.batch, lengths)
-        rows[packing.places] = Indices(packing, indices.array).checked("target y", "labels", classes, ignore_index)
-        rows = rows.ravel()
-    return contiguous(described.tnc).reshape(-1, described.channels), rows, described.layout
+    if lengths is not None and len(described.layout) != 3:
+        raise ShapeError(f"prediction: expected 3 axes ({layout}) together with lengths, got shape {prediction.shape}")
+    rows = np.full((described.steps, described.batch), -1)
+    packing = packing_of(described.steps, described.batch, lengths)
+    rows[packing.places] = Indices(packing, indices.array).checked("target y", "labels", classes, ignore_index)
+    return contiguous(described.tnc).reshape(-1, described.channels), rows.ravel(), described.layout
 
 
 def count_labels(labels):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..arrays.devices import device_of, moved, take, target
+from ..arrays.devices import moved, take
 from ..arrays.ragged import Ragged
 
 
@@ -58,6 +58,16 @@ class Sequences:
         array = self.array.take(chosen) if self.ragged else take(self.array, chosen, self.letters.index("n"))
         return replace(self, array=array)
 
+    def first_steps(self, chosen, steps, out=None):
+        """The first steps of some samples side by side, (T, N, C) or (T, N) out of a Ragged; written to `out` if given."""
+        array, letters, where, axis = self.numbers, self.letters, chosen, 0
+        if self.ragged:
+            letters, where = "tnc"[: 1 + array.ndim], self.array.offsets[chosen] + np.arange(steps)[:, None]
+        else:
+            array = array[tuple(slice(steps if letter == "t" else None) for letter in letters)]
+            axis = letters.index("n")
+        return Sequences(take(array, where, axis, out), letters, letters)
+
     def not_finite(self, lengths):
         """(place, number) of the first NaN or infinity, as text; ("", None) if there is none."""
         if self.numbers.dtype.kind != "f":
@@ -84,32 +94,6 @@ class Sequences:
             sequence = int(np.searchsorted(self.array.offsets, place[0], "right")) - 1
             return f"step {place[0] - int(self.array.offsets[sequence])} of sequence {sequence}", number
         return f"{tuple(place[letters.index(letter)] for letter in self.given)}", number
-
-
-class FirstSteps:
-    """The first steps of every sample of some Sequences, side by side: (T, N, C) or (T, N) out of a Ragged."""
-
-    def __init__(self, sequences, steps):
-        array, letters = sequences.array, sequences.letters
-        self.ragged, self.steps, self.letters = sequences.ragged, steps, letters
-        if self.ragged:
-            self.letters = "tnc"[: 1 + array.data.ndim]
-            self.array, self.starts, self.within = array.data, array.offsets[:-1], np.arange(steps)[:, None]
-        else:
-            self.array = array[tuple(slice(steps if letter == "t" else None) for letter in letters)]
-            self.axis = letters.index("n")
-
-    def empty(self, count):
-        """Memory for so many samples."""
-        shape = (self.steps, count, *self.array.shape[1:])
-        if not self.ragged:
-            shape = (*self.array.shape[: self.axis], count, *self.array.shape[self.axis + 1 :])
-        return target(device_of(self.array)).memory.empty(shape, self.array.dtype)
-
-    def take(self, chosen, out=None):
-        """Some of the samples, as an array, in `out` if given."""
-        where, axis = (self.starts[chosen] + self.within, 0) if self.ragged else (chosen, self.axis)
-        return take(self.array, where, axis, out)
 
 
 def placed(array, given, letters):

@@ -4,20 +4,23 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..arrays.devices import device_of, target
 from ..arrays.rows import like
 from ..engine.keep import kept
 from .losses import check_target
-from .sequences import FirstSteps, Sequences
 
 KEPT_BYTES = 1 << 28  # workspaces kept for the next batch of their size, in all
 OBJECT_BYTES = 1 << 16  # of a workspace, besides its arrays
 
 
 class Workspace:
-    """A network's forward and backward; on batches of one size memory and kernel calls are made once, and used again."""
+    """A network's forward and backward; on batches of one size memory and kernel calls are made once, and used again.
 
-    def __init__(self, network, parts, into, tape, checkpoints, reading=None):
-        self.network, self.parts, self.into, self.kept = network, parts, into, (tape, checkpoints)
+    parts: the parameters of each layer; into: where each writes its gradient, likewise; reading: see `Network._forward`.
+    """
+
+    def __init__(self, network, into, parts, tape="all", checkpoints=None, reading=None):
+        self.network, self.into, self.parts, self.kept = network, into, parts, (tape, checkpoints)
         self.reading = reading
         self._tapes = self._adjoints = None
 
@@ -73,32 +76,27 @@ class Workspace:
 
 
 class BatchBuffer:
-    """Memory for batches of so many samples that all have so many steps: x lies in one place.
+    """Memory for batches of as many samples, that all have so many steps, as a first one: x lies in one place.
 
     Parameters
     ----------
     samples : Samples
-    count, steps : int
+    chosen : numpy.ndarray of int
+        The first batch.
+    steps : int
     """
 
-    def __init__(self, samples, count, steps):
-        self._x, self._y = FirstSteps(samples.x, steps), FirstSteps(samples.y, steps)
-        x = self._x.empty(count)
-        layout = "tnc" if samples.x.ragged else samples.layout
-        self._fixed = replace(
-            samples, x=Sequences(x, self._x.letters, self._x.letters), y=None, lengths=None, layout=layout,
-            stepwise=samples.in_rows,
-        )  # fmt: skip
-
-    @property
-    def nbytes(self):
-        """Bytes of x."""
-        return self._fixed.x.array.nbytes
+    def __init__(self, samples, chosen, steps):
+        self._samples, self._steps = samples, steps
+        first = samples.x.first_steps(chosen, steps).array
+        self._x = target(device_of(first)).memory.empty(first.shape, first.dtype)
+        self._common = {"lengths": None, "stepwise": samples.in_rows} | ({"layout": "tnc"} if samples.x.ragged else {})
+        self.nbytes = self._x.nbytes
 
     def take(self, chosen):
         """Some of the samples, whose lengths must be those of the buffer: x is overwritten by the next call."""
-        self._x.take(chosen, self._fixed.x.array)
-        return replace(self._fixed, y=Sequences(self._y.take(chosen), self._y.letters, self._y.letters))
+        x = self._samples.x.first_steps(chosen, self._steps, self._x)
+        return replace(self._samples, x=x, y=self._samples.y.first_steps(chosen, self._steps), **self._common)
 
 
 class Workspaces:
@@ -135,7 +133,7 @@ class Workspaces:
         crew.work(len(chosen) * steps * self._size)
         key = len(chosen), steps
         kept = self._kept.pop(key, None)
-        workspace, buffer, _ = kept or (self._make(), BatchBuffer(self.samples, *key), 0)
+        workspace, buffer, _ = kept or (self._make(), BatchBuffer(self.samples, chosen, steps), 0)
         value = workspace.gradient(buffer.take(chosen), loss, random)
         self._kept[key] = kept or (workspace, buffer, workspace.nbytes + buffer.nbytes + OBJECT_BYTES)
         if kept is None:
