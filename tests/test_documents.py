@@ -5,6 +5,7 @@ import inspect
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import numbarnn as nr
@@ -48,6 +49,18 @@ def test_the_map_names_files_that_are_there_and_every_folder():
     assert not sorted(name for name in named if not any((folder / name).exists() for folder in near))
     folders = {f"{path.parent.relative_to(PACKAGE)}/" for path in PACKAGE.rglob("__init__.py")} - {"./"}
     assert not sorted(folders - named)
+
+
+def test_everything_public_has_a_docstring():
+    """What takes the place of a described method, property or attribute, here or in NumPy's arrays, is described there."""
+    described = set(dir(np.ndarray)) | {parts[-1] for _, parts, node in FOUND if len(parts) > 1 and ast.get_docstring(node)}
+    attributes = (each.target for _, _, node in FOUND for each in node.body if isinstance(each, ast.AnnAssign))
+    described |= {target.id for target in attributes if isinstance(target, ast.Name)}
+    listed = (re.findall(r"^([\w, ]+) : ", ast.get_docstring(node) or "", re.M) for _, _, node in FOUND)
+    described |= {name for lines in listed for line in lines for name in line.split(", ")}
+    bare = [(where, parts) for where, parts, node in FOUND if not ast.get_docstring(node)]
+    public = [(where, parts) for where, parts in bare if not any(part.startswith("_") for part in parts)]
+    assert not [where for where, parts in public if len(parts) == 1 or parts[-1] not in described]
 
 
 def test_arguments_described_are_arguments():

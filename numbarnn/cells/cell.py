@@ -23,8 +23,8 @@ class Cell(Fingerprinted):
     * ``state``: ``(h,)`` or ``(h, c)`` before the step, ``new`` after it;
     * ``given``: one value per name in `unit_values`, then one per name in `drives`;
     * ``saved``: what the adjoint needs besides the states;
-    * ``dpre``, ``dstate``: derivatives of the loss with respect to the same-named values; after those of the slots, `dpre`
-      has one for each of `unit_values`.
+    * ``dpre``, ``dstate``: derivatives of the loss with respect to `pre` and `state`; `dpre` has one for each slot, then
+      one for each of `unit_values`.
 
     `unit_values` are numbers that each hidden unit has for itself, parameters (a peephole) or constants (a rate); `drives`
     are numbers that come in from outside for each step, sequence and unit (a mask, noise), and have no derivative.
@@ -142,11 +142,11 @@ class Cell(Fingerprinted):
 
     @property
     def deviations(self):
-        """Standard deviations of a sample at a step, likewise."""
+        """Standard deviations of a sample at a step; see `normalized.NormalizedCell`."""
         return 0
 
     def bias_slot(self, slot):
-        """The derivative that sums to that of a slot's bias."""
+        """The place in `dpre` of what sums to the derivative of a slot's bias."""
         return slot
 
     def forward(self, pre, state, given):

@@ -41,6 +41,7 @@ def check(owner):
 
 
 def _say(name, text):
+    """A CellError in one line: what is wrong, after the name of the class or method."""
     return CellError(f"{name}: {' '.join(text.split())}")
 
 
@@ -93,6 +94,7 @@ def check_declarations(cell):
 
 
 def _check_names(cell, attribute):
+    """Raise CellError unless an attribute of a cell is a tuple of different names."""
     values, where = getattr(cell, attribute), f"{type(cell).__name__}.{attribute}"
     if not isinstance(values, tuple) or not all(isinstance(value, str) and value for value in values):
         raise _say(where, f"expected a tuple of names, got {values!r} ({type(values).__name__})")
@@ -169,10 +171,12 @@ def _run(owner, name, *args):
 
 
 def _name_of(owner):
+    """What errors call the owner of equations: a cell's class, or an activation function's name."""
     return f"ActivationFunction {owner.name!r}" if "value" in vars(owner) else type(owner).__name__
 
 
 def _described(error):
+    """An exception as text; one about `numbarnn.elementary` also says which functions that has."""
     text = f"{error} ({type(error).__name__})"
     if isinstance(error, AttributeError) and "elementary" in text:
         own = (name for name, value in vars(elementary).items() if getattr(value, "__module__", "") == elementary.__name__)
@@ -191,6 +195,7 @@ def _line_of(error):
 
 
 def _check_tuple(where, what, value, count, why):
+    """Raise CellError unless a method has returned a tuple of so many values for `what`."""
     if not isinstance(value, tuple):
         raise _say(where, f"expected {what} to be a tuple, got {_kind(value)}")
     if len(value) != count:
@@ -200,6 +205,7 @@ def _check_tuple(where, what, value, count, why):
 
 
 def _check_value(where, what, value):
+    """Raise CellError unless a method has returned a value of each unit for `what`."""
     if not isinstance(value, Symbol):
         raise _say(
             where, f"expected {what} to be a value of each unit, got {_kind(value)}; numbarnn.elementary.full_like(x, "
@@ -208,10 +214,12 @@ def _check_value(where, what, value):
 
 
 def _kind(value):
+    """A plain number or None as it is written; the name of its class for anything else."""
     return repr(value) if isinstance(value, (int, float, type(None))) else f"a {type(value).__name__}"
 
 
 def _pair(where, value, names):
+    """The pair that a method has returned, or a CellError that says which pair was expected."""
     if not isinstance(value, tuple) or len(value) != 2:
         got = f"{len(value)} of them" if isinstance(value, tuple) else _kind(value)
         raise _say(where, f"expected {names} to be returned, a pair, got {got}")
@@ -260,6 +268,7 @@ def _run_cell(cell):
 
 
 def _has_slopes(cell):
+    """Whether each activation function in a cell, and in the cells in it, has a slope."""
     inside = [value for value in cell.__getstate__().values() if isinstance(value, (Cell, Function))]
     return all(_has_slopes(value) if isinstance(value, Cell) else value.differentiable for value in inside)
 

@@ -38,7 +38,7 @@ class NormalizedCell(Cell):
     and ``dpre`` have `terms` values.
 
     Where `normalizes_cell` says so, the output sees c' normalized: `forward` returns ``(o, c')`` for the state, `output`
-    makes h' of them, and `adjoint` finds the derivative of o where that of h' would be.
+    makes h' of them, and `adjoint` finds dL/do in the place of dL/dh'.
 
     `unit_values` are what the target needs besides biases, in this order: the bias of c', the gains of the slots, the gain
     of c'.
@@ -60,11 +60,11 @@ class NormalizedCell(Cell):
 
     @property
     def dpre_count(self):
-        """Derivatives for each unit: of slots, of terms, which sum to those of the biases, and of `unit_values`."""
+        """Derivatives for each unit: of slots, of terms (they sum to the biases' derivatives), and of `unit_values`."""
         return self.slots + self.terms + self.unit_value_count
 
     def bias_slot(self, slot):
-        """The derivative that sums to that of a slot's bias."""
+        """The place in `dpre` of what sums to the derivative of a slot's bias."""
         run = next(run for run in self.runs if run.first <= slot < run.first + run.slots)
         return self.slots + run.term + slot - run.first
 
@@ -77,7 +77,7 @@ class NormalizedCell(Cell):
         return (a - mean) * scale
 
     def normalized_adjoint(self, dy, y, scale, mean_dy, mean_dy_y):
-        """dL/da from that of ``y = normalized(a)``; mean_dy, mean_dy_y: the means of ``dy`` and of ``dy y``."""
+        """dL/da from dL/dy, with ``y = normalized(a)``; mean_dy, mean_dy_y: the means of ``dy`` and of ``dy y``."""
         return scale * (dy - mean_dy - y * mean_dy_y)
 
     def output(self, o, c):
@@ -85,7 +85,7 @@ class NormalizedCell(Cell):
         return o
 
     def output_adjoint(self, saved, c, dh):
-        """The derivatives of both, from that of h'."""
+        """(dL/do, dL/dLN(c')) from dL/dh'."""
         return dh, 0 * dh
 
 

@@ -19,6 +19,7 @@ class RuleError(Exception):
 
 
 def _breaks(rule):
+    """A method that raises RuleError with the rule, whatever it is called with."""
     def method(self, *args, **options):
         raise RuleError(rule)
 
@@ -71,6 +72,7 @@ def _plain(value):
 
 
 def _unsupported(symbol, instead):
+    """A method for an operator that values do not have; instead: what to write in its place."""
     return _breaks(f"there is no operator {symbol} of values; {instead}")
 
 
@@ -80,6 +82,7 @@ class Comparison(_Opaque):
     __slots__ = ()
 
     def _unsupported(self, *others):
+        """Raise RuleError: a comparison only chooses between values."""
         raise RuleError(
             "a comparison is no number, and is not combined by operators; numbarnn.elementary.where(condition, a, b) makes "
             "numbers of it, and another where in the place of a or b makes a second condition"
@@ -104,6 +107,7 @@ def _checked(other):
 
 
 def _binary(result):
+    """A method for an operator of a value and a value or number; result: the class of what comes out."""
     def method(self, other):
         _checked(other)
         return result()
@@ -117,6 +121,7 @@ class Symbol(_Opaque):
     __slots__ = ()
 
     def _same(self):
+        """Another value of each unit: what an operator of one value gives."""
         return Symbol()
 
     __neg__ = __abs__ = __pos__ = _same

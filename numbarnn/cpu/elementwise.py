@@ -15,6 +15,7 @@ SMALLEST_PART = 1 << 14  # numbers below which another thread does not pay
 
 @kernel
 def _value(cell, real, parts, count, x, y):
+    """Write ``f(x)`` to y for `count` numbers at addresses x and y, split into parts for the threads."""
     for part in prange(parts):
         first, mine = share(count, parts, part)
         for i in range(first, first + mine, lanes(real)):
@@ -24,6 +25,7 @@ def _value(cell, real, parts, count, x, y):
 
 @kernel
 def _times_slope(cell, real, parts, count, kept, dy, dx):
+    """Write ``dy f'(x)`` to dx for `count` numbers at these addresses; kept: what f keeps of x."""
     for part in prange(parts):
         first, mine = share(count, parts, part)
         for i in range(first, first + mine, lanes(real)):
@@ -33,6 +35,7 @@ def _times_slope(cell, real, parts, count, kept, dy, dx):
 
 
 def _parts(count):
+    """Into how many parts so many numbers are split, one for each thread that pays."""
     return max(1, min(threads(), count // SMALLEST_PART))
 
 

@@ -17,6 +17,7 @@ SMALLEST_PART = 1 << 13  # numbers below which another thread does not pay
 
 @kernel
 def _take(real, parts, count, columns, table, indices, target):
+    """Copy row ``indices[i]`` of the table to row i of the target, for `count` rows at these addresses."""
     row, size, width = columns * size_of(real), size_of(real), lanes(real)
     for part in prange(parts):
         first, mine = share(count, parts, part)
@@ -28,6 +29,7 @@ def _take(real, parts, count, columns, table, indices, target):
 
 @kernel
 def _put(real, parts, count, columns, table, indices, source):
+    """Copy row i of the source to row ``indices[i]`` of the table, for `count` rows at these addresses."""
     row, size, width = columns * size_of(real), size_of(real), lanes(real)
     for part in prange(parts):
         first, mine = share(count, parts, part)
@@ -39,6 +41,7 @@ def _put(real, parts, count, columns, table, indices, source):
 
 @kernel
 def _sum(real, parts, bounds, columns, order, starts, indices, source, target, accumulate):
+    """Write the sum of each group's rows of the source; bounds: the first group of each part; see `sum_rows`."""
     row, size, width = columns * size_of(real), size_of(real), lanes(real)
     for part in prange(parts):
         for group in range(entry(bounds, part), entry(bounds, part + 1)):
@@ -54,6 +57,7 @@ def _sum(real, parts, bounds, columns, order, starts, indices, source, target, a
 
 
 def _parts(count):
+    """Into how many parts so many numbers are split, one for each thread that pays."""
     return max(1, min(threads(), count // SMALLEST_PART))
 
 

@@ -31,6 +31,7 @@ def infinite_row(real, classes, logits, label, scale, slope):
 
 @kernel
 def _cross_entropy(real, parts, rows, classes, logits, labels, values, scale, gradient):
+    """Write each row's ``-log softmax(x)[label]`` and its derivative times `scale`; 0 for labels below 0."""
     size, width = size_of(real), lanes(real)
     vector, whole = width * size, classes // width * width
     for part in prange(parts):

@@ -21,6 +21,7 @@ def aligned(nbytes):
 
 @functools.lru_cache(maxsize=4096)
 def _size_class(nbytes):
+    """The bytes of the block that is lent for `nbytes`: a power of two, or halfway to the next."""
     size = SMALLEST
     while size < nbytes:
         if size + size // 2 >= nbytes:
@@ -54,10 +55,13 @@ def give(block):
 
 
 class _Reference(weakref.ref):
+    """A weak reference to a lent array that knows under which key it is kept."""
+
     __slots__ = ("key",)
 
 
 def _take_back(reference):
+    """Give back the block of an array that nobody holds any more."""
     give(_lent.pop(reference.key)[1])
 
 

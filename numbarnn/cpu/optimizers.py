@@ -80,6 +80,7 @@ def all_finite(vector):
 
 @kernel
 def _squares(vector, partial):
+    """Write the sum of squares of each block of a vector to `partial`, in float64 and in one order."""
     for block in prange(partial.size):
         sums = np.zeros(16)  # independent sums, so that they can be taken side by side
         first, end = block * BLOCK, min((block + 1) * BLOCK, vector.size)

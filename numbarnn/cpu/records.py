@@ -18,6 +18,7 @@ import numpy as np
 
 
 def _integers(*names):
+    """Fields of a record, a 64-bit integer each."""
     return [(name, np.int64) for name in names]
 
 

@@ -26,6 +26,7 @@ _one_at_a_time = threading.Lock()  # two Python threads that start at once compi
 
 @functools.cache
 def _compiled(name, dtype):
+    """One routine, compiled for a dtype: a C function with an ``address``."""
     function = ROUTINES[name]
     function = getattr(function, "py_func", function)  # with NUMBA_DISABLE_JIT it is one of Python's
     integers = [types.int64] * (function.__code__.co_argcount - 1)

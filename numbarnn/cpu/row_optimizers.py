@@ -50,6 +50,7 @@ def _sgd(
     real, parts, count, columns, rows, seen, live, until, scalars, gradient, previous, scale, momentum, nesterov, wrong,
     p, v,
 ):
+    """`sgd` on addresses: p is the table, v its velocity, and `wrong` gets a NaN from each part that met one."""
     row_bytes, size, width = columns * size_of(real), size_of(real), lanes(real)
     for part in prange(parts):
         first_row, mine = share(count, parts, part)
@@ -87,6 +88,7 @@ def _sgd(
 def _rmsprop(
     real, parts, count, columns, rows, seen, live, until, scalars, gradient, previous, scale, decay, epsilon, wrong, p, s
 ):
+    """`rmsprop` on addresses: p is the table, s its mean square, and `wrong` gets a NaN from each part that met one."""
     row_bytes, size, width, one = columns * size_of(real), size_of(real), lanes(real), splat(real, 1)
     for part in prange(parts):
         first_row, mine = share(count, parts, part)
@@ -115,6 +117,7 @@ def _adam(
     real, parts, count, columns, rows, seen, live, until, scalars, gradient, previous, scale, beta1, beta2, epsilon, wrong,
     p, m, v,
 ):
+    """`adam` on addresses: p is the table, m and v its mean and mean square; `wrong` gets a NaN of a part that met one."""
     row_bytes, size, width, one = columns * size_of(real), size_of(real), lanes(real), splat(real, 1)
     for part in prange(parts):
         first_row, mine = share(count, parts, part)
@@ -156,6 +159,7 @@ def _adam(
 
 
 def _run(kernel, table, memory, rows, seen, live, until, scalars, gradient, previous, scale, constants):
+    """Run a kernel on some rows of a table and on the optimizer's memory of it; returns whether all it wrote is finite."""
     real = table.dtype.type
     if not len(rows):
         return True

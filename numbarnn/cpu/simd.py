@@ -67,6 +67,8 @@ class Vector(types.Type):
 
 @register_model(Vector)
 class VectorModel(models.PrimitiveModel):
+    """How LLVM holds a `Vector`: in a vector register."""
+
     def __init__(self, manager, fe_type):
         super().__init__(manager, fe_type, llvm_vector(fe_type))
 
@@ -81,6 +83,8 @@ class Mask(types.Type):
 
 @register_model(Mask)
 class MaskModel(models.PrimitiveModel):
+    """How LLVM holds a `Mask`: one bit a lane."""
+
     def __init__(self, manager, fe_type):
         super().__init__(manager, fe_type, ir.VectorType(ir.IntType(1), fe_type.vector.lanes))
 
@@ -144,6 +148,7 @@ def _on_vectors(python_operator, apply):
 
 
 def _operator(python_operators, instruction):
+    """Let Python's operators run an LLVM instruction on vectors."""
     @intrinsic
     def apply(typingctx, a, b):
         return a(a, b), lambda context, builder, signature, args: getattr(builder, instruction)(*args)
@@ -153,6 +158,7 @@ def _operator(python_operators, instruction):
 
 
 def _comparison(python_operator, symbol):
+    """Let Python's comparison give a `Mask` of vectors; a NaN compares false."""
     @intrinsic
     def apply(typingctx, a, b):
         return Mask(a)(a, b), lambda context, builder, signature, args: builder.fcmp_ordered(symbol, *args)
@@ -293,6 +299,7 @@ def llvm_prefetch(builder, address):
 
 
 def _mask(builder, vector, count):
+    """An LLVM mask whose first `count` lanes hold."""
     lanes = ir.VectorType(INT32, vector.lanes)
     undefined = ir.Constant(lanes, ir.Undefined)
     one = builder.insert_element(undefined, builder.trunc(count, INT32), ir.Constant(INT32, 0))

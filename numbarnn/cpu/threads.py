@@ -88,6 +88,7 @@ _held = None  # what `launching` returns, once it is known
 
 
 def _found():
+    """What `launching` returns: Numba's threading layer, once one has started, says whether kernels may overlap."""
     global _held
     try:
         layer = numba.threading_layer()
@@ -110,6 +111,7 @@ def _has_gnu_threads():
 
 
 def _after_fork():
+    """In a forked process: new locks, and an error at the first kernel if its threads stayed behind."""
     global _held, _lock
     _lock = threading.Lock()  # a thread that is not here may have held it
     _held = _Forked() if isinstance(_held, _Forked) or _has_gnu_threads() else None

@@ -21,10 +21,12 @@ by_cell = choices.by_cell(extending)
 
 @unbox(equations.CellType)
 def _unbox(typ, obj, context):
+    """A cell inside a kernel is its type alone: no value is passed."""
     return NativeValue(context.context.get_dummy_value())
 
 
 def _load_many(counted):
+    """An intrinsic that loads as many vectors as the cell's attribute `counted` says, `stride` bytes apart."""
     @intrinsic
     def load_tuple(typingctx, cell, real, address, stride):
         vector, count = Vector(real), getattr(cell.cell, counted)

@@ -56,6 +56,7 @@ def _exponential_constants(dtype, m):
 
 @register_jitable
 def _horner(x, coefficients):
+    """The polynomial with these coefficients, the last one first, at x."""
     p = splat(x, coefficients[0])
     for c in coefficients[1:]:
         p = fma(p, x, splat(x, c))
@@ -110,30 +111,35 @@ def _sigmoid(x):
 
 @overload(abs)
 def _absolute(x):
+    """``abs`` on vectors."""
     if isinstance(x, Vector):
         return lambda x: absolute(x)
 
 
 @overload(operator.neg)
 def _negative(x):
+    """``-x`` on vectors."""
     if isinstance(x, Vector):
         return lambda x: negative(x)
 
 
 @overload(operator.pos)
 def _positive(x):
+    """``+x`` on vectors."""
     if isinstance(x, Vector):
         return lambda x: x
 
 
 @overload(elementary.sqrt)
 def _sqrt(x):
+    """`elementary.sqrt` on vectors."""
     if isinstance(x, Vector):
         return lambda x: square_root(x)
 
 
 @overload(elementary.where)
 def _where(condition, x, y):
+    """`elementary.where` on vectors and numbers."""
     if isinstance(condition, Mask):
         if isinstance(x, Vector) and isinstance(y, Vector):
             return lambda condition, x, y: select(condition, x, y)
@@ -146,6 +152,7 @@ def _where(condition, x, y):
 
 @overload(elementary.full_like)
 def _full_like(x, number):
+    """`elementary.full_like` on vectors."""
     if isinstance(x, Vector):
         return lambda x, number: splat(x, number)
 
@@ -168,6 +175,7 @@ def _exp_of_sum(x, small):
 
 @overload(_exp_of_sum)
 def _exp_of_sum_on_vectors(x, small):
+    """Like `_exp`, for x that is within the exponential's range."""
     per_k, magic, high, low, coefficients = _exponential_constants(x.dtype, 1)
 
     def on_vectors(x, small):
@@ -254,7 +262,7 @@ NORMAL_TAIL = {
 
 @overload(elementary.normal)
 def _normal(x):
-    """The square of t as that of a number with half as many digits, which is exact, and a rest."""
+    """(P(X < x), density) of the normal distribution; t^2 is the exact square of t's first digits, and a rest."""
     if isinstance(x, Vector):
         single = x.dtype == types.float32
         largest = 15.0 if single else 40.0

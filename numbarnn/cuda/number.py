@@ -27,6 +27,8 @@ def llvm_scalar(dtype):
 
 @register_model(Number)
 class NumberModel(models.PrimitiveModel):
+    """How LLVM holds a `Number`: as a float."""
+
     def __init__(self, manager, fe_type):
         super().__init__(manager, fe_type, llvm_scalar(fe_type.dtype))
 
@@ -41,6 +43,8 @@ class Condition(types.Type):
 
 @register_model(Condition)
 class ConditionModel(models.PrimitiveModel):
+    """How LLVM holds a `Condition`: as one bit."""
+
     def __init__(self, manager, fe_type):
         super().__init__(manager, fe_type, ir.IntType(1))
 
@@ -114,6 +118,7 @@ def _operator(python_operators, result, emit):
 
 
 def _arithmetic(name, instruction):
+    """Let a Python operator run an LLVM instruction on Numbers."""
     _operator(
         (getattr(operator, name), getattr(operator, f"i{name}")),
         lambda number: number,
@@ -122,6 +127,7 @@ def _arithmetic(name, instruction):
 
 
 def _comparison(name, symbol):
+    """Let a Python comparison of Numbers give a Condition; of NaN only ``!=`` holds."""
     compare = "fcmp_unordered" if symbol == "!=" else "fcmp_ordered"
     _operator((getattr(operator, name),), Condition, lambda builder, a, b: getattr(builder, compare)(symbol, a, b))
 
@@ -133,6 +139,7 @@ for _name, _symbol in (("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">="), ("e
 
 
 def _unary(python_function, emit):
+    """Let a Python function of one argument run `emit` on a Number."""
     @intrinsic
     def apply(typingctx, a):
         return a(a), lambda context, builder, signature, args: emit(builder, args[0])
@@ -150,11 +157,13 @@ _unary(operator.pos, lambda builder, a: a)
 
 @intrinsic
 def _holds(typingctx, condition):
+    """A Condition as a truth value."""
     return types.boolean(condition), lambda context, builder, signature, args: args[0]
 
 
 @overload(bool)
 def _bool(a):
+    """``bool`` of a Condition."""
     if isinstance(a, Condition):
         return lambda a: _holds(a)
 

@@ -24,6 +24,7 @@ def _assembly(text, constraints, result, array, index):
 
 @intrinsic
 def _read(typingctx, array, index):
+    """The instruction of `read`."""
     if array.dtype == types.float32:
         return _assembly("ld.global.cg.f32 $0, [$1];", "=f,l,~{memory}", types.float32, array, index)
     return _assembly("ld.global.cg.f64 $0, [$1];", "=d,l,~{memory}", types.float64, array, index)
@@ -36,11 +37,13 @@ def read(array, index):
 
 @overload(read)
 def _read_cached(array, index):
+    """`read` in compiled code."""
     return lambda array, index: _read(array, index)
 
 
 @intrinsic
 def _acquire(typingctx, array, index):
+    """The instruction of `acquire`."""
     return _assembly("ld.acquire.gpu.global.s64 $0, [$1];", "=l,l,~{memory}", types.int64, array, index)
 
 
@@ -51,4 +54,5 @@ def acquire(array, index):
 
 @overload(acquire)
 def _acquire_read(array, index):
+    """`acquire` in compiled code."""
     return lambda array, index: _acquire(array, index)

@@ -31,6 +31,7 @@ def number(real, x):
 
 @overload(number)
 def _number(real, x):
+    """`number` in compiled code."""
     if is_number(x):
         return lambda real, x: as_number(real, x)
 
@@ -42,6 +43,7 @@ def shrinking(real):
 
 @overload(shrinking)
 def _shrinking(real):
+    """`shrinking` in compiled code."""
     factor = SHRINK_SINGLE if real.bitwidth == 32 else SHRINK_DOUBLE
     return lambda real: as_number(real, factor)
 
@@ -53,6 +55,7 @@ def plain(x):
 
 @overload(plain)
 def _plain(x):
+    """`plain` in compiled code."""
     if isinstance(x, Number):
         return lambda x: _plain_number(x)
     return lambda x: x
@@ -65,6 +68,7 @@ def dtype_of(real):
 
 @overload(dtype_of)
 def _dtype_of(real):
+    """`dtype_of` in compiled code."""
     dtype = getattr(real, "dtype", real)
     return lambda real: dtype
 
@@ -81,11 +85,13 @@ def element_pointer(context, builder, kind, array, index):
 
 
 def _is_array(array):
+    """Whether a Numba type is of vectors of floats."""
     return isinstance(array, types.Array) and array.ndim == 1 and isinstance(array.dtype, types.Float)
 
 
 @intrinsic
 def _get(typingctx, array, index):
+    """The instruction of `get`."""
     if _is_array(array) and isinstance(index, types.Integer):
 
         def codegen(context, builder, signature, args):
@@ -96,6 +102,7 @@ def _get(typingctx, array, index):
 
 @overload(get)
 def _get_number(array, index):
+    """`get` in compiled code."""
     return lambda array, index: _get(array, index)
 
 
@@ -106,6 +113,7 @@ def put(value, array, index):
 
 @intrinsic
 def _put(typingctx, value, array, index):
+    """The instruction of `put`."""
     if _is_array(array) and is_number(value) and isinstance(index, types.Integer):
 
         def codegen(context, builder, signature, args):
@@ -118,6 +126,7 @@ def _put(typingctx, value, array, index):
 
 @overload(put)
 def _put_number(value, array, index):
+    """`put` in compiled code."""
     return lambda value, array, index: _put(value, array, index)
 
 
@@ -165,6 +174,7 @@ def store_all(values, array, start, stride):
 
 @intrinsic
 def _store_tuple(typingctx, values, array, start, stride):
+    """The instructions of `store_all`."""
     if _is_array(array):
 
         def codegen(context, builder, signature, args):
@@ -182,16 +192,19 @@ def _store_tuple(typingctx, values, array, start, stride):
 
 @overload(store_all)
 def _store_all(values, array, start, stride):
+    """`store_all` in compiled code."""
     return lambda values, array, start, stride: _store_tuple(values, array, start, stride)
 
 
 @register_jitable
 def _get_at(real, index, array):
+    """`get` with the array last."""
     return get(array, index)
 
 
 @register_jitable
 def _put_at(value, index, array):
+    """`put` with the array last."""
     put(value, array, index)
 
 
@@ -241,6 +254,7 @@ gated_gate = _look_up(lambda cell: cell.gated_gates)
 
 
 def _run_of_slots(cell):
+    """Which of the cell's runs each slot belongs to."""
     return tuple(index for index, run in enumerate(cell.runs) for _ in range(run.slots))
 
 

@@ -17,12 +17,14 @@ if COMPILED:
 
 @overload(elementary.where)
 def _where(condition, x, y):
+    """`elementary.where` on Numbers."""
     if isinstance(condition, Condition):
         return lambda condition, x, y: select(condition, x, y)
 
 
 @overload(elementary.full_like)
 def _full_like(x, number):
+    """`elementary.full_like` on Numbers."""
     if isinstance(x, Number):
         return lambda x, number: as_number(x, number)
 

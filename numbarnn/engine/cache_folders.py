@@ -125,6 +125,7 @@ def write(stamp, name, contents):
 
 
 def _replace(path, contents):
+    """Write a file as a whole: first under another name, then in the place of the old one."""
     draft = path.with_name(f"{path.name}{DRAFT}{_host()}.{os.getpid()}.{uuid.uuid4().hex[:12]}")
     try:
         with open(draft, "xb") as file:
@@ -154,6 +155,7 @@ def sweep(folder):
 
 
 def _sweep(folder, now):
+    """Remove folders of older sources that nobody has used for long, and drafts whose writer is gone."""
     ours = (entry for entry in os.scandir(folder) if STAMP.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False))
     found = sorted(((entry.stat().st_mtime, entry.path) for entry in ours), reverse=True)
     for number, (last, path) in enumerate(found):
@@ -167,6 +169,7 @@ def _sweep(folder, now):
 
 
 def _host():
+    """The name of this machine, as drafts of files have it."""
     return "".join(c for c in platform.node() if c.isalnum())[:24] or "host"
 
 

@@ -64,6 +64,7 @@ class Sources:
 
 
 def _take_code(code, digest):
+    """Add the byte code, names and constants of Python code, and of code inside it, to a digest."""
     digest.update(code.co_code)
     digest.update(f"{code.co_names}{code.co_varnames}{code.co_freevars}".encode())
     for constant in code.co_consts:
@@ -190,4 +191,5 @@ def keepable(signature):
 
 
 def _types(signature):
+    """The types of the arguments of a signature, which may be a tuple of them."""
     return getattr(signature, "args", signature)

@@ -34,6 +34,7 @@ class Equations(types.Type):
 
     @property
     def key(self):
+        """What Numba tells types apart by: the name, which has the fingerprint."""
         return self.name
 
     @classmethod

@@ -96,6 +96,7 @@ class Kept:
         return found
 
     def _kept(self, signature, target_context):
+        """The compiled code on disk for a signature, or None if it is to be compiled."""
         if not (self._enabled and keepable(signature)):
             return None
         data = self._entries.load(self._index_key(signature, target_context.codegen()))
@@ -105,10 +106,12 @@ class Kept:
             return None
 
     def _save_overload(self, signature, code):
+        """Keep what was compiled for a signature, if it may be kept."""
         if self._enabled and keepable(signature) and self._can_be_kept(code):
             self._entries.save(self._index_key(signature, code.codegen), code)
 
     def _can_be_kept(self, code):
+        """Whether compiled code may be used in another process."""
         return True
 
 
@@ -120,10 +123,12 @@ class _Function(Kept, FunctionCache):
         super().__init__(function, entries, lambda target, data: CompileResult._rebuild(target, *data))
 
     def _can_be_kept(self, code):
+        """Whether compiled code may be used in another process: not if it holds addresses of this one."""
         return not (code.library.has_dynamic_globals or any(not loop.can_cache for loop in code.lifted))
 
 
 def _name(function):
+    """A function's name with its module's, as files of the cache have it."""
     return f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
 
 
@@ -164,6 +169,7 @@ def kept_c_function(function, signature, sources, more):
 
 @functools.cache
 def _cuda_cache():
+    """The class that keeps CUDA kernels, made where Numba's CUDA target is there."""
     from numba.cuda.dispatcher import CUDACache, _Kernel
     from numba.cuda.serialize import dumps
 
