@@ -58,6 +58,21 @@ def axes_of(layout, ndim):
     raise LayoutError(f"layout: expected {expected}, got {layout!r}")
 
 
+@functools.lru_cache(maxsize=256)
+def _axes(layout, ndim):
+    """(letters, which axis has t, n and c, -1 for none) of an array with `ndim` axes."""
+    letters = axes_of(layout, ndim)
+    return letters, tuple(letters.find(letter) for letter in AXES)
+
+
+@functools.lru_cache(maxsize=256)
+def _order(layout):
+    """(axes of a (T, N, C) array that a layout has not, the order in which it has the others)."""
+    order = [letter for letter in AXES if letter in layout]
+    dropped = tuple(i for i, letter in enumerate(AXES) if letter not in layout)
+    return dropped, tuple(order.index(letter) for letter in layout)
+
+
 @dataclass(frozen=True, init=False)
 class TensorDescriptor:
     """Steps, batch and channels of an array as it lies in memory, whatever the order of its axes.
@@ -150,13 +165,12 @@ class TensorDescriptor:
         array = checked_array(argument, array)
         if array.ndim not in (2, 3):
             raise ShapeError(f"{argument}: expected 2 or 3 axes ({layout}), got {array.ndim} (shape {array.shape})")
-        letters = axes_of(layout, array.ndim)
-        lengths, strides = dict(zip(letters, array.shape)), dict(zip(letters, array.strides))
-        steps, batch, channels = (lengths.get(letter, 1) for letter in AXES)
-        if channels == 0:
+        letters, (t, n, c) = _axes(layout, array.ndim) if isinstance(layout, str) else axes_of(layout, array.ndim)
+        lengths, strides = (*array.shape, 1), (*array.strides, 0)  # the last ones are those of an axis that is not there
+        if lengths[c] == 0:
             raise ShapeError(f"{argument}: expected at least one of channels, got shape {array.shape} ({letters})")
-        strides = tuple(strides.get(letter, 0) for letter in AXES)
-        return cls.made(steps, batch, channels, strides, array.dtype, letters, array, address_of(array))
+        strides = strides[t], strides[n], strides[c]
+        return cls.made(lengths[t], lengths[n], lengths[c], strides, array.dtype, letters, array, address_of(array))
 
     @classmethod
     def of_tnc(cls, array, address=None):
@@ -267,6 +281,5 @@ class TensorDescriptor:
 
 def in_layout(tnc, layout):
     """The (T, N, C) array seen with its axes in the order of `layout`: a view; a missing letter is an axis of length 1."""
-    dropped = tuple(i for i, letter in enumerate(AXES) if letter not in layout)
-    order = [letter for letter in AXES if letter in layout]
-    return tnc.squeeze(dropped).transpose([order.index(letter) for letter in layout])
+    dropped, order = _order(layout)
+    return tnc.squeeze(dropped).transpose(order)

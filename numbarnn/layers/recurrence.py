@@ -5,12 +5,30 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..arrays.devices import target_of
+from ..arrays.devices import device_of, target_of
+from ..arrays.packing import Uniform
 from ..engine.keep import WEIGHTS
 from ..errors import CellError
 from .operations import Operation
 
 INITIAL = ("initial_h", "initial_c")  # parameters that hold the state to start from
+
+
+@functools.lru_cache(maxsize=256)
+def expect_differentiable(cell):
+    """Raise, naming the field, if a cell has no adjoint or one of its functions no slope; it is looked at once."""
+    cell.check_differentiable()
+
+
+@functools.lru_cache(maxsize=1024)
+def size_of(kind, layer, cell, steps, batch, channels, dtype):
+    """The Size, a target's class, of one stacked layer on sequences of equal length: the same at each call."""
+    return _size(kind, layer, cell, Uniform(steps, batch), channels, dtype)
+
+
+def _size(kind, layer, cell, packing, channels, dtype):
+    vectors, projection = layer.vector_numbers(), layer.projection
+    return kind(cell, layer.hidden, layer.directions, packing, channels, dtype, vectors, projection)
 
 
 class Recurrence(Operation):
@@ -23,8 +41,8 @@ class Recurrence(Operation):
         Which of its stacked layers.
     p : Parameters
         The layer's own.
-    weights : Parameters
-        What kernels read: `p`, or the effective ones.
+    weights : numpy.ndarray
+        The vector that kernels read: of `p`, or of the effective weights.
     source : TensorDescriptor
     initial : list of numpy.ndarray or None
         The state given, (L, D, N, P or H) for each state of the cell.
@@ -42,20 +60,21 @@ class Recurrence(Operation):
     def __init__(self, layer, index, p, weights, source, initial, keep, masks):
         self.layer, self.index, self.p, self.source = layer, index, p, source
         self.starts_learned = initial is None
-        target, packing = target_of(p.flat), source.packing
-        cell, drives = layer.driven(masks, index, packing, source.dtype, p.device)
-        if len(drives) != cell.drive_count:
+        target, packing = target_of(weights), source.packing
+        cell, drives = layer.driven(masks, index, packing, source.dtype, device_of(weights))
+        if len(drives) != len(cell.drives):
             raise CellError(
                 f"{type(layer).__name__}.driven: expected an array for each of {cell.drives}, the drives of "
                 f"{type(cell).__name__}, got {len(drives)}"
             )
-        size = target.plans.Size(
-            cell, layer.hidden, layer.directions, packing, source.channels, source.dtype, layer.vector_numbers(),
-            layer.projection,
-        )  # fmt: skip
-        self.first = p.offset(f"weight_ih_l{index}")
+        kind, sizes = target.plans.Size, (source.channels, source.dtype)
+        if packing.uniform:
+            size = size_of(kind, layer, cell, packing.steps, packing.batch, *sizes)
+        else:
+            size = _size(kind, layer, cell, packing, *sizes)
+        self.first = 0 if index == 0 else p.offset(f"weight_ih_l{index}")
         self.tape = target.launch.run(
-            target.normalized if cell.normalized_values else target.recurrent, size, weights.flat[self.first :], source,
+            target.normalized if cell.normalized_values else target.recurrent, size, weights[self.first :], source,
             self._initial(initial, packing, keep), keep, self._write_unit_values if cell.unit_values else None, drives,
         )  # fmt: skip
         self.outputs = self.tape.outputs

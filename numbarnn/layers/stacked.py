@@ -181,5 +181,5 @@ class Stacked(Regularized):
 
     def as_state(self, stacked):
         """The state, (L * D, N, H) arrays, from a list of (D, N, H) for each state of the cell."""
-        states = tuple(np.concatenate(parts) for parts in stacked)
-        return states[0] if self.cell.states == 1 else states
+        states = [*map(np.concatenate, stacked)]
+        return states[0] if self.cell.states == 1 else tuple(states)
