@@ -54,8 +54,9 @@ class Batch:
                 raise DTypeError(f"x: expected a Ragged of float32 or float64, got {x.dtype}")
             batch = cls._of_ragged(x, layout)
             return batch, TensorDescriptor.concatenated(x.data, x.offsets, batch.packing)
-        described = TensorDescriptor.of(native(x), layout, "x")
-        _some(described.batch, described.array)
+        described = TensorDescriptor.of(x if type(x) is np.ndarray else native(x), layout, "x")
+        if not described.batch:
+            _some(0, described.array)
         if "t" not in described.layout and (lengths is not None or reset is not None):
             raise LayoutError(f"layout: expected the letters of a sequence, t among them, got {layout!r}")
         packing = packing_of(described.steps, described.batch, lengths, reset)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import DTypeError, LayoutError, ShapeError, plain
-from .packing import Uniform
+from .packing import uniform
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 AXES = "tnc"
@@ -194,7 +194,7 @@ class TensorDescriptor:
     @functools.cached_property
     def packing(self):
         """Which sequences are at work at each step: a Uniform, or a Packing of a ragged batch."""
-        return Uniform(self.steps, self.batch)
+        return uniform(self.steps, self.batch)
 
     @property
     def record(self):
@@ -213,6 +213,7 @@ class TensorDescriptor:
     def packed(self, packing):
         """The rows of this padded batch (T, N, C) that are at work."""
         if packing.uniform:
+            vars(self).update(packing=packing)
             return self
         step, batch, channel = self.strides
         starts = packing.sequence * batch + packing.start * step

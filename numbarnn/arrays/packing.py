@@ -62,7 +62,7 @@ class Uniform:
 
     def outputs(self, h):
         """The rows of h, (rows of h, C), that hold outputs: (T, N, C), a view."""
-        return h[self.batch : -self.batch].reshape(self.shape(-1))
+        return h[self.batch : -self.batch].reshape(self.steps, self.batch, -1)
 
     def blocks(self, first, end):
         """Rows of h from the block `first` to the block before `end`."""
@@ -96,6 +96,9 @@ class Uniform:
     def summed(self, runs):
         """The sum over the runs of each sequence of an array (..., runs, H): the array itself."""
         return runs
+
+
+uniform = functools.lru_cache(maxsize=1024)(Uniform)  # the same one for all batches of a size
 
 
 class Packing:
@@ -302,11 +305,11 @@ def packing_of(steps, batch, lengths=None, reset=None):
     """
     some = steps and batch
     if lengths is None and reset is None and some:
-        return Uniform(steps, batch)
+        return uniform(steps, batch)
     lengths = np.full(batch, steps) if lengths is None else checked_lengths(lengths, batch, steps)
     if reset is None:
         if some and (lengths == steps).all():
-            return Uniform(steps, batch)
+            return uniform(steps, batch)
         return Packing(np.arange(batch), np.zeros(batch, np.int64), lengths, batch, steps)
     starts = checked_reset(reset, batch, steps) & (np.arange(steps)[:, None] < lengths)
     starts[:1] = True

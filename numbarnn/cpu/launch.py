@@ -91,7 +91,7 @@ class Tape:
 
     def __init__(self, kernels, plans, parameters, x, initial, unit_values, drives):
         self.kernels, self.plans, self.x, self.drives = kernels, plans, x, drives
-        self._drive_rows = np.array([_record(drive) for drive in drives], np.int64)
+        self._drive_rows = np.array([*map(_record, drives)], np.int64)
         self.size, self.keep = size, keep = plans.size, plans.keep
         self.packing = size.packing
         self.block, self.address = borrow(plans.tape.nbytes)
@@ -99,12 +99,9 @@ class Tape:
         if plans.states:
             states, states_address = borrow(plans.states.nbytes)
             offsets = plans.states.offsets
-        self.h = self._state_array(0, states, offsets["h"], self.packing.blocks(0, size.steps + 2))
+        self.h, *rest = (np.ndarray(shape, size.dtype, states, offsets[name]) for name, shape in plans.shapes)
+        self.c = rest[0] if rest else None
         self._h_address = states_address + offsets["h"]
-        self.c = None
-        if size.cell.states > 1:
-            kept_c = keep.what in ("all", "states")
-            self.c = self._state_array(1, states, offsets["c"], len(self.h) if kept_c else size.batch)
         self._write_unit_values, self._unit_values, self._origin = unit_values, None, initial
         if size.cell.unit_values:
             shape = (size.directions, size.cell.unit_value_count, size.padded)
@@ -130,7 +127,7 @@ class Tape:
 
     def set_inputs(self, record, x_place, drives_place):
         """Write where x and the drives lie into a record."""
-        record[x_place : x_place + ROWS_WORDS] = _record(self.x)
+        record[x_place : x_place + ROWS_WORDS] = self.x.record
         record[drives_place] = self._drive_rows.ctypes.data
 
     def start(self, initial):

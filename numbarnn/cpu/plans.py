@@ -354,10 +354,18 @@ class Plans:
     states: Layout | None  # h and c where they are not the tape's
     scratch: Layout
     forward: Plan
+    shapes: tuple  # (name, shape) of each state
 
 
 def forward_plans(size, keep, threads_):
-    """The `Plans` of a size; those of a uniform batch are kept, since others of the same size will come."""
+    """The `Plans` of a size, kept with it; those of a uniform batch also for others of the same size, which will come."""
+    kept = vars(size).setdefault("_forward_plans", {})
+    if (keep, threads_) not in kept:
+        kept[keep, threads_] = _forward_plans(size, keep, threads_)
+    return kept[keep, threads_]
+
+
+def _forward_plans(size, keep, threads_):
     return (_make_forward if size.packing.uniform else _make_forward.__wrapped__)(size, keep, threads_)
 
 
@@ -389,7 +397,9 @@ def _make_forward(size, keep, threads_):
         "operand_kept": int(what == "all"),
     }
     plan = Plan(FORWARD, constants, [scratch, tape, *([apart] if apart else [])])
-    return Plans(size, keep, segment_steps(keep, size), tape, apart, scratch, plan)
+    rows = h_rows, h_rows if kept_c else size.batch
+    shapes = tuple((name, (count, size.directions, width)) for name, count, width in zip("hc", rows, size.widths))
+    return Plans(size, keep, segment_steps(keep, size), tape, apart, scratch, plan, shapes)
 
 
 @dataclass(frozen=True, eq=False)

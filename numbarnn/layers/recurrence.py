@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..arrays.devices import device_of, target_of
-from ..arrays.packing import Uniform
+from ..arrays.devices import device_of, target, target_of
+from ..arrays.packing import uniform
 from ..engine.keep import WEIGHTS
 from ..errors import CellError
 from .operations import Operation
@@ -21,9 +21,9 @@ def expect_differentiable(cell):
 
 
 @functools.lru_cache(maxsize=1024)
-def size_of(kind, layer, cell, steps, batch, channels, dtype):
-    """The Size, a target's class, of one stacked layer on sequences of equal length: the same at each call."""
-    return _size(kind, layer, cell, Uniform(steps, batch), channels, dtype)
+def size_of(kind, layer, cell, threads, steps, batch, channels, dtype):
+    """The Size, a target's class, of one stacked layer on sequences of equal length: the same for as many threads."""
+    return _size(kind, layer, cell, uniform(steps, batch), channels, dtype)
 
 
 def _size(kind, layer, cell, packing, channels, dtype):
@@ -60,22 +60,24 @@ class Recurrence(Operation):
     def __init__(self, layer, index, p, weights, source, initial, keep, masks):
         self.layer, self.index, self.p, self.source = layer, index, p, source
         self.starts_learned = initial is None
-        target, packing = target_of(weights), source.packing
-        cell, drives = layer.driven(masks, index, packing, source.dtype, device_of(weights))
+        device, packing = device_of(weights), source.packing
+        on = target(device)
+        cell, drives = layer.driven(masks, index, packing, source.dtype, device)
         if len(drives) != len(cell.drives):
             raise CellError(
                 f"{type(layer).__name__}.driven: expected an array for each of {cell.drives}, the drives of "
                 f"{type(cell).__name__}, got {len(drives)}"
             )
-        kind, sizes = target.plans.Size, (source.channels, source.dtype)
+        start = None if initial is None and not layer.learned_state else self._initial(initial, packing, keep)
+        kind, sizes = on.plans.Size, (source.channels, source.dtype)
         if packing.uniform:
-            size = size_of(kind, layer, cell, packing.steps, packing.batch, *sizes)
+            size = size_of(kind, layer, cell, on.threads.threads(), packing.steps, packing.batch, *sizes)
         else:
             size = _size(kind, layer, cell, packing, *sizes)
         self.first = 0 if index == 0 else p.offset(f"weight_ih_l{index}")
-        self.tape = target.launch.run(
-            target.normalized if cell.normalized_values else target.recurrent, size, weights[self.first :], source,
-            self._initial(initial, packing, keep), keep, self._write_unit_values if cell.unit_values else None, drives,
+        self.tape = on.launch.run(
+            on.normalized if cell.normalized_values else on.recurrent, size, weights[self.first :], source,
+            start, keep, self._write_unit_values if cell.unit_values else None, drives,
         )  # fmt: skip
         self.outputs = self.tape.outputs
 
@@ -93,8 +95,6 @@ class Recurrence(Operation):
         """What the kernels' tape takes: the state given, else the learned one, as it is at each call."""
         if initial is not None:
             return [state[self.index].copy() for state in initial]  # the caller's may change before backward
-        if not self.layer.learned_state:
-            return None
         suffixes = self.layer.suffixes(self.index)
 
         def learned():

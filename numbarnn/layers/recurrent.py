@@ -172,7 +172,8 @@ class Recurrent(Stacked):
         """
         batch, described = self._checked_input(p, x, layout, lengths, reset)
         initial = None if state is None else self.checked_state("state", state, batch.sequences, p.dtype, p.device)
-        keep = self._keeping_cells(kept(tape, checkpoints, described.steps), cells)
+        keep = kept(tape, checkpoints, described.steps)
+        keep = keep if cells is False else self._keeping_cells(keep, cells)
         masks = None if seed is None and masks is None else self.masks_of(seed, masks, batch, described)
         y, tape = self.run(p, described, initial, keep, batch, masks)
         found = [y, tape.stack[-1].cells] if cells else [y]
@@ -185,7 +186,7 @@ class Recurrent(Stacked):
 
     def _keeping_cells(self, keep, cells):
         """The `Keep` that also has the c of every step, if they are asked for."""
-        if cells is False or not flag("cells", cells):
+        if not flag("cells", cells):
             return keep
         if keep.what == "checkpoints":
             raise ValueError("cells: expected False together with checkpoints, which keep c only at some steps, got True")
@@ -197,7 +198,8 @@ class Recurrent(Stacked):
         batch, described = Batch.of(x, layout, lengths, reset)
         self.check_parameters(p, described.channels)
         flat = p.flat
-        expect_device("x", described.array, device_of(flat))
+        if batch.device != device_of(flat):
+            expect_device("x", described.array, device_of(flat))
         if described.dtype != flat.dtype:
             raise DTypeError(f"x: expected {flat.dtype} like the parameters, got {described.dtype}")
         return batch, described
