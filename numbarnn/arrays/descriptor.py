@@ -170,7 +170,8 @@ class TensorDescriptor:
         if lengths[c] == 0:
             raise ShapeError(f"{argument}: expected at least one of channels, got shape {array.shape} ({letters})")
         strides = strides[t], strides[n], strides[c]
-        return cls.made(lengths[t], lengths[n], lengths[c], strides, array.dtype, letters, array, address_of(array))
+        address = array.ctypes.data if type(array) is np.ndarray else address_of(array)
+        return cls.made(lengths[t], lengths[n], lengths[c], strides, array.dtype, letters, array, address)
 
     @classmethod
     def of_tnc(cls, array, address=None):
@@ -231,7 +232,9 @@ class TensorDescriptor:
         """The outputs in the blocks of a contiguous h, (rows of h, C)."""
         row = h.shape[1] * h.itemsize
         if packing.uniform:
-            return cls.of_tnc(packing.outputs(h), address and address + packing.batch * row)  # 0 on a device
+            y = h[packing.batch : -packing.batch].reshape(packing.steps, packing.batch, -1)
+            address = address and address + packing.batch * row  # 0 on a device
+            return cls.made(*y.shape, y.strides, y.dtype, AXES, y, address)
         return cls.ragged(packing, h.shape[1], (row, row, h.itemsize), h, address, first_entry=1)
 
     @classmethod

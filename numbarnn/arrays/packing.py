@@ -60,10 +60,6 @@ class Uniform:
         """What an array (N, ...) has for each row, or something that broadcasts to it: the array itself."""
         return array
 
-    def outputs(self, h):
-        """The rows of h, (rows of h, C), that hold outputs: (T, N, C), a view."""
-        return h[self.batch : -self.batch].reshape(self.steps, self.batch, -1)
-
     def blocks(self, first, end):
         """Rows of h from the block `first` to the block before `end`."""
         return (end - first) * self.batch
@@ -164,10 +160,6 @@ class Packing:
     def of_sequences(self, array):
         """What an array (N, ...) has for each row: (rows, ...)."""
         return array[self.places[1]]
-
-    def outputs(self, h):
-        """The rows of h, (rows of h, C), in which `TensorDescriptor.blocks` finds outputs: all of them."""
-        return h
 
     def initial_rows(self, direction):
         """Which rows of h a direction starts from."""

@@ -99,8 +99,8 @@ class Tape:
         if plans.states:
             states, states_address = borrow(plans.states.nbytes)
             offsets = plans.states.offsets
-        self.h, *rest = (np.ndarray(shape, size.dtype, states, offsets[name]) for name, shape in plans.shapes)
-        self.c = rest[0] if rest else None
+        self.h = np.ndarray(plans.shapes[0], size.dtype, states, offsets["h"])
+        self.c = np.ndarray(plans.shapes[1], size.dtype, states, offsets["c"]) if size.cell.states > 1 else None
         self._h_address = states_address + offsets["h"]
         self._write_unit_values, self._unit_values, self._origin = unit_values, None, initial
         if size.cell.unit_values:
@@ -277,7 +277,7 @@ def run(kernels, size, parameters, x, initial, keep, unit_values=None, drives=()
     -------
     Tape
     """
-    return Tape(kernels, forward_plans(size, keep, threads()), parameters, x, initial, unit_values, drives)
+    return Tape(kernels, forward_plans(size, keep), parameters, x, initial, unit_values, drives)
 
 
 class Adjoint:

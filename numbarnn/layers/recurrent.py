@@ -178,7 +178,8 @@ class Recurrent(Stacked):
         y, tape = self.run(p, described, initial, keep, batch, masks)
         found = [y, tape.stack[-1].cells] if cells else [y]
         final, given = self._final_state(tape), [*map(batch.give, found)]
-        tape.stack[-1].let_go_of_y()
+        if keep.what == "checkpoints":
+            tape.stack[-1].let_go_of_y()
         if batch.packing.uniform:
             for described, array in zip(found, given):
                 described.array.flags.writeable = array.flags.writeable = False
@@ -213,7 +214,8 @@ class Recurrent(Stacked):
             expect_differentiable(self.cell)
         if keep is STATES and not self.cell.saved:
             keep = ALL  # no gate is kept anyway
-        effective, chain, stack = self.effective_weights(p, masks), Chain(x), []
+        plain, chain, stack = masks is None and self.connectivity is None, Chain(x), []
+        effective = None if plain else self.effective_weights(p, masks)
         weights = (p if effective is None else effective.parameters).flat
         for index in range(self.layers):
             inner = Chain(chain.outputs) if self.residual and index else chain
