@@ -18,6 +18,7 @@ from numba import types
 from processes import environment, start
 
 import numbarnn
+from numbarnn.cpu.compiled import SOURCES
 from numbarnn.engine import cache_folders
 from numbarnn.engine import disk_cache as entries
 
@@ -326,7 +327,7 @@ def copies(tmp_path, monkeypatch):
 
     def stamp(folder):
         monkeypatch.setattr(entries, "PACKAGE", folder)
-        return entries.Sources("cells", "cpu").stamp
+        return entries.Sources(*SOURCES.folders).stamp
 
     return copied, stamp
 
@@ -338,13 +339,14 @@ def test_the_stamp_is_one_of_contents(copies):
         os.utime(path, (0, 0))
     at_first = stamp(one)
     assert at_first == stamp(other) == stamp(Path(numbarnn.__file__).parent)
-    edited = other / "cells" / "rnn.py"
-    text = edited.read_text()
-    edited.write_text(f"{text}#")
-    os.utime(edited, (0, 0))
-    assert stamp(other) != at_first
-    edited.write_text(text)
-    assert stamp(other) == at_first
+    for name in ("cells/rnn.py", "cpu/recurrent.py", "engine/sizes.py"):
+        edited = other / name
+        text = edited.read_text()
+        edited.write_text(f"{text}#")
+        os.utime(edited, (0, 0))
+        assert stamp(other) != at_first
+        edited.write_text(text)
+        assert stamp(other) == at_first
     (other / "cells" / "one_more.py").write_text("")
     assert stamp(other) != at_first
 

@@ -5,7 +5,7 @@ one step, the variance that of a population.  A target sums over the units; the 
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from .cell import Cell
 from .elementary import sqrt
@@ -16,8 +16,7 @@ EPSILON = 1e-5
 SHRINK_SINGLE, SHRINK_DOUBLE = 2.0**-80, 2.0**-560  # factors of numbers whose squares are too large for a dtype
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """Consecutive slots that have mean and variance in common.
 
     first, slots : int
@@ -82,12 +81,12 @@ class NormalizedCell(Cell):
         return scale * (dy - mean_dy - y * mean_dy_y)
 
     def output(self, o, c):
-        """h', from the first of the new states and ``LN(c')``."""
-        raise NotImplementedError
+        """h', from the first of the new states and ``LN(c')``; where c' is not normalized, the first is h' itself."""
+        return o
 
     def output_adjoint(self, saved, c, dh):
         """The derivatives of both, from that of h'."""
-        raise NotImplementedError
+        return dh, 0 * dh
 
 
 @dataclass(frozen=True)

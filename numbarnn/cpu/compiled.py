@@ -4,53 +4,21 @@ A kernel is put together from several files, so its entry on disk carries the st
 compiled anew.
 """
 
-import contextlib
-import functools
-
-from numba import config, njit
-from numba.core.caching import FunctionCache
-from numba.core.ccallback import CFunc
-from numba.core.compiler import CompileResult
 from numba.core.errors import NumbaError
-from numba.core.serialize import dumps
 
 from ..cells import Cell, check
 from ..cells.dry_run import explained, is_library_s_alone
-from ..engine.disk_cache import Entries, Kept, Sources
+from ..engine.disk_cache import Sources
+from ..engine.numba_internals import kept_c_function, kept_kernel
 from .simd import REGISTERS, VECTOR_BYTES
 
-SOURCES = Sources("cells", "cpu")  # every module that a kernel may be made of
-
-
-class _Cache(Kept, FunctionCache):
-    """What is kept of one function for the processor; Numba's key leaves out the width chosen for it."""
-
-    def __init__(self, function):
-        name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
-        entries = Entries(f"cpu.{name}", SOURCES, lambda code: dumps(code._reduce()), (VECTOR_BYTES, REGISTERS))
-        super().__init__(function, entries, lambda target, data: CompileResult._rebuild(target, *data))
-
-    def _can_be_kept(self, code):
-        return not (code.library.has_dynamic_globals or any(not loop.can_cache for loop in code.lifted))
-
-
-@contextlib.contextmanager
-def _compiler_on():
-    """With NUMBA_DISABLE_JIT Numba would leave the function as it is; a kernel raises KernelError when it is called."""
-    disabled, config.DISABLE_JIT = config.DISABLE_JIT, 0
-    try:
-        yield
-    finally:
-        config.DISABLE_JIT = disabled
+SOURCES = Sources("cells", "engine", "cpu")  # every module that a kernel may be made of
+WIDTH = VECTOR_BYTES, REGISTERS  # what was chosen for the processor: Numba's key leaves it out
 
 
 def kernel(function, parallel=True):
     """`function` as a kernel, compiled for each type of its arguments when first called with it."""
-    with _compiler_on():
-        dispatcher = njit(parallel=parallel)(function)
-    dispatcher._cache = _Cache(function)
-    dispatcher._compile_for_args = functools.partial(_compile, dispatcher._compile_for_args)
-    return dispatcher
+    return kept_kernel(function, parallel, _compile, SOURCES, WIDTH)
 
 
 def _compile(compile_for, *args):
@@ -69,7 +37,4 @@ def _compile(compile_for, *args):
 
 def routine(function, signature):
     """`function` as a C function with an ``address``, compiled now unless the disk has it."""
-    compiled = CFunc(function, (signature.args, signature.return_type), locals={}, options={})
-    compiled._cache = _Cache(function)
-    compiled.compile()
-    return compiled
+    return kept_c_function(function, signature, SOURCES, WIDTH)

@@ -46,7 +46,7 @@ def forward(cell, real, address):
     tasks, parts, pack_task = calls[0].tasks, calls[0].parts, calls[0].routines.pack_task
     if calls[0].pack:
         for part in prange(parts):
-            invoke(pack_task, (address, 0, part))
+            invoke(pack_task, real, (address, 0, part))
     for part in prange(tasks):
         forward_task(cell, real, calls, part)
 
@@ -86,4 +86,4 @@ def backward(cell, real, address):
         for part in prange(tasks):
             backward_task(cell, real, calls, part, start, count)
         for part in prange(parts):
-            invoke(gradient_task, (address, 0, part, start, count))
+            invoke(gradient_task, real, (address, 0, part, start, count))

@@ -14,6 +14,7 @@ import math
 import numpy as np
 
 from ..arrays.descriptor import TensorDescriptor
+from ..engine.tape import StateAdjoint, StateTape
 from .memory import borrow, give, take
 from .plans import backward_plans, forward_plans
 from .records import BACKWARD, FORWARD, ROWS, place
@@ -69,7 +70,7 @@ def _record(array):
     return (0,) * ROWS_WORDS if array is None else array.record
 
 
-class Tape:
+class Tape(StateTape):
     """What one layer's forward leaves behind.
 
     Bytes, for an item of b bytes, H' = H rounded up to whole vectors, and W the layer's weights and biases with H' for H:
@@ -129,20 +130,6 @@ class Tape:
         """Write where x and the drives lie into a record."""
         record[x_place : x_place + ROWS_WORDS] = self.x.record
         record[drives_place] = self._drive_rows.ctypes.data
-
-    def start(self, initial):
-        """Set the initial state: (D, sequences, P or H) for each state of the cell, a function that returns it, or None."""
-        self._initial = initial if callable(initial) else None
-        self.initial = initial = initial() if callable(initial) else initial
-        for m, array in enumerate((self.h, self.c)[: self.size.cell.states]):
-            for d in range(self.size.directions):
-                rows = self.packing.initial_rows(d) if len(array) > self.size.batch else slice(None)
-                array[rows, d] = 0 if initial is None else initial[m][d][self.packing.sequence]
-
-    def restart(self, sequences):
-        """Set the state of some sequences of a stream, their indices, to what it was at first."""
-        for m, array in enumerate((self.h, self.c)[: self.size.cell.states]):
-            array[: self.size.batch, 0][sequences] = 0 if self._origin is None else self._origin[m][0][sequences]
 
     def fill(self):
         """Run forward: fill h, c and whatever is kept from x, the parameters and the drives as they are now."""
@@ -240,19 +227,6 @@ class Tape:
 
         return step
 
-    def reached(self, m):
-        """State m after a step of a stream, (1, N, P or H): h is carried to row 0, c is kept in place."""
-        return (self.h, self.c)[m][: self.size.batch].swapaxes(0, 1)
-
-    def final(self, m):
-        """State m after the last step of each direction: (D, sequences, P or H)."""
-        array, packing = (self.h, self.c)[m], self.packing
-        found = []
-        for d, run in zip(range(self.size.directions), (packing.last, packing.first)):
-            rows = packing.final_rows(d) if len(array) > self.size.batch else slice(None)
-            found.append(array[rows, d][run])
-        return found[0][None] if len(found) == 1 else np.stack(found)
-
 
 def run(kernels, size, parameters, x, initial, keep, unit_values=None, drives=()):
     """One layer forward.
@@ -280,7 +254,7 @@ def run(kernels, size, parameters, x, initial, keep, unit_values=None, drives=()
     return Tape(kernels, forward_plans(size, keep), parameters, x, initial, unit_values, drives)
 
 
-class Adjoint:
+class Adjoint(StateAdjoint):
     """One layer's backward: `fill` runs it, and may be called again after the tape was filled again.
 
     Parameters
@@ -310,8 +284,7 @@ class Adjoint:
     """
 
     def __init__(self, tape, dy, dfinal, need_x, gradient, accumulate, dcells=None):
-        self.tape, self.dy, self.dcells, self.dfinal = tape, dy, dcells, dfinal
-        self.gradient, self.accumulate = gradient, accumulate
+        super().__init__(tape, dy, dfinal, gradient, accumulate, dcells)
         size, packing = tape.size, tape.packing
         self.plans = plans = backward_plans(tape.plans, need_x, threads())
         places, nbytes = size.dstates
@@ -342,10 +315,7 @@ class Adjoint:
         self._block.fill(0)
         if not self.tape.size.cell.feeds_every_gate:
             self._clear_gradient()  # of weights that no kernel reads
-        if self.dfinal is not None:
-            for dstate, given in zip(self._dstates, self.dfinal):
-                for d, run in zip(range(len(dstate)), (packing.last, packing.first)):
-                    dstate[d, run] = given[d]
+        self._start(self._dstates)
         if not packing.rows:
             self._clear_gradient()
         elif self.plans.segment is None:
@@ -355,14 +325,6 @@ class Adjoint:
         if self._dx is not None and len(self._dx) == 2:
             self._dx[0] += self._dx[1]
         self.dinitial = [packing.summed(dstate) for dstate in self._dstates]
-
-    def _clear_gradient(self):
-        """No step, no gradient."""
-        size = self.tape.size
-        if size.cell.unit_values:
-            self.dunit_values.fill(0)
-        if not self.accumulate:
-            self.gradient[: size.directions * size.parameters()[1]] = 0
 
     def _fill_segments(self):
         tape, size, plans, backward = self.tape, self.tape.size, self.plans, self.backward

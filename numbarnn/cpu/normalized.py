@@ -13,10 +13,10 @@ Columns of the derivatives, for each unit: the slots; the terms; the values of u
 
 import functools
 
-from numba import njit, prange, types
-from numba.extending import intrinsic, overload, overload_attribute
+from numba import njit, prange
 
 from ..cells.normalized import SHRINK_DOUBLE, SHRINK_SINGLE
+from ..engine.choices import sum_terms
 from .blocks import clear, spread_row, vector_bytes, vectors_for
 from .compiled import kernel
 from .records import BACKWARD, FORWARD
@@ -33,14 +33,12 @@ from .recurrent import (
 from .routine_call import invoke, record_at
 from .rows import block_row, first_held, rows_before, rows_in_segment, task_rows, working
 from .simd import (
-    Vector,
     first_lane,
     fma,
     get,
     keep_first,
     lane_sum,
     lanes,
-    llvm_vector,
     load,
     load_first,
     size_of,
@@ -49,42 +47,23 @@ from .simd import (
     store_first,
 )
 from .types import (
-    CellType,
     add_cells,
+    by_cell,
     drive_places,
     load_drives,
     load_dstate,
     load_saved,
+    load_slots,
     load_state,
     store_all,
     store_state,
 )
 
 
-@overload_attribute(CellType, "runs")
-def _runs(self):
-    runs = tuple((run.first, run.slots, run.term) for run in self.cell.runs)
-    return lambda self: runs
-
-
-@intrinsic
-def load_terms(typingctx, cell, real, address, stride):
+@njit
+def load_terms(cell, real, address, stride):
     """The pre-activations of the cell, from the slots that are their terms, `stride` bytes apart."""
-    vector = Vector(real)
-    slots = [[] for _ in range(cell.cell.terms)]
-    for run in cell.cell.runs:
-        for slot in range(run.slots):
-            slots[run.term + slot].append(run.first + slot)
-
-    def codegen(context, builder, signature, args):
-        def value(slot):
-            place = builder.add(args[2], builder.mul(args[3], args[3].type(slot)))
-            return builder.load(builder.inttoptr(place, llvm_vector(vector).as_pointer()), align=real.bitwidth // 8)
-
-        sums = [functools.reduce(builder.fadd, map(value, terms)) for terms in slots]
-        return context.make_tuple(builder, signature.return_type, sums)
-
-    return types.UniTuple(vector, len(slots))(cell, real, types.intp, types.intp), codegen
+    return sum_terms(cell, load_slots(cell, real, address, stride))
 
 
 @njit
@@ -150,13 +129,10 @@ def normalize_slots(cell, real, call, place, block, bias, gains, hats, deviation
                     store(hat, hats + (b * cell.normalized_values + slot) * vector)
 
 
-def finish_outputs(cell, real, call, h, c, unit_values, hats, deviations):
+@by_cell
+def finish_outputs(cell):
     """Make h' of what `forward` left in a row of h, where the output sees the normalized cell; h is modified."""
-
-
-@overload(finish_outputs)
-def _finish_outputs(cell, real, call, h, c, unit_values, hats, deviations):
-    if not cell.cell.normalizes_cell:
+    if not cell.normalizes_cell:
         return lambda cell, real, call, h, c, unit_values, hats, deviations: None
 
     def finish(cell, real, call, h, c, unit_values, hats, deviations):
@@ -262,7 +238,7 @@ def forward(cell, real, address):
     pack_task = calls[0].routines.pack_task
     if calls[0].pack:
         for task in prange(directions * parts):
-            invoke(pack_task, (address, task // parts, task % parts))
+            invoke(pack_task, real, (address, task // parts, task % parts))
     for task in prange(directions * tasks):
         forward_task(cell, real, calls, task // tasks, task % tasks)
 
@@ -312,16 +288,14 @@ def normalize_adjoint(cell, real, call, run, index, place, block, gains, hats, d
             store(cell.normalized_adjoint(dhat, hat, scale, mean, mean_hat), here + (first + slot) * vector)
 
 
-def take_outputs(cell, real, call, dh, outputs, place, block, saved, unit_values, hats, deviations):
+@by_cell
+def take_outputs(cell):
     """Add dy to a row of dh; or, where the output sees the normalized cell, go back through the output as well.
 
     dh then holds the derivative of o, and the slot after those of the cell's that of c' by way of the output.  dh, and the
     row of derivatives at `place`, are modified.
     """
 
-
-@overload(take_outputs)
-def _take_outputs(cell, real, call, dh, outputs, place, block, saved, unit_values, hats, deviations):
     def add(cell, real, call, dh, outputs, place, block, saved, unit_values, hats, deviations):
         vector = vector_bytes(real)
         for b in range(vectors_for(real, call.hidden)):
@@ -329,7 +303,7 @@ def _take_outputs(cell, real, call, dh, outputs, place, block, saved, unit_value
                 dy = load_first(real, outputs + b * vector, call.hidden - b * lanes(real))
                 store(load(real, dh + b * vector) + dy, dh + b * vector)
 
-    if not cell.cell.normalizes_cell:
+    if not cell.normalizes_cell:
         return add
 
     def through(cell, real, call, dh, outputs, place, block, saved, unit_values, hats, deviations):
@@ -407,7 +381,7 @@ def backward_task(cell, real, calls, direction, part, start, count):
                 old = load_state(cell, real, h + here, c + here, hidden - unit)
                 new = load_state(cell, real, h_new + here, c_new + here, hidden - unit)
                 given = load_drives(cell, real, drives, (direction * hidden + unit) * size, hidden - unit)
-                derivative = load_dstate(cell, real, dh + here_padded, dc + here_padded)
+                derivative = load_dstate(cell, real, dh + here_padded, dc + here_padded, lanes(real))
                 if call.dcells.address:
                     dcells = load_first(real, cell_outputs + dy_at + unit * size, hidden - unit)
                     derivative = add_cells(cell, derivative, dcells)
@@ -435,4 +409,4 @@ def backward(cell, real, address):
         for task in prange(directions * tasks):
             backward_task(cell, real, calls, task // tasks, task % tasks, start, count)
         for task in prange(directions * parts):
-            invoke(gradient_task, (address, task // parts, task % parts, start, count))
+            invoke(gradient_task, real, (address, task // parts, task % parts, start, count))

@@ -7,12 +7,10 @@ In a ragged batch N are its runs and T is the longest; S counts the rows at work
 
 import functools
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
-from ..arrays.packing import Packing, Uniform
-from ..cells import Cell
+from ..engine import sizes
 from ..engine.keep import Keep
 from . import routines
 from .blocks import block_vectors, packed_size, spread, transposed_size, vectors_in
@@ -26,50 +24,8 @@ FORWARD_ROWS = 96  # rows of pre-activations computed ahead of the loop over tim
 BACKWARD_ROWS = 512  # rows of derivatives between two sums of the weight gradients
 
 
-class Group(NamedTuple):
-    """One weight, in the words of `records.GROUP`, and the parameters that it and its bias are."""
-
-    name: str
-    rows: int
-    columns: int  # for each gate
-    slots: tuple[int, ...]
-    gates: tuple[int, ...]
-    weight: str
-    bias: str | None
-
-
-@dataclass(frozen=True)
-class Size:
-    """The sizes of one layer on one batch."""
-
-    cell: Cell
-    hidden: int
-    directions: int
-    packing: Uniform | Packing
-    channels: int
-    dtype: np.dtype
-    vectors: int = 0  # numbers of a direction's parameters that no kernel reads, after the others
-    projection: int | None = None  # P, for a cell whose h is projected
-
-    @property
-    def width(self):
-        """P, channels of h: H where it is not projected."""
-        return self.projection or self.hidden
-
-    @property
-    def widths(self):
-        """Channels of each state of the cell."""
-        return (self.width, self.hidden)[: self.cell.states]
-
-    @property
-    def steps(self):
-        """T."""
-        return self.packing.steps
-
-    @property
-    def batch(self):
-        """N."""
-        return self.packing.batch
+class Size(sizes.Size):
+    """The sizes of one layer on one batch, and of the buffers that it takes."""
 
     @functools.cached_property
     def padded(self):
@@ -117,17 +73,6 @@ class Size:
         """Rows of so many steps; where a row is read as a whole, an odd number, so that its blocks spread over a cache."""
         rows = self.packing.most_rows(self.backward_chunk)
         return rows | 1 if self.cell.normalized_values else rows
-
-    @functools.cached_property
-    def groups(self):
-        """The runs of slots that the cell's weights feed, and the projection."""
-        cell, projected = self.cell, (0,) if self.cell.projected else ()
-        return (
-            Group("input", self.channels, self.hidden, cell.input_slots, cell.input_gates, "weight_ih", "bias_ih"),
-            Group("recurrent", self.width, self.hidden, cell.recurrent_slots, cell.recurrent_gates, "weight_hh", "bias_hh"),
-            Group("gated", self.hidden, self.hidden, cell.gated_slots, cell.gated_gates, "weight_hh", "bias_hh"),
-            Group("projection", self.hidden, self.width, projected, projected, "weight_hr", None),
-        )
 
     def weights(self, bias_slots):
         """{field: numbers} of the weights and the bias in blocks, all directions, or of their gradients."""
@@ -202,26 +147,9 @@ class Size:
             "dinputs": rows * spread(vectors_in(self.channels, self.dtype)) * vector if need_x else 0,
         }
 
-    def parameters(self):
-        """({name: where it starts}, numbers in all) of one direction's parameters."""
-        columns = len(self.cell.gates) * self.hidden
-        recurrent = self.width if self.cell.recurrent_slots or self.cell.gated_slots else 0
-        sizes = {
-            "weight_ih": self.channels * columns,
-            "weight_hh": recurrent * columns,
-            "bias_ih": columns,
-            "bias_hh": columns if recurrent else 0,
-            "weight_hr": self.hidden * self.width if self.cell.projected else 0,
-        }
-        starts, total = {}, 0
-        for name, size in sizes.items():
-            starts[name] = total
-            total += size
-        return starts, total + self.vectors
-
     def constants(self):
         """The fields of a record that are neither addresses of buffers nor the caller's."""
-        weights, direction = self.parameters()
+        weights, direction = self.parameters
         tasks, splits = self.shares
         values = {
             "steps": self.steps,

@@ -5,8 +5,9 @@ fewer channels.  For a cell without a projection each function here does nothing
 """
 
 from numba import njit
-from numba.extending import overload
 
+from ..engine.choices import by_cell
+from . import extending
 from .blocks import spread_row, unit_place, vector_bytes, vectors_for
 from .product import MAX_VECTORS
 from .routine_call import invoke
@@ -14,27 +15,13 @@ from .rows import task_rows
 from .simd import lanes, load, load_first, size_of, store, store_first
 
 
-def by_projection(cell, plain, projected):
-    """`plain`, or for a cell whose h is projected the other; chosen when the kernel is compiled."""
-
-
-@overload(by_projection)
-def _by_projection(cell, plain, projected):
-    if cell.cell.projected:
-        return lambda cell, plain, projected: projected
-    return lambda cell, plain, projected: plain
-
-
-def project(cell, real, call, direction, part, operand, rows, h):
+@by_cell(extending)
+def project(cell):
     """Write the h of a task's rows (is modified), from what the cell made of them.
 
     operand, h: addresses of the task's first row at the step.
     """
-
-
-@overload(project)
-def _project(cell, real, call, direction, part, operand, rows, h):
-    if cell.cell.projected:
+    if cell.projected:
         return lambda cell, real, call, direction, part, operand, rows, h: project_rows(
             real, call, direction, part, operand, rows, h
         )
@@ -55,6 +42,7 @@ def project_rows(real, call, direction, part, operand, rows, h):
         whole = vectors // MAX_VECTORS
         invoke(
             call.routines.row_product,
+            real,
             (
                 target, panel, call.zeros, 0, 0, operand, size, depth, 0, weight, depth * panel, panel, depth, MAX_VECTORS,
                 whole,
@@ -65,6 +53,7 @@ def project_rows(real, call, direction, part, operand, rows, h):
         columns = min(MAX_VECTORS, vectors - before)
         invoke(
             call.routines.product,
+            real,
             (
                 target + before * vector, row, call.zeros, 0, 0, operand, operand_row, size, depth, 0,
                 weight + before * depth * vector, columns * vector, depth, rows, columns,
@@ -76,17 +65,14 @@ def project_rows(real, call, direction, part, operand, rows, h):
             store_first(load(real, target + r * row + v * vector), h + r * h_row + channel * size, width - channel)
 
 
-def unproject(cell, real, call, direction, position, rows, stride, dh, outputs, doperand, descending):
+@by_cell(extending)
+def unproject(cell):
     """Take the derivatives of a step's h back to what the cell made (`doperand` is modified).
 
     position, rows, stride: the task's rows among those of the chunk; dh: address of its first row of what came back from
     the step behind; outputs: of dy of the chunk, if there is one.  Their sum is kept for the gradient of the weight.
     """
-
-
-@overload(unproject)
-def _unproject(cell, real, call, direction, position, rows, stride, dh, outputs, doperand, descending):
-    if cell.cell.projected:
+    if cell.projected:
         return lambda cell, real, call, direction, position, rows, stride, dh, outputs, doperand, descending: unproject_rows(
             real, call, direction, position, rows, stride, dh, outputs, doperand, descending
         )
@@ -111,6 +97,7 @@ def unproject_rows(real, call, direction, position, rows, stride, dh, outputs, d
     transposed = call.projection.transposed + direction * units * lanes(real) * vectors * vector
     invoke(
         call.routines.times_transposed,
+        real,
         (
             call.routines.product, call.routines.row_product, call.zeros, transposed, depth, 1, width, MAX_VECTORS,
             dprojected, 1, 0, call.chunk_rows, position, rows, stride, doperand, stride * spread_row(real, units), 0, units,

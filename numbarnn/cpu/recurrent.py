@@ -15,11 +15,12 @@ import functools
 
 from numba import njit, prange
 
+from ..engine.choices import joined
 from .blocks import share, spread_row, vector_bytes, vectors_for
 from .compiled import kernel
 from .groups import GATED, RECURRENT, group_at
 from .product import MAX_VECTORS
-from .projection import by_projection, project, unproject
+from .projection import project, unproject
 from .records import BACKWARD, FORWARD
 from .routine_call import invoke, record_at
 from .rows import (
@@ -36,8 +37,8 @@ from .simd import lanes, load, load_first, size_of, store, store_first
 from .types import (
     add_cells,
     add_output,
+    by_projection,
     drive_places,
-    joined,
     load_dpre,
     load_drives,
     load_dstate,
@@ -86,6 +87,7 @@ def add_product(
     weight = group.weight + (direction * units + before) * group.rows * group.slots * vector
     invoke(
         call.routines.product,
+        real,
         (
             target + slots, target_row, start + slots, start_row, vector, a, a_row, a_depth, group.rows, 0,
             weight, group.slots * vectors * vector, group.rows, rows, group.slots * vectors,
@@ -107,6 +109,7 @@ def add_row_products(real, call, group, direction, from_unit, blocks, a, target,
         weight, weight_block = weight + (blocks - 1) * weight_block, -weight_block
     invoke(
         call.routines.row_product,
+        real,
         (
             place, target_block, place, target_block, vector, a, size_of(real), group.rows, 0,
             weight, weight_block, row, group.rows, group.slots * vectors, blocks,
@@ -124,6 +127,7 @@ def gather_inputs(real, call, direction, part, start, count, inputs):
         return x.address + time * x.step_stride + first * x.batch_stride, x.batch_stride, x.channel_stride
     invoke(
         call.routines.copy_rows,
+        real,
         copied_rows(call, x, time, count, time_step, first, stride, most, 0, channels, inputs, row),
     )
     return inputs, row, size_of(real)
@@ -254,7 +258,7 @@ def forward(cell, real, address):
     pack_task = calls[0].routines.pack_task
     if calls[0].pack:
         for task in prange(directions * parts):
-            invoke(pack_task, (address, task // parts, task % parts))
+            invoke(pack_task, real, (address, task // parts, task % parts))
     regions = 1 if splits == 1 else calls[0].steps * (2 if cell.gated_span[1] > 0 else 1)
     for region in range(regions):
         for task in prange(splits * directions * tasks):
@@ -288,6 +292,7 @@ def back_through(
     weight = row_vectors * lanes(real) * vectors_for(real, call.hidden) * group.slots * vector_bytes(real)
     invoke(
         call.routines.times_transposed,
+        real,
         (
             call.routines.product, call.routines.row_product, zeros, group.transposed + direction * weight, group.rows,
             group.slots, call.hidden, call.per_block, dpre, call.slots, group.first, call.chunk_rows, position, rows, stride,
@@ -308,6 +313,7 @@ def gather_outputs(real, call, array, width, direction, time, count, part, chann
         position = rows_before(call, t) - rows_before(call, time) + first
         invoke(
             call.routines.copy_rows,
+            real,
             copied_rows(
                 call, array, t, 1, 1, first, stride, most, direction * width + channel, channels,
                 target + position * row + channel * size_of(real), stride * row,
@@ -393,7 +399,7 @@ def backward_task(cell, real, calls, direction, part, split, start, count, regio
                     place = saved + r * stride * saved_row + (before * cell.saved + v) * vector
                     kept = load_saved(cell, real, place, vectors * vector)
                     old = load_state(cell, real, h + at, c + at, hidden - unit)
-                    derivative = load_dstate(cell, real, dmade + at_padded, dc + at_padded)
+                    derivative = load_dstate(cell, real, dmade + at_padded, dc + at_padded, lanes(real))
                     given = joined(
                         load_unit_values(cell, real, unit_values + (before + v) * vector, units * vector),
                         load_drives(cell, real, drives, (direction * hidden + unit) * size, hidden - unit),
@@ -433,4 +439,4 @@ def backward(cell, real, address):
                 split = task // (directions * tasks)
                 backward_task(cell, real, calls, part // tasks, part % tasks, split, start, count, region)
         for task in prange(directions * parts):
-            invoke(gradient_task, (address, task // parts, task % parts, start, count))
+            invoke(gradient_task, real, (address, task // parts, task % parts, start, count))

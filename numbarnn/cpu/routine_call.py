@@ -9,17 +9,17 @@ from .simd import INT64
 
 
 @intrinsic
-def invoke(typingctx, address, arguments):
-    """Call the C function at `address` with a tuple of integers."""
+def invoke(typingctx, address, real, arguments):
+    """Call the C function at `address` with a number of its dtype and a tuple of integers."""
 
     def codegen(context, builder, signature, args):
-        values = cgutils.unpack_tuple(builder, args[1], len(arguments))
+        values = cgutils.unpack_tuple(builder, args[2], len(arguments))
         values = [context.cast(builder, v, t, types.int64) for v, t in zip(values, arguments.types)]
-        pointer = ir.FunctionType(ir.VoidType(), [INT64] * len(values)).as_pointer()
-        builder.call(builder.inttoptr(args[0], pointer), values)
+        pointer = ir.FunctionType(ir.VoidType(), [args[1].type] + [INT64] * len(values)).as_pointer()
+        builder.call(builder.inttoptr(args[0], pointer), [args[1], *values])
         return context.get_dummy_value()
 
-    return types.void(types.intp, arguments), codegen
+    return types.void(types.intp, real, arguments), codegen
 
 
 @intrinsic

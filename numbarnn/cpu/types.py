@@ -1,43 +1,27 @@
-"""Cells as arguments of a kernel: an opaque Numba type each, whose methods are the Python equations.
-
-The kernel is one module-level function, so Numba's disk cache finds it again; the type of its first argument picks the
-equations when it is compiled.
-"""
-
-import functools
+"""What kernels load and store of a cell: vectors of units, at addresses, with strides in bytes."""
 
 from numba import njit, types
 from numba.core import cgutils
-from numba.extending import NativeValue, intrinsic, models, overload, register_model, unbox
+from numba.extending import NativeValue, intrinsic, unbox
 
-from ..cells import Cell
-from .functions import Equations
+from ..engine import choices, equations
+from . import (
+    extending,
+    vector_math,  # noqa: F401 (the equations are made of what it overloads)
+)
 from .records import ROWS
 from .routine_call import record_at
 from .rows import row_address
 from .simd import Vector, llvm_vector, load, load_first, load_first_of, splat, store_first
 
-
-class CellType(Equations):
-    """The Numba type of one cell."""
-
-    @property
-    def cell(self):
-        """The cell itself."""
-        return self.owner
+equations.register(extending)
+choices.register(extending)
+by_cell = choices.by_cell(extending)
 
 
-register_model(CellType)(models.OpaqueModel)
-
-
-@unbox(CellType)
+@unbox(equations.CellType)
 def _unbox(typ, obj, context):
     return NativeValue(context.context.get_dummy_value())
-
-
-# The attribute that Numba's dispatch asks first; kept in the cell, it costs a tenth of typeof.
-Cell._numba_type_ = functools.cached_property(CellType.of)
-Cell._numba_type_.__set_name__(Cell, "_numba_type_")
 
 
 def _load_many(counted):
@@ -80,13 +64,10 @@ def store_all(typingctx, values, address, stride):
     return types.void(values, types.intp, types.intp), codegen
 
 
-def drive_places(cell, call, time, row):
+@by_cell
+def drive_places(cell):
     """Where the values lie that a cell takes at a step of a row: a tuple of addresses."""
-
-
-@overload(drive_places)
-def _drive_places(cell, call, time, row):
-    return _first_places(cell.cell.drive_count)
+    return _first_places(cell.drive_count)
 
 
 def _first_places(count):
@@ -121,81 +102,12 @@ def load_drives(typingctx, cell, real, places, offset, count):
     return result(cell, real, places, types.intp, types.intp), codegen
 
 
-def joined(values, others):
-    """One tuple of two."""
+@njit
+def _load_whole(real, place, count):
+    """A whole vector of a padded row, however many of its units are some."""
+    return load(real, place)
 
 
-@overload(joined)
-def _joined(values, others):
-    if len(others) == 0:
-        return lambda values, others: values
-    if len(values) == 0:
-        return lambda values, others: others
-    return lambda values, others: values + others
-
-
-def load_state(cell, real, h, c, count):
-    """The state tuple of `count` units at addresses `h` and, where the cell has one, `c`; 0 for an h that is no unit's."""
-
-
-@overload(load_state)
-def _load_state(cell, real, h, c, count):
-    if cell.cell.states == 1:
-        return lambda cell, real, h, c, count: (load_first(real, h, count),)
-    if cell.cell.projected:
-        return lambda cell, real, h, c, count: (splat(real, 0), load_first(real, c, count))
-    return lambda cell, real, h, c, count: (load_first(real, h, count), load_first(real, c, count))
-
-
-def store_state(cell, state, h, c, count):
-    """Write the state tuple of `count` units to addresses `h` and, where the cell has one, `c`."""
-
-
-@overload(store_state)
-def _store_state(cell, state, h, c, count):
-    if cell.cell.states == 1:
-        return lambda cell, state, h, c, count: store_first(state[0], h, count)
-
-    def both(cell, state, h, c, count):
-        store_first(state[0], h, count)
-        store_first(state[1], c, count)
-
-    return both
-
-
-def load_dstate(cell, real, dh, dc):
-    """The derivatives of the state, whole vectors from padded rows."""
-
-
-@overload(load_dstate)
-def _load_dstate(cell, real, dh, dc):
-    if cell.cell.states == 1:
-        return lambda cell, real, dh, dc: (load(real, dh),)
-    return lambda cell, real, dh, dc: (load(real, dh), load(real, dc))
-
-
-def add_output(cell, real, dstate, dy, count):
-    """`dstate` with the output's derivative at address `dy` added to that of h: the output of a step is its h.
-
-    Where that is projected, `projection.unproject` has added it before.
-    """
-
-
-@overload(add_output)
-def _add_output(cell, real, dstate, dy, count):
-    if cell.cell.projected:
-        return lambda cell, real, dstate, dy, count: dstate
-    if cell.cell.states == 1:
-        return lambda cell, real, dstate, dy, count: (dstate[0] + load_first(real, dy, count),)
-    return lambda cell, real, dstate, dy, count: (dstate[0] + load_first(real, dy, count), dstate[1])
-
-
-def add_cells(cell, dstate, dcells):
-    """`dstate` with the derivative of a step's c added."""
-
-
-@overload(add_cells)
-def _add_cells(cell, dstate, dcells):
-    if cell.cell.states == 1:
-        return lambda cell, dstate, dcells: dstate
-    return lambda cell, dstate, dcells: (dstate[0], dstate[1] + dcells)
+load_state, store_state, load_dstate, add_output, add_cells, by_projection = choices.choices(
+    extending, load_first, store_first, _load_whole, splat
+)

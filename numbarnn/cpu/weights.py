@@ -20,7 +20,8 @@ from .blocks import (
 )
 from .groups import INPUT, PROJECTION, RECURRENT, group_at
 from .product import MAX_VECTORS
-from .routine_call import invoke
+from .records import BACKWARD, FORWARD
+from .routine_call import invoke, record_at
 from .rows import operand_rows, previous_rows, rows_before, segment_time
 from .simd import lanes, load, load_first, size_of, store, store_first
 
@@ -78,9 +79,9 @@ def add_bias(real, call, group, direction, total):
 
 
 @njit
-def pack_task(real, calls, direction, part):
+def pack_task(real, address, direction, part):
     """One part of each weight of a direction, and with the last part its biases, as the kernels want them."""
-    call = calls[0]
+    call = record_at(address, FORWARD)[0]
     for index in range(PROJECTION + 1):
         group = group_at(call, index)
         if group.slots:
@@ -125,6 +126,7 @@ def row_times_transposed(
     start, start_step, stride = (zeros, 0, 0) if zeros else (target, step, vector_bytes(real))
     invoke(
         row_product,
+        real,
         (
             target, step, start, start_step, stride, dpre, size_of(real), inner, dpre_block,
             transposed, operand_step, panel, depth, MAX_VECTORS, panels,
@@ -172,6 +174,7 @@ def times_transposed(
             start, start_row, stride = (zeros, 0, 0) if before == 0 and zeros else (place, target_row, vector)
             invoke(
                 product,
+                real,
                 (
                     place, target_row, start, start_row, stride,
                     source, row_step * row, size_of(real), inner, row * total_rows,
@@ -192,6 +195,7 @@ def sum_block(real, call, dpre, dpre_row, count, columns, a, a_row, a_depth, row
     start, start_row, stride = (call.zeros, 0, 0) if fresh else (target, target_row, vector)
     invoke(
         call.routines.product,
+        real,
         (
             target, target_row, start, start_row, stride, a, a_row, a_depth, count, 0, dpre, dpre_row, count, rows, columns,
         ),
@@ -220,6 +224,7 @@ def sum_group(
     factor_row = spread_row(real, vectors_for(real, rows))
     invoke(
         call.routines.copy_rows,
+        real,
         (
             source + first * stride, step_table, step_stride, start_table, row_stride, stride, call.table, time, steps, 1,
             0, call.batch, 1, rows, factor, factor_row,
@@ -290,6 +295,7 @@ def input_gradient(real, call, direction, part, dpre, count, earliest):
     weight = call.input.transposed + direction * depth * channel_vectors * vector_bytes(real)
     invoke(
         call.routines.times_transposed,
+        real,
         (
             call.routines.product, call.routines.row_product, call.zeros, weight, channels, call.input.slots,
             call.hidden, call.per_block, dpre, call.slots, call.input.first, call.chunk_rows, first, rows, 1, target,
@@ -299,6 +305,7 @@ def input_gradient(real, call, direction, part, dpre, count, earliest):
     before = direction * rows_before(call, call.total) + rows_before(call, earliest) + first
     invoke(
         call.routines.copy_rows,
+        real,
         (
             target, 0, 0, 0, row, size, 0, 0, 1, 1, 0, rows, 1, channels, call.dx + before * channels * size,
             channels * size,
@@ -307,9 +314,9 @@ def input_gradient(real, call, direction, part, dpre, count, earliest):
 
 
 @njit
-def gradient_task(real, calls, direction, part, start, steps):
+def gradient_task(real, address, direction, part, start, steps):
     """One part of the long products of a chunk of steps: some rows of dL/dx and some rows of each weight's gradient."""
-    call = calls[0]
+    call = record_at(address, BACKWARD)[0]
     size, hidden = size_of(real), call.hidden
     time = segment_time(call, direction) + (start if direction == 0 else call.steps - start - steps)
     count = rows_before(call, time + steps) - rows_before(call, time)

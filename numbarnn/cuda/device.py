@@ -9,9 +9,11 @@ import functools
 import threading
 
 import numpy as np
-from numba import config
+from numba import config, types
 
-from ..engine import disk_cache as entries
+from ..engine.disk_cache import Sources
+from ..engine.equations import CellType
+from ..engine.numba_internals import keep_cuda_kernel
 from ..errors import DeviceError
 
 if not hasattr(np, "row_stack"):  # NumPy 2.5 has dropped it, and numba-cuda asks for it when it is imported
@@ -24,29 +26,7 @@ THREADS = 2 if SIMULATED else 256  # of a block, where a kernel takes any number
 MOST_BLOCKS = 1 if SIMULATED else 4096  # of a kernel whose threads take one number after another
 
 _COMPILES = not SIMULATED and "numba_cuda" in _cuda.__file__  # and not Numba's built-in target
-_SOURCES = entries.Sources("cells", "cuda")  # every module that a kernel may be made of
-
-if _COMPILES:
-    from numba.cuda.dispatcher import CUDACache, _Kernel
-    from numba.cuda.serialize import dumps
-
-    class _Cache(entries.Kept, CUDACache):
-        """What is kept of one kernel; Numba's key has the types, the GPU's capability and the byte code."""
-
-        _launch_config_key = None
-
-        def __init__(self, python):
-            kept = entries.Entries(f"cuda.{_name(python)}", _SOURCES, lambda kernel: dumps(kernel._reduce_states()))
-            super().__init__(python, kept, lambda target, data: _Kernel._rebuild(**data))
-
-        def is_launch_config_sensitive(self):
-            """No kernel here is compiled for one size of its grid."""
-            return False
-
-        def mark_launch_config_sensitive(self):
-            """One that were would not be kept."""
-            return False
-
+_SOURCES = Sources("cells", "engine", "cuda")  # every module that a kernel may be made of
 
 class _Simulated:
     """Numba's ``cuda`` of the simulator; inside a kernel what its thread sees.
@@ -76,14 +56,13 @@ def function(python, **options):
     return python if SIMULATED else _cuda.jit(device=True, **options)(python)
 
 
-class _Cells:
-    """What `types.CellArguments` is to the launch of kernels; that module is made with this one."""
+class CellArguments:
+    """An extension for the launch of kernels (``extensions=`` of the decorator): a cell is passed as a null pointer."""
 
     @staticmethod
     def prepare_args(ty, val, stream, retr):
-        from .types import CellArguments
-
-        return CellArguments.prepare_args(ty, val, stream, retr)
+        """(type, value) of an argument as numba-cuda can pass it on."""
+        return (types.uintp, 0) if isinstance(ty, CellType) else (ty, val)
 
 
 def kernel(python=None, **options):
@@ -99,13 +78,13 @@ def kernel(python=None, **options):
     if python is None:
         return functools.partial(kernel, **options)
     if python.__code__.co_varnames[0] == "cell":
-        options["extensions"] = [_Cells]
+        options["extensions"] = [CellArguments]
     if SIMULATED:
         dispatcher = _cuda.jit(python)
     else:
         dispatcher = _cuda.jit(**options)(python)
         if _COMPILES:
-            dispatcher._cache = _Cache(python)
+            keep_cuda_kernel(dispatcher, python, _SOURCES)
     KERNELS[_name(python)] = dispatcher
     return dispatcher
 

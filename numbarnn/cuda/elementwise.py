@@ -2,7 +2,7 @@
 
 from .array import DeviceArray, empty
 from .device import blocks_for, cuda, current_stream, kernel
-from .types import argument, get, put
+from .types import get, put
 
 
 @kernel
@@ -27,7 +27,7 @@ def _launch(function, cell, *arrays):
     if count:
         places = (part for array in arrays for part in (array.memory, array.offset))
         real = arrays[-1].dtype.type(0)
-        function[(*blocks_for(count), current_stream())](argument(cell), real, count, *places)
+        function[(*blocks_for(count), current_stream())](cell, real, count, *places)
 
 
 def value(cell, x, y=None) -> DeviceArray:

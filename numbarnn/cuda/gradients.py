@@ -18,10 +18,10 @@ def sums_over_rows(tape, scratch, at, gradient, accumulate, dunit_values, dx, st
         first, dpre = gradient.offset + d * stride, at["dpre"] + d * rows * columns
         call = Sums(rows, columns, dpre, columns, at["sums"], at["partial"], 0)
         sum_rows(real, call, scratch.memory, scratch.memory, scratch.memory, stream)
-        for name, group in size.groups.items():
+        for group in size.gate_groups:
             if group.slots:
-                factor, keep = _factor(tape, name, d, x)
-                _weight_gradient(size, name, group, factor, dpre, scratch, at, first, gradient, accumulate, stream)
+                factor, keep = _factor(tape, group.name, d, x)
+                _weight_gradient(size, group, factor, dpre, scratch, at, first, gradient, accumulate, stream)
                 del keep
         if cell.projected:
             call = Product(
@@ -42,7 +42,7 @@ def sums_over_rows(tape, scratch, at, gradient, accumulate, dunit_values, dx, st
             multiply(real, call, scratch.memory, tape.block.memory, dx.memory, stream)
 
 
-def _weight_gradient(size, name, group, factor, dpre, scratch, at, first, gradient, accumulate, stream):
+def _weight_gradient(size, group, factor, dpre, scratch, at, first, gradient, accumulate, stream):
     """The gradient of one weight and its bias, from dpre and what the weight multiplied; gradient is modified."""
     cell, hidden, slots, (starts, _) = size.cell, size.hidden, len(group.slots), size.parameters
     source, start, row, channel = factor
@@ -52,15 +52,14 @@ def _weight_gradient(size, name, group, factor, dpre, scratch, at, first, gradie
     )  # fmt: skip
     multiply(size.dtype.type(0), call, source, scratch.memory, scratch.memory, stream)
     gates, place, add = len(cell.gates), order(group.gates), int(accumulate)
-    weight, bias = ("weight_ih", "bias_ih") if name == "input" else ("weight_hh", "bias_hh")
     call = Gates(
         group.rows, slots, hidden, at["gradient"], slots * hidden, hidden, 1, order(range(slots)),
-        first + starts[weight], gates * hidden, hidden, 1, place, add,
+        first + starts[group.weight], gates * hidden, hidden, 1, place, add,
     )  # fmt: skip
     move_gates(call, scratch.memory, gradient.memory, stream)
     sums = at["sums"] + cell.bias_slot(group.slots[0]) * hidden
     call = Gates(
-        1, slots, hidden, sums, 0, hidden, 1, order(range(slots)), first + starts[bias], 0, hidden, 1, place, add
+        1, slots, hidden, sums, 0, hidden, 1, order(range(slots)), first + starts[group.bias], 0, hidden, 1, place, add
     )
     move_gates(call, scratch.memory, gradient.memory, stream)
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..arrays.descriptor import TensorDescriptor
 from ..engine.keep import ALL
+from ..engine.tape import StateAdjoint, StateTape
 from . import dense
 from .array import empty
 from .device import current_stream
@@ -23,7 +24,6 @@ from .plans import Size
 from .product import multiply
 from .records import Product, Recurrent
 from .rows import copy_to_rows, matrix_of, table_of
-from .types import argument
 from .weights import pack_weights, pieces_of, sum_runs, transpose_weights
 
 ALIGNED = 32  # numbers: buffers begin at whole 128 bytes
@@ -46,7 +46,7 @@ class Layout:
             self.size += -(-size // ALIGNED) * ALIGNED
 
 
-class Tape:
+class Tape(StateTape):
     """What one layer's forward leaves behind, in device memory; see `cpu.launch.Tape`.
 
     Numbers, W being the layer's weights and biases: ``(S + 2 N) D P`` for h and as many of H for the c of an LSTM, W, and to
@@ -134,20 +134,6 @@ class Tape:
         start = self.layout.offsets[name]
         return self.block[start : start + math.prod(shape)].reshape(shape)
 
-    def start(self, initial):
-        """Set the initial state: (D, sequences, P or H) for each state of the cell, a function that returns it, or None."""
-        self._initial = initial if callable(initial) else None
-        self.initial = initial = initial() if callable(initial) else initial
-        for m, array in enumerate((self.h, self.c)[: self.size.cell.states] if self.recurrent else ()):
-            for d in range(self.size.directions):
-                rows = self.packing.initial_rows(d) if len(array) > self.size.batch else slice(None)
-                array[:, d][rows] = 0 if initial is None else initial[m][d][self.packing.sequence]
-
-    def restart(self, sequences):
-        """Set the state of some sequences of a stream, their indices, to what it was at first."""
-        for m, array in enumerate((self.h, self.c)[: self.size.cell.states]):
-            array[: self.size.batch, 0][sequences] = 0 if self._origin is None else self._origin[m][0][sequences]
-
     def fill(self):
         """Run forward: fill h, c and whatever is kept from x, the parameters and the drives as they are now."""
         size, cell, stream = self.size, self.size.cell, current_stream()
@@ -225,23 +211,14 @@ class Tape:
 
         return step
 
-    def reached(self, m):
-        """State m after a step of a stream, (1, N, P or H): h is carried to row 0, c is kept in place."""
-        return (self.h, self.c)[m][: self.size.batch].swapaxes(0, 1)
-
-    def final(self, m):
-        """State m after the last step of each direction: (D, sequences, P or H)."""
-        array, packing = (self.h, self.c)[m], self.packing
-        found = []
-        for d, run in zip(range(self.size.directions), (packing.last, packing.first)):
-            rows = packing.final_rows(d) if len(array) > self.size.batch else slice(None)
-            found.append(array[:, d][rows][run])
-        return np.stack(found)
+    @property
+    def _states(self):
+        return super()._states if self.recurrent else ()
 
 
 def run_kernel(kernel, tape, call, teams, scratch, stream, kernels, more=0):
     """Launch a kernel over time: once where its teams can wait, else once for each region."""
-    cell, real, block = argument(tape.size.cell), tape.size.dtype.type(0), tape.block.memory
+    cell, real, block = tape.size.cell, tape.size.dtype.type(0), tape.block.memory
     if kernels is dense:
         dense.run(kernel, cell, real, call, block, scratch.memory, stream)
         return
@@ -263,7 +240,7 @@ def run(kernels, size, parameters, x, initial, keep, unit_values=None, drives=()
     return Tape(kernels, size, keep, parameters, x, initial, unit_values, drives)
 
 
-class Adjoint:
+class Adjoint(StateAdjoint):
     """One layer's backward; see `cpu.launch.Adjoint`.
 
     Attributes
@@ -277,8 +254,7 @@ class Adjoint:
     """
 
     def __init__(self, tape, dy, dfinal, need_x, gradient, accumulate, dcells=None):
-        self.tape, self.dy, self.dcells, self.dfinal = tape, dy, dcells, dfinal
-        self.gradient, self.accumulate = gradient, accumulate
+        super().__init__(tape, dy, dfinal, gradient, accumulate, dcells)
         size, packing, cell = tape.size, tape.packing, tape.size.cell
         d, n, s, hidden, width = size.directions, size.batch, size.rows, size.hidden, size.width
         weights = size.weights()
@@ -320,17 +296,15 @@ class Adjoint:
             self.tape = kept
 
     def _fill(self):
-        tape, size, packing, stream = self.tape, self.tape.size, self.tape.packing, current_stream()
+        tape, size, stream = self.tape, self.tape.size, current_stream()
         scratch = empty((max(self.layout.size, 1),), size.dtype)
         dstates = [
             self._part(scratch, name, (size.directions, size.batch, width))
             for name, width in zip(("dh", "dc"), size.widths)
         ]
-        for m, dstate in enumerate(dstates):
+        for dstate in dstates:
             dstate.fill(0)
-            if self.dfinal is not None:
-                for d, run in zip(range(size.directions), (packing.last, packing.first)):
-                    dstate[d][run] = self.dfinal[m][d]
+        self._start(dstates)
         if not size.rows:
             self._clear_gradient()
         else:
@@ -346,14 +320,6 @@ class Adjoint:
         if self.tape.packing.uniform:
             return dstate.copy()
         return sum_runs(dstate, self.tape.packing)
-
-    def _clear_gradient(self):
-        """No step, no gradient."""
-        size = self.tape.size
-        if size.cell.unit_values:
-            self.dunit_values.fill(0)
-        if not self.accumulate:
-            self.gradient[: size.directions * size.parameters[1]] = 0
 
     def _run(self, scratch, stream):
         tape, size, cell = self.tape, self.tape.size, self.tape.size.cell

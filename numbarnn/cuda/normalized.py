@@ -37,7 +37,6 @@ from .types import (
     number,
     put,
     run_of,
-    runs,
     shrinking,
     store_all,
     store_state,
@@ -187,8 +186,8 @@ def forward(cell, real, call, tape, scratch, table, counters):
             elif phase == 1:
                 rows_start = call.pre + (direction * call.batch + first + group) * cell.slots * hidden
                 hats = call.normalized + tape_place(call, cell.normalized_values, direction, row) + unit
-                for index in range(len(runs(cell))):
-                    start, slots, _ = runs(cell)[index]
+                for index in range(len(cell.runs)):
+                    start, slots, _ = cell.runs[index]
                     statistics(
                         cell, real, call, shared, scratch, rows_start + start * hidden, cell.slots * hidden, hidden, slots,
                         count, index,
@@ -208,11 +207,11 @@ def forward(cell, real, call, tape, scratch, table, counters):
                 if mine:
                     old_h, old_c = state_places(call, table, direction, block_before(direction, time), n, unit)
                     h, c = state_places(call, table, direction, time + 1, n, unit)
-                    old = load_state(cell, tape, old_h, tape, old_c)
+                    old = load_state(cell, real, old_h, old_c, tape)
                     drives = call.drives + (row * call.directions + direction) * hidden + unit
                     given = load_drives(cell, real, tape, drives, call.rows * call.directions * hidden)
                     new, kept = cell.forward(load_terms(cell, real, pre, 0, 1), old, given)
-                    store_state(cell, new, tape, h, tape, c)
+                    store_state(cell, new, h, c, tape)
                     if call.keep:
                         store_all(kept, tape, call.saved + tape_place(call, cell.saved, direction, row) + unit, hidden)
                 cuda.syncthreads()
@@ -278,7 +277,7 @@ def cell_adjoint(cell, real, call, tape, scratch, table, direction, time, n, row
     at = (direction * call.batch + n) * hidden + unit
     old_h, old_c = state_places(call, table, direction, block_before(direction, time), n, unit)
     h, c = state_places(call, table, direction, time + 1, n, unit)
-    derivative = load_dstate(cell, scratch, call.dh + at, scratch, call.dc + at)
+    derivative = load_dstate(cell, real, call.dh + at, call.dc + at, scratch)
     if call.dcells >= 0:
         dcells = get(scratch, call.dcells + (row * call.directions + direction) * hidden + unit)
         derivative = add_cells(cell, derivative, dcells)
@@ -286,10 +285,10 @@ def cell_adjoint(cell, real, call, tape, scratch, table, direction, time, n, row
     kept = load_saved(cell, real, tape, call.saved + tape_place(call, cell.saved, direction, row) + unit, hidden)
     drives = call.drives + (row * call.directions + direction) * hidden + unit
     given = load_drives(cell, real, tape, drives, call.rows * call.directions * hidden)
-    old, new = load_state(cell, tape, old_h, tape, old_c), load_state(cell, tape, h, tape, c)
+    old, new = load_state(cell, real, old_h, old_c, tape), load_state(cell, real, h, c, tape)
     dterms, dold = cell.adjoint(kept, old, new, derivative, given)
     store_all(dterms, scratch, place + cell.slots * hidden, hidden)
-    store_state(cell, dold, scratch, call.dh + at, scratch, call.dc + at)
+    store_state(cell, dold, call.dh + at, call.dc + at, scratch)
 
 
 @kernel(launch_bounds=(NORMALIZED_THREADS, 1))
@@ -379,8 +378,8 @@ def backward(cell, real, call, tape, scratch, table, counters):
                 cuda.syncthreads()
             else:
                 strides = (row_stride, hat_stride)
-                for index in range(len(runs(cell))):
-                    start, slots, term = runs(cell)[index]
+                for index in range(len(cell.runs)):
+                    start, slots, term = cell.runs[index]
                     dterms = (cell.slots + term) * hidden
                     derivative_means(
                         cell, real, call, shared, tape, scratch, first_dpre + dterms, gains + start * hidden,

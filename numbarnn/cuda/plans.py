@@ -4,15 +4,10 @@ Axis letters: T steps, N runs, D directions, I input channels, H hidden units, P
 the rows at work at all steps together, T N if all are.
 """
 
-import functools
 import math
-from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
-from ..arrays.packing import Packing, Uniform
-from ..cells import Cell
+from ..engine import sizes
 from ..errors import CellError
 from .device import SIMULATED
 from .limits import limits
@@ -23,61 +18,8 @@ WARP = 1 if SIMULATED else 32
 PER_STEP = False  # whether every step is launches of its own: what the kernels through time are measured against
 
 
-class Group(NamedTuple):
-    """One weight: rows of it, the slots that it feeds and the gates that feed them."""
-
-    rows: int
-    slots: tuple[int, ...]
-    gates: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Size:
-    """The sizes of one layer on one batch."""
-
-    cell: Cell
-    hidden: int
-    directions: int
-    packing: Uniform | Packing
-    channels: int
-    dtype: np.dtype
-    vectors: int = 0  # numbers of a direction's parameters that no kernel reads, after the others
-    projection: int | None = None  # P, for a cell whose h is projected
-
-    @property
-    def width(self):
-        """P, channels of h: H where it is not projected."""
-        return self.projection or self.hidden
-
-    @property
-    def widths(self):
-        """Channels of each state of the cell."""
-        return (self.width, self.hidden)[: self.cell.states]
-
-    @property
-    def steps(self):
-        """T."""
-        return self.packing.steps
-
-    @property
-    def batch(self):
-        """N."""
-        return self.packing.batch
-
-    @property
-    def rows(self):
-        """S."""
-        return self.packing.rows
-
-    @property
-    def groups(self):
-        """{name: Group} of the cell's weights."""
-        cell = self.cell
-        return {
-            "input": Group(self.channels, cell.input_slots, cell.input_gates),
-            "recurrent": Group(self.width, cell.recurrent_slots, cell.recurrent_gates),
-            "gated": Group(self.hidden, cell.gated_slots, cell.gated_gates),
-        }
+class Size(sizes.Size):
+    """The sizes of one layer on one batch, and how blocks of threads share it."""
 
     def check_slots(self):
         """Raise unless a thread has room for the sums of the cell's slots."""
@@ -88,29 +30,9 @@ class Size:
         if self.cell.slots > SUMS:
             raise CellError(f"{name}.slots: expected at most {SUMS} on device 'cuda', got {self.cell.slots}")
 
-    @functools.cached_property
-    def parameters(self):
-        """({name: where it starts}, numbers in all) of one direction's parameters."""
-        columns = len(self.cell.gates) * self.hidden
-        recurrent = self.width if self.cell.recurrent_slots or self.cell.gated_slots else 0
-        sizes = {
-            "weight_ih": self.channels * columns,
-            "weight_hh": recurrent * columns,
-            "bias_ih": columns,
-            "bias_hh": columns if recurrent else 0,
-            "weight_hr": self.hidden * self.width if self.cell.projected else 0,
-        }
-        starts, total = {}, 0
-        for name, size in sizes.items():
-            starts[name] = total
-            total += size
-        return starts, total + self.vectors
-
     def weights(self):
         """{name: numbers} of the weights in the order of the slots; transposed, they take as many."""
-        h = self.hidden
-        sizes = {name: self.directions * group.rows * len(group.slots) * h for name, group in self.groups.items()}
-        return sizes | {"projection": self.directions * h * self.width if self.cell.projected else 0}
+        return {group.name: self.directions * group.rows * len(group.slots) * group.columns for group in self.groups}
 
     def forward_teams(self):
         """How forward is shared."""

@@ -6,6 +6,7 @@ Forward has one phase, or two: a cell with gated slots multiplies R with what it
 the cell made to h.  Backward has the same ones in reverse, and one region more, for the derivative of the initial state.
 """
 
+from ..engine.choices import joined
 from .device import cuda, function, kernel
 from .team import (
     ROWS,
@@ -25,7 +26,6 @@ from .types import (
     add_output,
     by_projection,
     get,
-    joined,
     load_dpre,
     load_drives,
     load_dstate,
@@ -99,9 +99,9 @@ def finish_step(cell, real, call, tape, table, direction, time, n, row, unit, pr
     """The cell's equations of one unit at one row: write the state, and what backward needs."""
     old_h, old_c = state_places(call, table, direction, block_before(direction, time), n, unit)
     h, c = state_places(call, table, direction, time + 1, n, unit)
-    old = load_state(cell, tape, old_h, tape, old_c)
+    old = load_state(cell, real, old_h, old_c, tape)
     new, kept = cell.forward(load_slots(cell, real, pre, 0, 1), old, given_to(cell, real, call, tape, direction, row, unit))
-    store_state(cell, new, tape, by_projection(cell, h, operand_place(call, direction, row, n, unit)), tape, c)
+    store_state(cell, new, by_projection(cell, h, operand_place(call, direction, row, n, unit)), c, tape)
     if call.keep:
         store_all(
             kept, tape, call.saved + (direction * call.rows + row) * cell.saved * call.hidden + unit, call.hidden
@@ -112,7 +112,7 @@ def finish_step(cell, real, call, tape, table, direction, time, n, row, unit, pr
 def gate_step(cell, real, call, tape, scratch, table, direction, time, n, row, unit, pre):
     """The gates that come first, of one unit at one row: write the operand, and the pre-activations for the next phase."""
     old_h, old_c = state_places(call, table, direction, block_before(direction, time), n, unit)
-    old = load_state(cell, tape, old_h, tape, old_c)
+    old = load_state(cell, real, old_h, old_c, tape)
     given = given_to(cell, real, call, tape, direction, row, unit)
     values, operand = cell.gate(load_slots(cell, real, pre, 0, 1), old, given)
     place = call.pre + (direction * call.batch + n) * cell.slots * call.hidden + unit
@@ -199,17 +199,17 @@ def adjoint_step(cell, real, call, tape, scratch, table, direction, time, n, row
     """The cell's adjoint of one unit at one row: write dpre and what goes back to the state."""
     old_h, old_c = state_places(call, table, direction, block_before(direction, time), n, unit)
     h, c = state_places(call, table, direction, time + 1, n, unit)
-    old = load_state(cell, tape, old_h, tape, old_c)
-    new = load_state(cell, tape, h, tape, c)
+    old = load_state(cell, real, old_h, old_c, tape)
+    new = load_state(cell, real, h, c, tape)
     kept = load_saved(
         cell, real, tape, call.saved + (direction * call.rows + row) * cell.saved * call.hidden + unit, call.hidden
     )
     dh = by_projection(cell, call.dh, call.doperand) + (direction * call.batch + n) * call.hidden + unit
     dc = call.dc + (direction * call.batch + n) * call.hidden + unit
-    derivative = load_dstate(cell, scratch, dh, scratch, dc)
+    derivative = load_dstate(cell, real, dh, dc, scratch)
     if call.dy >= 0:
         derivative = add_output(
-            cell, derivative, scratch, call.dy + (row * call.directions + direction) * call.width + unit
+            cell, real, derivative, call.dy + (row * call.directions + direction) * call.width + unit, scratch
         )
     if call.dcells >= 0:
         derivative = add_cells(
@@ -218,25 +218,25 @@ def adjoint_step(cell, real, call, tape, scratch, table, direction, time, n, row
     dpre, dold = cell.adjoint(kept, old, new, derivative, given_to(cell, real, call, tape, direction, row, unit))
     place = call.dpre + (direction * call.rows + row) * cell.dpre_count * call.hidden + unit
     store_all(dpre, scratch, place, call.hidden)
-    store_state(cell, dold, scratch, dh, scratch, dc)
+    store_state(cell, dold, dh, dc, scratch)
 
 
 @function
 def gate_adjoint_step(cell, real, call, tape, scratch, table, direction, time, n, row, unit, doperand):
     """The part of the gates that came first, from the derivative of the operand."""
     old_h, old_c = state_places(call, table, direction, block_before(direction, time), n, unit)
-    old = load_state(cell, tape, old_h, tape, old_c)
+    old = load_state(cell, real, old_h, old_c, tape)
     kept = load_saved(
         cell, real, tape, call.saved + (direction * call.rows + row) * cell.saved * call.hidden + unit, call.hidden
     )
     at = (direction * call.batch + n) * call.hidden + unit
     place = call.dpre + (direction * call.rows + row) * cell.dpre_count * call.hidden + unit
-    derivative = load_dstate(cell, scratch, call.dh + at, scratch, call.dc + at)
+    derivative = load_dstate(cell, real, call.dh + at, call.dc + at, scratch)
     dpre = load_dpre(cell, real, scratch, place, call.hidden)
     given = given_to(cell, real, call, tape, direction, row, unit)
     dpre, dold = cell.gate_adjoint(kept, old, doperand, dpre, derivative, given)
     store_all(dpre, scratch, place, call.hidden)
-    store_state(cell, dold, scratch, call.dh + at, scratch, call.dc + at)
+    store_state(cell, dold, call.dh + at, call.dc + at, scratch)
 
 
 @kernel(launch_bounds=(THREADS, 1))

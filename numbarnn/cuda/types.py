@@ -1,144 +1,27 @@
-"""Cells inside kernels: an opaque Numba type each, whose methods are the Python equations, on one number a thread.
+"""What kernels load and store of a cell: one number a thread, at a place that is an index of a 1-D array.
 
 A function here is what the simulator runs, on a cell and Python's numbers.  The compiled kernel gets what the overload
-beside it makes of it: numbers then are of the type `number.Number`.  Places are a 1-D array and an index.
+beside it makes of it: numbers then are of the type `number.Number`.
 """
-
-import functools
 
 from numba import types
 
-from ..cells import Cell
 from ..cells.normalized import SHRINK_DOUBLE, SHRINK_SINGLE
-from .extending import (
-    COMPILED,
-    AttributeTemplate,
-    infer_getattr,
-    intrinsic,
-    lower_getattr_generic,
-    models,
-    overload,
-    overload_method,
-    register_model,
+from ..engine import choices, equations
+from ..engine.choices import sum_terms
+from . import (
+    extending,
+    vector_math,  # noqa: F401 (the equations are made of what it overloads)
 )
-from .functions import Equations, constant_type, llvm_constant
+from .extending import COMPILED, intrinsic, overload, register_jitable
 from .number import Number, as_number, is_number, llvm_number
 from .number import plain as _plain_number
 
 if COMPILED:
     from numba.cuda import cgutils
 
-
-class CellType(Equations):
-    """The Numba type of one cell."""
-
-    @property
-    def cell(self):
-        """The cell itself."""
-        return self.owner
-
-
-register_model(CellType)(models.OpaqueModel)
-
-
-class CellArgument:
-    """What a compiled kernel is launched with in the place of a cell, which the CPU's kernels know by another type."""
-
-    def __init__(self, cell):
-        self._numba_type_ = CellType.of(cell)
-
-
-def argument(cell):
-    """What a kernel is launched with for a cell: the cell itself in the simulator."""
-    if not COMPILED:
-        return cell
-    return cell._device_argument
-
-
-Cell._device_argument = functools.cached_property(CellArgument)
-Cell._device_argument.__set_name__(Cell, "_device_argument")
-
-
-class CellArguments:
-    """An extension for the launch of kernels (``extensions=`` of the decorator): a cell is passed as a null pointer."""
-
-    @staticmethod
-    def prepare_args(ty, val, stream, retr):
-        """(type, value) of an argument as numba-cuda can pass it on."""
-        return (types.uintp, 0) if isinstance(ty, CellType) else (ty, val)
-
-
-@infer_getattr
-class CellAttributes(AttributeTemplate):
-    """What kernels may read of a cell: numbers, tuples of them, activation functions, a cell inside."""
-
-    key = CellType
-
-    def generic_resolve(self, cell, name):
-        return _attribute_type(cell.cell, name)
-
-
-def _attribute_type(cell, name):
-    value = _attribute_value(cell, name)
-    return CellType.of(value) if isinstance(value, Cell) else constant_type(value)
-
-
-def _attribute_value(cell, name):
-    value = getattr(cell, name, None)
-    return int(value) if name == "normalizes_cell" else value
-
-
-@lower_getattr_generic(CellType)
-def _attribute(context, builder, kind, value, name):
-    return llvm_constant(context, builder, _attribute_type(kind.cell, name), _attribute_value(kind.cell, name))
-
-
-@overload_method(CellType, "forward", strict=False)
-def _forward(self, pre, state, given):
-    return self.method("forward")
-
-
-@overload_method(CellType, "adjoint", strict=False)
-def _adjoint(self, saved, state, new, dnew, given):
-    return self.method("adjoint")
-
-
-@overload_method(CellType, "gate", strict=False)
-def _gate(self, pre, state, given):
-    return self.method("gate")
-
-
-@overload_method(CellType, "gate_adjoint", strict=False)
-def _gate_adjoint(self, saved, state, doperand, dpre, dstate, given):
-    return self.method("gate_adjoint")
-
-
-@overload_method(CellType, "inverse_deviation", strict=False)
-def _inverse_deviation(self, variance, factor):
-    return self.method("inverse_deviation")
-
-
-@overload_method(CellType, "normalized", strict=False)
-def _normalized(self, a, mean, scale):
-    return self.method("normalized")
-
-
-@overload_method(CellType, "normalized_adjoint", strict=False)
-def _normalized_adjoint(self, dy, y, scale, mean_dy, mean_dy_y):
-    return self.method("normalized_adjoint")
-
-
-# A kernel asks for these two where the cell `normalizes_cell`; for one that does not, it never comes there, but is typed.
-
-
-@overload_method(CellType, "output", strict=False)
-def _output(self, o, c):
-    return self.method("output") if self.cell.normalizes_cell else lambda self, o, c: o
-
-
-@overload_method(CellType, "output_adjoint", strict=False)
-def _output_adjoint(self, saved, c, dh):
-    return self.method("output_adjoint") if self.cell.normalizes_cell else lambda self, saved, c, dh: (dh, dh)
+equations.register(extending)
+choices.register(extending)
 
 
 def number(real, x):
@@ -302,162 +185,25 @@ def _store_all(values, array, start, stride):
     return lambda values, array, start, stride: _store_tuple(values, array, start, stride)
 
 
-def joined(values, others):
-    """One tuple of two."""
-    return values + others
+@register_jitable
+def _get_at(real, index, array):
+    return get(array, index)
 
 
-@overload(joined)
-def _joined(values, others):
-    if len(others) == 0:
-        return lambda values, others: values
-    if len(values) == 0:
-        return lambda values, others: others
-    return lambda values, others: values + others
+@register_jitable
+def _put_at(value, index, array):
+    put(value, array, index)
 
 
-def load_state(cell, h, h_index, c, c_index):
-    """The state tuple: what is in the arrays `h` and, where the cell has one, `c`; 0 for an h that is no unit's."""
-    if cell.states == 1:
-        return (get(h, h_index),)
-    if cell.projected:
-        return number(get(c, c_index), 0), get(c, c_index)
-    return get(h, h_index), get(c, c_index)
+load_state, store_state, load_dstate, add_output, add_cells, by_projection = choices.choices(
+    extending, _get_at, _put_at, _get_at, number
+)
 
 
-@overload(load_state)
-def _load_state(cell, h, h_index, c, c_index):
-    if cell.cell.states == 1:
-        return lambda cell, h, h_index, c, c_index: (get(h, h_index),)
-    if cell.cell.projected:
-
-        def cell_alone(cell, h, h_index, c, c_index):
-            value = get(c, c_index)
-            return number(value, 0), value
-
-        return cell_alone
-    return lambda cell, h, h_index, c, c_index: (get(h, h_index), get(c, c_index))
-
-
-def store_state(cell, state, h, h_index, c, c_index):
-    """Write the state tuple to the arrays `h` and, where the cell has one, `c` (are modified)."""
-    put(state[0], h, h_index)
-    if cell.states == 2:
-        put(state[1], c, c_index)
-
-
-@overload(store_state)
-def _store_state(cell, state, h, h_index, c, c_index):
-    if cell.cell.states == 1:
-        return lambda cell, state, h, h_index, c, c_index: put(state[0], h, h_index)
-
-    def both(cell, state, h, h_index, c, c_index):
-        put(state[0], h, h_index)
-        put(state[1], c, c_index)
-
-    return both
-
-
-def load_dstate(cell, dh, dh_index, dc, dc_index):
-    """The derivatives of the state."""
-    if cell.states == 1:
-        return (get(dh, dh_index),)
-    return get(dh, dh_index), get(dc, dc_index)
-
-
-@overload(load_dstate)
-def _load_dstate(cell, dh, dh_index, dc, dc_index):
-    if cell.cell.states == 1:
-        return lambda cell, dh, dh_index, dc, dc_index: (get(dh, dh_index),)
-    return lambda cell, dh, dh_index, dc, dc_index: (get(dh, dh_index), get(dc, dc_index))
-
-
-def add_output(cell, dstate, dy, index):
-    """`dstate` with the output's derivative at a place added to that of h: the output of a step is its h.
-
-    Where that is projected, it has been added before.
-    """
-    if cell.projected:
-        return dstate
-    return (dstate[0] + get(dy, index), *dstate[1:])
-
-
-@overload(add_output)
-def _add_output(cell, dstate, dy, index):
-    if cell.cell.projected:
-        return lambda cell, dstate, dy, index: dstate
-    if cell.cell.states == 1:
-        return lambda cell, dstate, dy, index: (dstate[0] + get(dy, index),)
-    return lambda cell, dstate, dy, index: (dstate[0] + get(dy, index), dstate[1])
-
-
-def add_cells(cell, dstate, dcells):
-    """`dstate` with the derivative of a step's c added."""
-    if cell.states == 1:
-        return dstate
-    return dstate[0], dstate[1] + dcells
-
-
-@overload(add_cells)
-def _add_cells(cell, dstate, dcells):
-    if cell.cell.states == 1:
-        return lambda cell, dstate, dcells: dstate
-    return lambda cell, dstate, dcells: (dstate[0], dstate[1] + dcells)
-
-
-def by_projection(cell, plain, projected):
-    """`plain`, or for a cell whose h is projected the other; chosen when the kernel is compiled."""
-    return projected if cell.projected else plain
-
-
-@overload(by_projection)
-def _by_projection(cell, plain, projected):
-    if cell.cell.projected:
-        return lambda cell, plain, projected: projected
-    return lambda cell, plain, projected: plain
-
-
-def runs(cell):
-    """The cell's runs of slots that are normalized together, as tuples (first, slots, term)."""
-    return tuple((run.first, run.slots, run.term) for run in cell.runs)
-
-
-@overload(runs)
-def _runs(cell):
-    constant = runs(cell.cell)
-    return lambda cell: constant
-
-
-def _slots_of_terms(cell):
-    """For each pre-activation of a cell that normalizes, the slots that are its terms."""
-    slots = [[] for _ in range(cell.terms)]
-    for run in cell.runs:
-        for slot in range(run.slots):
-            slots[run.term + slot].append(run.first + slot)
-    return slots
-
-
+@register_jitable
 def load_terms(cell, real, array, start, stride):
     """The pre-activations of the cell, from the slots that are their terms, `stride` elements apart."""
-    values = load_slots(cell, real, array, start, stride)
-    return tuple(functools.reduce(lambda a, b: a + b, (values[s] for s in slots)) for slots in _slots_of_terms(cell))
-
-
-@intrinsic
-def _sum_terms(typingctx, cell, values):
-    terms = _slots_of_terms(cell.cell)
-    result = types.UniTuple(values.dtype, len(terms))
-
-    def codegen(context, builder, signature, args):
-        sums = [functools.reduce(builder.fadd, (builder.extract_value(args[1], s) for s in slots)) for slots in terms]
-        return context.make_tuple(builder, result, sums)
-
-    return result(cell, values), codegen
-
-
-@overload(load_terms)
-def _load_terms(cell, real, array, start, stride):
-    return lambda cell, real, array, start, stride: _sum_terms(cell, load_slots(cell, real, array, start, stride))
+    return sum_terms(cell, load_slots(cell, real, array, start, stride))
 
 
 def _look_up(values):

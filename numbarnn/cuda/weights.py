@@ -106,17 +106,16 @@ def pack_weights(size, parameters, target, at, stream):
     gates = len(cell.gates)
     for d in range(size.directions):
         first, bias = parameters.offset + d * stride, at["bias"] + d * cell.slots * hidden
-        for name, group in size.groups.items():
+        for group in size.gate_groups:
             slots = len(group.slots)
-            weight, of_bias = ("weight_ih", "bias_ih") if name == "input" else ("weight_hh", "bias_hh")
-            place = at[name] + d * group.rows * slots * hidden
+            place = at[group.name] + d * group.rows * slots * hidden
             call = Gates(
-                group.rows, slots, hidden, first + starts[weight], gates * hidden, hidden, 1, order(group.gates), place,
-                slots * hidden, hidden, 1, order(range(slots)), 0,
+                group.rows, slots, hidden, first + starts[group.weight], gates * hidden, hidden, 1, order(group.gates),
+                place, slots * hidden, hidden, 1, order(range(slots)), 0,
             )  # fmt: skip
             move_gates(call, parameters.memory, target, stream)
             call = Gates(
-                1, slots, hidden, first + starts[of_bias], 0, hidden, 1, order(group.gates), bias, 0, hidden, 1,
+                1, slots, hidden, first + starts[group.bias], 0, hidden, 1, order(group.gates), bias, 0, hidden, 1,
                 order(group.slots), 1,
             )  # fmt: skip
             move_gates(call, parameters.memory, target, stream)
@@ -134,13 +133,13 @@ def transpose_weights(size, parameters, target, at, stream):
     gates = len(size.cell.gates)
     for d in range(size.directions):
         first = parameters.offset + d * stride
-        for name, group in size.groups.items():
+        for group in size.gate_groups:
             slots = len(group.slots)
-            if name == "input":
+            if group.name == "input":
                 continue
             call = Gates(
-                hidden, slots, group.rows, first + starts["weight_hh"], 1, hidden, gates * hidden, order(group.gates),
-                at[name] + d * slots * hidden * group.rows, group.rows, hidden * group.rows, 1, order(range(slots)), 0,
+                hidden, slots, group.rows, first + starts[group.weight], 1, hidden, gates * hidden, order(group.gates),
+                at[group.name] + d * slots * hidden * group.rows, group.rows, hidden * group.rows, 1, order(range(slots)), 0,
             )  # fmt: skip
             move_gates(call, parameters.memory, target, stream)
         if size.cell.projected:

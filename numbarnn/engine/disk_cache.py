@@ -20,7 +20,6 @@ import numba
 import numpy as np
 from numba import config
 
-from ..errors import KernelError
 from ..messages import say, warn
 from . import cache_folders
 from .cache_folders import PACKAGE
@@ -176,68 +175,13 @@ def _once(how, text):
         how(text)
 
 
-def _say_that_it_compiles(kept):
+def say_that_it_compiles(kept):
+    """Say, the first time in a process, that kernels are compiled, and where they are kept if they are."""
     folder = cache_folders.writable() if kept else None
     kept = (
         f"once; they are kept in {folder}" if folder else "anew in each process; NUMBA_CACHE_DIR may name a folder for them"
     )
     _once(say, f"compiling kernels ({kept})")
-
-
-class Kept:
-    """Entries in the place of the index and the files of Numba's cache of one function; to be mixed into its class.
-
-    Its __init__ looks for a folder that can be written, and raises if there is none: it is not called.
-
-    Parameters
-    ----------
-    function : callable
-        In Python.
-    entries : Entries
-    rebuild : callable
-        ``rebuild(target_context, data)``: the code that was saved as this data.
-    """
-
-    def __init__(self, function, entries, rebuild):
-        self._name, self._py_func, self._enabled = repr(function), function, True
-        self._entries, self._rebuild = entries, rebuild
-
-    @property
-    def cache_path(self):
-        """The folder that is written into; None if there is none."""
-        return cache_folders.writable()
-
-    def flush(self):
-        """Forget every entry."""
-        self._entries.flush()
-
-    def _load_overload(self, signature, target_context):
-        """Numba compiles what this does not find."""
-        if config.DISABLE_JIT:
-            raise KernelError(
-                "NUMBA_DISABLE_JIT: expected it not to be set: kernels work at addresses, on the processor's vectors, and "
-                "cannot run as Python"
-            )
-        found = self._kept(signature, target_context)
-        if found is None:
-            _say_that_it_compiles(keepable(signature) and self._entries.sources.stamp)
-        return found
-
-    def _kept(self, signature, target_context):
-        if not (self._enabled and keepable(signature)):
-            return None
-        data = self._entries.load(self._index_key(signature, target_context.codegen()))
-        try:
-            return None if data is None else self._rebuild(target_context, data)
-        except Exception:  # what it needs is not there: it is compiled
-            return None
-
-    def _save_overload(self, signature, code):
-        if self._enabled and keepable(signature) and self._can_be_kept(code):
-            self._entries.save(self._index_key(signature, code.codegen), code)
-
-    def _can_be_kept(self, code):
-        return True
 
 
 def keepable(signature):

@@ -9,7 +9,6 @@ from numbarnn.cuda.types import (
     gated_gate,
     get,
     input_gate,
-    joined,
     load_dpre,
     load_drives,
     load_dstate,
@@ -22,18 +21,18 @@ from numbarnn.cuda.types import (
     put,
     recurrent_gate,
     run_of,
-    runs,
     store_all,
     store_state,
 )
+from numbarnn.engine.choices import joined
 
 
 @kernel
-def step(cell, real, count, pre, h, c, given, saved, operand):
-    """One step of `count` units: h and c are [2, count], the old state and the new one; the rest [values, count]."""
+def step(cell, real, count, pre, states, given, saved, operand):
+    """One step of `count` units: states is [4, count], the old h and the new one, then c; the rest [values, count]."""
     i = cuda.grid(1)
     if i < count:
-        old, values = load_state(cell, h, i, c, i), load_slots(cell, real, pre, i, count)
+        old, values = load_state(cell, real, i, 2 * count + i, states), load_slots(cell, real, pre, i, count)
         drives = cell.unit_value_count * count + i
         taken = joined(load_unit_values(cell, real, given, i, count), load_drives(cell, real, given, drives, count))
         if cell.gated_span[1] > 0:
@@ -41,20 +40,21 @@ def step(cell, real, count, pre, h, c, given, saved, operand):
             put(gated, operand, i)
             store_all(values, pre, i, count)
         new, kept = cell.forward(values, old, taken)
-        store_state(cell, new, h, count + i, c, count + i)
+        store_state(cell, new, count + i, 3 * count + i, states)
         store_all(kept, saved, i, count)
 
 
 @kernel
-def step_adjoint(cell, real, count, h, c, given, saved, dh, dc, dy, dcells, doperand, dpre):
-    """The adjoint of `step`: dh and dc are those of the new state, then of the old one; dpre is filled."""
+def step_adjoint(cell, real, count, states, given, saved, dstates, dy, dcells, doperand, dpre):
+    """The adjoint of `step`: dstates is [2, count], of the new h and c, then of the old ones; dpre is filled."""
     i = cuda.grid(1)
     if i < count:
-        old, new = load_state(cell, h, i, c, i), load_state(cell, h, count + i, c, count + i)
+        old = load_state(cell, real, i, 2 * count + i, states)
+        new = load_state(cell, real, count + i, 3 * count + i, states)
         drives = cell.unit_value_count * count + i
         taken = joined(load_unit_values(cell, real, given, i, count), load_drives(cell, real, given, drives, count))
         kept = load_saved(cell, real, saved, i, count)
-        derivative = add_output(cell, load_dstate(cell, dh, i, dc, i), dy, i)
+        derivative = add_output(cell, real, load_dstate(cell, real, i, count + i, dstates), i, dy)
         derivative = add_cells(cell, derivative, get(dcells, i))
         found, dold = cell.adjoint(kept, old, new, derivative, taken)
         store_all(found, dpre, i, count)
@@ -62,7 +62,7 @@ def step_adjoint(cell, real, count, h, c, given, saved, dh, dc, dy, dcells, dope
             found = load_dpre(cell, real, dpre, i, count)
             found, dold = cell.gate_adjoint(kept, old, get(doperand, i), found, dold, taken)
             store_all(found, dpre, i, count)
-        store_state(cell, dold, dh, i, dc, i)
+        store_state(cell, dold, i, count + i, dstates)
 
 
 @kernel
@@ -72,7 +72,7 @@ def normalized_step(cell, real, count, pre, c, saved, out):
     if i < count:
         scale = cell.inverse_deviation(get(c, i) * get(c, i), get(c, i))
         hat = cell.normalized(get(c, i), number(real, 0.25), scale)
-        new, kept = cell.forward(load_terms(cell, real, pre, i, count), load_state(cell, c, i, c, i), ())
+        new, kept = cell.forward(load_terms(cell, real, pre, i, count), load_state(cell, real, i, i, c), ())
         store_all(kept, saved, i, count)
         if cell.normalizes_cell:
             do, dc = cell.output_adjoint(kept, new[-1], get(c, i))
@@ -112,7 +112,7 @@ def runs_of(cell, table):
     """The runs of a cell that normalizes, three numbers each, then the run of each slot."""
     if cuda.grid(1) == 0:
         at = 0
-        for first, slots, term in runs(cell):
+        for first, slots, term in cell.runs:
             table[at], table[at + 1], table[at + 2] = first, slots, term
             at += 3
         for slot in range(cell.slots):

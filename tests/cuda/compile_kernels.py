@@ -48,7 +48,7 @@ from numbarnn.cells.activations import (  # noqa: E402
     Tanh,
     ThresholdedRelu,
 )
-from numbarnn.cuda import array_kernels, records, types, unpack  # noqa: E402
+from numbarnn.cuda import array_kernels, records, unpack  # noqa: E402
 from numbarnn.cuda.device import KERNELS, THREADS  # noqa: E402
 from numbarnn.cuda.device import cuda as numba_cuda  # noqa: E402
 from numbarnn.cuda.extending import COMPILED  # noqa: E402
@@ -201,7 +201,7 @@ def argument_type(kernel, name, cell, dtype):
     from numba.cuda.typing.typeof import typeof
 
     if name == "cell":
-        return types.CellType(cell)
+        return cell._numba_type_
     if name == "call":
         return typeof(zeros_of(of_kernel(CALLS, kernel)))
     own = OTHERS.get(kernel, {}).get(name) or OTHERS.get(name)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from numba import njit
+from numba import njit, types
 from numba.extending import overload
 
 from numbarnn import cells
@@ -10,7 +10,7 @@ from numbarnn.cells.activations import Clipped, Elu, Gelu, HardSigmoid, Identity
 from numbarnn.cpu import types as cpu
 from numbarnn.cpu.normalized import load_terms
 from numbarnn.cpu.simd import VECTOR_BYTES, lanes, load, splat, store
-from numbarnn.cuda.device import SIMULATED
+from numbarnn.engine.choices import joined
 from numbarnn.errors import DeviceError
 
 try:
@@ -22,7 +22,8 @@ except DeviceError as error:
 
 import cell_kernels  # noqa: E402
 
-from numbarnn.cuda.types import CellArguments, argument, get, number, plain, put  # noqa: E402
+from numbarnn.cuda.device import CellArguments
+from numbarnn.cuda.types import get, number, plain, put  # noqa: E402
 
 COUNT = VECTOR_BYTES // 8  # units: a vector of the CPU's
 CELLS = [
@@ -41,11 +42,11 @@ NORMALIZED = [cells.NormalizedLSTMCell(), cells.NormalizedGRUCell()]
 
 
 @njit
-def cpu_step(cell, real, row, pre, h, c, given, drives, saved, operand):
+def cpu_step(cell, real, row, pre, states, given, drives, saved, operand):
     """`cell_kernels.step` of one vector; addresses, and the bytes from row to row."""
-    count = lanes(real)
+    count, h, c = lanes(real), states, states + 2 * row
     old, values = cpu.load_state(cell, real, h, c, count), cpu.load_slots(cell, real, pre, row)
-    taken = cpu.joined(cpu.load_unit_values(cell, real, given, row), cpu.load_drives(cell, real, drives, 0, count))
+    taken = joined(cpu.load_unit_values(cell, real, given, row), cpu.load_drives(cell, real, drives, 0, count))
     if cell.gated_span[1] > 0:
         values, gated = cell.gate(values, old, taken)
         store(gated, operand)
@@ -56,13 +57,13 @@ def cpu_step(cell, real, row, pre, h, c, given, drives, saved, operand):
 
 
 @njit
-def cpu_step_adjoint(cell, real, row, h, c, given, drives, saved, dh, dc, dy, dcells, doperand, dpre):
+def cpu_step_adjoint(cell, real, row, states, given, drives, saved, dstates, dy, dcells, doperand, dpre):
     """`cell_kernels.step_adjoint` of one vector."""
-    count = lanes(real)
+    count, h, c = lanes(real), states, states + 2 * row
     old, new = cpu.load_state(cell, real, h, c, count), cpu.load_state(cell, real, h + row, c + row, count)
-    taken = cpu.joined(cpu.load_unit_values(cell, real, given, row), cpu.load_drives(cell, real, drives, 0, count))
+    taken = joined(cpu.load_unit_values(cell, real, given, row), cpu.load_drives(cell, real, drives, 0, count))
     kept = cpu.load_saved(cell, real, saved, row)
-    derivative = cpu.add_output(cell, real, cpu.load_dstate(cell, real, dh, dc), dy, count)
+    derivative = cpu.add_output(cell, real, cpu.load_dstate(cell, real, dstates, dstates + row, count), dy, count)
     derivative = cpu.add_cells(cell, derivative, load(real, dcells))
     found, dold = cell.adjoint(kept, old, new, derivative, taken)
     cpu.store_all(found, dpre, row)
@@ -70,7 +71,7 @@ def cpu_step_adjoint(cell, real, row, h, c, given, drives, saved, dh, dc, dy, dc
         found = cpu.load_dpre(cell, real, dpre, row)
         found, dold = cell.gate_adjoint(kept, old, load(real, doperand), found, dold, taken)
         cpu.store_all(found, dpre, row)
-    cpu.store_state(cell, dold, dh, dc, count)
+    cpu.store_state(cell, dold, dstates, dstates + row, count)
 
 
 @njit
@@ -109,7 +110,7 @@ def buffers(seed, **rows):
 def on_device(kernel, cell, dtype, arrays, *numbers):
     """Run a kernel on copies of the arrays: {name: array}."""
     memory = {name: cuda.to_device(array.astype(dtype).reshape(-1)) for name, array in arrays.items()}
-    kernel[1, COUNT](argument(cell), dtype(0), *numbers, *memory.values())
+    kernel[1, COUNT](cell, dtype(0), *numbers, *memory.values())
     return {name: memory[name].copy_to_host().reshape(array.shape) for name, array in arrays.items()}
 
 
@@ -136,12 +137,12 @@ def assert_close(found, expected, dtype):
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: type(cell).__name__)
 def test_as_on_the_cpu(cell):
     given = cell.unit_value_count + cell.drive_count
-    arrays = buffers(1, pre=cell.slots, h=2, c=2, given=given, saved=cell.saved, operand=1)
+    arrays = buffers(1, pre=cell.slots, states=4, given=given, saved=cell.saved, operand=1)
     expected = on_cpu(cpu_step, cell, arrays)
     for dtype in (np.float64, np.float32):
         assert_close(on_device(cell_kernels.step, cell, dtype, arrays, COUNT), expected, dtype)
-    kept = {name: expected[name] for name in ("h", "c", "given", "saved")}
-    arrays = kept | buffers(2, dh=1, dc=1, dy=1, dcells=1, doperand=1, dpre=cell.dpre_count)
+    kept = {name: expected[name] for name in ("states", "given", "saved")}
+    arrays = kept | buffers(2, dstates=2, dy=1, dcells=1, doperand=1, dpre=cell.dpre_count)
     expected = on_cpu(cpu_step_adjoint, cell, arrays)
     for dtype in (np.float64, np.float32):
         assert_close(on_device(cell_kernels.step_adjoint, cell, dtype, arrays, COUNT), expected, dtype)
@@ -154,7 +155,7 @@ def test_normalized_as_on_the_cpu(cell):
     for dtype in (np.float64, np.float32):
         assert_close(on_device(cell_kernels.normalized_step, cell, dtype, arrays, COUNT), expected, dtype)
     table = cuda.to_device(np.full(30, -1, np.int64))
-    cell_kernels.runs_of[1, 1](argument(cell), table)
+    cell_kernels.runs_of[1, 1](cell, table)
     expected = [number for run in cell.runs for number in (run.first, run.slots, run.term)]
     for index, run in enumerate(cell.runs):
         expected += [index] * run.slots
@@ -165,7 +166,7 @@ def test_normalized_as_on_the_cpu(cell):
 @pytest.mark.parametrize("cell", [*CELLS, *NORMALIZED], ids=lambda cell: type(cell).__name__)
 def test_what_a_cell_says_of_itself(cell):
     table = cuda.to_device(np.full(40, -1, np.int64))
-    cell_kernels.constants[1, 1](argument(cell), np.float32(0), table)
+    cell_kernels.constants[1, 1](cell, np.float32(0), table)
     expected = [
         len(cell.gates), cell.slots, cell.saved, cell.states, len(cell.unit_values), len(cell.drives), cell.dpre_count,
         *cell.input_span, *cell.recurrent_span, *cell.gated_span, cell.normalized_values, cell.deviations,
@@ -184,11 +185,6 @@ def test_one_number_at_a_time():
 
 def test_a_cell_as_an_argument():
     cell = cells.GRUAfterCell()
-    assert argument(cell) is argument(cell)
-    if SIMULATED:
-        assert argument(cell) is cell
-        assert CellArguments.prepare_args(None, cell, stream=0, retr=[]) == (None, cell)
-    else:
-        kind = argument(cell)._numba_type_
-        assert kind == argument(cells.GRUAfterCell())._numba_type_ != argument(cells.LSTMCell())._numba_type_
-        assert kind != cell._numba_type_  # by which the CPU's kernels know it
+    assert cell._numba_type_ == cells.GRUAfterCell()._numba_type_ != cells.LSTMCell()._numba_type_
+    assert CellArguments.prepare_args(cell._numba_type_, cell, stream=0, retr=[]) == (types.uintp, 0)
+    assert CellArguments.prepare_args(types.uintp, cell, stream=0, retr=[]) == (types.uintp, cell)

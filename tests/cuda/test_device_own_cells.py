@@ -7,7 +7,7 @@ from test_fingerprint import EDITS, namesake
 from test_own_cells import layer_of, oracle, plain, source
 
 import numbarnn as nr
-from numbarnn.cuda.types import CellType
+from numbarnn.engine.equations import CellType
 
 
 @pytest.mark.parametrize("slots, values, drives, states", [(5, 2, 5, 1), (8, 0, 0, 2)])

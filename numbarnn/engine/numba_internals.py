@@ -1,0 +1,203 @@
+"""What this package takes of Numba that Numba does not promise to keep: it is all here, so that a change is met here.
+
+`RELIED_ON` and `relied_on_for_cuda` name it; a test looks whether it is there, with these parameters.
+"""
+
+import contextlib
+import functools
+
+from numba import config, njit
+from numba.core.caching import FunctionCache
+from numba.core.ccallback import CFunc
+from numba.core.compiler import CompileResult
+from numba.core.dispatcher import Dispatcher
+from numba.core.serialize import dumps
+from numba.core.typing.templates import AbstractTemplate, AttributeTemplate
+
+from ..errors import KernelError
+from . import cache_folders
+from .disk_cache import Entries, keepable, say_that_it_compiles
+
+RELIED_ON = {  # (class, name): the first parameters, None for what is no function
+    (FunctionCache, "_index_key"): ("self", "sig", "codegen"),
+    (FunctionCache, "load_overload"): ("self", "sig", "target_context"),
+    (FunctionCache, "_load_overload"): ("self", "sig", "target_context"),
+    (FunctionCache, "save_overload"): ("self", "sig", "data"),
+    (FunctionCache, "_save_overload"): ("self", "sig", "data"),
+    (FunctionCache, "flush"): ("self",),
+    (FunctionCache, "cache_path"): None,
+    (CompileResult, "_reduce"): ("self",),
+    (CompileResult, "_rebuild"): ("target_context", "libdata", "fndesc"),
+    (CFunc, "__init__"): ("self", "pyfunc", "sig", "locals", "options"),
+    (CFunc, "compile"): ("self",),
+    (CFunc, "address"): None,
+    (Dispatcher, "_compile_for_args"): ("self", "args", "kws"),
+    (Dispatcher, "_numba_type_"): None,
+    (AttributeTemplate, "resolve"): ("self", "value", "attr"),
+    (AbstractTemplate, "apply"): ("self", "args", "kws"),
+}
+
+
+def relied_on_for_cuda():
+    """The same of numba-cuda, which must be there and not its simulator."""
+    from numba.cuda.dispatcher import CUDACache, CUDADispatcher, _Kernel
+
+    return {
+        (CUDACache, "_index_key"): ("self", "sig", "codegen"),
+        (CUDACache, "load_overload"): ("self", "sig", "target_context"),
+        (CUDACache, "_load_overload"): ("self", "sig", "target_context"),
+        (CUDACache, "save_overload"): ("self", "sig", "data"),
+        (CUDACache, "_save_overload"): ("self", "sig", "data"),
+        (CUDACache, "is_launch_config_sensitive"): ("self",),
+        (CUDACache, "mark_launch_config_sensitive"): ("self",),
+        (_Kernel, "_reduce_states"): ("self",),
+        (_Kernel, "_rebuild"): ("cooperative", "name", "signature", "codelibrary"),
+        (CUDADispatcher, "_numba_type_"): None,
+    }
+
+
+class Kept:
+    """Entries in the place of the index and the files of Numba's cache of one function; to be mixed into its class.
+
+    Its __init__ looks for a folder that can be written, and raises if there is none: it is not called.
+
+    Parameters
+    ----------
+    function : callable
+        In Python.
+    entries : Entries
+    rebuild : callable
+        ``rebuild(target_context, data)``: the code that was saved as this data.
+    """
+
+    def __init__(self, function, entries, rebuild):
+        self._name, self._py_func, self._enabled = repr(function), function, True
+        self._entries, self._rebuild = entries, rebuild
+
+    @property
+    def cache_path(self):
+        """The folder that is written into; None if there is none."""
+        return cache_folders.writable()
+
+    def flush(self):
+        """Forget every entry."""
+        self._entries.flush()
+
+    def _load_overload(self, signature, target_context):
+        """Numba compiles what this does not find."""
+        if config.DISABLE_JIT:
+            raise KernelError(
+                "NUMBA_DISABLE_JIT: expected it not to be set: kernels work at addresses, on the processor's vectors, and "
+                "cannot run as Python"
+            )
+        found = self._kept(signature, target_context)
+        if found is None:
+            say_that_it_compiles(keepable(signature) and self._entries.sources.stamp)
+        return found
+
+    def _kept(self, signature, target_context):
+        if not (self._enabled and keepable(signature)):
+            return None
+        data = self._entries.load(self._index_key(signature, target_context.codegen()))
+        try:
+            return None if data is None else self._rebuild(target_context, data)
+        except Exception:  # what it needs is not there: it is compiled
+            return None
+
+    def _save_overload(self, signature, code):
+        if self._enabled and keepable(signature) and self._can_be_kept(code):
+            self._entries.save(self._index_key(signature, code.codegen), code)
+
+    def _can_be_kept(self, code):
+        return True
+
+
+class _Function(Kept, FunctionCache):
+    """What is kept of one function for the processor."""
+
+    def __init__(self, function, sources, more):
+        entries = Entries(f"cpu.{_name(function)}", sources, lambda code: dumps(code._reduce()), more)
+        super().__init__(function, entries, lambda target, data: CompileResult._rebuild(target, *data))
+
+    def _can_be_kept(self, code):
+        return not (code.library.has_dynamic_globals or any(not loop.can_cache for loop in code.lifted))
+
+
+def _name(function):
+    return f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+
+
+@contextlib.contextmanager
+def _compiler_on():
+    """With NUMBA_DISABLE_JIT Numba would leave the function as it is; a kernel raises KernelError when it is called."""
+    disabled, config.DISABLE_JIT = config.DISABLE_JIT, 0
+    try:
+        yield
+    finally:
+        config.DISABLE_JIT = disabled
+
+
+def kept_kernel(function, parallel, compile_for, sources, more):
+    """`function` compiled for the processor, for each type of its arguments when first called with it, and kept on disk.
+
+    Parameters
+    ----------
+    compile_for : callable
+        ``compile_for(compile, *args)``: calls ``compile(*args)``, which compiles for arguments and runs.
+    sources, more
+        Of `Entries`.
+    """
+    with _compiler_on():
+        dispatcher = njit(parallel=parallel)(function)
+    dispatcher._cache = _Function(function, sources, more)
+    dispatcher._compile_for_args = functools.partial(compile_for, dispatcher._compile_for_args)
+    return dispatcher
+
+
+def kept_c_function(function, signature, sources, more):
+    """`function` as a C function with an ``address``, compiled now unless the disk has it."""
+    compiled = CFunc(function, (signature.args, signature.return_type), locals={}, options={})
+    compiled._cache = _Function(function, sources, more)
+    compiled.compile()
+    return compiled
+
+
+@functools.cache
+def _cuda_cache():
+    from numba.cuda.dispatcher import CUDACache, _Kernel
+    from numba.cuda.serialize import dumps
+
+    class Kernel(Kept, CUDACache):
+        """What is kept of one kernel; Numba's key has the types, the GPU's capability and the byte code."""
+
+        _launch_config_key = None
+
+        def __init__(self, python, sources):
+            entries = Entries(f"cuda.{_name(python)}", sources, lambda kernel: dumps(kernel._reduce_states()))
+            super().__init__(python, entries, lambda target, data: _Kernel._rebuild(**data))
+
+        def is_launch_config_sensitive(self):
+            """No kernel here is compiled for one size of its grid."""
+            return False
+
+        def mark_launch_config_sensitive(self):
+            """One that were would not be kept."""
+            return False
+
+    return Kernel
+
+
+def keep_cuda_kernel(dispatcher, python, sources):
+    """Keep what numba-cuda compiles of a kernel on disk."""
+    dispatcher._cache = _cuda_cache()(python, sources)
+
+
+__all__ = [
+    "RELIED_ON",
+    "AbstractTemplate",
+    "AttributeTemplate",
+    "keep_cuda_kernel",
+    "kept_c_function",
+    "kept_kernel",
+    "relied_on_for_cuda",
+]

@@ -1,0 +1,73 @@
+"""What a layer's tape and its adjoint do with states, whatever target they are on.
+
+Axis letters: N batch (of a ragged batch its runs), D directions, P channels of h, H hidden units.
+"""
+
+import numpy as np
+
+
+class StateTape:
+    """The states that one layer's forward starts from, goes through and ends in; a target's `Tape` adds how it is run.
+
+    Attributes
+    ----------
+    size : Size
+    packing : Uniform or Packing
+    h, c : arrays
+        (rows, D, P or H): a block of rows for each step and one at either end, or N rows where a state has no other.
+    """
+
+    @property
+    def _states(self):
+        """The array of each state that is carried from step to step."""
+        return (self.h, self.c)[: self.size.cell.states]
+
+    def start(self, initial):
+        """Set the initial state: (D, sequences, P or H) for each state of the cell, a function that returns it, or None."""
+        self._initial = initial if callable(initial) else None
+        self.initial = initial = initial() if callable(initial) else initial
+        for m, array in enumerate(self._states):
+            for d in range(self.size.directions):
+                rows = self.packing.initial_rows(d) if len(array) > self.size.batch else slice(None)
+                array[:, d][rows] = 0 if initial is None else initial[m][d][self.packing.sequence]
+
+    def restart(self, sequences):
+        """Set the state of some sequences of a stream, their indices, to what it was at first."""
+        for m, array in enumerate(self._states):
+            array[: self.size.batch, 0][sequences] = 0 if self._origin is None else self._origin[m][0][sequences]
+
+    def reached(self, m):
+        """State m after a step of a stream, (1, N, P or H): h is carried to row 0, c is kept in place."""
+        return (self.h, self.c)[m][: self.size.batch].swapaxes(0, 1)
+
+    def final(self, m):
+        """State m after the last step of each direction: (D, sequences, P or H)."""
+        array, packing = (self.h, self.c)[m], self.packing
+        found = []
+        for d, run in zip(range(self.size.directions), (packing.last, packing.first)):
+            rows = packing.final_rows(d) if len(array) > self.size.batch else slice(None)
+            found.append(array[:, d][rows][run])
+        return found[0][None] if len(found) == 1 else np.stack(found)
+
+
+class StateAdjoint:
+    """The derivatives that one layer's backward starts from; a target's `Adjoint` adds how it is run."""
+
+    def __init__(self, tape, dy, dfinal, gradient, accumulate, dcells):
+        self.tape, self.dy, self.dcells, self.dfinal = tape, dy, dcells, dfinal
+        self.gradient, self.accumulate = gradient, accumulate
+
+    def _start(self, dstates):
+        """Write dL/d(final state), where it is given, to the (D, N, P or H) of each state: to the run that ends there."""
+        packing = self.tape.packing
+        for dstate, given in zip(dstates, self.dfinal or ()):
+            for d, run in zip(range(len(dstate)), (packing.last, packing.first)):
+                dstate[d][run] = given[d]
+
+    def _clear_gradient(self):
+        """No step, no gradient."""
+        size = self.tape.size
+        if size.cell.unit_values:
+            self.dunit_values.fill(0)
+        if not self.accumulate:
+            self.gradient[: size.directions * size.parameters[1]] = 0

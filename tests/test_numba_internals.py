@@ -1,0 +1,38 @@
+"""What this package takes of Numba though Numba does not promise it: a Numba that has changed it fails here, by name."""
+
+import inspect
+from importlib.util import find_spec
+
+import pytest
+from numba import config
+
+from numbarnn.engine import numba_internals
+
+
+def check(relied_on):
+    for (owner, name), parameters in relied_on.items():
+        where = f"{owner.__module__}.{owner.__qualname__}.{name}"
+        assert hasattr(owner, name), f"{where} is gone; see numbarnn/engine/numba_internals.py"
+        if parameters is not None:
+            found = tuple(inspect.signature(getattr(owner, name)).parameters)
+            assert found[: len(parameters)] == parameters, f"{where} has other parameters: {found}"
+
+
+def test_what_numba_has():
+    check(numba_internals.RELIED_ON)
+
+
+@pytest.mark.skipif(config.ENABLE_CUDASIM or find_spec("numba_cuda") is None, reason="takes numba-cuda, not its simulator")
+def test_what_numba_cuda_has():
+    check(numba_internals.relied_on_for_cuda())
+
+
+def test_what_has_changed_is_named():
+    class Changed:
+        def load_overload(self, signature):
+            """With another parameter."""
+
+    with pytest.raises(AssertionError, match="Changed.gone is gone; see numbarnn/engine/numba_internals.py"):
+        check({(Changed, "gone"): None})
+    with pytest.raises(AssertionError, match=r"Changed.load_overload has other parameters: \('self', 'signature'\)"):
+        check({(Changed, "load_overload"): ("self", "sig")})
