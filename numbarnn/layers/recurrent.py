@@ -233,7 +233,7 @@ class Recurrent(Stacked):
         return chain.outputs, Tape(self, x, operation, batch, p, masks, tuple(stack))
 
     def _final_state(self, tape):
-        return self.as_state([[part.final(m) for part in tape.stack] for m in range(self.cell.states)])
+        return self.as_state(zip(*[part.final() for part in tape.stack]))
 
     def stream(self, p: Parameters, batch: int = 1, state: State | None = None) -> Stream:
         """A `Stream` that runs the layer one step at a call.
