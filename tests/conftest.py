@@ -38,7 +38,7 @@ def fresh_plans():
     def forget():
         plans._make_forward.cache_clear()
         plans._make_backward.cache_clear()
-        recurrence.size_of.cache_clear()
+        recurrence.uniform_work.cache_clear()
 
     forget()
     yield forget

@@ -189,12 +189,12 @@ class Tape(StateTape):
     @property
     def outputs(self):
         """The h of every step, (T, N, D * P)."""
-        return self._described(self.h, self._h_address)
+        return TensorDescriptor.blocks(self.h.reshape(len(self.h), -1), self._h_address, self.packing)
 
     @property
     def cells(self):
         """The c of every step, (T, N, D * H), likewise."""
-        return self._described(self.c, self._h_address + self.c.ctypes.data - self.h.ctypes.data)
+        return TensorDescriptor.blocks(self.c.reshape(len(self.c), -1), self.c.ctypes.data, self.packing)
 
     @property
     def saved(self):
@@ -206,9 +206,6 @@ class Tape(StateTape):
         parts = [blocks[..., i * count : (i + step) * count] for i in range(0, size.padded, step)]
         units = [part.reshape(directions, rows, count, -1) for part in parts]
         return np.concatenate(units, axis=3)[..., : size.hidden]
-
-    def _described(self, states, address):
-        return TensorDescriptor.blocks(states.reshape(len(states), -1), address, self.packing)
 
     def stepper(self):
         """A function without arguments that takes one step of a stream; the tape keeps the weights in blocks.

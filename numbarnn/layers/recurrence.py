@@ -14,21 +14,19 @@ from .operations import Operation
 INITIAL = ("initial_h", "initial_c")  # parameters that hold the state to start from
 
 
-@functools.lru_cache(maxsize=256)
-def expect_differentiable(cell):
-    """Raise, naming the field, if a cell has no adjoint or one of its functions no slope; it is looked at once."""
-    cell.check_differentiable()
+def _work(target, layer, cell, packing, channels, dtype, differentiable):
+    """(kernels, Size) of one stacked layer on a target; TypeError if backward is wanted and the cell has none."""
+    if differentiable:
+        cell.check_differentiable()
+    vectors, projection = layer.vector_numbers(), layer.projection
+    size = target.plans.Size(cell, layer.hidden, layer.directions, packing, channels, dtype, vectors, projection)
+    return target.normalized if cell.normalized_values else target.recurrent, size
 
 
 @functools.lru_cache(maxsize=1024)
-def size_of(kind, layer, cell, threads, steps, batch, channels, dtype):
-    """The Size, a target's class, of one stacked layer on sequences of equal length: the same for as many threads."""
-    return _size(kind, layer, cell, uniform(steps, batch), channels, dtype)
-
-
-def _size(kind, layer, cell, packing, channels, dtype):
-    vectors, projection = layer.vector_numbers(), layer.projection
-    return kind(cell, layer.hidden, layer.directions, packing, channels, dtype, vectors, projection)
+def uniform_work(threads, steps, batch, target, layer, cell, *rest):
+    """`_work` on sequences of equal length: found once for so many threads, and the same Size at each call."""
+    return _work(target, layer, cell, uniform(steps, batch), *rest)
 
 
 class Recurrence(Operation):
@@ -69,16 +67,14 @@ class Recurrence(Operation):
                 f"{type(cell).__name__}, got {len(drives)}"
             )
         start = None if initial is None and not layer.learned_state else self._initial(initial, packing, keep)
-        kind, sizes = on.plans.Size, (source.channels, source.dtype)
+        rest = source.channels, source.dtype, keep.for_backward
         if packing.uniform:
-            size = size_of(kind, layer, cell, on.threads.threads(), packing.steps, packing.batch, *sizes)
+            kernels, size = uniform_work(on.threads.threads(), packing.steps, packing.batch, on, layer, cell, *rest)
         else:
-            size = _size(kind, layer, cell, packing, *sizes)
+            kernels, size = _work(on, layer, cell, packing, *rest)
         self.first = 0 if index == 0 else p.offset(f"weight_ih_l{index}")
-        self.tape = on.launch.run(
-            on.normalized if cell.normalized_values else on.recurrent, size, weights[self.first :], source,
-            start, keep, self._write_unit_values if cell.unit_values else None, drives,
-        )  # fmt: skip
+        values = self._write_unit_values if cell.unit_values else None
+        self.tape = on.launch.run(kernels, size, weights[self.first :], source, start, keep, values, drives)
         self.outputs = self.tape.outputs
 
     def forward(self):

@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass, field
+from operator import methodcaller
 from typing import ClassVar
 
 import numpy as np
@@ -19,7 +20,7 @@ from .base import Gradients, activation_spec
 from .chain import Chain, Tape, expect_tape
 from .gates import gates
 from .operations import MERGES, Merged, Residual, scale
-from .recurrence import Constrained, Recurrence, expect_differentiable
+from .recurrence import Constrained, Recurrence
 from .stacked import Stacked
 
 State = np.ndarray | tuple[np.ndarray, np.ndarray]  # h, or for an LSTM (h, c)
@@ -210,8 +211,6 @@ class Recurrent(Stacked):
 
         merged: False leaves the last layer's directions side by side, for `Last`: (T, N, D * H).
         """
-        if keep.for_backward:
-            expect_differentiable(self.cell)
         if keep is STATES and not self.cell.saved:
             keep = ALL  # no gate is kept anyway
         plain, chain, stack = masks is None and self.connectivity is None, Chain(x), []
@@ -233,7 +232,7 @@ class Recurrent(Stacked):
         return chain.outputs, Tape(self, x, operation, batch, p, masks, tuple(stack))
 
     def _final_state(self, tape):
-        return self.as_state(zip(*[part.final() for part in tape.stack]))
+        return self.as_state(zip(*map(methodcaller("final"), tape.stack)))
 
     def stream(self, p: Parameters, batch: int = 1, state: State | None = None) -> Stream:
         """A `Stream` that runs the layer one step at a call.
