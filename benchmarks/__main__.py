@@ -9,6 +9,7 @@ from pathlib import Path
 from . import (
     accuracy,
     activations,
+    calls,
     cpu,
     embedding,
     gpu,
@@ -24,8 +25,8 @@ from . import (
 )  # fmt: skip
 
 BENCHMARKS = {
-    "accuracy": accuracy, "activations": activations, "cpu": cpu, "embedding": embedding, "gpu": gpu, "hello": hello,
-    "limits": limits,
+    "accuracy": accuracy, "activations": activations, "calls": calls, "cpu": cpu, "embedding": embedding, "gpu": gpu,
+    "hello": hello, "limits": limits,
     "memory": memory, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start, "sum": sums,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"

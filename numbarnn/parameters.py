@@ -243,7 +243,7 @@ class Parameters:
         """Raise NonFiniteError, with the name of the part, if there is a NaN or an infinity."""
         self._check_kind()
         with np.errstate(over="ignore", invalid="ignore"):
-            if np.isfinite(self.flat.sum()):  # not a dot product: the threads of BLAS go on spinning beside the kernels'
+            if np.isfinite(self._flat.sum()):  # not a dot product: the threads of BLAS go on spinning beside the kernels'
                 return
         for name, view in self.items():
             view = moved(view, "cpu")

@@ -33,10 +33,12 @@ settings.load_profile("numbarnn")
 def fresh_plans():
     """For a test that patches what a plan is made from: no plan from before the test, and none left after it."""
     from numbarnn.cpu import plans
+    from numbarnn.layers import recurrence
 
     def forget():
         plans._make_forward.cache_clear()
         plans._make_backward.cache_clear()
+        recurrence.uniform_work.cache_clear()
 
     forget()
     yield forget

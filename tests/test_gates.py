@@ -1,5 +1,7 @@
 """The activations of gates: with them, each cell's last equations give the states of the layer."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
@@ -133,3 +135,38 @@ def test_layouts_dtypes_ragged_and_stacked(layout):
 def test_bad_input_is_named(layer, options, error, message):
     with pytest.raises(error, match=message):
         layer.gates(parameters(layer), np.zeros((T, N, C)), **options)
+
+
+@dataclass(frozen=True)
+class UpdateGateCell(nr.Cell):
+    """``h' = g h + (1 - g) c`` (Collins et al. 2017, arXiv:1611.09913)."""
+
+    gates = ("g", "c")
+    slots, saved = 2, 2
+    input_slots, input_gates = (0, 1), (0, 1)
+    recurrent_slots, recurrent_gates = (0, 1), (0, 1)
+
+    def forward(self, pre, state, given):
+        g, c = nr.elementary.sigmoid(pre[0]), nr.elementary.tanh(pre[1])
+        return (g * state[0] + (1 - g) * c,), (g, c)
+
+    def adjoint(self, saved, state, new, dnew, given):
+        g, c = saved
+        return (dnew[0] * (state[0] - c) * g * (1 - g), dnew[0] * (1 - g) * (1 - c * c)), (dnew[0] * g,)
+
+
+@dataclass(frozen=True, repr=False)
+class UpdateGateRNN(nr.Recurrent):
+    hidden: int
+    layers: int = 1
+    bidirectional: bool = False
+
+    cell = UpdateGateCell()
+
+
+def test_a_cell_of_ones_own_shows_what_it_saves_for_each_gate():
+    layer = UpdateGateRNN(19)  # more units than a block of vectors has
+    p, (x, h) = parameters(layer), case(layer)
+    gates, (y, _) = layer.gates(p, x, h), layer(p, x, h)
+    before = np.concatenate([h, y[:-1]])
+    np.testing.assert_allclose(gates["g"] * before + (1 - gates["g"]) * gates["c"], y, atol=1e-12)

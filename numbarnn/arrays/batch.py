@@ -44,10 +44,12 @@ class Batch:
                 raise DTypeError(f"x: expected a Ragged of float32 or float64, got {x.dtype}")
             batch = RaggedBatch.around(x, layout, lengths=lengths, reset=reset)
             return batch, batch.rows(x.data)
-        described = TensorDescriptor.of(native(x), layout, "x")
-        packing = _packing(x, described, described.layout, layout, lengths, reset)
+        described = TensorDescriptor.of(x if type(x) is np.ndarray else native(x), layout, "x")
+        packing = described.packing
+        if lengths is not None or reset is not None or not packing.rows:
+            packing = _packing(x, described, described.layout, layout, lengths, reset)
         batch = cls(described.steps, described.batch, packing, described.layout, device_of(described.array))
-        return batch, described.packed(packing)
+        return batch, described if packing.uniform else described.packed(packing)
 
     @classmethod
     def of_indices(cls, x, layout, lengths=None):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import DTypeError, LayoutError, ShapeError, plain
-from .packing import Uniform
+from .packing import uniform
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 AXES = "tnc"
@@ -72,6 +72,21 @@ def axes_of(layout, ndim):
         return letters
     expected = "the letters t, n, c in any order" + (", or two of them with c" if ndim == 2 else "")
     raise LayoutError(f"layout: expected {expected}, got {layout!r}")
+
+
+@functools.lru_cache(maxsize=256)
+def _axes(layout, ndim):
+    """(letters, which axis has t, n and c, -1 for none) of an array with `ndim` axes."""
+    letters = axes_of(layout, ndim)
+    return letters, tuple(letters.find(letter) for letter in AXES)
+
+
+@functools.lru_cache(maxsize=256)
+def _order(layout):
+    """(axes of a (T, N, C) array that a layout has not, the order in which it has the others)."""
+    order = [letter for letter in AXES if letter in layout]
+    dropped = tuple(i for i, letter in enumerate(AXES) if letter not in layout)
+    return dropped, tuple(order.index(letter) for letter in layout)
 
 
 @dataclass(frozen=True, init=False)
@@ -166,13 +181,13 @@ class TensorDescriptor:
         array = checked_array(argument, array)
         if array.ndim not in (2, 3):
             raise ShapeError(f"{argument}: expected 2 or 3 axes ({layout}), got {array.ndim} (shape {array.shape})")
-        letters = axes_of(layout, array.ndim)
-        lengths, strides = dict(zip(letters, array.shape)), dict(zip(letters, array.strides))
-        steps, batch, channels = (lengths.get(letter, 1) for letter in AXES)
-        if channels == 0:
+        letters, (t, n, c) = _axes(layout, array.ndim) if isinstance(layout, str) else axes_of(layout, array.ndim)
+        lengths, strides = (*array.shape, 1), (*array.strides, 0)  # the last ones are those of an axis that is not there
+        if lengths[c] == 0:
             raise ShapeError(f"{argument}: expected at least one of channels, got shape {array.shape} ({letters})")
-        strides = tuple(strides.get(letter, 0) for letter in AXES)
-        return cls.made(steps, batch, channels, strides, array.dtype, letters, array, address_of(array))
+        strides = strides[t], strides[n], strides[c]
+        address = array.ctypes.data if type(array) is np.ndarray else address_of(array)
+        return cls.made(lengths[t], lengths[n], lengths[c], strides, array.dtype, letters, array, address)
 
     @classmethod
     def of_tnc(cls, array, address=None):
@@ -196,7 +211,7 @@ class TensorDescriptor:
     @functools.cached_property
     def packing(self):
         """Which sequences are at work at each step: a Uniform, or a Packing of a ragged batch."""
-        return Uniform(self.steps, self.batch)
+        return uniform(self.steps, self.batch)
 
     @property
     def record(self):
@@ -215,6 +230,7 @@ class TensorDescriptor:
     def packed(self, packing):
         """The rows of this padded batch (T, N, C) that are at work."""
         if packing.uniform:
+            vars(self).update(packing=packing)
             return self
         step, batch, channel = self.strides
         starts = packing.sequence * batch + packing.start * step
@@ -232,7 +248,9 @@ class TensorDescriptor:
         """The outputs in the blocks of a contiguous h, (rows of h, C)."""
         row = h.shape[1] * h.itemsize
         if packing.uniform:
-            return cls.of_tnc(packing.outputs(h), address and address + packing.batch * row)  # 0 on a device
+            y = h[packing.batch : -packing.batch].reshape(packing.steps, packing.batch, -1)
+            address = address and address + packing.batch * row  # 0 on a device
+            return cls.made(*y.shape, y.strides, y.dtype, AXES, y, address)
         return cls.ragged(packing, h.shape[1], (row, row, h.itemsize), h, address, first_entry=1)
 
     @classmethod
@@ -283,6 +301,5 @@ class TensorDescriptor:
 
 def in_layout(tnc, layout):
     """The (T, N, C) array seen with its axes in the order of `layout`: a view; a missing letter is an axis of length 1."""
-    dropped = tuple(i for i, letter in enumerate(AXES) if letter not in layout)
-    order = [letter for letter in AXES if letter in layout]
-    return tnc.squeeze(dropped).transpose([order.index(letter) for letter in layout])
+    dropped, order = _order(layout)
+    return tnc.squeeze(dropped).transpose(order)

@@ -32,7 +32,7 @@ def _target(device):
 
 def device_of(array) -> str:
     """``"cuda"`` for an array on a GPU, ``"cpu"`` for anything else."""
-    return "cuda" if is_on_device(array) else "cpu"
+    return "cuda" if type(array) is not np.ndarray and is_on_device(array) else "cpu"
 
 
 def target_of(array) -> ModuleType:

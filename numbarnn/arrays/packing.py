@@ -58,10 +58,6 @@ class Uniform:
         """What an array (N, ...) has for each row, or something that broadcasts to it: the array itself."""
         return array
 
-    def outputs(self, h):
-        """The rows of h, (rows of h, C), that hold outputs: (T, N, C), a view."""
-        return h[self.batch : -self.batch].reshape(self.shape(-1))
-
     def blocks(self, first, end):
         """Rows of h from the block `first` to the block before `end`."""
         return (end - first) * self.batch
@@ -94,6 +90,9 @@ class Uniform:
     def summed(self, runs):
         """The sum over the runs of each sequence of an array (..., runs, H): the array itself."""
         return runs
+
+
+uniform = functools.lru_cache(maxsize=1024)(Uniform)  # the same one for all batches of a size
 
 
 class Packing:
@@ -159,10 +158,6 @@ class Packing:
     def of_sequences(self, array):
         """What an array (N, ...) has for each row: (rows, ...)."""
         return array[self.places[1]]
-
-    def outputs(self, h):
-        """The rows of h, (rows of h, C), in which `TensorDescriptor.blocks` finds outputs: all of them."""
-        return h
 
     def initial_rows(self, direction):
         """Which rows of h a direction starts from."""
@@ -300,11 +295,11 @@ def packing_of(steps, batch, lengths=None, reset=None):
     """
     some = steps and batch
     if lengths is None and reset is None and some:
-        return Uniform(steps, batch)
+        return uniform(steps, batch)
     lengths = np.full(batch, steps) if lengths is None else checked_lengths(lengths, batch, steps)
     if reset is None:
         if some and (lengths == steps).all():
-            return Uniform(steps, batch)
+            return uniform(steps, batch)
         return Packing(np.arange(batch), np.zeros(batch, np.int64), lengths, batch, steps)
     starts = checked_reset(reset, batch, steps) & (np.arange(steps)[:, None] < lengths)
     starts[:1] = True

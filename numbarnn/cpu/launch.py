@@ -92,7 +92,7 @@ class Tape(StateTape):
 
     def __init__(self, kernels, plans, parameters, x, initial, unit_values, drives):
         self.kernels, self.plans, self.x, self.drives = kernels, plans, x, drives
-        self._drive_rows = np.array([_record(drive) for drive in drives], np.int64)
+        self._drive_rows = np.array([*map(_record, drives)], np.int64)
         self.size, self.keep = size, keep = plans.size, plans.keep
         self.packing = size.packing
         self.block, self.address = borrow(plans.tape.nbytes)
@@ -100,12 +100,9 @@ class Tape(StateTape):
         if plans.states:
             states, states_address = borrow(plans.states.nbytes)
             offsets = plans.states.offsets
-        self.h = self._state_array(0, states, offsets["h"], self.packing.blocks(0, size.steps + 2))
+        self.h = np.ndarray(plans.shapes[0], size.dtype, states, offsets["h"])
+        self.c = np.ndarray(plans.shapes[1], size.dtype, states, offsets["c"]) if size.cell.states > 1 else None
         self._h_address = states_address + offsets["h"]
-        self.c = None
-        if size.cell.states > 1:
-            kept_c = keep.what in ("all", "states")
-            self.c = self._state_array(1, states, offsets["c"], len(self.h) if kept_c else size.batch)
         self._write_unit_values, self._unit_values, self._origin = unit_values, None, initial
         if size.cell.unit_values:
             shape = (size.directions, size.cell.unit_value_count, size.padded)
@@ -131,7 +128,7 @@ class Tape(StateTape):
 
     def set_inputs(self, record, x_place, drives_place):
         """Write where x and the drives lie into a record."""
-        record[x_place : x_place + ROWS_WORDS] = _record(self.x)
+        record[x_place : x_place + ROWS_WORDS] = self.x.record
         record[drives_place] = self._drive_rows.ctypes.data
 
     def fill(self):
@@ -192,12 +189,12 @@ class Tape(StateTape):
     @property
     def outputs(self):
         """The h of every step, (T, N, D * P)."""
-        return self._described(self.h, self._h_address)
+        return TensorDescriptor.blocks(self.h.reshape(len(self.h), -1), self._h_address, self.packing)
 
     @property
     def cells(self):
         """The c of every step, (T, N, D * H), likewise."""
-        return self._described(self.c, self._h_address + self.c.ctypes.data - self.h.ctypes.data)
+        return TensorDescriptor.blocks(self.c.reshape(len(self.c), -1), self.c.ctypes.data, self.packing)
 
     @property
     def saved(self):
@@ -209,9 +206,6 @@ class Tape(StateTape):
         parts = [blocks[..., i * count : (i + step) * count] for i in range(0, size.padded, step)]
         units = [part.reshape(directions, rows, count, -1) for part in parts]
         return np.concatenate(units, axis=3)[..., : size.hidden]
-
-    def _described(self, states, address):
-        return TensorDescriptor.blocks(states.reshape(len(states), -1), address, self.packing)
 
     def stepper(self):
         """A function without arguments that takes one step of a stream; the tape keeps the weights in blocks.
@@ -254,7 +248,7 @@ def run(kernels, size, parameters, x, initial, keep, unit_values=None, drives=()
     -------
     Tape
     """
-    return Tape(kernels, forward_plans(size, keep, threads()), parameters, x, initial, unit_values, drives)
+    return Tape(kernels, forward_plans(size, keep), parameters, x, initial, unit_values, drives)
 
 
 class Adjoint(StateAdjoint):

@@ -18,7 +18,7 @@ from .memory import aligned
 from .product import MAX_VECTORS
 from .records import BACKWARD, FORWARD, place
 from .simd import lanes_of
-from .threads import parts, shares
+from .threads import parts, shares, threads
 
 FORWARD_ROWS = 96  # rows of pre-activations computed ahead of the loop over time: they stay in the L2 cache
 BACKWARD_ROWS = 512  # rows of derivatives between two sums of the weight gradients
@@ -282,11 +282,16 @@ class Plans:
     states: Layout | None  # h and c where they are not the tape's
     scratch: Layout
     forward: Plan
+    shapes: tuple  # of each state
 
 
-def forward_plans(size, keep, threads_):
-    """The `Plans` of a size; those of a uniform batch are kept, since others of the same size will come."""
-    return (_make_forward if size.packing.uniform else _make_forward.__wrapped__)(size, keep, threads_)
+def forward_plans(size, keep):
+    """The `Plans` of a size, kept with it; those of a uniform batch also for others of the same size, which will come."""
+    kept = vars(size).setdefault("_forward_plans", {})
+    if keep not in kept:
+        make = _make_forward if size.packing.uniform else _make_forward.__wrapped__
+        kept[keep] = make(size, keep, threads())
+    return kept[keep]
 
 
 @functools.lru_cache(maxsize=512)
@@ -317,7 +322,9 @@ def _make_forward(size, keep, threads_):
         "operand_kept": int(what == "all"),
     }
     plan = Plan(FORWARD, constants, [scratch, tape, *([apart] if apart else [])])
-    return Plans(size, keep, segment_steps(keep, size), tape, apart, scratch, plan)
+    rows = h_rows, h_rows if kept_c else size.batch
+    shapes = tuple((count, size.directions, width) for count, width in zip(rows, size.widths))
+    return Plans(size, keep, segment_steps(keep, size), tape, apart, scratch, plan, shapes)
 
 
 @dataclass(frozen=True, eq=False)

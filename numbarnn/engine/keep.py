@@ -1,5 +1,6 @@
 """What a layer's forward keeps for later."""
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class Keep:
     what: str = "nothing"
     segments: int = 1
 
-    @property
+    @functools.cached_property
     def for_backward(self):
         """Whether backward may be asked for."""
         return self.what in ("all", "states", "checkpoints")
@@ -34,7 +35,8 @@ NOTHING, WEIGHTS, ALL, STATES = Keep(), Keep("weights"), Keep("all"), Keep("stat
 
 def kept(tape, checkpoints, steps):
     """The `Keep` that the arguments `tape` and `checkpoints` ask for on a sequence of so many steps."""
-    known_name("tape", tape, TAPES)
+    if type(tape) is not str or tape not in TAPES:
+        known_name("tape", tape, TAPES)
     if checkpoints is None:
         return ALL if tape == "all" else STATES
     if tape != "all":

@@ -39,27 +39,27 @@ class Size:
     vectors: int = 0  # numbers of a direction's parameters that no kernel reads, after the others
     projection: int | None = None  # P, for a cell whose h is projected
 
-    @property
+    @functools.cached_property
     def width(self):
         """P, channels of h: H where it is not projected."""
         return self.projection or self.hidden
 
-    @property
+    @functools.cached_property
     def widths(self):
         """Channels of each state of the cell."""
         return (self.width, self.hidden)[: self.cell.states]
 
-    @property
+    @functools.cached_property
     def steps(self):
         """T."""
         return self.packing.steps
 
-    @property
+    @functools.cached_property
     def batch(self):
         """N."""
         return self.packing.batch
 
-    @property
+    @functools.cached_property
     def rows(self):
         """S."""
         return self.packing.rows

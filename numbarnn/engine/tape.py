@@ -26,10 +26,11 @@ class StateTape:
         """Set the initial state: (D, sequences, P or H) for each state of the cell, a function that returns it, or None."""
         self._initial = initial if callable(initial) else None
         self.initial = initial = initial() if callable(initial) else initial
-        for m, array in enumerate(self._states):
-            for d in range(self.size.directions):
-                rows = self.packing.initial_rows(d) if len(array) > self.size.batch else slice(None)
-                array[:, d][rows] = 0 if initial is None else initial[m][d][self.packing.sequence]
+        for d in range(self.size.directions):
+            rows = self.packing.initial_rows(d)
+            for m, array in enumerate(self._states):
+                here = rows if len(array) > self.size.batch else slice(None)
+                array[:, d][here] = 0 if initial is None else initial[m][d][self.packing.sequence]
 
     def restart(self, sequences):
         """Set the state of some sequences of a stream, their indices, to what it was at first."""
@@ -40,14 +41,16 @@ class StateTape:
         """State m after a step of a stream, (1, N, P or H): h is carried to row 0, c is kept in place."""
         return (self.h, self.c)[m][: self.size.batch].swapaxes(0, 1)
 
-    def final(self, m):
-        """State m after the last step of each direction: (D, sequences, P or H)."""
-        array, packing = (self.h, self.c)[m], self.packing
-        found = []
+    def final(self):
+        """The states after the last step of each direction: (D, sequences, P or H) of each of them."""
+        packing, found = self.packing, []
         for d, run in zip(range(self.size.directions), (packing.last, packing.first)):
-            rows = packing.final_rows(d) if len(array) > self.size.batch else slice(None)
-            found.append(array[:, d][rows][run])
-        return found[0][None] if len(found) == 1 else np.stack(found)
+            rows, of_direction = packing.final_rows(d), []
+            for array in self._states:
+                here = rows if len(array) > self.size.batch else slice(None)
+                of_direction.append(array[:, d][here][run][None])
+            found.append(of_direction)
+        return found[0] if len(found) == 1 else [*map(np.concatenate, zip(*found))]
 
 
 class StateAdjoint:

@@ -93,7 +93,7 @@ class Scaled(Operation):
 
 def scale(chain, masks, name):
     """Add to a chain (is modified) the multiplication with the mask of that name, if there is one."""
-    mask = None if masks is None else masks.get(name)
+    mask = masks.get(name)
     if mask is not None:
         chain.append(Scaled(chain.outputs, mask))
 

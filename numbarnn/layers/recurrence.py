@@ -5,12 +5,28 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..arrays.devices import target_of
+from ..arrays.devices import device_of, target, target_of
+from ..arrays.packing import uniform
 from ..engine.keep import WEIGHTS
 from ..errors import CellError
 from .operations import Operation
 
 INITIAL = ("initial_h", "initial_c")  # parameters that hold the state to start from
+
+
+def _work(target, layer, cell, packing, channels, dtype, differentiable):
+    """(kernels, Size) of one stacked layer on a target; TypeError if backward is wanted and the cell has none."""
+    if differentiable:
+        cell.check_differentiable()
+    vectors, projection = layer.vector_numbers(), layer.projection
+    size = target.plans.Size(cell, layer.hidden, layer.directions, packing, channels, dtype, vectors, projection)
+    return target.normalized if cell.normalized_values else target.recurrent, size
+
+
+@functools.lru_cache(maxsize=1024)
+def uniform_work(threads, steps, batch, target, layer, cell, *rest):
+    """`_work` on sequences of equal length: found once for so many threads, and the same Size at each call."""
+    return _work(target, layer, cell, uniform(steps, batch), *rest)
 
 
 class Recurrence(Operation):
@@ -23,8 +39,8 @@ class Recurrence(Operation):
         Which of its stacked layers.
     p : Parameters
         The layer's own.
-    weights : Parameters
-        What kernels read: `p`, or the effective ones.
+    weights : numpy.ndarray
+        The vector that kernels read: of `p`, or of the effective weights.
     source : TensorDescriptor
     initial : list of numpy.ndarray or None
         The state given, (L, D, N, P or H) for each state of the cell.
@@ -42,22 +58,23 @@ class Recurrence(Operation):
     def __init__(self, layer, index, p, weights, source, initial, keep, masks):
         self.layer, self.index, self.p, self.source = layer, index, p, source
         self.starts_learned = initial is None
-        target, packing = target_of(p.flat), source.packing
-        cell, drives = layer.driven(masks, index, packing, source.dtype, p.device)
-        if len(drives) != cell.drive_count:
+        device, packing = device_of(weights), source.packing
+        on = target(device)
+        cell, drives = layer.driven(masks, index, packing, source.dtype, device)
+        if len(drives) != len(cell.drives):
             raise CellError(
                 f"{type(layer).__name__}.driven: expected an array for each of {cell.drives}, the drives of "
                 f"{type(cell).__name__}, got {len(drives)}"
             )
-        size = target.plans.Size(
-            cell, layer.hidden, layer.directions, packing, source.channels, source.dtype, layer.vector_numbers(),
-            layer.projection,
-        )  # fmt: skip
-        self.first = p.offset(f"weight_ih_l{index}")
-        self.tape = target.launch.run(
-            target.normalized if cell.normalized_values else target.recurrent, size, weights.flat[self.first :], source,
-            self._initial(initial, packing, keep), keep, self._write_unit_values if cell.unit_values else None, drives,
-        )  # fmt: skip
+        start = None if initial is None and not layer.learned_state else self._initial(initial, packing, keep)
+        rest = source.channels, source.dtype, keep.for_backward
+        if packing.uniform:
+            kernels, size = uniform_work(on.threads.threads(), packing.steps, packing.batch, on, layer, cell, *rest)
+        else:
+            kernels, size = _work(on, layer, cell, packing, *rest)
+        self.first = 0 if index == 0 else p.offset(f"weight_ih_l{index}")
+        values = self._write_unit_values if cell.unit_values else None
+        self.tape = on.launch.run(kernels, size, weights[self.first :], source, start, keep, values, drives)
         self.outputs = self.tape.outputs
 
     def forward(self):
@@ -74,8 +91,6 @@ class Recurrence(Operation):
         """What the kernels' tape takes: the state given, else the learned one, as it is at each call."""
         if initial is not None:
             return [state[self.index].copy() for state in initial]  # the caller's may change before backward
-        if not self.layer.learned_state:
-            return None
         suffixes = self.layer.suffixes(self.index)
 
         def learned():

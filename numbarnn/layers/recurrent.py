@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass, field
+from operator import methodcaller
 from typing import ClassVar
 
 import numpy as np
@@ -127,8 +128,8 @@ class Recurrent(Stacked):
             Named after the argument that is not as described.
         """
         batch, described = self._checked_input(p, x, layout, lengths, reset)
-        initial = self.checked_state("state", state, batch.sequences, p.dtype, p.device)
-        masks = self.masks_of(seed, masks, batch, described)
+        initial = None if state is None else self.checked_state("state", state, batch.sequences, p.dtype, p.device)
+        masks = None if seed is None and masks is None else self.masks_of(seed, masks, batch, described)
         y, tape = self.run(p, described, initial, self._keeping_cells(NOTHING, cells), masks=masks)
         found = batch.give(y), self._final_state(tape)
         return (*found, batch.give(tape.stack[-1].cells)) if cells else found
@@ -171,15 +172,15 @@ class Recurrent(Stacked):
             Only with ``cells=True``, and like y.
         """
         batch, described = self._checked_input(p, x, layout, lengths, reset)
-        initial = self.checked_state("state", state, batch.sequences, p.dtype, p.device)
+        initial = None if state is None else self.checked_state("state", state, batch.sequences, p.dtype, p.device)
         keep = kept(tape, checkpoints, described.steps)
-        if flag("cells", cells) and keep.what == "checkpoints":
-            raise ValueError("cells: expected False together with checkpoints, which keep c only at some steps, got True")
-        masks = self.masks_of(seed, masks, batch, described)
-        y, tape = self.run(p, described, initial, self._keeping_cells(keep, cells), batch, masks)
+        keep = keep if cells is False else self._keeping_cells(keep, cells)
+        masks = None if seed is None and masks is None else self.masks_of(seed, masks, batch, described)
+        y, tape = self.run(p, described, initial, keep, batch, masks)
         found = [y, tape.stack[-1].cells] if cells else [y]
-        final, given = self._final_state(tape), [batch.give(array) for array in found]
-        tape.stack[-1].let_go_of_y()
+        final, given = self._final_state(tape), [*map(batch.give, found)]
+        if keep.what == "checkpoints":
+            tape.stack[-1].let_go_of_y()
         if batch.packing.uniform:
             for described, array in zip(found, given):
                 make_read_only(described.array)
@@ -190,6 +191,8 @@ class Recurrent(Stacked):
         """The `Keep` that also has the c of every step, if they are asked for."""
         if not flag("cells", cells):
             return keep
+        if keep.what == "checkpoints":
+            raise ValueError("cells: expected False together with checkpoints, which keep c only at some steps, got True")
         if self.cell.states < 2:
             raise ValueError(f"cells: expected False, since {self!r} has no cell state, got {cells!r}")
         return keep if keep.for_backward else STATES
@@ -197,9 +200,11 @@ class Recurrent(Stacked):
     def _checked_input(self, p, x, layout, lengths=None, reset=None):
         batch, described = Batch.of(x, layout, lengths, reset)
         self.check_parameters(p, described.channels)
-        expect_device("x", described.array, p.device)
-        if described.dtype != p.dtype:
-            raise DTypeError(f"x: expected {p.dtype} like the parameters, got {described.dtype}")
+        flat = p.flat
+        if batch.device != device_of(flat):
+            expect_device("x", described.array, device_of(flat))
+        if described.dtype != flat.dtype:
+            raise DTypeError(f"x: expected {flat.dtype} like the parameters, got {described.dtype}")
         return batch, described
 
     def run(self, p, x, initial, keep, batch=None, masks=None, merged=True):
@@ -207,27 +212,28 @@ class Recurrent(Stacked):
 
         merged: False leaves the last layer's directions side by side, for `Last`: (T, N, D * H).
         """
-        if keep.for_backward:
-            self.cell.check_differentiable()
         if keep is STATES and not self.cell.saved:
             keep = ALL  # no gate is kept anyway
-        effective, chain, stack = self.effective_weights(p, masks), Chain(x), []
-        weights = p if effective is None else effective.parameters
+        plain, chain, stack = masks is None and self.connectivity is None, Chain(x), []
+        effective = None if plain else self.effective_weights(p, masks)
+        weights = (p if effective is None else effective.parameters).flat
         for index in range(self.layers):
             inner = Chain(chain.outputs) if self.residual and index else chain
-            scale(inner, masks, f"input_l{index}")
+            if masks is not None:
+                scale(inner, masks, f"input_l{index}")
             own = inner.append(Recurrence(self, index, p, weights, inner.outputs, initial, keep, masks))
             if self.bidirectional and self.merge != "concat" and (merged or index < self.layers - 1):
                 inner.append(Merged(inner.outputs, self.merge))
             if inner is not chain:
                 chain.append(Residual(inner))
-            scale(chain, masks, f"dropout_l{index}")
+            if masks is not None:
+                scale(chain, masks, f"dropout_l{index}")
             stack.append(own.tape)
         operation = chain if effective is None else Constrained(chain, effective)
         return chain.outputs, Tape(self, x, operation, batch, p, masks, tuple(stack))
 
     def _final_state(self, tape):
-        return self.as_state([[part.final(m) for part in tape.stack] for m in range(self.cell.states)])
+        return self.as_state(zip(*map(methodcaller("final"), tape.stack)))
 
     def stream(self, p: Parameters, batch: int = 1, state: State | None = None) -> Stream:
         """A `Stream` that runs the layer one step at a call.
@@ -270,7 +276,7 @@ class Recurrent(Stacked):
     ) -> dict[str, np.ndarray | Ragged]:
         """The activations of the gates at every step, of a GRU, LSTM or MGU; `plot.gates` shows them.
 
-        The equations run in Python, for some microseconds a unit and step: meant for looking at a few sequences.
+        They are what the cell saves for backward; a cell of your own has them where it saves one value for each gate first.
 
         Parameters
         ----------

@@ -103,6 +103,8 @@ class Regularized(Drawn):
 
     def driven(self, masks, layer, packing, dtype, device):
         """(cell, drives) of one stacked layer: what is drawn for each step, or its mean."""
+        if masks is None and not self.zoneout:
+            return self.cell, []
         steps, batch = packing.total, packing.sequences
         wide = self.directions * self.hidden
         cell, arrays = self.cell, []

@@ -180,6 +180,6 @@ class Stacked(Regularized):
         return result
 
     def as_state(self, stacked):
-        """The state, (L * D, N, H) arrays, from a list of (D, N, H) for each state of the cell."""
-        states = tuple(np.concatenate(parts) for parts in stacked)
-        return states[0] if self.cell.states == 1 else states
+        """The state, (L * D, N, H) arrays, from several (D, N, H) for each state of the cell."""
+        states = [*map(np.concatenate, stacked)]
+        return states[0] if self.cell.states == 1 else tuple(states)

@@ -247,3 +247,14 @@ def test_numbers_whose_squares_overflow(kind):
     y, _ = case.layer(case.parameters, case.x, case.state)
     found, _, _ = DeviceLayer(case.layer).forward(case.parameters, case.x, case.state)
     np.testing.assert_allclose(found, y, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("lengths", [None, [3, 0, 1]], ids=["uniform", "ragged"])
+@pytest.mark.parametrize("kind", ["lstm", "gru-before", "gru-normalized"])
+def test_gates_on_the_device(kind, lengths):
+    layer = ALL_KINDS[kind](3)
+    case = random_case(layer, 3, 3, 2, seed=1, lengths=lengths)
+    expected = layer.gates(case.parameters, case.x, case.state, lengths=lengths)
+    found = layer.gates(case.parameters.to("cuda"), to_device(case.x), to_device(case.state), lengths=lengths)
+    for name, values in expected.items():
+        np.testing.assert_allclose(to_host(found[name]), values, rtol=0, atol=1e-12)

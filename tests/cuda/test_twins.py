@@ -20,7 +20,7 @@ NAMES = {  # what `numbarnn.arrays.devices.target` is asked for
     "optimizers": ("sgd", "rmsprop", "adam", "norm"),
     "plans": ("Size",),
     "recurrent": ("forward", "backward"),
-    "threads": ("launching",),
+    "threads": ("launching", "threads"),
     "unpack": ("unpack",),
 }
 KERNELS = ("dense", "normalized", "recurrent")  # whose arguments are a target's own: see the records

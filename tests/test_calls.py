@@ -1,0 +1,10 @@
+"""How many Python calls there are from a layer's call to the kernel: counted, so that no clock decides."""
+
+from benchmarks.calls import calls_of, forward
+
+
+def test_a_warm_forward_is_few_calls_in_few_files():
+    found = calls_of(forward())
+    assert found["cpu/recurrent.py"] == 1, "the kernel itself"
+    assert sum(found.values()) <= 60, found
+    assert len(found) <= 20, found
