@@ -84,8 +84,8 @@ def unpack(source, target, lengths, ends, columns, dtype):
         return
     tables = []
     for array in (lengths, ends):
-        mine = not packing.uniform and (array is packing.length or array is vars(packing).get("ends"))
-        name = "length" if array is getattr(packing, "length", None) else "ends"
+        mine = array is packing.length or array is vars(packing).get("ends")
+        name = "length" if array is packing.length else "ends"
         tables.append(kept_on_device(packing, name, lambda array=array: array) if mine else asarray(array))
     source_array, source_start, source_strides, *source_tables = place(source)
     target_array, target_start, target_strides, *target_tables = place(target)

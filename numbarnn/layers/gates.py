@@ -52,7 +52,7 @@ def gates(layer, p, x, state=None, lengths=None, layout="tnc", index=-1):
         whole = np.zeros((*there.shape, layer.directions * layer.hidden), p.dtype)
         if found:
             whole[there] = np.concatenate([activations[g] for activations in found], axis=1)
-        if batch.offsets is not None:
+        if batch.ragged:
             result[name] = Ragged.of([whole[:length, n] for n, length in enumerate(lasts)])
         else:
             result[name] = in_layout(whole, batch.layout)

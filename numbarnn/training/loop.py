@@ -136,8 +136,7 @@ class _Epochs:
         self.workspaces = Workspaces(
             samples, lambda: network._workspace(updates.into, None, tape, checkpoints, updates.reading)
         )
-        self._steps = samples.steps if samples.in_rows else None
-        self._all_steps = int(samples.steps.sum())
+        self._steps = samples.steps
 
     def run(self, epoch, rate_of):
         """(loss, rate of the last update) of an epoch."""
@@ -156,11 +155,11 @@ class _Epochs:
                 rate = rate_at(rate_of, updates.step, self.most)
                 if not updates.update(rate, scale):
                     self._stop(updates.wrong, epoch, batch)
-                total += value * (len(chosen) if self._steps is None else int(self._steps[chosen].sum()))
+                total += value * int(self._steps[chosen].sum())
         updates.finish()
         if not updates.finite():
             self._stop(updates.wrong, epoch, batch)
-        return total / self._all_steps, rate
+        return total / int(self._steps.sum()), rate
 
     def _stop(self, found, epoch, batch):
         """Raise NonFiniteError; the parameters are finite, those before the update that has made numbers that are not."""

@@ -57,10 +57,10 @@ class Samples:
         x = network._here("x", network._read("x", x))
         batch, _ = network._described(x, lengths)
         letters, x_letters = network.output_layout, network.layout
-        if network.takes_indices and batch.offsets is None:
+        if network.takes_indices and not batch.ragged:
             x_letters = index_axes("x", x_letters, x)
         own, given = "", letters  # of x and y as the caller has them
-        if batch.offsets is None and "n" not in batch.layout:
+        if not batch.ragged and "n" not in batch.layout:
             own, given = x_letters if network.takes_indices else batch.layout, given.replace("n", "")
             if network._stepwise and lengths is None:
                 own, given = (each.replace("t", "n") for each in (own, given))
@@ -83,7 +83,7 @@ class Samples:
         """
         y, dtype, channels = native(y), network.dtype, network.output_channels
         whose = "" if given == letters else ", as x has no batch axis"
-        stepwise = batch.offsets is not None and "t" in letters
+        stepwise = batch.ragged and "t" in letters
         if stepwise and not isinstance(y, Ragged):
             raise TypeError(f"y: expected a Ragged like x, got {type(y).__name__}")
         if not isinstance(y, Ragged):
@@ -200,7 +200,7 @@ class Samples:
     def labels(self, batch):
         """The labels of a Batch as a loss sees them, (rows,) of int64, -1 for those that are ignored."""
         if not self.y.stepped:
-            batch = replace(batch, packing=Uniform(1, self.x.count), offsets=None, layout="n")
+            batch = Batch(1, self.x.count, Uniform(1, self.x.count), "n", batch.device)
         return batch.describe_indices("y", self.y.array).checked("y", "labels", self.classes, self.ignore_index)
 
 
