@@ -38,10 +38,11 @@ def is_writable(array):
     return is_on_device(array) or array.flags.writeable
 
 
-def make_read_only(array):
-    """Refuse writing to an array from now on, where it can be refused; anything but an array is left alone."""
-    if isinstance(array, np.ndarray):
-        array.flags.writeable = False
+def make_read_only(*values):
+    """Refuse writing to arrays from now on, where it can be refused; anything but an array is left alone."""
+    for value in values:
+        if isinstance(value, np.ndarray):
+            value.flags.writeable = False
 
 
 def address_of(array):
@@ -58,7 +59,7 @@ def checked_array(argument, array):
     if array.dtype not in DTYPES or not array.dtype.isnative:
         hint = "; astype(numpy.float32) of it is one" if array.dtype.kind in "biuf" else ""
         raise DTypeError(f"{argument}: expected float32 or float64, got {array.dtype}{hint}")
-    if not is_on_device(array) and not array.flags.aligned:
+    if isinstance(array, np.ndarray) and not array.flags.aligned:
         raise LayoutError(f"{argument}: its memory is not aligned to {array.dtype}; make a copy with numpy.array")
     return array
 

@@ -183,8 +183,7 @@ class Recurrent(Stacked):
             tape.stack[-1].let_go_of_y()
         if batch.packing.uniform:
             for described, array in zip(found, given):
-                make_read_only(described.array)
-                make_read_only(array)
+                make_read_only(described.array, array)
         return given[0], final, tape, *given[1:]
 
     def _keeping_cells(self, keep, cells):
