@@ -9,7 +9,7 @@ import numpy as np
 from .arrays.batch import Batch
 from .arrays.conversion import integers_like, numbers_like
 from .arrays.descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
-from .arrays.devices import contiguous, device_of, expect_device, moved, native, share_memory, target
+from .arrays.devices import backend, contiguous, device_of, expect_device, moved, native, share_memory
 from .arrays.indices import index_axes
 from .arrays.packing import checked_lengths
 from .arrays.ragged import Ragged, joined
@@ -106,7 +106,7 @@ class Network(Settled):
             if not self.takes_indices:
                 raise TypeError("channels: expected a positive integer, the channels of the input, got None")
             channels = 1
-        target(device)
+        backend(device)
         self.channels, self.dtype = positive_integer("channels", channels), checked_dtype("dtype", dtype)
         self.layout, self.device = axes_of(layout, 3), device
         random = generator("seed", seed)
@@ -165,7 +165,7 @@ class Network(Settled):
 
     def to(self, device: str) -> "Network":
         """A network of the same layers with a copy of the parameters on ``"cpu"`` or ``"cuda"``; this one if it is there."""
-        target(device)
+        backend(device)
         if device == self.device:
             return self
         return self._with(self._params.to(device))
@@ -555,7 +555,7 @@ class Network(Settled):
         ((1, 1), 1)
         """
         self.params.check_finite()
-        x = target(self.device).memory.zeros((1, positive_integer("batch", batch), self.channels), self.dtype)
+        x = backend(self.device).memory.zeros((1, positive_integer("batch", batch), self.channels), self.dtype)
         y, steppers, stateful = TensorDescriptor.of_tnc(x), [], []
         for layer, own in zip(self.layers, self._own):
             y, tape = layer.run_stream(own, y)

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 
 from .arrays.descriptor import checked_array, is_writable
-from .arrays.devices import device_of, moved, native, target
+from .arrays.devices import backend, device_of, moved, native
 from .descriptions.fields import Description, optional
 from .errors import DeviceError, DTypeError, NonFiniteError, ShapeError, known_name, positive_integer, several
 
@@ -146,7 +146,7 @@ class Parameters:
 
     def to(self, device: str) -> "Parameters":
         """The same structure over a copy of the vector on `device`; the parameters themselves if they are there."""
-        target(device)
+        backend(device)
         return self if device == self.device else Parameters(moved(self.flat, device), self.weights)
 
     def __len__(self) -> int:

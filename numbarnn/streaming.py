@@ -3,7 +3,7 @@
 import numpy as np
 
 from .arrays.descriptor import checked_array, make_read_only
-from .arrays.devices import device_of, moved, target_of
+from .arrays.devices import backend_of, device_of, moved
 from .arrays.packing import checked_mask
 from .descriptions.fields import Unsendable
 from .errors import DTypeError, ShapeError, positive_integer
@@ -134,7 +134,7 @@ class Stream(Unsendable):
         checked_array("x", x)
         if x.ndim != 3 or x.shape[1:] != self._shape:
             raise ShapeError(f"x: expected shape {('T', *self._shape)} (T, N, C), got {x.shape}")
-        y = target_of(x).memory.empty((len(x), *self._y.shape), self._y.dtype)
+        y = backend_of(x).memory.empty((len(x), *self._y.shape), self._y.dtype)
         for t, x_t in enumerate(x):
             y[t] = self.step(x_t)
         return y
@@ -162,7 +162,7 @@ class Stream(Unsendable):
         steps = positive_integer("steps", steps)
         if self._y.shape != self._shape:
             raise ShapeError(f"feed_back: expected outputs of shape {self._shape} like the inputs, got {self._y.shape}")
-        y = target_of(x).memory.empty((steps, *self._shape), self._dtype)
+        y = backend_of(x).memory.empty((steps, *self._shape), self._dtype)
         for t in range(steps):
             x = y[t] = self.step(x)
         return y

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..errors import DeviceError, DTypeError, LayoutError, ShapeError
 from .descriptor import TensorDescriptor, in_layout
-from .devices import device_of, native, target
+from .devices import backend, device_of, native
 from .indices import Indices, checked_integers, index_axes, with_channels
 from .packing import Packing, Uniform, packing_of
 from .ragged import Ragged, is_integers
@@ -86,7 +86,7 @@ class Batch:
         if self.packing.uniform:
             return in_layout(described.array, self.layout)
         shape = self.steps, self.sequences, described.channels
-        padded = target(self.device).memory.empty(shape, described.dtype)
+        padded = backend(self.device).memory.empty(shape, described.dtype)
         copy_rows(described, TensorDescriptor.of_tnc(padded).packed(self.packing), self.packing.ends)
         return in_layout(padded, self.layout)
 
@@ -140,7 +140,7 @@ class RaggedBatch(Batch):
 
     def give(self, described):
         """What a descriptor describes, as a Ragged."""
-        data = target(self.device).memory.empty((int(self.offsets[-1]), described.channels), described.dtype)
+        data = backend(self.device).memory.empty((int(self.offsets[-1]), described.channels), described.dtype)
         copy_rows(described, self.rows(data))
         return Ragged(data, self.offsets)
 

@@ -1,4 +1,4 @@
-"""Where arrays lie, and what computes there: the module `target` of `cpu` or of `cuda`, imported when first asked for."""
+"""Where arrays lie, and what computes there: the module `backend` of `cpu` or of `cuda`, imported when first asked for."""
 
 import functools
 from types import ModuleType
@@ -11,22 +11,22 @@ from .descriptor import is_array, is_on_device
 DEVICES = ("cpu", "cuda")
 
 
-def target(device: str) -> ModuleType:
-    """`cpu.target` or `cuda.target`; DeviceError, saying what is missing, if that device is not there."""
+def backend(device: str) -> ModuleType:
+    """`cpu.backend` or `cuda.backend`; DeviceError, saying what is missing, if that device is not there."""
     if not isinstance(device, str) or device not in DEVICES:
         raise DeviceError(f"device: expected 'cpu' or 'cuda', got {device!r}")
-    return _target(device)
+    return _backend(device)
 
 
 @functools.cache
-def _target(device):
+def _backend(device):
     if device == "cpu":
-        from ..cpu import target as found
+        from ..cpu import backend as found
     else:
         from ..cuda import device as gpu
 
         gpu.require()
-        from ..cuda import target as found
+        from ..cuda import backend as found
     return found
 
 
@@ -35,16 +35,16 @@ def device_of(array) -> str:
     return "cuda" if type(array) is not np.ndarray and is_on_device(array) else "cpu"
 
 
-def target_of(array) -> ModuleType:
-    """The target that an array's numbers are computed on."""
-    return _target(device_of(array))
+def backend_of(array) -> ModuleType:
+    """The backend that an array's numbers are computed on."""
+    return _backend(device_of(array))
 
 
 def moved(array, device: str):
     """A copy of an array on `device`; the array itself if it is there."""
     if device_of(array) == device:
         return array
-    return array.get() if device == "cpu" else target(device).memory.asarray(array)
+    return array.get() if device == "cpu" else backend(device).memory.asarray(array)
 
 
 def share_memory(a, b) -> bool:
@@ -52,7 +52,7 @@ def share_memory(a, b) -> bool:
     device = device_of(a)
     if device_of(b) != device:
         return False
-    return np.may_share_memory(a, b) if device == "cpu" else target(device).memory.may_share_memory(a, b)
+    return np.may_share_memory(a, b) if device == "cpu" else backend(device).memory.may_share_memory(a, b)
 
 
 def take(array, indices, axis, out=None):
@@ -79,7 +79,7 @@ def native(array):
     if is_array(array):
         return array
     if hasattr(array, "__cuda_array_interface__") or _is_in_gpu_memory(array):
-        return target("cuda").memory.asarray(array)
+        return backend("cuda").memory.asarray(array)
     return array
 
 

@@ -8,7 +8,7 @@ from ..descriptions.fields import Settled
 from ..errors import DeviceError, DTypeError, ShapeError, integer, known_name, plain, positive_integer, real, several
 from .conversion import numbers_like
 from .descriptor import checked_array, checked_dtype
-from .devices import device_of, moved, native, target
+from .devices import backend, device_of, moved, native
 from .indices import checked_integers
 from .ragged_arithmetic import Arithmetic
 
@@ -123,7 +123,7 @@ class Ragged(Settled, Arithmetic):
 
     def to(self, device: str) -> "Ragged":
         """The same sequences on ``"cpu"`` or ``"cuda"``: a copy, or this one if it is there."""
-        target(device)
+        backend(device)
         return self if device == self.device else Ragged(moved(self.data, device), self.offsets)
 
     def __len__(self) -> int:

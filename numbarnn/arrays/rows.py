@@ -3,14 +3,14 @@
 import numpy as np
 
 from .descriptor import TensorDescriptor, address_of
-from .devices import device_of, target, target_of
+from .devices import backend, backend_of, device_of
 
 
-def copy_rows(source, target, ends=None):
-    """Copy the rows of a ragged batch to where `target` has them (is modified), and zeros up to ``ends[run]`` steps."""
+def copy_rows(source, destination, ends=None):
+    """Copy the rows of a ragged batch to where `destination` has them (is modified), and zeros up to ``ends[run]`` steps."""
     length = source.packing.length
-    unpack = target_of(target.array).unpack.unpack
-    unpack(source, target, length, length if ends is None else ends, source.channels, source.dtype)
+    unpack = backend_of(destination.array).unpack.unpack
+    unpack(source, destination, length, length if ends is None else ends, source.channels, source.dtype)
 
 
 def like(described, channels=None, dtype=None, device=None):
@@ -19,7 +19,7 @@ def like(described, channels=None, dtype=None, device=None):
     A ragged batch has its rows step by step without a gap, as in `compact`.
     """
     channels, packing = described.channels if channels is None else channels, described.packing
-    empty = target(device or device_of(described.array)).memory.empty
+    empty = backend(device or device_of(described.array)).memory.empty
     rows = empty(packing.shape(channels), dtype or described.dtype)
     return TensorDescriptor.compact(rows, address_of(rows), packing)
 
@@ -38,15 +38,16 @@ def numbers(described):
     return described.tnc if described.packing.uniform else compact(described)
 
 
-def copy_ends(described, target, first=False):
+def copy_ends(described, destination, first=False):
     """Copy the last step of each sequence, or its first one, 0 where it has none.
 
-    target: a descriptor, (1, N, C), is modified.
+    destination: a descriptor, (1, N, C), is modified.
     """
     packing = described.packing
     if packing.uniform:
-        np.copyto(target.tnc, described.tnc[:1] if first else described.tnc[-1:])
+        np.copyto(destination.tnc, described.tnc[:1] if first else described.tnc[-1:])
         return
     there = (packing.length[packing.first if first else packing.last] > 0).astype(np.int64)
     ones = np.ones_like(there)
-    target_of(described.array).unpack.unpack(described.ends(first), target, there, ones, target.channels, target.dtype)
+    unpack = backend_of(described.array).unpack.unpack
+    unpack(described.ends(first), destination, there, ones, destination.channels, destination.dtype)

@@ -1,4 +1,4 @@
-"""The equations of each cell, forward and adjoint, once for every target."""
+"""The equations of each cell, forward and adjoint, once for every backend."""
 
 from .activations import ActivationSpec, Clipped, Function, activation
 from .cell import Cell

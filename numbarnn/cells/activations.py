@@ -1,4 +1,4 @@
-"""Activation functions and their slopes, written once for every target.
+"""Activation functions and their slopes, written once for every backend.
 
 A slope is computed from what a layer keeps of the forward pass: from the output where it follows from that, so that
 nothing more is kept, else from the input.
@@ -13,7 +13,7 @@ from .elementary import clip, exp, expm1, full_like, normal, sigmoid, softplus, 
 
 
 class Function(Fingerprinted):
-    """An activation function: a frozen dataclass whose methods a target runs on numbers or on vectors.
+    """An activation function: a frozen dataclass whose methods a backend runs on numbers or on vectors.
 
     Attributes
     ----------

@@ -16,12 +16,12 @@ class Cell(Fingerprinted):
     functions, other cells; and they may call methods.  Cells of one class are equal if they have the same fingerprint:
     if all is equal that they are made of.
 
-    A target runs the methods on SIMD vectors (CPU), on scalars (CUDA) or on plain numbers (Python).  All of them take
+    A backend runs the methods on SIMD vectors (CPU), on scalars (CUDA) or on plain numbers (Python).  All of them take
     and return tuples:
 
     * ``pre``: one pre-activation per *slot*, the sums ``W x + R h + b`` that are summed separately;
     * ``state``: ``(h,)`` or ``(h, c)`` before the step, ``new`` after it;
-    * ``given``: one value per name in `unit_values`, then one per name in `drives`;
+    * ``per_unit``: one value per name in `unit_values`, then one per name in `drives`;
     * ``saved``: what the adjoint needs besides the states;
     * ``dpre``, ``dstate``: derivatives of the loss with respect to `pre` and `state`; `dpre` has one for each slot, then
       one for each of `unit_values`.
@@ -68,7 +68,7 @@ class Cell(Fingerprinted):
         return hash(self.fingerprint.digest)
 
     def __getstate__(self):
-        """The fields alone: not what a target keeps in the cell, which is of one process."""
+        """The fields alone: not what a backend keeps in the cell, which is of one process."""
         return {f.name: getattr(self, f.name) for f in fields(self)} if is_dataclass(self) else {}
 
     def check_unchanged(self):
@@ -149,19 +149,19 @@ class Cell(Fingerprinted):
         """The place in `dpre` of what sums to the derivative of a slot's bias."""
         return slot
 
-    def forward(self, pre, state, given):
+    def forward(self, pre, state, per_unit):
         """``(new, saved)`` of one step."""
         raise NotImplementedError
 
-    def adjoint(self, saved, state, new, dnew, given):
+    def adjoint(self, saved, state, new, dnew, per_unit):
         """``(dpre, dstate)``: what `dnew` asks of the pre-activations and, past them, of the state."""
         raise NotImplementedError
 
-    def gate(self, pre, state, given):
+    def gate(self, pre, state, per_unit):
         """``(pre, operand)``: apply the gates that come first; `operand` is what the gated slots' R multiplies."""
         return pre, state[0]
 
-    def gate_adjoint(self, saved, state, doperand, dpre, dstate, given):
+    def gate_adjoint(self, saved, state, doperand, dpre, dstate, per_unit):
         """``(dpre, dstate)`` with the part of `gate` added, from the derivative of its operand.
 
         The derivatives of the gated slots are returned as they are: other units are reading them at the same time.

@@ -232,33 +232,33 @@ def _run_cell(cell):
     per_slot = f"one for each of {slots} {'terms' if cell.normalized_values else 'slots'}"
     per_state = f"one for each of {cell.states} states"
     pre = Values("pre", slots, per_slot)
-    given = Values("given", cell.unit_value_count + cell.drive_count, "unit_values, then drives")
+    per_unit = Values("per_unit", cell.unit_value_count + cell.drive_count, "unit_values, then drives")
     state, new, dnew = (Values(name, cell.states, per_state) for name in ("state", "new", "dnew"))
     saved = Values("saved", cell.saved, "as the cell's attribute saved says")
     derivatives = slots + (0 if cell.normalized_values else cell.unit_value_count)
     if type(cell).forward is Cell.forward:
-        raise _say(type(cell).__name__, "expected a method forward(self, pre, state, given), got none")
+        raise _say(type(cell).__name__, "expected a method forward(self, pre, state, per_unit), got none")
     try:
         if cell.gated_slots:
-            where, found = _run(cell, "gate", pre, state, given)
+            where, found = _run(cell, "gate", pre, state, per_unit)
             values, operand = _pair(where, found, "pre and the operand")
             _check_tuple(where, "pre", values, slots, per_slot)
             _check_value(where, "the operand", operand)
-        where, found = _run(cell, "forward", pre, state, given)
+        where, found = _run(cell, "forward", pre, state, per_unit)
         values, kept = _pair(where, found, "the new state and what is saved")
         _check_tuple(where, "the new state", values, cell.states, per_state)
         _check_tuple(where, "what is saved", kept, cell.saved, "as the attribute saved says")
         if type(cell).adjoint is Cell.adjoint or not _has_slopes(cell):
             return
         why = "one for each of the slots, then of unit_values"
-        where, found = _run(cell, "adjoint", saved, state, new, dnew, given)
+        where, found = _run(cell, "adjoint", saved, state, new, dnew, per_unit)
         dpre, dstate = _pair(where, found, "dpre and dstate")
         _check_tuple(where, "dpre", dpre, derivatives, why)
         _check_tuple(where, "dstate", dstate, cell.states, per_state)
         if cell.gated_slots:
             where, found = _run(
                 cell, "gate_adjoint", saved, state, Symbol(), Values("dpre", derivatives, why),
-                Values("dstate", cell.states, per_state), given,
+                Values("dstate", cell.states, per_state), per_unit,
             )  # fmt: skip
             dpre, dstate = _pair(where, found, "dpre and dstate")
             _check_tuple(where, "dpre", dpre, derivatives, why)

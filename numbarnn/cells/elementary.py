@@ -1,4 +1,4 @@
-"""Elementary functions on one number; a target that computes on vectors overloads them.
+"""Elementary functions on one number; a backend that computes on vectors overloads them.
 
 Equations written with them, with operators, comparisons and `abs` run on plain numbers and on vectors alike.  NaN stays
 NaN, and infinities give the limits.

@@ -22,7 +22,7 @@ class GRUAfterCell(Cell):
     input_slots, input_gates = (0, 1, 2), (2, 0, 1)
     recurrent_slots, recurrent_gates = (1, 2, 3), (0, 1, 2)
 
-    def forward(self, pre, state, given):
+    def forward(self, pre, state, per_unit):
         gate, activation = self.gate_activation, self.activation
         from_input, pre_r, pre_z, from_state = pre
         r, z = gate.value(pre_r), gate.value(pre_z)
@@ -31,7 +31,7 @@ class GRUAfterCell(Cell):
         h = (1 - z) * n + z * state[0]
         return (h,), (gate.keep(pre_r, r), gate.keep(pre_z, z), activation.keep(candidate, n), from_state)
 
-    def adjoint(self, saved, state, new, dnew, given):
+    def adjoint(self, saved, state, new, dnew, per_unit):
         gate, activation = self.gate_activation, self.activation
         kept_r, kept_z, kept_n, from_state = saved
         r, z, n = gate.output(kept_r), gate.output(kept_z), activation.output(kept_n)
@@ -59,18 +59,18 @@ class GRUBeforeCell(Cell):
     recurrent_slots, recurrent_gates = (0, 1), (0, 1)
     gated_slots, gated_gates = (2,), (2,)
 
-    def gate(self, pre, state, given):
+    def gate(self, pre, state, per_unit):
         gate = self.gate_activation
         r, z = gate.value(pre[0]), gate.value(pre[1])
         return (gate.keep(pre[0], r), gate.keep(pre[1], z), pre[2]), r * state[0]
 
-    def forward(self, pre, state, given):
+    def forward(self, pre, state, per_unit):
         kept_r, kept_z, candidate = pre
         z, n = self.gate_activation.output(kept_z), self.activation.value(candidate)
         h = (1 - z) * n + z * state[0]
         return (h,), (kept_r, kept_z, self.activation.keep(candidate, n))
 
-    def adjoint(self, saved, state, new, dnew, given):
+    def adjoint(self, saved, state, new, dnew, per_unit):
         gate, activation = self.gate_activation, self.activation
         _, kept_z, kept_n = saved
         z, n = gate.output(kept_z), activation.output(kept_n)
@@ -79,7 +79,7 @@ class GRUBeforeCell(Cell):
         dz = dh * (state[0] - n) * gate.slope(kept_z)
         return (0 * dn, dz, dn), (dh * z,)
 
-    def gate_adjoint(self, saved, state, doperand, dpre, dstate, given):
+    def gate_adjoint(self, saved, state, doperand, dpre, dstate, per_unit):
         kept_r, gate = saved[0], self.gate_activation
         r = gate.output(kept_r)
         dr = doperand * state[0] * gate.slope(kept_r)

@@ -22,10 +22,10 @@ class IndRNNCell(Cell):
     def saved(self):
         return len(self.activation.keep_beside(0))  # W x + u h + b, where the slope does not follow from h'
 
-    def forward(self, pre, state, given):
-        total = pre[0] + given[0] * state[0]
+    def forward(self, pre, state, per_unit):
+        total = pre[0] + per_unit[0] * state[0]
         return (self.activation.value(total),), self.activation.keep_beside(total)
 
-    def adjoint(self, saved, state, new, dnew, given):
+    def adjoint(self, saved, state, new, dnew, per_unit):
         dpre = dnew[0] * self.activation.slope(self.activation.kept_beside(new[0], saved))
-        return (dpre, dpre * state[0]), (dpre * given[0],)
+        return (dpre, dpre * state[0]), (dpre * per_unit[0],)

@@ -20,15 +20,15 @@ class LeakyOutsideCell(Cell):
     recurrent_slots, recurrent_gates = (0,), (0,)
     unit_values = ("a",)
 
-    def forward(self, pre, state, given):
-        target = self.activation.value(pre[0])
-        h = (1 - given[0]) * state[0] + given[0] * target
-        return (h,), (self.activation.keep(pre[0], target),)
+    def forward(self, pre, state, per_unit):
+        candidate = self.activation.value(pre[0])
+        h = (1 - per_unit[0]) * state[0] + per_unit[0] * candidate
+        return (h,), (self.activation.keep(pre[0], candidate),)
 
-    def adjoint(self, saved, state, new, dnew, given):
-        target = self.activation.output(saved[0])
-        dpre = dnew[0] * given[0] * self.activation.slope(saved[0])
-        return (dpre, dnew[0] * (target - state[0])), (dnew[0] * (1 - given[0]),)
+    def adjoint(self, saved, state, new, dnew, per_unit):
+        candidate = self.activation.output(saved[0])
+        dpre = dnew[0] * per_unit[0] * self.activation.slope(saved[0])
+        return (dpre, dnew[0] * (candidate - state[0])), (dnew[0] * (1 - per_unit[0]),)
 
 
 @dataclass(frozen=True)
@@ -46,15 +46,15 @@ class LeakyInsideCell(Cell):
     gated_slots, gated_gates = (0,), (0,)
     unit_values = ("a",)
 
-    def gate(self, pre, state, given):
+    def gate(self, pre, state, per_unit):
         return pre, self.activation.value(state[0])
 
-    def forward(self, pre, state, given):
-        return ((1 - given[0]) * state[0] + given[0] * pre[0],), pre
+    def forward(self, pre, state, per_unit):
+        return ((1 - per_unit[0]) * state[0] + per_unit[0] * pre[0],), pre
 
-    def adjoint(self, saved, state, new, dnew, given):
-        return (dnew[0] * given[0], dnew[0] * (saved[0] - state[0])), (dnew[0] * (1 - given[0]),)
+    def adjoint(self, saved, state, new, dnew, per_unit):
+        return (dnew[0] * per_unit[0], dnew[0] * (saved[0] - state[0])), (dnew[0] * (1 - per_unit[0]),)
 
-    def gate_adjoint(self, saved, state, doperand, dpre, dstate, given):
+    def gate_adjoint(self, saved, state, doperand, dpre, dstate, per_unit):
         kept = self.activation.keep(state[0], self.activation.value(state[0]))
         return (dpre[0], dpre[1]), (dstate[0] + doperand * self.activation.slope(kept),)

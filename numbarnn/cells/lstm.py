@@ -25,14 +25,14 @@ class LSTMCell(Cell):
     input_slots, input_gates = (0, 1, 2, 3), (0, 1, 2, 3)
     recurrent_slots, recurrent_gates = (0, 1, 2, 3), (0, 1, 2, 3)
 
-    def forward(self, pre, state, given):
+    def forward(self, pre, state, per_unit):
         gate, activation = self.gate_activation, self.activation
         i, f, g, o = gate.value(pre[0]), gate.value(pre[1]), activation.value(pre[2]), gate.value(pre[3])
         c = f * state[1] + i * g
         saved = gate.keep(pre[0], i), gate.keep(pre[1], f), activation.keep(pre[2], g), gate.keep(pre[3], o)
         return (o * self.output_activation.value(c), c), saved
 
-    def adjoint(self, saved, state, new, dnew, given):
+    def adjoint(self, saved, state, new, dnew, per_unit):
         gate, activation, output = self.gate_activation, self.activation, self.output_activation
         i, f, g, o = gate.output(saved[0]), gate.output(saved[1]), activation.output(saved[2]), gate.output(saved[3])
         dh, dc = dnew
@@ -54,9 +54,9 @@ class PeepholeLSTMCell(LSTMCell):
 
     unit_values = ("p_i", "p_f", "p_o")
 
-    def forward(self, pre, state, given):
+    def forward(self, pre, state, per_unit):
         gate, activation = self.gate_activation, self.activation
-        p_i, p_f, p_o = given[0], given[1], given[2]
+        p_i, p_f, p_o = per_unit[0], per_unit[1], per_unit[2]
         pre_i, pre_f = pre[0] + p_i * state[1], pre[1] + p_f * state[1]
         i, f, g = gate.value(pre_i), gate.value(pre_f), activation.value(pre[2])
         c = f * state[1] + i * g
@@ -65,10 +65,10 @@ class PeepholeLSTMCell(LSTMCell):
         saved = gate.keep(pre_i, i), gate.keep(pre_f, f), activation.keep(pre[2], g), gate.keep(pre_o, o)
         return (o * self.output_activation.value(c), c), saved
 
-    def adjoint(self, saved, state, new, dnew, given):
+    def adjoint(self, saved, state, new, dnew, per_unit):
         gate, activation, output = self.gate_activation, self.activation, self.output_activation
         i, f, g, o = gate.output(saved[0]), gate.output(saved[1]), activation.output(saved[2]), gate.output(saved[3])
-        p_i, p_f, p_o = given[0], given[1], given[2]
+        p_i, p_f, p_o = per_unit[0], per_unit[1], per_unit[2]
         dh, dc = dnew
         from_c = output.value(new[1])
         do = dh * from_c * gate.slope(saved[3])
@@ -91,14 +91,14 @@ class CoupledLSTMCell(LSTMCell):
     input_slots, input_gates = (0, 1, 2), (0, 1, 2)
     recurrent_slots, recurrent_gates = (0, 1, 2), (0, 1, 2)
 
-    def forward(self, pre, state, given):
+    def forward(self, pre, state, per_unit):
         gate, activation = self.gate_activation, self.activation
         i, g, o = gate.value(pre[0]), activation.value(pre[1]), gate.value(pre[2])
         c = (1 - i) * state[1] + i * g
         saved = gate.keep(pre[0], i), activation.keep(pre[1], g), gate.keep(pre[2], o)
         return (o * self.output_activation.value(c), c), saved
 
-    def adjoint(self, saved, state, new, dnew, given):
+    def adjoint(self, saved, state, new, dnew, per_unit):
         gate, activation, output = self.gate_activation, self.activation, self.output_activation
         i, g, o = gate.output(saved[0]), activation.output(saved[1]), gate.output(saved[2])
         dh, dc = dnew
@@ -116,9 +116,9 @@ class CoupledPeepholeLSTMCell(CoupledLSTMCell):
 
     unit_values = ("p_i", "p_o")
 
-    def forward(self, pre, state, given):
+    def forward(self, pre, state, per_unit):
         gate, activation = self.gate_activation, self.activation
-        p_i, p_o = given[0], given[1]
+        p_i, p_o = per_unit[0], per_unit[1]
         pre_i = pre[0] + p_i * state[1]
         i, g = gate.value(pre_i), activation.value(pre[1])
         c = (1 - i) * state[1] + i * g
@@ -127,10 +127,10 @@ class CoupledPeepholeLSTMCell(CoupledLSTMCell):
         saved = gate.keep(pre_i, i), activation.keep(pre[1], g), gate.keep(pre_o, o)
         return (o * self.output_activation.value(c), c), saved
 
-    def adjoint(self, saved, state, new, dnew, given):
+    def adjoint(self, saved, state, new, dnew, per_unit):
         gate, activation, output = self.gate_activation, self.activation, self.output_activation
         i, g, o = gate.output(saved[0]), activation.output(saved[1]), gate.output(saved[2])
-        p_i, p_o = given[0], given[1]
+        p_i, p_o = per_unit[0], per_unit[1]
         dh, dc = dnew
         from_c = output.value(new[1])
         do = dh * from_c * gate.slope(saved[2])

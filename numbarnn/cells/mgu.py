@@ -23,23 +23,23 @@ class MGUCell(Cell):
     recurrent_slots, recurrent_gates = (0,), (0,)
     gated_slots, gated_gates = (1,), (1,)
 
-    def gate(self, pre, state, given):
+    def gate(self, pre, state, per_unit):
         f = self.gate_activation.value(pre[0])
         return pre, f * state[0]
 
-    def forward(self, pre, state, given):
+    def forward(self, pre, state, per_unit):
         f, n = self.gate_activation.value(pre[0]), self.activation.value(pre[1])
         h = (1 - f) * state[0] + f * n
         return (h,), (self.gate_activation.keep(pre[0], f), self.activation.keep(pre[1], n))
 
-    def adjoint(self, saved, state, new, dnew, given):
+    def adjoint(self, saved, state, new, dnew, per_unit):
         f, n = self.gate_activation.output(saved[0]), self.activation.output(saved[1])
         dh = dnew[0]
         df = dh * (n - state[0]) * self.gate_activation.slope(saved[0])
         dn = dh * f * self.activation.slope(saved[1])
         return (df, dn), (dh * (1 - f),)
 
-    def gate_adjoint(self, saved, state, doperand, dpre, dstate, given):
+    def gate_adjoint(self, saved, state, doperand, dpre, dstate, per_unit):
         f = self.gate_activation.output(saved[0])
         df = doperand * state[0] * self.gate_activation.slope(saved[0])
         return (dpre[0] + df, dpre[1]), (dstate[0] + doperand * f,)

@@ -1,7 +1,7 @@
 """Layer normalization (Ba, Kiros, Hinton 2016, arXiv:1607.06450), and the two cells that the paper gives with it.
 
 ``LN(a; gain, bias) = gain (a - mean) / sqrt(variance + EPSILON) + bias``, mean and variance over the units of one sample at
-one step, the variance that of a population.  A target sums over the units; the methods here are about one of them.
+one step, the variance that of a population.  A backend sums over the units; the methods here are about one of them.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ EPSILON = 1e-5
 SHRINK_SINGLE, SHRINK_DOUBLE = 2.0**-80, 2.0**-560  # factors of numbers whose squares are too large for a dtype
 
 
-class Run(NamedTuple):
+class LayerNorm(NamedTuple):
     """Consecutive slots that have mean and variance in common.
 
     first, slots : int
@@ -33,18 +33,18 @@ class Run(NamedTuple):
 class NormalizedCell(Cell):
     """A cell whose pre-activations are sums of normalized slots: one ``LN(W x)``, one ``LN(R h)``, or one of each.
 
-    Slots are what is normalized: each receives ``W x`` or ``R h``, without a bias.  A target adds the bias and multiplies
+    Slots are what is normalized: each receives ``W x`` or ``R h``, without a bias.  A backend adds the bias and multiplies
     by the gain after that, and adds up the slots of each pre-activation.  `forward` and `adjoint` see these: their ``pre``
     and ``dpre`` have `terms` values.
 
     Where `normalizes_cell` says so, the output sees c' normalized: `forward` returns ``(o, c')`` for the state, `output`
     makes h' of them, and `adjoint` finds dL/do in the place of dL/dh'.
 
-    `unit_values` are what the target needs besides biases, in this order: the bias of c', the gains of the slots, the gain
+    `unit_values` are what the backend needs besides biases, in this order: the bias of c', the gains of the slots, the gain
     of c'.
     """
 
-    runs: ClassVar[tuple[Run, ...]]
+    layer_norms: ClassVar[tuple[LayerNorm, ...]]
     terms: ClassVar[int]
     normalizes_cell: ClassVar[bool] = False
 
@@ -56,7 +56,7 @@ class NormalizedCell(Cell):
     @property
     def deviations(self):
         """Standard deviations of a sample at a step."""
-        return len(self.runs) + self.normalizes_cell
+        return len(self.layer_norms) + self.normalizes_cell
 
     @property
     def dpre_count(self):
@@ -65,8 +65,8 @@ class NormalizedCell(Cell):
 
     def bias_slot(self, slot):
         """The place in `dpre` of what sums to the derivative of a slot's bias."""
-        run = next(run for run in self.runs if run.first <= slot < run.first + run.slots)
-        return self.slots + run.term + slot - run.first
+        norm = next(norm for norm in self.layer_norms if norm.first <= slot < norm.first + norm.slots)
+        return self.slots + norm.term + slot - norm.first
 
     def inverse_deviation(self, variance, factor):
         """What a deviation from the mean is multiplied with; factor: what all numbers were multiplied with before, or 1."""
@@ -100,7 +100,7 @@ class NormalizedLSTMCell(NormalizedCell, LSTMCell):
     slots, terms = 8, 4  # W x and R h of i, f, g, o
     input_slots, input_gates = (0, 1, 2, 3), (0, 1, 2, 3)
     recurrent_slots, recurrent_gates = (4, 5, 6, 7), (0, 1, 2, 3)
-    runs = (Run(0, 4, 0), Run(4, 4, 0))
+    layer_norms = (LayerNorm(0, 4, 0), LayerNorm(4, 4, 0))
     normalizes_cell = True
     unit_values = (
         "bias_c",
@@ -109,7 +109,7 @@ class NormalizedLSTMCell(NormalizedCell, LSTMCell):
         "gain_c",
     )  # fmt: skip
 
-    def forward(self, pre, state, given):
+    def forward(self, pre, state, per_unit):
         gate, activation = self.gate_activation, self.activation
         i, f, g, o = gate.value(pre[0]), gate.value(pre[1]), activation.value(pre[2]), gate.value(pre[3])
         c = f * state[1] + i * g
@@ -125,7 +125,7 @@ class NormalizedLSTMCell(NormalizedCell, LSTMCell):
         dc = dh * self.gate_activation.output(saved[3]) * output.slope(output.keep(c, from_c))
         return dh * from_c, dc
 
-    def adjoint(self, saved, state, new, dnew, given):
+    def adjoint(self, saved, state, new, dnew, per_unit):
         gate, activation = self.gate_activation, self.activation
         i, f, g = gate.output(saved[0]), gate.output(saved[1]), activation.output(saved[2])
         do, dc = dnew
@@ -146,5 +146,5 @@ class NormalizedGRUCell(NormalizedCell, GRUAfterCell):
     slots, terms = 6, 4  # W x of n, r, z and R h of r, z, n; the terms are n's first part, r, z, n's second part
     input_slots, input_gates = (0, 1, 2), (2, 0, 1)
     recurrent_slots, recurrent_gates = (3, 4, 5), (0, 1, 2)
-    runs = (Run(0, 1, 0), Run(1, 2, 1), Run(3, 2, 1), Run(5, 1, 3))
+    layer_norms = (LayerNorm(0, 1, 0), LayerNorm(1, 2, 1), LayerNorm(3, 2, 1), LayerNorm(5, 1, 3))
     unit_values = ("gain_ih_n", "gain_ih_r", "gain_ih_z", "gain_hh_r", "gain_hh_z", "gain_hh_n")

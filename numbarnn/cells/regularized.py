@@ -80,22 +80,22 @@ class PerturbedCell(CellAround):
     def saved(self):
         return self.inner.saved + 1  # h'
 
-    def gate(self, pre, state, given):
-        return self.inner.gate(pre, state, given[:-2])
+    def gate(self, pre, state, per_unit):
+        return self.inner.gate(pre, state, per_unit[:-2])
 
-    def forward(self, pre, state, given):
-        new, saved = self.inner.forward(pre, state, given[:-2])
-        z, e = given[-2], given[-1]
+    def forward(self, pre, state, per_unit):
+        new, saved = self.inner.forward(pre, state, per_unit[:-2])
+        z, e = per_unit[-2], per_unit[-1]
         return (z * state[0] + (1 - z) * new[0] + e,), saved + new
 
-    def adjoint(self, saved, state, new, dnew, given):
-        z = given[-2]
+    def adjoint(self, saved, state, new, dnew, per_unit):
+        z = per_unit[-2]
         dinner = ((1 - z) * dnew[0],)
-        dpre, dstate = self.inner.adjoint(saved[:-1], state, saved[-1:], dinner, given[:-2])
+        dpre, dstate = self.inner.adjoint(saved[:-1], state, saved[-1:], dinner, per_unit[:-2])
         return dpre, (dstate[0] + z * dnew[0],)
 
-    def gate_adjoint(self, saved, state, doperand, dpre, dstate, given):
-        return self.inner.gate_adjoint(saved[:-1], state, doperand, dpre, dstate, given[:-2])
+    def gate_adjoint(self, saved, state, doperand, dpre, dstate, per_unit):
+        return self.inner.gate_adjoint(saved[:-1], state, doperand, dpre, dstate, per_unit[:-2])
 
 
 @dataclass(frozen=True)
@@ -108,22 +108,22 @@ class PerturbedMemoryCell(CellAround):
     def saved(self):
         return self.inner.saved + 2  # h', c'
 
-    def gate(self, pre, state, given):
-        return self.inner.gate(pre, state, given[:-3])
+    def gate(self, pre, state, per_unit):
+        return self.inner.gate(pre, state, per_unit[:-3])
 
-    def forward(self, pre, state, given):
-        new, saved = self.inner.forward(pre, state, given[:-3])
-        z, y, e = given[-3], given[-2], given[-1]
+    def forward(self, pre, state, per_unit):
+        new, saved = self.inner.forward(pre, state, per_unit[:-3])
+        z, y, e = per_unit[-3], per_unit[-2], per_unit[-1]
         return (z * state[0] + (1 - z) * new[0] + e, y * state[1] + (1 - y) * new[1]), saved + new
 
-    def adjoint(self, saved, state, new, dnew, given):
-        z, y = given[-3], given[-2]
+    def adjoint(self, saved, state, new, dnew, per_unit):
+        z, y = per_unit[-3], per_unit[-2]
         dinner = ((1 - z) * dnew[0], (1 - y) * dnew[1])
-        dpre, dstate = self.inner.adjoint(saved[:-2], state, saved[-2:], dinner, given[:-3])
+        dpre, dstate = self.inner.adjoint(saved[:-2], state, saved[-2:], dinner, per_unit[:-3])
         return dpre, (dstate[0] + z * dnew[0], dstate[1] + y * dnew[1])
 
-    def gate_adjoint(self, saved, state, doperand, dpre, dstate, given):
-        return self.inner.gate_adjoint(saved[:-2], state, doperand, dpre, dstate, given[:-3])
+    def gate_adjoint(self, saved, state, doperand, dpre, dstate, per_unit):
+        return self.inner.gate_adjoint(saved[:-2], state, doperand, dpre, dstate, per_unit[:-3])
 
 
 @dataclass(frozen=True)
@@ -151,15 +151,15 @@ class RecurrentDropoutCell(CellAround):
     def gated_gates(self):
         return self.inner.recurrent_gates or self.inner.gated_gates
 
-    def gate(self, pre, state, given):
-        pre, operand = self.inner.gate(pre, state, given[:-1])
-        return pre, given[-1] * operand
+    def gate(self, pre, state, per_unit):
+        pre, operand = self.inner.gate(pre, state, per_unit[:-1])
+        return pre, per_unit[-1] * operand
 
-    def forward(self, pre, state, given):
-        return self.inner.forward(pre, state, given[:-1])
+    def forward(self, pre, state, per_unit):
+        return self.inner.forward(pre, state, per_unit[:-1])
 
-    def adjoint(self, saved, state, new, dnew, given):
-        return self.inner.adjoint(saved, state, new, dnew, given[:-1])
+    def adjoint(self, saved, state, new, dnew, per_unit):
+        return self.inner.adjoint(saved, state, new, dnew, per_unit[:-1])
 
-    def gate_adjoint(self, saved, state, doperand, dpre, dstate, given):
-        return self.inner.gate_adjoint(saved, state, given[-1] * doperand, dpre, dstate, given[:-1])
+    def gate_adjoint(self, saved, state, doperand, dpre, dstate, per_unit):
+        return self.inner.gate_adjoint(saved, state, per_unit[-1] * doperand, dpre, dstate, per_unit[:-1])

@@ -21,10 +21,10 @@ class RNNCell(Cell):
     def saved(self):
         return len(self.activation.keep_beside(0))  # W x + R h + b, where the slope does not follow from h'
 
-    def forward(self, pre, state, given):
+    def forward(self, pre, state, per_unit):
         h = self.activation.value(pre[0])
         return (h,), self.activation.keep_beside(pre[0])
 
-    def adjoint(self, saved, state, new, dnew, given):
+    def adjoint(self, saved, state, new, dnew, per_unit):
         kept = self.activation.kept_beside(new[0], saved)
         return (dnew[0] * self.activation.slope(kept),), (0 * dnew[0],)

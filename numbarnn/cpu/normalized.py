@@ -114,7 +114,7 @@ def normalize_slots(cell, real, call, place, block, bias, gains, hats, deviation
     slot after the other.
     """
     vector, units, hidden = vector_bytes(real), vectors_for(real, call.hidden), call.hidden
-    for index, run in enumerate(cell.runs):
+    for index, run in enumerate(cell.layer_norms):
         first, slots, _ = run
         mean, scale, factor = row_statistics(cell, real, place + first * vector, block, slots, hidden)
         if call.keep:
@@ -222,8 +222,8 @@ def forward_task(cell, real, calls, direction, part):
                 here = at + unit * size
                 pre_values = load_terms(cell, real, target + r * row + b * block, vector)
                 old = load_state(cell, real, h + here, c + here, hidden - unit)
-                given = load_drives(cell, real, drives, (direction * hidden + unit) * size, hidden - unit)
-                new, kept = cell.forward(pre_values, old, given)
+                per_unit = load_drives(cell, real, drives, (direction * hidden + unit) * size, hidden - unit)
+                new, kept = cell.forward(pre_values, old, per_unit)
                 store_state(cell, new, h_new + here, c_new + here, hidden - unit)
                 if call.keep:
                     store_all(kept, call.saved + of_tape * saved_row + b * cell.saved * vector, vector)
@@ -380,17 +380,17 @@ def backward_task(cell, real, calls, direction, part, start, count):
                 kept = load_saved(cell, real, saved + b * cell.saved * vector, vector)
                 old = load_state(cell, real, h + here, c + here, hidden - unit)
                 new = load_state(cell, real, h_new + here, c_new + here, hidden - unit)
-                given = load_drives(cell, real, drives, (direction * hidden + unit) * size, hidden - unit)
+                per_unit = load_drives(cell, real, drives, (direction * hidden + unit) * size, hidden - unit)
                 derivative = load_dstate(cell, real, dh + here_padded, dc + here_padded, lanes(real))
                 if call.dcells.address:
                     dcells = load_first(real, cell_outputs + dy_at + unit * size, hidden - unit)
                     derivative = add_cells(cell, derivative, dcells)
                 terms = place + b * block + cell.slots * vector
                 derivative = add_cells(cell, derivative, load(real, terms))
-                dpre, dold = cell.adjoint(kept, old, new, derivative, given)
+                dpre, dold = cell.adjoint(kept, old, new, derivative, per_unit)
                 store_all(dpre, terms, vector)
                 store_state(cell, dold, dh + here_padded, dc + here_padded, lanes(real))
-            for index, run in enumerate(cell.runs):
+            for index, run in enumerate(cell.layer_norms):
                 normalize_adjoint(cell, real, call, run, index, place, block, gains, hats, deviations)
         back_through(real, call, call.recurrent, 0, direction, dpre_all, position, rows, stride, dh, 0, units, step % 2)
 

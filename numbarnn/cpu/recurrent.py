@@ -233,16 +233,16 @@ def forward_task(cell, real, calls, direction, part, split, region):
                     place = target + r * row + v * vector
                     old = load_state(cell, real, h + at, c + at, hidden - unit)
                     values = load_slots(cell, real, place, vectors * vector)
-                    given = joined(
+                    per_unit = joined(
                         load_unit_values(cell, real, unit_values + (before + v) * vector, units * vector),
                         load_drives(cell, real, drives, (direction * hidden + unit) * size, hidden - unit),
                     )
                     if phase % phases < phases - 1:
-                        values, gated = cell.gate(values, old, given)
+                        values, gated = cell.gate(values, old, per_unit)
                         store_all(values, place, vectors * vector)
                         store_first(gated, operand + at, hidden - unit)
                     else:
-                        new, kept = cell.forward(values, old, given)
+                        new, kept = cell.forward(values, old, per_unit)
                         store_state(cell, new, by_projection(cell, h_new, operand) + at, c_new + at, hidden - unit)
                         if call.keep:
                             place = saved + r * stride * saved_row + (before * cell.saved + v) * vector
@@ -400,7 +400,7 @@ def backward_task(cell, real, calls, direction, part, split, start, count, regio
                     kept = load_saved(cell, real, place, vectors * vector)
                     old = load_state(cell, real, h + at, c + at, hidden - unit)
                     derivative = load_dstate(cell, real, dmade + at_padded, dc + at_padded, lanes(real))
-                    given = joined(
+                    per_unit = joined(
                         load_unit_values(cell, real, unit_values + (before + v) * vector, units * vector),
                         load_drives(cell, real, drives, (direction * hidden + unit) * size, hidden - unit),
                     )
@@ -412,11 +412,11 @@ def backward_task(cell, real, calls, direction, part, split, start, count, regio
                         if call.dcells.address:
                             derivative = add_cells(cell, derivative, load_first(real, cell_outputs + dy_at, hidden - unit))
                         new = load_state(cell, real, h_new + at, c_new + at, hidden - unit)
-                        dpre, dold = cell.adjoint(kept, old, new, derivative, given)
+                        dpre, dold = cell.adjoint(kept, old, new, derivative, per_unit)
                     else:
                         dpre = load_dpre(cell, real, place, vectors * vector)
                         doperand_here = load(real, doperand + at_padded)
-                        dpre, dold = cell.gate_adjoint(kept, old, doperand_here, dpre, derivative, given)
+                        dpre, dold = cell.gate_adjoint(kept, old, doperand_here, dpre, derivative, per_unit)
                     store_all(dpre, place, vectors * vector)
                     store_state(cell, dold, dmade + at_padded, dc + at_padded, lanes(real))
 

@@ -29,6 +29,7 @@ from .team import (
 from .types import (
     add_cells,
     get,
+    layer_norm_of,
     load_drives,
     load_dstate,
     load_saved,
@@ -36,7 +37,6 @@ from .types import (
     load_terms,
     number,
     put,
-    run_of,
     shrinking,
     store_all,
     store_state,
@@ -186,8 +186,8 @@ def forward(cell, real, call, tape, scratch, table, counters):
             elif phase == 1:
                 rows_start = call.pre + (direction * call.batch + first + group) * cell.slots * hidden
                 hats = call.normalized + tape_place(call, cell.normalized_values, direction, row) + unit
-                for index in range(len(cell.runs)):
-                    start, slots, _ = cell.runs[index]
+                for index in range(len(cell.layer_norms)):
+                    start, slots, _ = cell.layer_norms[index]
                     statistics(
                         cell, real, call, shared, scratch, rows_start + start * hidden, cell.slots * hidden, hidden, slots,
                         count, index,
@@ -197,7 +197,7 @@ def forward(cell, real, call, tape, scratch, table, counters):
                         scale = get(shared, found) * get(shared, found + ROWS)
                         put(scale, tape, call.deviations + (direction * call.rows + row) * cell.deviations + index)
                 for slot in range(cell.slots):
-                    found = statistics_place(run_of(cell, slot)) + part
+                    found = statistics_place(layer_norm_of(cell, slot)) + part
                     if mine:
                         value = get(scratch, place + slot * hidden + unit) * get(shared, found + 2 * ROWS)
                         hat = cell.normalized(value, get(shared, found), get(shared, found + ROWS))
@@ -209,8 +209,8 @@ def forward(cell, real, call, tape, scratch, table, counters):
                     h, c = state_places(call, table, direction, time + 1, n, unit)
                     old = load_state(cell, real, old_h, old_c, tape)
                     drives = call.drives + (row * call.directions + direction) * hidden + unit
-                    given = load_drives(cell, real, tape, drives, call.rows * call.directions * hidden)
-                    new, kept = cell.forward(load_terms(cell, real, pre, 0, 1), old, given)
+                    per_unit = load_drives(cell, real, tape, drives, call.rows * call.directions * hidden)
+                    new, kept = cell.forward(load_terms(cell, real, pre, 0, 1), old, per_unit)
                     store_state(cell, new, h, c, tape)
                     if call.keep:
                         store_all(kept, tape, call.saved + tape_place(call, cell.saved, direction, row) + unit, hidden)
@@ -284,9 +284,9 @@ def cell_adjoint(cell, real, call, tape, scratch, table, direction, time, n, row
     derivative = add_cells(cell, derivative, through_output)
     kept = load_saved(cell, real, tape, call.saved + tape_place(call, cell.saved, direction, row) + unit, hidden)
     drives = call.drives + (row * call.directions + direction) * hidden + unit
-    given = load_drives(cell, real, tape, drives, call.rows * call.directions * hidden)
+    per_unit = load_drives(cell, real, tape, drives, call.rows * call.directions * hidden)
     old, new = load_state(cell, real, old_h, old_c, tape), load_state(cell, real, h, c, tape)
-    dterms, dold = cell.adjoint(kept, old, new, derivative, given)
+    dterms, dold = cell.adjoint(kept, old, new, derivative, per_unit)
     store_all(dterms, scratch, place + cell.slots * hidden, hidden)
     store_state(cell, dold, call.dh + at, call.dc + at, scratch)
 
@@ -378,8 +378,8 @@ def backward(cell, real, call, tape, scratch, table, counters):
                 cuda.syncthreads()
             else:
                 strides = (row_stride, hat_stride)
-                for index in range(len(cell.runs)):
-                    start, slots, term = cell.runs[index]
+                for index in range(len(cell.layer_norms)):
+                    start, slots, term = cell.layer_norms[index]
                     dterms = (cell.slots + term) * hidden
                     derivative_means(
                         cell, real, call, shared, tape, scratch, first_dpre + dterms, gains + start * hidden,

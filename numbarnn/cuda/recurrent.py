@@ -59,7 +59,7 @@ def state_places(call, table, direction, block, n, unit):
 
 
 @function
-def given_to(cell, real, call, tape, direction, row, unit):
+def per_unit_of(cell, real, call, tape, direction, row, unit):
     """What the cell takes for a unit at a row of a step: values of the unit, then drives."""
     values = call.unit_values + direction * cell.unit_value_count * call.hidden + unit
     drives = call.drives + (row * call.directions + direction) * call.hidden + unit
@@ -100,7 +100,8 @@ def finish_step(cell, real, call, tape, table, direction, time, n, row, unit, pr
     old_h, old_c = state_places(call, table, direction, block_before(direction, time), n, unit)
     h, c = state_places(call, table, direction, time + 1, n, unit)
     old = load_state(cell, real, old_h, old_c, tape)
-    new, kept = cell.forward(load_slots(cell, real, pre, 0, 1), old, given_to(cell, real, call, tape, direction, row, unit))
+    per_unit = per_unit_of(cell, real, call, tape, direction, row, unit)
+    new, kept = cell.forward(load_slots(cell, real, pre, 0, 1), old, per_unit)
     store_state(cell, new, by_projection(cell, h, operand_place(call, direction, row, n, unit)), c, tape)
     if call.keep:
         store_all(
@@ -113,8 +114,8 @@ def gate_step(cell, real, call, tape, scratch, table, direction, time, n, row, u
     """The gates that come first, of one unit at one row: write the operand, and the pre-activations for the next phase."""
     old_h, old_c = state_places(call, table, direction, block_before(direction, time), n, unit)
     old = load_state(cell, real, old_h, old_c, tape)
-    given = given_to(cell, real, call, tape, direction, row, unit)
-    values, operand = cell.gate(load_slots(cell, real, pre, 0, 1), old, given)
+    per_unit = per_unit_of(cell, real, call, tape, direction, row, unit)
+    values, operand = cell.gate(load_slots(cell, real, pre, 0, 1), old, per_unit)
     place = call.pre + (direction * call.batch + n) * cell.slots * call.hidden + unit
     store_all(values, scratch, place, call.hidden)
     put(operand, tape, operand_place(call, direction, row, n, unit))
@@ -215,7 +216,7 @@ def adjoint_step(cell, real, call, tape, scratch, table, direction, time, n, row
         derivative = add_cells(
             cell, derivative, get(scratch, call.dcells + (row * call.directions + direction) * call.hidden + unit)
         )
-    dpre, dold = cell.adjoint(kept, old, new, derivative, given_to(cell, real, call, tape, direction, row, unit))
+    dpre, dold = cell.adjoint(kept, old, new, derivative, per_unit_of(cell, real, call, tape, direction, row, unit))
     place = call.dpre + (direction * call.rows + row) * cell.dpre_count * call.hidden + unit
     store_all(dpre, scratch, place, call.hidden)
     store_state(cell, dold, dh, dc, scratch)
@@ -233,8 +234,8 @@ def gate_adjoint_step(cell, real, call, tape, scratch, table, direction, time, n
     place = call.dpre + (direction * call.rows + row) * cell.dpre_count * call.hidden + unit
     derivative = load_dstate(cell, real, call.dh + at, call.dc + at, scratch)
     dpre = load_dpre(cell, real, scratch, place, call.hidden)
-    given = given_to(cell, real, call, tape, direction, row, unit)
-    dpre, dold = cell.gate_adjoint(kept, old, doperand, dpre, derivative, given)
+    per_unit = per_unit_of(cell, real, call, tape, direction, row, unit)
+    dpre, dold = cell.gate_adjoint(kept, old, doperand, dpre, derivative, per_unit)
     store_all(dpre, scratch, place, call.hidden)
     store_state(cell, dold, call.dh + at, call.dc + at, scratch)
 

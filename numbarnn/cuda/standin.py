@@ -171,6 +171,7 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801 (CuPy's name)
         return self._host.copy()
 
     def set(self, arr):
+        """Copy a host array of this shape and dtype into this one."""
         if not isinstance(arr, np.ndarray) or (arr.shape, arr.dtype) != (self.shape, self.dtype):
             raise TypeError("Only numpy.ndarray of the same shape and dtype can be set to cupy.ndarray")
         self._host[...] = arr

@@ -253,9 +253,9 @@ recurrent_gate = _look_up(lambda cell: cell.recurrent_gates)
 gated_gate = _look_up(lambda cell: cell.gated_gates)
 
 
-def _run_of_slots(cell):
+def _layer_norm_of_slots(cell):
     """Which of the cell's runs each slot belongs to."""
-    return tuple(index for index, run in enumerate(cell.runs) for _ in range(run.slots))
+    return tuple(index for index, run in enumerate(cell.layer_norms) for _ in range(run.slots))
 
 
-run_of = _look_up(_run_of_slots)  # which of its runs a slot of a cell that normalizes is in
+layer_norm_of = _look_up(_layer_norm_of_slots)  # which of its runs a slot of a cell that normalizes is in

@@ -1,1 +1,1 @@
-"""What both targets share."""
+"""What both backends share."""

@@ -33,7 +33,7 @@ def joined(values, others):
 def slots_of_terms(cell):
     """For each pre-activation of a cell that normalizes, the slots that are its terms."""
     slots = [[] for _ in range(cell.terms)]
-    for run in cell.runs:
+    for run in cell.layer_norms:
         for slot in range(run.slots):
             slots[run.term + slot].append(run.first + slot)
     return slots
@@ -45,7 +45,7 @@ def sum_terms(cell, values):
 
 
 def register(target):
-    """Teach a target the functions above."""
+    """Teach a backend the functions above."""
 
     @target.overload(joined)
     def join(values, others):
@@ -72,7 +72,7 @@ def register(target):
 
 
 class Choices(NamedTuple):
-    """What a target's kernels do with the states of a cell."""
+    """What a backend's kernels do with the states of a cell."""
 
     load_state: object
     store_state: object
@@ -83,7 +83,7 @@ class Choices(NamedTuple):
 
 
 def choices(target, get, put, get_whole, number):
-    """The `Choices` of a target, from its ``get(real, place, where)``, ``put(value, place, where)`` and ``number(real, n)``.
+    """The `Choices` of a backend, by its ``get(real, place, where)``, ``put(value, place, where)``, ``number(real, n)``.
 
     get_whole: like `get`, for a row that has numbers behind its last unit.
     """

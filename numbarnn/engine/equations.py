@@ -3,7 +3,7 @@
 A kernel is one module-level function, so Numba's disk cache finds it again; the type of its first argument picks the
 equations when it is compiled.  What these may read of a cell or of a function is a constant in the kernel.
 
-A target has a module ``extending`` with Numba's decorators for it, `register` teaches it the two types.
+A backend has a module ``extending`` with Numba's decorators for it, `register` teaches it the two types.
 """
 
 import functools
@@ -66,7 +66,7 @@ class Equations(types.Type):
         return (lambda self, x: own(x)) if name in ("value", "slope") else lambda self, *args: own(*args)
 
     def dispatcher(self, name, target):
-        """What compiles a method for a target and the types of its arguments; None if there is none."""
+        """What compiles a method for a backend and the types of its arguments; None if there is none."""
         if target not in self.compiled:
             self.compiled[target] = Frozen(target.register_jitable, target.compiled_like), {}
         frozen, methods = self.compiled[target]
@@ -108,7 +108,7 @@ Cell._numba_type_.__set_name__(Cell, "_numba_type_")
 
 
 def constant_type(value, target):
-    """The Numba type of a constant in a target's kernels; None for anything else."""
+    """The Numba type of a constant in a backend's kernels; None for anything else."""
     value = constant(value)
     if isinstance(value, activations.Function):
         return FunctionType.of(value)
@@ -136,7 +136,7 @@ def llvm_constant(context, builder, kind, value):
 
 
 def register(target):
-    """Teach a target, by its module ``extending``, what equations may read of an object that has some, and call."""
+    """Teach a backend, by its module ``extending``, what equations may read of an object that has some, and call."""
     for kind in (CellType, FunctionType):
         target.register_model(kind)(target.models.OpaqueModel)
     for helper in (activations.scaled, activations.logistic):
@@ -161,7 +161,7 @@ def register(target):
 
 @functools.cache
 def _template(name, target):
-    """How a target's Numba calls a method of that name."""
+    """How a backend's Numba calls a method of that name."""
 
     class Method(target.AbstractTemplate):
         key = Equations, name

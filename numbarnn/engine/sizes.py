@@ -1,4 +1,4 @@
-"""The sizes of one layer on one batch, as every target counts them; a target's own `Size` adds how it shares the work.
+"""The sizes of one layer on one batch, as every backend counts them; a backend's own `Size` adds how it shares the work.
 
 Axis letters: N batch, D directions, I input channels, H hidden units, P channels of h, T steps, G gates.
 In a ragged batch N are its runs and T is the longest; S counts the rows at work at all steps together, T N if all are.

@@ -1,4 +1,4 @@
-"""What a layer's tape and its adjoint do with states, whatever target they are on.
+"""What a layer's tape and its adjoint do with states, whatever backend they are on.
 
 Axis letters: N batch (of a ragged batch its runs), D directions, P channels of h, H hidden units.
 """
@@ -7,7 +7,7 @@ import numpy as np
 
 
 class StateTape:
-    """The states that one layer's forward starts from, goes through and ends in; a target's `Tape` adds how it is run.
+    """The states that one layer's forward starts from, goes through and ends in; a backend's `Tape` adds how it is run.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class StateTape:
 
 
 class StateAdjoint:
-    """The derivatives that one layer's backward starts from; a target's `Adjoint` adds how it is run."""
+    """The derivatives that one layer's backward starts from; a backend's `Adjoint` adds how it is run."""
 
     def __init__(self, tape, dy, dfinal, gradient, accumulate, dcells):
         self.tape, self.dy, self.dcells, self.dfinal = tape, dy, dcells, dfinal

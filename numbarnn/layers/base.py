@@ -6,7 +6,7 @@ from dataclasses import MISSING, dataclass, fields
 import numpy as np
 
 from ..arrays.descriptor import checked_dtype
-from ..arrays.devices import expect_device, share_memory, target
+from ..arrays.devices import backend, expect_device, share_memory
 from ..cells import activation, check
 from ..descriptions.docstrings import inherit_parameters, public_members
 from ..descriptions.fields import Description
@@ -126,7 +126,7 @@ class Layer(Description):
         """
         weights = self.weights(channels)
         if into is None:
-            return Parameters(target(device).memory.zeros((sum(w.size for w in weights),), dtype), weights)
+            return Parameters(backend(device).memory.zeros((sum(w.size for w in weights),), dtype), weights)
         if not isinstance(into, Parameters):
             raise TypeError(f"into: expected numbarnn.Parameters, got {type(into).__name__}")
         if into.weights is not weights and into.weights != weights:

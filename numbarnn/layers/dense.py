@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..arrays.descriptor import TensorDescriptor
-from ..arrays.devices import device_of, target_of
+from ..arrays.devices import backend_of, device_of
 from ..cells import ActivationSpec, DenseCell, activation
 from ..engine.keep import ALL
 from ..errors import positive_integer
@@ -48,9 +48,9 @@ class Linear(Operation):
     learns = True
 
     def __init__(self, cell, units, source, p, keep):
-        rows, target = _batched(source), target_of(source.array)
-        size = target.plans.Size(cell, units, 1, rows.packing, rows.channels, rows.dtype)
-        self.source, self.tape = source, target.launch.run(target.dense, size, p.flat, rows, None, keep)
+        rows, backend = _batched(source), backend_of(source.array)
+        size = backend.plans.Size(cell, units, 1, rows.packing, rows.channels, rows.dtype)
+        self.source, self.tape = source, backend.launch.run(backend.dense, size, p.flat, rows, None, keep)
         self.outputs = self._unbatched(self.tape.outputs)
 
     def _unbatched(self, rows):
@@ -64,7 +64,7 @@ class Linear(Operation):
         self.tape.fill()
 
     def backward(self, adjoint, dy, need_x):
-        own = target_of(self.source.array).launch.Adjoint(
+        own = backend_of(self.source.array).launch.Adjoint(
             self.tape, _batched(dy), None, need_x, adjoint.gradient.flat, adjoint.accumulate
         )
         adjoint.fills.append(own.fill)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..arrays.batch import Batch
-from ..arrays.devices import contiguous, target_of
+from ..arrays.devices import backend_of, contiguous
 from ..arrays.indices import Groups
 from ..arrays.ragged import Ragged
 from ..arrays.rows import like, numbers
@@ -46,9 +46,9 @@ class RowGradient:
     def fill(self, groups, source):
         """Write the sums of the rows of `source` that belong to one index."""
         if self.values is None or self.values.shape[0] != len(groups.indices):
-            self.values = target_of(source).memory.empty((len(groups.indices), source.shape[1]), source.dtype)
+            self.values = backend_of(source).memory.empty((len(groups.indices), source.shape[1]), source.dtype)
         self.rows = groups.indices
-        target_of(source).embedding.sum_rows(source, groups, self.values, compact=True)
+        backend_of(source).embedding.sum_rows(source, groups, self.values, compact=True)
 
 
 class Lookup(Operation):
@@ -84,7 +84,7 @@ class Lookup(Operation):
             if self.reading is not None:
                 self.reading(self.groups.indices)
         rows = self.outputs.array.reshape(-1, self.layer.size)
-        target_of(self.table).embedding.take_rows(self.table, indices, rows)
+        backend_of(self.table).embedding.take_rows(self.table, indices, rows)
 
     def backward(self, adjoint, dy, need_x):
         gradient, accumulate = adjoint.gradient, adjoint.accumulate
@@ -94,10 +94,10 @@ class Lookup(Operation):
             if isinstance(gradient, RowGradient):
                 gradient.fill(self.groups, source)
                 return
-            target = self.layer.table(gradient.flat)
+            dtable = self.layer.table(gradient.flat)
             if not accumulate:
-                target.fill(0)
-            target_of(source).embedding.sum_rows(source, self.groups, target, compact=False, accumulate=accumulate)
+                dtable.fill(0)
+            backend_of(source).embedding.sum_rows(source, self.groups, dtable, compact=False, accumulate=accumulate)
 
         adjoint.fills.append(fill)
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..arrays.descriptor import TensorDescriptor, address_of
-from ..arrays.devices import target_of
+from ..arrays.devices import backend_of
 from ..cells import DenseCell
 from ..engine.keep import ALL
 from ..errors import integer
@@ -30,5 +30,5 @@ def _activations(tape, cell, g, name):
     values = np.concatenate([kept[:, g] for kept in tape.saved], axis=1)
     function = getattr(cell, "activation" if name in CANDIDATES else "gate_activation", None)
     if function is not None and not function.from_output:  # kept is what the function is of
-        values = target_of(values).elementwise.value(DenseCell(function), values)
+        values = backend_of(values).elementwise.value(DenseCell(function), values)
     return TensorDescriptor.compact(values, address_of(values), tape.packing)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from ..arrays.batch import Batch
 from ..arrays.descriptor import TensorDescriptor, in_layout
-from ..arrays.devices import target_of
+from ..arrays.devices import backend_of
 from ..arrays.ragged import Ragged
 from ..arrays.rows import copy_ends, like
 from ..descriptions.fields import one_of, optional
@@ -171,7 +171,7 @@ class Ends(Operation):
             outputs = source.tnc[-1:]
         else:
             shape = 1, source.packing.sequences, source.channels
-            outputs = target_of(source.array).memory.empty(shape, source.dtype)
+            outputs = backend_of(source.array).memory.empty(shape, source.dtype)
         super().__init__(source, TensorDescriptor.of_tnc(outputs))
 
     def forward(self):

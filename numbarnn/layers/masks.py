@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..arrays.descriptor import TensorDescriptor, checked_array, checked_dtype
-from ..arrays.devices import device_of, expect_device, moved, native, target
+from ..arrays.devices import backend, device_of, expect_device, moved, native
 from ..errors import DTypeError, ShapeError, generator, nearest, positive_integer
 from .base import Layer
 
@@ -63,7 +63,7 @@ class Masks:
     def drawn(cls, layer, steps, batch, channels, dtype, random, device="cpu"):
         """Fresh numbers from a Generator: the same ones on every device."""
         found = layer.drawings(steps, batch, channels)
-        arrays = {name: target(device).memory.empty(shape, dtype) for name, (shape, _) in found.items()}
+        arrays = {name: backend(device).memory.empty(shape, dtype) for name, (shape, _) in found.items()}
 
         def redraw(random):
             for name, (shape, draw) in found.items():

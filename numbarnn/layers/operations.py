@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..arrays.descriptor import TensorDescriptor
-from ..arrays.devices import target_of
+from ..arrays.devices import backend_of
 from ..arrays.ieee import ieee
 from ..arrays.rows import like, numbers
 from .masks import rows_of
@@ -102,7 +102,7 @@ class Elementwise(Operation):
     """The activation function of a `DenseCell`, of every number."""
 
     def __init__(self, source, cell):
-        self.cell, self.kernels = cell, target_of(source.array).elementwise
+        self.cell, self.kernels = cell, backend_of(source.array).elementwise
         super().__init__(source, like(source))
 
     def forward(self):
@@ -128,10 +128,10 @@ class Merged(Operation):
 
     @ieee
     def forward(self):
-        target = in_rows(self.outputs)
-        (np.multiply if self.merge == "product" else np.add)(*self._halves(), out=target)
+        merged = in_rows(self.outputs)
+        (np.multiply if self.merge == "product" else np.add)(*self._halves(), out=merged)
         if self.merge == "average":
-            target *= target.dtype.type(0.5)
+            merged *= merged.dtype.type(0.5)
 
     def backward(self, adjoint, dy, need_x):
         if dy is None or not need_x:

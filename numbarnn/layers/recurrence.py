@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..arrays.devices import device_of, target, target_of
+from ..arrays.devices import backend, backend_of, device_of
 from ..arrays.packing import uniform
 from ..engine.keep import WEIGHTS
 from ..errors import CellError
@@ -14,19 +14,19 @@ from .operations import Operation
 INITIAL = ("initial_h", "initial_c")  # parameters that hold the state to start from
 
 
-def _work(target, layer, cell, packing, channels, dtype, differentiable):
-    """(kernels, Size) of one stacked layer on a target; TypeError if backward is wanted and the cell has none."""
+def _work(backend, layer, cell, packing, channels, dtype, differentiable):
+    """(kernels, Size) of one stacked layer on a backend; TypeError if backward is wanted and the cell has none."""
     if differentiable:
         cell.check_differentiable()
     vectors, projection = layer.vector_numbers(), layer.projection
-    size = target.plans.Size(cell, layer.hidden, layer.directions, packing, channels, dtype, vectors, projection)
-    return target.normalized if cell.normalized_values else target.recurrent, size
+    size = backend.plans.Size(cell, layer.hidden, layer.directions, packing, channels, dtype, vectors, projection)
+    return backend.normalized if cell.normalized_values else backend.recurrent, size
 
 
 @functools.lru_cache(maxsize=1024)
-def uniform_work(threads, steps, batch, target, layer, cell, *rest):
+def uniform_work(threads, steps, batch, backend, layer, cell, *rest):
     """`_work` on sequences of equal length: found once for so many threads, and the same Size at each call."""
-    return _work(target, layer, cell, uniform(steps, batch), *rest)
+    return _work(backend, layer, cell, uniform(steps, batch), *rest)
 
 
 class Recurrence(Operation):
@@ -50,7 +50,7 @@ class Recurrence(Operation):
     Attributes
     ----------
     tape : launch.Tape
-        The kernels' own, of the target.
+        The kernels' own, of the backend.
     """
 
     learns = True
@@ -59,7 +59,7 @@ class Recurrence(Operation):
         self.layer, self.index, self.p, self.source = layer, index, p, source
         self.starts_learned = initial is None
         device, packing = device_of(weights), source.packing
-        on = target(device)
+        on = backend(device)
         cell, drives = layer.driven(masks, index, packing, source.dtype, device)
         if len(drives) != len(cell.drives):
             raise CellError(
@@ -113,7 +113,7 @@ class Recurrence(Operation):
         gradient, accumulate = adjoint.gradient, adjoint.accumulate
         dfinal = None if adjoint.dfinal is None else [state[self.index] for state in adjoint.dfinal]
         dcells = adjoint.dcells if self.index == self.layer.layers - 1 else None
-        own = target_of(gradient.flat).launch.Adjoint(
+        own = backend_of(gradient.flat).launch.Adjoint(
             self.tape, dy, dfinal, need_x, gradient.flat[self.first :], accumulate, dcells
         )
         adjoint.stack.insert(0, own)

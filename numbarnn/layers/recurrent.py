@@ -9,7 +9,7 @@ import numpy as np
 
 from ..arrays.batch import Batch
 from ..arrays.descriptor import TensorDescriptor, make_read_only
-from ..arrays.devices import device_of, expect_device, target_of
+from ..arrays.devices import backend_of, device_of, expect_device
 from ..arrays.ragged import Ragged
 from ..descriptions.fields import one_of, optional
 from ..engine.keep import ALL, NOTHING, STATES, WEIGHTS, kept
@@ -258,7 +258,7 @@ class Recurrent(Stacked):
         channels = p[p.names[0]].shape[1] if isinstance(p, Parameters) and p.names else 1
         self.check_parameters(p, channels)
         batch = positive_integer("batch", batch)
-        x = target_of(p.flat).memory.zeros((1, batch, channels), p.dtype)
+        x = backend_of(p.flat).memory.zeros((1, batch, channels), p.dtype)
         y, tape = self.run_stream(p, TensorDescriptor.of_tnc(x))
         stream = Stream(x, tape.operation.steppers(), [(self, tape)], y.array, single=True)
         stream.state = state

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from ..arrays.devices import target_of
+from ..arrays.devices import backend_of
 from ..cpu.threads import Crew
 from ..engine.keep import kept
 from ..errors import NonFiniteError, arguments_of, flag, generator, positive_integer
@@ -239,7 +239,7 @@ def _called(calls, network):
         If one has made their vector read-only, or changed its shape in place.
     """
     flat = network.params.flat
-    before, all_finite = flat.copy(), target_of(flat).optimizers.all_finite
+    before, all_finite = flat.copy(), backend_of(flat).optimizers.all_finite
     ends = calls.epoch()
     network.params.check_writable("params")
     if not all_finite(flat):

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..arrays.descriptor import TensorDescriptor, checked_array, in_layout, is_array
-from ..arrays.devices import contiguous, device_of, expect_device, moved, target_of
+from ..arrays.devices import backend_of, contiguous, device_of, expect_device, moved
 from ..arrays.ieee import ieee
 from ..arrays.indices import Indices, checked_integers
 from ..arrays.packing import checked_lengths, packing_of
@@ -213,7 +213,7 @@ class CrossEntropy(Description):
     def of_rows(self, logits, labels):
         """(loss, derivative) for (rows, C) logits and (rows,) labels of int64, -1 for what counts nothing."""
         count = count_labels(labels)
-        values, gradient = target_of(logits).losses.cross_entropy(logits, labels, 1 / count)
+        values, gradient = backend_of(logits).losses.cross_entropy(logits, labels, 1 / count)
         return float(values.sum()) / count, gradient
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..arrays.descriptor import checked_array, is_writable
-from ..arrays.devices import device_of, expect_device, share_memory, target_of
+from ..arrays.devices import backend_of, device_of, expect_device, share_memory
 from ..cpu import row_optimizers as row_kernels
 from ..descriptions.fields import make_plain, one_of
 from ..errors import DTypeError, LayoutError, ShapeError, finite_number, known_name, positive_integer, takes
@@ -151,13 +151,13 @@ class Optimizer:
     def _take(self, flat, previous, gradient, vectors, step, rate, scale):
         """`update` without its checks; vectors: the memory, then what `_of_parts` returns."""
         kernel, scalars = self._step(step, rate)
-        target = target_of(flat)
+        backend = backend_of(flat)
         if len(vectors) > self.vectors:
             kernel += "_in_part"
         with np.errstate(over="ignore"):  # a rate that float32 does not hold is found by what it leaves
             scalars = np.array((scale, *scalars), flat.dtype)  # one conversion: small networks wait for it
-        with target.threads.launching():
-            getattr(target.optimizers, kernel)(flat, previous, gradient, *vectors, *scalars)
+        with backend.threads.launching():
+            getattr(backend.optimizers, kernel)(flat, previous, gradient, *vectors, *scalars)
 
     def _step(self, step, rate):
         """The kernel's name, and its scalars after the first."""

@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 from ..arrays.descriptor import is_writable
-from ..arrays.devices import moved, share_memory, target_of
+from ..arrays.devices import backend_of, moved, share_memory
 from ..layers.embedding import Embedding, RowGradient
 from ..parameters import Parameters
 from .optimizers import Memory
@@ -72,7 +72,7 @@ class Updates:
 
     def norm(self):
         """The Euclidean norm of the gradient."""
-        norm = target_of(self.gradient).optimizers.norm
+        norm = backend_of(self.gradient).optimizers.norm
         own = norm(self.gradient)
         return own if self._rows is None else math.hypot(own, norm(self._rows.gradient.values.reshape(-1)))
 
@@ -87,7 +87,7 @@ class Updates:
             self._previous[:1] = np.nan  # until the parameters have been copied here, there is nothing to undo
         self._open = step = self.step + 1
         (self._update_by_own if self.optimizer.is_own else self._update)(step, rate, scale)
-        self._finite = target_of(self._own).optimizers.all_finite(self._own)
+        self._finite = backend_of(self._own).optimizers.all_finite(self._own)
         if self._rows is not None:
             self._rows.update(step, rate, scale)
         self.step, self._open = step, 0
@@ -151,7 +151,7 @@ class Updates:
         if self._rows is not None:
             self._rows.bring_all()
         if not self.optimizer.is_own:
-            all_finite = target_of(self._own).optimizers.all_finite
+            all_finite = backend_of(self._own).optimizers.all_finite
             self._finite = bool(self._finite) and all(bool(all_finite(vector)) for vector in self._memory)
 
     def __enter__(self):
@@ -235,6 +235,6 @@ class RowUpdates:
         """Bring back the rows that a step has changed as they were before it."""
         last, rows, previous = self._previous
         if last == step and not np.isnan(previous[:1]).any():
-            target_of(self.table).embedding.put_rows(self.table, rows, previous)
+            backend_of(self.table).embedding.put_rows(self.table, rows, previous)
             self._seen[rows] = step - 1
         self.step, self.finite = min(self.step, step - 1), True

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..arrays.devices import device_of, target
+from ..arrays.devices import backend, device_of
 from ..arrays.rows import like
 from ..engine.keep import kept
 from .losses import check_target
@@ -89,7 +89,7 @@ class BatchBuffer:
     def __init__(self, samples, chosen, steps):
         self._samples, self._steps = samples, steps
         first = samples.x.first_steps(chosen, steps).array
-        self._x = target(device_of(first)).memory.empty(first.shape, first.dtype)
+        self._x = backend(device_of(first)).memory.empty(first.shape, first.dtype)
         self._common = {"lengths": None, "stepwise": samples.in_rows} | ({"layout": "tnc"} if samples.x.ragged else {})
         self.nbytes = self._x.nbytes
 

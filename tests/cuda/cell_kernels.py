@@ -9,6 +9,7 @@ from numbarnn.cuda.types import (
     gated_gate,
     get,
     input_gate,
+    layer_norm_of,
     load_dpre,
     load_drives,
     load_dstate,
@@ -20,7 +21,6 @@ from numbarnn.cuda.types import (
     number,
     put,
     recurrent_gate,
-    run_of,
     store_all,
     store_state,
 )
@@ -112,8 +112,8 @@ def runs_of(cell, table):
     """The runs of a cell that normalizes, three numbers each, then the run of each slot."""
     if cuda.grid(1) == 0:
         at = 0
-        for first, slots, term in cell.runs:
+        for first, slots, term in cell.layer_norms:
             table[at], table[at + 1], table[at + 2] = first, slots, term
             at += 3
         for slot in range(cell.slots):
-            table[at + slot] = run_of(cell, slot)
+            table[at + slot] = layer_norm_of(cell, slot)

@@ -156,8 +156,8 @@ def test_normalized_as_on_the_cpu(cell):
         assert_close(on_device(cell_kernels.normalized_step, cell, dtype, arrays, COUNT), expected, dtype)
     table = cuda.to_device(np.full(30, -1, np.int64))
     cell_kernels.runs_of[1, 1](cell, table)
-    expected = [number for run in cell.runs for number in (run.first, run.slots, run.term)]
-    for index, run in enumerate(cell.runs):
+    expected = [number for run in cell.layer_norms for number in (run.first, run.slots, run.term)]
+    for index, run in enumerate(cell.layer_norms):
         expected += [index] * run.slots
     found = table.copy_to_host().tolist()
     assert found == expected + [-1] * (len(found) - len(expected))

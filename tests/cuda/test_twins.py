@@ -9,7 +9,7 @@ import pytest
 from numbarnn import cells
 from numbarnn.engine.equations import CellType
 
-NAMES = {  # what `numbarnn.arrays.devices.target` is asked for
+NAMES = {  # what `numbarnn.arrays.devices.backend` is asked for
     "dense": ("forward", "backward"),
     "elementwise": ("value", "times_slope"),
     "embedding": ("take_rows", "put_rows", "sum_rows"),
@@ -29,7 +29,7 @@ TAPE = ("fill", "start", "restart", "let_go_of_y", "nbytes", "outputs", "cells",
 
 def both(module):
     """The module of each target."""
-    return [getattr(importlib.import_module(f"numbarnn.{target}.target"), module) for target in ("cpu", "cuda")]
+    return [getattr(importlib.import_module(f"numbarnn.{device}.backend"), module) for device in ("cpu", "cuda")]
 
 
 def signature(value):
