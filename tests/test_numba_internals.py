@@ -5,7 +5,9 @@ from importlib.util import find_spec
 
 import pytest
 from numba import config
+from numba.core.typing.templates import builtin_registry
 
+from numbarnn.cpu import backend  # noqa: F401 (which teaches Numba)
 from numbarnn.engine import numba_internals
 
 
@@ -25,6 +27,18 @@ def test_what_numba_has():
 @pytest.mark.skipif(config.ENABLE_CUDASIM or find_spec("numba_cuda") is None, reason="takes numba-cuda, not its simulator")
 def test_what_numba_cuda_has():
     check(numba_internals.relied_on_for_cuda())
+
+
+def test_numba_cuda_takes_nothing_that_is_the_processors():
+    taught = {}
+    for template in (*builtin_registry.attributes, *builtin_registry.functions):
+        key = template.key
+        if (inspect.isroutine(key) or isinstance(key, type)) and key.__module__.startswith(
+            ("numbarnn.cells", "numbarnn.engine")
+        ):
+            taught[key] = template.metadata.get("target")
+    assert len(taught) > 15
+    assert {key: target for key, target in taught.items() if target != "cpu"} == {}
 
 
 def test_what_has_changed_is_named():

@@ -1,20 +1,25 @@
-"""How Numba's CPU target is taught new types and functions; `cuda.extending` has the same names for the GPU's."""
+"""How Numba's CPU target is taught new types and functions; `cuda.extending` has the same names for the GPU's.
+
+numba-cuda takes over what others teach Numba: what is the processor's alone says so, by `TARGET`.
+"""
+
+import functools
 
 from numba import jit, njit, types
-from numba.extending import (
-    infer_getattr,
-    intrinsic,
-    lower_builtin,
-    lower_getattr_generic,
-    models,
-    overload,
-    register_jitable,
-    register_model,
-)
+from numba.extending import infer_getattr, intrinsic, lower_builtin, lower_getattr_generic, models, register_model
+from numba.extending import overload as _overload
 
 from ..engine.numba_internals import AbstractTemplate, AttributeTemplate
 
+TARGET = "cpu"  # as Numba names it
+overload = functools.partial(_overload, target=TARGET)
 compiled_method = njit  # a function that compiled code calls
+
+
+def register_jitable(function):
+    """`function`, compiled where compiled code calls it."""
+    overload(function, strict=False)(lambda *args, **kwargs: function)
+    return function
 
 
 def compiled_like(dispatcher, function):
@@ -28,6 +33,7 @@ def integer(value):
 
 
 __all__ = [
+    "TARGET",
     "AbstractTemplate",
     "AttributeTemplate",
     "compiled_method",

@@ -4,9 +4,9 @@ import operator
 
 import numpy as np
 from numba import types
-from numba.extending import overload, register_jitable
 
 from ..cells import elementary
+from .extending import overload, register_jitable
 from .simd import (
     Mask,
     Vector,

@@ -11,6 +11,7 @@ from numba import types
 
 from .device import SIMULATED, function
 
+TARGET = "cuda"  # as Numba names it
 COMPILED = not SIMULATED and find_spec("numba_cuda") is not None  # Numba's built-in target knows no such decorators
 
 if COMPILED:
@@ -52,6 +53,7 @@ def integer(value):
 
 __all__ = [
     "COMPILED",
+    "TARGET",
     "AbstractTemplate",
     "AttributeTemplate",
     "compiled_method",

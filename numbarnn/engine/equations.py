@@ -144,7 +144,7 @@ def register(target):
 
     @target.infer_getattr
     class Attributes(target.AttributeTemplate):
-        key = Equations
+        key, metadata = Equations, {"target": target.TARGET}  # each backend's Numba looks at all that is registered
 
         def generic_resolve(self, kind, name):
             found = constant_type(getattr(kind.owner, name, None), target)
@@ -164,7 +164,7 @@ def _template(name, target):
     """How a backend's Numba calls a method of that name."""
 
     class Method(target.AbstractTemplate):
-        key = Equations, name
+        key = Equations, target.TARGET, name
 
         def generic(self, args, kws):
             called = self.this.dispatcher(name, target)._numba_type_

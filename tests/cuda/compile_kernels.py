@@ -90,7 +90,11 @@ CELLS = {  # by kernel or module; others have the recurrent ones
 
 
 def import_kernels():
-    """Import every module of the package, so that all kernels are known; those of the tests are added."""
+    """Import every module of the package, so that all kernels are known; those of the tests are added.
+
+    The processor's come first, as in most programs: numba-cuda looks at what they teach Numba as well.
+    """
+    importlib.import_module("numbarnn.cpu.backend")
     for module in pkgutil.iter_modules(cuda.__path__):
         importlib.import_module(f"numbarnn.cuda.{module.name}")
     importlib.import_module("cell_kernels")
