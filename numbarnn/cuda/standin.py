@@ -122,9 +122,6 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801 (CuPy's name)
     def __float__(self):
         return float(self._host)
 
-    def __index__(self):
-        return self._host.__index__()
-
     def __array__(self, *args, **kwargs):
         raise TypeError("Implicit conversion to a NumPy array is not allowed; `.get()` makes one")
 

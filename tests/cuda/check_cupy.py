@@ -76,7 +76,8 @@ def parameters(function):
 def faults_of(where, own, theirs):
     """What of a namespace or a class of the stand-in CuPy has not, or with other parameters."""
     for name, value in vars(own).items():
-        if name.startswith("_") or name in OWN:
+        special = name.endswith("__") and callable(value)  # Python itself gives the parameters of such a method
+        if (name.startswith("_") and not special) or name in OWN:
             continue
         if not hasattr(theirs, name):
             yield f"{where}.{name}: CuPy has no such name"
@@ -84,7 +85,7 @@ def faults_of(where, own, theirs):
         there = getattr(theirs, name)
         if isinstance(value, type(standin.cuda)) or (isinstance(value, type) and not name.endswith("Error")):
             yield from faults_of(f"{where}.{name}", value, there)
-        elif inspect.isfunction(value) and (known := parameters(there)) is not None:
+        elif not special and inspect.isfunction(value) and (known := parameters(there)) is not None:
             known |= {"self", "cls"} | ({"shape"} if name == "reshape" else set())
             if unknown := parameters(value) - known:
                 yield f"{where}.{name}: CuPy has no parameter {', '.join(sorted(unknown))}"

@@ -79,6 +79,11 @@ def test_a_number_of_an_array_is_a_view_of_it(x):
     assert x.get()[1, 2] == 9
 
 
+def test_a_number_on_the_device_is_no_index():
+    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+        range(cuda.zeros((), "int64"))
+
+
 def test_results_are_on_the_device(x):
     for found in (x + 1, x.sum(), np.sum(x, axis=0), x.T, x > 2, np.count_nonzero(x), np.stack([x, x]), *np.split(x, 2)):
         assert type(found) is type(x)
