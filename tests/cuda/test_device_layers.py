@@ -13,6 +13,7 @@ from strategies import KINDS, LAYOUTS, OTHER_KINDS, layers, random_case, resets
 
 import numbarnn as nr
 from numbarnn.cuda import gradients, plans, recurrent
+from numbarnn.cuda.device import SIMULATED
 
 FEW = settings(max_examples=3)
 ALL_KINDS = (
@@ -224,6 +225,8 @@ MUTANTS = {  # what backward alone calls, and what stands in its place
 
 @pytest.mark.parametrize("mutant", MUTANTS)
 def test_finite_differences_see_a_wrong_backward(mutant, monkeypatch):
+    if mutant.startswith("recurrent.") and not SIMULATED:
+        pytest.skip("a compiled kernel keeps the functions that it was made of")
     layer = nr.LSTM(2, recurrent_dropout=0.5) if "gate" in mutant else nr.LSTM(2, peepholes=True)
     case = random_case(layer, 2, 2, 1, lengths=[2, 1])
     if layer.random:
