@@ -33,7 +33,7 @@ def test_numba_cuda_takes_nothing_that_is_the_processors():
     taught = {}
     for template in (*builtin_registry.attributes, *builtin_registry.functions):
         key = template.key
-        if (inspect.isroutine(key) or isinstance(key, type)) and key.__module__.startswith(
+        if (inspect.isroutine(key) or isinstance(key, type)) and str(key.__module__).startswith(
             ("numbarnn.cells", "numbarnn.engine")
         ):
             taught[key] = template.metadata.get("target")
