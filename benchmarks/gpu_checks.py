@@ -5,6 +5,7 @@
 
 import contextlib
 import importlib.util
+import math
 import sys
 import time
 
@@ -74,7 +75,8 @@ def numbers(layer, size, dtype, seed=0):
         return random.standard_normal(shape).astype(dtype).astype(np.float64)
 
     p = layer.init(channels, dtype="float64")
-    p.flat[:] = (p.flat + 0.1 * random.standard_normal(p.flat.shape)).astype(dtype)
+    spread = 0.3 / math.sqrt(hidden)  # more would make a wide layer chaotic: a last bit then grows to an error
+    p.flat[:] = (p.flat + spread * random.standard_normal(p.flat.shape)).astype(dtype)
     rows = layer.layers * layer.directions
     state = tuple(drawn(rows, batch, width) for width in layer.state_widths)
     dstate = tuple(drawn(*part.shape) for part in state)
