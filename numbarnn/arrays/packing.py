@@ -41,10 +41,14 @@ class Uniform:
         """The length of each sequence: (N,)."""
         return np.full(self.batch, self.steps)
 
+    def steps_and_runs(self):
+        """(step, run) of each row, step by step: two vectors of `rows` indices."""
+        return np.divmod(np.arange(self.rows), max(1, self.batch))
+
     @property
     def places(self):
-        """(steps, sequences) that the rows belong to, step by step: two vectors of `rows` indices."""
-        return np.divmod(np.arange(self.rows), max(1, self.batch))
+        """(steps, sequences) that the rows belong to, step by step: each sequence is one run."""
+        return self.steps_and_runs()
 
     def shape(self, channels):
         """The shape of an array of all rows: (T, N, C)."""
@@ -200,12 +204,16 @@ class Packing:
         """The most rows of h in the ``count + 2`` blocks that as many steps read and write."""
         return self._most(count, 0)
 
+    def steps_and_runs(self):
+        """(step of its run, run) of each row, step by step: two vectors of `rows` indices."""
+        working = np.diff(self.table)[2:]
+        step = np.repeat(np.arange(self.steps), working)
+        return step, np.arange(self.rows) - np.repeat(self.table[2:-1] - 2 * self.batch, working)
+
     @functools.cached_property
     def places(self):
         """(steps, sequences) of the padded batch that the rows belong to, step by step: two vectors of `rows` indices."""
-        working = np.diff(self.table)[2:]
-        step = np.repeat(np.arange(self.steps), working)
-        run = np.arange(self.rows) - np.repeat(self.table[2:-1] - 2 * self.batch, working)
+        step, run = self.steps_and_runs()
         return self.start[run] + step, self.sequence[run]
 
     def end_rows(self, first):

@@ -52,7 +52,5 @@ def copy_to_rows(described, block, at):
 
 def previous_rows(packing, direction):
     """For each row of a ragged batch, step by step, the row of h that its step started from."""
-    working = np.diff(packing.table)[2:]
-    step = np.repeat(np.arange(packing.steps), working)
-    run = np.arange(packing.rows) - np.repeat(packing.table[2:-1] - 2 * packing.batch, working)
+    step, run = packing.steps_and_runs()
     return packing.table[step if direction == 0 else step + 2] + run
