@@ -3,7 +3,6 @@
 import os
 from pathlib import Path
 
-import joblib
 import pytest
 from processes import run
 
@@ -146,31 +145,31 @@ def test_the_least_of_all_that_is_said(afresh, monkeypatch):
     assert processors.limits() == {"affinity": 64, "quota": 2, "OMP_NUM_THREADS": 4} and processors.usable() == 2
 
 
-def test_what_joblib_says(afresh):
-    assert "joblib" not in processors.limits()
-    jobs = joblib.Parallel(2, backend="threading")(joblib.delayed(processors.limits)() for _ in range(4))
-    assert [job["joblib"] for job in jobs] == [1] * 4
-    assert "joblib" not in processors.limits()
-
-
 PROGRAM = """
 import os, sys
 from numbarnn.engine import processors
 assert "joblib" not in sys.modules
+"""
+JOBS = """
+import joblib
+from numbarnn.engine import processors
+with joblib.parallel_config({!r}{}):
+    for found in joblib.Parallel(2)(joblib.delayed(processors.limits)() for _ in range(2)):
+        print(found.get("OMP_NUM_THREADS"), found.get("joblib"))
+assert "joblib" not in processors.limits()
 """
 UNSET = {name: "" for name in processors.VARIABLES}
 
 
 def test_workers_of_joblib_have_the_share_that_it_gives_them():
     """A process of its own: joblib's are started with its environment."""
-    program = """
-import joblib
-from numbarnn.engine import processors
-with joblib.parallel_config("loky", inner_max_num_threads=3):
-    for found in joblib.Parallel(2)(joblib.delayed(processors.limits)() for _ in range(2)):
-        print(found["OMP_NUM_THREADS"], "joblib" in found)
-"""
-    assert run("-c", program, LOKY_MAX_CPU_COUNT="2") == "3 False\n" * 2
+    program = JOBS.format("loky", ", inner_max_num_threads=3")
+    assert run("-c", program, LOKY_MAX_CPU_COUNT="2") == "3 None\n" * 2
+
+
+@pytest.mark.parametrize(("backend", "found"), [("multiprocessing", "None 1\n"), ("threading", "None None\n")])
+def test_jobs_of_joblib_that_are_not_told_their_share(backend, found):
+    assert run("-c", JOBS.format(backend, ""), **UNSET) == found * 2
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="takes affinity")

@@ -51,7 +51,7 @@ def limits():
     ``"affinity"``: the processors that the calling thread may run on, or where no such thing is known, all there are.
     ``"quota"``: the share of all processors that the process's control groups may use, in whole processors.
     `VARIABLES`: the environment's numbers of threads.
-    ``"joblib"``: 1 in a job of joblib's threading and multiprocessing backends.
+    ``"joblib"``: 1 in a job of joblib's multiprocessing backend.
 
     Returns
     -------
@@ -78,13 +78,18 @@ def _affinity():
 
 
 def _is_one_of_many_jobs():
-    """Whether joblib runs this thread's code beside other jobs without a word on how many threads each may have.
+    """Whether joblib runs this process beside others without a word on how many threads each may have.
 
-    Its loky backend gives each worker process its share by the environment; in the threading and multiprocessing backends a
-    job can only see that it is one.  joblib is not imported for it.
+    Its loky backend gives each worker process a share by the environment; in the multiprocessing backend a job can only see
+    that it is one.  Jobs of the threading backend need no limit: one of a process's Python threads computes at a time.
+    joblib is not imported for it.
     """
     active_backend = getattr(sys.modules.get("joblib.parallel"), "get_active_backend", None)
-    return active_backend is not None and (getattr(active_backend()[0], "nesting_level", 0) or 0) > 0
+    if active_backend is None:
+        return False
+    from multiprocessing import parent_process  # joblib has imported it
+
+    return parent_process() is not None and (getattr(active_backend()[0], "nesting_level", 0) or 0) > 0
 
 
 def in_environment(variables):
