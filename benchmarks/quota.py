@@ -11,7 +11,7 @@ PERIOD = 100_000  # microseconds
 
 
 class Quota:
-    """A context manager in which `hold` gives processes a share; they must have ended at its end, or they leave it.
+    """A context manager in which `hold` gives processes a share; those that have not ended at its end leave it.
 
     Parameters
     ----------
