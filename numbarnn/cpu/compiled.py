@@ -34,18 +34,23 @@ class CFunction:
     ----------
     function : callable
         In Python.
+
+    Attributes
+    ----------
+    compiled : dict
+        What has been compiled, or loaded from disk, by what it was compiled for.
     """
 
     def __init__(self, function):
-        self.function, self.__doc__, self._compiled = function, function.__doc__, {}
+        self.function, self.__doc__, self.compiled = function, function.__doc__, {}
         self.__name__ = function.__name__
 
     def _address(self, key, signature):
-        if key not in self._compiled:
+        if key not in self.compiled:
             with _one_at_a_time:
-                if key not in self._compiled:
-                    self._compiled[key] = kept_c_function(self.function, signature, SOURCES, WIDTH)
-        return self._compiled[key].address
+                if key not in self.compiled:
+                    self.compiled[key] = kept_c_function(self.function, signature, SOURCES, WIDTH)
+        return self.compiled[key].address
 
 
 class Function(CFunction):
@@ -77,7 +82,7 @@ class Task(CFunction):
         """Where the one for a cell, or None, and a dtype is; what is wrong with a cell is one sentence."""
         kind = types.none if cell is None else cell._numba_type_
         key = kind, dtype
-        if key not in self._compiled and cell is not None:
+        if key not in self.compiled and cell is not None:
             cell.check_unchanged()
             check(cell)
         try:

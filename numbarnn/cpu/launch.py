@@ -59,7 +59,8 @@ class Call:
             plan.move(record, scratch_block, address)
 
     def __call__(self):
-        sharing(self.threads)  # helpers may have stayed behind in the process that this one was forked from
+        if self.threads > 1:
+            sharing(self.threads)  # helpers may have stayed behind in the process that this one was forked from
         if self.own is not None:
             call(self.function, self.address)
             return

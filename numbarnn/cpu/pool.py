@@ -129,6 +129,8 @@ class Pool:
     ----------
     address : int
         Of its block, which is there as long as the process.
+    helpers : int
+        How many helpers there are.
     """
 
     def __init__(self):
@@ -138,7 +140,7 @@ class Pool:
 
     def reset(self):
         """Begin without helpers, as in a forked process, where there are none."""
-        self._threads, self._begun, self._lock = [], 0, threading.Lock()
+        self._threads, self._begun, self._lock, self.helpers = [], 0, threading.Lock(), 0
         self._block[:] = 0
         self._block[TICKET // 8] = CLOSED
         calls, start = _system_functions()
@@ -146,11 +148,6 @@ class Pool:
             self._block[place // 8] = ctypes.cast(call, ctypes.c_void_p).value
         for place, call in zip((MUTEX, WAKE, FINISHED), (start[0], start[1], start[1])):
             call(ctypes.c_void_p(self.address + place), None)
-
-    @property
-    def helpers(self):
-        """How many helpers there are."""
-        return len(self._threads)
 
     def set_helpers(self, count):
         """Start helpers, or let some go, so that there are as many."""
@@ -169,6 +166,7 @@ class Pool:
                 self._threads.append(thread)
             while self._block[BEGUN // 8] < self._begun + len(self._threads):  # one that has not yet begun must get there
                 time.sleep(0)
+            self.helpers = count
 
     def close(self):
         """Let all helpers go, before Python and their machine code do."""
