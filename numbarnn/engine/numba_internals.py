@@ -5,7 +5,9 @@
 
 import contextlib
 import functools
+import os
 
+import numba
 from numba import config, njit
 from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
@@ -13,6 +15,7 @@ from numba.core.compiler import CompileResult
 from numba.core.dispatcher import Dispatcher
 from numba.core.serialize import dumps
 from numba.core.typing.templates import AbstractTemplate, AttributeTemplate
+from numba.np.ufunc import parallel
 
 from ..errors import KernelError
 from . import cache_folders
@@ -31,8 +34,8 @@ RELIED_ON = {  # (class, name): the first parameters, None for what is no functi
     (CFunc, "__init__"): ("self", "pyfunc", "sig", "locals", "options"),
     (CFunc, "compile"): ("self",),
     (CFunc, "address"): None,
-    (Dispatcher, "_compile_for_args"): ("self", "args", "kws"),
     (Dispatcher, "_numba_type_"): None,
+    (parallel, "_is_initialized"): None,
     (AttributeTemplate, "resolve"): ("self", "value", "attr"),
     (AbstractTemplate, "apply"): ("self", "args", "kws"),
 }
@@ -142,20 +145,19 @@ def _compiler_on():
         config.DISABLE_JIT = disabled
 
 
-def kept_kernel(function, parallel, compile_for, sources, more):
+def kept_kernel(function, releases, sources, more):
     """`function` compiled for the processor, for each type of its arguments when first called with it, and kept on disk.
 
     Parameters
     ----------
-    compile_for : callable
-        ``compile_for(compile, *args)``: calls ``compile(*args)``, which compiles for arguments and runs.
+    releases : bool
+        Whether it lets other threads run Python meanwhile.
     sources, more
         Of `Entries`.
     """
     with _compiler_on():
-        dispatcher = njit(parallel=parallel)(function)
+        dispatcher = njit(nogil=releases)(function)
     dispatcher._cache = _Function(function, sources, more)
-    dispatcher._compile_for_args = functools.partial(compile_for, dispatcher._compile_for_args)
     return dispatcher
 
 
@@ -165,6 +167,12 @@ def kept_c_function(function, signature, sources, more):
     compiled._cache = _Function(function, sources, more)
     compiled.compile()
     return compiled
+
+
+def numba_threads():
+    """(threads that Numba is told to use, whether by NUMBA_NUM_THREADS); asking does not start any."""
+    told = "NUMBA_NUM_THREADS" in os.environ
+    return (numba.get_num_threads() if parallel._is_initialized else config.NUMBA_NUM_THREADS), told
 
 
 @functools.cache
@@ -205,5 +213,6 @@ __all__ = [
     "keep_cuda_kernel",
     "kept_c_function",
     "kept_kernel",
+    "numba_threads",
     "relied_on_for_cuda",
 ]
