@@ -10,6 +10,7 @@ from numba import config, njit
 from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
+from numba.core.compiler_lock import _CompilerLock, global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 from numba.core.serialize import dumps
 from numba.core.typing.templates import AbstractTemplate, AttributeTemplate
@@ -31,7 +32,10 @@ RELIED_ON = {  # (class, name): the first parameters, None for what is no functi
     (CFunc, "__init__"): ("self", "pyfunc", "sig", "locals", "options"),
     (CFunc, "compile"): ("self",),
     (CFunc, "address"): None,
+    (CFunc, "_targetdescr"): None,
     (Dispatcher, "_compile_for_args"): ("self", "args", "kws"),
+    (Dispatcher, "compile"): ("self", "sig"),
+    (_CompilerLock, "is_locked"): ("self",),
     (Dispatcher, "_numba_type_"): None,
     (AttributeTemplate, "resolve"): ("self", "value", "attr"),
     (AbstractTemplate, "apply"): ("self", "args", "kws"),
@@ -82,6 +86,15 @@ class Kept:
     def flush(self):
         """Forget every entry."""
         self._entries.flush()
+
+    def turn(self, signature, codegen):
+        """A context in which to load or compile for a signature, while other processes do not compile for it.
+
+        A thread that has Numba's lock waits for nobody: one that is waited for might need it.
+        """
+        if not (self._enabled and keepable(signature)):
+            return contextlib.nullcontext()
+        return self._entries.turn(self._index_key(signature, codegen), wait=not global_compiler_lock.is_locked())
 
     def _load_overload(self, signature, target_context):
         """Numba compiles what this does not find."""
@@ -142,6 +155,19 @@ def _compiler_on():
         config.DISABLE_JIT = disabled
 
 
+def _in_turn(dispatcher):
+    """Let a dispatcher with a `Kept` cache compile while other processes do not compile the same."""
+    compile_now = dispatcher.compile
+
+    def compile_in_turn(signature):
+        if signature in dispatcher.overloads:
+            return compile_now(signature)
+        with dispatcher._cache.turn(signature, dispatcher.targetctx.codegen()):
+            return compile_now(signature)
+
+    dispatcher.compile = compile_in_turn
+
+
 def kept_kernel(function, parallel, compile_for, sources, more):
     """`function` compiled for the processor, for each type of its arguments when first called with it, and kept on disk.
 
@@ -155,6 +181,7 @@ def kept_kernel(function, parallel, compile_for, sources, more):
     with _compiler_on():
         dispatcher = njit(parallel=parallel)(function)
     dispatcher._cache = _Function(function, sources, more)
+    _in_turn(dispatcher)
     dispatcher._compile_for_args = functools.partial(compile_for, dispatcher._compile_for_args)
     return dispatcher
 
@@ -163,7 +190,8 @@ def kept_c_function(function, signature, sources, more):
     """`function` as a C function with an ``address``, compiled now unless the disk has it."""
     compiled = CFunc(function, (signature.args, signature.return_type), locals={}, options={})
     compiled._cache = _Function(function, sources, more)
-    compiled.compile()
+    with compiled._cache.turn(compiled._sig, compiled._targetdescr.target_context.codegen()):
+        compiled.compile()
     return compiled
 
 
@@ -196,6 +224,7 @@ def _cuda_cache():
 def keep_cuda_kernel(dispatcher, python, sources):
     """Keep what numba-cuda compiles of a kernel on disk."""
     dispatcher._cache = _cuda_cache()(python, sources)
+    _in_turn(dispatcher)
 
 
 __all__ = [
