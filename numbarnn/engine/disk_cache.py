@@ -18,7 +18,7 @@ from types import CodeType
 import llvmlite
 import numba
 import numpy as np
-from numba import config
+from numba import config, types
 
 from ..messages import say, warn
 from . import cache_folders, locks
@@ -135,14 +135,15 @@ class Entries:
         return None
 
     def save(self, key, data):
-        """Keep `data` under `key`, in the first folder that takes it; a warning, once, if none does."""
+        """Keep `data` under `key`, in the first folder that takes it; its file.  None and a warning, once, if none does."""
         if self.sources.stamp is None:
-            return
+            return None
         try:
             contents = packed(self.label(key).encode(), self.dumps(data))
-            cache_folders.write(self.sources.stamp, self.file_name(key), contents)
+            return cache_folders.write(self.sources.stamp, self.file_name(key), contents)
         except Exception as error:
             _once("not kept", warn, f"compiled kernels are not kept, each process compiles them again: {error}")
+            return None
 
     @contextlib.contextmanager
     def turn(self, key, wait=True):
@@ -231,3 +232,9 @@ def keepable(signature):
 def _types(signature):
     """The types of the arguments of a signature, which may be a tuple of them."""
     return getattr(signature, "args", signature)
+
+
+def types_of(signature):
+    """What code is compiled for, as text: cells and dtypes, without the addresses and sizes that every kernel takes."""
+    found = (str(kind) for kind in _types(signature) if kind not in (types.int64, types.none))
+    return ", ".join(dict.fromkeys(found))

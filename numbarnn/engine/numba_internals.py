@@ -5,6 +5,7 @@
 
 import contextlib
 import functools
+import time
 
 from numba import config, njit
 from numba.core.caching import FunctionCache
@@ -17,7 +18,8 @@ from numba.core.typing.templates import AbstractTemplate, AttributeTemplate
 
 from ..errors import KernelError
 from . import cache_folders
-from .disk_cache import Entries, keepable, say_that_it_compiles
+from .compilations import Compilation, note
+from .disk_cache import Entries, keepable, say_that_it_compiles, types_of
 
 RELIED_ON = {  # (class, name): the first parameters, None for what is no function
     (FunctionCache, "_index_key"): ("self", "sig", "codegen"),
@@ -77,6 +79,7 @@ class Kept:
     def __init__(self, function, entries, rebuild):
         self._name, self._py_func, self._enabled = repr(function), function, True
         self._entries, self._rebuild = entries, rebuild
+        self._begun = {}  # when the compilation for a signature began
 
     @property
     def cache_path(self):
@@ -104,7 +107,10 @@ class Kept:
                 "cannot run as Python"
             )
         found = self._kept(signature, target_context)
-        if found is None:
+        if found is not None:
+            note(Compilation(self._entries.name, types_of(signature), 0.0, True, None))
+        else:
+            self._begun[signature] = time.perf_counter()
             say_that_it_compiles(keepable(signature) and self._entries.sources.stamp)
         return found
 
@@ -120,8 +126,10 @@ class Kept:
 
     def _save_overload(self, signature, code):
         """Keep what was compiled for a signature, if it may be kept."""
+        seconds, file = time.perf_counter() - self._begun.pop(signature), None
         if self._enabled and keepable(signature) and self._can_be_kept(code):
-            self._entries.save(self._index_key(signature, code.codegen), code)
+            file = self._entries.save(self._index_key(signature, code.codegen), code)
+        note(Compilation(self._entries.name, types_of(signature), seconds, False, file))
 
     def _can_be_kept(self, code):
         """Whether compiled code may be used in another process."""
