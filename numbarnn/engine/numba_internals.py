@@ -5,8 +5,10 @@
 
 import contextlib
 import functools
+import os
 import time
 
+import numba
 from numba import config, njit
 from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
@@ -15,6 +17,7 @@ from numba.core.compiler_lock import _CompilerLock, global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 from numba.core.serialize import dumps
 from numba.core.typing.templates import AbstractTemplate, AttributeTemplate
+from numba.np.ufunc import parallel
 
 from ..errors import KernelError
 from . import cache_folders
@@ -35,10 +38,10 @@ RELIED_ON = {  # (class, name): the first parameters, None for what is no functi
     (CFunc, "compile"): ("self",),
     (CFunc, "address"): None,
     (CFunc, "_targetdescr"): None,
-    (Dispatcher, "_compile_for_args"): ("self", "args", "kws"),
     (Dispatcher, "compile"): ("self", "sig"),
     (_CompilerLock, "is_locked"): ("self",),
     (Dispatcher, "_numba_type_"): None,
+    (parallel, "_is_initialized"): None,
     (AttributeTemplate, "resolve"): ("self", "value", "attr"),
     (AbstractTemplate, "apply"): ("self", "args", "kws"),
 }
@@ -176,21 +179,20 @@ def _in_turn(dispatcher):
     dispatcher.compile = compile_in_turn
 
 
-def kept_kernel(function, parallel, compile_for, sources, more):
+def kept_kernel(function, releases, sources, more):
     """`function` compiled for the processor, for each type of its arguments when first called with it, and kept on disk.
 
     Parameters
     ----------
-    compile_for : callable
-        ``compile_for(compile, *args)``: calls ``compile(*args)``, which compiles for arguments and runs.
+    releases : bool
+        Whether it lets other threads run Python meanwhile.
     sources, more
         Of `Entries`.
     """
     with _compiler_on():
-        dispatcher = njit(parallel=parallel)(function)
+        dispatcher = njit(nogil=releases)(function)
     dispatcher._cache = _Function(function, sources, more)
     _in_turn(dispatcher)
-    dispatcher._compile_for_args = functools.partial(compile_for, dispatcher._compile_for_args)
     return dispatcher
 
 
@@ -201,6 +203,12 @@ def kept_c_function(function, signature, sources, more):
     with compiled._cache.turn(compiled._sig, compiled._targetdescr.target_context.codegen()):
         compiled.compile()
     return compiled
+
+
+def numba_threads():
+    """(threads that Numba is told to use, whether by NUMBA_NUM_THREADS); asking does not start any."""
+    told = "NUMBA_NUM_THREADS" in os.environ
+    return (numba.get_num_threads() if parallel._is_initialized else config.NUMBA_NUM_THREADS), told
 
 
 @functools.cache
@@ -242,5 +250,6 @@ __all__ = [
     "keep_cuda_kernel",
     "kept_c_function",
     "kept_kernel",
+    "numba_threads",
     "relied_on_for_cuda",
 ]

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from ..arrays.devices import backend_of
-from ..cpu.threads import Crew
 from ..engine.keep import kept
 from ..errors import NonFiniteError, arguments_of, flag, generator, positive_integer
 from .callbacks import Calls, checked_callbacks
@@ -141,21 +140,20 @@ class _Epochs:
     def run(self, epoch, rate_of):
         """(loss, rate of the last update) of an epoch."""
         updates, total = self.updates, 0.0
-        with Crew() as crew:
-            for batch, chosen in enumerate(batches(self.order, self.batch_size), 1):
-                value = self.workspaces.gradient(chosen, self.loss, self.masks, crew)
-                if not math.isfinite(value):
-                    self._stop(f"loss: expected a finite number, got {value}", epoch, batch)
-                scale = 1.0
-                if self.clip is not None:
-                    size = updates.norm()
-                    if not math.isfinite(size):
-                        self._stop(f"norm of the gradient: expected a finite number, got {size}", epoch, batch)
-                    scale = min(1.0, self.clip / size) if size else 1.0
-                rate = rate_at(rate_of, updates.step, self.most)
-                if not updates.update(rate, scale):
-                    self._stop(updates.wrong, epoch, batch)
-                total += value * int(self._steps[chosen].sum())
+        for batch, chosen in enumerate(batches(self.order, self.batch_size), 1):
+            value = self.workspaces.gradient(chosen, self.loss, self.masks)
+            if not math.isfinite(value):
+                self._stop(f"loss: expected a finite number, got {value}", epoch, batch)
+            scale = 1.0
+            if self.clip is not None:
+                size = updates.norm()
+                if not math.isfinite(size):
+                    self._stop(f"norm of the gradient: expected a finite number, got {size}", epoch, batch)
+                scale = min(1.0, self.clip / size) if size else 1.0
+            rate = rate_at(rate_of, updates.step, self.most)
+            if not updates.update(rate, scale):
+                self._stop(updates.wrong, epoch, batch)
+            total += value * int(self._steps[chosen].sum())
         updates.finish()
         if not updates.finite():
             self._stop(updates.wrong, epoch, batch)
@@ -169,9 +167,7 @@ class _Epochs:
         hint = "a smaller learning rate or clip=1.0 may help"
         if place:
             hint = f"y holds {number} at {place}, which the loss has not left out"
-        raise NonFiniteError(
-            f"{found} at epoch {epoch}, batch {batch}; the network has the last finite parameters ({hint})"
-        )
+        raise NonFiniteError(f"{found} at epoch {epoch}, batch {batch}; the network has the last finite parameters ({hint})")
 
 
 def fit(

@@ -102,9 +102,7 @@ class Updates:
         self._previous[...] = self._own
         if scale != 1:
             self.gradient *= scale
-        found = self.optimizer.update(
-            self._own[:], self._previous.copy(), self.gradient[:], self._memory, step, rate, 1.0
-        )
+        found = self.optimizer.update(self._own[:], self._previous.copy(), self.gradient[:], self._memory, step, rate, 1.0)
         if found is not None:
             kind = type(self.optimizer).__name__
             raise TypeError(

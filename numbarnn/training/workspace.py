@@ -25,11 +25,6 @@ class Workspace:
         self._tapes = self._adjoints = None
 
     @property
-    def size(self):
-        """How many parameters every row of a batch meets: all, but for an embedding's."""
-        return sum(len(part) for part in self.parts[self.network.takes_indices :])
-
-    @property
     def nbytes(self):
         """Bytes of the arrays that the layers' tapes hold."""
         return sum(tape.nbytes for tape in self._tapes or ())
@@ -113,7 +108,6 @@ class Workspaces:
 
     def __init__(self, samples, make):
         self.samples, self._make, self._anew = samples, make, make()
-        self._size = self._anew.size
         self._lengths = samples.lengths_of_x
         self._kept = {}  # {(samples, steps): (workspace, buffer, bytes)}, the longest unused first
 
@@ -123,14 +117,12 @@ class Workspaces:
         first = int(steps[0])
         return first if first and (len(steps) == 1 or (steps == first).all()) else None
 
-    def gradient(self, chosen, loss, random, crew):
+    def gradient(self, chosen, loss, random):
         """The loss of some samples; its gradient is written where the workspaces write it."""
         steps = self._common_steps(chosen)
         if steps is None:
             samples = self.samples.take(chosen)
-            crew.work(int(self._lengths[chosen].sum()) * self._size)
             return self._anew.gradient(samples, loss, random)
-        crew.work(len(chosen) * steps * self._size)
         key = len(chosen), steps
         kept = self._kept.pop(key, None)
         workspace, buffer, _ = kept or (self._make(), BatchBuffer(self.samples, chosen, steps), 0)
