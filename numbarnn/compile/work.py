@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..arrays.devices import moved
 from ..engine.compilations import watched
 from ..layers.base import Layer
 from ..network import Network
@@ -53,6 +54,8 @@ class Work:
             x = inputs(network)
             prediction = network.predict(x)
             network.predict(x, lengths=LENGTHS)
+            if not network.takes_indices and not any(getattr(layer, "bidirectional", False) for layer in network.layers):
+                network.stream(BATCH).step(moved(np.zeros((BATCH, network.channels), network.dtype), network.device))
             if self.work != "inference":
                 for loss, optimizer in self._pairs():
                     fit(network, x, prediction, loss, optimizer)
