@@ -7,8 +7,8 @@ costs nothing.
 
 What sharing has gained is counted, job by job: the time that the job's thread would have taken alone, by what it has spent
 on a core for the indices it took itself, less the time that the job took.  When more has been lost lately than gained, the
-job's thread goes alone for `REST` times the loss, and then tries again: where other work runs on the machine, or a quota
-holds threads back, or tasks are too small, little more than one part in `REST` is lost.  Meanwhile helpers sleep.  Whoever
+job's thread goes alone for `RESTS` times the loss, and then tries again: where other work runs on the machine, or a quota
+holds threads back, or tasks are too small, little more than one part in `RESTS` is lost.  Meanwhile helpers sleep.  Whoever
 waits spins first, since to be put to sleep and woken takes tens of microseconds: a helper while jobs gain, for `PATIENCE`;
 the job's thread for `HURRY`, after which its core is there for a helper that has lost its own.
 
@@ -36,7 +36,7 @@ OWNER, TICKET, DONE, SLEEPERS, WAITING, LIMIT, BEGUN, JOB, LEDGER, CALLS, MUTEX,
     LINE * i for i in range(2, 28, 2)
 )
 TASK, RECORD, COUNT = (JOB + 8 * i for i in range(3))
-GAINED, ALONE_UNTIL, ALONE_FOR = (LEDGER + 8 * i for i in range(3))  # nanoseconds, see `account`
+GAINED, ALONE_UNTIL, ALONE_FOR, REST = (LEDGER + 8 * i for i in range(4))  # see `account`
 LOCK, UNLOCK, WAIT, SIGNAL, CLOCK = (CALLS + 8 * i for i in range(5))
 BYTES = LINE * 28
 
@@ -44,7 +44,7 @@ INDEX = (1 << 32) - 1  # of a ticket: the next index of a job; above it the job'
 CLOSED = (1 << 31) - 1  # an index that no job has
 TRIAL = 200_000  # nanoseconds that may be lost before sharing is given up: to wake helpers costs some
 MOST = 1_000_000  # nanoseconds of gain that count
-REST = 32  # nanoseconds alone for each one lost, the first time
+RESTS = 32  # nanoseconds alone for each one lost, the first time
 LONGEST_REST = 1_000_000_000
 LOST_CORE = 500_000  # nanoseconds between two looks of a thread that had its core taken away
 PATIENCE = 1_000_000  # nanoseconds that a helper looks for a job before it sleeps
@@ -81,7 +81,7 @@ def sleep_until_done(pool, count):
 @njit
 def rest(pool, loss, time):
     """Have jobs done by one thread from now on, for longer than before if that was not long ago."""
-    nanoseconds = min(LONGEST_REST, max(REST * loss, 2 * atomic_load(pool + ALONE_FOR)))
+    nanoseconds = min(LONGEST_REST, max(atomic_load(pool + REST) * loss, 2 * atomic_load(pool + ALONE_FOR)))
     atomic_store(pool + ALONE_FOR, nanoseconds)
     atomic_store(pool + ALONE_UNTIL, time + nanoseconds)
     atomic_store(pool + GAINED, TRIAL)
@@ -225,7 +225,8 @@ class Pool:
         """Begin without helpers, as in a forked process, where there are none."""
         self._threads, self._begun, self._lock, self.helpers = [], 0, threading.Lock(), 0
         self._block[:] = 0
-        self._block[TICKET // 8], self._block[GAINED // 8] = CLOSED, TRIAL
+        self._block[TICKET // 8], self._block[GAINED // 8], self._block[REST // 8] = CLOSED, TRIAL, RESTS
+        self._alone_until = ctypes.c_int64.from_address(self.address + ALONE_UNTIL)
         calls, start = _system_functions()
         for place, call in zip((LOCK, UNLOCK, WAIT, SIGNAL, CLOCK), calls):
             self._block[place // 8] = ctypes.cast(call, ctypes.c_void_p).value
@@ -250,6 +251,14 @@ class Pool:
             while self._block[BEGUN // 8] < self._begun + len(self._threads):  # one that has not yet begun must get there
                 time.sleep(0)
             self.helpers = count
+
+    def rests(self):
+        """Whether work is done by one thread for now, since sharing it has cost time."""
+        return self._alone_until.value > time.monotonic_ns()
+
+    def set_rest(self, nanoseconds):
+        """Set how long one thread goes alone for each nanosecond lost; 0: work is shared whatever it costs."""
+        self._block[REST // 8] = nanoseconds
 
     def close(self):
         """Let all helpers go, before Python and their machine code do."""
