@@ -20,6 +20,7 @@ from .errors import (
     KernelError,
     LayoutError,
     NonFiniteError,
+    RankError,
     ShapeError,
     UnknownNameError,
 )
@@ -45,6 +46,7 @@ from .training.loop import History
 from .training.losses import BinaryCrossEntropy, CrossEntropy, loss
 from .training.metrics import accuracy
 from .training.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
+from .training.ranks import own_part
 from .training.schedules import constant, cosine, exponential, reduce_on_plateau, warmup
 
 sys.modules[f"{__name__}.datasets"] = datasets  # `import numbarnn.datasets`
@@ -91,6 +93,7 @@ __all__ = [
     "Printer",
     "RMSProp",
     "Ragged",
+    "RankError",
     "Recurrent",
     "RowGradient",
     "ShapeError",
@@ -107,6 +110,7 @@ __all__ = [
     "exponential",
     "extrapolate",
     "loss",
+    "own_part",
     "padded",
     "plot",
     "reduce_on_plateau",
