@@ -1,4 +1,7 @@
-"""``python -m benchmarks NAME``: measure, print a table, and keep it with --save."""
+"""``python -m benchmarks NAME``: measure, print a table and the load it was under, and keep both with --save.
+
+Nothing is kept that was measured beside other work, a load of more than 0.5.
+"""
 
 import argparse
 import inspect
@@ -9,12 +12,14 @@ from pathlib import Path
 from . import (
     accuracy,
     activations,
+    busy,
     calls,
     cpu,
     embedding,
     gpu,
     hello,
     limits,
+    load,
     machine,
     memory,
     ragged,
@@ -25,9 +30,9 @@ from . import (
 )  # fmt: skip
 
 BENCHMARKS = {
-    "accuracy": accuracy, "activations": activations, "calls": calls, "cpu": cpu, "embedding": embedding, "gpu": gpu,
-    "hello": hello, "limits": limits,
-    "memory": memory, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start, "sum": sums,
+    "accuracy": accuracy, "activations": activations, "busy": busy, "calls": calls, "cpu": cpu, "embedding": embedding,
+    "gpu": gpu, "hello": hello, "limits": limits, "memory": memory, "ragged": ragged, "seeds": seeds,
+    "sentiment": sentiment, "start": start, "sum": sums,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 
@@ -47,13 +52,20 @@ def main():
     options = vars(parser.parse_args())
     name, save = options.pop("name"), options.pop("save")
     benchmark = BENCHMARKS[name]
+    around = load.Load()
     if "save" in inspect.signature(benchmark.run).parameters:
         options["save"] = save  # it keeps what it has as it goes
-    result = {"machine": machine.describe(), **benchmark.run(**options)}
+    elif save and around.refuses:
+        sys.exit(f"not begun: --save: {around.refuses}")
+    found = benchmark.run(**options)
+    around.end()
+    result = {"machine": machine.describe(), "load": around.as_dict(), **found}
     name = result.pop("name", name)
     table = benchmark.table(result)
-    about = ", ".join(f"{key} {value}" for key, value in result["machine"].items())
+    about = ", ".join(f"{key} {value}" for key, value in result["machine"].items()) + f"; {around}"
     print(f"{table}\n\n{about}")
+    if save and around.refuses:
+        sys.exit(f"not saved: --save: {around.refuses}")
     if save:
         save.mkdir(parents=True, exist_ok=True)
         (save / f"{name}.json").write_text(json.dumps(result, indent=1) + "\n")

@@ -52,8 +52,13 @@ class Case:
         """Operations of the matrix products: the gates' sums, thrice that with the gradient."""
         inputs = self.channels + (self.layers - 1) * self.hidden
         rows = self.batch * (1 if self.work in ("step", "cell") else self.steps)
-        return 2 * rows * GATES[self.cell] * self.hidden * (inputs + self.layers * self.hidden) * (
-            3 if self.work == "both" else 1
+        return (
+            2
+            * rows
+            * GATES[self.cell]
+            * self.hidden
+            * (inputs + self.layers * self.hidden)
+            * (3 if self.work == "both" else 1)
         )
 
     def arrays(self):

@@ -8,7 +8,6 @@ import numba
 import numpy as np
 
 from numbarnn.cpu import product, simd
-from numbarnn.cpu.compiled import kernel
 
 from .cases import SHAPES, STREAMED, Case, jax_layer, ours, torch_layer
 from .turns import Worker
@@ -25,7 +24,7 @@ GOALS = {  # (every shape, geometric mean) of PyTorch's time to ours
 }
 
 
-@kernel
+@numba.njit(parallel=True)
 def panels(real, c, a, b, threads, repeats):
     """Each thread repeats the product on operands of its own that stay in its L1 cache."""
     vector = simd.VECTOR_BYTES

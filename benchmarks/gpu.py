@@ -12,6 +12,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from numbarnn.engine import processors
+
 from . import gpu_cases, gpu_checks, jobs
 from .cpu import shape_of
 
@@ -100,7 +102,7 @@ def _check(kept, deadline, groups):
         if reason:
             kept.fail(group, reason)
 
-    at_once = max(1, min(AT_ONCE, (os.cpu_count() or 1) // 2))
+    at_once = max(1, min(AT_ONCE, processors.usable() // 2))
     os.environ.setdefault("NUMBA_NUM_THREADS", "2")
     with ThreadPoolExecutor(at_once) as pool:
         list(pool.map(work, groups))

@@ -220,6 +220,7 @@ def check_stacks(group):
         (nr.LSTM(H, gate_activation="hard_sigmoid", recurrent_dropout=0.2, input_dropout=0.2), {"seed": 4}),
         (nr.RNN(H, weight_drop=0.5), {"seed": 5}),
     ):
+
         def parity(layer=layer, options=options):
             given = numbers(layer, size, "float64")
             found = results(OnDevice(layer), given, "float64", options)

@@ -30,9 +30,7 @@ def run(module, arguments, patience, deadline, on_answer):
     """
     with tempfile.TemporaryFile("w+") as errors:
         command = [sys.executable, "-m", module, *arguments]
-        process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, text=True
-        )
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, text=True)
         lines = queue.Queue()
         threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
         reason = None

@@ -7,7 +7,6 @@ import numba
 import numpy as np
 
 from numbarnn.cpu import product, simd
-from numbarnn.cpu.compiled import kernel
 
 from .cpu import peak
 
@@ -16,7 +15,7 @@ MEGABYTES = (0.125, 0.5, 1, 2, 4, 16)
 DEPTH = 512
 
 
-@kernel
+@numba.njit(parallel=True)
 def steps(real, c, a, weights, blocks, rows, threads, repeats):
     """Each thread multiplies the same rows by its own part of the weights, block after block, to and fro."""
     vectors, vector = product.MAX_VECTORS, simd.VECTOR_BYTES

@@ -89,7 +89,7 @@ def run():
 
 def table(result):
     """The result as lines of Markdown."""
-    shape = ', '.join(map(str, result['shape']))
+    shape = ", ".join(map(str, result["shape"]))
     lines = [f"Forward and backward, T, N, I, H = {shape}, float32; gradients equal to the bit:"]
     lines += ["", "| cell | kept | tape | of all | time | of all |", "|" + "---|" * 6]
     for cell, ways in result["tapes"].items():

@@ -18,16 +18,32 @@ class Worker:
     make : function
         Of a module; called in the process with the number of threads, and bound to as many processors.
     threads : int
+    bound : bool
+        Whether it is: where other processes are at work, one that is bound cannot give way to them.
+
+    Attributes
+    ----------
+    pid : int
+        Of the process.
     """
 
-    def __init__(self, make, threads):
+    def __init__(self, make, threads, bound=True):
         self._pipe, theirs = CONTEXT.Pipe()
-        self._process = CONTEXT.Process(target=_work, args=(make, threads, theirs), daemon=True)
+        self._process = CONTEXT.Process(target=_work, args=(make, threads, bound, theirs), daemon=True)
         self._process.start()
+        self.pid = self._process.pid
         theirs.close()
 
     def __call__(self, *message):
+        self.ask(*message)
+        return self.answer()
+
+    def ask(self, *message):
+        """Begin a call; `answer` waits for its end."""
         self._pipe.send(message)
+
+    def answer(self):
+        """What the call returns that `ask` has begun."""
         answer, failure = self._pipe.recv()
         if failure:
             raise RuntimeError(failure)
@@ -39,8 +55,8 @@ class Worker:
         self._process.join()
 
 
-def _work(make, threads, pipe):
-    if hasattr(os, "sched_setaffinity"):
+def _work(make, threads, bound, pipe):
+    if bound and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     answer = make(threads)
     while (message := pipe.recv()) is not None:

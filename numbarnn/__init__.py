@@ -6,6 +6,7 @@ from . import errors, plot, testing
 from .arrays.descriptor import TensorDescriptor
 from .arrays.ragged import Ragged
 from .cells import ActivationFunction, Cell, elementary
+from .compile.ahead import Compiled, compile
 from .data import datasets
 from .data.series import windows
 from .data.text import Vocabulary, padded
@@ -66,6 +67,7 @@ __all__ = [
     "Cell",
     "CellError",
     "ChecksumError",
+    "Compiled",
     "Connectivity",
     "CrossEntropy",
     "DataNotFoundError",
@@ -102,6 +104,7 @@ __all__ = [
     "UnknownNameError",
     "Vocabulary",
     "accuracy",
+    "compile",
     "constant",
     "cosine",
     "datasets",
@@ -122,7 +125,7 @@ __all__ = [
 keywords.guard(
     globals(), __all__,
     untouched=("Cell", "Stream.step", "elementary", "errors"),
-    made=("Gradients", "Parameters", "RowGradient", "Stream", "TensorDescriptor"),
+    made=("Compiled", "Gradients", "Parameters", "RowGradient", "Stream", "TensorDescriptor"),
 )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ class DeviceError(RuntimeError):
 
 
 class KernelError(RuntimeError):
-    """A kernel cannot run in this process: Numba's compiler is off, or the process was forked from OpenMP's threads."""
+    """A kernel cannot run in this process: Numba's compiler is off."""
 
 
 class NonFiniteError(ArithmeticError):

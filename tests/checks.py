@@ -67,9 +67,7 @@ def moved(case, part, direction, distance):
 
 def smooth_between(cases):
     """Whether no pre-activation of a relu layer changes sign from one case to another."""
-    patterns = [
-        oracles.kinks(c.layer, c.parameters, c.x, c.state, lengths=c.lengths, reset=c.reset) for c in cases
-    ]
+    patterns = [oracles.kinks(c.layer, c.parameters, c.x, c.state, lengths=c.lengths, reset=c.reset) for c in cases]
     return all(p is None or (p == patterns[0]).all() for p in patterns)
 
 
@@ -80,9 +78,7 @@ def directional_error(case, subject, part, gradient, random):
     """
     direction = [random.choice((-1.0, 1.0), g.shape) / np.sqrt(sum(g.size for g in gradient)) for g in gradient]
     along = sum((g * d).sum() for g, d in zip(gradient, direction, strict=True))
-    points = [
-        moved(case, part, tuple(direction) if part == "state" else direction[0], k * STEP) for k in (-2, -1, 1, 2)
-    ]
+    points = [moved(case, part, tuple(direction) if part == "state" else direction[0], k * STEP) for k in (-2, -1, 1, 2)]
     if not smooth_between([case, *points]):
         return None
     length = np.sqrt(sum((g * g).sum() for g in gradient))

@@ -9,7 +9,6 @@ kernel_cache.use()
 collect_ignore = ["torch_layers.py", "mutants.py", "vectors/make_vectors.py"]
 CPUS = os.cpu_count() or 1
 os.environ.setdefault("NUMBA_NUM_THREADS", str(max(3, CPUS)))
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("MPLBACKEND", "Agg")
 DATA = Path(__file__).parents[2] / "shared" / "data"  # beside the checkout, where there is one
 if DATA.is_dir():
@@ -43,6 +42,15 @@ def fresh_plans():
     forget()
     yield forget
     forget()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def every_size_is_shared():
+    """In tests, which are small, work is shared by threads from the first number on."""
+    from numbarnn.cpu import pool, threads
+
+    threads.ALONE = 0
+    pool.pool.set_rest(0)
 
 
 @pytest.fixture(autouse=True)

@@ -163,14 +163,14 @@ class WithCell:
         return self.layer.forward(*arguments, **options)
 
     def backward(self, tape, *arguments, **options):
-        sizes = [kernels.size for kernels in tape.stack]
+        plans = [kernels.plans for kernels in tape.stack]
         for kernels in tape.stack:
-            kernels.size = replace(kernels.size, cell=self.cell)
+            kernels.plans = replace(kernels.plans, size=replace(kernels.size, cell=self.cell))
         try:
             return self.layer.backward(tape, *arguments, **options)
         finally:
-            for kernels, size in zip(tape.stack, sizes):
-                kernels.size = size
+            for kernels, own in zip(tape.stack, plans):
+                kernels.plans = own
 
 
 @dataclass(frozen=True)

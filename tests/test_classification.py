@@ -259,9 +259,7 @@ def test_many_samples_are_predicted_in_pieces(name, form, layout, last, monkeypa
     y = y[0] if last else y
     options = {"lengths": lengths} if form == "lengths" else {}
     if form == "ragged":
-        x, y = (
-            a if a is y and last else nr.Ragged.of([a[:length, n] for n, length in enumerate(lengths)]) for a in (x, y)
-        )
+        x, y = (a if a is y and last else nr.Ragged.of([a[:length, n] for n, length in enumerate(lengths)]) for a in (x, y))
     else:
         x = x.transpose(["tnc".index(letter) for letter in layout])
     if name == "mse" and isinstance(y, np.ndarray):

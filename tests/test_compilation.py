@@ -16,22 +16,21 @@ SECOND_PROCESS = """
 import numpy, numba
 import numbarnn as nr
 from numbarnn.cpu import recurrent
-assert not recurrent.forward.signatures and not recurrent.backward.signatures
+tasks = recurrent.forward_task, recurrent.backward_task
+assert not any(task.compiled for task in tasks)
 for layer in (nr.LSTM(3), nr.GRU(7, layers=2, bidirectional=True)):
     p = layer.init(2, dtype="float64")
     y, state, tape = layer.forward(p, numpy.ones((4, 3, 2)))
     layer.backward(tape, y)
-for kernel in (recurrent.forward, recurrent.backward):
-    assert len(kernel.signatures) == 2, kernel.signatures
-    assert sum(kernel.stats.cache_hits.values()) == 2, kernel.stats
-    assert not kernel.stats.cache_misses, kernel.stats
+for task in tasks:
+    assert [found.cache_hits for found in task.compiled.values()] == [1, 1], task.compiled
 print("nothing compiled")
 """
 
 
 def signatures():
-    """How many times each kernel has been compiled or loaded in this process."""
-    return len(recurrent.forward.signatures), len(recurrent.backward.signatures)
+    """For how many cells and dtypes each task has been compiled or loaded in this process."""
+    return len(recurrent.forward_task.compiled), len(recurrent.backward_task.compiled)
 
 
 def exercise(layer, dtype, shape=(3, 2, 2), **fields):
@@ -67,9 +66,8 @@ def test_every_kernel_has_one_signature_for_a_cell_and_a_dtype():
         for make in KINDS.values():
             exercise(make(3), dtype)
     cells = {make(3).cell for make in KINDS.values()}
-    for kernel in (recurrent.forward, recurrent.backward):
-        found = [arguments for arguments in kernel.signatures if arguments[0].cell in cells]
-        assert len(found) == len(set(found)) == 2 * len(cells)
+    for task in (recurrent.forward_task, recurrent.backward_task):
+        assert len([kind for kind, dtype in task.compiled if kind.cell in cells]) == 2 * len(cells)
 
 
 def test_a_second_process_compiles_nothing():
@@ -79,9 +77,7 @@ def test_a_second_process_compiles_nothing():
 
 
 def test_import_brings_no_optional_package():
-    program = (
-        "import sys, numbarnn; print(sorted({'torch', 'jax', 'matplotlib', 'cuda', 'tqdm'} & set(sys.modules)))"
-    )
+    program = "import sys, numbarnn; print(sorted({'torch', 'jax', 'matplotlib', 'cuda', 'tqdm'} & set(sys.modules)))"
     assert run("-c", program) == "[]\n"
 
 

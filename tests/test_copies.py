@@ -416,7 +416,8 @@ def values():
         "BinaryCrossEntropy": nr.BinaryCrossEntropy(),
         "error": errors.ShapeError("x: expected 3 axes"),
         "unknown name": errors.nearest("loss", "mze", ["mse"]),
-        "functions": [nr.loss, nr.windows, nr.accuracy, nr.extrapolate, nr.padded],
+        "Compiled": nr.compile(nr.Activation("tanh"), work="inference"),
+        "functions": [nr.loss, nr.windows, nr.accuracy, nr.extrapolate, nr.padded, nr.compile],
     }
 
 
@@ -469,7 +470,8 @@ def test_what_has_worked_is_sent_like_what_has_not(every):
 
 def test_everything_that_is_public_is_in_this_list(every):
     seen = {type(value).__name__ for value in every.values()} | set(every)
-    seen |= {"Network", "Stream", "Recurrent", "Cell", "Callback", "loss", "windows", "accuracy", "extrapolate", "padded"}
+    seen |= {"Network", "Stream", "Recurrent", "Cell", "Callback"}
+    seen |= {"loss", "windows", "accuracy", "extrapolate", "padded", "compile"}
     modules = {"datasets", "elementary", "errors", "plot", "testing", "cuda"}
     raised = {name for name in nr.__all__ if name.endswith("Error")}
     schedules = {"cosine", "exponential", "reduce_on_plateau", "warmup"}

@@ -65,9 +65,7 @@ def test_every_stride_kind_is_what_it_says(strides):
     assert found[strides]
 
 
-@pytest.mark.parametrize(
-    "layout, axes", [("tnc", (0, 1)), ("ntc", (0, 1)), ("ct", (1, 0)), ("cnt", (1, 0)), ("tc", (0, 1))]
-)
+@pytest.mark.parametrize("layout, axes", [("tnc", (0, 1)), ("ntc", (0, 1)), ("ct", (1, 0)), ("cnt", (1, 0)), ("tc", (0, 1))])
 def test_two_axes_are_one_sequence(layout, axes):
     array = numbers((4, 2)).transpose(axes)
     described = nr.TensorDescriptor.of(array, layout)

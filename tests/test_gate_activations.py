@@ -224,7 +224,7 @@ p = layer.init(1, dtype="float64")
 p.flat[:] = 1
 y, _, _ = layer.forward(p, np.ones((1, 1, 1)))
 assert np.allclose(y, np.tanh(3 * scale)), y
-print(sum(recurrent.forward.stats.cache_misses.values()))
+print(sum(not found.cache_hits for found in recurrent.forward_task.compiled.values()))
 """
 
 

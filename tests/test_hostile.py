@@ -243,7 +243,7 @@ CASES = {
             "tape": ("all", one_of("all", "states")),
             "checkpoints": (None, optional(SIZE)),
             "comm": (None, optional(NOTHING_ELSE)),
-            "shards": (None, optional(one_of(1, 2))),
+            "shards": (None, optional(only(1, 2))),
         },
     ),
     "Network.stream": (lambda **a: network().stream(**a).step(X[0]), {"batch": (3, only(3))}),

@@ -13,7 +13,7 @@ from numbarnn.engine import numba_internals
 
 def check(relied_on):
     for (owner, name), parameters in relied_on.items():
-        where = f"{owner.__module__}.{owner.__qualname__}.{name}"
+        where = f"{getattr(owner, '__qualname__', owner.__name__)}.{name}"
         assert hasattr(owner, name), f"{where} is gone; see numbarnn/engine/numba_internals.py"
         if parameters is not None:
             found = tuple(inspect.signature(getattr(owner, name)).parameters)

@@ -263,6 +263,7 @@ def test_mistakes_elsewhere():
         with pytest.raises(nr.CellError) as raised:
             nr.ActivationFunction("bent", bad)
         sentence(raised, "ActivationFunction 'bent'.value: ")
+
     class Bent(nr.cells.Function):
         def value(self, x):
             return np.cosh(x)

@@ -302,10 +302,10 @@ def test_lengths_compile_nothing():
     for kind in UNLIKE:
         case = small(KINDS[kind](3))
         results(replace(case, lengths=None))
-        before = len(recurrent.forward.signatures), len(recurrent.backward.signatures)
+        before = len(recurrent.forward_task.compiled), len(recurrent.backward_task.compiled)
         results(case)
         results(replace(case, lengths=None, reset=np.eye(4, dtype=bool)))
-        assert (len(recurrent.forward.signatures), len(recurrent.backward.signatures)) == before
+        assert (len(recurrent.forward_task.compiled), len(recurrent.backward_task.compiled)) == before
 
 
 @pytest.mark.parametrize("kind", UNLIKE)

@@ -312,7 +312,7 @@ def test_bad_input_is_named_and_changes_nothing(change, error, message):
 def test_lengths_compile_nothing():
     net, (x, y) = network(True), data(True)
     net.loss_and_gradient(net.params.flat, np.nan_to_num(x), y)
-    before = len(recurrent.forward.signatures), len(recurrent.backward.signatures)
+    before = len(recurrent.forward_task.compiled), len(recurrent.backward_task.compiled)
     net.fit(x, y, lengths=LENGTHS, epochs=1, progress=False)
     net.loss_and_gradient(net.params.flat, ragged(x, LENGTHS), y)
-    assert (len(recurrent.forward.signatures), len(recurrent.backward.signatures)) == before
+    assert (len(recurrent.forward_task.compiled), len(recurrent.backward_task.compiled)) == before

@@ -20,6 +20,7 @@ class RuleError(Exception):
 
 def _breaks(rule):
     """A method that raises RuleError with the rule, whatever it is called with."""
+
     def method(self, *args, **options):
         raise RuleError(rule)
 
@@ -108,6 +109,7 @@ def _checked(other):
 
 def _binary(result):
     """A method for an operator of a value and a value or number; result: the class of what comes out."""
+
     def method(self, other):
         _checked(other)
         return result()

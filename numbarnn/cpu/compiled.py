@@ -1,12 +1,16 @@
-"""How functions become machine code: parallel kernels at first call, shared routines at first use, both kept on disk.
+"""How functions become machine code, at first use, and kept on disk: kernels that Python calls, and C functions by address.
 
-A kernel is put together from several files, so its entry on disk carries the stamp of all of them: after any edit it is
-compiled anew.
+They are put together from several files, so an entry on disk carries the stamp of all of them: after any edit it is
+compiled anew.  A C function that merely called an @njit function of another file would compile it again; so what several
+share is called by address, which is one more integer in the record that they all read.
 """
 
+import threading
+
+from numba import from_dtype, types
 from numba.core.errors import NumbaError
 
-from ..cells import Cell, check
+from ..cells import check
 from ..cells.dry_run import explained, is_library_s_alone
 from ..engine.disk_cache import Sources
 from ..engine.numba_internals import kept_c_function, kept_kernel
@@ -15,26 +19,75 @@ from .simd import REGISTERS, VECTOR_BYTES
 SOURCES = Sources("cells", "engine", "cpu")  # every module that a kernel may be made of
 WIDTH = VECTOR_BYTES, REGISTERS  # what was chosen for the processor: Numba's key leaves it out
 
-
-def kernel(function, parallel=True):
-    """`function` as a kernel, compiled for each type of its arguments when first called with it."""
-    return kept_kernel(function, parallel, _compile, SOURCES, WIDTH)
+_one_at_a_time = threading.RLock()  # two Python threads that start at once compile each function once
 
 
-def _compile(compile_for, *args):
-    """Compile a kernel for its arguments, of which a cell must be what it was; what is wrong with it is one sentence."""
-    if not isinstance(args[0], Cell):
-        return compile_for(*args)
-    args[0].check_unchanged()
-    check(args[0])
-    try:
-        return compile_for(*args)
-    except NumbaError as error:
-        if is_library_s_alone(args[0]):
-            raise
-        raise explained(args[0], str(error)) from None
+def kernel(function, releases=False):
+    """`function` for Python to call, compiled for its arguments; `releases`: it lets other threads run Python meanwhile."""
+    return kept_kernel(function, releases, SOURCES, WIDTH)
 
 
-def routine(function, signature):
-    """`function` as a C function with an ``address``, compiled now unless the disk has it."""
-    return kept_c_function(function, signature, SOURCES, WIDTH)
+class CFunction:
+    """A function as a C function, compiled when its address is asked for unless the disk has it.
+
+    Parameters
+    ----------
+    function : callable
+        In Python.
+
+    Attributes
+    ----------
+    compiled : dict
+        What has been compiled, or loaded from disk, by what it was compiled for.
+    """
+
+    def __init__(self, function):
+        self.function, self.__doc__, self.compiled = function, function.__doc__, {}
+        self.__name__ = function.__name__
+
+    def _address(self, key, signature):
+        if key not in self.compiled:
+            with _one_at_a_time:
+                if key not in self.compiled:
+                    self.compiled[key] = kept_c_function(self.function, signature, SOURCES, WIDTH)
+        return self.compiled[key].address
+
+
+class Function(CFunction):
+    """A C function of integers."""
+
+    @property
+    def address(self):
+        """Where it is."""
+        return self._address(None, types.void(*[types.int64] * self.function.__code__.co_argcount))
+
+
+class Routine(CFunction):
+    """A C function of a number and integers, one for each dtype that the number may have."""
+
+    def address(self, dtype):
+        """Where the one for `dtype` is."""
+        integers = [types.int64] * (self.function.__code__.co_argcount - 1)
+        return self._address(dtype, types.void(from_dtype(dtype), *integers))
+
+
+class Task(CFunction):
+    """A C function ``task(cell, number, record, index)`` that does one part of the work that a record describes.
+
+    It is compiled for each cell, or for none, and each dtype, of which `number` is the class.  Both are known by their types
+    alone and nothing is passed for them, so that `pool.share` may call all of them alike.
+    """
+
+    def address(self, cell, dtype):
+        """Where the one for a cell, or None, and a dtype is; what is wrong with a cell is one sentence."""
+        kind = types.none if cell is None else cell._numba_type_
+        key = kind, dtype
+        if key not in self.compiled and cell is not None:
+            cell.check_unchanged()
+            check(cell)
+        try:
+            return self._address(key, types.void(kind, types.NumberClass(from_dtype(dtype)), types.int64, types.int64))
+        except NumbaError as error:
+            if cell is None or is_library_s_alone(cell):
+                raise
+            raise explained(cell, str(error)) from None

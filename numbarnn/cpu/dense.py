@@ -3,21 +3,19 @@
 It is a recurrent layer whose cell has no recurrent slots: the same records, the same packed weights, no loop over time.
 """
 
-from numba import njit, prange
-
 from .blocks import vector_bytes, vectors_for
-from .compiled import kernel
+from .compiled import Task
 from .records import BACKWARD, FORWARD
 from .recurrent import add_input, chunk_rows, gather_outputs
-from .routine_call import invoke, record_at
+from .routine_call import record_at
 from .rows import block_row, rows_before, task_rows, working
 from .simd import lanes, load, load_first, size_of, store, store_first
 
 
-@njit
-def forward_task(cell, real, calls, part):
+@Task
+def forward_task(cell, number, record, part):
     """One part of the batch, a chunk of steps at a time."""
-    call = calls[0]
+    real, call = number(0), record_at(record, FORWARD)[0]
     first, stride, most, rows_of_others = task_rows(call, part)
     vector, size, hidden = vector_bytes(real), size_of(real), call.hidden
     units = vectors_for(real, hidden)
@@ -39,22 +37,11 @@ def forward_task(cell, real, calls, part):
                         store_first(cell.activation.value(value), y + unit * size, hidden - unit)
 
 
-@kernel
-def forward(cell, real, address):
-    """Fill h of the FORWARD record at `address`."""
-    calls = record_at(address, FORWARD)
-    tasks, parts, pack_task = calls[0].tasks, calls[0].parts, calls[0].routines.pack_task
-    if calls[0].pack:
-        for part in prange(parts):
-            invoke(pack_task, real, (address, 0, part))
-    for part in prange(tasks):
-        forward_task(cell, real, calls, part)
-
-
-@njit
-def backward_task(cell, real, calls, part, start, count):
+@Task
+def backward_task(cell, number, record, part):
     """Slot derivatives of a chunk of steps for one part of the batch; the slope follows from the output."""
-    call = calls[0]
+    real, call = number(0), record_at(record, BACKWARD)[0]
+    start, count = call.chunk_start, call.chunk_steps
     first, stride, most, _ = task_rows(call, part)
     vector, size, hidden = vector_bytes(real), size_of(real), call.hidden
     units = vectors_for(real, hidden)
@@ -71,19 +58,3 @@ def backward_task(cell, real, calls, part, start, count):
                 slope = cell.activation.slope(load_first(real, y + at, rest))
                 place = before * call.chunk_rows + (position + r * stride) * vectors + unit_vector - before
                 store(load_first(real, dy + at, rest) * slope, call.dpre + place * vector)
-
-
-@kernel
-def backward(cell, real, address):
-    """Fill the gradient and dx of the BACKWARD record at `address`, a chunk of steps at a time."""
-    calls = record_at(address, BACKWARD)
-    steps, chunk, tasks, parts, gradient_task = (
-        calls[0].steps, calls[0].chunk, calls[0].tasks, calls[0].parts, calls[0].routines.gradient_task
-    )  # fmt: skip
-    for index in range((steps + chunk - 1) // chunk, 0, -1):
-        start = (index - 1) * chunk
-        count = min(chunk, steps - start)
-        for part in prange(tasks):
-            backward_task(cell, real, calls, part, start, count)
-        for part in prange(parts):
-            invoke(gradient_task, real, (address, 0, part, start, count))

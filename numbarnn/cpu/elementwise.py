@@ -1,57 +1,55 @@
 """One function of every number of an array, on the CPU."""
 
 import numpy as np
-from numba import prange
 
 from . import types  # noqa: F401 (it says how a kernel takes a cell)
 from .blocks import share
-from .compiled import kernel
+from .compiled import Task
+from .jobs import run
 from .memory import empty
+from .records import integers
+from .routine_call import record_at
 from .simd import lanes, load_first, size_of, store_first
-from .threads import launching, threads
+from .threads import parts_for
 
 SMALLEST_PART = 1 << 14  # numbers below which another thread does not pay
+VALUES = np.dtype(integers("parts", "count", "x", "y"))
+SLOPES = np.dtype(integers("parts", "count", "kept", "dy", "dx"))
 
 
-@kernel
-def _value(cell, real, parts, count, x, y):
-    """Write ``f(x)`` to y for `count` numbers at addresses x and y, split into parts for the threads."""
-    for part in prange(parts):
-        first, mine = share(count, parts, part)
-        for i in range(first, first + mine, lanes(real)):
-            at, rest = i * size_of(real), first + mine - i
-            store_first(cell.activation.value(load_first(real, x + at, rest)), y + at, rest)
+@Task
+def _value(cell, number, record, part):
+    """Write ``f(x)`` to y for one part of the numbers at addresses x and y."""
+    real, call = number(0), record_at(record, VALUES)[0]
+    first, mine = share(call.count, call.parts, part)
+    for i in range(first, first + mine, lanes(real)):
+        at, rest = i * size_of(real), first + mine - i
+        store_first(cell.activation.value(load_first(real, call.x + at, rest)), call.y + at, rest)
 
 
-@kernel
-def _times_slope(cell, real, parts, count, kept, dy, dx):
-    """Write ``dy f'(x)`` to dx for `count` numbers at these addresses; kept: what f keeps of x."""
-    for part in prange(parts):
-        first, mine = share(count, parts, part)
-        for i in range(first, first + mine, lanes(real)):
-            at, rest = i * size_of(real), first + mine - i
-            slope = cell.activation.slope(load_first(real, kept + at, rest))
-            store_first(load_first(real, dy + at, rest) * slope, dx + at, rest)
-
-
-def _parts(count):
-    """Into how many parts so many numbers are split, one for each thread that pays."""
-    return max(1, min(threads(), count // SMALLEST_PART))
+@Task
+def _times_slope(cell, number, record, part):
+    """Write ``dy f'(x)`` to dx for one part of the numbers at these addresses; kept: what f keeps of x."""
+    real, call = number(0), record_at(record, SLOPES)[0]
+    first, mine = share(call.count, call.parts, part)
+    for i in range(first, first + mine, lanes(real)):
+        at, rest = i * size_of(real), first + mine - i
+        slope = cell.activation.slope(load_first(real, call.kept + at, rest))
+        store_first(load_first(real, call.dy + at, rest) * slope, call.dx + at, rest)
 
 
 def value(cell, x, y=None):
     """``f(x)`` as a C-contiguous array, `y` (is modified) or a new one, f being the cell's activation."""
     x = np.ascontiguousarray(x)
     y = empty(x.shape, x.dtype) if y is None else y
-    with launching():
-        _value(cell, x.dtype.type(0), _parts(x.size), x.size, x.ctypes.data, y.ctypes.data)
+    parts = parts_for(x.size, SMALLEST_PART)
+    run(_value, cell, x.dtype, np.array((parts, x.size, x.ctypes.data, y.ctypes.data), VALUES), parts)
     return y
 
 
 def times_slope(cell, kept, dy, dx):
     """Write ``dy * f'(x)``, from what f keeps of x, to the C-contiguous array `dx` (is modified)."""
     kept, dy = np.ascontiguousarray(kept), np.ascontiguousarray(dy)
-    with launching():
-        _times_slope(
-            cell, dx.dtype.type(0), _parts(dx.size), dx.size, kept.ctypes.data, dy.ctypes.data, dx.ctypes.data
-        )
+    parts = parts_for(dx.size, SMALLEST_PART)
+    record = np.array((parts, dx.size, kept.ctypes.data, dy.ctypes.data, dx.ctypes.data), SLOPES)
+    run(_times_slope, cell, dx.dtype, record, parts)

@@ -5,80 +5,76 @@ C-contiguous, (rows, columns).
 """
 
 import numpy as np
-from numba import prange
 
 from .blocks import entry, share
-from .compiled import kernel
+from .compiled import Task
+from .jobs import run
+from .records import integers
+from .routine_call import record_at
 from .simd import lanes, load_first, size_of, splat, store_first
-from .threads import launching, threads
+from .threads import parts_for
 
 SMALLEST_PART = 1 << 13  # numbers below which another thread does not pay
+COPY = np.dtype(integers("parts", "count", "columns", "table", "indices", "rows"))
+SUM = np.dtype(integers("bounds", "columns", "order", "starts", "indices", "source", "target", "accumulate"))
 
 
-@kernel
-def _take(real, parts, count, columns, table, indices, target):
-    """Copy row ``indices[i]`` of the table to row i of the target, for `count` rows at these addresses."""
-    row, size, width = columns * size_of(real), size_of(real), lanes(real)
-    for part in prange(parts):
-        first, mine = share(count, parts, part)
-        for i in range(first, first + mine):
-            source, to = table + entry(indices, i) * row, target + i * row
-            for c in range(0, columns, width):
-                store_first(load_first(real, source + c * size, columns - c), to + c * size, columns - c)
+@Task
+def _take(cell, number, record, part):
+    """Copy row ``indices[i]`` of the table to row i of the rows, for one part of them."""
+    real, call = number(0), record_at(record, COPY)[0]
+    row, size, columns = call.columns * size_of(real), size_of(real), call.columns
+    first, mine = share(call.count, call.parts, part)
+    for i in range(first, first + mine):
+        source, to = call.table + entry(call.indices, i) * row, call.rows + i * row
+        for c in range(0, columns, lanes(real)):
+            store_first(load_first(real, source + c * size, columns - c), to + c * size, columns - c)
 
 
-@kernel
-def _put(real, parts, count, columns, table, indices, source):
-    """Copy row i of the source to row ``indices[i]`` of the table, for `count` rows at these addresses."""
-    row, size, width = columns * size_of(real), size_of(real), lanes(real)
-    for part in prange(parts):
-        first, mine = share(count, parts, part)
-        for i in range(first, first + mine):
-            begin, to = source + i * row, table + entry(indices, i) * row
-            for c in range(0, columns, width):
-                store_first(load_first(real, begin + c * size, columns - c), to + c * size, columns - c)
+@Task
+def _put(cell, number, record, part):
+    """Copy row i of the rows to row ``indices[i]`` of the table, for one part of them."""
+    real, call = number(0), record_at(record, COPY)[0]
+    row, size, columns = call.columns * size_of(real), size_of(real), call.columns
+    first, mine = share(call.count, call.parts, part)
+    for i in range(first, first + mine):
+        source, to = call.rows + i * row, call.table + entry(call.indices, i) * row
+        for c in range(0, columns, lanes(real)):
+            store_first(load_first(real, source + c * size, columns - c), to + c * size, columns - c)
 
 
-@kernel
-def _sum(real, parts, bounds, columns, order, starts, indices, source, target, accumulate):
+@Task
+def _sum(cell, number, record, part):
     """Write the sum of each group's rows of the source; bounds: the first group of each part; see `sum_rows`."""
-    row, size, width = columns * size_of(real), size_of(real), lanes(real)
-    for part in prange(parts):
-        for group in range(entry(bounds, part), entry(bounds, part + 1)):
-            to = target + (entry(indices, group) if indices else group) * row
-            begin, end = entry(starts, group), entry(starts, group + 1)
-            for c in range(0, columns, width):
-                total = splat(real, 0)
-                for k in range(begin, end):
-                    total = total + load_first(real, source + entry(order, k) * row + c * size, columns - c)
-                if accumulate:
-                    total = total + load_first(real, to + c * size, columns - c)
-                store_first(total, to + c * size, columns - c)
+    real, call = number(0), record_at(record, SUM)[0]
+    row, size, columns = call.columns * size_of(real), size_of(real), call.columns
+    for group in range(entry(call.bounds, part), entry(call.bounds, part + 1)):
+        to = call.target + (entry(call.indices, group) if call.indices else group) * row
+        begin, end = entry(call.starts, group), entry(call.starts, group + 1)
+        for c in range(0, columns, lanes(real)):
+            total = splat(real, 0)
+            for k in range(begin, end):
+                total = total + load_first(real, call.source + entry(call.order, k) * row + c * size, columns - c)
+            if call.accumulate:
+                total = total + load_first(real, to + c * size, columns - c)
+            store_first(total, to + c * size, columns - c)
 
 
-def _parts(count):
-    """Into how many parts so many numbers are split, one for each thread that pays."""
-    return max(1, min(threads(), count // SMALLEST_PART))
+def _copy(task, table, indices, rows):
+    """Run one of the two copies."""
+    parts = parts_for(rows.size, SMALLEST_PART)
+    addresses = table.ctypes.data, indices.ctypes.data, rows.ctypes.data
+    run(task, None, table.dtype, np.array((parts, *rows.shape, *addresses), COPY), parts)
 
 
 def take_rows(table, indices, target):
     """Write ``table[indices]`` to `target` (is modified)."""
-    count, columns = target.shape
-    with launching():
-        _take(
-            table.dtype.type(0), _parts(target.size), count, columns, table.ctypes.data, indices.ctypes.data,
-            target.ctypes.data,
-        )  # fmt: skip
+    _copy(_take, table, indices, target)
 
 
 def put_rows(table, indices, source):
     """Write `source` to ``table[indices]`` (is modified); no index may be there twice."""
-    count, columns = source.shape
-    with launching():
-        _put(
-            table.dtype.type(0), _parts(source.size), count, columns, table.ctypes.data, indices.ctypes.data,
-            source.ctypes.data,
-        )  # fmt: skip
+    _copy(_put, table, indices, source)
 
 
 def sum_rows(source, groups, target, compact, accumulate=False):
@@ -95,13 +91,15 @@ def sum_rows(source, groups, target, compact, accumulate=False):
     accumulate : bool
         Add to the rows instead of overwriting them.
     """
-    parts, count = _parts(source.size), groups.starts[-1]
+    parts, count = parts_for(source.size, SMALLEST_PART), groups.starts[-1]
     # Each thread takes groups of about as many rows in all: the sum of a frequent index is long.
     bounds = np.searchsorted(groups.starts[:-1], np.arange(parts + 1) * count // parts)
     bounds[-1] = len(groups.indices)
-    with launching():
-        _sum(
-            source.dtype.type(0), parts, bounds.ctypes.data, source.shape[1], groups.order.ctypes.data,
-            groups.starts.ctypes.data, 0 if compact else groups.indices.ctypes.data, source.ctypes.data,
-            target.ctypes.data, accumulate,
-        )  # fmt: skip
+    record = np.array(
+        (
+            bounds.ctypes.data, source.shape[1], groups.order.ctypes.data, groups.starts.ctypes.data,
+            0 if compact else groups.indices.ctypes.data, source.ctypes.data, target.ctypes.data, accumulate,
+        ),
+        SUM,
+    )  # fmt: skip
+    run(_sum, None, source.dtype, record, parts)

@@ -8,18 +8,19 @@ V values of a unit; K steps of a segment.
 In a ragged batch N are its runs and T is the longest; S counts the rows at work at all steps together, T N if all are.
 """
 
-import functools
 import math
 
 import numpy as np
 
 from ..arrays.descriptor import TensorDescriptor
 from ..engine.tape import StateAdjoint, StateTape
+from . import passes
+from .jobs import call
 from .memory import borrow, give, take
 from .plans import backward_plans, forward_plans
 from .records import BACKWARD, FORWARD, ROWS, place
 from .simd import lanes_of
-from .threads import launching, threads
+from .threads import sharing, threads
 
 F_X, F_DRIVES, F_PARAMETERS, F_STEPS, F_START, F_PACK = (
     place(FORWARD, name) for name in ("x", "drives", "parameters", "steps", "start", "pack")
@@ -27,7 +28,18 @@ F_X, F_DRIVES, F_PARAMETERS, F_STEPS, F_START, F_PACK = (
 B_X, B_DY, B_DCELLS, B_DRIVES, B_DX, B_DH, B_DC, B_DUNIT_VALUES, B_PARAMETERS, B_ACCUMULATE, B_STEPS, B_START = (
     place(BACKWARD, name)
     for name in (
-        "x", "dy", "dcells", "drives", "dx", "dh", "dc", "dunit_values", "parameters", "accumulate", "steps", "start",
+        "x",
+        "dy",
+        "dcells",
+        "drives",
+        "dx",
+        "dh",
+        "dc",
+        "dunit_values",
+        "parameters",
+        "accumulate",
+        "steps",
+        "start",
     )  # fmt: skip
 )
 ROWS_WORDS = ROWS.itemsize // 8
@@ -35,11 +47,11 @@ OWN_SCRATCH = 1 << 15  # bytes that a call keeps for itself, rather than borrow 
 
 
 class Call:
-    """A kernel, its record, and the block of memory it borrows while it runs."""
+    """A pass, its record, and the block of memory it borrows while it runs."""
 
-    def __init__(self, kernel, size, plan, record, scratch_block, scratch_bytes):
-        self.kernel, self.cell, self.real, self.plan, self.record = kernel, size.cell, _real(size.dtype), plan, record
-        self.address = record.ctypes.data
+    def __init__(self, function, plan, record, scratch_block, scratch_bytes):
+        self.function, self.plan, self.record = function.address, plan, record
+        self.address, self.threads = record.ctypes.data, plan.threads
         self.scratch_block, self.scratch_bytes, self.scratch_address = scratch_block, scratch_bytes, None
         self.own = None
         if scratch_bytes <= OWN_SCRATCH:
@@ -47,22 +59,17 @@ class Call:
             plan.move(record, scratch_block, address)
 
     def __call__(self):
+        if self.threads > 1:
+            sharing(self.threads)  # helpers may have stayed behind in the process that this one was forked from
         if self.own is not None:
-            with launching():
-                self.kernel(self.cell, self.real, self.address)
+            call(self.function, self.address)
             return
         scratch = take(self.scratch_bytes)
         if scratch[1] != self.scratch_address:
             self.plan.move(self.record, self.scratch_block, scratch[1])
             self.scratch_address = scratch[1]
-        with launching():
-            self.kernel(self.cell, self.real, self.address)
+        call(self.function, self.address)
         give(scratch)
-
-
-@functools.cache
-def _real(dtype):
-    return dtype.type(0)
 
 
 def _record(array):
@@ -90,8 +97,8 @@ class Tape(StateTape):
         Like h, with H channels; (N, D, H) where only the last step's is kept.
     """
 
-    def __init__(self, kernels, plans, parameters, x, initial, unit_values, drives):
-        self.kernels, self.plans, self.x, self.drives = kernels, plans, x, drives
+    def __init__(self, plans, parameters, x, initial, unit_values, drives):
+        self.plans, self.x, self.drives = plans, x, drives
         self._drive_rows = np.array([*map(_record, drives)], np.int64)
         self.size, self.keep = size, keep = plans.size, plans.keep
         self.packing = size.packing
@@ -113,8 +120,8 @@ class Tape(StateTape):
         record = plans.forward.filled(*addresses)
         self.set_inputs(record, F_X, F_DRIVES)
         record[F_PARAMETERS] = parameters.ctypes.data
-        self.forward = Call(kernels.forward, size, plans.forward, record, 0, plans.scratch.nbytes)
-        self.checkpoints = None
+        self.forward = Call(passes.forward, plans.forward, record, 0, plans.scratch.nbytes)
+        self.checkpoints = self._step = None
         if keep.what == "checkpoints":
             count = -(-size.steps // plans.segment)
             shapes = [(count, size.batch, size.directions, width) for width in size.widths]
@@ -210,19 +217,12 @@ class Tape(StateTape):
     def stepper(self):
         """A function without arguments that takes one step of a stream; the tape keeps the weights in blocks.
 
-        On one thread the kernel itself carries h to row 0; starting others would take longer than a small layer's step.
+        The pass carries h to row 0.
         """
-        call, batch = self.forward, self.size.batch
-        if self.size.shares == (1, 1) and hasattr(self.kernels, "step"):
-            self._scratch = borrow(call.scratch_bytes)  # its own as long as the tape lives
-            call.plan.move(call.record, call.scratch_block, self._scratch[1])
-            return functools.partial(self.kernels.step, call.cell, call.real, call.address)
-
-        def step(before=self.h[:batch], after=self.h[batch : 2 * batch]):
-            call()
-            before[...] = after
-
-        return step
+        if self._step is None:
+            plan, scratch = self.plans.forward, self.plans.scratch
+            self._step = Call(passes.step, plan, self.forward.record, 0, scratch.nbytes)
+        return self._step
 
 
 def run(kernels, size, parameters, x, initial, keep, unit_values=None, drives=()):
@@ -248,7 +248,7 @@ def run(kernels, size, parameters, x, initial, keep, unit_values=None, drives=()
     -------
     Tape
     """
-    return Tape(kernels, forward_plans(size, keep), parameters, x, initial, unit_values, drives)
+    return Tape(forward_plans(kernels, size, keep), parameters, x, initial, unit_values, drives)
 
 
 class Adjoint(StateAdjoint):
@@ -304,7 +304,7 @@ class Adjoint(StateAdjoint):
             self._dx = np.ndarray((size.directions, packing.rows, size.channels), size.dtype, block)
             record[B_DX] = address
             self.dx = TensorDescriptor.compact(self._dx[0], address, packing)
-        self.backward = Call(tape.kernels.backward, size, plans.backward, record, 0, plans.scratch.nbytes)
+        self.backward = Call(passes.backward, plans.backward, record, 0, plans.scratch.nbytes)
 
     def fill(self):
         """Run backward: write dx, dinitial, dunit_values and the gradient."""
@@ -329,7 +329,7 @@ class Adjoint(StateAdjoint):
         blocks = take(plans.segment.nbytes), take(plans.gradients.nbytes)
         record = plans.forward.filled(0, tape.address, blocks[0][1])
         tape.set_inputs(record, F_X, F_DRIVES)
-        forward = Call(tape.kernels.forward, size, plans.forward, record, 0, plans.again.nbytes)
+        forward = Call(passes.forward, plans.forward, record, 0, plans.again.nbytes)
         for block, (_, address) in enumerate(blocks, 2):
             backward.plan.move(backward.record, block, address)
         for start in reversed(range(0, size.steps, steps)):

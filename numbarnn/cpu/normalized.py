@@ -11,14 +11,12 @@ slots of a run; then the lanes.  What lies beyond the units in the last vector i
 Columns of the derivatives, for each unit: the slots; the terms; the values of units (see `NormalizedCell`).
 """
 
-import functools
-
-from numba import njit, prange
+from numba import njit
 
 from ..cells.normalized import SHRINK_DOUBLE, SHRINK_SINGLE
 from ..engine.choices import sum_terms
 from .blocks import clear, spread_row, vector_bytes, vectors_for
-from .compiled import kernel
+from .compiled import Task
 from .records import BACKWARD, FORWARD
 from .recurrent import (
     add_product,
@@ -27,10 +25,11 @@ from .recurrent import (
     chunk_rows,
     gather_inputs,
     gather_outputs,
+    part_of,
     previous_block,
     time_of,
 )
-from .routine_call import invoke, record_at
+from .routine_call import record_at
 from .rows import block_row, first_held, rows_before, rows_in_segment, task_rows, working
 from .simd import (
     first_lane,
@@ -164,10 +163,11 @@ def add_inputs(real, call, direction, part, start, count, inputs, pre):
         add_product(real, call, call.input, direction, b, 1, a, a_row, a_depth, rows, target, row, target, row)
 
 
-@njit
-def forward_task(cell, real, calls, direction, part):
+@Task
+def forward_task(cell, number, record, index):
     """One part of the batch through all steps."""
-    call = calls[0]
+    real, call = number(0), record_at(record, FORWARD)[0]
+    direction, part, _ = part_of(call, index)
     first, stride, most, rows_of_others = task_rows(call, part)
     size, vector, hidden = size_of(real), vector_bytes(real), call.hidden
     units = vectors_for(real, hidden)
@@ -228,31 +228,6 @@ def forward_task(cell, real, calls, direction, part):
                 if call.keep:
                     store_all(kept, call.saved + of_tape * saved_row + b * cell.saved * vector, vector)
             finish_outputs(cell, real, call, h_new + at, c_new + at, unit_values, hats, deviations)
-
-
-@kernel
-def forward(cell, real, address):
-    """Fill h, c and the tape of the FORWARD record at `address`."""
-    calls = record_at(address, FORWARD)
-    directions, tasks, parts = calls[0].directions, calls[0].tasks, calls[0].parts
-    pack_task = calls[0].routines.pack_task
-    if calls[0].pack:
-        for task in prange(directions * parts):
-            invoke(pack_task, real, (address, task // parts, task % parts))
-    for task in prange(directions * tasks):
-        forward_task(cell, real, calls, task // tasks, task % tasks)
-
-
-@functools.partial(kernel, parallel=False)
-def step(cell, real, address):
-    """One step of a stream on one thread: the FORWARD record at `address`, whose weights are packed, and carry h along."""
-    calls = record_at(address, FORWARD)
-    call = calls[0]
-    forward_task(cell, real, calls, 0, 0)
-    row = call.batch * call.hidden
-    for i in range(0, row, lanes(real)):
-        place = call.h + i * size_of(real)
-        store_first(load_first(real, place + row * size_of(real), row - i), place, row - i)
 
 
 @njit
@@ -326,10 +301,12 @@ def take_outputs(cell):
     return through
 
 
-@njit
-def backward_task(cell, real, calls, direction, part, start, count):
-    """Derivatives of `count` steps from `start` on, last step first, for one part of the batch."""
-    call = calls[0]
+@Task
+def backward_task(cell, number, record, index):
+    """Derivatives of a chunk of steps, last step first, for one part of the batch."""
+    real, call = number(0), record_at(record, BACKWARD)[0]
+    direction, part, _ = part_of(call, index)
+    start, count = call.chunk_start, call.chunk_steps
     first, stride, most, _ = task_rows(call, part)
     size, vector, hidden = size_of(real), vector_bytes(real), call.hidden
     units = vectors_for(real, hidden)
@@ -393,20 +370,3 @@ def backward_task(cell, real, calls, direction, part, start, count):
             for index, run in enumerate(cell.layer_norms):
                 normalize_adjoint(cell, real, call, run, index, place, block, gains, hats, deviations)
         back_through(real, call, call.recurrent, 0, direction, dpre_all, position, rows, stride, dh, 0, units, step % 2)
-
-
-@kernel
-def backward(cell, real, address):
-    """Take the BACKWARD record at `address` from the last chunk of steps to the first."""
-    calls = record_at(address, BACKWARD)
-    steps, chunk, directions, tasks, parts, gradient_task = (
-        calls[0].steps, calls[0].chunk, calls[0].directions, calls[0].tasks, calls[0].parts,
-        calls[0].routines.gradient_task,
-    )  # fmt: skip
-    for index in range((steps + chunk - 1) // chunk, 0, -1):
-        start = (index - 1) * chunk
-        count = min(chunk, steps - start)
-        for task in prange(directions * tasks):
-            backward_task(cell, real, calls, task // tasks, task % tasks, start, count)
-        for task in prange(directions * parts):
-            invoke(gradient_task, real, (address, task // parts, task % parts, start, count))

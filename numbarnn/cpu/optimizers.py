@@ -4,21 +4,32 @@ All vectors are 1-D and contiguous, of one dtype; the scalars have that dtype to
 they were.  `scale` multiplies the gradient first (clipping).
 """
 
-import functools
-
 import numpy as np
-from numba import prange
 
-from .compiled import kernel
-from .threads import launching
+from .blocks import share
+from .compiled import Task, kernel
+from .jobs import run
+from .records import integers
+from .routine_call import numbers_at, record_at
+from .threads import parts_for
 
 BLOCK = 4096  # numbers that one partial sum takes: the order of a norm does not depend on the number of threads
+SMALLEST_PART = 1 << 15  # numbers below which another thread does not pay
+VECTORS = "flat", "previous", "gradient", "first", "second", "decays"  # first, second: what the optimizer remembers
+SCALARS = 7
+UPDATE = np.dtype([*integers("parts", "size", *VECTORS), ("scalars", float, SCALARS)])
+SQUARES = np.dtype(integers("vector", "size", "partial"))
 
 
-@kernel
-def sgd(flat, previous, gradient, velocity, scale, rate, momentum, nesterov):
+@Task
+def _sgd(cell, number, record, part):
     """``v = momentum v + g``, ``p -= rate v`` (Nesterov: ``p -= rate (g + momentum v)``)."""
-    for i in prange(flat.size):
+    call = record_at(record, UPDATE)[0]
+    flat, previous = numbers_at(number, call.flat, call.size), numbers_at(number, call.previous, call.size)
+    gradient, velocity = numbers_at(number, call.gradient, call.size), numbers_at(number, call.first, call.size)
+    scale, rate, momentum = number(call.scalars[0]), number(call.scalars[1]), number(call.scalars[2])
+    nesterov, (begin, count) = call.scalars[3] != 0, share(call.size, call.parts, part)
+    for i in range(begin, begin + count):
         previous[i] = flat[i]
         g = gradient[i] * scale
         v = momentum * velocity[i] + g
@@ -26,11 +37,15 @@ def sgd(flat, previous, gradient, velocity, scale, rate, momentum, nesterov):
         flat[i] -= rate * (g + momentum * v if nesterov else v)
 
 
-@kernel
-def rmsprop(flat, previous, gradient, square, scale, rate, decay, epsilon):
+@Task
+def _rmsprop(cell, number, record, part):
     """``s = decay s + (1 - decay) g^2``, ``p -= rate g / (sqrt(s) + epsilon)``."""
-    one = flat.dtype.type(1)
-    for i in prange(flat.size):
+    call = record_at(record, UPDATE)[0]
+    flat, previous = numbers_at(number, call.flat, call.size), numbers_at(number, call.previous, call.size)
+    gradient, square = numbers_at(number, call.gradient, call.size), numbers_at(number, call.first, call.size)
+    scale, rate, decay = number(call.scalars[0]), number(call.scalars[1]), number(call.scalars[2])
+    epsilon, one, (begin, count) = number(call.scalars[3]), number(1), share(call.size, call.parts, part)
+    for i in range(begin, begin + count):
         previous[i] = flat[i]
         g = gradient[i] * scale
         s = decay * square[i] + (one - decay) * g * g
@@ -38,35 +53,50 @@ def rmsprop(flat, previous, gradient, square, scale, rate, decay, epsilon):
         flat[i] -= rate * g / (np.sqrt(s) + epsilon)
 
 
-@kernel
-def adam(flat, previous, gradient, mean, square, scale, rate, shrink, beta1, beta2, root, epsilon):
-    """``p = shrink p - rate m / (root sqrt(v) + epsilon)`` with the running means m of g and v of g^2."""
-    one = flat.dtype.type(1)
-    for i in prange(flat.size):
+@Task
+def _adam(cell, number, record, part):
+    """``p = shrink p - rate m / (root sqrt(v) + epsilon)`` with the running means m of g and v of g^2.
+
+    With `decays`, only those parameters shrink whose number there is not 0.
+    """
+    call = record_at(record, UPDATE)[0]
+    flat, previous = numbers_at(number, call.flat, call.size), numbers_at(number, call.previous, call.size)
+    gradient, mean = numbers_at(number, call.gradient, call.size), numbers_at(number, call.first, call.size)
+    square, decays = numbers_at(number, call.second, call.size), numbers_at(number, call.decays, call.size)
+    scale, rate, shrink = number(call.scalars[0]), number(call.scalars[1]), number(call.scalars[2])
+    beta1, beta2, root = number(call.scalars[3]), number(call.scalars[4]), number(call.scalars[5])
+    epsilon, one, (begin, count) = number(call.scalars[6]), number(1), share(call.size, call.parts, part)
+    for i in range(begin, begin + count):
         previous[i] = flat[i]
         g = gradient[i] * scale
         m = beta1 * mean[i] + (one - beta1) * g
         v = beta2 * square[i] + (one - beta2) * g * g
         mean[i] = m
         square[i] = v
-        flat[i] = shrink * flat[i] - rate * m / (root * np.sqrt(v) + epsilon)
+        kept = shrink if call.decays == 0 or decays[i] != 0 else one
+        flat[i] = kept * flat[i] - rate * m / (root * np.sqrt(v) + epsilon)
+
+
+def _update(task):
+    """A function of the vectors, flat, previous and gradient first, and of the scalars, that runs a task on them."""
+
+    def update(flat, previous, gradient, *rest):
+        memory, scalars = [v for v in rest if isinstance(v, np.ndarray)], [v for v in rest if not isinstance(v, np.ndarray)]
+        vectors = [vector.ctypes.data for vector in (flat, previous, gradient, *memory)]
+        vectors += [0] * (len(VECTORS) - len(vectors))
+        parts = parts_for(flat.size, SMALLEST_PART)
+        scalars += [0.0] * (SCALARS - len(scalars))
+        run(task, None, flat.dtype, np.array((parts, flat.size, *vectors, scalars), UPDATE), parts)
+
+    update.__doc__ = task.__doc__
+    return update
+
+
+sgd, rmsprop, adam = _update(_sgd), _update(_rmsprop), _update(_adam)
+adam_in_part = adam
 
 
 @kernel
-def adam_in_part(flat, previous, gradient, mean, square, decays, scale, rate, shrink, beta1, beta2, root, epsilon):
-    """`adam`, where only those parameters shrink whose `decays` is not 0."""
-    one = flat.dtype.type(1)
-    for i in prange(flat.size):
-        previous[i] = flat[i]
-        g = gradient[i] * scale
-        m = beta1 * mean[i] + (one - beta1) * g
-        v = beta2 * square[i] + (one - beta2) * g * g
-        mean[i] = m
-        square[i] = v
-        flat[i] = (shrink if decays[i] != 0 else one) * flat[i] - rate * m / (root * np.sqrt(v) + epsilon)
-
-
-@functools.partial(kernel, parallel=False)
 def all_finite(vector):
     """Whether no number of a 1-D contiguous vector is NaN or infinite.
 
@@ -78,28 +108,29 @@ def all_finite(vector):
     return wrong == 0
 
 
-@kernel
-def _squares(vector, partial):
-    """Write the sum of squares of each block of a vector to `partial`, in float64 and in one order."""
-    for block in prange(partial.size):
-        sums = np.zeros(16)  # independent sums, so that they can be taken side by side
-        first, end = block * BLOCK, min((block + 1) * BLOCK, vector.size)
-        for i in range(first, end - 15, 16):
-            for lane in range(16):
-                value = np.float64(vector[i + lane])
-                sums[lane] += value * value
-        for i in range(first + (end - first) // 16 * 16, end):
-            value = np.float64(vector[i])
-            sums[0] += value * value
-        total = 0.0
+@Task
+def _squares(cell, number, record, block):
+    """Write the sum of squares of one block of a vector, in float64 and in one order."""
+    call = record_at(record, SQUARES)[0]
+    vector, partial = numbers_at(number, call.vector, call.size), numbers_at(np.float64, call.partial, block + 1)
+    sums = np.zeros(16)  # independent sums, so that they can be taken side by side
+    first, end = block * BLOCK, min((block + 1) * BLOCK, call.size)
+    for i in range(first, end - 15, 16):
         for lane in range(16):
-            total += sums[lane]
-        partial[block] = total
+            value = np.float64(vector[i + lane])
+            sums[lane] += value * value
+    for i in range(first + (end - first) // 16 * 16, end):
+        value = np.float64(vector[i])
+        sums[0] += value * value
+    total = 0.0
+    for lane in range(16):
+        total += sums[lane]
+    partial[block] = total
 
 
 def norm(vector):
     """Euclidean norm of a 1-D contiguous vector, summed in float64 in one order."""
     partial = np.empty(-(-vector.size // BLOCK))
-    with launching():
-        _squares(vector, partial)
+    record = np.array((vector.ctypes.data, vector.size, partial.ctypes.data), SQUARES)
+    run(_squares, None, vector.dtype, record, partial.size)
     return float(np.sqrt(partial.sum()))

@@ -7,18 +7,20 @@ In a ragged batch N are its runs and T is the longest; S counts the rows at work
 
 import functools
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 
 from ..engine import sizes
 from ..engine.keep import Keep
-from . import routines
+from . import routines, weights
 from .blocks import block_vectors, packed_size, spread, transposed_size, vectors_in
 from .memory import aligned
+from .pool import share
 from .product import MAX_VECTORS
 from .records import BACKWARD, FORWARD, place
 from .simd import lanes_of
-from .threads import parts, shares, threads
+from .threads import shares, sharing, threads, threads_for
 
 FORWARD_ROWS = 96  # rows of pre-activations computed ahead of the loop over time: they stay in the L2 cache
 BACKWARD_ROWS = 512  # rows of derivatives between two sums of the weight gradients
@@ -47,14 +49,25 @@ class Size(sizes.Size):
         return places, end
 
     @functools.cached_property
+    def threads(self):
+        """Threads that pay for this size, of those that there are now."""
+        numbers = sum(group.rows * group.columns * len(group.slots) for group in self.groups)
+        return threads_for(self.packing.rows * self.directions * numbers)
+
+    @property
+    def parts(self):
+        """Into how many parts the work of each direction is split, so that every thread has one."""
+        return -(-self.threads // self.directions)
+
+    @functools.cached_property
     def shares(self):
-        """(parts of the batch, parts of the hidden units) of each direction, for the number of threads now."""
+        """(parts of the batch, parts of the hidden units) of each direction, for these threads."""
         slots = len(self.cell.recurrent_slots) + len(self.cell.gated_slots)
         weight_bytes = packed_size(self.hidden, self.hidden, slots, self.dtype) * self.dtype.itemsize
         panels = -(-self.padded // (MAX_VECTORS * lanes_of(self.dtype)))
         if self.cell.projected or self.cell.normalized_values:
             panels = 1  # a step needs all units, for the channels of h or for sums: these stay together
-        return shares(self.batch, self.directions, panels, weight_bytes)
+        return shares(self.threads, self.batch, self.directions, panels, weight_bytes)
 
     @property
     def forward_chunk(self):
@@ -133,7 +146,7 @@ class Size(sizes.Size):
     def backward_scratch(self, need_x):
         """{field: numbers} of what backward needs for itself, the gradients in blocks included."""
         rows = self.directions * self.chunk_rows
-        owners = parts(self.directions)
+        owners = self.parts
         columns = vectors_in(max(self.channels, self.hidden) // owners + 1, self.dtype)
         vector = lanes_of(self.dtype)
         return {
@@ -149,7 +162,7 @@ class Size(sizes.Size):
 
     def constants(self):
         """The fields of a record that are neither addresses of buffers nor the caller's."""
-        weights, direction = self.parameters
+        places, direction = self.parameters
         tasks, splits = self.shares
         values = {
             "steps": self.steps,
@@ -160,12 +173,16 @@ class Size(sizes.Size):
             "channels": self.channels,
             "hidden": self.hidden,
             "width": self.width,
+            "item": self.dtype.itemsize,
             "directions": self.directions,
+            "work.share": share.address,
+            "work.pool": sharing(self.threads),
+            "work.phases": 2 if self.cell.gated_slots else 1,
             "gates": len(self.cell.gates),
             "per_block": block_vectors(self.cell.slots),
             "tasks": tasks,
             "splits": splits,
-            "parts": parts(self.directions),
+            "parts": self.parts,
             "direction_stride": direction * self.dtype.itemsize,
             "whole": 1,
             "zeros": _zeros(self.dtype).ctypes.data,
@@ -177,8 +194,8 @@ class Size(sizes.Size):
                 f"{group.name}.bias_slot": self.cell.bias_slot(group.slots[0]) if group.slots and group.bias else 0,
                 f"{group.name}.slots": len(group.slots),
                 f"{group.name}.gates": _gate_table(group.gates).ctypes.data,
-                f"{group.name}.parameter": self.dtype.itemsize * weights[group.weight],
-                f"{group.name}.bias": self.dtype.itemsize * weights[group.bias] if group.bias else 0,
+                f"{group.name}.parameter": self.dtype.itemsize * places[group.weight],
+                f"{group.name}.bias": self.dtype.itemsize * places[group.bias] if group.bias else 0,
             }
         for name, address in zip(routines.ROUTINE_NAMES, routines.addresses(self.dtype)):
             values[f"routines.{name}"] = address
@@ -236,10 +253,12 @@ class Plan:
         Values of fields.
     layouts : sequence of Layout
         The blocks of memory that the record's buffers lie in.
+    threads_ : int
+        How many share the work.
     """
 
-    def __init__(self, record, constants, layouts):
-        self.template = np.zeros(record.itemsize // 8, np.int64)
+    def __init__(self, record, constants, layouts, threads_):
+        self.template, self.threads = np.zeros(record.itemsize // 8, np.int64), threads_
         for path, value in constants.items():
             self.template[place(record, path)] = value
         self.blocks = []
@@ -275,6 +294,7 @@ def segment_steps(keep, size):
 class Plans:
     """What one size and one way of keeping need."""
 
+    kernels: ModuleType
     size: Size
     keep: Keep
     segment: int  # K
@@ -285,19 +305,19 @@ class Plans:
     shapes: tuple  # of each state
 
 
-def forward_plans(size, keep):
+def forward_plans(kernels, size, keep):
     """The `Plans` of a size, kept with it; those of a uniform batch also for others of the same size, which will come."""
     kept = vars(size).setdefault("_forward_plans", {})
     if keep not in kept:
         make = _make_forward if size.packing.uniform else _make_forward.__wrapped__
-        kept[keep] = make(size, keep, threads())
+        kept[keep] = make(kernels, size, keep, threads())
     return kept[keep]
 
 
 @functools.lru_cache(maxsize=512)
-def _make_forward(size, keep, threads_):
+def _make_forward(kernels, size, keep, threads_):
     what, packing = keep.what, size.packing
-    weights = size.weights(size.cell.slots)
+    packed = size.weights(size.cell.slots)
     segmented, kept_c = what in ("states", "checkpoints"), what in ("all", "states")
     h_rows = packing.blocks(0, size.steps + 2)
     states = size.states(h_rows, h_rows if kept_c else size.batch)
@@ -306,25 +326,27 @@ def _make_forward(size, keep, threads_):
     tape |= {} if what == "checkpoints" else states
     tape |= gates if what == "all" else {}
     tape |= size.transposed() if what == "all" or segmented else {}
-    tape |= weights if what == "weights" or segmented else {}
+    tape |= packed if what == "weights" or segmented else {}
     scratch = size.forward_scratch()
     scratch |= {} if what == "all" else gates
-    scratch |= weights if what in ("nothing", "all") else {}
+    scratch |= packed if what in ("nothing", "all") else {}
     tape, scratch = Layout(tape, size.dtype), Layout(scratch, size.dtype)
     apart = Layout(states, size.dtype) if what == "checkpoints" else None
     constants = size.constants() | {
         "chunk": size.forward_chunk,
         "slots": size.cell.slots,
+        "work.task": kernels.forward_task.address(size.cell, size.dtype),
+        "work.pack_task": weights.pack_task.address(None, size.dtype),
         "segment_rows": packing.rows,
         "keep": int(what == "all"),
         "pack": 2 if what == "all" or segmented else 1,
         "c_kept": int(kept_c),
         "operand_kept": int(what == "all"),
     }
-    plan = Plan(FORWARD, constants, [scratch, tape, *([apart] if apart else [])])
+    plan = Plan(FORWARD, constants, [scratch, tape, *([apart] if apart else [])], size.threads)
     rows = h_rows, h_rows if kept_c else size.batch
     shapes = tuple((count, size.directions, width) for count, width in zip(rows, size.widths))
-    return Plans(size, keep, segment_steps(keep, size), tape, apart, scratch, plan, shapes)
+    return Plans(kernels, size, keep, segment_steps(keep, size), tape, apart, scratch, plan, shapes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -357,6 +379,8 @@ def _make_backward(plans, need_x, threads_):
     }
     backward = constants | {
         "slots": size.cell.dpre_count,
+        "work.task": plans.kernels.backward_task.address(size.cell, size.dtype),
+        "work.gradient_task": weights.gradient_task.address(None, size.dtype),
         "chunk": size.backward_chunk,
         "chunk_rows": size.chunk_rows,
         "one": _one(size.dtype).ctypes.data,
@@ -364,15 +388,21 @@ def _make_backward(plans, need_x, threads_):
     held = plans.tape.without(gradients)
     if keep.what == "all":
         scratch = Layout(scratch, size.dtype)
-        return BackwardPlans(scratch, Plan(BACKWARD, backward, [scratch, held]))
+        return BackwardPlans(scratch, Plan(BACKWARD, backward, [scratch, held], size.threads))
     scratch = Layout({path: numbers for path, numbers in scratch.items() if path not in gradients}, size.dtype)
     gradients = Layout(gradients, size.dtype)
     h_rows = packing.most_blocks(steps)
     states = size.states(h_rows, h_rows) if keep.what == "checkpoints" else {}
     segment = Layout(states | size.gates(rows), size.dtype)
     again = Layout(size.forward_scratch(), size.dtype)
-    forward = constants | {"slots": size.cell.slots, "chunk": size.forward_chunk, "keep": 1, "pack": 0}
+    forward = constants | {
+        "slots": size.cell.slots,
+        "work.task": plans.kernels.forward_task.address(size.cell, size.dtype),
+        "chunk": size.forward_chunk,
+        "keep": 1,
+        "pack": 0,
+    }
     return BackwardPlans(
-        scratch, Plan(BACKWARD, backward, [scratch, held, segment, gradients]),
-        segment, gradients, again, Plan(FORWARD, forward, [again, plans.tape, segment]),
+        scratch, Plan(BACKWARD, backward, [scratch, held, segment, gradients], size.threads),
+        segment, gradients, again, Plan(FORWARD, forward, [again, plans.tape, segment], size.threads),
     )  # fmt: skip

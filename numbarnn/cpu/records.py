@@ -17,7 +17,7 @@ import functools
 import numpy as np
 
 
-def _integers(*names):
+def integers(*names):
     """Fields of a record, a 64-bit integer each."""
     return [(name, np.int64) for name in names]
 
@@ -25,17 +25,27 @@ def _integers(*names):
 # Rows of channels wherever they lie: their strides in T, N, C order; address 0 where there is none.  Step t lies
 # step_table[t] step strides from the address, or t of them without a table; row n lies start_table[n] bytes further, or
 # n batch strides without a table.
-ROWS = np.dtype(
-    _integers("address", "step_stride", "batch_stride", "channel_stride", "step_table", "start_table")
-)
+ROWS = np.dtype(integers("address", "step_stride", "batch_stride", "channel_stride", "step_table", "start_table"))
 
 # Shared routines, by address.
-ROUTINE_NAMES = ("product", "row_product", "copy_rows", "times_transposed", "pack_task", "gradient_task")
-ROUTINES = np.dtype(_integers(*ROUTINE_NAMES))
+ROUTINE_NAMES = ("product", "row_product", "copy_rows", "times_transposed")
+ROUTINES = np.dtype(integers(*ROUTINE_NAMES))
+
+# The work that threads share, by address: `share` of the pool, the pool itself, and the tasks.
+WORK = np.dtype(
+    integers(
+        "share",
+        "pool",  # 0 where one thread does it all
+        "task",  # of the cell: takes a part of the batch, or of the units, through time
+        "pack_task",  # forward: packs weights
+        "gradient_task",  # backward: sums gradients of weights
+        "phases",  # regions of a step where units are split: 2 if the cell has gated slots, else 1
+    )
+)
 
 # A run of slots that one weight feeds; or the projection, (H, P), whose blocks are MAX_VECTORS wide and of one slot.
 GROUP = np.dtype(
-    _integers(
+    integers(
         "rows",  # what the weight multiplies, counted: I, P or H
         "first",  # the first slot
         "slots",  # their number, 0 for none
@@ -48,7 +58,7 @@ GROUP = np.dtype(
     )
 )
 
-CALL = _integers(
+CALL = integers(
     "steps",  # K
     "start",  # the first step of the segment
     "total",  # T
@@ -57,6 +67,7 @@ CALL = _integers(
     "channels",
     "hidden",
     "width",  # P
+    "item",  # bytes of a number
     "directions",
     "gates",  # G
     "slots",  # S; backward: slots and values of a unit, S + V
@@ -64,6 +75,7 @@ CALL = _integers(
     "tasks",  # parts the batch is split into, in each direction
     "splits",  # parts the hidden units are split into, in each direction; 1 where the batch is split
     "parts",  # parts the rows of a weight are split into, in each direction
+    "region",  # which of the regions of all steps the tasks are at, where units are split
     "chunk",  # steps between two changes from time to weights
     "segment_rows",  # room for the rows of K steps
     "parameters",  # [D] of weight_ih (I, G, H), weight_hh (P, G, H), biases (G, H), weight_hr (H, P); backward: gradient
@@ -86,10 +98,10 @@ CALL = _integers(
 GROUPS = [("input", GROUP), ("recurrent", GROUP), ("gated", GROUP), ("projection", GROUP)]
 
 FORWARD = np.dtype(
-    [("routines", ROUTINES), ("x", ROWS)]
+    [("routines", ROUTINES), ("work", WORK), ("x", ROWS)]
     + GROUPS
     + CALL
-    + _integers(
+    + integers(
         "keep",  # 1 to fill `saved`, 0 to leave it alone
         "pack",  # 1 to pack the weights, 2 the transposed ones too, 0 where an earlier call has done it
         "inputs",  # x in order: [D, N * splits * chunk, I], this call only
@@ -99,10 +111,12 @@ FORWARD = np.dtype(
 )
 
 BACKWARD = np.dtype(
-    [("routines", ROUTINES), ("x", ROWS), ("dy", ROWS), ("dcells", ROWS)]
+    [("routines", ROUTINES), ("work", WORK), ("x", ROWS), ("dy", ROWS), ("dcells", ROWS)]
     + GROUPS
     + CALL
-    + _integers(
+    + integers(
+        "chunk_start",  # the first step of the chunk that tasks are at
+        "chunk_steps",  # its steps
         "accumulate",  # 1 to add to the gradient, 0 to overwrite it
         "chunk_rows",  # room for the rows of a chunk
         "dh",  # [D, N, spread P]: dL/dh of the last step on entry, of the initial state at the end
@@ -122,8 +136,9 @@ BACKWARD = np.dtype(
 
 UNPACK = np.dtype(
     [("source", ROWS), ("target", ROWS)]
-    + _integers(
+    + integers(
         "runs",
+        "parts",  # into which they are split
         "columns",  # channels
         "lengths",  # [runs] steps to copy
         "ends",  # [runs] steps after which no zeros are written any more

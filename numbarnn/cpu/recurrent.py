@@ -11,13 +11,11 @@ from the last to the first: tasks take the derivatives back through time, then t
 weight gradients (`weights.gradient_task`).
 """
 
-import functools
-
-from numba import njit, prange
+from numba import njit
 
 from ..engine.choices import joined
 from .blocks import share, spread_row, vector_bytes, vectors_for
-from .compiled import kernel
+from .compiled import Task
 from .groups import GATED, RECURRENT, group_at
 from .product import MAX_VECTORS
 from .projection import project, unproject
@@ -55,6 +53,13 @@ from .types import (
 def time_of(call, step, direction):
     """The time that the given step of a direction visits, counted from the first step of all segments."""
     return segment_time(call, direction) + (step if direction == 0 else call.steps - 1 - step)
+
+
+@njit
+def part_of(call, index):
+    """(direction, part of the batch, part of the units) of a task."""
+    part = index % (call.directions * call.tasks)
+    return part // call.tasks, part % call.tasks, index // (call.directions * call.tasks)
 
 
 @njit
@@ -151,9 +156,7 @@ def add_input(real, call, direction, part, start, count, from_unit, to_unit, inp
                 value = load(real, constant + i * vector)
                 for r in range(rows):
                     store(value, target + r * row + i * vector)
-        add_product(
-            real, call, call.input, direction, before, vectors, a, a_row, a_depth, rows, target, row, constant, 0
-        )
+        add_product(real, call, call.input, direction, before, vectors, a, a_row, a_depth, rows, target, row, constant, 0)
 
 
 @njit
@@ -168,10 +171,11 @@ def chunk_rows(call, direction, part, start, count):
     return rows
 
 
-@njit
-def forward_task(cell, real, calls, direction, part, split, region):
+@Task
+def forward_task(cell, number, record, index):
     """One part of the batch through all steps; or, where units are split, some units through one half or whole step."""
-    call = calls[0]
+    real, call = number(0), record_at(record, FORWARD)[0]
+    direction, part, split = part_of(call, index)
     first, stride, most, rows_of_others = task_rows(call, part)
     from_unit, to_unit = split_units(real, call, call.per_block, split)
     size, vector, hidden = size_of(real), vector_bytes(real), call.hidden
@@ -189,7 +193,9 @@ def forward_task(cell, real, calls, direction, part, split, region):
     pre = call.pre + before_task * units * cell.slots * vector
     pre_rows = call.chunk * most
     phases = 2 if cell.gated_span[1] > 0 else 1
-    from_phase, to_phase = (0, call.steps * phases) if call.splits == 1 else (region, region + 1)
+    from_phase, to_phase = 0, call.steps * phases
+    if call.splits > 1:
+        from_phase, to_phase = call.region, call.region + 1
     for phase in range(from_phase, to_phase):
         step = phase // phases
         chunk_start = step // call.chunk * call.chunk
@@ -250,34 +256,6 @@ def forward_task(cell, real, calls, direction, part, split, region):
         project(cell, real, call, direction, part, operand, rows, h_new)
 
 
-@kernel
-def forward(cell, real, address):
-    """Fill h, c and the tape of the FORWARD record at `address`."""
-    calls = record_at(address, FORWARD)
-    directions, tasks, splits, parts = calls[0].directions, calls[0].tasks, calls[0].splits, calls[0].parts
-    pack_task = calls[0].routines.pack_task
-    if calls[0].pack:
-        for task in prange(directions * parts):
-            invoke(pack_task, real, (address, task // parts, task % parts))
-    regions = 1 if splits == 1 else calls[0].steps * (2 if cell.gated_span[1] > 0 else 1)
-    for region in range(regions):
-        for task in prange(splits * directions * tasks):
-            part = task % (directions * tasks)
-            forward_task(cell, real, calls, part // tasks, part % tasks, task // (directions * tasks), region)
-
-
-@functools.partial(kernel, parallel=False)
-def step(cell, real, address):
-    """One step of a stream on one thread: the FORWARD record at `address`, whose weights are packed, and carry h along."""
-    calls = record_at(address, FORWARD)
-    call = calls[0]
-    forward_task(cell, real, calls, 0, 0, 0, 0)
-    row = call.batch * call.width
-    for i in range(0, row, lanes(real)):
-        place = call.h + i * size_of(real)
-        store_first(load_first(real, place + row * size_of(real), row - i), place, row - i)
-
-
 @njit
 def back_through(
     real, call, group, zeros, direction, dpre, position, rows, stride, target, from_vector, to_vector, descending
@@ -321,14 +299,16 @@ def gather_outputs(real, call, array, width, direction, time, count, part, chann
         )  # fmt: skip
 
 
-@njit
-def backward_task(cell, real, calls, direction, part, split, start, count, region):
-    """Derivatives of `count` steps from `start` on, last step first, for one part of the batch.
+@Task
+def backward_task(cell, number, record, index):
+    """Derivatives of a chunk of steps, last step first, for one part of the batch.
 
     Where units are split, only for some units, in one region: a step's own derivatives, after those that come back to
     these units from the step behind it; or a step's gate.
     """
-    call = calls[0]
+    real, call = number(0), record_at(record, BACKWARD)[0]
+    direction, part, split = part_of(call, index)
+    start, count = call.chunk_start, call.chunk_steps
     first, stride, most, _ = task_rows(call, part)
     from_unit, to_unit = split_units(real, call, MAX_VECTORS, split)
     size, vector, hidden = size_of(real), vector_bytes(real), call.hidden
@@ -352,7 +332,9 @@ def backward_task(cell, real, calls, direction, part, split, start, count, regio
     earliest = min(time_of(call, start, direction), time_of(call, start + count - 1, direction))
     phases = 2 if cell.gated_span[1] > 0 else 1
     regions = count * phases + 1
-    from_region, to_region = (0, regions) if call.splits == 1 else (region, region + 1)
+    from_region, to_region = 0, regions
+    if call.splits > 1:
+        from_region, to_region = call.region, call.region + 1
     if from_region == 0 and call.dy.address:
         wanted = by_projection(cell, channels, width)
         gather_outputs(real, call, call.dy, width, direction, earliest, count, part, from_channel, wanted, outputs)
@@ -419,24 +401,3 @@ def backward_task(cell, real, calls, direction, part, split, start, count, regio
                         dpre, dold = cell.gate_adjoint(kept, old, doperand_here, dpre, derivative, per_unit)
                     store_all(dpre, place, vectors * vector)
                     store_state(cell, dold, dmade + at_padded, dc + at_padded, lanes(real))
-
-
-@kernel
-def backward(cell, real, address):
-    """Take the BACKWARD record at `address` from the last chunk of steps to the first."""
-    calls = record_at(address, BACKWARD)
-    steps, chunk, directions, tasks, splits, parts, gradient_task = (
-        calls[0].steps, calls[0].chunk, calls[0].directions, calls[0].tasks, calls[0].splits, calls[0].parts,
-        calls[0].routines.gradient_task,
-    )  # fmt: skip
-    for index in range((steps + chunk - 1) // chunk, 0, -1):
-        start = (index - 1) * chunk
-        count = min(chunk, steps - start)
-        regions = 1 if splits == 1 else count * (2 if cell.gated_span[1] > 0 else 1) + 1
-        for region in range(regions):
-            for task in prange(splits * directions * tasks):
-                part = task % (directions * tasks)
-                split = task // (directions * tasks)
-                backward_task(cell, real, calls, part // tasks, part % tasks, split, start, count, region)
-        for task in prange(directions * parts):
-            invoke(gradient_task, real, (address, task // parts, task % parts, start, count))

@@ -1,4 +1,4 @@
-"""How a kernel reads its record and calls a shared routine."""
+"""How a task reads its record and the arrays it names, and calls a shared routine."""
 
 from llvmlite import ir
 from numba import carray, njit, types
@@ -33,3 +33,9 @@ def _pointer(typingctx, address):
 def record_at(address, dtype):
     """The record of type `dtype` at `address`, as an array of one."""
     return carray(_pointer(address), 1, dtype)
+
+
+@njit
+def numbers_at(number, address, count):
+    """`count` numbers at an address, of the dtype that `number` is the class of, as an array."""
+    return carray(_pointer(address), count, number)

@@ -149,6 +149,7 @@ def _on_vectors(python_operator, apply):
 
 def _operator(python_operators, instruction):
     """Let Python's operators run an LLVM instruction on vectors."""
+
     @intrinsic
     def apply(typingctx, a, b):
         return a(a, b), lambda context, builder, signature, args: getattr(builder, instruction)(*args)
@@ -159,6 +160,7 @@ def _operator(python_operators, instruction):
 
 def _comparison(python_operator, symbol):
     """Let Python's comparison give a `Mask` of vectors; a NaN compares false."""
+
     @intrinsic
     def apply(typingctx, a, b):
         return Mask(a)(a, b), lambda context, builder, signature, args: builder.fcmp_ordered(symbol, *args)
@@ -436,9 +438,7 @@ def put(typingctx, value, address):
 
     def codegen(context, builder, signature, args):
         scalar = ir.FloatType() if value == types.float32 else ir.DoubleType()
-        builder.store(
-            args[0], builder.inttoptr(args[1], scalar.as_pointer()), align=value.bitwidth // 8
-        )
+        builder.store(args[0], builder.inttoptr(args[1], scalar.as_pointer()), align=value.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(value, types.intp), codegen

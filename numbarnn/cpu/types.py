@@ -27,6 +27,7 @@ def _unbox(typ, obj, context):
 
 def _load_many(counted):
     """An intrinsic that loads as many vectors as the cell's attribute `counted` says, `stride` bytes apart."""
+
     @intrinsic
     def load_tuple(typingctx, cell, real, address, stride):
         vector, count = Vector(real), getattr(cell.cell, counted)
@@ -58,9 +59,7 @@ def store_all(typingctx, values, address, stride):
     def codegen(context, builder, signature, args):
         for i, value in enumerate(cgutils.unpack_tuple(builder, args[0], len(values))):
             place = builder.add(args[1], builder.mul(args[2], args[2].type(i)))
-            builder.store(
-                value, builder.inttoptr(place, value.type.as_pointer()), align=values.dtype.dtype.bitwidth // 8
-            )
+            builder.store(value, builder.inttoptr(place, value.type.as_pointer()), align=values.dtype.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(values, types.intp, types.intp), codegen

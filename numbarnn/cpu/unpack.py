@@ -1,26 +1,26 @@
 """From the rows of a ragged batch, step by step, to the sequences of the caller."""
 
 import numpy as np
-from numba import njit, prange
 
+from . import jobs
 from .blocks import entry
-from .compiled import kernel
+from .compiled import Task
 from .records import ROWS, UNPACK, place
 from .routine_call import record_at
 from .rows import row_address
 from .simd import get, lanes, load_first, put, size_of, splat, store_first
-from .threads import launching, threads
+from .threads import threads
 
 SOURCE, TARGET = place(UNPACK, "source"), place(UNPACK, "target")
-RUNS, COLUMNS, LENGTHS, ENDS = (place(UNPACK, name) for name in ("runs", "columns", "lengths", "ends"))
+RUNS, PARTS, COLUMNS, LENGTHS, ENDS = (place(UNPACK, name) for name in ("runs", "parts", "columns", "lengths", "ends"))
 
 
-@njit
-def unpack_task(real, calls, part, parts):
-    """Every so-manieth run."""
-    call = calls[0]
+@Task
+def unpack_task(cell, number, record, part):
+    """Every so-manieth run: copy its rows, and write zeros where its sequence has ended."""
+    real, call = number(0), record_at(record, UNPACK)[0]
     size, width, zero = size_of(real), lanes(real), splat(real, 0)
-    for run in range(part, call.runs, parts):
+    for run in range(part, call.runs, call.parts):
         length = entry(call.lengths, run)
         for step in range(entry(call.ends, run)):
             target = row_address(call.target, step, run)
@@ -34,14 +34,6 @@ def unpack_task(real, calls, part, parts):
                 store_first(value, target + i * size, call.columns - i)
 
 
-@kernel
-def unpack_rows(real, address, parts):
-    """Copy the rows of the UNPACK record at `address`, and write zeros where a sequence has ended."""
-    calls = record_at(address, UNPACK)
-    for part in prange(parts):
-        unpack_task(real, calls, part, parts)
-
-
 def unpack(source, target, lengths, ends, columns, dtype):
     """Write rows to others, and zeros after each run until ``ends[run]`` steps.
 
@@ -53,5 +45,5 @@ def unpack(source, target, lengths, ends, columns, dtype):
     record[SOURCE : SOURCE + words], record[TARGET : TARGET + words] = source.record, target.record
     record[RUNS], record[COLUMNS] = len(lengths), columns
     record[LENGTHS], record[ENDS] = lengths.ctypes.data, ends.ctypes.data
-    with launching():
-        unpack_rows(dtype.type(0), record.ctypes.data, min(threads(), len(lengths)))
+    record[PARTS] = parts = min(threads(), len(lengths))
+    jobs.run(unpack_task, None, dtype, record, parts)

@@ -18,6 +18,7 @@ from .blocks import (
     vector_bytes,
     vectors_for,
 )
+from .compiled import Task
 from .groups import INPUT, PROJECTION, RECURRENT, group_at
 from .product import MAX_VECTORS
 from .records import BACKWARD, FORWARD
@@ -78,10 +79,11 @@ def add_bias(real, call, group, direction, total):
             store(load(real, target) + load_first(real, source, call.hidden - unit), target)
 
 
-@njit
-def pack_task(real, address, direction, part):
-    """One part of each weight of a direction, and with the last part its biases, as the kernels want them."""
-    call = record_at(address, FORWARD)[0]
+@Task
+def pack_task(cell, number, record, index):
+    """One part of each weight of a direction, and with the last part its biases, as the cell's task wants them."""
+    real, call = number(0), record_at(record, FORWARD)[0]
+    direction, part = index // call.parts, index % call.parts
     for index in range(PROJECTION + 1):
         group = group_at(call, index)
         if group.slots:
@@ -203,9 +205,7 @@ def sum_block(real, call, dpre, dpre_row, count, columns, a, a_row, a_depth, row
 
 
 @njit
-def sum_group(
-    real, call, group, columns, direction, part, start, steps, dpre, count, time, rows_of, row_stride, stride
-):
+def sum_group(real, call, group, columns, direction, part, start, steps, dpre, count, time, rows_of, row_stride, stride):
     """One part of the rows of a weight's gradient, summed over `count` rows of dpre and of A, `steps` steps from `time` on.
 
     columns: where the weight leads; dpre: the derivatives of that, in blocks;
@@ -313,10 +313,11 @@ def input_gradient(real, call, direction, part, dpre, count, earliest):
     )  # fmt: skip
 
 
-@njit
-def gradient_task(real, address, direction, part, start, steps):
+@Task
+def gradient_task(cell, number, record, index):
     """One part of the long products of a chunk of steps: some rows of dL/dx and some rows of each weight's gradient."""
-    call = record_at(address, BACKWARD)[0]
+    real, call = number(0), record_at(record, BACKWARD)[0]
+    direction, part, start, steps = index // call.parts, index % call.parts, call.chunk_start, call.chunk_steps
     size, hidden = size_of(real), call.hidden
     time = segment_time(call, direction) + (start if direction == 0 else call.steps - start - steps)
     count = rows_before(call, time + steps) - rows_before(call, time)

@@ -27,6 +27,7 @@ MOST_BLOCKS = 1 if SIMULATED else 4096  # of a kernel whose threads take one num
 _COMPILES = not SIMULATED and "numba_cuda" in _cuda.__file__  # and not Numba's built-in target
 _SOURCES = Sources("cells", "engine", "cuda")  # every module that a kernel may be made of
 
+
 class _Simulated:
     """Numba's ``cuda`` of the simulator; inside a kernel what its thread sees.
 

@@ -294,8 +294,7 @@ class Adjoint(StateAdjoint):
         tape, size = self.tape, self.tape.size
         scratch = empty((max(self.layout.size, 1),), size.dtype)
         dstates = [
-            self._part(scratch, name, (size.directions, size.batch, width))
-            for name, width in zip(("dh", "dc"), size.widths)
+            self._part(scratch, name, (size.directions, size.batch, width)) for name, width in zip(("dh", "dc"), size.widths)
         ]
         for dstate in dstates:
             dstate.fill(0)

@@ -140,6 +140,7 @@ for _name, _symbol in (("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">="), ("e
 
 def _unary(python_function, emit):
     """Let a Python function of one argument run `emit` on a Number."""
+
     @intrinsic
     def apply(typingctx, a):
         return a(a), lambda context, builder, signature, args: emit(builder, args[0])

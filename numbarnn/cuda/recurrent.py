@@ -104,9 +104,7 @@ def finish_step(cell, real, call, tape, table, direction, time, n, row, unit, pr
     new, kept = cell.forward(load_slots(cell, real, pre, 0, 1), old, per_unit)
     store_state(cell, new, by_projection(cell, h, operand_place(call, direction, row, n, unit)), c, tape)
     if call.keep:
-        store_all(
-            kept, tape, call.saved + (direction * call.rows + row) * cell.saved * call.hidden + unit, call.hidden
-        )
+        store_all(kept, tape, call.saved + (direction * call.rows + row) * cell.saved * call.hidden + unit, call.hidden)
 
 
 @function
@@ -301,9 +299,7 @@ def backward(cell, real, call, tape, scratch, table, counters):
                     call.gated + direction * gated[1] * hidden * hidden + column, hidden, 1, 0, lane, part, sums,
                 )  # fmt: skip
                 if mine:
-                    gate_adjoint_step(
-                        cell, real, call, tape, scratch, table, direction, time, n, row, unit, get(sums, 0)
-                    )
+                    gate_adjoint_step(cell, real, call, tape, scratch, table, direction, time, n, row, unit, get(sums, 0))
             else:
                 source = call.dprojected + (direction * call.rows + before + first + group) * width
                 multiply(

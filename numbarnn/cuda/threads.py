@@ -1,11 +1,4 @@
-"""What a launch waits for: nothing, since kernels of one stream follow each other."""
-
-import contextlib
-
-
-def launching():
-    """A context in which kernels may be launched."""
-    return contextlib.nullcontext()
+"""Threads of the host, for a GPU."""
 
 
 def threads():

@@ -42,9 +42,7 @@ def picture(text):
     try:
         import matplotlib.figure  # noqa: F401
     except ImportError:
-        raise argparse.ArgumentTypeError(
-            "expected matplotlib, which is not installed: pip install numbarnn[plot]"
-        ) from None
+        raise argparse.ArgumentTypeError("expected matplotlib, which is not installed: pip install numbarnn[plot]") from None
     new = not os.path.lexists(text)
     try:
         with open(text, "ab"):  # leaves a file that is there as it is

@@ -110,7 +110,7 @@ def prepare(folder, private):
 
 
 def write(stamp, name, contents):
-    """Write a file whole, or not at all, into the first folder that takes it; the OSError of the first if none does."""
+    """Write a file whole, or not at all, into the first folder that takes it; its path.  The first OSError if none does."""
     problem = OSError("there is no folder for it: neither NUMBA_CACHE_DIR, nor a home, nor a temporary one")
     for number, (folder, private) in enumerate(candidates()):
         try:
@@ -118,7 +118,7 @@ def write(stamp, name, contents):
             (folder / stamp).mkdir(exist_ok=True)
             _replace(folder / stamp / name, contents)
             sweep(folder)
-            return
+            return folder / stamp / name
         except OSError as error:
             problem = problem if number else error
     raise problem

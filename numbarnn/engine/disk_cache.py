@@ -18,10 +18,10 @@ from types import CodeType
 import llvmlite
 import numba
 import numpy as np
-from numba import config
+from numba import config, types
 
 from ..messages import say, warn
-from . import cache_folders
+from . import cache_folders, locks
 from .cache_folders import PACKAGE
 
 LIBRARY = __package__.partition(".")[0]
@@ -91,7 +91,8 @@ def _versions():
 class Entries:
     """Compiled code on disk, each entry in a file named after its key.
 
-    A file says what it holds and appears whole, so processes that start at once read and write it without a lock.
+    A file says what it holds and appears whole, so it is read and written without a lock.  A lock only keeps processes that
+    start at once from compiling the same: whatever is wrong with it, each compiles by itself.
 
     Parameters
     ----------
@@ -134,14 +135,47 @@ class Entries:
         return None
 
     def save(self, key, data):
-        """Keep `data` under `key`, in the first folder that takes it; a warning, once, if none does."""
+        """Keep `data` under `key`, in the first folder that takes it; its file.  None and a warning, once, if none does."""
         if self.sources.stamp is None:
-            return
+            return None
         try:
             contents = packed(self.label(key).encode(), self.dumps(data))
-            cache_folders.write(self.sources.stamp, self.file_name(key), contents)
+            return cache_folders.write(self.sources.stamp, self.file_name(key), contents)
         except Exception as error:
-            _once(warn, f"compiled kernels are not kept, each process compiles them again: {error}")
+            _once("not kept", warn, f"compiled kernels are not kept, each process compiles them again: {error}")
+            return None
+
+    @contextlib.contextmanager
+    def turn(self, key, wait=True):
+        """A context in which to load or compile for `key`: while one process compiles, others wait at its beginning.
+
+        They wait until the entry is there, until its compiler has ended without one, or too long.  Nothing is waited for
+        with ``wait=False``, and inside the turn of another key.
+        """
+        path = self._lock_path(key)
+        lock = path and locks.waited_for(
+            path, lambda: self._is_there(key), locks.PATIENCE if wait else 0, _say_that_it_waits
+        )
+        try:
+            yield
+        finally:
+            if lock:
+                lock.release()
+
+    def _lock_path(self, key):
+        """The file to lock while one compiles for `key`; None if there is nothing to wait for, or no place for it."""
+        if self.sources.stamp is None or self._is_there(key):
+            return None
+        with contextlib.suppress(OSError):
+            if folder := cache_folders.writable():
+                (folder / self.sources.stamp).mkdir(exist_ok=True)
+                return folder / self.sources.stamp / f"{self.file_name(key)}.lock"
+        return None
+
+    def _is_there(self, key):
+        """Whether there is a file for `key`; whether it can be used is seen when it is loaded."""
+        name = self.file_name(key)
+        return any((folder / name).is_file() for folder in cache_folders.readable(self.sources.stamp))
 
     def flush(self):
         """Forget every entry."""
@@ -169,11 +203,16 @@ def unpacked(contents, label):
 _said = set()
 
 
-def _once(how, text):
-    """Say or warn, the first time in a process that it is done this way."""
-    if how not in _said:
-        _said.add(how)
+def _once(what, how, text):
+    """Say or warn, the first time in a process that it is about this."""
+    if what not in _said:
+        _said.add(what)
         how(text)
+
+
+def _say_that_it_waits():
+    """Say, the first time in a process, why nothing happens for seconds."""
+    _once("waits", say, "waiting for another process that compiles the same kernels")
 
 
 def say_that_it_compiles(kept):
@@ -182,7 +221,7 @@ def say_that_it_compiles(kept):
     kept = (
         f"once; they are kept in {folder}" if folder else "anew in each process; NUMBA_CACHE_DIR may name a folder for them"
     )
-    _once(say, f"compiling kernels ({kept})")
+    _once("compiles", say, f"compiling kernels ({kept})")
 
 
 def keepable(signature):
@@ -193,3 +232,9 @@ def keepable(signature):
 def _types(signature):
     """The types of the arguments of a signature, which may be a tuple of them."""
     return getattr(signature, "args", signature)
+
+
+def types_of(signature):
+    """What code is compiled for, as text: cells and dtypes, without the addresses and sizes that every kernel takes."""
+    found = (str(kind) for kind in _types(signature) if kind not in (types.int64, types.none))
+    return ", ".join(dict.fromkeys(found))

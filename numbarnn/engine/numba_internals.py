@@ -5,18 +5,24 @@
 
 import contextlib
 import functools
+import os
+import time
 
+import numba
 from numba import config, njit
 from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
+from numba.core.compiler_lock import _CompilerLock, global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 from numba.core.serialize import dumps
 from numba.core.typing.templates import AbstractTemplate, AttributeTemplate
+from numba.np.ufunc import parallel
 
 from ..errors import KernelError
 from . import cache_folders
-from .disk_cache import Entries, keepable, say_that_it_compiles
+from .compilations import Compilation, note
+from .disk_cache import Entries, keepable, say_that_it_compiles, types_of
 
 RELIED_ON = {  # (class, name): the first parameters, None for what is no function
     (FunctionCache, "_index_key"): ("self", "sig", "codegen"),
@@ -31,8 +37,11 @@ RELIED_ON = {  # (class, name): the first parameters, None for what is no functi
     (CFunc, "__init__"): ("self", "pyfunc", "sig", "locals", "options"),
     (CFunc, "compile"): ("self",),
     (CFunc, "address"): None,
-    (Dispatcher, "_compile_for_args"): ("self", "args", "kws"),
+    (CFunc, "_targetdescr"): None,
+    (Dispatcher, "compile"): ("self", "sig"),
+    (_CompilerLock, "is_locked"): ("self",),
     (Dispatcher, "_numba_type_"): None,
+    (parallel, "_is_initialized"): None,
     (AttributeTemplate, "resolve"): ("self", "value", "attr"),
     (AbstractTemplate, "apply"): ("self", "args", "kws"),
 }
@@ -73,6 +82,7 @@ class Kept:
     def __init__(self, function, entries, rebuild):
         self._name, self._py_func, self._enabled = repr(function), function, True
         self._entries, self._rebuild = entries, rebuild
+        self._begun = {}  # when the compilation for a signature began
 
     @property
     def cache_path(self):
@@ -83,6 +93,15 @@ class Kept:
         """Forget every entry."""
         self._entries.flush()
 
+    def turn(self, signature, codegen):
+        """A context in which to load or compile for a signature, while other processes do not compile for it.
+
+        A thread that has Numba's lock waits for nobody: one that is waited for might need it.
+        """
+        if not (self._enabled and keepable(signature)):
+            return contextlib.nullcontext()
+        return self._entries.turn(self._index_key(signature, codegen), wait=not global_compiler_lock.is_locked())
+
     def _load_overload(self, signature, target_context):
         """Numba compiles what this does not find."""
         if config.DISABLE_JIT:
@@ -91,7 +110,10 @@ class Kept:
                 "cannot run as Python"
             )
         found = self._kept(signature, target_context)
-        if found is None:
+        if found is not None:
+            note(Compilation(self._entries.name, types_of(signature), 0.0, True, None))
+        else:
+            self._begun[signature] = time.perf_counter()
             say_that_it_compiles(keepable(signature) and self._entries.sources.stamp)
         return found
 
@@ -107,8 +129,10 @@ class Kept:
 
     def _save_overload(self, signature, code):
         """Keep what was compiled for a signature, if it may be kept."""
+        seconds, file = time.perf_counter() - self._begun.pop(signature), None
         if self._enabled and keepable(signature) and self._can_be_kept(code):
-            self._entries.save(self._index_key(signature, code.codegen), code)
+            file = self._entries.save(self._index_key(signature, code.codegen), code)
+        note(Compilation(self._entries.name, types_of(signature), seconds, False, file))
 
     def _can_be_kept(self, code):
         """Whether compiled code may be used in another process."""
@@ -142,20 +166,33 @@ def _compiler_on():
         config.DISABLE_JIT = disabled
 
 
-def kept_kernel(function, parallel, compile_for, sources, more):
+def _in_turn(dispatcher):
+    """Let a dispatcher with a `Kept` cache compile while other processes do not compile the same."""
+    compile_now = dispatcher.compile
+
+    def compile_in_turn(signature):
+        if signature in dispatcher.overloads:
+            return compile_now(signature)
+        with dispatcher._cache.turn(signature, dispatcher.targetctx.codegen()):
+            return compile_now(signature)
+
+    dispatcher.compile = compile_in_turn
+
+
+def kept_kernel(function, releases, sources, more):
     """`function` compiled for the processor, for each type of its arguments when first called with it, and kept on disk.
 
     Parameters
     ----------
-    compile_for : callable
-        ``compile_for(compile, *args)``: calls ``compile(*args)``, which compiles for arguments and runs.
+    releases : bool
+        Whether it lets other threads run Python meanwhile.
     sources, more
         Of `Entries`.
     """
     with _compiler_on():
-        dispatcher = njit(parallel=parallel)(function)
+        dispatcher = njit(nogil=releases)(function)
     dispatcher._cache = _Function(function, sources, more)
-    dispatcher._compile_for_args = functools.partial(compile_for, dispatcher._compile_for_args)
+    _in_turn(dispatcher)
     return dispatcher
 
 
@@ -163,8 +200,15 @@ def kept_c_function(function, signature, sources, more):
     """`function` as a C function with an ``address``, compiled now unless the disk has it."""
     compiled = CFunc(function, (signature.args, signature.return_type), locals={}, options={})
     compiled._cache = _Function(function, sources, more)
-    compiled.compile()
+    with compiled._cache.turn(compiled._sig, compiled._targetdescr.target_context.codegen()):
+        compiled.compile()
     return compiled
+
+
+def numba_threads():
+    """(threads that Numba is told to use, whether by NUMBA_NUM_THREADS); asking does not start any."""
+    told = "NUMBA_NUM_THREADS" in os.environ
+    return (numba.get_num_threads() if parallel._is_initialized else config.NUMBA_NUM_THREADS), told
 
 
 @functools.cache
@@ -196,6 +240,7 @@ def _cuda_cache():
 def keep_cuda_kernel(dispatcher, python, sources):
     """Keep what numba-cuda compiles of a kernel on disk."""
     dispatcher._cache = _cuda_cache()(python, sources)
+    _in_turn(dispatcher)
 
 
 __all__ = [
@@ -205,5 +250,6 @@ __all__ = [
     "keep_cuda_kernel",
     "kept_c_function",
     "kept_kernel",
+    "numba_threads",
     "relied_on_for_cuda",
 ]

@@ -111,9 +111,7 @@ class Drawn(Layer):
         """{name: shape} of what may be given besides: nothing."""
         return {}
 
-    def draw(
-        self, steps: int, batch: int, channels: int, seed: int = 0, dtype: str = "float32"
-    ) -> dict[str, np.ndarray]:
+    def draw(self, steps: int, batch: int, channels: int, seed: int = 0, dtype: str = "float32") -> dict[str, np.ndarray]:
         """What a call with `seed` draws, by name: an argument `masks` of the same or of another call.
 
         Of a `Dropout` it is ``dropout`` (T, N, C).  Of a recurrent layer it is ``input_l0`` (N, C), ``recurrent_l0``

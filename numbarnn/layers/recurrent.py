@@ -354,7 +354,8 @@ class Recurrent(Stacked):
         doutputs, dcells = (
             None if array is None else batch.describe(name, array, channels, dtype)
             for name, array, channels in (
-                ("dy", dy, self.output_channels(x.channels)), ("dcells", dcells, self.directions * self.hidden),
+                ("dy", dy, self.output_channels(x.channels)),
+                ("dcells", dcells, self.directions * self.hidden),
             )  # fmt: skip
         )
         dfinal = self.checked_state("dstate", dstate, batch.sequences, dtype, device_of(x.array))

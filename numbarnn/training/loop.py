@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from ..arrays.devices import backend_of
-from ..cpu.threads import Crew
 from ..engine.keep import kept
 from ..errors import NonFiniteError, arguments_of, flag, generator, positive_integer
 from .callbacks import Calls, checked_callbacks
@@ -145,29 +144,28 @@ class _Epochs:
     def run(self, epoch, rate_of):
         """(loss, rate of the last update) of an epoch."""
         updates, total, shards = self.updates, 0.0, self.shards
-        with Crew() as crew:
-            for batch, chosen in enumerate(batches(self.order, self.batch_size) if shards is None else shards.epoch(), 1):
-                if shards is None:
-                    total += self._gradient(crew, epoch, batch, chosen, self.masks)
-                else:
-                    shards.take(chosen, functools.partial(self._gradient, crew, epoch, batch))
-                scale = 1.0
-                if self.clip is not None:
-                    size = updates.norm()
-                    if not math.isfinite(size):
-                        self._stop(f"norm of the gradient: expected a finite number, got {size}", epoch, batch)
-                    scale = min(1.0, self.clip / size) if size else 1.0
-                rate = rate_at(rate_of, updates.step, self.most)
-                if not updates.update(rate, scale):
-                    self._stop(updates.wrong, epoch, batch)
+        for batch, chosen in enumerate(batches(self.order, self.batch_size) if shards is None else shards.epoch(), 1):
+            if shards is None:
+                total += self._gradient(epoch, batch, chosen, self.masks)
+            else:
+                shards.take(chosen, functools.partial(self._gradient, epoch, batch))
+            scale = 1.0
+            if self.clip is not None:
+                size = updates.norm()
+                if not math.isfinite(size):
+                    self._stop(f"norm of the gradient: expected a finite number, got {size}", epoch, batch)
+                scale = min(1.0, self.clip / size) if size else 1.0
+            rate = rate_at(rate_of, updates.step, self.most)
+            if not updates.update(rate, scale):
+                self._stop(updates.wrong, epoch, batch)
         updates.finish()
         if not updates.finite():
             self._stop(updates.wrong, epoch, batch)
         return total / int(self._steps.sum()) if shards is None else shards.loss(), rate
 
-    def _gradient(self, crew, epoch, batch, chosen, masks):
+    def _gradient(self, epoch, batch, chosen, masks):
         """The mean loss of some samples, times what it is the mean of; the gradient of the mean is written."""
-        value = self.workspaces.gradient(chosen, self.loss, masks, crew)
+        value = self.workspaces.gradient(chosen, self.loss, masks)
         if not math.isfinite(value):
             self._stop(f"loss: expected a finite number, got {value}", epoch, batch)
         return value * int(self._steps[chosen].sum())

@@ -156,8 +156,7 @@ class Optimizer:
             kernel += "_in_part"
         with np.errstate(over="ignore"):  # a rate that float32 does not hold is found by what it leaves
             scalars = np.array((scale, *scalars), flat.dtype)  # one conversion: small networks wait for it
-        with backend.threads.launching():
-            getattr(backend.optimizers, kernel)(flat, previous, gradient, *vectors, *scalars)
+        getattr(backend.optimizers, kernel)(flat, previous, gradient, *vectors, *scalars)
 
     def _step(self, step, rate):
         """The kernel's name, and its scalars after the first."""

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..arrays.devices import backend, device_of
 from ..arrays.rows import like
+from ..cpu.threads import threads
 from ..engine.keep import kept
 from .losses import check_target
 
@@ -23,11 +24,6 @@ class Workspace:
         self.network, self.into, self.parts, self.kept = network, into, parts, (tape, checkpoints)
         self.reading = reading
         self._tapes = self._adjoints = None
-
-    @property
-    def size(self):
-        """How many parameters every row of a batch meets: all, but for an embedding's."""
-        return sum(len(part) for part in self.parts[self.network.takes_indices :])
 
     @property
     def nbytes(self):
@@ -100,7 +96,7 @@ class BatchBuffer:
 
 
 class Workspaces:
-    """A workspace and a buffer for each number of samples and of steps that batches have; the longest unused ones go.
+    """A workspace and a buffer for each number of samples, of steps and of threads; the longest unused ones go.
 
     Batches whose samples differ in length have neither: what they take is made anew.
 
@@ -113,9 +109,8 @@ class Workspaces:
 
     def __init__(self, samples, make):
         self.samples, self._make, self._anew = samples, make, make()
-        self._size = self._anew.size
         self._lengths = samples.lengths_of_x
-        self._kept = {}  # {(samples, steps): (workspace, buffer, bytes)}, the longest unused first
+        self._kept = {}  # {(samples, steps, threads): (workspace, buffer, bytes)}, the longest unused first
 
     def _common_steps(self, chosen):
         """The steps of each of some samples; None if they differ, or are none."""
@@ -123,15 +118,13 @@ class Workspaces:
         first = int(steps[0])
         return first if first and (len(steps) == 1 or (steps == first).all()) else None
 
-    def gradient(self, chosen, loss, random, crew):
+    def gradient(self, chosen, loss, random):
         """The loss of some samples; its gradient is written where the workspaces write it."""
         steps = self._common_steps(chosen)
         if steps is None:
             samples = self.samples.take(chosen)
-            crew.work(int(self._lengths[chosen].sum()) * self._size)
             return self._anew.gradient(samples, loss, random)
-        crew.work(len(chosen) * steps * self._size)
-        key = len(chosen), steps
+        key = len(chosen), steps, threads()  # each number of threads has plans of its own
         kept = self._kept.pop(key, None)
         workspace, buffer, _ = kept or (self._make(), BatchBuffer(self.samples, chosen, steps), 0)
         value = workspace.gradient(buffer.take(chosen), loss, random)

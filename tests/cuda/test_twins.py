@@ -16,11 +16,9 @@ NAMES = {  # what `numbarnn.arrays.devices.backend` is asked for
     "launch": ("run", "Adjoint", "Tape"),
     "losses": ("cross_entropy",),
     "memory": ("empty", "zeros", "asarray"),
-    "normalized": ("forward", "backward"),
     "optimizers": ("sgd", "rmsprop", "adam", "norm"),
     "plans": ("Size",),
-    "recurrent": ("forward", "backward"),
-    "threads": ("launching", "threads"),
+    "threads": ("threads",),
     "unpack": ("unpack",),
 }
 KERNELS = ("dense", "normalized", "recurrent")  # whose arguments are a target's own: see the records

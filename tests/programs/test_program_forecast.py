@@ -31,6 +31,4 @@ def test_sunspots():
         known = np.stack([scaled[t - lead - window + 1 : t - lead + 1] for t in range(first, 309)], axis=1)
         ahead = np.maximum(nr.extrapolate(net, known[:, :, None], lead)[-1, :, 0] * spread + mean, 0) ** 2
         assert np.sqrt(np.mean((ahead - numbers[first:]) ** 2)) < least
-        assert same_bits(
-            ahead.astype(np.float32), sunspots.forecast().forecasts["network", lead].astype(np.float32)
-        )
+        assert same_bits(ahead.astype(np.float32), sunspots.forecast().forecasts["network", lead].astype(np.float32))

@@ -1,0 +1,1 @@
+"""Kernels compiled ahead of time, for the images of containers and for clusters."""

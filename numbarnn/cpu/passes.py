@@ -1,0 +1,62 @@
+"""A layer's forward and backward as jobs of the pool, one after the other; see `records` and `recurrent`.
+
+What a job does is in tasks, called by address: these functions are the same for every cell and dtype.
+"""
+
+import numpy as np
+from numba import njit
+
+from .atomics import call_function
+from .compiled import Function
+from .records import BACKWARD, FORWARD
+from .routine_call import numbers_at, record_at
+
+
+@njit
+def share_out(call, task, record, count):
+    """Have a task called once for each index below `count`."""
+    call_function(call.work.share, (call.work.pool, task, record, count))
+
+
+@Function
+def forward(record):
+    """Fill h, c and the tape of the FORWARD record."""
+    calls = record_at(record, FORWARD)
+    call = calls[0]
+    if call.pack:
+        share_out(call, call.work.pack_task, record, call.directions * call.parts)
+    regions = 1 if call.splits == 1 else call.steps * call.work.phases
+    for region in range(regions):
+        calls[0].region = region
+        share_out(call, call.work.task, record, call.splits * call.directions * call.tasks)
+
+
+@Function
+def step(record):
+    """One step of a stream: the FORWARD record, whose weights are packed, and carry h along."""
+    calls = record_at(record, FORWARD)
+    call = calls[0]
+    for region in range(1 if call.splits == 1 else call.work.phases):
+        calls[0].region = region
+        share_out(call, call.work.task, record, call.splits * call.directions * call.tasks)
+    row = call.batch * call.directions * call.width * call.item
+    before, after = numbers_at(np.uint8, call.h, row), numbers_at(np.uint8, call.h + row, row)
+    for i in range(row):
+        before[i] = after[i]
+
+
+@Function
+def backward(record):
+    """Take the BACKWARD record from the last chunk of steps to the first."""
+    calls = record_at(record, BACKWARD)
+    call = calls[0]
+    chunk, phases = call.chunk, call.work.phases
+    for index in range((call.steps + chunk - 1) // chunk, 0, -1):
+        start = (index - 1) * chunk
+        count = min(chunk, call.steps - start)
+        calls[0].chunk_start, calls[0].chunk_steps = start, count
+        regions = 1 if call.splits == 1 else count * phases + 1
+        for region in range(regions):
+            calls[0].region = region
+            share_out(call, call.work.task, record, call.splits * call.directions * call.tasks)
+        share_out(call, call.work.gradient_task, record, call.directions * call.parts)
