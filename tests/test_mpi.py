@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -260,6 +261,16 @@ def test_work_is_spread_and_gathered(size):
         assert answers["members"]["squares"] == [member**2 for member in range(11)]
         kind = "ZeroDivisionError" if rank == size - 1 else "RankError: comm: .* ZeroDivisionError: .*rank"
         assert re.match(kind, answers["members"]["said"])
+
+
+def test_the_script_of_the_documentation(tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "mpi.rst").read_text()
+    block = re.search(r"code-block:: python\n\n((?:   .*\n|\n)+)", page)[1]
+    (tmp_path / "train.py").write_text(textwrap.dedent(block))
+    ended = launch(2, "-m", "mpi4py", str(tmp_path / "train.py"))
+    assert ended.returncode == 0, ended.stderr
+    assert re.fullmatch(r"loss 0\.\d+\n", ended.stdout)
+    assert ended.stderr.count("epoch 2/2") == 1
 
 
 # Without mpiexec
