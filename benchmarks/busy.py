@@ -19,7 +19,7 @@ from .loads import Loads
 from .quota import Quota
 from .turns import Worker
 
-ROUNDS, SECONDS = 4, 0.5  # turns of each process, and how long one lasts
+ROUNDS, SECONDS = 10, 0.2  # turns of each process, and how long one lasts
 PAUSE = 0.02  # between two turns: threads that still wait for work fall asleep
 LEAST = 5  # calls of a turn, however long they take
 CHANNELS = 8
@@ -70,7 +70,8 @@ def repeat_layer(case):
         found, now = [], time.perf_counter()
         end = now + seconds
         while now < end or len(found) < LEAST:
-            layer.backward(layer.forward(p, x)[2], dy, into=gradient)
+            *_, tape = layer.forward(p, x)
+            layer.backward(tape, dy, into=gradient)
             before, now = now, time.perf_counter()
             found.append(now - before)
         return found
@@ -137,8 +138,9 @@ def measure(workers, case, rounds, seconds):
         for worker in several:
             worker("prepare", case)
     times = [[[] for _ in several] for several in workers]
-    for _ in range(rounds):
-        for several, found in zip(workers, times):
+    for turn in range(rounds):
+        pairs = list(zip(workers, times))
+        for several, found in pairs if turn % 2 else reversed(pairs):
             time.sleep(PAUSE)
             for worker in several:
                 worker.ask("repeat", seconds)
@@ -215,7 +217,7 @@ def run(works, shapes, loads, no_sweep, quick):
     """A row for each load, work and shape, and the sweep."""
     if min(processors.usable(), numba.config.NUMBA_NUM_THREADS) < 2:
         raise SystemExit(f"processors: expected at least 2 to measure two threads, got {processors.limits()}")
-    rounds, seconds = (2, SECONDS / 4) if quick else (ROUNDS, SECONDS)
+    rounds, seconds = (4, SECONDS / 2) if quick else (ROUNDS, SECONDS)
     if quick and shapes == SHAPES + SINGLE:
         shapes = (SHAPES[0], SHAPES[3], SINGLE[0])
     cases, rows = [Case(work, *shape) for work in works for shape in shapes], []

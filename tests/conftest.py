@@ -47,9 +47,10 @@ def fresh_plans():
 @pytest.fixture(scope="session", autouse=True)
 def every_size_is_shared():
     """In tests, which are small, work is shared by threads from the first number on."""
-    from numbarnn.cpu import threads
+    from numbarnn.cpu import pool, threads
 
     threads.ALONE = 0
+    pool.pool.set_rest(0)
 
 
 @pytest.fixture(autouse=True)

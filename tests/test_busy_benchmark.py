@@ -25,6 +25,13 @@ def started_here(monkeypatch):
 # -- the benchmark
 
 
+@pytest.mark.parametrize("work", busy.WORKS)
+def test_every_work_is_timed_call_by_call(work):
+    repeat = (busy.repeat_updates if work == "fit" else busy.repeat_layer)(busy.Case(work, 4, 3, 2))
+    times = repeat(0.0)
+    assert len(times) == busy.LEAST and min(times) > 0
+
+
 @linux
 @pytest.mark.parametrize("name", ["a busy process", "one like it", "a quota"])
 def test_rows_of_a_load(started_here, name):

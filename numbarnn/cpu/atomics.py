@@ -1,5 +1,8 @@
 """Integers in memory that several threads read and write: loads, stores and exchanges that all see in one order."""
 
+import sys
+import time
+
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
@@ -71,6 +74,33 @@ def pause(typingctx):
         return context.get_dummy_value()
 
     return types.void(), codegen
+
+
+def _clock(name):
+    """An intrinsic that reads a clock of the system by the address of its C function: clock_gettime, or on Windows
+    QueryPerformanceCounter, which counts tenths of microseconds and knows one clock only.
+    """
+
+    @intrinsic
+    def read(typingctx, function):
+        def codegen(context, builder, signature, args):
+            reading = cgutils.alloca_once(builder, ir.ArrayType(INT64, 2))
+            windows = sys.platform == "win32"
+            before = [] if windows else [INT32(getattr(time, name))]
+            kind = ir.FunctionType(INT32, [value.type for value in before] + [reading.type])
+            builder.call(builder.inttoptr(args[0], kind.as_pointer()), [*before, reading])
+            first, second = (builder.load(cgutils.gep_inbounds(builder, reading, 0, i)) for i in range(2))
+            if windows:
+                return builder.mul(first, INT64(100))
+            return builder.add(builder.mul(first, INT64(1_000_000_000)), second)
+
+        return types.int64(types.intp), codegen
+
+    return read
+
+
+time_passed = _clock("CLOCK_MONOTONIC")  # in nanoseconds
+time_on_core = _clock("CLOCK_THREAD_CPUTIME_ID")  # of this thread
 
 
 @intrinsic

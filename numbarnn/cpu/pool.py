@@ -1,10 +1,16 @@
-"""The threads that share a kernel's tasks: they wait for a moment, then sleep, and nobody waits for one that has not begun.
+"""The threads that share a kernel's tasks: nobody waits for one that has not begun, and sharing goes on only where it pays.
 
 A job is a task, a C function ``void(0, 0, record, index)``, to be called once for each index below a count.  The thread
 that has the job takes indices one after the other, and so does each helper that is awake or has been woken.  At the end the
 job's thread waits for the indices that helpers have begun; a helper that got no core in the meantime has begun none, and
-costs nothing.  Whoever waits spins for some tens of microseconds, as long as it takes to put a thread to sleep and to wake
-it, and then sleeps, so that a core is there for a thread that has work.
+costs nothing.
+
+What sharing has gained is counted, job by job: the time that the job's thread would have taken alone, by what it has spent
+on a core for the indices it took itself, less the time that the job took.  When more has been lost lately than gained, the
+job's thread goes alone for `RESTS` times the loss, and then tries again: where other work runs on the machine, or a quota
+holds threads back, or tasks are too small, little more than one part in `RESTS` is lost.  Meanwhile helpers sleep.  Whoever
+waits spins first, since to be put to sleep and woken takes tens of microseconds: a helper while jobs gain, for `PATIENCE`;
+the job's thread for `HURRY`, after which its core is there for a helper that has lost its own.
 
 OpenMP, which Numba's ``prange`` uses, waits for every thread of its team to arrive, and spins for milliseconds: where other
 work runs on the machine, each region may then take as long as the system leaves a thread without a core.
@@ -19,26 +25,89 @@ import threading
 import time
 
 import numpy as np
+from numba import njit
 
-from .atomics import atomic_add, atomic_load, atomic_store, call_function, exchange_if, pause
+from .atomics import atomic_add, atomic_load, atomic_store, call_function, exchange_if, pause, time_on_core, time_passed
 from .compiled import Function, kernel
 
 LINE = 64  # bytes that one core writes at a time: what different threads write lies in lines of its own
 # The pool is a block of memory: in each line what is written together.
-OWNER, TICKET, DONE, SLEEPERS, WAITING, LIMIT, BEGUN, JOB, CALLS, MUTEX, WAKE, FINISHED = (LINE * i for i in range(2, 26, 2))
+OWNER, TICKET, DONE, SLEEPERS, WAITING, LIMIT, BEGUN, JOB, LEDGER, CALLS, MUTEX, WAKE, FINISHED = (
+    LINE * i for i in range(2, 28, 2)
+)
 TASK, RECORD, COUNT = (JOB + 8 * i for i in range(3))
-LOCK, UNLOCK, WAIT, SIGNAL = (CALLS + 8 * i for i in range(4))
-BYTES = LINE * 26
+GAINED, ALONE_UNTIL, ALONE_FOR, REST = (LEDGER + 8 * i for i in range(4))  # see `account`
+LOCK, UNLOCK, WAIT, SIGNAL, CLOCK = (CALLS + 8 * i for i in range(5))
+BYTES = LINE * 28
 
 INDEX = (1 << 32) - 1  # of a ticket: the next index of a job; above it the job's number
 CLOSED = (1 << 31) - 1  # an index that no job has
-SPINS = 2000  # looks before a thread goes to sleep: some tens of microseconds
+TRIAL = 200_000  # nanoseconds that may be lost before sharing is given up: to wake helpers costs some
+MOST = 1_000_000  # nanoseconds of gain that count
+RESTS = 32  # nanoseconds alone for each one lost, the first time
+LONGEST_REST = 1_000_000_000
+LOST_CORE = 500_000  # nanoseconds between two looks of a thread that had its core taken away
+PATIENCE = 1_000_000  # nanoseconds that a helper looks for a job before it sleeps
+HURRY = 50_000  # nanoseconds that a job's thread looks for the end of other threads' tasks before it sleeps
+LOOKS = 32  # looks between two at the clock
+
+
+@njit
+def now(pool):
+    """Nanoseconds of a clock that never goes back."""
+    return time_passed(atomic_load(pool + CLOCK))
+
+
+@njit
+def wake(pool, condition, count):
+    """Wake some threads that sleep until a condition changes."""
+    call_function(atomic_load(pool + LOCK), (pool + MUTEX,))
+    for _ in range(count):
+        call_function(atomic_load(pool + SIGNAL), (pool + condition,))
+    call_function(atomic_load(pool + UNLOCK), (pool + MUTEX,))
+
+
+@njit
+def sleep_until_done(pool, count):
+    """Sleep until so many indices of the job are done."""
+    call_function(atomic_load(pool + LOCK), (pool + MUTEX,))
+    atomic_store(pool + WAITING, 1)
+    while atomic_load(pool + DONE) < count:
+        call_function(atomic_load(pool + WAIT), (pool + FINISHED, pool + MUTEX, -1, 0))
+    atomic_store(pool + WAITING, 0)
+    call_function(atomic_load(pool + UNLOCK), (pool + MUTEX,))
+
+
+@njit
+def rest(pool, loss, time):
+    """Have jobs done by one thread from now on, for longer than before if that was not long ago."""
+    nanoseconds = min(LONGEST_REST, max(atomic_load(pool + REST) * loss, 2 * atomic_load(pool + ALONE_FOR)))
+    atomic_store(pool + ALONE_FOR, nanoseconds)
+    atomic_store(pool + ALONE_UNTIL, time + nanoseconds)
+    atomic_store(pool + GAINED, TRIAL)
+
+
+@njit
+def account(pool, gain, time):
+    """Note what a job has gained by being shared, and go alone for a while after losses: for longer each time in a row."""
+    gained = min(MOST, atomic_load(pool + GAINED) + gain)
+    if gained < 0:
+        rest(pool, TRIAL - gained, time)
+        return
+    atomic_store(pool + GAINED, gained)
+    if gained == MOST:
+        atomic_store(pool + ALONE_FOR, 0)
 
 
 @Function
 def share(pool, task, record, count):
     """Call a task once for each index below `count`, with the pool's helpers if it is free; address 0: without a pool."""
-    if count < 2 or pool == 0 or not exchange_if(pool + OWNER, 0, 1):
+    start = 0
+    if count > 1 and pool != 0:
+        start = now(pool)
+        if start < atomic_load(pool + ALONE_UNTIL) or not exchange_if(pool + OWNER, 0, 1):
+            start = 0
+    if start == 0:
         for index in range(count):
             call_function(task, (0, 0, record, index))
         return
@@ -50,10 +119,8 @@ def share(pool, task, record, count):
     atomic_store(pool + TICKET, job << 32)
     sleepers = min(atomic_load(pool + SLEEPERS), count - 1)
     if sleepers > 0:
-        call_function(atomic_load(pool + LOCK), (pool + MUTEX,))
-        for _ in range(sleepers):
-            call_function(atomic_load(pool + SIGNAL), (pool + WAKE,))
-        call_function(atomic_load(pool + UNLOCK), (pool + MUTEX,))
+        wake(pool, WAKE, sleepers)
+    posted, own = time_on_core(atomic_load(pool + CLOCK)), 0
     while True:
         ticket = atomic_load(pool + TICKET)
         index = ticket & INDEX
@@ -62,26 +129,40 @@ def share(pool, task, record, count):
         if exchange_if(pool + TICKET, ticket, ticket + 1):
             call_function(task, (0, 0, record, index))
             atomic_add(pool + DONE, 1)
+            own += 1
     # Closed before the next job's count is there: a helper that reads the two compares this job's last ticket with it.
     atomic_store(pool + TICKET, job << 32 | CLOSED)
-    spins = 0
+    alone = (time_on_core(atomic_load(pool + CLOCK)) - posted) * count
+    time = worked = now(pool)
     while atomic_load(pool + DONE) < count:
-        pause()
-        spins += 1
-        if spins > SPINS:
-            call_function(atomic_load(pool + LOCK), (pool + MUTEX,))
-            atomic_store(pool + WAITING, 1)
-            while atomic_load(pool + DONE) < count:
-                call_function(atomic_load(pool + WAIT), (pool + FINISHED, pool + MUTEX, -1, 0))
-            atomic_store(pool + WAITING, 0)
-            call_function(atomic_load(pool + UNLOCK), (pool + MUTEX,))
+        if time - worked > HURRY:
+            sleep_until_done(pool, count)
+        for _ in range(LOOKS):
+            pause()
+            if atomic_load(pool + DONE) == count:
+                break
+        time = now(pool)
+    if own:
+        account(pool, alone // own - (time - start), time)
     atomic_store(pool + OWNER, 0)
+
+
+@njit
+def sleep_until_needed(pool, me):
+    """Sleep until there is a job with an index to take, or no place any more for this helper."""
+    call_function(atomic_load(pool + LOCK), (pool + MUTEX,))
+    atomic_add(pool + SLEEPERS, 1)
+    while atomic_load(pool + TICKET) & INDEX >= atomic_load(pool + COUNT) and me < atomic_load(pool + LIMIT):
+        call_function(atomic_load(pool + WAIT), (pool + WAKE, pool + MUTEX, -1, 0))
+    atomic_add(pool + SLEEPERS, -1)
+    call_function(atomic_load(pool + UNLOCK), (pool + MUTEX,))
 
 
 @functools.partial(kernel, releases=True)
 def help_out(pool, me):
     """Take indices of the pool's jobs, until there is no place any more for a helper of this number."""
-    spins = 0
+    looks = 0
+    idle_since = last_look = now(pool)
     atomic_add(pool + BEGUN, 1)
     while me < atomic_load(pool + LIMIT):
         ticket = atomic_load(pool + TICKET)
@@ -91,33 +172,35 @@ def help_out(pool, me):
             if exchange_if(pool + TICKET, ticket, ticket + 1):  # else all that was read may be of different jobs
                 call_function(task, (0, 0, record, index))
                 if atomic_add(pool + DONE, 1) + 1 == count and atomic_load(pool + WAITING):
-                    call_function(atomic_load(pool + LOCK), (pool + MUTEX,))
-                    call_function(atomic_load(pool + SIGNAL), (pool + FINISHED,))
-                    call_function(atomic_load(pool + UNLOCK), (pool + MUTEX,))
-            spins = 0
+                    wake(pool, FINISHED, 1)
+                looks = 0
+                idle_since = last_look = now(pool)
             continue
         pause()
-        spins += 1
-        if spins > SPINS:
-            spins = 0
-            call_function(atomic_load(pool + LOCK), (pool + MUTEX,))
-            atomic_add(pool + SLEEPERS, 1)
-            while atomic_load(pool + TICKET) & INDEX >= atomic_load(pool + COUNT) and me < atomic_load(pool + LIMIT):
-                call_function(atomic_load(pool + WAIT), (pool + WAKE, pool + MUTEX, -1, 0))
-            atomic_add(pool + SLEEPERS, -1)
-            call_function(atomic_load(pool + UNLOCK), (pool + MUTEX,))
+        looks += 1
+        if looks % LOOKS == 0:
+            time = now(pool)
+            if time - last_look > LOST_CORE:  # whoever has it may be the job's thread
+                rest(pool, time - last_look, time)
+            if time - idle_since > PATIENCE or time < atomic_load(pool + ALONE_UNTIL):
+                sleep_until_needed(pool, me)
+                time = idle_since = now(pool)
+            last_look = time
 
 
 def _system_functions():
-    """The system's (lock, unlock, wait, signal one) and what prepares a mutex and a condition, as ctypes functions.
+    """The system's (lock, unlock, wait, signal one, clock) and what prepares a mutex and a condition, as ctypes functions.
 
     Windows' wait takes two more arguments, which those of POSIX do not see.
     """
     if sys.platform == "win32":
-        names = "AcquireSRWLockExclusive", "ReleaseSRWLockExclusive", "SleepConditionVariableSRW", "WakeConditionVariable"
+        names = (
+            "AcquireSRWLockExclusive", "ReleaseSRWLockExclusive", "SleepConditionVariableSRW", "WakeConditionVariable",
+            "QueryPerformanceCounter",
+        )  # fmt: skip
         start, library = ("InitializeSRWLock", "InitializeConditionVariable"), ctypes.WinDLL("kernel32")
     else:
-        names = "pthread_mutex_lock", "pthread_mutex_unlock", "pthread_cond_wait", "pthread_cond_signal"
+        names = "pthread_mutex_lock", "pthread_mutex_unlock", "pthread_cond_wait", "pthread_cond_signal", "clock_gettime"
         start, library = ("pthread_mutex_init", "pthread_cond_init"), ctypes.CDLL(None)
     return [[getattr(library, name) for name in group] for group in (names, start)]
 
@@ -142,9 +225,10 @@ class Pool:
         """Begin without helpers, as in a forked process, where there are none."""
         self._threads, self._begun, self._lock, self.helpers = [], 0, threading.Lock(), 0
         self._block[:] = 0
-        self._block[TICKET // 8] = CLOSED
+        self._block[TICKET // 8], self._block[GAINED // 8], self._block[REST // 8] = CLOSED, TRIAL, RESTS
+        self._alone_until = ctypes.c_int64.from_address(self.address + ALONE_UNTIL)
         calls, start = _system_functions()
-        for place, call in zip((LOCK, UNLOCK, WAIT, SIGNAL), calls):
+        for place, call in zip((LOCK, UNLOCK, WAIT, SIGNAL, CLOCK), calls):
             self._block[place // 8] = ctypes.cast(call, ctypes.c_void_p).value
         for place, call in zip((MUTEX, WAKE, FINISHED), (start[0], start[1], start[1])):
             call(ctypes.c_void_p(self.address + place), None)
@@ -168,6 +252,14 @@ class Pool:
                 time.sleep(0)
             self.helpers = count
 
+    def rests(self):
+        """Whether work is done by one thread for now, since sharing it has cost time."""
+        return self._alone_until.value > time.monotonic_ns()
+
+    def set_rest(self, nanoseconds):
+        """Set how long one thread goes alone for each nanosecond lost; 0: work is shared whatever it costs."""
+        self._block[REST // 8] = nanoseconds
+
     def close(self):
         """Let all helpers go, before Python and their machine code do."""
         self.set_helpers(0)
@@ -176,10 +268,7 @@ class Pool:
 @kernel
 def wake_all(pool):
     """Wake every helper that sleeps."""
-    call_function(atomic_load(pool + LOCK), (pool + MUTEX,))
-    for _ in range(atomic_load(pool + SLEEPERS)):
-        call_function(atomic_load(pool + SIGNAL), (pool + WAKE,))
-    call_function(atomic_load(pool + UNLOCK), (pool + MUTEX,))
+    wake(pool, WAKE, atomic_load(pool + SLEEPERS))
 
 
 pool = Pool()

@@ -7,11 +7,16 @@ from .pool import pool
 MAX_TASK_ROWS = 64  # rows of the batch one task takes: more would push the pre-activations out of the L2 cache
 MAX_SPLIT_ROWS = 128  # the same where units are split: a task has fewer of them
 SPLIT_BYTES = 1 << 20  # recurrent weights of one direction from which units are split
-ALONE = 1 << 19  # multiplications of numbers by parameters that one thread does before a second one would have helped
+ALONE = 1 << 21  # multiplications of numbers by parameters that one thread does before a second one would have helped
 
 
 def threads():
-    """Threads that work may be shared by: as many as Numba is told to use, and processors that the process may use."""
+    """Threads that share work now: as many as Numba is told to use, and processors that the process may use.
+
+    One, while sharing costs more than it gains: whatever is split for several threads then takes longer.
+    """
+    if pool.rests():
+        return 1
     asked, told = numba_threads()
     return asked if told else min(asked, processors.usable())
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..arrays.devices import backend, device_of
 from ..arrays.rows import like
+from ..cpu.threads import threads
 from ..engine.keep import kept
 from .losses import check_target
 
@@ -95,7 +96,7 @@ class BatchBuffer:
 
 
 class Workspaces:
-    """A workspace and a buffer for each number of samples and of steps that batches have; the longest unused ones go.
+    """A workspace and a buffer for each number of samples, of steps and of threads; the longest unused ones go.
 
     Batches whose samples differ in length have neither: what they take is made anew.
 
@@ -109,7 +110,7 @@ class Workspaces:
     def __init__(self, samples, make):
         self.samples, self._make, self._anew = samples, make, make()
         self._lengths = samples.lengths_of_x
-        self._kept = {}  # {(samples, steps): (workspace, buffer, bytes)}, the longest unused first
+        self._kept = {}  # {(samples, steps, threads): (workspace, buffer, bytes)}, the longest unused first
 
     def _common_steps(self, chosen):
         """The steps of each of some samples; None if they differ, or are none."""
@@ -123,7 +124,7 @@ class Workspaces:
         if steps is None:
             samples = self.samples.take(chosen)
             return self._anew.gradient(samples, loss, random)
-        key = len(chosen), steps
+        key = len(chosen), steps, threads()  # each number of threads has plans of its own
         kept = self._kept.pop(key, None)
         workspace, buffer, _ = kept or (self._make(), BatchBuffer(self.samples, chosen, steps), 0)
         value = workspace.gradient(buffer.take(chosen), loss, random)

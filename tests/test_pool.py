@@ -1,0 +1,134 @@
+"""The threads that share tasks: every index is taken once, whatever they do meanwhile, and sharing ends where it loses."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import numbarnn as nr
+from numbarnn.cpu import pool as of_pool
+from numbarnn.cpu.atomics import atomic_add
+from numbarnn.cpu.compiled import Task
+from numbarnn.cpu.jobs import _share
+from numbarnn.cpu.pool import ALONE_FOR, ALONE_UNTIL, GAINED, MOST, RESTS, TRIAL, Pool, share
+from numbarnn.cpu.records import integers
+from numbarnn.cpu.routine_call import record_at
+
+COUNTS = np.dtype(integers("counts", "rounds"))
+
+
+@Task
+def count(cell, number, record, index):
+    """Add 1 to the count of the index, after a while."""
+    call, x = record_at(record, COUNTS)[0], number(1)
+    for _ in range(call.rounds):
+        x = x * number(0.5) + number(1)
+    atomic_add(call.counts + 8 * index, 1 if x > 0 else 2)
+
+
+@pytest.fixture
+def own_pool():
+    """A pool beside that of the process."""
+    found = Pool()
+    yield found
+    found.close()
+
+
+def run(pool, indices, jobs, rounds=10):
+    """How often each index was taken in so many jobs."""
+    counts = np.zeros(indices, np.int64)
+    record = np.array((counts.ctypes.data, rounds), COUNTS)
+    task = count.address(None, np.dtype(np.float32))
+    for _ in range(jobs):
+        _share(share.address, pool.address, task, record.ctypes.data, indices)
+    return counts
+
+
+@pytest.mark.parametrize("helpers", [0, 1, 3])
+def test_every_index_is_taken_once(own_pool, helpers):
+    own_pool.set_rest(0)
+    own_pool.set_helpers(helpers)
+    for indices in (1, 2, 5, 64):
+        assert (run(own_pool, indices, 300) == 300).all()
+    assert own_pool.helpers == helpers
+
+
+def test_helpers_come_and_go(own_pool):
+    own_pool.set_rest(0)
+    for helpers in (2, 0, 3, 1, 0, 2):
+        own_pool.set_helpers(helpers)
+        assert (run(own_pool, 7, 50) == 50).all()
+        assert sum(thread.is_alive() for thread in own_pool._threads) == helpers
+
+
+def test_helpers_that_sleep_are_woken(own_pool):
+    own_pool.set_rest(0)
+    own_pool.set_helpers(2)
+    for _ in range(5):
+        while own_pool._block[of_pool.SLEEPERS // 8] < 2:  # they look for a job for a while
+            time.sleep(0.001)
+        assert (run(own_pool, 6, 1, rounds=100_000) == 1).all()
+
+
+def test_a_job_inside_a_job_is_done_by_its_thread(own_pool):
+    own_pool._block[of_pool.OWNER // 8] = 1  # as while a job is under way
+    own_pool.set_helpers(1)
+    assert (run(own_pool, 5, 10) == 10).all()
+
+
+def ledger(pool):
+    """(gained, alone for) of a pool, in nanoseconds."""
+    return int(pool._block[GAINED // 8]), int(pool._block[ALONE_FOR // 8])
+
+
+def test_what_is_lost_ends_sharing_for_longer_each_time(own_pool):
+    address, time_now = own_pool.address, 10**15
+    assert ledger(own_pool) == (TRIAL, 0)
+    note(address, -TRIAL, time_now)
+    assert ledger(own_pool) == (0, 0)
+    note(address, -1000, time_now)
+    first = RESTS * (TRIAL + 1000)
+    assert ledger(own_pool) == (TRIAL, first)
+    assert own_pool._block[ALONE_UNTIL // 8] == time_now + first
+    note(address, -TRIAL - 1, time_now)
+    assert ledger(own_pool) == (TRIAL, 2 * first)
+    for _ in range(20):
+        note(address, -TRIAL - 1, time_now)
+    assert ledger(own_pool) == (TRIAL, of_pool.LONGEST_REST)
+    note(address, 10 * MOST, time_now)  # what is gained beyond that is no licence to lose it
+    assert ledger(own_pool) == (MOST, 0)
+
+
+@of_pool.kernel
+def note(pool, gain, time):
+    """Note a job's gain."""
+    of_pool.account(pool, gain, time)
+
+
+def test_while_a_pool_rests_work_has_one_thread(own_pool, monkeypatch):
+    from numbarnn.cpu import threads
+
+    monkeypatch.setattr(threads, "pool", own_pool)
+    several = threads.threads()
+    assert several > 1 and not own_pool.rests()
+    own_pool._block[ALONE_UNTIL // 8] = time.monotonic_ns() + 10**12
+    assert own_pool.rests() and threads.threads() == 1
+    layer = nr.GRU(5)
+    p, x = layer.init(3, seed=0), np.ones((4, 6, 3), np.float32)
+    rested = layer(p, x)[0].copy()
+    own_pool._block[ALONE_UNTIL // 8] = 0
+    assert threads.threads() == several
+    assert np.array_equal(layer(p, x)[0], rested)
+
+
+def test_python_threads_use_one_pool(own_pool):
+    own_pool.set_rest(0)
+    own_pool.set_helpers(1)
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(run(own_pool, 9, 200))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 3 and all((counts == 200).all() for counts in found)
