@@ -10,8 +10,8 @@ from .arrays.batch import Batch
 from .arrays.conversion import integers_like, numbers_like
 from .arrays.descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
 from .arrays.devices import backend, contiguous, device_of, expect_device, moved, native, share_memory
-from .arrays.indices import index_axes
-from .arrays.packing import checked_lengths
+from .arrays.indices import Indices, index_axes
+from .arrays.packing import checked_lengths, uniform
 from .arrays.ragged import Ragged, joined
 from .arrays.rows import numbers
 from .descriptions.fields import Settled
@@ -534,9 +534,10 @@ class Network(Settled):
         )  # fmt: skip
 
     def stream(self, batch: int = 1) -> Stream:
-        """A `Stream` that runs the network one step at a call, from a state of zeros.
+        """A `Stream` that runs the network one step at a call, or the steps of a sequence, from a state of zeros.
 
-        The parameters are read now: later changes do not reach it.  `Last` passes each step on.
+        The parameters are read now: later changes do not reach it.  `Last` passes each step on.  After an `Embedding` a step
+        is of indices, (N,).
 
         Parameters
         ----------
@@ -555,14 +556,22 @@ class Network(Settled):
         ((1, 1), 1)
         """
         self.params.check_finite()
-        x = backend(self.device).memory.zeros((1, positive_integer("batch", batch), self.channels), self.dtype)
-        y, steppers, stateful = TensorDescriptor.of_tnc(x), [], []
+        on, batch = backend(self.device), positive_integer("batch", batch)
+        steps, vocabulary = on.programs.most_steps(batch), None
+        if self.takes_indices:
+            x, vocabulary = np.zeros((steps, batch), np.int64), self.layers[0].vocabulary
+            y = Indices(uniform(steps, batch), x)
+        else:
+            x = on.memory.zeros((steps, batch, self.channels), self.dtype)
+            y = TensorDescriptor.of_tnc(x)
+        operations, stateful = [], []
         for layer, own in zip(self.layers, self._own):
             y, tape = layer.run_stream(own, y)
-            steppers += tape.operation.steppers()
+            operations.append(tape.operation)
             if isinstance(layer, Recurrent):
                 stateful.append((layer, tape))
-        stream = Stream(x, steppers, stateful, y.array, single=False)
+        program = on.programs.Steps(x, y.array, operations)
+        stream = Stream(x, program, stateful, y.array, single=False, vocabulary=vocabulary)
         stream.state = (None,) * len(stateful)
         return stream
 
