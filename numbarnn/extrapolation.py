@@ -83,6 +83,5 @@ def _windowed(network, start, steps):
 def _stateful(network, start, steps):
     """(steps, N, C) from a stream that has seen `start`."""
     stream = network.stream(start.shape[1])
-    for x in start[:-1]:
-        stream.step(x)
+    stream.run(start[:-1])
     return stream.feed_back(start[-1], steps)

@@ -10,8 +10,8 @@ from .arrays.batch import Batch
 from .arrays.conversion import integers_like, numbers_like
 from .arrays.descriptor import TensorDescriptor, axes_of, checked_array, checked_dtype, in_layout
 from .arrays.devices import backend, contiguous, device_of, expect_device, moved, native, share_memory
-from .arrays.indices import index_axes
-from .arrays.packing import checked_lengths
+from .arrays.indices import Indices, index_axes
+from .arrays.packing import checked_lengths, uniform
 from .arrays.ragged import Ragged, joined
 from .arrays.rows import numbers
 from .descriptions.fields import Settled
@@ -30,6 +30,7 @@ from .training.losses import loss as find_loss
 from .training.optimizers import Adam, Optimizer
 from .training.samples import Samples
 from .training.sequences import other_layout
+from .training.shards import ranks_of
 from .training.workspace import Workspace
 
 OF_A_TRAINING = ("_history",)  # attributes that no copy has
@@ -465,6 +466,8 @@ class Network(Settled):
         progress: bool = True,
         tape: str = "all",
         checkpoints: str | int | None = None,
+        comm=None,
+        shards: int | None = None,
     ) -> History:
         """Train on samples and their targets.
 
@@ -501,6 +504,13 @@ class Network(Settled):
             Show a bar; outside of terminals and notebooks, at most twelve lines.
         tape, checkpoints
             How much memory the recurrent layers keep for the gradient, as in their ``forward``.
+        comm : mpi4py.MPI.Intracomm, optional
+            The ranks of MPI that train this network together; every one calls `fit`, with samples of its own, in x, y,
+            lengths and `validation`, and else with the same arguments.  `batch_size` are the samples of one update on all
+            ranks.  Rank 0's initial parameters are taken, its seed, and its callbacks and progress alone; see :doc:`/mpi`.
+        shards : int, optional
+            A power of two.  The gradient of each of so many parts of the samples is computed by itself, and they are summed
+            in one order, so that 1, 2, 4, ... ranks give the same bits; each rank has its `own_part` of the samples.
 
         Returns
         -------
@@ -516,7 +526,10 @@ class Network(Settled):
         RuntimeError
             If another thread, or the training of which this is called in a callback, trains the network.
         ValueError
-            If no label counts, no sequence has a step, or a schedule returns no learning rate.
+            If no label counts, no sequence has a step, or a schedule returns no learning rate; on every rank, if an argument
+            is not the same on all.
+        RankError
+            If another rank has failed; it says which, and of what.
 
         Notes
         -----
@@ -524,19 +537,22 @@ class Network(Settled):
         `finish` of each callback, so that `EarlyStopping` has restored the best ones, and leaves the whole epochs in
         ``history``.  A validation loss that is NaN or infinite is warned of once, as a RuntimeWarning; training goes on.
         """
-        optimizer, loss = Adam() if optimizer is None else optimizer, find_loss(loss)
-        self.params.check_writable("params")
-        self.params.check_finite()
-        samples = Samples.of(self, x, y, lengths, loss)
-        return fit(
-            self, samples, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation,
-            callbacks, progress, tape, checkpoints,
-        )  # fmt: skip
+        together, shards = ranks_of(comm, shards, self)
+        with together as ranks:
+            optimizer, loss = Adam() if optimizer is None else optimizer, find_loss(loss)
+            self.params.check_writable("params")
+            self.params.check_finite()
+            samples = Samples.of(self, x, y, lengths, loss)
+            return fit(
+                self, samples, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation,
+                callbacks, progress, tape, checkpoints, ranks, shards,
+            )  # fmt: skip
 
     def stream(self, batch: int = 1) -> Stream:
-        """A `Stream` that runs the network one step at a call, from a state of zeros.
+        """A `Stream` that runs the network one step at a call, or the steps of a sequence, from a state of zeros.
 
-        The parameters are read now: later changes do not reach it.  `Last` passes each step on.
+        The parameters are read now: later changes do not reach it.  `Last` passes each step on.  After an `Embedding` a step
+        is of indices, (N,).
 
         Parameters
         ----------
@@ -555,14 +571,22 @@ class Network(Settled):
         ((1, 1), 1)
         """
         self.params.check_finite()
-        x = backend(self.device).memory.zeros((1, positive_integer("batch", batch), self.channels), self.dtype)
-        y, steppers, stateful = TensorDescriptor.of_tnc(x), [], []
+        on, batch = backend(self.device), positive_integer("batch", batch)
+        steps, vocabulary = on.programs.most_steps(batch), None
+        if self.takes_indices:
+            x, vocabulary = np.zeros((steps, batch), np.int64), self.layers[0].vocabulary
+            y = Indices(uniform(steps, batch), x)
+        else:
+            x = on.memory.zeros((steps, batch, self.channels), self.dtype)
+            y = TensorDescriptor.of_tnc(x)
+        operations, stateful = [], []
         for layer, own in zip(self.layers, self._own):
             y, tape = layer.run_stream(own, y)
-            steppers += tape.operation.steppers()
+            operations.append(tape.operation)
             if isinstance(layer, Recurrent):
                 stateful.append((layer, tape))
-        stream = Stream(x, steppers, stateful, y.array, single=False)
+        program = on.programs.Steps(x, y.array, operations)
+        stream = Stream(x, program, stateful, y.array, single=False, vocabulary=vocabulary)
         stream.state = (None,) * len(stateful)
         return stream
 

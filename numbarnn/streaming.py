@@ -1,16 +1,19 @@
 """One time step at a time, with the state carried along."""
 
+import math
+
 import numpy as np
 
 from .arrays.descriptor import checked_array, make_read_only
-from .arrays.devices import backend_of, device_of, moved
+from .arrays.devices import backend_of, contiguous, device_of, moved
+from .arrays.indices import checked_integers
 from .arrays.packing import checked_mask
 from .descriptions.fields import Unsendable
-from .errors import DTypeError, ShapeError, positive_integer
+from .errors import DTypeError, IndexRangeError, ShapeError, positive_integer
 
 
 class Stream(Unsendable):
-    """Layers that take one step at a call; the state is the stream's.
+    """Layers that take one step at a call, or the steps of a sequence; the state is the stream's.
 
     The parameters are read when the stream is made: later changes of them do not reach it.  Made by the ``stream``
     method of a recurrent layer or a network.
@@ -18,15 +21,17 @@ class Stream(Unsendable):
     Parameters
     ----------
     x : numpy.ndarray
-        The step that the lowest layer reads, (1, N, C).
-    steppers : sequence of callable
-        Each takes a step of one layer, from the lowest on.
+        The steps that the lowest layer reads, (K, N, C), or (K, N) of indices.
+    program : Steps
+        What takes up to K steps of all layers, from the lowest on.
     layers : sequence of (Layer, Tape)
         Those with a state.
     y : numpy.ndarray
-        What the last layer writes, (1, N, channels).
+        What the last layer writes, (K, N, channels).
     single : bool
         True for the stream of one layer: its state is not in a tuple of layers.
+    vocabulary : int, optional
+        Of a network that takes indices.
 
     Examples
     --------
@@ -42,12 +47,12 @@ class Stream(Unsendable):
 
     instead = "copy or send what it was made from and its state, make a new stream there and set its state"
 
-    def __init__(self, x, steppers, layers, y, single):
-        self._x, self._y, self._steppers, self._layers, self._single = x[0], y[0], steppers, layers, single
-        self._shape, self._dtype = self._x.shape, x.dtype
+    def __init__(self, x, program, layers, y, single, vocabulary=None):
+        self._x, self._y, self._program, self._layers, self._single = x[0], y[0], program, layers, single
+        self._shape, self._dtype, self._vocabulary = self._x.shape, y.dtype, vocabulary
 
     def __repr__(self):
-        (batch, channels), outputs = self._shape, self._y.shape[-1]
+        batch, channels, outputs = self._shape[0], math.prod(self._shape[1:]), self._y.shape[-1]
         return f"Stream({batch} sequence{'s' * (batch > 1)}, {channels} to {outputs} channels, {self._dtype})"
 
     @property
@@ -109,7 +114,7 @@ class Stream(Unsendable):
         Parameters
         ----------
         x : numpy.ndarray
-            (N, C), of the stream's dtype.
+            (N, C), of the stream's dtype; after an `Embedding` indices, (N,).
 
         Returns
         -------
@@ -118,26 +123,47 @@ class Stream(Unsendable):
 
         Raises
         ------
-        TypeError, ShapeError, DTypeError
+        TypeError, ShapeError, DTypeError, IndexRangeError
             If x is not as described; the state then stays as it is.
         """
         if type(x) is not np.ndarray or x.shape != self._shape or x.dtype != self._dtype:
-            self._check(x)
+            self._check(x, self._shape)
         here = type(x) is type(self._x)
         self._x[...] = x if here else moved(x, device_of(self._x))
-        for step in self._steppers:
-            step()
+        self._program.step()
         return self._y.copy() if here else moved(self._y, device_of(x))
 
     def run(self, x: np.ndarray) -> np.ndarray:
-        """Take the steps of a sequence: outputs (T, N, channels) from inputs (T, N, C)."""
-        checked_array("x", x)
-        if x.ndim != 3 or x.shape[1:] != self._shape:
-            raise ShapeError(f"x: expected shape {('T', *self._shape)} (T, N, C), got {x.shape}")
-        y = backend_of(x).memory.empty((len(x), *self._y.shape), self._y.dtype)
-        for t, x_t in enumerate(x):
-            y[t] = self.step(x_t)
-        return y
+        """Take the steps of a sequence, in one call of compiled code: the bits of as many calls of `step`.
+
+        Parameters
+        ----------
+        x : numpy.ndarray
+            (T, N, C), of the stream's dtype; after an `Embedding` indices, (T, N).  T may be 0.
+
+        Returns
+        -------
+        numpy.ndarray
+            (T, N, output channels), new.
+
+        Raises
+        ------
+        TypeError, ShapeError, DTypeError, IndexRangeError
+            If x is not as described; the state then stays as it is.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> layer = nr.GRU(4)
+        >>> p, x = layer.init(channels=2, seed=0), np.ones((5, 1, 2), np.float32)
+        >>> np.array_equal(layer.stream(p).run(x), layer(p, x)[0])
+        True
+        """
+        self._check(x, ("T", *self._shape))
+        source = x.astype(np.int64) if self._vocabulary else moved(x, device_of(self._x))
+        y = backend_of(self._y).memory.empty((len(x), *self._y.shape), self._y.dtype)
+        self._program.run(contiguous(source), y)
+        return y if self._vocabulary else moved(y, device_of(x))
 
     def feed_back(self, x: np.ndarray, steps: int) -> np.ndarray:
         """Take a step, then steps from the output of the one before: free-running prediction.
@@ -162,15 +188,22 @@ class Stream(Unsendable):
         steps = positive_integer("steps", steps)
         if self._y.shape != self._shape:
             raise ShapeError(f"feed_back: expected outputs of shape {self._shape} like the inputs, got {self._y.shape}")
-        y = backend_of(x).memory.empty((steps, *self._shape), self._dtype)
-        for t in range(steps):
-            x = y[t] = self.step(x)
-        return y
+        self._check(x, self._shape)
+        y = backend_of(self._y).memory.empty((steps + 1, *self._shape), self._dtype)
+        y[0] = moved(x, device_of(y))
+        self._program.feed_back(y)
+        return moved(y[1:], device_of(x))
 
-    def _check(self, x):
-        """Raise unless x is (N, C) of the parameters' dtype."""
-        checked_array("x", x)
-        if x.shape != self._shape:
-            raise ShapeError(f"x: expected shape {self._shape} (N, C), got {x.shape}")
-        if x.dtype != self._dtype:
+    def _check(self, x, expected):
+        """Raise unless x has the shape expected, with any length for "T", and the parameters' dtype, or is of indices."""
+        (checked_integers if self._vocabulary else checked_array)("x", x)
+        shape = ("T", *x.shape[1:]) if expected[0] == "T" and x.ndim else x.shape
+        if shape != expected:
+            axes = ", ".join(["T"] * (expected[0] == "T") + ["N", "C"][: len(self._shape)])
+            raise ShapeError(f"x: expected shape {expected} ({axes}), got {x.shape}")
+        if self._vocabulary:
+            wrong = (x < 0) | (x >= self._vocabulary)
+            if wrong.any():
+                raise IndexRangeError(f"x: expected indices from 0 to {self._vocabulary - 1}, got {x[wrong][0]}")
+        elif x.dtype != self._dtype:
             raise DTypeError(f"x: expected {self._dtype} like the parameters, got {x.dtype}")

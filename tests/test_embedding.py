@@ -392,7 +392,6 @@ X = indices()
         (lambda: NET.fit(X, np.zeros(5), "cross_entropy"), nr.DTypeError, "y: expected integers, got float64"),
         (lambda: NET.fit(X, X[0] % 3, "mse"), nr.ShapeError, 'y: expected 2 axes.*loss="cross_entropy"'),
         (lambda: NET.fit(X[:, 0], X[0], "cross_entropy"), nr.ShapeError, "y: expected one label, without axes"),
-        (lambda: NET.stream(), ValueError, "stream: Embedding.* takes indices"),
     ],
 )
 def test_bad_input(call, error, message):

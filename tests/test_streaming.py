@@ -161,6 +161,79 @@ def test_no_parameter_is_read_late(layer):
     assert same_bits(stream.run(x), expected)
 
 
+def embedded():
+    layers = [nr.Embedding(7, 3), nr.GRU(4, layers=2, residual=True), nr.Activation("tanh"), nr.Dropout(0.5), nr.Dense(3)]
+    return nr.Network(layers, seed=0)
+
+
+def by_steps(stream, x):
+    """The outputs of one call of `step` after the other."""
+    return np.array([stream.step(x_t) for x_t in x])
+
+
+@pytest.mark.parametrize("most", [1, 3, 100])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("make", [network, embedded])
+def test_a_sequence_in_one_call(make, batch, most, monkeypatch):
+    net, random = make(), np.random.default_rng(0)
+    x = random.standard_normal((8, batch, 2)).astype(np.float32)
+    x = random.integers(0, 7, (8, batch), np.uint8) if net.takes_indices else x
+    expected = by_steps(net.stream(batch), x)
+    monkeypatch.setattr("numbarnn.cpu.programs.MOST_STEPS", most)
+    stream = net.stream(batch)
+    found = [stream.run(x[:0]), stream.run(x[:5]), stream.step(x[5])[None], stream.run(x[6:])]
+    assert found[0].shape == (0, batch, 3)
+    assert same_bits(np.concatenate(found), expected)
+    stream.reset()
+    assert same_bits(stream.run(x[:, ::-1][:, ::-1]), expected)
+    assert same_bits(expected[-1], (net.predict(x)[-1] if make is embedded else net.predict(x)).copy())
+
+
+@pytest.mark.parametrize("kind", UNLIKE)
+def test_a_layers_sequence_in_one_call(kind, monkeypatch):
+    case = random_case(KINDS[kind](9, layers=2), 7, 2, 3, dtype="float32")
+    y, final = case.layer(case.parameters, case.x, case.state)
+    for most in (3, 100):
+        monkeypatch.setattr("numbarnn.cpu.programs.MOST_STEPS", most)
+        stream = case.layer.stream(case.parameters, 2, case.state)
+        assert same_bits(stream.run(case.x), y.copy())
+        assert same_bits(as_tuple(stream.state), as_tuple(final))
+
+
+def test_outputs_that_are_fed_back():
+    layer, start = nr.GRU(3), np.ones((2, 3), np.float32)
+    p = layer.init(3, seed=0)
+    stream, y, expected = layer.stream(p, 2), start, []
+    for _ in range(5):
+        y = stream.step(y)
+        expected.append(y)
+    other = layer.stream(p, 2)
+    assert same_bits(other.feed_back(start, 5), np.array(expected))
+    assert same_bits(other.state, stream.state) and (start == 1).all()
+    with pytest.raises(nr.DTypeError, match="x: expected float32"):
+        other.feed_back(start.astype(float), 5)
+
+
+@pytest.mark.parametrize(
+    "make, x, error, message",
+    [
+        (network, np.ones((2, 2), np.float32), nr.ShapeError, r"x: expected shape \('T', 1, 2\) \(T, N, C\), got \(2, 2\)"),
+        (network, np.ones((2, 1, 2)), nr.DTypeError, "x: expected float32 like the parameters, got float64"),
+        (network, [[[1, 2]]], TypeError, "x: expected a numpy.ndarray"),
+        (embedded, np.array([[1], [7]]), nr.IndexRangeError, "x: expected indices from 0 to 6, got 7"),
+        (embedded, np.array([[1], [-1]]), nr.IndexRangeError, "x: expected indices from 0 to 6, got -1"),
+        (embedded, np.array([[[1]]]), nr.ShapeError, r"x: expected shape \('T', 1\) \(T, N\), got \(1, 1, 1\)"),
+        (embedded, np.ones((2, 1)), nr.DTypeError, "x: expected integers"),
+    ],
+)
+def test_a_bad_sequence_leaves_the_state(make, x, error, message):
+    stream = make().stream()
+    before = stream.state
+    with pytest.raises(error, match=message):
+        stream.run(x)
+    assert same_bits(as_tuple(stream.state[0]), as_tuple(before[0]))
+
+
 def test_bad_streams():
     layer = nr.GRU(3, bidirectional=True)
     with pytest.raises(ValueError, match="bidirectional"):

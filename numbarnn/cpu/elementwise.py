@@ -7,13 +7,15 @@ from .blocks import share
 from .compiled import Task
 from .jobs import run
 from .memory import empty
-from .records import integers
+from .records import integers, place
 from .routine_call import record_at
 from .simd import lanes, load_first, size_of, store_first
 from .threads import parts_for
 
 SMALLEST_PART = 1 << 14  # numbers below which another thread does not pay
 VALUES = np.dtype(integers("parts", "count", "x", "y"))
+SUMS = np.dtype(integers("parts", "count", "x", "y", "other"))
+COUNT = place(VALUES, "count")
 SLOPES = np.dtype(integers("parts", "count", "kept", "dy", "dx"))
 
 
@@ -36,6 +38,29 @@ def _times_slope(cell, number, record, part):
         at, rest = i * size_of(real), first + mine - i
         slope = cell.activation.slope(load_first(real, call.kept + at, rest))
         store_first(load_first(real, call.dy + at, rest) * slope, call.dx + at, rest)
+
+
+@Task
+def _sum(cell, number, record, part):
+    """Write ``x + other`` to y for one part of the numbers at these addresses."""
+    real, call = number(0), record_at(record, SUMS)[0]
+    first, mine = share(call.count, call.parts, part)
+    for i in range(first, first + mine, lanes(real)):
+        at, rest = i * size_of(real), first + mine - i
+        total = load_first(real, call.x + at, rest) + load_first(real, call.other + at, rest)
+        store_first(total, call.y + at, rest)
+
+
+def add_value(program, cell, x, y):
+    """Add `value` to a program, of (T, ...) arrays in C order: T is as many steps as the program takes at once."""
+    record = np.array((1, x.size, x.ctypes.data, y.ctypes.data), np.int64)
+    program.add_job(_value, cell, x.dtype, record, x, y, per_step=[(COUNT, x[0].size)])
+
+
+def add_sum(program, x, other, y):
+    """Add ``y = x + other`` to a program, of arrays as in `add_value`."""
+    record = np.array((1, x.size, x.ctypes.data, y.ctypes.data, other.ctypes.data), np.int64)
+    program.add_job(_sum, None, x.dtype, record, x, other, y, per_step=[(COUNT, x[0].size)])
 
 
 def value(cell, x, y=None):

@@ -9,13 +9,14 @@ import numpy as np
 from .blocks import entry, share
 from .compiled import Task
 from .jobs import run
-from .records import integers
+from .records import integers, place
 from .routine_call import record_at
 from .simd import lanes, load_first, size_of, splat, store_first
 from .threads import parts_for
 
 SMALLEST_PART = 1 << 13  # numbers below which another thread does not pay
 COPY = np.dtype(integers("parts", "count", "columns", "table", "indices", "rows"))
+COUNT = place(COPY, "count")
 SUM = np.dtype(integers("bounds", "columns", "order", "starts", "indices", "source", "target", "accumulate"))
 
 
@@ -70,6 +71,12 @@ def _copy(task, table, indices, rows):
 def take_rows(table, indices, target):
     """Write ``table[indices]`` to `target` (is modified)."""
     _copy(_take, table, indices, target)
+
+
+def add_take(program, table, indices, rows, per_step):
+    """Add `take_rows` to a program; `per_step`: rows of a step, of as many steps as the program takes at once."""
+    record = np.array((1, *rows.shape, table.ctypes.data, indices.ctypes.data, rows.ctypes.data), np.int64)
+    program.add_job(_take, None, table.dtype, record, table, indices, rows, per_step=[(COUNT, per_step)])
 
 
 def put_rows(table, indices, source):

@@ -20,10 +20,10 @@ from .memory import borrow, give, take
 from .plans import backward_plans, forward_plans
 from .records import BACKWARD, FORWARD, ROWS, place
 from .simd import lanes_of
-from .threads import sharing, threads
+from .threads import sharing, threads, threads_for
 
-F_X, F_DRIVES, F_PARAMETERS, F_STEPS, F_START, F_PACK = (
-    place(FORWARD, name) for name in ("x", "drives", "parameters", "steps", "start", "pack")
+F_X, F_DRIVES, F_PARAMETERS, F_STEPS, F_START, F_PACK, F_POOL = (
+    place(FORWARD, name) for name in ("x", "drives", "parameters", "steps", "start", "pack", "work.pool")
 )
 B_X, B_DY, B_DCELLS, B_DRIVES, B_DX, B_DH, B_DC, B_DUNIT_VALUES, B_PARAMETERS, B_ACCUMULATE, B_STEPS, B_START = (
     place(BACKWARD, name)
@@ -55,8 +55,13 @@ class Call:
         self.scratch_block, self.scratch_bytes, self.scratch_address = scratch_block, scratch_bytes, None
         self.own = None
         if scratch_bytes <= OWN_SCRATCH:
-            self.own, address = borrow(scratch_bytes)
-            plan.move(record, scratch_block, address)
+            self.keep_scratch()
+
+    def keep_scratch(self):
+        """Keep a block of its own from now on, whatever its size."""
+        if self.own is None:
+            self.own, address = borrow(self.scratch_bytes)
+            self.plan.move(self.record, self.scratch_block, address)
 
     def __call__(self):
         if self.threads > 1:
@@ -121,11 +126,13 @@ class Tape(StateTape):
         self.set_inputs(record, F_X, F_DRIVES)
         record[F_PARAMETERS] = parameters.ctypes.data
         self.forward = Call(passes.forward, plans.forward, record, 0, plans.scratch.nbytes)
-        self.checkpoints = self._step = None
+        self.checkpoints = None
         if keep.what == "checkpoints":
             count = -(-size.steps // plans.segment)
             shapes = [(count, size.batch, size.directions, width) for width in size.widths]
             self.checkpoints = [np.empty(shape, size.dtype) for shape in shapes]  # one for each state
+        if keep.what == "weights":
+            record[F_STEPS] = 1  # to pack the weights is all that is wanted
         self.fill()
         if keep.what == "weights":
             record[F_PACK] = 0
@@ -214,15 +221,18 @@ class Tape(StateTape):
         units = [part.reshape(directions, rows, count, -1) for part in parts]
         return np.concatenate(units, axis=3)[..., : size.hidden]
 
-    def stepper(self):
-        """A function without arguments that takes one step of a stream; the tape keeps the weights in blocks.
+    def add_to(self, program):
+        """Add forward to a program; of a tape that keeps the weights in blocks, some steps of a stream.
 
-        The pass carries h to row 0.
+        Such a pass carries h to row 0.
         """
-        if self._step is None:
-            plan, scratch = self.plans.forward, self.plans.scratch
-            self._step = Call(passes.step, plan, self.forward.record, 0, scratch.nbytes)
-        return self._step
+        plan, record, size = self.plans.forward, self.forward.record, self.size
+        pool = F_POOL, plan.threads, threads_for(size.batch * size.directions * size.numbers)
+        if self.keep.what == "weights":
+            program.add(passes.steps, record, self, per_step=[(F_STEPS, 1)], pool=pool)
+        else:
+            program.add(passes.forward, record, self, pool=pool)
+        self.forward.keep_scratch()
 
 
 def run(kernels, size, parameters, x, initial, keep, unit_values=None, drives=()):

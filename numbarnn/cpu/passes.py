@@ -32,17 +32,17 @@ def forward(record):
 
 
 @Function
-def step(record):
-    """One step of a stream: the FORWARD record, whose weights are packed, and carry h along."""
+def steps(record):
+    """Some steps of a stream: the FORWARD record, whose weights are packed, and carry h along to row 0."""
     calls = record_at(record, FORWARD)
     call = calls[0]
-    for region in range(1 if call.splits == 1 else call.work.phases):
+    for region in range(1 if call.splits == 1 else call.steps * call.work.phases):
         calls[0].region = region
         share_out(call, call.work.task, record, call.splits * call.directions * call.tasks)
     row = call.batch * call.directions * call.width * call.item
-    before, after = numbers_at(np.uint8, call.h, row), numbers_at(np.uint8, call.h + row, row)
+    first, last = numbers_at(np.uint8, call.h, row), numbers_at(np.uint8, call.h + call.steps * row, row)
     for i in range(row):
-        before[i] = after[i]
+        first[i] = last[i]
 
 
 @Function

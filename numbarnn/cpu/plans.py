@@ -51,8 +51,12 @@ class Size(sizes.Size):
     @functools.cached_property
     def threads(self):
         """Threads that pay for this size, of those that there are now."""
-        numbers = sum(group.rows * group.columns * len(group.slots) for group in self.groups)
-        return threads_for(self.packing.rows * self.directions * numbers)
+        return threads_for(self.packing.rows * self.directions * self.numbers)
+
+    @functools.cached_property
+    def numbers(self):
+        """What each row is multiplied with, of each direction."""
+        return sum(group.rows * group.columns * len(group.slots) for group in self.groups)
 
     @property
     def parts(self):

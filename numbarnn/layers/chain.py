@@ -44,6 +44,10 @@ class Chain(Operation):
     def steppers(self):
         return [step for operation in self.operations for step in operation.steppers()]
 
+    def add_to(self, program):
+        for operation in self.operations:
+            operation.add_to(program)
+
     @property
     def nbytes(self):
         return sum(operation.nbytes for operation in self.operations)

@@ -7,7 +7,7 @@ from typing import ClassVar
 from ..arrays.descriptor import TensorDescriptor
 from ..arrays.devices import backend_of, device_of
 from ..cells import ActivationSpec, DenseCell, activation
-from ..engine.keep import ALL
+from ..engine.keep import ALL, WEIGHTS
 from ..errors import positive_integer
 from ..parameters import Weight, glorot_uniform, uniform
 from .base import activation_spec
@@ -48,7 +48,7 @@ class Linear(Operation):
     learns = True
 
     def __init__(self, cell, units, source, p, keep):
-        rows, backend = _batched(source), backend_of(source.array)
+        rows, backend = source if keep is WEIGHTS else _batched(source), backend_of(source.array)
         size = backend.plans.Size(cell, units, 1, rows.packing, rows.channels, rows.dtype)
         self.source, self.tape = source, backend.launch.run(backend.dense, size, p.flat, rows, None, keep)
         self.outputs = self._unbatched(self.tape.outputs)
@@ -62,6 +62,9 @@ class Linear(Operation):
 
     def forward(self):
         self.tape.fill()
+
+    def add_to(self, program):
+        self.tape.add_to(program)
 
     def backward(self, adjoint, dy, need_x):
         own = backend_of(self.source.array).launch.Adjoint(

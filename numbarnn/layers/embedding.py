@@ -11,6 +11,7 @@ from ..arrays.devices import backend_of, contiguous
 from ..arrays.indices import Groups
 from ..arrays.ragged import Ragged
 from ..arrays.rows import like, numbers
+from ..engine.keep import WEIGHTS
 from ..errors import ShapeError, flag, positive_integer
 from ..parameters import Parameters, Weight, glorot_uniform
 from .base import Gradients
@@ -85,6 +86,10 @@ class Lookup(Operation):
                 self.reading(self.groups.indices)
         rows = self.outputs.array.reshape(-1, self.layer.size)
         backend_of(self.table).embedding.take_rows(self.table, indices, rows)
+
+    def add_to(self, program):
+        rows = self.outputs.array.reshape(-1, self.layer.size)
+        backend_of(self.table).embedding.add_take(program, self.table, self.source.array, rows, self.source.batch)
 
     def backward(self, adjoint, dy, need_x):
         gradient, accumulate = adjoint.gradient, adjoint.accumulate
@@ -190,10 +195,8 @@ class Embedding(Stateless):
         return x.checked("x", "indices", self.vocabulary)
 
     def operation(self, p, x, keep, reading=None):
+        p = p.copy() if keep is WEIGHTS else p  # a stream reads parameters when it is made
         return Lookup(self, p, x, keep.for_backward, reading)
-
-    def run_stream(self, p, x):
-        raise ValueError(f"stream: {self!r} takes indices, which a stream does not")
 
     def backward(
         self,

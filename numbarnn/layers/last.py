@@ -10,10 +10,11 @@ from ..arrays.devices import backend_of
 from ..arrays.ragged import Ragged
 from ..arrays.rows import copy_ends, like
 from ..descriptions.fields import one_of, optional
+from ..engine.keep import WEIGHTS
 from ..errors import LayoutError, ShapeError, integer
 from .base import Layer
 from .chain import Chain
-from .operations import MERGES, Merged, Operation
+from .operations import MERGES, Merged, Operation, PassedOn
 from .stateless import Stateless
 
 
@@ -54,7 +55,7 @@ class LastStep(Stateless):
         return dy
 
     def operation(self, p, x, keep):
-        return Ends(x, [slice(None)])
+        return PassedOn(x) if keep is WEIGHTS else Ends(x, [slice(None)])  # a stream's step is the last one so far
 
 
 def _one_or_two(argument, value):

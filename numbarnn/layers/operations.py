@@ -11,6 +11,10 @@ from .masks import rows_of
 MERGES = ("concat", "sum", "average", "product")
 
 
+class NotInPrograms(Exception):
+    """An operation cannot be part of a program: Python has a part in it."""
+
+
 class Operation:
     """One operation of a layer; its memory is made once, for all its calls.
 
@@ -40,8 +44,16 @@ class Operation:
         raise NotImplementedError
 
     def steppers(self):
-        """Functions that take one step of a stream."""
+        """Functions that take one step of a stream, on a GPU."""
         return [] if self.view else [self.forward]
+
+    def add_to(self, program):
+        """Add forward to a program, on the CPU; of an operation made to keep weights, some steps of a stream.
+
+        NotInPrograms, with the program as it was or not, if Python has a part in it.
+        """
+        if not self.view:
+            raise NotInPrograms(type(self).__name__)
 
     @property
     def nbytes(self):
@@ -107,6 +119,9 @@ class Elementwise(Operation):
 
     def forward(self):
         self.kernels.value(self.cell, numbers(self.source), self.outputs.array)
+
+    def add_to(self, program):
+        self.kernels.add_value(program, self.cell, numbers(self.source), self.outputs.array)
 
     def backward(self, adjoint, dy, need_x):
         if not need_x:
@@ -175,6 +190,11 @@ class Residual(Operation):
 
     def steppers(self):
         return [*self.inner.steppers(), self._add]
+
+    def add_to(self, program):
+        self.inner.add_to(program)
+        inner, source = numbers(self.inner.outputs), numbers(self.source)
+        backend_of(source).elementwise.add_sum(program, inner, source, self.outputs.array)
 
     @property
     def nbytes(self):

@@ -9,7 +9,7 @@ from ..arrays.devices import backend, backend_of, device_of
 from ..arrays.packing import uniform
 from ..engine.keep import WEIGHTS
 from ..errors import CellError
-from .operations import Operation
+from .operations import NotInPrograms, Operation
 
 INITIAL = ("initial_h", "initial_c")  # parameters that hold the state to start from
 
@@ -82,6 +82,11 @@ class Recurrence(Operation):
 
     def steppers(self):
         return [self.tape.stepper()]
+
+    def add_to(self, program):
+        if program.anew and (self.layer.unit_parameters or self.layer.cell.unit_values or self.layer.learned_state):
+            raise NotInPrograms("values of units")
+        self.tape.add_to(program)
 
     @property
     def nbytes(self):
@@ -162,6 +167,11 @@ class Constrained(Operation):
 
     def steppers(self):
         return self.inner.steppers()
+
+    def add_to(self, program):
+        if program.anew:
+            raise NotInPrograms("effective weights")
+        self.inner.add_to(program)
 
     @property
     def nbytes(self):

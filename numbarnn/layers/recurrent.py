@@ -257,10 +257,11 @@ class Recurrent(Stacked):
         """
         channels = p[p.names[0]].shape[1] if isinstance(p, Parameters) and p.names else 1
         self.check_parameters(p, channels)
-        batch = positive_integer("batch", batch)
-        x = backend_of(p.flat).memory.zeros((1, batch, channels), p.dtype)
+        batch, on = positive_integer("batch", batch), backend_of(p.flat)
+        x = on.memory.zeros((on.programs.most_steps(batch), batch, channels), p.dtype)
         y, tape = self.run_stream(p, TensorDescriptor.of_tnc(x))
-        stream = Stream(x, tape.operation.steppers(), [(self, tape)], y.array, single=True)
+        program = on.programs.Steps(x, y.array, [tape.operation])
+        stream = Stream(x, program, [(self, tape)], y.array, single=True)
         stream.state = state
         return stream
 
@@ -303,7 +304,7 @@ class Recurrent(Stacked):
         return gates(self, p, x, state, lengths, layout, index)
 
     def run_stream(self, p, x):
-        """`run` for one step that a stream will take again and again: y as a TensorDescriptor, and a tape."""
+        """`run` for the steps that a stream takes at once, again and again: y as a TensorDescriptor, and a tape."""
         if self.bidirectional:
             raise ValueError(f"stream: {self!r} is bidirectional and needs the whole sequence")
         return self.run(p, x, None, WEIGHTS)

@@ -52,7 +52,7 @@ class Stateless(Layer):
         return given, tape
 
     def run_stream(self, p, x):
-        """`run` for one step that a stream will take again and again."""
+        """`run` for the steps that a stream takes at once, again and again."""
         return self.run(p, x, None, WEIGHTS)
 
     def _checked_input(self, p, x, layout, lengths):

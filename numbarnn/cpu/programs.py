@@ -1,0 +1,206 @@
+"""Programs: compiled functions one after the other, each with a record of its own, run by one call from Python.
+
+An instruction is a C function of the address of a record.  A pass is one (`passes`), and so is a `job`, which has any
+task done.  Whatever is made of these, a forward or a backward through many layers, can be put into one program.
+"""
+
+import numpy as np
+from numba import njit
+
+from .atomics import call_function
+from .compiled import Function
+from .jobs import call
+from .pool import share
+from .records import integers, place
+from .routine_call import numbers_at, record_at
+from .threads import sharing
+
+JOB = np.dtype(integers("share", "pool", "task", "record", "count"))
+
+# The instructions of a program, and what it takes to run them for a sequence, piece by piece.
+PROGRAM = np.dtype(
+    integers(
+        "instructions",  # [instructions, 2]: the addresses of a function and of its record
+        "count",  # of them
+        "places",  # [places, 2]: the address of a number that follows the steps of a piece, and what it is for one step
+        "place_count",
+        "steps",  # of the sequence
+        "piece",  # most steps that the instructions take at once
+        "x",  # where the instructions read their steps
+        "x_bytes",  # of one
+        "source",  # the sequence, step after step
+        "y",  # where the instructions write the outputs of their steps
+        "y_bytes",
+        "target",  # where the outputs go, likewise
+    )
+)
+STEPS, PIECE, X, SOURCE, Y, TARGET = (place(PROGRAM, name) for name in ("steps", "piece", "x", "source", "y", "target"))
+MOST_STEPS, MOST_ROWS = 384, 1 << 12  # that a stream takes at once: of a sequence, and of all
+
+
+@njit
+def _instructions(program):
+    """Follow the instructions."""
+    instructions = numbers_at(np.int64, program.instructions, 2 * program.count)
+    for i in range(program.count):
+        call_function(instructions[2 * i], (instructions[2 * i + 1],))
+
+
+@njit
+def _copy(source, target, count):
+    """Copy bytes."""
+    before, after = numbers_at(np.uint8, source, count), numbers_at(np.uint8, target, count)
+    for i in range(count):
+        after[i] = before[i]
+
+
+@Function
+def once(record):
+    """Follow the instructions of the PROGRAM record."""
+    _instructions(record_at(record, PROGRAM)[0])
+
+
+@Function
+def sequence(record):
+    """Take a sequence through the instructions of the PROGRAM record, piece by piece, and collect the outputs."""
+    program = record_at(record, PROGRAM)[0]
+    places = numbers_at(np.int64, program.places, 2 * program.place_count)
+    for start in range(0, program.steps, program.piece):
+        steps = min(program.piece, program.steps - start)
+        for i in range(program.place_count):
+            numbers_at(np.int64, places[2 * i], 1)[0] = steps * places[2 * i + 1]
+        _copy(program.source + start * program.x_bytes, program.x, steps * program.x_bytes)
+        _instructions(program)
+        _copy(program.y, program.target + start * program.y_bytes, steps * program.y_bytes)
+
+
+@Function
+def job(record):
+    """Have the task of the JOB record done."""
+    job = record_at(record, JOB)[0]
+    call_function(job.share, (job.pool, job.task, job.record, job.count))
+
+
+class Program:
+    """Instructions, and the memory that they work on.
+
+    Attributes
+    ----------
+    anew : bool
+        Whether the parameters are read at each run, rather than once, when its operations were made.
+    """
+
+    anew = True
+
+    def __init__(self):
+        self._instructions, self._places, self._pools, self._kept = [], [], [], []
+        self._record = None
+
+    def add(self, function, record, *kept, per_step=(), pool=None):
+        """Add an instruction.
+
+        Parameters
+        ----------
+        function : Function
+        record : numpy.ndarray
+            As integers; it and `kept` live as long as the program.
+        per_step : sequence of (int, int)
+            (which integer of the record, what it is for one step) of those that follow the number of steps.
+        pool : (int, int, int), optional
+            Which integer of the record is the address of the pool, and how many threads share the work of all steps, and
+            that of one.
+        """
+        address = record.ctypes.data
+        self._instructions += function.address, address
+        for index, number in per_step:
+            self._places += address + 8 * index, number
+        if pool is not None and pool[1] > 1:
+            self._pools.append((record, *pool))
+        self._kept += record, *kept
+        self._record = None
+
+    def add_job(self, task, cell, dtype, record, *kept, count=1, per_step=()):
+        """Add a task that one thread does, `count` times, with a record of integers; the rest as of `add`."""
+        address = record.ctypes.data
+        whole = np.array((share.address, 0, task.address(cell, dtype), address, count), np.int64)
+        for index, number in per_step:
+            self._places += address + 8 * index, number
+        self.add(job, whole, record, *kept)
+
+    @property
+    def shared(self):
+        """Whether several threads share the work of an instruction."""
+        return bool(self._pools)
+
+    def _made(self):
+        """A PROGRAM record of all that has been added."""
+        self._numbers = instructions, places = [np.array(part, np.int64) for part in (self._instructions, self._places)]
+        record = np.zeros(PROGRAM.itemsize // 8, np.int64)
+        record[:4] = instructions.ctypes.data, len(instructions) // 2, places.ctypes.data, len(places) // 2
+        return record
+
+    def _share(self, which):
+        """Have the pool's threads share the work: of all steps for 0, of one for 1."""
+        for record, index, *threads in self._pools:
+            record[index] = sharing(threads[which])
+
+    def run(self):
+        """Follow the instructions."""
+        if self._record is None:
+            self._record = self._made()
+            self._call = once.address, self._record.ctypes.data
+        if self._pools:
+            self._share(0)
+        call(*self._call)
+
+
+class Steps(Program):
+    """A program that takes steps of a sequence, some at once, and goes on where it has stopped.
+
+    Parameters
+    ----------
+    x, y : numpy.ndarray
+        (K, N, ...): where the instructions read K steps, and write their outputs.
+    operations : sequence of Operation
+        What is done to x to get y, one after the other.
+    """
+
+    anew = False
+
+    def __init__(self, x, y, operations):
+        super().__init__()
+        for operation in operations:
+            operation.add_to(self)
+        self._ends = x, y
+        self._one = record = self._made()
+        record[X : X + 3] = x.ctypes.data, x[0].nbytes, x.ctypes.data
+        record[Y : Y + 3] = y.ctypes.data, y[0].nbytes, y.ctypes.data
+        record[[STEPS, PIECE]] = 1
+        self._many = record.copy()
+        self._function, self._step = sequence.address, self._one.ctypes.data
+
+    def step(self):
+        """Take the step that is the first of x; its output is then the first of y."""
+        if self._pools:
+            self._share(1)
+        call(self._function, self._step)
+
+    def run(self, source, target):
+        """Take all steps of a sequence, and write their outputs to `target`: both C-contiguous, (T, N, ...)."""
+        self._take(source.ctypes.data, target.ctypes.data, len(source), len(self._ends[0]))
+
+    def feed_back(self, steps):
+        """Take so many steps from the output of the one before: ``steps[t]`` gives ``steps[t + 1]``, both (N, ...)."""
+        self._take(steps.ctypes.data, steps[1:].ctypes.data, len(steps) - 1, 1)
+
+    def _take(self, source, target, steps, piece):
+        if self._pools:
+            self._share(int(piece == 1))
+        record = self._many
+        record[STEPS], record[PIECE], record[SOURCE], record[TARGET] = steps, piece, source, target
+        call(self._function, record.ctypes.data)
+
+
+def most_steps(batch):
+    """How many steps a stream of so many sequences takes at once."""
+    return max(1, min(MOST_STEPS, MOST_ROWS // batch))
