@@ -11,7 +11,7 @@ from numbarnn.cpu import pool as of_pool
 from numbarnn.cpu.atomics import atomic_add
 from numbarnn.cpu.compiled import Task
 from numbarnn.cpu.jobs import _share
-from numbarnn.cpu.pool import ALONE_FOR, ALONE_UNTIL, GAINED, MOST, RESTS, TRIAL, Pool, share
+from numbarnn.cpu.pool import ALONE_FOR, ALONE_UNTIL, GAINED, MISHAP, MOST, PREEMPTED, RESTS, TRIAL, Pool, share
 from numbarnn.cpu.records import integers
 from numbarnn.cpu.routine_call import record_at
 
@@ -83,21 +83,34 @@ def ledger(pool):
 
 
 def test_what_is_lost_ends_sharing_for_longer_each_time(own_pool):
-    address, time_now = own_pool.address, 10**15
+    time_now = 10**15
+
+    def lose(nanoseconds):
+        own_pool._block[PREEMPTED // 8] += 1  # as a helper does whose core was taken away
+        note(own_pool.address, -nanoseconds, time_now)
+
     assert ledger(own_pool) == (TRIAL, 0)
-    note(address, -TRIAL, time_now)
+    lose(TRIAL)
     assert ledger(own_pool) == (0, 0)
-    note(address, -1000, time_now)
+    lose(1000)
     first = RESTS * (TRIAL + 1000)
     assert ledger(own_pool) == (TRIAL, first)
     assert own_pool._block[ALONE_UNTIL // 8] == time_now + first
-    note(address, -TRIAL - 1, time_now)
+    lose(TRIAL + 1)
     assert ledger(own_pool) == (TRIAL, 2 * first)
     for _ in range(20):
-        note(address, -TRIAL - 1, time_now)
+        lose(TRIAL + 1)
     assert ledger(own_pool) == (TRIAL, of_pool.LONGEST_REST)
-    note(address, 10 * MOST, time_now)  # what is gained beyond that is no licence to lose it
+    note(own_pool.address, 10 * MOST, time_now)  # what is gained beyond that is no licence to lose it
     assert ledger(own_pool) == (MOST, 0)
+
+
+def test_a_long_job_that_no_helper_was_kept_from_counts_little(own_pool):
+    note(own_pool.address, -1000 * TRIAL, 10**15)
+    assert ledger(own_pool) == (TRIAL - MISHAP, 0)
+    for _ in range(TRIAL // MISHAP):
+        note(own_pool.address, -1000 * TRIAL, 10**15)
+    assert ledger(own_pool) == (TRIAL, RESTS * (TRIAL + MISHAP))
 
 
 @of_pool.kernel

@@ -104,6 +104,19 @@ time_on_core = _clock("CLOCK_THREAD_CPUTIME_ID")  # of this thread
 
 
 @intrinsic
+def times_preempted(typingctx, function):
+    """How often the system has taken this thread's core away, by the address of Linux's getrusage."""
+
+    def codegen(context, builder, signature, args):
+        usage = cgutils.alloca_once(builder, ir.ArrayType(INT64, 18))
+        kind = ir.FunctionType(INT32, [INT32, usage.type])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), [INT32(1), usage])  # RUSAGE_THREAD
+        return builder.load(cgutils.gep_inbounds(builder, usage, 0, 17))  # ru_nivcsw
+
+    return types.int64(types.intp), codegen
+
+
+@intrinsic
 def call_function(typingctx, address, arguments):
     """Call the C function at an address, with a tuple of integers, for nothing."""
 

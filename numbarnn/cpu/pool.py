@@ -27,18 +27,28 @@ import time
 import numpy as np
 
 from ..engine.inlined import inlined
-from .atomics import atomic_add, atomic_load, atomic_store, call_function, exchange_if, pause, time_on_core, time_passed
+from .atomics import (
+    atomic_add,
+    atomic_load,
+    atomic_store,
+    call_function,
+    exchange_if,
+    pause,
+    time_on_core,
+    time_passed,
+    times_preempted,
+)
 from .compiled import Function, kernel
 
 LINE = 64  # bytes that one core writes at a time: what different threads write lies in lines of its own
 # The pool is a block of memory: in each line what is written together.
-OWNER, TICKET, DONE, SLEEPERS, WAITING, LIMIT, BEGUN, JOB, LEDGER, CALLS, MUTEX, WAKE, FINISHED = (
-    LINE * i for i in range(2, 28, 2)
+OWNER, TICKET, DONE, SLEEPERS, WAITING, LIMIT, BEGUN, JOB, LEDGER, PREEMPTED, CALLS, MUTEX, WAKE, FINISHED = (
+    LINE * i for i in range(2, 30, 2)
 )
 TASK, RECORD, COUNT = (JOB + 8 * i for i in range(3))
-GAINED, ALONE_UNTIL, ALONE_FOR, REST = (LEDGER + 8 * i for i in range(4))  # see `account`
-LOCK, UNLOCK, WAIT, SIGNAL, CLOCK = (CALLS + 8 * i for i in range(5))
-BYTES = LINE * 28
+GAINED, ALONE_UNTIL, ALONE_FOR, REST, SEEN = (LEDGER + 8 * i for i in range(5))  # see `account`
+LOCK, UNLOCK, WAIT, SIGNAL, CLOCK, USAGE = (CALLS + 8 * i for i in range(6))
+BYTES = LINE * 30
 
 INDEX = (1 << 32) - 1  # of a ticket: the next index of a job; above it the job's number
 CLOSED = (1 << 31) - 1  # an index that no job has
@@ -46,7 +56,8 @@ TRIAL = 200_000  # nanoseconds that may be lost before sharing is given up: to w
 MOST = 1_000_000  # nanoseconds of gain that count
 RESTS = 32  # nanoseconds alone for each one lost, the first time
 LONGEST_REST = 1_000_000_000
-LOST_CORE = 500_000  # nanoseconds between two looks of a thread that had its core taken away
+LONG = 300_000  # nanoseconds after which a helper asks whether its core was taken away: it costs one to ask
+MISHAP = 20_000  # nanoseconds that a job may lose at most for another reason
 PATIENCE = 1_000_000  # nanoseconds that a helper looks for a job before it sleeps
 HURRY = 50_000  # nanoseconds that a job's thread looks for the end of other threads' tasks before it sleeps
 LOOKS = 32  # looks between two at the clock
@@ -89,7 +100,14 @@ def rest(pool, loss, time):
 
 @inlined
 def account(pool, gain, time):
-    """Note what a job has gained by being shared, and go alone for a while after losses: for longer each time in a row."""
+    """Note what a job has gained by being shared, and go alone for a while after losses: for longer each time in a row.
+
+    A virtual machine takes cores away for milliseconds now and then, from whoever has one: that is no reason.
+    """
+    preempted = atomic_load(pool + PREEMPTED)
+    if gain < -MISHAP and preempted == atomic_load(pool + SEEN):
+        gain = -MISHAP
+    atomic_store(pool + SEEN, preempted)
     gained = min(MOST, atomic_load(pool + GAINED) + gain)
     if gained < 0:
         rest(pool, TRIAL - gained, time)
@@ -158,11 +176,19 @@ def sleep_until_needed(pool, me):
     call_function(atomic_load(pool + UNLOCK), (pool + MUTEX,))
 
 
+@inlined
+def lost_core(pool, before):
+    """How often this helper has had its core taken away by now; a number that was not seen before where nobody knows."""
+    function = atomic_load(pool + USAGE)
+    return times_preempted(function) if function else before + 1
+
+
 @functools.partial(kernel, releases=True)
 def help_out(pool, me):
     """Take indices of the pool's jobs, until there is no place any more for a helper of this number."""
     looks = 0
     idle_since = last_look = now(pool)
+    preempted = lost_core(pool, 0)
     atomic_add(pool + BEGUN, 1)
     while me < atomic_load(pool + LIMIT):
         ticket = atomic_load(pool + TICKET)
@@ -170,7 +196,11 @@ def help_out(pool, me):
         if index < count:
             task, record = atomic_load(pool + TASK), atomic_load(pool + RECORD)
             if exchange_if(pool + TICKET, ticket, ticket + 1):  # else all that was read may be of different jobs
+                start = now(pool)
                 call_function(task, (0, 0, record, index))
+                if now(pool) - start > LONG:
+                    before, preempted = preempted, lost_core(pool, preempted)
+                    atomic_add(pool + PREEMPTED, preempted - before)
                 if atomic_add(pool + DONE, 1) + 1 == count and atomic_load(pool + WAITING):
                     wake(pool, FINISHED, 1)
                 looks = 0
@@ -180,16 +210,19 @@ def help_out(pool, me):
         looks += 1
         if looks % LOOKS == 0:
             time = now(pool)
-            if time - last_look > LOST_CORE:  # whoever has it may be the job's thread
-                rest(pool, time - last_look, time)
+            if time - last_look > LONG:
+                before, preempted = preempted, lost_core(pool, preempted)
+                if preempted > before:  # whoever has the core may be the job's thread
+                    rest(pool, time - last_look, time)
             if time - idle_since > PATIENCE or time < atomic_load(pool + ALONE_UNTIL):
                 sleep_until_needed(pool, me)
                 time = idle_since = now(pool)
+                preempted = lost_core(pool, preempted)
             last_look = time
 
 
 def _system_functions():
-    """The system's (lock, unlock, wait, signal one, clock) and what prepares a mutex and a condition, as ctypes functions.
+    """The system's (lock, unlock, wait, signal one, clock, on Linux usage) and what prepares a mutex and a condition.
 
     Windows' wait takes two more arguments, which those of POSIX do not see.
     """
@@ -202,6 +235,8 @@ def _system_functions():
     else:
         names = "pthread_mutex_lock", "pthread_mutex_unlock", "pthread_cond_wait", "pthread_cond_signal", "clock_gettime"
         start, library = ("pthread_mutex_init", "pthread_cond_init"), ctypes.CDLL(None)
+    if sys.platform == "linux":
+        names = (*names, "getrusage")
     return [[getattr(library, name) for name in group] for group in (names, start)]
 
 
@@ -228,7 +263,7 @@ class Pool:
         self._block[TICKET // 8], self._block[GAINED // 8], self._block[REST // 8] = CLOSED, TRIAL, RESTS
         self._alone_until = ctypes.c_int64.from_address(self.address + ALONE_UNTIL)
         calls, start = _system_functions()
-        for place, call in zip((LOCK, UNLOCK, WAIT, SIGNAL, CLOCK), calls):
+        for place, call in zip((LOCK, UNLOCK, WAIT, SIGNAL, CLOCK, USAGE), calls):
             self._block[place // 8] = ctypes.cast(call, ctypes.c_void_p).value
         for place, call in zip((MUTEX, WAKE, FINISHED), (start[0], start[1], start[1])):
             call(ctypes.c_void_p(self.address + place), None)
