@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
-from numba import njit
+from numba import njit, types
 
+from numbarnn.cpu import weights
 from numbarnn.engine.inlined import inlined
+from numbarnn.engine.numba_internals import kept_c_function
 
 
 @inlined
@@ -39,3 +41,19 @@ def test_python_does_not():
         with pytest.raises(TypeError, match="doubled: expected a call by compiled code, got one by Python"):
             doubled(1.0)
         summed(np.ones(1))
+
+
+class Unkept:
+    """Sources of which nothing is kept on disk."""
+
+    stamp = None
+
+
+def test_what_a_function_takes_in_is_its_own():
+    """Numba's names are numbered by process: of two objects on disk one would call what the other means by a name."""
+    signature = types.void(types.none, types.NumberClass(types.float32), types.int64, types.int64)
+    compiled = kept_c_function(weights.pack_task.function, signature, Unkept, None)
+    found = {f.name: f.linkage.name for f in compiled._library._final_module.functions if not f.is_declaration}
+    assert "internal" in found.values()
+    seen = [name for name, linkage in found.items() if linkage != "internal"]
+    assert len(seen) == 2 and all("pack_task" in name for name in seen), "the function, and what C calls it by"

@@ -13,9 +13,8 @@ from numba import config, njit
 from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
 from numba.core.codegen import JITCodeLibrary
-from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder
+from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import _CompilerLock, global_compiler_lock
-from numba.core.compiler_machinery import register_pass
 from numba.core.cpu import CPUContext
 from numba.core.dispatcher import Dispatcher
 from numba.core.serialize import dumps
@@ -27,6 +26,7 @@ from ..errors import KernelError
 from . import cache_folders
 from .compilations import Compilation, note
 from .disk_cache import Entries, keepable, say_that_it_compiles, types_of
+from .pipelines import TO_WHOLE
 
 RELIED_ON = {  # (class, name): the first parameters, None for what is no function
     (FunctionCache, "_index_key"): ("self", "sig", "codegen"),
@@ -53,6 +53,7 @@ RELIED_ON = {  # (class, name): the first parameters, None for what is no functi
     (JITCodeLibrary, "add_llvm_module"): ("self", "ll_module"),
     (JITCodeLibrary, "finalize"): ("self",),
     (JITCodeLibrary, "_finalize_dynamic_globals"): ("self",),
+    (JITCodeLibrary, "_optimize_final_module"): ("self",),
     (JITCodeLibrary, "_get_module_for_linking"): ("self",),
     (NativeLowering, "run_pass"): ("self", "state"),
     (AttributeTemplate, "resolve"): ("self", "value", "attr"),
@@ -203,7 +204,7 @@ def kept_kernel(function, releases, sources, more):
         Of `Entries`.
     """
     with _compiler_on():
-        dispatcher = njit(nogil=releases)(function)
+        dispatcher = njit(nogil=releases, pipeline_class=TO_WHOLE)(function)
     dispatcher._cache = _Function(function, sources, more)
     _in_turn(dispatcher)
     return dispatcher
@@ -211,7 +212,7 @@ def kept_kernel(function, releases, sources, more):
 
 def kept_c_function(function, signature, sources, more):
     """`function` as a C function with an ``address``, compiled now unless the disk has it."""
-    compiled = CFunc(function, (signature.args, signature.return_type), locals={}, options={})
+    compiled = CFunc(function, (signature.args, signature.return_type), locals={}, options={}, pipeline_class=TO_WHOLE)
     compiled._cache = _Function(function, sources, more)
     with compiled._cache.turn(compiled._sig, compiled._targetdescr.target_context.codegen()):
         compiled.compile()
@@ -260,14 +261,9 @@ __all__ = [
     "RELIED_ON",
     "AbstractTemplate",
     "AttributeTemplate",
-    "CompilerBase",
-    "DefaultPassBuilder",
-    "JITCodeLibrary",
-    "NativeLowering",
     "keep_cuda_kernel",
     "kept_c_function",
     "kept_kernel",
     "numba_threads",
-    "register_pass",
     "relied_on_for_cuda",
 ]

@@ -1,0 +1,96 @@
+"""How Numba's compiler ends: a function that only compiled code calls as text, one that is called as a whole of its own.
+
+Numba makes each function that another one calls a whole: wrappers for Python and for C, optimised by itself, in machine
+code.  Most of the time of a first call went there, for some eighty functions of which nobody needs more than LLVM's
+text.  The pipelines of passes are Numba's, with another end; it is how Numba lets its compiler be changed.
+
+What a whole takes in becomes its own, under names that nobody else sees.  Numba numbers functions as a process compiles
+them, and leaves them to be shared by name: of two objects on disk, from two processes, one may hold another function under
+a name than the other does, and whoever loads both calls the wrong one.
+"""
+
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_machinery import register_pass
+from numba.core.typed_passes import NativeLowering
+
+
+class Text(JITCodeLibrary):
+    """A function as LLVM's text, with what it calls, for others to take in."""
+
+    def add_llvm_module(self, module):
+        """Take in the function as it was lowered, not optimised."""
+        module.data_layout = self._codegen._data_layout
+        self._final_module.link_in(module)
+
+    def finalize(self):
+        """Take in what the function calls; who takes in the function optimises all of it."""
+        seen = set()
+        for library in self._linking_libraries:
+            if library not in seen:
+                seen.add(library)
+                self._reload_init.update(library._reload_init)
+                self._final_module.link_in(library._get_module_for_linking(), preserve=True)
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
+class Whole(JITCodeLibrary):
+    """A function with what it calls, as machine code."""
+
+    def _optimize_final_module(self):
+        """Keep what was taken in to itself, and optimise all of it."""
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.linkage.name == "linkonce_odr":
+                function.linkage = "internal"
+        super()._optimize_final_module()
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _LowerToText(NativeLowering):
+    """Numba's last pass, into a library that stays text."""
+
+    _name = "lower_to_text"
+
+    def run_pass(self, state):
+        """Make the library, lower into it, and tell Numba that the function can be called."""
+        state.library = library = Text(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.flags.no_compile = True
+        super().run_pass(state)
+        entry = {}.__getitem__  # what Numba knows the function by must be one of C's; this one refuses to be called
+        state.cr = state.cr._replace(cfunc=entry)
+        state.targetctx.insert_user_function(entry, state.cr.fndesc, [library])
+        state.reload_init.extend(library._reload_init)
+        return True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _LowerToWhole(NativeLowering):
+    """Numba's last pass, into a library that keeps to itself what it takes in."""
+
+    _name = "lower_to_whole"
+
+    def run_pass(self, state):
+        """Make the library, and lower into it."""
+        state.library = Whole(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library.enable_object_caching()
+        return super().run_pass(state)
+
+
+def _ending(lower):
+    """Numba's pipeline for a function whose types are known, with another last pass."""
+
+    class Pipeline(CompilerBase):
+        """Numba's passes, and the last one."""
+
+        def define_pipelines(self):
+            """The passes, in order."""
+            passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+            passes.passes = [(lower if kind is NativeLowering else kind, description) for kind, description in passes.passes]
+            passes.finalize()
+            return [passes]
+
+    return Pipeline
+
+
+TO_TEXT, TO_WHOLE = _ending(_LowerToText), _ending(_LowerToWhole)
