@@ -20,6 +20,7 @@ from .base import Gradients, activation_spec
 from .chain import Chain, Tape, expect_tape
 from .gates import gates
 from .operations import MERGES, Merged, Residual, scale
+from .prepared import PreparedCall, answer
 from .recurrence import Constrained, Recurrence
 from .stacked import Stacked
 
@@ -127,12 +128,33 @@ class Recurrent(Stacked):
         ShapeError, LayoutError, DTypeError, NonFiniteError, TypeError, ValueError
             Named after the argument that is not as described.
         """
+        if lengths is reset is seed is masks is None and cells is False:
+            found = self._answer(p, x, state, layout)
+            if found is not None:
+                return found
         batch, described = self._checked_input(p, x, layout, lengths, reset)
         initial = None if state is None else self.checked_state("state", state, batch.sequences, p.dtype, p.device)
         masks = None if seed is None and masks is None else self.masks_of(seed, masks, batch, described)
         y, tape = self.run(p, described, initial, self._keeping_cells(NOTHING, cells), masks=masks)
         found = batch.give(y), self._final_state(tape)
         return (*found, batch.give(tape.stack[-1].cells)) if cells else found
+
+    def _answer(self, p, x, state, layout):
+        """What a prepared call returns, or None."""
+        states = () if state is None else state if type(state) is tuple else (state,)
+
+        def make():
+            batch, described = self._checked_input(p, x, layout)
+            self.checked_state("state", state, batch.sequences, p.dtype, p.device)
+
+            def run(x):
+                y, tape = self.run(p, x, None, NOTHING)
+                return y, [tape]
+
+            return PreparedCall(p, described.tnc.shape, batch.layout, run, batch.give)
+
+        found = answer(self, p, x, layout, make, states)
+        return None if found is None else (found[0], found[1][0] if len(found[1]) == 1 else tuple(found[1]))
 
     def forward(
         self,
