@@ -55,16 +55,26 @@ class Loads:
         self.kinds = kinds
 
     def __enter__(self):
+        """Start them, and wait until each works; RuntimeError if one does not."""
         command = [sys.executable, "-m", "benchmarks.loads"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self._processes = [subprocess.Popen([*command, kind], **pipes) for kind in self.kinds]
         for kind, process in zip(self.kinds, self._processes):
             if process.stdout.readline() != READY:
-                self.__exit__()
+                self._end()
                 raise RuntimeError(f"the load {kind!r} has ended before it began")
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, kind, *exception):
+        """End them; RuntimeError if one has not worked until now."""
+        ended = [
+            (name, process.returncode) for name, process in zip(self.kinds, self._processes) if process.poll() is not None
+        ]
+        self._end()
+        if ended and kind is None:
+            raise RuntimeError(f"loads that have ended too early, with their exit status: {ended}")
+
+    def _end(self):
         for process in self._processes:
             process.stdin.close()
         for process in self._processes:

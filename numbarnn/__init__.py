@@ -21,6 +21,7 @@ from .errors import (
     KernelError,
     LayoutError,
     NonFiniteError,
+    RankError,
     ShapeError,
     UnknownNameError,
 )
@@ -46,6 +47,7 @@ from .training.loop import History
 from .training.losses import BinaryCrossEntropy, CrossEntropy, loss
 from .training.metrics import accuracy
 from .training.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
+from .training.ranks import own_part
 from .training.schedules import constant, cosine, exponential, reduce_on_plateau, warmup
 
 sys.modules[f"{__name__}.datasets"] = datasets  # `import numbarnn.datasets`
@@ -93,6 +95,7 @@ __all__ = [
     "Printer",
     "RMSProp",
     "Ragged",
+    "RankError",
     "Recurrent",
     "RowGradient",
     "ShapeError",
@@ -110,6 +113,7 @@ __all__ = [
     "exponential",
     "extrapolate",
     "loss",
+    "own_part",
     "padded",
     "plot",
     "reduce_on_plateau",

@@ -38,6 +38,10 @@ class NonFiniteError(ArithmeticError):
     """A NaN or an infinity where only finite numbers make sense; training stops at the first one."""
 
 
+class RankError(RuntimeError):
+    """Another rank of MPI has failed, and with it what all of them did together."""
+
+
 class UnknownNameError(ValueError):
     """A name (activation, loss, optimizer, ...) that is not in the library."""
 

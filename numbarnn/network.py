@@ -31,6 +31,7 @@ from .training.losses import loss as find_loss
 from .training.optimizers import Adam, Optimizer
 from .training.samples import Samples
 from .training.sequences import other_layout
+from .training.shards import ranks_of
 from .training.workspace import Workspace
 
 OF_A_TRAINING = ("_history",)  # attributes that no copy has
@@ -487,6 +488,8 @@ class Network(Settled):
         progress: bool = True,
         tape: str = "all",
         checkpoints: str | int | None = None,
+        comm=None,
+        shards: int | None = None,
     ) -> History:
         """Train on samples and their targets.
 
@@ -523,6 +526,13 @@ class Network(Settled):
             Show a bar; outside of terminals and notebooks, at most twelve lines.
         tape, checkpoints
             How much memory the recurrent layers keep for the gradient, as in their ``forward``.
+        comm : mpi4py.MPI.Intracomm, optional
+            The ranks of MPI that train this network together; every one calls `fit`, with samples of its own, in x, y,
+            lengths and `validation`, and else with the same arguments.  `batch_size` are the samples of one update on all
+            ranks.  Rank 0's initial parameters are taken, its seed, and its callbacks and progress alone; see :doc:`/mpi`.
+        shards : int, optional
+            A power of two.  The gradient of each of so many parts of the samples is computed by itself, and they are summed
+            in one order, so that 1, 2, 4, ... ranks give the same bits; each rank has its `own_part` of the samples.
 
         Returns
         -------
@@ -538,7 +548,10 @@ class Network(Settled):
         RuntimeError
             If another thread, or the training of which this is called in a callback, trains the network.
         ValueError
-            If no label counts, no sequence has a step, or a schedule returns no learning rate.
+            If no label counts, no sequence has a step, or a schedule returns no learning rate; on every rank, if an argument
+            is not the same on all.
+        RankError
+            If another rank has failed; it says which, and of what.
 
         Notes
         -----
@@ -546,14 +559,16 @@ class Network(Settled):
         `finish` of each callback, so that `EarlyStopping` has restored the best ones, and leaves the whole epochs in
         ``history``.  A validation loss that is NaN or infinite is warned of once, as a RuntimeWarning; training goes on.
         """
-        optimizer, loss = Adam() if optimizer is None else optimizer, find_loss(loss)
-        self.params.check_writable("params")
-        self.params.check_finite()
-        samples = Samples.of(self, x, y, lengths, loss)
-        return fit(
-            self, samples, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation,
-            callbacks, progress, tape, checkpoints,
-        )  # fmt: skip
+        together, shards = ranks_of(comm, shards, self)
+        with together as ranks:
+            optimizer, loss = Adam() if optimizer is None else optimizer, find_loss(loss)
+            self.params.check_writable("params")
+            self.params.check_finite()
+            samples = Samples.of(self, x, y, lengths, loss)
+            return fit(
+                self, samples, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation,
+                callbacks, progress, tape, checkpoints, ranks, shards,
+            )  # fmt: skip
 
     def stream(self, batch: int = 1) -> Stream:
         """A `Stream` that runs the network one step at a call, or the steps of a sequence, from a state of zeros.

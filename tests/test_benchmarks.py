@@ -6,12 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numba import config, types
+from numba.core.codegen import CPUCodeLibrary
+from small_kernel import threefold
 
 import numbarnn as nr
+from numbarnn.cpu.compiled import SOURCES
+from numbarnn.engine.numba_internals import kept_c_function
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 cases = pytest.importorskip("benchmarks.cases", reason="the benchmarks lie beside the tests, not in the package")
 ragged = pytest.importorskip("benchmarks.ragged")
+start = pytest.importorskip("benchmarks.start")
+start_trace = pytest.importorskip("benchmarks.start_trace")
 sums = pytest.importorskip("benchmarks.sums")
 
 SHAPE = (4, 2, 3, 5, 2)
@@ -86,3 +93,21 @@ def test_the_unit_that_adds():
     assert value == pytest.approx(loss.item(), rel=1e-6)
     found = [p.grad.item() for p in (unit.inputs.weight, unit.recurrent, unit.inputs.bias)]
     np.testing.assert_allclose(gradient[:3], found, rtol=1e-5)
+
+
+def test_where_the_seconds_go(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    optimize = CPUCodeLibrary._optimize_final_module
+    with start_trace.Trace() as trace:
+        kept_c_function(threefold, types.float64(types.float64), SOURCES, None)
+    found = trace.summary()
+    stages, functions = dict(found["stages"]), {name: times for name, _, times in found["functions"]}
+    assert {"type inference", "lowering to LLVM's language", "LLVM: optimization", "LLVM: machine code"} <= stages.keys()
+    assert sum(stages.values()) == pytest.approx(sum(trace.functions.values()))
+    assert 0 < sum(stages.values()) <= found["seconds"] and min(stages.values()) >= 0
+    assert functions == {"threefold": 1} and [name for name, _ in found["kernels"]] == ["cpu.small_kernel.threefold"]
+    assert CPUCodeLibrary._optimize_final_module is optimize
+    times = {"import": 0.5, "first": 1.0, "all": 1.5}
+    result = {"processes": 8, "programs": {"GRU": [times] * 3}, "at_once": {"GRU": [10.0, 12.0]}, "where": {"GRU": found}}
+    text = start.table(result)
+    assert "| GRU | 10.0 s | 12.0 s | 1.20 |" in text and "| threefold |" in text

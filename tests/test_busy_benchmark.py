@@ -65,6 +65,9 @@ def test_loads_begin_and_end(started_here):
         processes = working._processes
         assert [process.poll() for process in processes] == [None] * 3
     assert [process.returncode for process in processes] == [0] * 3
+    with pytest.raises(RuntimeError, match="ended too early"), loads.Loads(["plain"]) as working:
+        working._processes[0].kill()
+        working._processes[0].wait()
     with pytest.raises(RuntimeError, match="'none' has ended before it began"), loads.Loads(["none"]):
         pass
 

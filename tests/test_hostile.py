@@ -242,6 +242,8 @@ CASES = {
             "progress": (False, FLAG),
             "tape": ("all", one_of("all", "states")),
             "checkpoints": (None, optional(SIZE)),
+            "comm": (None, optional(NOTHING_ELSE)),
+            "shards": (None, optional(only(1, 2))),
         },
     ),
     "Network.stream": (lambda **a: network().stream(**a).step(X[0]), {"batch": (3, only(3))}),
@@ -346,7 +348,7 @@ CASES = {
 ALSO_CALLED = {"flat": ["parameter"]}
 
 # Public names that take nothing of a user's, or are tested elsewhere by hand.
-NO_ARGUMENTS = {"Cell", "Callback", "Last", "LastStep", "Gradients", "History", "RowGradient", "Optimizer"}
+NO_ARGUMENTS = {"own_part", "Cell", "Callback", "Last", "LastStep", "Gradients", "History", "RowGradient", "Optimizer"}
 
 
 def test_every_public_function_is_tried():

@@ -204,3 +204,18 @@ def test_a_real_quota(share, count):
     if how != "cgroup":
         pytest.skip("no control group may be made here")
     assert int(found) == count
+
+
+@pytest.mark.parametrize(("numba", "omp", "count"), [("", "1", 1), ("3", "1", 3), ("", "1000", None), ("1", "", 1)])
+def test_threads_that_share_work(numba, omp, count):
+    """No more than processors, unless Numba's own variable says so."""
+    program = """
+import os, sys
+del os.environ["NUMBA_NUM_THREADS"]
+if sys.argv[1]:
+    os.environ["NUMBA_NUM_THREADS"] = sys.argv[1]
+from numbarnn.cpu import threads
+print(threads.threads())
+"""
+    outside = [number for name, number in processors.limits().items() if name in ("affinity", "quota")]
+    assert run("-c", program, numba, **UNSET | {"OMP_NUM_THREADS": omp}) == f"{count or min(outside)}\n"

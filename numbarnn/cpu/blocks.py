@@ -1,8 +1,10 @@
 """Memory in blocks of hidden units: where things lie, and how rows get there and back."""
 
-from numba import njit, types
-from numba.extending import intrinsic, register_jitable
+from numba import types
+from numba.extending import intrinsic
 
+from ..engine.inlined import inlined
+from .extending import register_jitable
 from .product import MAX_VECTORS
 from .simd import INT64, get, lanes, lanes_of, load, load_first, put, size_of, splat, store, store_first, transpose
 
@@ -48,20 +50,20 @@ def set_entry(typingctx, table, index, value):
     return types.void(types.intp, types.intp, types.intp), codegen
 
 
-@njit
+@inlined
 def share(total, parts, part):
     """(first, number) of the items of `total` that `part` of `parts` gets."""
     first = total * part // parts
     return first, total * (part + 1) // parts - first
 
 
-@njit
+@inlined
 def vectors_for(real, count):
     """Vectors that hold `count` numbers."""
     return (count + lanes(real) - 1) // lanes(real)
 
 
-@njit
+@inlined
 def vector_bytes(real):
     """Bytes of one vector."""
     return lanes(real) * size_of(real)
@@ -73,13 +75,13 @@ def spread(vectors):
     return vectors | 1
 
 
-@njit
+@inlined
 def spread_row(real, vectors):
     """Bytes of such a row."""
     return spread(vectors) * vector_bytes(real)
 
 
-@njit
+@inlined
 def unit_place(real, unit_vector, unit_vectors, rows, row, slots, per_block):
     """(offset of the first slot, stride between slots), in bytes, of a vector of units of one row in blocks."""
     before = unit_vector // per_block * per_block
@@ -88,7 +90,7 @@ def unit_place(real, unit_vector, unit_vectors, rows, row, slots, per_block):
     return ((before * rows + row * vectors) * slots + unit_vector - before) * vector, vectors * vector
 
 
-@njit
+@inlined
 def copy_rows(
     real, source, step_table, step_stride, start_table, row_stride, stride, table, time, count, time_step, first, end,
     row_step, columns, target, target_row,
@@ -114,7 +116,7 @@ def copy_rows(
         time += time_step
 
 
-@njit
+@inlined
 def clear(real, target, vectors):
     """Write zeros over `vectors` whole vectors."""
     zero = splat(real, 0)
@@ -122,7 +124,7 @@ def clear(real, target, vectors):
         store(zero, target + i * vector_bytes(real))
 
 
-@njit
+@inlined
 def pack(real, weight, rows, hidden, gates, gate_of_slot, slots, per_block, first, count, target):
     """Rows ``first : first + count`` of a weight ``(rows, gates, hidden)``, in blocks.
 
@@ -139,7 +141,7 @@ def pack(real, weight, rows, hidden, gates, gate_of_slot, slots, per_block, firs
                 store(load_first(real, source, hidden - unit), target + place + slot * slot_stride)
 
 
-@njit
+@inlined
 def unpack(real, packed, hidden, gates, gate_of_slot, slots, before, vectors, rows, accumulate, weight):
     """Write, or with `accumulate` add, rows of one block of units to a weight ``(rows, gates, hidden)`` (modified).
 
@@ -157,7 +159,7 @@ def unpack(real, packed, hidden, gates, gate_of_slot, slots, before, vectors, ro
                 store_first(value, target, hidden - unit)
 
 
-@njit
+@inlined
 def pack_transposed(real, weight, rows, hidden, gates, gate_of_slot, slots, per_block, first, count, target):
     """A weight ``(rows, gates, hidden)`` as ``[panels over rows, (block, slot, unit), row]``.
 

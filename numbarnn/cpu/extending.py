@@ -5,15 +5,16 @@ numba-cuda takes over what others teach Numba: what is the processor's alone say
 
 import functools
 
-from numba import jit, njit, types
+from numba import jit, types
 from numba.extending import infer_getattr, intrinsic, lower_builtin, lower_getattr_generic, models, register_model
 from numba.extending import overload as _overload
 
+from ..engine.inlined import OPTIONS, inlined
 from ..engine.numba_internals import AbstractTemplate, AttributeTemplate
 
 TARGET = "cpu"  # as Numba names it
-overload = functools.partial(_overload, target=TARGET)
-compiled_method = njit  # a function that compiled code calls
+overload = functools.partial(_overload, target=TARGET, jit_options=OPTIONS)
+compiled_method = inlined  # a function that compiled code calls
 
 
 def register_jitable(function):

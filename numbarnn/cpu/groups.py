@@ -1,11 +1,11 @@
 """The groups of slots that a weight feeds, by number."""
 
-from numba import njit
+from ..engine.inlined import inlined
 
 INPUT, RECURRENT, GATED, PROJECTION = range(4)
 
 
-@njit
+@inlined
 def group_at(call, index):
     """A group by its number: code that loops over them is compiled once, and not for each."""
     if index == INPUT:

@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-from numba import njit
 
 from ..cells import elementary
+from ..engine.inlined import inlined
 from . import vector_math  # noqa: F401 (what the elementary functions do with vectors)
 from .blocks import entry, share
 from .compiled import Task
@@ -20,7 +20,7 @@ SMALLEST_PART = 1 << 13  # numbers below which another thread does not pay
 CROSS_ENTROPY = np.dtype([*integers("parts", "rows", "classes", "logits", "labels", "values", "gradient"), ("scale", float)])
 
 
-@njit
+@inlined
 def infinite_row(real, classes, logits, label, scale, slope):
     """The loss of a row with logits of +inf, which share the probability; `scale` times its derivative goes to `slope`."""
     size, zero, one, total = size_of(real), scale - scale, scale / scale, scale - scale

@@ -11,10 +11,9 @@ slots of a run; then the lanes.  What lies beyond the units in the last vector i
 Columns of the derivatives, for each unit: the slots; the terms; the values of units (see `NormalizedCell`).
 """
 
-from numba import njit
-
 from ..cells.normalized import SHRINK_DOUBLE, SHRINK_SINGLE
 from ..engine.choices import sum_terms
+from ..engine.inlined import inlined
 from .blocks import clear, spread_row, vector_bytes, vectors_for
 from .compiled import Task
 from .records import BACKWARD, FORWARD
@@ -59,13 +58,13 @@ from .types import (
 )
 
 
-@njit
+@inlined
 def load_terms(cell, real, address, stride):
     """The pre-activations of the cell, from the slots that are their terms, `stride` bytes apart."""
     return sum_terms(cell, load_slots(cell, real, address, stride))
 
 
-@njit
+@inlined
 def row_moments(real, place, block, slots, hidden, factor):
     """(mean, variance), each in every lane, of consecutive slots of a row, all numbers multiplied with a factor.
 
@@ -90,7 +89,7 @@ def row_moments(real, place, block, slots, hidden, factor):
     return mean, lane_sum(total) / count
 
 
-@njit
+@inlined
 def row_statistics(cell, real, place, block, slots, hidden):
     """(mean, inverse deviation, factor), each in every lane, of consecutive slots of a row multiplied with the factor.
 
@@ -105,7 +104,7 @@ def row_statistics(cell, real, place, block, slots, hidden):
     return mean, cell.inverse_deviation(variance, factor), factor
 
 
-@njit
+@inlined
 def normalize_slots(cell, real, call, place, block, bias, gains, hats, deviations):
     """Put ``LN(a; gain, bias)`` in the place of the sums a of a row; of the tape, `hats` and `deviations` are modified.
 
@@ -151,7 +150,7 @@ def finish_outputs(cell):
     return finish
 
 
-@njit
+@inlined
 def add_inputs(real, call, direction, part, start, count, inputs, pre):
     """W x in the slots of the input, zero in the others, for a task's rows of `count` steps."""
     vector, units = vector_bytes(real), vectors_for(real, call.hidden)
@@ -230,7 +229,7 @@ def forward_task(cell, number, record, index):
             finish_outputs(cell, real, call, h_new + at, c_new + at, unit_values, hats, deviations)
 
 
-@njit
+@inlined
 def normalize_adjoint(cell, real, call, run, index, place, block, gains, hats, deviations):
     """Write the derivatives of the sums that a run normalized, and of its gains, from those of the terms of a row.
 

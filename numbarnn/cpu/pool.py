@@ -25,8 +25,8 @@ import threading
 import time
 
 import numpy as np
-from numba import njit
 
+from ..engine.inlined import inlined
 from .atomics import atomic_add, atomic_load, atomic_store, call_function, exchange_if, pause, time_on_core, time_passed
 from .compiled import Function, kernel
 
@@ -52,13 +52,13 @@ HURRY = 50_000  # nanoseconds that a job's thread looks for the end of other thr
 LOOKS = 32  # looks between two at the clock
 
 
-@njit
+@inlined
 def now(pool):
     """Nanoseconds of a clock that never goes back."""
     return time_passed(atomic_load(pool + CLOCK))
 
 
-@njit
+@inlined
 def wake(pool, condition, count):
     """Wake some threads that sleep until a condition changes."""
     call_function(atomic_load(pool + LOCK), (pool + MUTEX,))
@@ -67,7 +67,7 @@ def wake(pool, condition, count):
     call_function(atomic_load(pool + UNLOCK), (pool + MUTEX,))
 
 
-@njit
+@inlined
 def sleep_until_done(pool, count):
     """Sleep until so many indices of the job are done."""
     call_function(atomic_load(pool + LOCK), (pool + MUTEX,))
@@ -78,7 +78,7 @@ def sleep_until_done(pool, count):
     call_function(atomic_load(pool + UNLOCK), (pool + MUTEX,))
 
 
-@njit
+@inlined
 def rest(pool, loss, time):
     """Have jobs done by one thread from now on, for longer than before if that was not long ago."""
     nanoseconds = min(LONGEST_REST, max(atomic_load(pool + REST) * loss, 2 * atomic_load(pool + ALONE_FOR)))
@@ -87,7 +87,7 @@ def rest(pool, loss, time):
     atomic_store(pool + GAINED, TRIAL)
 
 
-@njit
+@inlined
 def account(pool, gain, time):
     """Note what a job has gained by being shared, and go alone for a while after losses: for longer each time in a row."""
     gained = min(MOST, atomic_load(pool + GAINED) + gain)
@@ -147,7 +147,7 @@ def share(pool, task, record, count):
     atomic_store(pool + OWNER, 0)
 
 
-@njit
+@inlined
 def sleep_until_needed(pool, me):
     """Sleep until there is a job with an index to take, or no place any more for this helper."""
     call_function(atomic_load(pool + LOCK), (pool + MUTEX,))

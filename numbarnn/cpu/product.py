@@ -7,9 +7,10 @@ It is a sum of sums, each over a block of k that starts from zero: errors grow w
 """
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from ..engine.inlined import inlined
 from .simd import (
     INT64,
     REGISTERS,
@@ -125,7 +126,7 @@ def _panel(
     return types.void(real, *[types.intp] * 16), codegen
 
 
-@njit
+@inlined
 def depth_block(inner, depth, vectors):
     """Numbers in a block of a sum: whole runs of `inner`, of equal length but for the last."""
     most = min(LONGEST_BLOCK, BLOCK_VECTORS // vectors)
@@ -137,7 +138,7 @@ def depth_block(inner, depth, vectors):
     return (runs + blocks - 1) // blocks * inner
 
 
-@njit
+@inlined
 def product(real, c, c_row, s, s_row, s_vector, a, a_row, a_depth, inner, a_outer, b, b_depth, depth, rows, vectors):
     """``C = S + A @ B``; S may be C itself, one row for all (`s_row` 0) or one vector (`s_vector` 0 too).
 
@@ -153,7 +154,7 @@ def product(real, c, c_row, s, s_row, s_vector, a, a_row, a_depth, inner, a_oute
         )  # fmt: skip
 
 
-@njit
+@inlined
 def _product(real, c, c_row, s, s_row, s_vector, a, a_row, a_depth, inner, a_outer, b, b_depth, depth, rows, vectors):
     """`product` of no more columns than a panel has: 1 to MAX_VECTORS."""
     if rows == 0:
@@ -204,7 +205,7 @@ def _row_panel(
     return types.void(real, *[types.intp] * 14), codegen
 
 
-@njit
+@inlined
 def row_product(
     real, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_outer, b, b_block, b_depth, depth, vectors, blocks
 ):
@@ -221,7 +222,7 @@ def row_product(
         )  # fmt: skip
 
 
-@njit
+@inlined
 def _row_product(
     real, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_outer, b, b_block, b_depth, depth, vectors, blocks
 ):

@@ -4,9 +4,8 @@ The cell's equations give m, H wide, which is kept as the *operand*; h, which th
 fewer channels.  For a cell without a projection each function here does nothing, and a kernel has no trace of it.
 """
 
-from numba import njit
-
 from ..engine.choices import by_cell
+from ..engine.inlined import inlined
 from . import extending
 from .blocks import spread_row, unit_place, vector_bytes, vectors_for
 from .product import MAX_VECTORS
@@ -28,7 +27,7 @@ def project(cell):
     return lambda cell, real, call, direction, part, operand, rows, h: None
 
 
-@njit
+@inlined
 def project_rows(real, call, direction, part, operand, rows, h):
     """`project`, panel by panel into whole vectors, of which h gets as many numbers as it has channels."""
     size, vector, width, depth = size_of(real), vector_bytes(real), call.width, call.projection.rows
@@ -79,7 +78,7 @@ def unproject(cell):
     return lambda cell, real, call, direction, position, rows, stride, dh, outputs, doperand, descending: None
 
 
-@njit
+@inlined
 def unproject_rows(real, call, direction, position, rows, stride, dh, outputs, doperand, descending):
     """`unproject`, through rows in blocks of the projection."""
     size, vector, width, depth = size_of(real), vector_bytes(real), call.width, call.projection.rows

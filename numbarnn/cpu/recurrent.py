@@ -11,9 +11,8 @@ from the last to the first: tasks take the derivatives back through time, then t
 weight gradients (`weights.gradient_task`).
 """
 
-from numba import njit
-
 from ..engine.choices import joined
+from ..engine.inlined import inlined
 from .blocks import share, spread_row, vector_bytes, vectors_for
 from .compiled import Task
 from .groups import GATED, RECURRENT, group_at
@@ -49,26 +48,26 @@ from .types import (
 )
 
 
-@njit
+@inlined
 def time_of(call, step, direction):
     """The time that the given step of a direction visits, counted from the first step of all segments."""
     return segment_time(call, direction) + (step if direction == 0 else call.steps - 1 - step)
 
 
-@njit
+@inlined
 def part_of(call, index):
     """(direction, part of the batch, part of the units) of a task."""
     part = index % (call.directions * call.tasks)
     return part // call.tasks, part % call.tasks, index // (call.directions * call.tasks)
 
 
-@njit
+@inlined
 def previous_block(time, direction):
     """The block of h or c that holds the state before the step at `time`; the state after it is block ``time + 1``."""
     return time if direction == 0 else time + 2
 
 
-@njit
+@inlined
 def split_units(real, call, granule, split):
     """(first, end), in vectors, of the hidden units of one split: whole granules of vectors."""
     units = vectors_for(real, call.hidden)
@@ -76,7 +75,7 @@ def split_units(real, call, granule, split):
     return first * granule, min(units, (first + count) * granule)
 
 
-@njit
+@inlined
 def add_product(
     real, call, group, direction, before, vectors, a, a_row, a_depth, rows, target, target_row, start, start_row
 ):
@@ -100,7 +99,7 @@ def add_product(
     )  # fmt: skip
 
 
-@njit
+@inlined
 def add_row_products(real, call, group, direction, from_unit, blocks, a, target, target_block, descending):
     """`add_product` for one row and several whole blocks, `target_block` bytes apart; `descending`: the last comes first."""
     if group.slots == 0:
@@ -122,7 +121,7 @@ def add_row_products(real, call, group, direction, from_unit, blocks, a, target,
     )  # fmt: skip
 
 
-@njit
+@inlined
 def gather_inputs(real, call, direction, part, start, count, inputs):
     """(address, row stride, channel stride) of x for a task's rows of `count` steps: copied to `inputs`, or in place."""
     first, stride, most, _ = task_rows(call, part)
@@ -138,7 +137,7 @@ def gather_inputs(real, call, direction, part, start, count, inputs):
     return inputs, row, size_of(real)
 
 
-@njit
+@inlined
 def add_input(real, call, direction, part, start, count, from_unit, to_unit, inputs, pre):
     """The bias and the input's part of the pre-activations of a task's rows of `count` steps, for the units given."""
     vector, units = vector_bytes(real), vectors_for(real, call.hidden)
@@ -159,7 +158,7 @@ def add_input(real, call, direction, part, start, count, from_unit, to_unit, inp
         add_product(real, call, call.input, direction, before, vectors, a, a_row, a_depth, rows, target, row, constant, 0)
 
 
-@njit
+@inlined
 def chunk_rows(call, direction, part, start, count):
     """A task's rows at work in `count` steps from `start` on, all together."""
     first, stride, most, _ = task_rows(call, part)
@@ -256,7 +255,7 @@ def forward_task(cell, number, record, index):
         project(cell, real, call, direction, part, operand, rows, h_new)
 
 
-@njit
+@inlined
 def back_through(
     real, call, group, zeros, direction, dpre, position, rows, stride, target, from_vector, to_vector, descending
 ):
@@ -279,7 +278,7 @@ def back_through(
     )  # fmt: skip
 
 
-@njit
+@inlined
 def gather_outputs(real, call, array, width, direction, time, count, part, channel, channels, target):
     """Copy what comes in from outside at the outputs of a task's rows, some channels of them, to their place in a chunk.
 

@@ -1,10 +1,11 @@
 """How a task reads its record and the arrays it names, and calls a shared routine."""
 
 from llvmlite import ir
-from numba import carray, njit, types
+from numba import carray, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from ..engine.inlined import inlined
 from .simd import INT64
 
 
@@ -29,13 +30,13 @@ def _pointer(typingctx, address):
     return types.voidptr(address), lambda context, builder, signature, args: builder.inttoptr(args[0], byte)
 
 
-@njit
+@inlined
 def record_at(address, dtype):
     """The record of type `dtype` at `address`, as an array of one."""
     return carray(_pointer(address), 1, dtype)
 
 
-@njit
+@inlined
 def numbers_at(number, address, count):
     """`count` numbers at an address, of the dtype that `number` is the class of, as an array."""
     return carray(_pointer(address), count, number)

@@ -14,8 +14,8 @@ Each returns whether all numbers that it wrote are finite.  A number that would 
 """
 
 import numpy as np
-from numba import njit
 
+from ..engine.inlined import inlined
 from .blocks import entry, set_entry, share
 from .compiled import Task
 from .jobs import run
@@ -37,7 +37,7 @@ ROWS_UPDATE = np.dtype(
 )  # fmt: skip
 
 
-@njit
+@inlined
 def _span(seen, live, row, until):
     """(first step to take, step after the last one, steps left over) of a row without a gradient."""
     first = entry(seen, row) + 1
@@ -45,13 +45,13 @@ def _span(seen, live, row, until):
     return first, end, until + 1 - end
 
 
-@njit
+@inlined
 def _waste(a, b, count):
     """0 in each of the first lanes that is finite in two vectors, NaN in the others."""
     return keep_first((a - a) + (b - b), count)
 
 
-@njit
+@inlined
 def _finite_or(value, before):
     """`value`, where it is finite, else `before`."""
     difference = value - value

@@ -1,44 +1,43 @@
 """Where the rows of a step lie, and which of them are at work, in uniform and in ragged batches."""
 
-from numba import njit
-
+from ..engine.inlined import inlined
 from .blocks import entry, share
 from .simd import size_of
 
 WORD = 8  # bytes of an entry of a table
 
 
-@njit
+@inlined
 def block_row(call, block):
     """The first row of a block of h."""
     return entry(call.table, block) if call.table else block * call.batch
 
 
-@njit
+@inlined
 def rows_before(call, time):
     """Rows at work at all steps before `time` together."""
     return block_row(call, time + 2) - 2 * call.batch
 
 
-@njit
+@inlined
 def segment_time(call, direction):
     """The earliest time of the call's segment of steps."""
     return call.start if direction == 0 else call.total - call.start - call.steps
 
 
-@njit
+@inlined
 def first_held(call, direction):
     """The first row of all blocks that h and c hold."""
     return 0 if call.whole else block_row(call, segment_time(call, direction))
 
 
-@njit
+@inlined
 def rows_in_segment(call, direction, time):
     """Rows at work in the call's segment before `time`."""
     return rows_before(call, time) - rows_before(call, segment_time(call, direction))
 
 
-@njit
+@inlined
 def task_rows(call, part):
     """(first, stride, most, before) of the rows of one task, and the rows of all tasks before it.
 
@@ -51,7 +50,7 @@ def task_rows(call, part):
     return first, 1, most, first
 
 
-@njit
+@inlined
 def working(call, time, first, stride, most):
     """How many rows of a task are at work at `time`."""
     if call.table:
@@ -59,14 +58,14 @@ def working(call, time, first, stride, most):
     return most
 
 
-@njit
+@inlined
 def row_address(array, time, row):
     """Where a row of a caller's array lies."""
     step = (entry(array.step_table, time) if array.step_table else time) * array.step_stride
     return array.address + step + (entry(array.start_table, row) if array.start_table else row * array.batch_stride)
 
 
-@njit
+@inlined
 def copied_rows(call, array, time, count, time_step, first, stride, most, channel, channels, target, target_row):
     """What the routine copy_rows takes to copy rows of `count` steps, one after the other, `target_row` bytes apart."""
     end = call.batch if call.table else first + most
@@ -77,7 +76,7 @@ def copied_rows(call, array, time, count, time_step, first, stride, most, channe
     )  # fmt: skip
 
 
-@njit
+@inlined
 def previous_rows(real, call, direction):
     """(address, step table, step stride) of the rows of h before each step; the row stride is D * P numbers."""
     row, ahead = call.directions * call.width * size_of(real), 0 if direction == 0 else 2
@@ -87,7 +86,7 @@ def previous_rows(real, call, direction):
     return source + ahead * call.batch * row, 0, call.batch * row
 
 
-@njit
+@inlined
 def operand_rows(real, call, direction):
     """(address, step table, step stride) of the rows of the operand of each step; the row stride is D * H numbers."""
     row = call.directions * call.hidden * size_of(real)

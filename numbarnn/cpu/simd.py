@@ -15,6 +15,8 @@ from numba.core import cgutils, config
 from numba.core.codegen import get_host_cpu_features, initialize_llvm
 from numba.extending import intrinsic, models, overload, register_model
 
+from ..engine.inlined import OPTIONS
+
 INT32, INT64 = ir.IntType(32), ir.IntType(64)
 
 
@@ -137,7 +139,7 @@ def splat(typingctx, like, number):
 def _on_vectors(python_operator, apply):
     """Let the operator run the intrinsic `apply` on two vectors, or on a vector and a number."""
 
-    @overload(python_operator)
+    @overload(python_operator, jit_options=OPTIONS)
     def on_vectors(a, b):
         if isinstance(a, Vector) and isinstance(b, Vector):
             return lambda a, b: apply(a, b)

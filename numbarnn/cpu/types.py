@@ -1,10 +1,11 @@
 """What kernels load and store of a cell: vectors of units, at addresses, with strides in bytes."""
 
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import NativeValue, intrinsic, unbox
 
 from ..engine import choices, equations
+from ..engine.inlined import inlined
 from . import (
     extending,
     vector_math,  # noqa: F401 (the equations are made of what it overloads)
@@ -78,7 +79,7 @@ def _first_places(count):
     offset = (count - 1) * ROWS.itemsize
     if count == 1:
         return lambda cell, call, time, row: (row_address(record_at(call.drives, ROWS)[0], time, row),)
-    before = njit(_first_places(count - 1))
+    before = inlined(_first_places(count - 1))
 
     def places(cell, call, time, row):
         return (*before(cell, call, time, row), row_address(record_at(call.drives + offset, ROWS)[0], time, row))
@@ -103,7 +104,7 @@ def load_drives(typingctx, cell, real, places, offset, count):
     return result(cell, real, places, types.intp, types.intp), codegen
 
 
-@njit
+@inlined
 def _load_whole(real, place, count):
     """A whole vector of a padded row, however many of its units are some."""
     return load(real, place)

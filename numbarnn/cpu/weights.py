@@ -4,8 +4,7 @@ Nothing here depends on a cell's equations, only on its slots.  Each function is
 parts differ in the rows of the *result* they own, so every sum has one order whatever their number.
 """
 
-from numba import njit
-
+from ..engine.inlined import inlined
 from .blocks import (
     clear,
     entry,
@@ -27,25 +26,25 @@ from .rows import operand_rows, previous_rows, rows_before, segment_time
 from .simd import lanes, load, load_first, size_of, store, store_first
 
 
-@njit
+@inlined
 def columns_of(call, index):
     """(numbers a gate, gates, slots, vectors in a block) of what a group's weight leads to: the gates, or h."""
     return projection_columns(call) if index == PROJECTION else gate_columns(call)
 
 
-@njit
+@inlined
 def gate_columns(call):
     """(numbers a gate, gates, slots, vectors in a block) of what a weight of the gates leads to."""
     return call.hidden, call.gates, call.slots, call.per_block
 
 
-@njit
+@inlined
 def projection_columns(call):
     """The same of what the projection leads to: h."""
     return call.width, 1, 1, MAX_VECTORS
 
 
-@njit
+@inlined
 def pack_group(real, call, group, columns, direction, part):
     """One part of the rows of one weight; for backward the transposed one too.  columns: where it leads."""
     units, gates, _, per_block = columns
@@ -65,7 +64,7 @@ def pack_group(real, call, group, columns, direction, part):
         )  # fmt: skip
 
 
-@njit
+@inlined
 def add_bias(real, call, group, direction, total):
     """Add the bias of a group's gates to the row in blocks at `total` (modified)."""
     bias = call.parameters + direction * call.direction_stride + group.bias
@@ -96,7 +95,7 @@ def pack_task(cell, number, record, index):
             add_bias(real, call, group_at(call, index), direction, total)
 
 
-@njit
+@inlined
 def unpack_bias(real, call, group, direction, total):
     """Write, or add, the derivatives of a group's slots to the gradient of the bias that feeds them."""
     bias = call.parameters + direction * call.direction_stride + group.bias
@@ -112,7 +111,7 @@ def unpack_bias(real, call, group, direction, total):
             store_first(value, target, call.hidden - unit)
 
 
-@njit
+@inlined
 def row_times_transposed(
     real, row_product, zeros, transposed, depth, inner, dpre, dpre_block, target, panels, descending
 ):  # fmt: skip
@@ -136,7 +135,7 @@ def row_times_transposed(
     )  # fmt: skip
 
 
-@njit
+@inlined
 def times_transposed(
     real, product, row_product, zeros, transposed, weight_rows, slots, hidden, per_block, dpre, all_slots, first_slot,
     total_rows, first, rows, row_step, target, target_row, from_vector, to_vector, descending,
@@ -186,7 +185,7 @@ def times_transposed(
             )  # fmt: skip
 
 
-@njit
+@inlined
 def sum_block(real, call, dpre, dpre_row, count, columns, a, a_row, a_depth, rows, fresh, target, target_row):
     """``target = A' dpre`` over `count` rows of dpre, for some vectors of a block of units, or ``+=`` unless `fresh`.
 
@@ -204,7 +203,7 @@ def sum_block(real, call, dpre, dpre_row, count, columns, a, a_row, a_depth, row
     )  # fmt: skip
 
 
-@njit
+@inlined
 def sum_group(real, call, group, columns, direction, part, start, steps, dpre, count, time, rows_of, row_stride, stride):
     """One part of the rows of a weight's gradient, summed over `count` rows of dpre and of A, `steps` steps from `time` on.
 
@@ -254,7 +253,7 @@ def sum_group(real, call, group, columns, direction, part, start, steps, dpre, c
             )  # fmt: skip
 
 
-@njit
+@inlined
 def sum_bias(real, call, direction, start, steps, dpre, count):
     """The gradient of the biases and of the values of units, summed like that of a weight of one row."""
     vector, unit_vectors = vector_bytes(real), vectors_for(real, call.hidden)
@@ -272,7 +271,7 @@ def sum_bias(real, call, direction, start, steps, dpre, count):
         unpack_unit_values(real, call, direction, total)
 
 
-@njit
+@inlined
 def unpack_unit_values(real, call, direction, total):
     """Write the gradient of what the cell takes for each unit: the last slots."""
     vector, unit_vectors, count = vector_bytes(real), vectors_for(real, call.hidden), call.unit_value_count
@@ -283,7 +282,7 @@ def unpack_unit_values(real, call, direction, total):
             store(value, call.dunit_values + ((direction * count + i) * unit_vectors + unit_vector) * vector)
 
 
-@njit
+@inlined
 def input_gradient(real, call, direction, part, dpre, count, earliest):
     """One part of the rows of dL/dx of a chunk."""
     size, channels = size_of(real), call.channels

@@ -12,10 +12,14 @@ import numba
 from numba import config, njit
 from numba.core.caching import FunctionCache
 from numba.core.ccallback import CFunc
-from numba.core.compiler import CompileResult
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import CompilerBase, CompileResult, DefaultPassBuilder
 from numba.core.compiler_lock import _CompilerLock, global_compiler_lock
+from numba.core.compiler_machinery import register_pass
+from numba.core.cpu import CPUContext
 from numba.core.dispatcher import Dispatcher
 from numba.core.serialize import dumps
+from numba.core.typed_passes import NativeLowering
 from numba.core.typing.templates import AbstractTemplate, AttributeTemplate
 from numba.np.ufunc import parallel
 
@@ -42,6 +46,15 @@ RELIED_ON = {  # (class, name): the first parameters, None for what is no functi
     (_CompilerLock, "is_locked"): ("self",),
     (Dispatcher, "_numba_type_"): None,
     (parallel, "_is_initialized"): None,
+    (Dispatcher, "get_call_template"): ("self", "args", "kws"),
+    (Dispatcher, "add_overload"): ("self", "cres"),
+    (CPUContext, "insert_user_function"): ("self", "func", "fndesc", "libs"),
+    (JITCodeLibrary, "__init__"): ("self", "codegen", "name"),
+    (JITCodeLibrary, "add_llvm_module"): ("self", "ll_module"),
+    (JITCodeLibrary, "finalize"): ("self",),
+    (JITCodeLibrary, "_finalize_dynamic_globals"): ("self",),
+    (JITCodeLibrary, "_get_module_for_linking"): ("self",),
+    (NativeLowering, "run_pass"): ("self", "state"),
     (AttributeTemplate, "resolve"): ("self", "value", "attr"),
     (AbstractTemplate, "apply"): ("self", "args", "kws"),
 }
@@ -247,9 +260,14 @@ __all__ = [
     "RELIED_ON",
     "AbstractTemplate",
     "AttributeTemplate",
+    "CompilerBase",
+    "DefaultPassBuilder",
+    "JITCodeLibrary",
+    "NativeLowering",
     "keep_cuda_kernel",
     "kept_c_function",
     "kept_kernel",
     "numba_threads",
+    "register_pass",
     "relied_on_for_cuda",
 ]

@@ -1,6 +1,7 @@
 """The loop over epochs and batches."""
 
 import contextlib
+import functools
 import math
 import os
 import threading
@@ -19,6 +20,7 @@ from .optimizers import optimizer as find_optimizer
 from .progress import bar
 from .samples import Samples
 from .schedules import checked_rate, rate_at
+from .shards import Shards
 from .updates import Updates
 from .workspace import Workspace, Workspaces
 
@@ -125,13 +127,15 @@ def _check_samples(samples, loss):
 
 
 class _Epochs:
-    """The updates of a training, an epoch at a time."""
+    """The updates of a training, an epoch at a time.  shards: a `Shards`, where the samples are spread; else None."""
 
-    def __init__(self, network, samples, loss, optimizer, epochs, batch_size, order, masks, clip, tape, checkpoints):
+    def __init__(
+        self, network, samples, loss, optimizer, epochs, batch_size, order, masks, clip, tape, checkpoints, shards
+    ):  # fmt: skip
         self.loss, self.optimizer, self.samples, self.masks, self.clip = loss, optimizer, samples, masks, clip
-        self.order, self.batch_size = order, batch_size
-        self.most = epochs * -(-len(order) // batch_size)
-        self.updates = updates = Updates(network, optimizer, self.most)
+        self.order, self.batch_size, self.shards = order, batch_size, shards
+        self.most = epochs * (-(-len(order) // batch_size) if shards is None else shards.updates)
+        self.updates = updates = Updates(network, optimizer, self.most, None if shards is None else shards.gradient)
         self.workspaces = Workspaces(
             samples, lambda: Workspace(network, updates.into, network._own, tape, checkpoints, updates.reading)
         )
@@ -139,11 +143,12 @@ class _Epochs:
 
     def run(self, epoch, rate_of):
         """(loss, rate of the last update) of an epoch."""
-        updates, total = self.updates, 0.0
-        for batch, chosen in enumerate(batches(self.order, self.batch_size), 1):
-            value = self.workspaces.gradient(chosen, self.loss, self.masks)
-            if not math.isfinite(value):
-                self._stop(f"loss: expected a finite number, got {value}", epoch, batch)
+        updates, total, shards = self.updates, 0.0, self.shards
+        for batch, chosen in enumerate(batches(self.order, self.batch_size) if shards is None else shards.epoch(), 1):
+            if shards is None:
+                total += self._gradient(epoch, batch, chosen, self.masks)
+            else:
+                shards.take(chosen, functools.partial(self._gradient, epoch, batch))
             scale = 1.0
             if self.clip is not None:
                 size = updates.norm()
@@ -153,11 +158,17 @@ class _Epochs:
             rate = rate_at(rate_of, updates.step, self.most)
             if not updates.update(rate, scale):
                 self._stop(updates.wrong, epoch, batch)
-            total += value * int(self._steps[chosen].sum())
         updates.finish()
         if not updates.finite():
             self._stop(updates.wrong, epoch, batch)
-        return total / int(self._steps.sum()), rate
+        return total / int(self._steps.sum()) if shards is None else shards.loss(), rate
+
+    def _gradient(self, epoch, batch, chosen, masks):
+        """The mean loss of some samples, times what it is the mean of; the gradient of the mean is written."""
+        value = self.workspaces.gradient(chosen, self.loss, masks)
+        if not math.isfinite(value):
+            self._stop(f"loss: expected a finite number, got {value}", epoch, batch)
+        return value * int(self._steps[chosen].sum())
 
     def _stop(self, found, epoch, batch):
         """Raise NonFiniteError; the parameters are finite, those before the update that has made numbers that are not."""
@@ -172,9 +183,9 @@ class _Epochs:
 
 def fit(
     network, samples, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation, callbacks, progress, tape,
-    checkpoints,
+    checkpoints, ranks=None, count=None,
 ):  # fmt: skip
-    """Train `network` in place; see `Network.fit`."""
+    """Train `network` in place; see `Network.fit`.  ranks: None for a single one; count: of their shards, see `Shards`."""
     optimizer = find_optimizer(optimizer)
     epochs, batch_size = positive_integer("epochs", epochs), positive_integer("batch_size", batch_size)
     shuffle, progress, random = flag("shuffle", shuffle), flag("progress", progress), generator("seed", seed)
@@ -184,11 +195,29 @@ def fit(
     kept(tape, checkpoints, 1)
     _check_samples(samples, loss)
     held = None if validation is None else _held_out(network, validation, loss)
-    masks = np.random.default_rng(random.integers(2**63)) if network.random else None
-    order = np.flatnonzero(samples.steps)  # a sample without steps has no loss
+    loss_of = functools.partial(network._loss_of, loss=loss)
+    validated = functools.partial(loss_of, held)
+    order, masks, shards = np.flatnonzero(samples.steps), None, None  # a sample without steps has no loss
+    if ranks is None:
+        masks = np.random.default_rng(random.integers(2**63)) if network.random else None
+    else:
+        own = {} if is_of_library(loss) else {"loss": type(loss).__name__}  # one of the user's may hold what its rank has
+        own |= {"optimizer": type(optimizer).__name__} if optimizer.is_own else {}
+        values = dict(
+            network=(network.layers, network.channels, network.dtype.name), loss=loss, optimizer=optimizer, epochs=epochs,
+            batch_size=batch_size, shuffle=shuffle, clip=clip, shards=count, validation=held is not None,
+        )  # fmt: skip
+        ranks.same(values | own)
+        flat, root = network.params.flat, ranks.agree(int(random.integers(2**63)))[0]
+        shards = Shards(ranks, count, samples, batch_size, shuffle, network.random, root, len(flat), flat.dtype)
+        if held is not None:
+            validated = functools.partial(shards.held_out(held), loss_of)
+        callbacks, progress = (callbacks, progress) if ranks.rank == 0 else ((), False)
     with _alone(network):
+        if ranks is not None:
+            ranks.share(network.params.flat)
         training = _Epochs(
-            network, samples, loss, optimizer, epochs, batch_size, order, masks, clip, tape, checkpoints
+            network, samples, loss, optimizer, epochs, batch_size, order, masks, clip, tape, checkpoints, shards
         )  # fmt: skip
         network._history = history = History()
         with Calls(callbacks, network, history) as calls, bar(epochs, progress) as shown, training.updates:
@@ -199,18 +228,18 @@ def fit(
                     if not callable(rate_of):
                         expected = f"{type(optimizer).__name__}.rates to return a schedule"
                         raise TypeError(f"optimizer: expected {expected}, got {type(rate_of).__name__}")
-                    if shuffle:
+                    if shuffle and shards is None:
                         random.shuffle(order)
                     value, rate = training.run(epoch, rate_of)
                     if held is not None:
-                        history.validation.append(network._loss_of(held, loss))
+                        history.validation.append(validated())
                         _say_if_not_finite(history.validation, epoch)
                     history.loss.append(value)
                     history.rate.append(rate)
                     history.seconds.append(time.perf_counter() - start)
                     shown.advance(history)
                     ends = _called(calls, network) if callbacks else False
-                    if ends:
+                    if ends if ranks is None else ranks.follow(ends):
                         break
             finally:
                 history._keep_whole_epochs()

@@ -28,6 +28,8 @@ class Updates:
     optimizer : Optimizer
     updates : int
         Steps that there will be at most.
+    gradient : numpy.ndarray, optional
+        (parameters,): where the gradient of all of them is written, of every row of an embedding's table too.
 
     Attributes
     ----------
@@ -39,19 +41,19 @@ class Updates:
         What was not finite after the update that was undone, and what it was.
     """
 
-    def __init__(self, network, optimizer, updates):
+    def __init__(self, network, optimizer, updates, gradient=None):
         self.optimizer, self.step, self.wrong, self._rows = optimizer, 0, "", None
         self._open = 0  # the step that is being taken; 0 between two steps
         flat, own = network.params.flat, network.split(network.params.flat)
         self.into, at, self._weights, self._on_host = [], 0, network.params.weights, network.device == "cpu"
         # A GPU updates a table about as fast as a few rows of it.
-        if isinstance(network.layers[0], Embedding) and self._on_host:
+        if isinstance(network.layers[0], Embedding) and self._on_host and gradient is None:
             if optimizer.row_updates(flat.dtype) is not None:
                 at = len(own[0])
                 self._rows = RowUpdates(network.layers[0].table(flat[:at]), optimizer, updates)
                 self.into.append(self._rows.gradient)
         self._own, self._first = flat[at:], at
-        self.gradient = np.zeros_like(self._own)
+        self.gradient = np.zeros_like(self._own) if gradient is None else gradient
         for part in own[len(self.into) :]:
             self.into.append(Parameters(self.gradient[at - self._first : at - self._first + len(part)], part.weights))
             at += len(part)

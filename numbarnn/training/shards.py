@@ -1,0 +1,181 @@
+"""Which samples each rank takes in each update, and how their gradients become that of the mean over all of them."""
+
+import contextlib
+
+import numpy as np
+
+from ..errors import DeviceError, positive_integer
+from .ranks import Ranks, checked_comm, part
+from .sums import Sum, TreeSum, sum_by_pairs
+
+
+def checked_shards(shards, size):
+    """`shards` as an int, if so many ranks can share them by pairs, or None; else TypeError or ValueError."""
+    if shards is None:
+        return None
+    shards = positive_integer("shards", shards)
+    if shards & (shards - 1):
+        raise ValueError(f"shards: expected a power of two, got {shards}")
+    if size & (size - 1) or shards < size:
+        most = f"a power of two and at most {shards}"
+        raise ValueError(f"shards: expected a number of ranks that is {most}, got {size} ranks in comm")
+    return shards
+
+
+class Shard:
+    """Some of the samples: what is drawn for them depends on no other sample, nor on who draws it.
+
+    Parameters
+    ----------
+    order : numpy.ndarray of int
+        The samples.
+    seeds : sequence of int
+    shuffle, random : bool
+        Whether an order and masks are drawn.
+    """
+
+    def __init__(self, order, seeds, shuffle, random):
+        orders, masks = np.random.SeedSequence(seeds).spawn(2)
+        self.order, self._shuffle = order, np.random.default_rng(orders) if shuffle else None
+        self.masks = np.random.default_rng(masks) if random else None
+        self.loss = 0.0
+
+    def start(self):
+        """A new epoch: a new order, and no loss yet."""
+        self.loss = 0.0
+        if self._shuffle is not None:
+            self._shuffle.shuffle(self.order)
+
+
+class Shards:
+    """How the samples of all ranks are shared among the updates of an epoch.
+
+    Every update takes the same part of each shard, `batch_size` samples in all; where a shard has no more, it adds nothing.
+    The gradient of each shard's mean is weighted by what the mean is over, so that the sum is that of the mean over all.
+
+    Parameters
+    ----------
+    ranks : Ranks
+    shards : int or None
+        Of all ranks together, see `checked_shards`: their gradients are summed by pairs.  None: one a rank, and MPI sums.
+    samples : Samples
+        Those of this rank.
+    batch_size : int
+    shuffle, random : bool
+    seed : int
+        The same on all ranks.
+    size : int
+    dtype : numpy.dtype
+        Numbers of the gradient.
+
+    Attributes
+    ----------
+    updates : int
+        In an epoch.
+    gradient : numpy.ndarray
+        (size,): where the gradient of a shard is written, and then that of the update is found.
+    """
+
+    def __init__(self, ranks, shards, samples, batch_size, shuffle, random, seed, size, dtype):
+        self.ranks, self._count, self._steps, self._batch_size = ranks, shards, samples.steps, batch_size
+        orders = [chosen[self._steps[chosen] > 0] for chosen in self._parts(samples, "x")]
+        first = ranks.rank * len(orders)
+        self._own = [Shard(order, (seed, first + i), shuffle, random) for i, order in enumerate(orders)]
+        self._samples = sum(ranks.joined(map(len, orders)))
+        self.updates = -(-self._samples // batch_size)
+        self._sum = (Sum if shards is None else TreeSum)(ranks, size, dtype)
+        self.gradient = self._sum.vector
+        self._waiting = [np.empty(size, dtype) for _ in range((len(orders) - 1).bit_length())]
+
+    def _parts(self, samples, argument):
+        """The samples of each of this rank's shards; ValueError if a rank has samples of another one's."""
+        counts, size, shards = self.ranks.agree(samples.x.count), self.ranks.size, self._count
+        if shards is None:
+            return [np.arange(samples.x.count)]
+        count = sum(counts)
+        for rank, found in enumerate(counts):
+            wanted = part(count, rank, size)
+            if found != wanted.stop - wanted.start:
+                expected = f"samples {wanted.start} to {wanted.stop - 1} of all {count} on rank {rank}, as numbarnn.own_part"
+                raise ValueError(f"{argument}: expected {expected} gives them, for shards={shards}, got {found} samples")
+        start, first, own = part(count, self.ranks.rank, size).start, self.ranks.rank * shards // size, shards // size
+        parts = [part(count, index, shards) for index in range(first, first + own)]
+        return [np.arange(each.start - start, each.stop - start) for each in parts]
+
+    def epoch(self):
+        """The updates of a new epoch, from 0 on.
+
+        Orders are drawn, and the ranks tell each other what the mean of each update is over.
+        """
+        for shard in self._own:
+            shard.start()
+        counts = [
+            sum(int(self._steps[self._batch(shard, update)].sum()) for shard in self._own) for update in range(self.updates)
+        ]
+        self._totals = self.ranks.total(np.array(counts, np.int64))
+        self._sum.meet_next()
+        return range(self.updates)
+
+    def _batch(self, shard, update):
+        """The samples of a shard in an update, from 0 on."""
+        count = len(shard.order)
+        first, end = (min(count, i * self._batch_size * count // self._samples) for i in (update, update + 1))
+        return shard.order[first:end]
+
+    def take(self, update, gradient_of):
+        """Write the gradient of an update's mean loss over all ranks into `gradient` (is modified).
+
+        gradient_of: a function of samples and of a Generator for masks, or None, that writes the gradient of their mean loss
+        into `gradient`, and returns that loss times what it is the mean of.
+        """
+        total = int(self._totals[update])
+        for index, shard in enumerate(self._own):
+            chosen = self._batch(shard, update)
+            if len(chosen):
+                shard.loss += gradient_of(chosen, shard.masks)
+                share = int(self._steps[chosen].sum()) / total
+                if share != 1:
+                    self.gradient *= self.gradient.dtype.type(share)
+            else:
+                self.gradient.fill(0)
+            self._add(index)
+        self._sum.take(last=update == self.updates - 1)
+
+    def _add(self, index):
+        """Sum by pairs: what the shard before this one has left is added, and so on for pairs of pairs."""
+        level = 0
+        while index >> level & 1:
+            np.add(self._waiting[level], self.gradient, out=self.gradient)
+            level += 1
+        if level < len(self._waiting):
+            np.copyto(self._waiting[level], self.gradient)
+
+    def loss(self):
+        """The mean loss of the epoch, over all ranks."""
+        return sum_by_pairs(self.ranks.joined(shard.loss for shard in self._own)) / int(self._totals.sum())
+
+    def held_out(self, samples):
+        """A function of a function of samples, their loss: its mean over the samples of all ranks."""
+        parts = [samples] if self._count is None else [samples.take(chosen) for chosen in self._parts(samples, "validation")]
+        counts = [int(own.steps.sum()) if own.x.count else 0 for own in parts]
+        total = sum(self.ranks.joined(counts))
+
+        def mean(loss_of):
+            losses = [loss_of(own) * count if count else 0.0 for own, count in zip(parts, counts)]
+            return sum_by_pairs(self.ranks.joined(losses)) / total
+
+        return mean
+
+
+def ranks_of(comm, shards, network):
+    """(the `Ranks` of a training, as a context manager; `shards`, checked); None for a single one, that sums nothing."""
+    if comm is not None:
+        checked_comm(comm)
+    size = 1 if comm is None else comm.size
+    shards = checked_shards(shards, size)
+    if shards is None and size == 1:
+        return contextlib.nullcontext(), None
+    if network.device != "cpu":
+        name = "comm" if shards is None else "shards"
+        raise DeviceError(f"{name}: expected it for a network on 'cpu', got one on {network.device!r}")
+    return Ranks(comm if size > 1 else None), shards

@@ -1,0 +1,281 @@
+"""What tests/test_mpi.py runs under mpiexec: each rank writes what it has found to a file of its own."""
+
+import contextlib
+import faulthandler
+import io
+import json
+import os
+import sys
+
+import numpy as np
+
+import numbarnn as nr
+
+faulthandler.dump_traceback_later(200, exit=True)  # ranks that wait for each other would do so forever
+RANDOM = np.random.default_rng(0)
+COUNT = 50  # no multiple of the shards
+X = RANDOM.standard_normal((6, COUNT, 2)).astype(np.float32)  # T, N, C
+Y = np.tanh(X.sum((0, 2)))[:, None]
+LENGTHS = RANDOM.integers(0, 7, COUNT)
+WORDS, LABELS = RANDOM.integers(20, size=(6, COUNT)), RANDOM.integers(3, size=COUNT)
+
+
+def network(seed=0, **options):
+    return nr.Network([nr.GRU(4), nr.Dropout(0.2), nr.Last(), nr.Dense(1)], channels=2, seed=seed, **options)
+
+
+def plain(seed=0):
+    return nr.Network([nr.GRU(4), nr.Last(), nr.Dense(1)], channels=2, seed=seed)
+
+
+def stepwise(seed=0):
+    return nr.Network([nr.GRU(4), nr.Dense(1)], channels=2, seed=seed)
+
+
+def bits(net, history=None):
+    """Numbers as text that tells every bit of them."""
+    losses = [] if history is None else [value.hex() for value in (*history.loss, *history.validation, *history.rate)]
+    return [net.params.flat.tobytes().hex(), *losses]
+
+
+def numbers(net, history):
+    return {"flat": net.params.flat.tolist(), "loss": history.loss, "validation": history.validation}
+
+
+# With shards
+
+
+def shards(comm, own):
+    net = network(comm.rank if comm else 0)
+    history = net.fit(
+        X[:, own], Y[own], epochs=3, batch_size=16, clip=0.5, optimizer=nr.AdamW(nr.cosine(0.01)), seed=5, comm=comm,
+        shards=8, validation=(X[:, own], Y[own]), progress=False,
+    )  # fmt: skip
+    return bits(net, history)
+
+
+def shards_of_ragged(comm, own):
+    """Losses of steps, of which some samples have none."""
+    net, y = stepwise(comm.rank if comm else 0), np.tanh(X.sum(2, keepdims=True))
+    history = net.fit(
+        X[:, own], y[:, own], lengths=LENGTHS[own], epochs=2, batch_size=10, comm=comm, shards=4, progress=False
+    )
+    return bits(net, history)
+
+
+def shards_of_words(comm, own):
+    """Rows of an embedding, and labels that count nothing."""
+    net = nr.Network([nr.Embedding(20, 3), nr.GRU(4), nr.Last(), nr.Dense(3)], seed=comm.rank if comm else 0)
+    loss = nr.CrossEntropy(ignore_index=1)
+    history = net.fit(WORDS[:, own], LABELS[own], loss=loss, epochs=2, batch_size=5, comm=comm, shards=4, progress=False)
+    return bits(net, history)
+
+
+# Without
+
+
+def unequal(comm):
+    """The samples of each rank, of which the last has a single one."""
+    bounds = {1: (0, COUNT), 2: (0, COUNT - 1, COUNT), 4: (0, 20, 42, COUNT - 1, COUNT)}[comm.size]
+    return [slice(first, end) for first, end in zip(bounds, bounds[1:])]
+
+
+def plain_sum(comm, own):
+    parts, net = unequal(comm), plain(comm.rank)
+    own = parts[comm.rank]
+    history = net.fit(
+        X[:, own], Y[own], epochs=3, batch_size=8, shuffle=False, optimizer=nr.SGD(0.1), clip=0.05, comm=comm,
+        progress=False, validation=(X[:, own], Y[own]),
+    )  # fmt: skip
+    return numbers(net, history) | {"parts": [[part.start, part.stop] for part in parts]}
+
+
+def plain_sum_of_ragged(comm, own):
+    parts, net, y = unequal(comm), stepwise(comm.rank), np.tanh(X.sum(2, keepdims=True))
+    own, lengths = parts[comm.rank], LENGTHS.copy()
+    lengths[-1] = 3  # the last rank's only sample
+    history = net.fit(
+        X[:, own], y[:, own], lengths=lengths[own], epochs=2, batch_size=60, optimizer=nr.SGD(0.1), comm=comm, progress=False
+    )
+    return numbers(net, history)
+
+
+def plain_sum_of_words(comm, own):
+    net = nr.Network([nr.Embedding(20, 3), nr.GRU(4), nr.Last(), nr.Dense(3)], seed=comm.rank)
+    history = net.fit(
+        WORDS[:, own], LABELS[own], loss="cross_entropy", epochs=3, batch_size=60, comm=comm, progress=False,
+        optimizer=nr.Adam(0.01),
+    )  # fmt: skip
+    return numbers(net, history)
+
+
+def alone(comm, own):
+    """A rank of its own trains as without MPI."""
+    net = network()
+    return bits(net, net.fit(X, Y, epochs=2, comm=type(comm)(_self()), progress=False))
+
+
+def _self():
+    from mpi4py import MPI
+
+    return MPI.COMM_SELF
+
+
+# The ends of a training
+
+
+def callbacks(comm, own):
+    """Rank 0's are called; all ranks end when they say so, with the parameters that they have written."""
+    net, called, printed = plain(), [], io.StringIO()
+
+    def doubled(network, history):
+        network.params.flat[-1] = len(history.loss)
+        called.append(len(history.loss))
+        return len(history.loss) == 2
+
+    with contextlib.redirect_stderr(printed):
+        history = net.fit(X[:, own], Y[own], epochs=5, comm=comm, callbacks=[doubled])
+    return {"called": called, "last": float(net.params.flat[-1]), "bits": bits(net, history), "printed": printed.getvalue()}
+
+
+def early_stopping(comm, own):
+    net, stopping = plain(), nr.EarlyStopping(patience=2)
+    rate = nr.SGD(0.9, momentum=0.95)
+    history = net.fit(
+        X[:, own], Y[own], epochs=60, optimizer=rate, comm=comm, validation=(X[:, own], Y[own]), callbacks=[stopping],
+        progress=False,
+    )  # fmt: skip
+    return {
+        "epochs": len(history.loss), "best": int(np.argmin(history.validation)) + 1, "lowest": min(history.validation),
+        "loss": net.loss(X, Y), "bits": bits(net, history), "epoch": stopping.epoch,
+    }  # fmt: skip
+
+
+class Trouble:
+    """A loss that on the last rank, at its third call, does something else."""
+
+    def __init__(self, comm, what):
+        self.calls, self.there, self.what = 0, comm.rank == comm.size - 1, what
+
+    def __call__(self, prediction, target):
+        self.calls += 1
+        if self.there and self.calls == 3:
+            return self.what(prediction)
+        return nr.loss("mse")(prediction, target)
+
+
+class Clumsy(nr.Optimizer):
+    """Fails on one rank alone, in the midst of an update."""
+
+    rate = 0.1
+    failing = False
+
+    def update(self, flat, previous, gradient, memory, step, rate, scale=1.0):
+        flat -= rate * gradient
+        if self.failing and step == 2:
+            flat[:] = np.nan
+            raise OSError("the disk is full")
+
+
+def interrupt(prediction):
+    raise KeyboardInterrupt
+
+
+def last(comm):
+    return comm.rank == comm.size - 1
+
+
+def failures(comm, own):
+    """{what went wrong: the error of this rank, and the parameters after it}, of trainings one after the other."""
+    found = {}
+    nan = X.copy()
+    nan[2, own.start] = np.nan
+    clumsy = Clumsy()
+    clumsy.failing = last(comm)
+
+    def calls(network, history):
+        raise LookupError("a callback's")
+
+    trials = {
+        "samples": dict(x=nan[:, own] if last(comm) else X[:, own]),
+        "none": dict(x=X[:, :0] if last(comm) else X[:, own], y=Y[:0] if last(comm) else Y[own]),
+        "loss": dict(loss=Trouble(comm, lambda prediction: (np.nan, prediction))),
+        "shards": dict(loss=Trouble(comm, lambda prediction: (np.nan, prediction)), shards=4),
+        "gradient": dict(loss=Trouble(comm, lambda prediction: (0.0, prediction * np.float32(np.inf)))),
+        "interrupt": dict(loss=Trouble(comm, interrupt)),
+        "type": dict(loss=Trouble(comm, lambda prediction: "nothing")),
+        "optimizer": dict(optimizer=clumsy),
+        "callback": dict(callbacks=[calls]),
+        "validation": dict(validation=(nan[:, own] if last(comm) else X[:, own], Y[own])),
+        "epochs": dict(epochs=3 + comm.rank),
+        "rates": dict(optimizer=nr.Adam(0.1 if last(comm) else 0.2)),
+        "network": dict(net=nr.Network([nr.GRU(5 if last(comm) else 4), nr.Last(), nr.Dense(1)], channels=2)),
+        "parts": dict(x=X[:, :3] if last(comm) else X[:, own], y=Y[:3] if last(comm) else Y[own], shards=4),
+        "held": dict(validation=(X[:, :3], Y[:3]) if last(comm) else (X[:, own], Y[own]), shards=4),
+        "one": dict(validation=(X, Y) if last(comm) else None),
+    }
+    for name, options in trials.items():
+        net = options.pop("net", None) or plain(comm.rank)
+        before = net.params.flat.copy()
+        arguments = {"x": X[:, own], "y": Y[own], "epochs": 3, "batch_size": 16, "progress": False, "comm": comm} | options
+        try:
+            net.fit(**arguments)
+            said = "nothing"
+        except BaseException as error:
+            said = f"{type(error).__name__}: {error}"
+        same = bool(np.array_equal(net.params.flat, before))
+        found[name] = {"said": said, "flat": net.params.flat.tobytes().hex(), "untouched": same,
+                       "finite": bool(np.isfinite(net.params.flat).all())}  # fmt: skip
+    return found
+
+
+def mistakes(comm, own):
+    from mpi4py import MPI
+
+    found = {}
+    trials = {
+        "a number": dict(comm=3),
+        "a class": dict(comm=MPI.Intracomm),
+        "null": dict(comm=MPI.COMM_NULL),
+        "three": dict(shards=3),
+        "text": dict(shards="4"),
+        "too few": dict(shards=comm.size // 2),
+    }
+    for name, options in trials.items():
+        try:
+            plain().fit(**{"x": X[:, own], "y": Y[own], "comm": comm, "progress": False} | options)
+        except (TypeError, ValueError) as error:
+            found[name] = f"{type(error).__name__}: {error}"
+    return found
+
+
+def members(comm, own):
+    """Work that is spread over the ranks: its results are in one order, and an error ends all."""
+    from numbarnn.training.ranks import Ranks
+
+    with Ranks(comm) as ranks:
+        squares = ranks.joined([member**2 for member in ranks.own(range(11))])
+    try:
+        with Ranks(comm) as ranks:
+            ranks.joined([1 / (member - 10) for member in ranks.own(range(11))])
+        said = "nothing"
+    except (nr.RankError, ZeroDivisionError) as error:
+        said = f"{type(error).__name__}: {error}"
+    return {"squares": squares, "said": said}
+
+
+SCENARIOS = {
+    each.__name__: each
+    for each in (
+        shards, shards_of_ragged, shards_of_words, plain_sum, plain_sum_of_ragged, plain_sum_of_words, alone, callbacks,
+        early_stopping, failures, mistakes, members,
+    )
+}  # fmt: skip
+
+if __name__ == "__main__":
+    from mpi4py import MPI
+
+    world = MPI.COMM_WORLD
+    answers = {name: scenario(world, nr.own_part(COUNT, world)) for name, scenario in SCENARIOS.items()}
+    with open(os.path.join(sys.argv[1], f"{world.rank}.json"), "w") as file:
+        json.dump(answers, file)
