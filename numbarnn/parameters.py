@@ -200,9 +200,17 @@ class Parameters:
 
     def copy(self) -> "Parameters":
         """The same structure over a copy of the vector."""
-        return Parameters(self.flat.copy(), self.weights)
+        self._check_kind()
+        return self._over(self.flat.copy())
 
     __copy__ = copy
+
+    def _over(self, flat):
+        """Parameters over another vector of the same shape and dtype: `__init__` without its checks."""
+        other = object.__new__(Parameters)
+        other._flat, other._weights, other._start, other._kind = flat, self._weights, self._start, self._kind
+        other._held, other._calls, other._split = weakref.ref(flat), {}, None
+        return other
 
     def __deepcopy__(self, memo):
         return Parameters(copy.deepcopy(self._flat, memo), self._weights)

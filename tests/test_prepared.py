@@ -56,6 +56,76 @@ def test_a_layer(layer, with_state):
     assert is_prepared(p) == (not layer.learned_state and layer.merge == "concat")
 
 
+@pytest.mark.parametrize("given", ["dy", "dstate", "both", "neither"])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_and_back(layer, given):
+    p, tapes = layer.init(3, seed=0), []
+
+    def arrays(seed):
+        y, state = layer(p, numbers(6, 2, 3))
+        dy = numbers(*y.shape, seed=seed) if given in ("dy", "both") else None
+        dstate = [numbers(*part.shape, seed=seed + i) for i, part in enumerate(as_tuple(state))]
+        dstate = tuple(dstate) if len(dstate) > 1 else dstate[0]
+        return dy, dstate if given in ("dstate", "both") else None
+
+    for seed in range(6):
+        x, (dy, dstate), need_x = numbers(6, 2, 3, seed=seed), arrays(seed), seed != 4
+        q = p.copy()
+        expected_y, expected_state, expected_tape = layer.forward(q, x)
+        expected = layer.backward(expected_tape, dy, dstate, need_x)
+        y, state, tape = layer.forward(p, x)
+        tapes.append((tape, dy, dstate, need_x, expected))
+        if seed == 2:
+            p.flat[...] *= np.float32(0.5)
+        elif seed == 3:
+            tapes.pop(0)  # its memory may be used again, that of the others must not
+        x[...] = np.nan if tape.lease is not None else x
+        assert same_bits(y, expected_y.copy()) and not y.flags.writeable
+        assert same_bits(as_tuple(state), as_tuple(expected_state))
+        assert tape.layer is layer and tape.nbytes == expected_tape.nbytes and tape.parameters is p
+    for _ in range(3):
+        for tape, dy, dstate, need_x, expected in tapes:
+            found = layer.backward(tape, dy, dstate, need_x)
+            assert same_bits(found.params.flat, expected.params.flat)
+            assert same_bits(as_tuple(found.state), as_tuple(expected.state))
+            assert (found.x is None) == (not need_x) and (not need_x or same_bits(found.x, expected.x.copy()))
+            assert found.params.names == p.names and layer(found.params, numbers(6, 2, 3))
+            found.params.flat[:] = np.nan  # the caller's own
+            into = p.zeros()
+            layer.backward(tape, dy, dstate, need_x, into=into)
+            layer.backward(tape, dy, dstate, need_x, into=into, accumulate=True)
+            assert same_bits(into.flat, 2 * expected.params.flat)
+
+
+def test_errors_of_backward_are_the_same():
+    layer, x = nr.GRU(5), numbers(6, 2, 3)
+    p = layer.init(3, seed=0)
+    for _ in range(3):
+        y, state, tape = layer.forward(p, x)
+        layer.backward(tape, y, state)
+    assert tape.lease is not None
+    for _ in range(3):
+        for dy, dstate, error, message in [
+            (y[:3], None, nr.ShapeError, "dy: expected 6 steps"),
+            (y.astype(float), None, nr.DTypeError, "dy: expected float32"),
+            (y.tolist(), None, TypeError, "dy: expected"),
+            (y, (state,), TypeError, "dstate: expected"),
+            (y, state[:, :1], nr.ShapeError, "dstate: expected shape"),
+        ]:
+            with pytest.raises(error, match=message):
+                layer.backward(tape, dy, dstate)
+        with pytest.raises(TypeError, match="need_x: expected"):
+            layer.backward(tape, y, need_x=1)
+        with pytest.raises(TypeError, match="tape: expected"):
+            nr.GRU(4).backward(tape, y)
+        with pytest.raises(ValueError, match="into: expected memory of its own"):
+            layer.backward(tape, p.flat[:60].reshape(6, 2, 5), into=p)
+        layer.backward(tape, y, state)
+        with pytest.raises(TypeError, match="state: expected"):
+            layer.forward(p, x, (state,))
+        layer.forward(p, x, state)
+
+
 @pytest.mark.parametrize("layers", NETWORKS)
 def test_a_network(layers):
     net = nr.Network(layers, channels=3, seed=0)
