@@ -22,6 +22,7 @@ from . import (
     load,
     machine,
     memory,
+    mpi,
     ragged,
     seeds,
     sentiment,
@@ -31,7 +32,7 @@ from . import (
 
 BENCHMARKS = {
     "accuracy": accuracy, "activations": activations, "busy": busy, "calls": calls, "cpu": cpu, "embedding": embedding,
-    "gpu": gpu, "hello": hello, "limits": limits, "memory": memory, "ragged": ragged, "seeds": seeds,
+    "gpu": gpu, "hello": hello, "limits": limits, "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds,
     "sentiment": sentiment, "start": start, "sum": sums,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"

@@ -273,6 +273,20 @@ def test_the_script_of_the_documentation(tmp_path):
     assert ended.stderr.count("epoch 2/2") == 1
 
 
+def test_the_benchmark():
+    """It runs, and its model of two ranks is what two ranks have taken."""
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    benchmark = pytest.importorskip("benchmarks.mpi", reason="the benchmarks lie beside the tests, not in the package")
+    one, two = benchmark.on_ranks(1, 4, 1), benchmark.on_ranks(2, 4, 1)
+    assert two["bytes"] == 4 * (len(nr.Network([nr.GRU(4), nr.Last(), nr.Dense(1)], channels=16).params) + 1)
+    two["messages"] |= {"latency": 1e-6, "plain": 5e-6}
+    assert benchmark.model(one, two, 2)["sum"] == pytest.approx(5e-6)
+    assert benchmark.model(one, two, 64)["sum"] == pytest.approx(6e-6 + 2 * 63 / 64 * 4e-6)
+    row = {"hidden": 4, "one": one, "two": two, "model": benchmark.model(one, two)}
+    lines = benchmark.table({"batch": 256, "steps": 50, "rows": [row]}).splitlines()
+    assert sum(line.startswith("| GRU(4) |") for line in lines) == 3
+
+
 # Without mpiexec
 
 
