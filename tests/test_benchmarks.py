@@ -11,6 +11,7 @@ import numbarnn as nr
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 cases = pytest.importorskip("benchmarks.cases", reason="the benchmarks lie beside the tests, not in the package")
+call_times = pytest.importorskip("benchmarks.call_times")
 ragged = pytest.importorskip("benchmarks.ragged")
 sums = pytest.importorskip("benchmarks.sums")
 
@@ -86,3 +87,20 @@ def test_the_unit_that_adds():
     assert value == pytest.approx(loss.item(), rel=1e-6)
     found = [p.grad.item() for p in (unit.inputs.weight, unit.recurrent, unit.inputs.bias)]
     np.testing.assert_allclose(gradient[:3], found, rtol=1e-5)
+
+
+def test_small_calls():
+    found = {}
+    for library, make in call_times.MAKERS.items():
+        if library != "numbarnn":
+            pytest.importorskip(library)
+        found[library] = make()["layer"]()
+    for y in found.values():
+        np.testing.assert_allclose(y, found["numbarnn"], rtol=0, atol=1e-6)
+
+
+def test_the_table_of_small_calls():
+    times = {"numbarnn": {"layer": (2e-5, 1e-5)}, "onnxruntime": None, "torch": None}
+    lines = call_times.table({"times": times, "streams": [("GRU", 16, (0.002, 0.001), (0.004, 0.001))]})
+    assert lines[2] == "| GRU(24), T = N = 1 | 20.0 (10.0) | - | - |"
+    assert lines[-1] == "| GRU(16) | 0.50 | 50.0 (100.0) | 78 |"
