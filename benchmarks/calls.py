@@ -1,4 +1,4 @@
-"""Python calls and files on the way from a layer's call to the kernel, when everything has run before."""
+"""Python calls and files on the way from a call to the kernel, when everything has run before, and microseconds."""
 
 import collections
 import sys
@@ -8,6 +8,8 @@ import numpy as np
 
 import numbarnn
 from numbarnn import LSTM, Network
+
+from . import call_times
 
 PACKAGE = f"{Path(numbarnn.__file__).parent}/"
 
@@ -63,12 +65,12 @@ def step():
 
 
 def run():
-    """The calls of a layer's forward and backward, a network's prediction and a stream's step."""
+    """The calls of a layer's forward and backward, a network's prediction and a stream's step, and `call_times`."""
     made = {"LSTM.forward": forward, "LSTM.backward": backward, "Network.predict": predict, "Stream.step": step}
-    return {"calls": {name: calls_of(make()) for name, make in made.items()}}
+    return {"calls": {name: calls_of(make()) for name, make in made.items()}, **call_times.run()}
 
 
 def table(result):
     """The result as lines of Markdown."""
     rows = [f"| {name} | {sum(files.values())} | {len(files)} |" for name, files in result["calls"].items()]
-    return "\n".join(["| call | Python calls | files |", "|---|---|---|", *rows])
+    return "\n".join(["| call | Python calls | files |", "|---|---|---|", *rows, "", *call_times.table(result)])
