@@ -4,6 +4,7 @@ Each is a process of its own that is bound to no processor.  They take turns, un
 """
 
 import argparse
+import contextlib
 import os
 import statistics
 import time
@@ -161,16 +162,16 @@ def figures(times):
 def under(load, cases, rounds, seconds):
     """A row for each case under one load, as they come."""
     copies, threads = (2 if load == "one like it" else 1), (1, None if load == "a quota" else 2)
-    with Quota(QUOTA) as quota:
+    with Quota(QUOTA) if load == "a quota" else contextlib.nullcontext() as quota:
         workers = [[Worker(measured, count, bound=False) for _ in range(copies)] for count in threads]
-        if load == "a quota":
+        if quota:
             for worker in sum(workers, []):
                 quota.hold(worker.pid)
         with Loads(LOADS[load]):
             for case in cases:
                 one, two = map(figures, measure(workers, case, rounds, seconds))
                 yield {
-                    "load": f"{load} of {QUOTA:g} by {quota.how}" if load == "a quota" else load,
+                    "load": f"{load} of {QUOTA:g} by {quota.how}" if quota else load,
                     "work": case.work, "shape": case.shape, "one": one, "two": two,
                     "ratio": two["mean"] / one["mean"], "tail_ratio": two["tail"] / one["tail"],
                 }  # fmt: skip

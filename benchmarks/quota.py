@@ -8,6 +8,7 @@ from pathlib import Path
 from numbarnn.engine import processors
 
 PERIOD = 100_000  # microseconds
+NAME = "numbarnn-"  # of a group, before the number of the process that has made it
 
 
 class Quota:
@@ -53,7 +54,8 @@ def _made(share):
     if not all(text.exists() for text in texts):  # not Linux
         return None
     for folder in processors.group_folders(*(text.read_text() for text in texts)):
-        group = Path(folder) / f"numbarnn-{os.getpid()}"
+        _remove_left_behind(folder)
+        group = Path(folder) / f"{NAME}{os.getpid()}"
         try:
             group.mkdir()
         except OSError:
@@ -64,6 +66,14 @@ def _made(share):
         except OSError:  # a hierarchy without the processors' controller
             group.rmdir()
     return None
+
+
+def _remove_left_behind(folder):
+    """Remove the groups of processes that were killed and are gone."""
+    for group in Path(folder).glob(f"{NAME}*"):
+        if not Path("/proc", group.name.removeprefix(NAME)).exists():
+            with contextlib.suppress(OSError):
+                group.rmdir()
 
 
 def _limit(group, microseconds):

@@ -91,27 +91,30 @@ class Ranks:
         self._together = False
 
     def __enter__(self):
-        self.comm = None if self._given is None else self._given.Dup()
         if threading.current_thread() is threading.main_thread():
             handler = signal.getsignal(signal.SIGINT)
             if callable(handler):
                 self._handler = handler
                 signal.signal(signal.SIGINT, self._interrupted)
+        self._together = True  # Ctrl-C meanwhile is raised after the first meeting, when the end of the block follows
+        self.comm = None if self._given is None else self._given.Dup()
+        self._together = False
         return self
 
     def __exit__(self, kind, error, traceback):
         """Meet the others in the end, or tell them; then a vector that is shared is as on rank 0."""
-        try:
-            if error is None:
-                self.agree()
-            elif not self._told:
-                self._tell(error)
-        finally:
-            self._give()
-            if self._handler is not None:
-                signal.signal(signal.SIGINT, self._handler)
-            if self.comm is not None:
-                self.comm.Free()
+        with self.uninterrupted():
+            try:
+                if error is None:
+                    self.agree()
+                elif not self._told:
+                    self._tell(error)
+            finally:
+                self._give()
+                if self._handler is not None:
+                    signal.signal(signal.SIGINT, self._handler)
+                if self.comm is not None:
+                    self.comm.Free()
 
     def _interrupted(self, *signalled):
         """Ctrl-C: not between a message and the note that it has arrived, or the ranks would wait for each other."""

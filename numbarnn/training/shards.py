@@ -112,8 +112,9 @@ class Shards:
         counts = [
             sum(int(self._steps[self._batch(shard, update)].sum()) for shard in self._own) for update in range(self.updates)
         ]
-        self._totals = self.ranks.total(np.array(counts, np.int64))
-        self._sum.meet_next()
+        with self.ranks.uninterrupted():
+            self._totals = self.ranks.total(np.array(counts, np.int64))
+            self._sum.meet_next()
         return range(self.updates)
 
     def _batch(self, shard, update):
