@@ -1,4 +1,4 @@
-"""Python calls and files on the way from a layer's call to the kernel, when everything has run before."""
+"""Python calls and files on the way from a call to the kernel, when everything has run before, and microseconds."""
 
 import collections
 import sys
@@ -8,6 +8,8 @@ import numpy as np
 
 import numbarnn
 from numbarnn import LSTM, Network
+
+from . import call_times
 
 PACKAGE = f"{Path(numbarnn.__file__).parent}/"
 
@@ -20,15 +22,16 @@ def calls_of(function, times=3):
         if event == "call" and frame.f_code.co_filename.startswith(PACKAGE):
             found[frame.f_code.co_filename.removeprefix(PACKAGE)] += 1
 
-    kept = []  # what a call before has returned: to give it up is no part of a call
     for _ in range(times):
+        kept = None  # what a call before has returned: to give it up is no part of a call
         found.clear()
         before = sys.getprofile()
         sys.setprofile(count)
         try:
-            kept.append(function())
+            kept = function()
         finally:
             sys.setprofile(before)
+    del kept
     return dict(found)
 
 
@@ -39,23 +42,35 @@ def forward(layer=None, steps=20, batch=4, channels=3):
     return lambda: layer.forward(p, x)
 
 
+def backward():
+    """A function that calls backward of LSTM(16)."""
+    layer = LSTM(16)
+    run = forward(layer)
+    run()  # the first tape is one that has no other after it
+    y, _, tape = run()
+    return lambda: layer.backward(tape, y)
+
+
+def predict():
+    """A function that calls predict of a network of LSTM(16)."""
+    network, x = Network([LSTM(16)], channels=3, seed=0), np.zeros((20, 4, 3), np.float32)
+    return lambda: network.predict(x)
+
+
+def step():
+    """A function that takes a step of a stream of LSTM(16)."""
+    layer, x = LSTM(16), np.zeros((4, 3), np.float32)
+    stream = layer.stream(layer.init(3, seed=0), batch=4)
+    return lambda: stream.step(x)
+
+
 def run():
-    """The calls of a layer's forward and backward, a network's prediction and a stream's step."""
-    layer, x = LSTM(16), np.zeros((20, 4, 3), np.float32)
-    p = layer.init(3, seed=0)
-    y, _, tape = layer.forward(p, x)
-    network, stream = Network([layer], channels=3, seed=0), layer.stream(p, batch=4)
-    return {
-        "calls": {
-            "LSTM.forward": calls_of(forward()),
-            "LSTM.backward": calls_of(lambda: layer.backward(tape, y)),
-            "Network.predict": calls_of(lambda: network.predict(x)),
-            "Stream.step": calls_of(lambda: stream.step(x[0])),
-        }
-    }
+    """The calls of a layer's forward and backward, a network's prediction and a stream's step, and `call_times`."""
+    made = {"LSTM.forward": forward, "LSTM.backward": backward, "Network.predict": predict, "Stream.step": step}
+    return {"calls": {name: calls_of(make()) for name, make in made.items()}, **call_times.run()}
 
 
 def table(result):
     """The result as lines of Markdown."""
     rows = [f"| {name} | {sum(files.values())} | {len(files)} |" for name, files in result["calls"].items()]
-    return "\n".join(["| call | Python calls | files |", "|---|---|---|", *rows])
+    return "\n".join(["| call | Python calls | files |", "|---|---|---|", *rows, "", *call_times.table(result)])

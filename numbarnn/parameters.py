@@ -94,7 +94,7 @@ class Parameters:
     ((12, 3), 108)
     """
 
-    __slots__ = ("__weakref__", "_flat", "_held", "_kind", "_split", "_start", "_weights")
+    __slots__ = ("__weakref__", "_calls", "_flat", "_held", "_kind", "_split", "_start", "_weights")
 
     def __init__(self, flat: np.ndarray, weights: Iterable[Weight]):
         checked_array("flat", flat)
@@ -112,6 +112,7 @@ class Parameters:
         # NumPy resizes no array that a weak reference points to: what kernels and other views read stays where it is.
         self._held = weakref.ref(self._flat)
         self._kind = flat.shape, flat.dtype
+        self._calls = {}  # small calls of layers with these parameters, see `layers.prepared`
         self._split = None  # a network's: the same numbers as the Parameters of its layers
 
     @property
@@ -199,9 +200,17 @@ class Parameters:
 
     def copy(self) -> "Parameters":
         """The same structure over a copy of the vector."""
-        return Parameters(self.flat.copy(), self.weights)
+        self._check_kind()
+        return self._over(self.flat.copy())
 
     __copy__ = copy
+
+    def _over(self, flat):
+        """Parameters over another vector of the same shape and dtype: `__init__` without its checks."""
+        other = object.__new__(Parameters)
+        other._flat, other._weights, other._start, other._kind = flat, self._weights, self._start, self._kind
+        other._held, other._calls, other._split = weakref.ref(flat), {}, None
+        return other
 
     def __deepcopy__(self, memo):
         return Parameters(copy.deepcopy(self._flat, memo), self._weights)

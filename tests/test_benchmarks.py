@@ -16,6 +16,7 @@ from numbarnn.engine.numba_internals import kept_c_function
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 cases = pytest.importorskip("benchmarks.cases", reason="the benchmarks lie beside the tests, not in the package")
+call_times = pytest.importorskip("benchmarks.call_times")
 ragged = pytest.importorskip("benchmarks.ragged")
 start = pytest.importorskip("benchmarks.start")
 start_trace = pytest.importorskip("benchmarks.start_trace")
@@ -111,3 +112,20 @@ def test_where_the_seconds_go(tmp_path, monkeypatch):
     result = {"processes": 8, "programs": {"GRU": [times] * 3}, "at_once": {"GRU": [10.0, 12.0]}, "where": {"GRU": found}}
     text = start.table(result)
     assert "| GRU | 10.0 s | 12.0 s | 1.20 |" in text and "| threefold |" in text
+
+
+def test_small_calls():
+    found = {}
+    for library, make in call_times.MAKERS.items():
+        if library != "numbarnn":
+            pytest.importorskip(library)
+        found[library] = make()["layer"]()
+    for y in found.values():
+        np.testing.assert_allclose(y, found["numbarnn"], rtol=0, atol=1e-6)
+
+
+def test_the_table_of_small_calls():
+    times = {"numbarnn": {"layer": (2e-5, 1e-5)}, "onnxruntime": None, "torch": None}
+    lines = call_times.table({"times": times, "streams": [("GRU", 16, (0.002, 0.001), (0.004, 0.001))]})
+    assert lines[2] == "| GRU(24), T = N = 1 | 20.0 (10.0) | - | - |"
+    assert lines[-1] == "| GRU(16) | 0.50 | 50.0 (100.0) | 78 |"

@@ -1,11 +1,29 @@
-"""How many Python calls there are from a layer's call to the kernel: counted, so that no clock decides."""
+"""How many Python calls there are from a call of the library to the kernel: counted, so that no clock decides."""
 
-from benchmarks.calls import calls_of, forward
+import numpy as np
+import pytest
+
+from benchmarks.calls import backward, calls_of, forward, predict, step
 from numbarnn import LSTM
 
 
-def test_a_warm_forward_is_few_calls_in_few_files():
-    layer = LSTM(19)  # sizes of its own: where another layer's equal cell has made the plan, the two are compared, twice
-    found = calls_of(forward(layer, steps=23, batch=5))
-    assert sum(found.values()) <= 64, found
-    assert len(found) <= 24, found
+@pytest.mark.parametrize("make, calls, files", [(forward, 22, 9), (backward, 24, 11), (predict, 17, 9), (step, 9, 6)])
+def test_a_warm_call_is_few_calls_in_few_files(make, calls, files):
+    found = calls_of(make())
+    assert sum(found.values()) <= calls, found
+    assert len(found) <= files, found
+
+
+def test_a_forward_that_is_too_large_to_be_prepared():
+    # Sizes of its own: where another layer's equal cell has made the plan, the two are compared, twice.
+    found = calls_of(forward(LSTM(19), steps=500, batch=20))
+    assert sum(found.values()) <= 74, found
+    assert len(found) <= 25, found
+
+
+def test_calls_whose_tapes_are_all_kept():
+    kept, run = [], forward(LSTM(19), steps=23, batch=5)
+    found = [sum(calls_of(lambda: kept.append(run()), times=1).values()) for _ in range(10)]
+    assert max(found[6:]) <= 75, found
+    assert len({tape.stack[0].h.ctypes.data for _, _, tape in kept}) == 10
+    assert all(np.array_equal(tape.stack[0].outputs.array, y) for y, _, tape in kept)

@@ -52,10 +52,12 @@ class Work:
         with watched() as found:
             network = self.network()
             x = inputs(network)
-            prediction = network.predict(x)
+            prediction = [network.predict(x) for _ in range(2)][1]  # the second call is prepared
             network.predict(x, lengths=LENGTHS)
-            if not network.takes_indices and not any(getattr(layer, "bidirectional", False) for layer in network.layers):
-                network.stream(BATCH).step(moved(np.zeros((BATCH, network.channels), network.dtype), network.device))
+            if not any(getattr(layer, "bidirectional", False) for layer in network.layers):
+                shape, dtype = ((BATCH,), np.int64) if network.takes_indices else ((BATCH, network.channels), network.dtype)
+                step = np.zeros(shape, dtype)
+                network.stream(BATCH).step(step if network.takes_indices else moved(step, network.device))
             if self.work != "inference":
                 for loss, optimizer in self._pairs():
                     fit(network, x, prediction, loss, optimizer)

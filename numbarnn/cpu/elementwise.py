@@ -4,17 +4,19 @@ import numpy as np
 
 from . import types  # noqa: F401 (it says how a kernel takes a cell)
 from .blocks import share
-from .compiled import Task
+from .compiled import Function, Task
 from .jobs import run
 from .memory import empty
 from .records import integers, place
-from .routine_call import record_at
+from .routine_call import numbers_at, record_at
 from .simd import lanes, load_first, size_of, store_first
 from .threads import parts_for
 
 SMALLEST_PART = 1 << 14  # numbers below which another thread does not pay
 VALUES = np.dtype(integers("parts", "count", "x", "y"))
 SUMS = np.dtype(integers("parts", "count", "x", "y", "other"))
+LOOK = np.dtype(integers("x", "count", "item", "found"))
+SINGLE, DOUBLE = np.uint32(0x7F800000), np.uint64(0x7FF0000000000000)  # the exponents of float32 and float64
 COUNT = place(VALUES, "count")
 SLOPES = np.dtype(integers("parts", "count", "kept", "dy", "dx"))
 
@@ -61,6 +63,27 @@ def add_sum(program, x, other, y):
     """Add ``y = x + other`` to a program, of arrays as in `add_value`."""
     record = np.array((1, x.size, x.ctypes.data, y.ctypes.data, other.ctypes.data), np.int64)
     program.add_job(_sum, None, x.dtype, record, x, other, y, per_step=[(COUNT, x[0].size)])
+
+
+@Function
+def _look(record):
+    """Note whether any of the numbers at an address is not finite: all bits of its exponent are set."""
+    calls = record_at(record, LOOK)
+    call, found = calls[0], 0
+    if call.item == 4:
+        for bits in numbers_at(np.uint32, call.x, call.count):
+            found |= (bits & SINGLE) == SINGLE
+    else:
+        for bits in numbers_at(np.uint64, call.x, call.count):
+            found |= (bits & DOUBLE) == DOUBLE
+    calls[0].found = found
+
+
+def add_check(program, x):
+    """Add to a program the question whether any number of a contiguous x is not finite; returns an array, the last says."""
+    record = np.array((x.ctypes.data, x.size, x.itemsize, 0), np.int64)
+    program.add(_look, record)
+    return record
 
 
 def value(cell, x, y=None):

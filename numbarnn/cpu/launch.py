@@ -18,6 +18,7 @@ from . import passes
 from .jobs import call
 from .memory import borrow, give, take
 from .plans import backward_plans, forward_plans
+from .programs import LARGE
 from .records import BACKWARD, FORWARD, ROWS, place
 from .simd import lanes_of
 from .threads import sharing, threads, threads_for
@@ -227,7 +228,10 @@ class Tape(StateTape):
         Such a pass carries h to row 0.
         """
         plan, record, size = self.plans.forward, self.forward.record, self.size
-        pool = F_POOL, plan.threads, threads_for(size.batch * size.directions * size.numbers)
+        products = size.directions * size.numbers
+        pool = F_POOL, plan.threads, threads_for(size.batch * products)
+        program.large |= size.rows * products >= LARGE
+        program.nbytes += self.nbytes + self.plans.scratch.nbytes
         if self.keep.what == "weights":
             program.add(passes.steps, record, self, per_step=[(F_STEPS, 1)], pool=pool)
         else:

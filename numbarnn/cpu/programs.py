@@ -35,6 +35,7 @@ PROGRAM = np.dtype(
     )
 )
 STEPS, PIECE, X, SOURCE, Y, TARGET = (place(PROGRAM, name) for name in ("steps", "piece", "x", "source", "y", "target"))
+LARGE = 1 << 21  # multiplications of numbers by parameters that several threads may share, if that pays
 MOST_STEPS, MOST_ROWS = 384, 1 << 12  # that a stream takes at once: of a sequence, and of all
 
 
@@ -88,13 +89,17 @@ class Program:
     ----------
     anew : bool
         Whether the parameters are read at each run, rather than once, when its operations were made.
+    large : bool
+        Whether there is so much to do that several threads may share it.
+    nbytes : int
+        Of the memory that its operations keep for it.
     """
 
     anew = True
 
     def __init__(self):
         self._instructions, self._places, self._pools, self._kept = [], [], [], []
-        self._record = None
+        self._record, self.large, self.nbytes = None, False, 0
 
     def add(self, function, record, *kept, per_step=(), pool=None):
         """Add an instruction.
@@ -126,11 +131,6 @@ class Program:
         for index, number in per_step:
             self._places += address + 8 * index, number
         self.add(job, whole, record, *kept)
-
-    @property
-    def shared(self):
-        """Whether several threads share the work of an instruction."""
-        return bool(self._pools)
 
     def _made(self):
         """A PROGRAM record of all that has been added."""

@@ -43,14 +43,21 @@ class StateTape:
 
     def final(self):
         """The states after the last step of each direction: (D, sequences, P or H) of each of them."""
-        packing, found = self.packing, []
-        for d, run in zip(range(self.size.directions), (packing.last, packing.first)):
-            rows, of_direction = packing.final_rows(d), []
-            for array in self._states:
-                here = rows if len(array) > self.size.batch else slice(None)
-                of_direction.append(array[:, d][here][run][None])
-            found.append(of_direction)
+        found = self.final_parts()
         return found[0] if len(found) == 1 else [*map(np.concatenate, zip(*found))]
+
+    def final_parts(self):
+        """For each direction (1, sequences, P or H) of each state: views, of a uniform batch."""
+        runs = (self.packing.last, self.packing.first)[: self.size.directions]
+        return [[part[run][None] for part in self._rows_of(d, self.packing.final_rows(d))] for d, run in enumerate(runs)]
+
+    def initial_parts(self):
+        """For each direction (N, P or H) of each state that it starts from, of a uniform batch: views."""
+        return [self._rows_of(d, self.packing.initial_rows(d)) for d in range(self.size.directions)]
+
+    def _rows_of(self, direction, rows):
+        """Some rows of a direction's h; of each other state likewise, or all where it has no more than a step's."""
+        return [array[:, direction][rows if len(array) > self.size.batch else slice(None)] for array in self._states]
 
 
 class StateAdjoint:

@@ -64,6 +64,7 @@ class Tape(Unsendable):
     parameters: Parameters | None = field(default=None, repr=False)
     masks: Masks | None = field(default=None, repr=False)
     stack: tuple = field(default=(), repr=False)  # the kernels' tapes of stacked layers, the lowest first
+    lease: object = field(default=None, repr=False)  # of a prepared call: its memory is the tape's as long as this lives
 
     instead = "copy x and the parameters, and call forward with them"
 
@@ -71,7 +72,8 @@ class Tape(Unsendable):
         """{name: arrays} of what backward reads, apart from what it is given."""
         masks = () if self.masks is None else self.masks.arrays.values()
         own = () if self.parameters is None else (self.parameters.flat,)
-        return {"the parameters": own, "x": (self.x.array,), "masks": masks}
+        x = self.x.array if self.lease is None else self.lease.x
+        return {"the parameters": own, "x": (x,), "masks": masks}
 
     @property
     def nbytes(self):

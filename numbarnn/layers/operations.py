@@ -121,7 +121,10 @@ class Elementwise(Operation):
         self.kernels.value(self.cell, numbers(self.source), self.outputs.array)
 
     def add_to(self, program):
-        self.kernels.add_value(program, self.cell, numbers(self.source), self.outputs.array)
+        source = numbers(self.source)
+        if not source.flags.c_contiguous:
+            raise NotInPrograms("a source that must be copied")
+        self.kernels.add_value(program, self.cell, source, self.outputs.array)
 
     def backward(self, adjoint, dy, need_x):
         if not need_x:

@@ -20,10 +20,16 @@ from .base import Gradients, activation_spec
 from .chain import Chain, Tape, expect_tape
 from .gates import gates
 from .operations import MERGES, Merged, Residual, scale
+from .prepared import PreparedCall, PreparedTraining, answer, answer_and_keep
 from .recurrence import Constrained, Recurrence
 from .stacked import Stacked
 
 State = np.ndarray | tuple[np.ndarray, np.ndarray]  # h, or for an LSTM (h, c)
+
+
+def state_of(arrays):
+    """The state that arrays are."""
+    return arrays[0] if len(arrays) == 1 else tuple(arrays)
 
 
 @dataclass(frozen=True, repr=False)
@@ -127,12 +133,49 @@ class Recurrent(Stacked):
         ShapeError, LayoutError, DTypeError, NonFiniteError, TypeError, ValueError
             Named after the argument that is not as described.
         """
+        if lengths is reset is seed is masks is None and cells is False:
+            found = self._answer(p, x, state, layout)
+            if found is not None:
+                return found
         batch, described = self._checked_input(p, x, layout, lengths, reset)
         initial = None if state is None else self.checked_state("state", state, batch.sequences, p.dtype, p.device)
         masks = None if seed is None and masks is None else self.masks_of(seed, masks, batch, described)
         y, tape = self.run(p, described, initial, self._keeping_cells(NOTHING, cells), masks=masks)
         found = batch.give(y), self._final_state(tape)
         return (*found, batch.give(tape.stack[-1].cells)) if cells else found
+
+    def _arrays_of(self, state):
+        """The arrays of a state, () for None; whether they are arrays is not looked at."""
+        if state is None:
+            return ()
+        return state if self.cell.states > 1 and type(state) is tuple else (state,)
+
+    def _answer(self, p, x, state, layout):
+        """What a prepared call returns, or None."""
+        make = functools.partial(self._prepared, PreparedCall, NOTHING, p, x, state, layout)
+        found = answer(self, p, x, layout, make, self._arrays_of(state))
+        return None if found is None else (found[0], state_of(found[1]))
+
+    def _answer_and_keep(self, p, x, state, layout):
+        """Likewise, for `forward`."""
+        make = functools.partial(self._prepared, PreparedTraining, ALL, p, x, state, layout)
+        found = answer_and_keep(self, p, x, layout, make, self._arrays_of(state))
+        if found is None:
+            return None
+        y, states, tape = found
+        y.flags.writeable = False  # as where it is part of the tape
+        return y, state_of(states), tape
+
+    def _prepared(self, made, keep, p, x, state, layout):
+        """A PreparedCall for arguments like these, which are checked."""
+        batch, described = self._checked_input(p, x, layout)
+        self.checked_state("state", state, batch.sequences, p.dtype, p.device)
+
+        def run(x):
+            y, tape = self.run(p, x, None, keep, batch if keep.for_backward else None)
+            return y, [tape]
+
+        return made(p, described.tnc.shape, batch.layout, run, batch.give)
 
     def forward(
         self,
@@ -171,6 +214,15 @@ class Recurrent(Stacked):
         cells : numpy.ndarray or Ragged
             Only with ``cells=True``, and like y.
         """
+        if (
+            lengths is reset is seed is masks is checkpoints is None
+            and cells is False
+            and type(tape) is str
+            and tape == "all"
+        ):
+            found = self._answer_and_keep(p, x, state, layout)
+            if found is not None:
+                return found
         batch, described = self._checked_input(p, x, layout, lengths, reset)
         initial = None if state is None else self.checked_state("state", state, batch.sequences, p.dtype, p.device)
         keep = kept(tape, checkpoints, described.steps)
@@ -347,6 +399,12 @@ class Recurrent(Stacked):
         Gradients
             ``params``, ``x`` (like x; 0 past the end of a sequence), ``state``.
         """
+        if type(tape) is Tape and tape.layer is self and tape.lease is not None:
+            if into is dcells is None and accumulate is False and type(need_x) is bool:
+                found = tape.lease.call.backward(dy, self._arrays_of(dstate), need_x)
+                if found is not None:
+                    gradient, dx, states = found
+                    return Gradients(gradient, dx, state_of(states))
         expect_tape(self, tape)
         need_x, accumulate = flag("need_x", need_x), flag("accumulate", accumulate)
         x, batch, dtype = tape.x, tape.batch, tape.x.dtype

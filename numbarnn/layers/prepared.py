@@ -1,0 +1,278 @@
+"""Small calls that have been made before: what depends on no number is worked out once, and kept with the parameters.
+
+A prepared call has memory of its own, a copy of x among it, so that every address in its program stays what it is.  While it
+runs nobody else has it: another thread that calls the same layer finds none, and makes a second one.
+"""
+
+import functools
+
+import numpy as np
+
+from ..arrays.descriptor import TensorDescriptor, in_layout
+from ..arrays.devices import backend
+from ..engine.keep import ALL, NOTHING
+from ..parameters import Parameters
+from .operations import NotInPrograms
+
+MOST_CALLS = 16  # kept with one vector of parameters, the longest unused goes
+MOST_MADE = 4  # of one kind
+MOST_BYTES = 1 << 20  # that one may hold: what needs more takes long enough anyway
+
+
+class Kind:
+    """Calls that differ in numbers only.
+
+    Attributes
+    ----------
+    what : Layer or tuple of Layer
+        What is called: held, since it is known by its id.
+    idle : list of PreparedCall, or None
+        Those that nobody runs now; None where they cannot be prepared.
+    made : int
+        How many there are in all, at most `MOST_MADE`: one for each thread that calls, and each tape in use.
+    """
+
+    __slots__ = ("idle", "made", "what")
+
+    def __init__(self, what):
+        self.what, self.idle, self.made = what, [], 0
+
+
+class PreparedCall:
+    """One call of layers, to be made again and again.
+
+    Parameters
+    ----------
+    p : Parameters
+        Of all the layers: that they are finite is found out at each call.
+    shape : tuple of int
+        T, N, C.
+    letters : str
+        Of the axes of the caller's x.
+    run : callable
+        From a descriptor of x to one of y and the tapes of layers, the lowest first.
+    give : callable
+        From a descriptor of y to a view of it as the caller gets it.
+    """
+
+    def __init__(self, p, shape, letters, run, give):
+        on = backend("cpu")
+        buffer = on.memory.zeros(shape, p.dtype)
+        y, tapes = run(TensorDescriptor.of_tnc(buffer))
+        self._program = program = on.programs.Program()
+        self._found = on.elementwise.add_check(program, p.flat)
+        self._tapes = tapes
+        for tape in tapes:
+            tape.operation.add_to(program)
+        program.nbytes *= 2 if tapes[0].batch else 1  # as much again for the way back
+        self.nbytes = program.nbytes + buffer.nbytes + y.array.nbytes
+        self.worth_it = self.nbytes <= MOST_BYTES and not program.large
+        self._x, self._y, self._array = in_layout(buffer, letters), give(y), y.array
+        stack = [part for tape in tapes for part in tape.stack]
+        # The c of an LSTM, where each step overwrites that of the step before.
+        self._single = [part.c for part in stack if part.size.cell.states > 1 and len(part.c) == part.size.batch]
+        stack = stack if len(tapes) == 1 else []  # the states of several layers are not asked for
+        self._ends = [*zip(*(state for part in stack for state in part.final_parts()))]
+        self._starts = [*zip(*(state for part in stack for state in part.initial_parts()))]
+
+    def __call__(self, x, state):
+        """(y, list of final states), or None where a parameter is not finite."""
+        self._x[...] = x
+        if state is None:
+            for array in self._single:
+                array.fill(0)
+        else:
+            for array, views in zip(state, self._starts):
+                for index, view in enumerate(views):
+                    view[...] = array[index]
+        self._program.run()
+        if self._found[-1]:
+            return None
+        return self._y.copy(), [joined(views) for views in self._ends]
+
+
+def joined(views):
+    """A copy of arrays (1, ...) one after the other."""
+    return views[0].copy() if len(views) == 1 else np.concatenate(views)
+
+
+class Lease:
+    """What says that a tape is in use: when it goes, the call whose memory the tape is may be made again.
+
+    Attributes
+    ----------
+    x : numpy.ndarray
+        The caller's, of which the call has a copy.
+    """
+
+    __slots__ = ("call", "idle", "x")
+
+    def __init__(self, call, idle, x):
+        self.call, self.idle, self.x = call, idle, x
+
+    def __del__(self):
+        self.idle.append(self.call)
+
+
+class PreparedTraining(PreparedCall):
+    """A call whose tape is kept, and the way back through it.
+
+    Its tape's parameters and x are those of the first call: what a caller gets is told of his own.
+    """
+
+    def __init__(self, p, shape, letters, run, give):
+        super().__init__(p, shape, letters, run, give)
+        (self._tape,) = self._tapes
+        self._kinds = {}  # {(which are given, ...): idle list of PreparedBackward}
+
+    def lease(self, p, x, idle):
+        """The tape of the call just made, for its caller."""
+        tape = object.__new__(type(self._tape))
+        vars(tape).update(vars(self._tape), parameters=p, lease=Lease(self, idle, x))
+        return tape
+
+    def backward(self, dy, dstate, need_x):
+        """(gradient, dx or None, list of dL/d(initial state)) from dL/dy and arrays of dL/d(final state).
+
+        None where nothing has happened: this is not prepared yet, or they are not as they should be.
+        """
+        if dstate and len(dstate) != len(self._final):
+            return None
+        given, expected = [*dstate], [*self._final[: len(dstate)]]
+        if dy is not None:
+            given.append(dy)
+            expected.append(self._y)
+        for array, like in zip(given, expected):
+            if type(array) is not np.ndarray or array.shape != like.shape or array.dtype is not like.dtype:
+                return None
+            if not array.flags.aligned:
+                return None
+        key = dy is None, not dstate, need_x
+        idle = self._kinds.get(key)
+        if idle is None:
+            self._kinds[key] = []
+            return None
+        try:
+            back = idle.pop()
+        except IndexError:
+            back = PreparedBackward(self._tape, self._y, self._final, *key)
+        found = back(dy, dstate)
+        idle.append(back)
+        return found
+
+    @functools.cached_property
+    def _final(self):
+        """Arrays like the final states."""
+        return [joined(views) for views in self._ends]
+
+
+class PreparedBackward:
+    """Backward of a small call, to be made again and again.
+
+    Parameters
+    ----------
+    tape : Tape
+    y : numpy.ndarray
+        What dy is shaped like.
+    states : list of numpy.ndarray
+        What dstate is shaped like.
+    without_dy, without_dstate, need_x : bool
+    """
+
+    def __init__(self, tape, y, states, without_dy, without_dstate, need_x):
+        batch, layer, x = tape.batch, tape.layer, tape.x
+        self._dy = None if without_dy else np.zeros_like(y)
+        dy = None if without_dy else batch.describe("dy", self._dy, layer.output_channels(x.channels), x.dtype)
+        self._dstates = [] if without_dstate else [np.zeros_like(state) for state in states]
+        dfinal = None
+        if self._dstates:
+            dstate = self._dstates[0] if len(states) == 1 else tuple(self._dstates)
+            dfinal = layer.checked_state("dstate", dstate, batch.sequences, x.dtype, "cpu")
+        self._gradient = layer.gradient_vector(None, x.channels, x.dtype, "cpu")
+        self._adjoint = adjoint = tape.adjoint(dy, need_x, self._gradient, False, dfinal)
+        self._dx = None if adjoint.dx is None else batch.give(adjoint.dx)
+
+    def __call__(self, dy, dstate):
+        if dy is not None:
+            self._dy[...] = dy
+        for array, given in zip(self._dstates, dstate):
+            array[...] = given
+        self._adjoint.fill()
+        dx = None if self._dx is None else self._dx.copy()
+        ends = zip(*(part.dinitial for part in self._adjoint.stack))
+        return self._gradient.copy(), dx, [np.concatenate(parts) for parts in ends]
+
+
+def ready(what, p, x, letters, make, states=(), keep=NOTHING):
+    """(a prepared call that is the caller's until he gives it back, the list he gives it to); None if there is none yet.
+
+    Parameters
+    ----------
+    what : Layer or tuple of Layer
+    p : Parameters
+        Of all the layers.
+    x : numpy.ndarray
+    letters : str
+        The layout.
+    make : callable
+        Checks what is given, and makes a PreparedCall.  It is called when such a call is made for the second time.
+    states : tuple of numpy.ndarray
+        The initial states given.
+    keep : Keep
+    """
+    if type(p) is not Parameters or type(letters) is not str or type(p._flat) is not np.ndarray:
+        return None
+    dtype = p._flat.dtype
+    for array in (x, *states):
+        if type(array) is not np.ndarray or array.dtype is not dtype or not array.flags.aligned:
+            return None
+    if not x.size:
+        return None
+    key = id(what), keep.what, letters, x.shape, *[state.shape for state in states]
+    kind = p._calls.get(key)
+    if kind is None:
+        while len(p._calls) >= MOST_CALLS:
+            p._calls.pop([*p._calls][0], None)
+        p._calls[key] = Kind(what)
+        return None
+    if kind.idle is None:
+        return None
+    p._check_kind()
+    try:
+        return kind.idle.pop(), kind.idle
+    except IndexError:
+        if kind.made == MOST_MADE:
+            return None
+    try:
+        call = make()
+    except NotInPrograms:
+        call = None
+    kind.made += 1
+    if call is None or not call.worth_it:
+        kind.idle = None
+        return None
+    return call, kind.idle
+
+
+def answer(what, p, x, letters, make, states=()):
+    """(y, list of states) of a prepared call, or None where there is none: then nothing has happened; see `ready`."""
+    taken = ready(what, p, x, letters, make, states)
+    if taken is None:
+        return None
+    call, idle = taken
+    found = call(x, states or None)
+    idle.append(call)
+    return found
+
+
+def answer_and_keep(what, p, x, letters, make, states=()):
+    """(y, list of states, tape) likewise, of a `PreparedTraining`."""
+    taken = ready(what, p, x, letters, make, states, ALL)
+    if taken is None:
+        return None
+    call, idle = taken
+    found = call(x, states or None)
+    if found is None:
+        idle.append(call)
+        return None
+    return *found, call.lease(p, x, idle)

@@ -1,0 +1,247 @@
+"""A call that was made before is found by its key, and gives the bits of a first call; nothing else is different."""
+
+import threading
+
+import numpy as np
+import pytest
+from checks import as_tuple, same_bits
+
+import numbarnn as nr
+
+LAYERS = [
+    nr.GRU(5),
+    nr.GRU(5, layers=2, bidirectional=True),
+    nr.LSTM(5, layers=2, residual=True),
+    nr.GRU(4, learned_state=True),
+    nr.GRU(4, bidirectional=True, merge="sum"),
+]
+NETWORKS = [
+    [nr.GRU(5), nr.GRU(4), nr.Dense(2, "tanh")],
+    [nr.GRU(5), nr.Activation("tanh"), nr.Dropout(0.5), nr.Last(), nr.Dense(2)],
+    [nr.GRU(5, bidirectional=True), nr.Last(), nr.Dense(2)],
+    [nr.Dense(3)],
+    [nr.Dropout(0.5)],
+]
+
+
+def numbers(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def first(layer, p, *args, **options):
+    """What a call with parameters that nothing was called with before returns."""
+    return layer(p.copy(), *args, **options)
+
+
+def is_prepared(parameters):
+    return any(kind.idle for kind in parameters._calls.values())
+
+
+@pytest.mark.parametrize("with_state", [False, True])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer(layer, with_state):
+    p, directions = layer.init(3, seed=0), 2 if layer.bidirectional else 1
+    for seed in range(5):
+        x, state = numbers(6, 2, 3, seed=seed), None
+        if with_state:
+            count = layer.layers * directions
+            state = tuple(numbers(count, 2, layer.hidden, seed=seed + i) for i in range(layer.cell.states))
+            state = state if len(state) > 1 else state[0]
+        if seed == 3:
+            p.flat[...] *= np.float32(0.5)  # parameters are read anew at each call
+        (y, final), (expected, expected_final) = layer(p, x, state), first(layer, p, x, state)
+        assert same_bits(y, expected.copy())
+        assert same_bits(as_tuple(final), as_tuple(expected_final))
+        y[...] = 7  # the caller's own
+    assert is_prepared(p) == (not layer.learned_state and layer.merge == "concat")
+
+
+@pytest.mark.parametrize("given", ["dy", "dstate", "both", "neither"])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_and_back(layer, given):
+    p, tapes = layer.init(3, seed=0), []
+
+    def arrays(seed):
+        y, state = layer(p, numbers(6, 2, 3))
+        dy = numbers(*y.shape, seed=seed) if given in ("dy", "both") else None
+        dstate = [numbers(*part.shape, seed=seed + i) for i, part in enumerate(as_tuple(state))]
+        dstate = tuple(dstate) if len(dstate) > 1 else dstate[0]
+        return dy, dstate if given in ("dstate", "both") else None
+
+    for seed in range(6):
+        x, (dy, dstate), need_x = numbers(6, 2, 3, seed=seed), arrays(seed), seed != 4
+        q = p.copy()
+        expected_y, expected_state, expected_tape = layer.forward(q, x)
+        expected = layer.backward(expected_tape, dy, dstate, need_x)
+        y, state, tape = layer.forward(p, x)
+        tapes.append((tape, dy, dstate, need_x, expected))
+        if seed == 2:
+            p.flat[...] *= np.float32(0.5)
+        elif seed == 3:
+            tapes.pop(0)  # its memory may be used again, that of the others must not
+        x[...] = np.nan if tape.lease is not None else x
+        assert same_bits(y, expected_y.copy()) and not y.flags.writeable
+        assert same_bits(as_tuple(state), as_tuple(expected_state))
+        assert tape.layer is layer and tape.nbytes == expected_tape.nbytes and tape.parameters is p
+    for _ in range(3):
+        for tape, dy, dstate, need_x, expected in tapes:
+            found = layer.backward(tape, dy, dstate, need_x)
+            assert same_bits(found.params.flat, expected.params.flat)
+            assert same_bits(as_tuple(found.state), as_tuple(expected.state))
+            assert (found.x is None) == (not need_x) and (not need_x or same_bits(found.x, expected.x.copy()))
+            assert found.params.names == p.names and layer(found.params, numbers(6, 2, 3))
+            found.params.flat[:] = np.nan  # the caller's own
+            into = p.zeros()
+            layer.backward(tape, dy, dstate, need_x, into=into)
+            layer.backward(tape, dy, dstate, need_x, into=into, accumulate=True)
+            assert same_bits(into.flat, 2 * expected.params.flat)
+
+
+def test_errors_of_backward_are_the_same():
+    layer, x = nr.GRU(5), numbers(6, 2, 3)
+    p = layer.init(3, seed=0)
+    for _ in range(3):
+        y, state, tape = layer.forward(p, x)
+        layer.backward(tape, y, state)
+    assert tape.lease is not None
+    for _ in range(3):
+        for dy, dstate, error, message in [
+            (y[:3], None, nr.ShapeError, "dy: expected 6 steps"),
+            (y.astype(float), None, nr.DTypeError, "dy: expected float32"),
+            (y.tolist(), None, TypeError, "dy: expected"),
+            (y, (state,), TypeError, "dstate: expected"),
+            (y, state[:, :1], nr.ShapeError, "dstate: expected shape"),
+        ]:
+            with pytest.raises(error, match=message):
+                layer.backward(tape, dy, dstate)
+        with pytest.raises(TypeError, match="need_x: expected"):
+            layer.backward(tape, y, need_x=1)
+        with pytest.raises(TypeError, match="tape: expected"):
+            nr.GRU(4).backward(tape, y)
+        with pytest.raises(ValueError, match="into: expected memory of its own"):
+            layer.backward(tape, p.flat[:60].reshape(6, 2, 5), into=p)
+        layer.backward(tape, y, state)
+        with pytest.raises(TypeError, match="state: expected"):
+            layer.forward(p, x, (state,))
+        layer.forward(p, x, state)
+
+
+@pytest.mark.parametrize("layers", NETWORKS)
+def test_a_network(layers):
+    net = nr.Network(layers, channels=3, seed=0)
+    for seed in range(4):
+        x = numbers(6, 2, 3, seed=seed)
+        found = net.predict(x)
+        assert same_bits(found.copy(), nr.Network(layers, channels=3, seed=0).predict(x).copy())
+        assert not np.shares_memory(found, x)
+        found[...] = 7
+
+
+@pytest.mark.parametrize("layout", ["tnc", "ntc", "cnt"])
+def test_however_x_lies(layout):
+    layer, order = nr.GRU(5), ["tnc".index(letter) for letter in layout]
+    p = layer.init(3, seed=0)
+    variants = [
+        lambda x: x,
+        lambda x: np.asfortranarray(x),
+        lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+        lambda x: x[::-1].copy()[::-1],
+        lambda x: np.frombuffer(x.tobytes(), np.float32).reshape(x.shape),
+    ]
+    for seed, variant in enumerate(variants * 2):
+        x = variant(numbers(6, 2, 3, seed=seed).transpose(order))
+        assert same_bits(layer(p, x, layout=layout)[0].copy(), first(layer, p, x, layout=layout)[0].copy())
+    assert is_prepared(p)
+    for _ in range(3):
+        assert layer(p, numbers(6, 3))[0].shape == (6, 5)
+
+
+ERRORS = [
+    (lambda x: x.astype(float), {}, nr.DTypeError, "x: expected float32"),
+    (lambda x: x.astype(">f4"), {}, nr.DTypeError, "x: expected float32"),
+    (lambda x: x[..., :2], {}, nr.ShapeError, "p: .* with 2 channels"),
+    (lambda x: x[:, :0], {}, nr.ShapeError, "x: expected at least one sequence"),
+    (lambda x: x.tolist(), {}, TypeError, "x: expected a numpy.ndarray"),
+    (lambda x: np.ma.array(x), {}, TypeError, "x: .*MaskedArray"),
+    (
+        lambda x: np.frombuffer(b"_" + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(x.shape),
+        {},
+        nr.LayoutError,
+        "aligned",
+    ),
+    (lambda x: x, {"layout": "tnx"}, nr.LayoutError, "layout: expected"),
+    (lambda x: x, {"layout": ["t"]}, nr.LayoutError, "layout: expected"),
+    (lambda x: x, {"state": np.zeros((1, 3, 5), np.float32)}, nr.ShapeError, "state: expected shape"),
+    (lambda x: x, {"state": np.zeros((1, 2, 5))}, nr.DTypeError, "state: expected float32"),
+    (lambda x: x, {"state": (np.zeros((1, 2, 5), np.float32),)}, TypeError, "state: expected"),
+]
+
+
+@pytest.mark.parametrize("change, options, error, message", ERRORS)
+def test_errors_are_the_same(change, options, error, message):
+    layer, x = nr.GRU(5), numbers(6, 2, 3)
+    p = layer.init(3, seed=0)
+    expected = layer(p, x)[0].copy()
+    for _ in range(3):
+        assert same_bits(layer(p, x)[0], expected)
+        with pytest.raises(error, match=message):
+            layer(p, change(x), **options)
+
+
+def test_parameters_that_are_no_longer_right():
+    layer, x = nr.GRU(5), numbers(6, 2, 3)
+    p = layer.init(3, seed=0)
+    expected = [layer(p, x)[0].copy() for _ in range(3)][0]
+    for bad in (np.nan, np.inf, -np.inf):
+        kept, p.flat[-1] = p.flat[-1], bad
+        with pytest.raises(nr.NonFiniteError, match="parameter 'bias_hh_l0'"):
+            layer(p, x)
+        p.flat[-1] = kept
+        assert same_bits(layer(p, x)[0], expected)
+    with pytest.raises(nr.ShapeError, match="p: "):
+        nr.GRU(4)(p, x)
+    p.flat.shape = (1, -1)
+    with pytest.raises(nr.ShapeError, match="changed in place"):
+        layer(p, x)
+
+
+def test_a_network_whose_parameters_are_assigned():
+    net, x = nr.Network(NETWORKS[0], 3, seed=0), numbers(6, 2, 3)
+    other = nr.Network(NETWORKS[0], 3, seed=1)
+    before = [net.predict(x).copy() for _ in range(3)]
+    net.params = other.params
+    assert same_bits(net.predict(x), other.predict(x)) and not same_bits(net.predict(x), before[-1])
+    net.params.flat[0] = np.nan
+    with pytest.raises(nr.NonFiniteError):
+        net.predict(x)
+
+
+def test_two_threads_call_one_layer():
+    layer, found = nr.GRU(5), {}
+    p = layer.init(3, seed=0)
+    inputs = [numbers(6, 2, 3, seed=seed) for seed in range(4)]
+
+    def work(number):
+        found[number] = [layer(p, inputs[number])[0] for _ in range(300)]
+
+    workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for number, x in enumerate(inputs):
+        expected = first(layer, p, x)[0].copy()
+        assert all(same_bits(y, expected) for y in found[number])
+
+
+def test_memory_is_bounded():
+    layer = nr.GRU(2)
+    p = layer.init(3)
+    for steps in range(1, 40):
+        for _ in range(2):
+            layer(p, numbers(steps, 1, 3))
+    assert len(p._calls) <= 16
+    wide = nr.RNN(600).init(3)  # two million products in 4 steps: not small
+    for _ in range(3):
+        nr.RNN(600)(wide, numbers(8, 1, 3))
+    assert not is_prepared(wide)
