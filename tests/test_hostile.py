@@ -348,7 +348,18 @@ CASES = {
 ALSO_CALLED = {"flat": ["parameter"]}
 
 # Public names that take nothing of a user's, or are tested elsewhere by hand.
-NO_ARGUMENTS = {"own_part", "Cell", "Callback", "Last", "LastStep", "Gradients", "History", "RowGradient", "Optimizer"}
+NO_ARGUMENTS = {
+    "own_part",
+    "Cell",
+    "Compiled",
+    "Callback",
+    "Last",
+    "LastStep",
+    "Gradients",
+    "History",
+    "RowGradient",
+    "Optimizer",
+}
 
 
 def test_every_public_function_is_tried():
