@@ -292,6 +292,10 @@ CASES = {
         lambda **a: nr.extrapolate(nr.Network([nr.RNN(2)], channels=2, seed=0), **a),
         {"start": (X[:, 0], SERIES), "steps": (2, SIZE), "stateful": (False, FLAG)},
     ),
+    "compile": (
+        lambda **a: nr.compile(RNN, work="inference", **a).folder.name,
+        {"channels": (2, optional(SIZE)), "dtype": (None, optional(one_of("float32")))},
+    ),
     "Parameters": (nr.Parameters, {"flat": (P.flat, FLOATS), "weights": (P.weights, NOTHING_ELSE)}),
     "Parameters.__getitem__": (lambda **a: P[a["name"]], {"name": ("bias_ih_l0", NOTHING_ELSE)}),
     "Ragged": (nr.Ragged, {"data": (numbers(5, 2), FLOATS), "offsets": (np.array([0, 2, 5]), NOTHING_ELSE)}),
