@@ -10,10 +10,11 @@ import numpy as np
 from .arrays.devices import moved
 from .arrays.ragged import Ragged
 from .ensemble import Ensemble
-from .errors import NonFiniteError, ShapeError, flag, integer, several
+from .errors import NonFiniteError, ShapeError, flag, integer, known_name, several
+from .layers.base import SCHEMES
 from .network import Network
 from .training.callbacks import EarlyStopping
-from .training.loop import check_samples, checked_samples, fit
+from .training.loop import check_samples, checked_samples, checked_settings, fit
 from .training.losses import loss as find_loss
 from .training.optimizers import Adam, AdamW, Optimizer
 from .training.optimizers import optimizer as find_optimizer
@@ -134,7 +135,8 @@ def fit_many(
         raise TypeError(f"network: expected a Network, got {type(network).__name__}")
     seeds = _checked_seeds(seeds)
     count, progress, bootstrap = len(seeds), flag("progress", progress), flag("bootstrap", bootstrap)
-    loss = find_loss(loss)
+    epochs, batch_size, shuffle, clip = checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints)
+    loss, scheme = find_loss(loss), known_name("scheme", scheme, SCHEMES)
     optimizers = _optimizers(Adam() if optimizer is None else find_optimizer(optimizer), rates, decays, count)
     if stopping is not None and not isinstance(stopping, EarlyStopping):
         raise TypeError(f"stopping: expected a numbarnn.EarlyStopping or None, got {type(stopping).__name__}")

@@ -293,21 +293,17 @@ CASES = {
         {"start": (X[:, 0], SERIES), "steps": (2, SIZE), "stateful": (False, FLAG)},
     ),
     "fit_many": (
-        lambda **a: nr.fit_many(network(), **a).params,
+        lambda **a: nr.fit_many(network(), seeds=(0, 1), **a).params,
         FIT
         | LOSS
         | {
-            "seeds": ((0, 1), NOTHING_ELSE),
             "optimizer": ("adamw", optional(one_of("adam", "adamw", "sgd"))),
-            "rates": (None, optional(NOTHING_ELSE)),
-            "decays": (None, optional(NOTHING_ELSE)),
             "bootstrap": (False, FLAG),
             "epochs": (1, SIZE),
             "batch_size": (2, SIZE),
             "shuffle": (True, FLAG),
             "clip": (None, optional(POSITIVE)),
             "validation": (None, optional(NOTHING_ELSE)),
-            "validations": (None, optional(NOTHING_ELSE)),
             "stopping": (None, optional(NOTHING_ELSE)),
             "scheme": ("glorot", one_of("glorot", "pytorch")),
             "progress": (False, FLAG),

@@ -186,18 +186,27 @@ class _Epochs:
         raise NonFiniteError(f"{found} at epoch {epoch}, batch {batch}; the network has the last finite parameters ({hint})")
 
 
+def checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints):
+    """(epochs, batch_size, shuffle, clip) as plain values, if `fit` can be called with all of them; else a typed error."""
+    epochs, batch_size = positive_integer("epochs", epochs), positive_integer("batch_size", batch_size)
+    shuffle = flag("shuffle", shuffle)
+    if clip is not None:
+        clip = checked_rate("clip", clip)
+        if clip == 0:
+            raise ValueError("clip: expected a number > 0 or None, got 0")
+    kept(tape, checkpoints, 1)
+    return epochs, batch_size, shuffle, clip
+
+
 def fit(
     network, samples, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation, callbacks, progress, tape,
     checkpoints, ranks=None, count=None,
 ):  # fmt: skip
     """Train `network` in place; see `Network.fit`.  ranks: None for a single one; count: of their shards, see `Shards`."""
     optimizer = find_optimizer(optimizer)
-    epochs, batch_size = positive_integer("epochs", epochs), positive_integer("batch_size", batch_size)
-    shuffle, progress, random = flag("shuffle", shuffle), flag("progress", progress), generator("seed", seed)
-    if clip is not None and checked_rate("clip", clip) == 0:
-        raise ValueError("clip: expected a number > 0 or None, got 0")
+    epochs, batch_size, shuffle, clip = checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints)
+    progress, random = flag("progress", progress), generator("seed", seed)
     callbacks = checked_callbacks(callbacks)
-    kept(tape, checkpoints, 1)
     check_samples(samples, loss)
     held = None if validation is None else checked_samples(network, validation, loss, "validation")
     loss_of = functools.partial(network._loss_of, loss=loss)
