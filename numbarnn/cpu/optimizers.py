@@ -92,6 +92,7 @@ def _update(task):
     return update
 
 
+TASKS = {"sgd": _sgd, "rmsprop": _rmsprop, "adam": _adam}
 sgd, rmsprop, adam = _update(_sgd), _update(_rmsprop), _update(_adam)
 adam_in_part = adam
 
@@ -109,7 +110,7 @@ def all_finite(vector):
 
 
 @Task
-def _squares(cell, number, record, block):
+def squares(cell, number, record, block):
     """Write the sum of squares of one block of a vector, in float64 and in one order."""
     call = record_at(record, SQUARES)[0]
     vector, partial = numbers_at(number, call.vector, call.size), numbers_at(np.float64, call.partial, block + 1)
@@ -132,5 +133,5 @@ def norm(vector):
     """Euclidean norm of a 1-D contiguous vector, summed in float64 in one order."""
     partial = np.empty(-(-vector.size // BLOCK))
     record = np.array((vector.ctypes.data, vector.size, partial.ctypes.data), SQUARES)
-    run(_squares, None, vector.dtype, record, partial.size)
+    run(squares, None, vector.dtype, record, partial.size)
     return float(np.sqrt(partial.sum()))
