@@ -11,7 +11,7 @@ from ..arrays.ieee import ieee
 from ..arrays.rows import like, numbers
 from ..cpu import elementwise, epochs
 from ..cpu.programs import Program, add_copy
-from ..cpu.threads import threads
+from ..cpu.threads import most_threads
 from ..engine.keep import ALL
 from ..layers.operations import NotInPrograms
 from .callbacks import Calls
@@ -159,7 +159,7 @@ def train(members, loss, count, batch_size, shuffle, clip, done):
     kinds = sorted(set(sizes), reverse=True)
     decays = optimizer._of_parts(flat, network.params.weights)
     options = decays[0] if decays else None, x, y, loss, optimizer, clip
-    workers = [_Worker(network, kinds, optimizer.vectors, *options) for _ in range(min(threads(), len(members)))]
+    workers = [_Worker(network, kinds, optimizer.vectors, *options) for _ in range(min(most_threads(), len(members)))]
     table = np.array([worker.record for worker in workers], epochs.WORKER)
     epoch_work = 6 * len(order) * samples.x.array.size // samples.x.count * max(1, len(flat))
     each = not any(m.calls.callbacks or m.held is not None or hasattr(m.optimizer.rate, "after") for m in members)
