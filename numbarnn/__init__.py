@@ -11,6 +11,7 @@ from .data import datasets
 from .data.series import windows
 from .data.text import Vocabulary, padded
 from .descriptions import keywords
+from .ensemble import Ensemble, Predictions
 from .errors import (
     CellError,
     ChecksumError,
@@ -39,6 +40,7 @@ from .layers.lstm import LSTM
 from .layers.mgu import MGU
 from .layers.recurrent import Recurrent
 from .layers.rnn import RNN
+from .many import fit_many
 from .network import Network
 from .parameters import Parameters
 from .streaming import Stream
@@ -79,6 +81,7 @@ __all__ = [
     "Dropout",
     "Embedding",
     "EarlyStopping",
+    "Ensemble",
     "Gradients",
     "History",
     "IndexRangeError",
@@ -92,6 +95,7 @@ __all__ = [
     "NonFiniteError",
     "Optimizer",
     "Parameters",
+    "Predictions",
     "Printer",
     "RMSProp",
     "Ragged",
@@ -112,6 +116,7 @@ __all__ = [
     "errors",
     "exponential",
     "extrapolate",
+    "fit_many",
     "loss",
     "own_part",
     "padded",
@@ -125,7 +130,7 @@ __all__ = [
 keywords.guard(
     globals(), __all__,
     untouched=("Cell", "Stream.step", "elementary", "errors"),
-    made=("Compiled", "Gradients", "Parameters", "RowGradient", "Stream", "TensorDescriptor"),
+    made=("Compiled", "Ensemble", "Gradients", "Parameters", "Predictions", "RowGradient", "Stream", "TensorDescriptor"),
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import warnings
 
 import numpy as np
 
@@ -264,11 +265,25 @@ def members(comm, own):
     return {"squares": squares, "said": said}
 
 
+def many(comm, own):
+    """Members of an ensemble, spread over the ranks: all have all of them, and the one that ends early."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        ensemble = nr.fit_many(
+            network(), X, Y, seeds=range(3), rates=[0.01, 1e30, 0.02], optimizer=nr.SGD(), epochs=2, bootstrap=True,
+            comm=comm, progress=False,
+        )  # fmt: skip
+    found = {"bits": [bits(member, member.history) for member in ensemble], "errors": ensemble.errors}
+    with contextlib.redirect_stderr(io.StringIO()) as shown:
+        nr.fit_many(plain(), X, Y, seeds=range(4), epochs=1, comm=comm)
+    return json.loads(json.dumps(found)) | {"warned": len(warned), "printed": shown.getvalue()}
+
+
 SCENARIOS = {
     each.__name__: each
     for each in (
         shards, shards_of_ragged, shards_of_words, plain_sum, plain_sum_of_ragged, plain_sum_of_words, alone, callbacks,
-        early_stopping, failures, mistakes, members,
+        early_stopping, failures, mistakes, members, many,
     )
 }  # fmt: skip
 

@@ -403,6 +403,8 @@ def values():
         "Vocabulary": nr.Vocabulary.of(["the cat", "the dog"]),
         "characters": nr.Vocabulary.of(["hello"], split="characters"),
         "History": nr.History([1.0, 0.5], [], [0.1, 0.1], [0.01, 0.01]),
+        "Ensemble": nr.fit_many(network(), *series(), seeds=[0, 1], epochs=1, progress=False),
+        "Predictions": nr.Predictions(np.ones((2, 3))),
         "EarlyStopping": stopping,
         "Printer": nr.Printer(seconds=2),
         "SGD": nr.SGD(0.1, momentum=0.9, nesterov=True),
@@ -417,7 +419,7 @@ def values():
         "error": errors.ShapeError("x: expected 3 axes"),
         "unknown name": errors.nearest("loss", "mze", ["mse"]),
         "Compiled": nr.compile(nr.Activation("tanh"), work="inference"),
-        "functions": [nr.loss, nr.windows, nr.accuracy, nr.extrapolate, nr.padded, nr.compile],
+        "functions": [nr.loss, nr.windows, nr.accuracy, nr.extrapolate, nr.padded, nr.compile, nr.fit_many],
     }
 
 
@@ -471,7 +473,7 @@ def test_what_has_worked_is_sent_like_what_has_not(every):
 def test_everything_that_is_public_is_in_this_list(every):
     seen = {type(value).__name__ for value in every.values()} | set(every)
     seen |= {"Network", "Stream", "Recurrent", "Cell", "Callback"}
-    seen |= {"loss", "windows", "accuracy", "extrapolate", "padded", "compile"}
+    seen |= {"loss", "windows", "accuracy", "extrapolate", "padded", "compile", "fit_many", "own_part"}
     modules = {"datasets", "elementary", "errors", "plot", "testing", "cuda"}
     raised = {name for name in nr.__all__ if name.endswith("Error")}
     schedules = {"cosine", "exponential", "reduce_on_plateau", "warmup"}

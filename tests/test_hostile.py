@@ -292,6 +292,26 @@ CASES = {
         lambda **a: nr.extrapolate(nr.Network([nr.RNN(2)], channels=2, seed=0), **a),
         {"start": (X[:, 0], SERIES), "steps": (2, SIZE), "stateful": (False, FLAG)},
     ),
+    "fit_many": (
+        lambda **a: nr.fit_many(network(), seeds=(0, 1), **a).params,
+        FIT
+        | LOSS
+        | {
+            "optimizer": ("adamw", optional(one_of("adam", "adamw", "sgd"))),
+            "bootstrap": (False, FLAG),
+            "epochs": (1, SIZE),
+            "batch_size": (2, SIZE),
+            "shuffle": (True, FLAG),
+            "clip": (None, optional(POSITIVE)),
+            "validation": (None, optional(NOTHING_ELSE)),
+            "stopping": (None, optional(NOTHING_ELSE)),
+            "scheme": ("glorot", one_of("glorot", "pytorch")),
+            "progress": (False, FLAG),
+            "tape": ("all", one_of("all", "states")),
+            "checkpoints": (None, optional(SIZE)),
+            "comm": (None, optional(NOTHING_ELSE)),
+        },
+    ),
     "compile": (
         lambda **a: nr.compile(RNN, work="inference", **a).folder.name,
         {"channels": (2, optional(SIZE)), "dtype": (None, optional(one_of("float32")))},
@@ -355,6 +375,8 @@ ALSO_CALLED = {"flat": ["parameter"]}
 NO_ARGUMENTS = {
     "own_part",
     "Cell",
+    "Ensemble",
+    "Predictions",
     "Compiled",
     "Callback",
     "Last",

@@ -26,11 +26,13 @@ PUBLIC = {
     "Embedding": f"row_gradient {STATELESS}",
     "Connectivity": "applied factor hidden",
     "EarlyStopping": "best epoch",
+    "Ensemble": "finished predict_many",
     "History": "as_dict",
     "Network": "fit history loss loss_and_gradient output_layout params predict random split stream summary to transfer "
     "takes_indices",
     **dict.fromkeys(("Optimizer", "SGD", "RMSProp", "Adam", "AdamW"), "start update"),
     "Parameters": "check_finite copy device dtype flat items names offset to weights zeros",
+    "Predictions": "mean quantile spread",
     "Ragged": "astype channels device dtype lengths of padded take to",
     "Stream": "feed_back reset run state step",
     "TensorDescriptor": "of tnc",

@@ -153,31 +153,7 @@ class Ragged(Settled, Arithmetic):
             if end <= first:
                 raise ValueError(f"sequences: expected at least one of {len(self)}, got none of {which}")
             return self._part(first, end)
-        return self._take(self._chosen(which))
-
-    def _chosen(self, which):
-        """The indices that a slice, an array of indices or a mask stands for."""
-        if isinstance(which, slice):
-            chosen = np.arange(len(self))[which]
-        elif isinstance(which, (tuple, str, bytes)) or which is None or which is Ellipsis or np.ndim(which) == 0:
-            expected = "an integer, a slice, an array of integers or a mask"
-            raise TypeError(f"sequences: expected {expected}, got {which!r}; sequence n at step t is r[n][t]")
-        else:
-            which = plain("sequences", which, "an array of integers or a mask")
-            chosen = np.asarray(which, None if len(which) else np.int64)
-            if chosen.ndim != 1 or (chosen.dtype == bool and len(chosen) != len(self)):
-                expected = f"({len(self)},)" if chosen.dtype == bool else "(K,)"
-                raise ShapeError(f"sequences: expected shape {expected}, got {chosen.shape}")
-            if chosen.dtype.kind not in "biu":
-                raise DTypeError(f"sequences: expected integers or True and False, got {chosen.dtype}")
-            if chosen.dtype == bool:
-                chosen = np.flatnonzero(chosen)
-            wrong = (chosen < -len(self)) | (chosen >= len(self))
-            if wrong.any():
-                raise IndexError(f"sequences: expected indices from 0 to {len(self) - 1}, got {chosen[np.argmax(wrong)]}")
-        if not len(chosen):
-            raise ValueError(f"sequences: expected at least one of {len(self)}, got none")
-        return chosen
+        return self.take(which)
 
     def __iter__(self):
         return (self[n] for n in range(len(self)))
@@ -189,7 +165,7 @@ class Ragged(Settled, Arithmetic):
 
     def take(self, sequences) -> "Ragged":
         """Some of the sequences, copied: ``r[sequences]`` of an array of indices or a mask."""
-        return self._take(self._chosen(sequences))
+        return self._take(chosen_of("sequences", sequences, len(self), "; sequence n at step t is r[n][t]"))
 
     def _take(self, sequences):
         lengths = self.lengths[sequences]
@@ -271,6 +247,31 @@ class Ragged(Settled, Arithmetic):
         channels = "" if self.data.ndim == 1 else f"{self.channels} channels, "
         steps = f"{lengths.min(initial=lengths.max(initial=0))} to {lengths.max(initial=0)} steps, {channels}{self.dtype}"
         return f"Ragged({len(self)} sequence{'' if len(self) == 1 else 's'} of {steps})"
+
+
+def chosen_of(argument, which, count, hint=""):
+    """The indices among so many that a slice, an array of integers or a mask stands for, one or more; else a typed error."""
+    if isinstance(which, slice):
+        chosen = np.arange(count)[which]
+    elif isinstance(which, (tuple, str, bytes)) or which is None or which is Ellipsis or np.ndim(which) == 0:
+        expected = "an integer, a slice, an array of integers or a mask"
+        raise TypeError(f"{argument}: expected {expected}, got {which!r}{hint}")
+    else:
+        which = plain(argument, which, "an array of integers or a mask")
+        chosen = np.asarray(which, None if len(which) else np.int64)
+        if chosen.ndim != 1 or (chosen.dtype == bool and len(chosen) != count):
+            expected = f"({count},)" if chosen.dtype == bool else "(K,)"
+            raise ShapeError(f"{argument}: expected shape {expected}, got {chosen.shape}")
+        if chosen.dtype.kind not in "biu":
+            raise DTypeError(f"{argument}: expected integers or True and False, got {chosen.dtype}")
+        if chosen.dtype == bool:
+            chosen = np.flatnonzero(chosen)
+        wrong = (chosen < -count) | (chosen >= count)
+        if wrong.any():
+            raise IndexError(f"{argument}: expected indices from 0 to {count - 1}, got {chosen[np.argmax(wrong)]}")
+    if not len(chosen):
+        raise ValueError(f"{argument}: expected at least one of {count}, got none")
+    return chosen
 
 
 def is_integers(array):

@@ -60,6 +60,7 @@ ANSWERS = (
     ("loss optimizer", "it is an argument of fit"),
     ("clipnorm clip_norm max_norm max_grad_norm grad_clip gradient_clip gradient_clip_val clipvalue", "clip"),
     ("callback", "callbacks"),
+    ("patience early_stopping", "stopping=nr.EarlyStopping(patience)", "callbacks=[nr.EarlyStopping(patience)]"),
     ("metrics", "a callback may call nr.accuracy(network.predict(x), y)"),
     ("window window_size lookback look_back seq_len seq_length sequence_length", "steps", "lengths"),
     ("timesteps time_steps n_steps num_steps", "steps"),

@@ -100,20 +100,25 @@ def _alone(network):
             del _trained[key]
 
 
-def _held_out(network, validation, loss):
-    """The samples that the argument `validation` of `fit` holds, checked."""
+def checked_samples(network, given, loss, argument):
+    """The Samples that an argument is, or holds as (x, y) or (x, y, lengths), if they can be learned from.
+
+    Else a typed error that names it.
+    """
+    if isinstance(given, Samples):  # checked before
+        return given
     expected = "the pair (x, y) or (x, y, lengths)"
-    if not isinstance(validation, (tuple, list)):
-        raise TypeError(f"validation: expected {expected}, got {type(validation).__name__}")
-    if len(validation) not in (2, 3):
-        raise TypeError(f"validation: expected {expected}, got {len(validation)} of them")
-    with arguments_of("validation"):
-        held = Samples.of(network, *validation, loss=loss)
-        _check_samples(held, loss)
-    return held
+    if not isinstance(given, (tuple, list)):
+        raise TypeError(f"{argument}: expected {expected}, got {type(given).__name__}")
+    if len(given) not in (2, 3):
+        raise TypeError(f"{argument}: expected {expected}, got {len(given)} of them")
+    with arguments_of(argument):
+        samples = Samples.of(network, *given, loss=loss)
+        check_samples(samples, loss)
+    return samples
 
 
-def _check_samples(samples, loss):
+def check_samples(samples, loss):
     """Raise a typed error unless there is something to learn from, and nothing that is not finite.
 
     A loss of one's own may leave out targets that are NaN.
@@ -181,20 +186,29 @@ class _Epochs:
         raise NonFiniteError(f"{found} at epoch {epoch}, batch {batch}; the network has the last finite parameters ({hint})")
 
 
+def checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints):
+    """(epochs, batch_size, shuffle, clip) as plain values, if `fit` can be called with all of them; else a typed error."""
+    epochs, batch_size = positive_integer("epochs", epochs), positive_integer("batch_size", batch_size)
+    shuffle = flag("shuffle", shuffle)
+    if clip is not None:
+        clip = checked_rate("clip", clip)
+        if clip == 0:
+            raise ValueError("clip: expected a number > 0 or None, got 0")
+    kept(tape, checkpoints, 1)
+    return epochs, batch_size, shuffle, clip
+
+
 def fit(
     network, samples, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation, callbacks, progress, tape,
     checkpoints, ranks=None, count=None,
 ):  # fmt: skip
     """Train `network` in place; see `Network.fit`.  ranks: None for a single one; count: of their shards, see `Shards`."""
     optimizer = find_optimizer(optimizer)
-    epochs, batch_size = positive_integer("epochs", epochs), positive_integer("batch_size", batch_size)
-    shuffle, progress, random = flag("shuffle", shuffle), flag("progress", progress), generator("seed", seed)
-    if clip is not None and checked_rate("clip", clip) == 0:
-        raise ValueError("clip: expected a number > 0 or None, got 0")
+    epochs, batch_size, shuffle, clip = checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints)
+    progress, random = flag("progress", progress), generator("seed", seed)
     callbacks = checked_callbacks(callbacks)
-    kept(tape, checkpoints, 1)
-    _check_samples(samples, loss)
-    held = None if validation is None else _held_out(network, validation, loss)
+    check_samples(samples, loss)
+    held = None if validation is None else checked_samples(network, validation, loss, "validation")
     loss_of = functools.partial(network._loss_of, loss=loss)
     validated = functools.partial(loss_of, held)
     order, masks, shards = np.flatnonzero(samples.steps), None, None  # a sample without steps has no loss

@@ -1,0 +1,276 @@
+"""Many networks of one structure: each is, to the bit, what `Network` and `fit` give with its seed."""
+
+import copy
+import io
+import pickle
+import re
+import sys
+import warnings
+
+import numpy as np
+import pytest
+
+import numbarnn as nr
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.standard_normal((5, 13, 2)).astype(np.float32)  # T, N, C
+Y = np.tanh(X.sum((0, 2)))[:, None]
+STEPS = np.tanh(X.sum(2, keepdims=True))
+LENGTHS = RANDOM.integers(0, 6, 13)
+WORDS, LABELS = RANDOM.integers(9, size=(5, 13)), RANDOM.integers(3, size=13)
+SEEDS = (3, 0, 3, 2**70)
+OPTIONS = dict(epochs=3, batch_size=4)
+
+
+def network(*layers, channels=2, **options):
+    return nr.Network(layers or [nr.GRU(4), nr.Last(), nr.Dense(1)], channels=channels, **options)
+
+
+def alone(net, x, y, seed, callbacks=(), scheme="glorot", **options):
+    """(network, history) of one training by itself."""
+    own = nr.Network(net.layers, net.channels, net.dtype, net.layout, seed=seed, scheme=scheme)
+    return own, own.fit(x, y, seed=seed, callbacks=callbacks, progress=False, **options)
+
+
+def told(history):
+    """All of a history but the clock's."""
+    return history.loss, history.validation, history.rate, len(history.seconds)
+
+
+def assert_member(ensemble, k, own, history):
+    """A member is, to the bit, a network that was trained by itself."""
+    assert ensemble.params[k].tobytes() == own.params.flat.tobytes()
+    assert told(ensemble.histories[k]) == told(history)
+
+
+CASES = {
+    "one batch": (network(), (X, Y), dict(batch_size=13)),
+    "clip": (network(), (X, Y), dict(clip=0.1)),
+    "in order": (network(), (X, Y), dict(shuffle=False, optimizer=nr.SGD(0.1, momentum=0.9))),
+    "schedule": (network(), (X, Y), dict(optimizer=nr.AdamW(nr.cosine(0.02)))),
+    "plateau": (network(), (X, Y), dict(optimizer=nr.RMSProp(nr.reduce_on_plateau(0.02, patience=1)))),
+    "own loss": (network(), (X, Y), dict(loss=lambda prediction, y: (float(((prediction - y) ** 2).sum()), prediction - y))),
+    "steps": (network(nr.GRU(4), nr.Dense(1)), (X, STEPS), dict(loss="huber")),
+    "dropout": (network(nr.GRU(4), nr.Dropout(0.3), nr.Last(), nr.Dense(1)), (X, Y), {}),
+    "lengths": (network(nr.GRU(4), nr.Dense(1)), (X, STEPS), dict(lengths=LENGTHS)),
+    "words": (
+        network(nr.Embedding(9, 3), nr.GRU(4), nr.Last(), nr.Dense(3), channels=None), (WORDS, LABELS),
+        dict(loss="cross_entropy"),
+    ),
+    "layout": (network(layout="ntc"), (np.ascontiguousarray(X.transpose(1, 0, 2)), Y), dict(scheme="pytorch")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_member_is_what_fit_alone_gives(name):
+    net, (x, y), options = CASES[name]
+    before, options = net.params.flat.copy(), OPTIONS | options
+    ensemble = nr.fit_many(net, x, y, seeds=SEEDS, progress=False, **options)
+    assert np.array_equal(net.params.flat, before) and net.history is None
+    assert ensemble.params.shape == (4, len(before)) and ensemble.params.dtype == net.dtype
+    assert ensemble.finished.all() and ensemble.errors == (None,) * 4
+    for k, seed in enumerate(SEEDS):
+        assert_member(ensemble, k, *alone(net, x, y, seed, **options))
+    assert np.array_equal(ensemble.params[0], ensemble.params[2]) and not np.array_equal(*ensemble.params[:2])
+
+
+def test_ragged_samples():
+    net, x = network(), nr.Ragged.of([X[: 1 + n % 5, n] for n in range(13)])
+    ensemble = nr.fit_many(net, x, Y, seeds=[0, 1], bootstrap=True, progress=False, **OPTIONS)
+    for k in range(2):
+        drawn = np.random.default_rng((k, 1)).integers(13, size=13)
+        assert_member(ensemble, k, *alone(net, x[drawn], Y[drawn], k, **OPTIONS))
+
+
+def test_rates_and_decays_of_each():
+    rates, decays = [0.01, nr.cosine(0.03), 0.02], [0.0, 0.5, 3]
+    options = OPTIONS | {"progress": False}
+    ensemble = nr.fit_many(network(), X, Y, seeds=[1, 1, 1], optimizer=nr.AdamW(), rates=rates, decays=decays, **options)
+    for k in range(3):
+        assert_member(ensemble, k, *alone(network(), X, Y, 1, optimizer=nr.AdamW(rates[k], decay=decays[k]), **OPTIONS))
+    assert len({row.tobytes() for row in ensemble.params}) == 3
+    ensemble = nr.fit_many(network(), X, Y, seeds=[1, 2], rates=[0.1, 0.2], **options)
+    assert_member(ensemble, 1, *alone(network(), X, Y, 2, optimizer=nr.Adam(0.2), **OPTIONS))
+
+
+class Descent(nr.Optimizer):
+    """One's own, not a dataclass."""
+
+    def __init__(self, rate):
+        self.rate = rate
+
+    def update(self, flat, previous, gradient, memory, step, rate, scale=1.0):
+        flat -= flat.dtype.type(rate) * gradient
+
+
+def test_an_optimizer_of_one_s_own_stays_as_it_is():
+    optimizer, options = Descent(0.5), OPTIONS | {"progress": False}
+    ensemble = nr.fit_many(network(), X, Y, seeds=[0, 1], optimizer=optimizer, rates=[0.1, 0.2], **options)
+    assert optimizer.rate == 0.5
+    for k in range(2):
+        assert_member(ensemble, k, *alone(network(), X, Y, k, optimizer=Descent([0.1, 0.2][k]), **OPTIONS))
+
+
+def test_samples_and_validation_of_each():
+    samples = [(X, Y), (X[:, :6], Y[:6]), (X[:, 3:], Y[3:], LENGTHS[3:])]
+    held = [(X[:, :4], Y[:4]), (X, Y, LENGTHS), (X[:, 9:], Y[9:])]
+    options = OPTIONS | {"progress": False}
+    ensemble = nr.fit_many(network(), seeds=range(3), samples=samples, validations=held, **options)
+    for k, (x, y, *lengths) in enumerate(samples):
+        more = {"lengths": lengths[0]} if lengths else {}
+        assert_member(ensemble, k, *alone(network(), x, y, k, validation=held[k], **more, **OPTIONS))
+
+
+def test_each_stops_for_itself():
+    stopping, options = nr.EarlyStopping(patience=2), dict(epochs=40, batch_size=4, optimizer=nr.Adam(0.05))
+    options |= dict(validation=(X[:, 8:], Y[8:]))
+    x, y = X[:, :8], Y[:8]
+    ensemble = nr.fit_many(network(), x, y, seeds=range(4), bootstrap=True, stopping=stopping, progress=False, **options)
+    assert stopping.epoch == 0  # copies of it have learned
+    for k in range(4):
+        drawn = np.random.default_rng((k, 1)).integers(8, size=8)
+        assert_member(ensemble, k, *alone(network(), x[:, drawn], y[drawn], k, [nr.EarlyStopping(2)], **options))
+    ended = [len(history.loss) for history in ensemble.histories]
+    assert len(set(ended)) > 1 and min(ended) < 40
+
+
+# What is returned
+
+
+def trained(**options):
+    return nr.fit_many(network(), X, Y, seeds=[5, 6, 7], progress=False, **OPTIONS | options)
+
+
+def test_a_member_is_a_network_of_its_own():
+    ensemble = trained()
+    member = ensemble[-1]
+    assert member.history is ensemble.histories[2] and len(ensemble) == 3 and ensemble.seeds == (5, 6, 7)
+    assert np.array_equal(member.predict(X), ensemble.predict_many(X).members[2])
+    member.fit(X, Y, epochs=1, progress=False)
+    assert not np.array_equal(member.params.flat, ensemble.params[2]) and len(list(ensemble)) == 3
+    with pytest.raises(IndexError, match="member: expected an index from 0 to 2, got 3"):
+        ensemble[3]
+    with pytest.raises(TypeError, match="members: expected an integer, a slice, an array of integers or a mask, got 'a'"):
+        ensemble["a"]
+
+
+@pytest.mark.parametrize("which, expected", [
+    (slice(1, None), [1, 2]), ([2, 0], [2, 0]), (np.array([True, False, True]), [0, 2]), (slice(None, None, -2), [2, 0]),
+])  # fmt: skip
+def test_some_members(which, expected):
+    ensemble = trained()
+    some = ensemble[which]
+    assert some.seeds == tuple(ensemble.seeds[k] for k in expected)
+    assert np.array_equal(some.params, ensemble.params[expected]) and some.errors == (None,) * 2
+    assert all(one is ensemble.histories[k] for one, k in zip(some.histories, expected))
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda thing: pickle.loads(pickle.dumps(thing))])
+def test_it_goes_through_a_pickle(way):
+    ensemble = trained()
+    other = way(ensemble)
+    assert repr(other) == repr(ensemble) == "Ensemble(3 members of 101 parameters, seeds 5, 6, 7)"
+    assert np.array_equal(other.predict_many(X).members, ensemble.predict_many(X).members)
+
+
+def test_mean_spread_and_quantiles():
+    ensemble = trained()
+    found = ensemble.predict_many(X)
+    each = np.stack([member.predict(X) for member in ensemble])
+    assert found.members.dtype == np.float32 and np.array_equal(found.members, each) and len(found) == 3
+    wide = each.astype(float)
+    np.testing.assert_allclose(found.mean, wide.sum(0) / 3, rtol=1e-6)
+    np.testing.assert_allclose(found.spread, np.sqrt(((wide - wide.mean(0)) ** 2).sum(0) / 2), rtol=1e-5)
+    assert np.array_equal(found.quantile(0), each.min(0)) and np.array_equal(found.quantile(0.5), np.sort(each, 0)[1])
+    assert found.mean.dtype == found.spread.dtype == found.quantile(0.1).dtype == np.float32
+    with pytest.raises(ValueError, match="members: expected at least two for a spread, got 1"):
+        ensemble[:1].predict_many(X).spread  # noqa: B018
+    for q, error in ((1.5, ValueError), ("0.5", TypeError)):
+        with pytest.raises(error, match="^q: expected a"):
+            found.quantile(q)
+
+
+def test_predictions_of_ragged_sequences():
+    net = network(nr.GRU(4), nr.Dense(1))
+    ensemble = nr.fit_many(net, X, STEPS, seeds=[0, 1], progress=False, **OPTIONS)
+    x = nr.Ragged.of([X[:3, 0], X[:5, 1]])
+    found = ensemble.predict_many(x)
+    assert np.array_equal(found.members[1][1], ensemble[1].predict(X[:5, 1]))
+    assert np.array_equal(found.mean.lengths, [3, 5])
+    np.testing.assert_allclose(found.mean[0], ensemble.predict_many(X[:3, 0]).mean, rtol=1e-6)
+    padded = ensemble.predict_many(X, LENGTHS)
+    assert padded.spread.shape == (5, 13, 1) and not padded.spread[-1, LENGTHS < 5].any()
+
+
+# A member that ends early
+
+
+def test_a_member_that_diverges_does_not_lose_the_others():
+    rates, options = [0.01, 1e30, 0.01], dict(optimizer=nr.SGD(), **OPTIONS)
+    with pytest.warns(RuntimeWarning, match=r"fit_many: 1 of 3 members ended early \(1\); member 1: .*at epoch 1, batch"):
+        ensemble = nr.fit_many(network(), X, Y, seeds=[0, 1, 2], rates=rates, progress=False, **options)
+    assert ensemble.finished.tolist() == [True, False, True] and np.isfinite(ensemble.params).all()
+    assert "ended early" in repr(ensemble) and len(ensemble[ensemble.finished]) == 2
+    own = network(seed=1)
+    with pytest.raises(nr.NonFiniteError, match=re.escape(ensemble.errors[1])):
+        own.fit(X, Y, seed=1, progress=False, **options | {"optimizer": nr.SGD(1e30)})
+    assert_member(ensemble, 1, own, own.history)
+    for k in (0, 2):
+        assert_member(ensemble, k, *alone(network(), X, Y, k, **options | {"optimizer": nr.SGD(0.01)}))
+
+
+def test_nothing_is_warned_of_where_all_is_well():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        trained()
+
+
+def test_what_is_not_finite_is_said_before_anything_is_trained():
+    bad = X.copy()
+    bad[1, 2, 0] = np.nan
+    with pytest.raises(nr.NonFiniteError, match=r"^x: expected finite numbers, got nan at \(1, 2, 0\)"):
+        nr.fit_many(network(), bad, Y, seeds=[0])
+    with pytest.raises(nr.NonFiniteError, match=r"^samples\[1\] x: expected finite"):
+        nr.fit_many(network(), seeds=[0, 1], samples=[(X, Y), (bad, Y)])
+    with pytest.raises(nr.NonFiniteError, match="^validation x: expected finite"):
+        nr.fit_many(network(), X, Y, seeds=[0], validation=(bad, Y))
+    with pytest.raises(nr.NonFiniteError, match=r"^validations\[0\] x: expected finite"):
+        nr.fit_many(network(), X, Y, seeds=[0], validations=[(bad, Y)])
+
+
+@pytest.mark.parametrize("options, error, message", [
+    (dict(seeds=4), TypeError, r"seeds: expected an integer >= 0 for each member, in a sequence, got 4; range\(4\)"),
+    (dict(seeds=[]), ValueError, "seeds: expected an integer >= 0 for each member, in a sequence, got none"),
+    (dict(seeds=[0, -1]), ValueError, r"seeds\[1\]: expected an integer >= 0, got -1"),
+    (dict(seeds=[0.5]), TypeError, r"seeds\[0\]: expected an integer, got 0.5"),
+    (dict(seeds=None), TypeError, "seeds: expected an integer"),
+    (dict(seeds=np.array(3)), TypeError, "seeds: expected an integer"),
+    (dict(rates=[0.1]), nr.ShapeError, "rates: expected one for each of the 2 seeds, got 1"),
+    (dict(rates=0.1), TypeError, "rates: expected one for each of the 2 seeds, in a sequence, got 0.1"),
+    (dict(rates=[0.1, -1]), ValueError, r"rates\[1\]: expected a number >= 0, got -1"),
+    (dict(decays=[0.1, 0.1]), TypeError, "decays: expected None, or an optimizer with weight decay.* beside Adam"),
+    (dict(decays=[0.1, np.nan], optimizer="adamw"), ArithmeticError, r"decays\[1\]: expected a finite number, got nan"),
+    (dict(stopping=3), TypeError, "stopping: expected a numbarnn.EarlyStopping or None, got int"),
+    (dict(samples=[(X, Y)] * 2), TypeError, "x: expected None beside samples, which has each member's own, got ndarray"),
+    (dict(x=None), TypeError, "x: expected it, or samples= of each member's own, got None"),
+    (dict(validation=(X, Y), validations=[(X, Y)] * 2), TypeError, "validation: expected None beside validations"),
+    (dict(x=None, y=None, samples=[(X, Y)]), nr.ShapeError, "samples: expected one for each of the 2 seeds, got 1"),
+    (dict(x=None, y=None, samples=[(X, Y), X]), TypeError, r"samples\[1\]: expected the pair \(x, y\) or .* got ndarray"),
+    (dict(epochs=0), ValueError, "epochs: expected a positive integer, got 0"),
+    (dict(bootstrap=1), TypeError, "bootstrap: expected True or False, got 1"),
+    (dict(scheme="he"), nr.UnknownNameError, "scheme: unknown name 'he'"),
+    (dict(network=nr.GRU(3)), TypeError, "network: expected a Network, got GRU"),
+    (dict(optimizer="adm"), nr.UnknownNameError, "optimizer: unknown name 'adm'"),
+    (dict(comm=3), TypeError, "comm: expected a communicator of mpi4py"),
+    (dict(patience=3), TypeError, r"patience: unknown argument of fit_many, .*did you mean stopping=nr.Early"),
+])  # fmt: skip
+def test_bad_input_is_named(options, error, message):
+    options = {"network": network(), "x": X, "y": Y, "seeds": [0, 1], "progress": False} | options
+    with pytest.raises(error, match=f"^{message}"):
+        nr.fit_many(**options)
+
+
+def test_progress_counts_members(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    nr.fit_many(network(), X, Y, seeds=range(3), **OPTIONS)
+    assert [line.split()[:2] for line in sys.stderr.getvalue().splitlines()] == [["member", f"{k}/3"] for k in (1, 2, 3)]
