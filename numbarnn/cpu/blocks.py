@@ -8,6 +8,8 @@ from .extending import register_jitable
 from .product import MAX_VECTORS
 from .simd import INT64, get, lanes, lanes_of, load, load_first, put, size_of, splat, store, store_first, transpose
 
+PACKED_ROWS = 8  # rows of a weight that are packed together
+
 
 def block_vectors(slots):
     """Vectors of units in a block: as many as keep all its slots within one panel of the product, or one."""
@@ -132,13 +134,21 @@ def pack(real, weight, rows, hidden, gates, gate_of_slot, slots, per_block, firs
     """
     size, width = size_of(real), lanes(real)
     unit_vectors = vectors_for(real, hidden)
-    for row in range(first, first + count):
+    # Some rows at a time, so that neither what is read nor what is written goes from page to page.
+    for begin in range(first, first + count, PACKED_ROWS):
+        end = min(begin + PACKED_ROWS, first + count)
         for unit_vector in range(unit_vectors):
-            place, slot_stride = unit_place(real, unit_vector, unit_vectors, rows, row, slots, per_block)
+            first_place, slot_stride = unit_place(real, unit_vector, unit_vectors, rows, begin, slots, per_block)
+            row_stride = unit_place(real, unit_vector, unit_vectors, rows, begin + 1, slots, per_block)[0] - first_place
             unit = unit_vector * width
-            for slot in range(slots):
-                source = weight + ((row * gates + entry(gate_of_slot, slot)) * hidden + unit) * size
-                store(load_first(real, source, hidden - unit), target + place + slot * slot_stride)
+            for row in range(begin, end):
+                source, to = weight + (row * gates * hidden + unit) * size, target + first_place + (row - begin) * row_stride
+                for slot in range(slots):
+                    place = source + entry(gate_of_slot, slot) * hidden * size
+                    if hidden - unit >= width:
+                        store(load(real, place), to + slot * slot_stride)
+                    else:
+                        store(load_first(real, place, hidden - unit), to + slot * slot_stride)
 
 
 @inlined

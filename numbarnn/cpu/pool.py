@@ -53,9 +53,10 @@ BYTES = LINE * 30
 INDEX = (1 << 32) - 1  # of a ticket: the next index of a job; above it the job's number
 CLOSED = (1 << 31) - 1  # an index that no job has
 TRIAL = 200_000  # nanoseconds that may be lost before sharing is given up: to wake helpers costs some
-MOST = 1_000_000  # nanoseconds of gain that count
+MOST = 20_000_000  # nanoseconds of gain that count: a core that is taken away for a moment costs some
+WELL = 5_000_000  # nanoseconds of gain after which a rest is short again
 RESTS = 32  # nanoseconds alone for each one lost, the first time
-LONGEST_REST = 1_000_000_000
+LONGEST_REST = 250_000_000
 LONG = 300_000  # nanoseconds after which a helper asks whether its core was taken away: it costs one to ask
 MISHAP = 20_000  # nanoseconds that a job may lose at most for another reason
 PATIENCE = 1_000_000  # nanoseconds that a helper looks for a job before it sleeps
@@ -113,7 +114,7 @@ def account(pool, gain, time):
         rest(pool, TRIAL - gained, time)
         return
     atomic_store(pool + GAINED, gained)
-    if gained == MOST:
+    if gained >= WELL:
         atomic_store(pool + ALONE_FOR, 0)
 
 
