@@ -21,6 +21,7 @@ from . import (
     limits,
     load,
     machine,
+    many,
     memory,
     mpi,
     ragged,
@@ -32,8 +33,8 @@ from . import (
 
 BENCHMARKS = {
     "accuracy": accuracy, "activations": activations, "busy": busy, "calls": calls, "cpu": cpu, "embedding": embedding,
-    "gpu": gpu, "hello": hello, "limits": limits, "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds,
-    "sentiment": sentiment, "start": start, "sum": sums,
+    "gpu": gpu, "hello": hello, "limits": limits, "many": many, "memory": memory, "mpi": mpi, "ragged": ragged,
+    "seeds": seeds, "sentiment": sentiment, "start": start, "sum": sums,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 

@@ -17,6 +17,7 @@ from numbarnn.engine.numba_internals import kept_c_function
 sys.path.insert(0, str(Path(__file__).parents[1]))
 cases = pytest.importorskip("benchmarks.cases", reason="the benchmarks lie beside the tests, not in the package")
 call_times = pytest.importorskip("benchmarks.call_times")
+many = pytest.importorskip("benchmarks.many")
 ragged = pytest.importorskip("benchmarks.ragged")
 start = pytest.importorskip("benchmarks.start")
 start_trace = pytest.importorskip("benchmarks.start_trace")
@@ -70,6 +71,19 @@ def test_a_step(work, cell):
     mine, theirs = cases.ours(case), cases.torch_layer(case)
     for _ in range(3):
         np.testing.assert_allclose(mine(), theirs(), rtol=1e-10, atol=1e-12)
+
+
+def test_many_networks_are_trained_alike():
+    jax = pytest.importorskip("jax")
+    x, y = many.data(steps=5)
+    members = [many.network(seed, hidden=4) for seed in range(3)]
+    update, state = many.jax_update(jax, jax.numpy.asarray(x), jax.numpy.asarray(y)), many.jax_state(jax, members)
+    for t in range(4):
+        state = update(state, t + 1.0)
+    ensemble = nr.fit_many(members[0], x, y, seeds=range(3), **many.options(4))
+    for k, member in enumerate(ensemble):
+        for name in member.params:
+            np.testing.assert_allclose(member.params[name], state[0][name][k], rtol=1e-3, atol=2e-5, err_msg=name)
 
 
 def test_operations_are_counted():
