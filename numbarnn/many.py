@@ -169,7 +169,7 @@ def fit_many(
             found = {}
             if can_be_trained(network, [*samples.values()], loss, [optimizers[k] for k in members], clip, tape, checkpoints):
                 own = {k: Member(
-                    _drawn_network(network, seeds[k], scheme), samples[k], _order(samples[k], seeds[k], bootstrap),
+                    network._drawn(seeds[k], scheme), samples[k], _order(samples[k], seeds[k], bootstrap),
                     optimizers[k], seeds[k], held[k], [] if stopping is None else [copy.copy(stopping)],
                 ) for k in members}  # fmt: skip
                 with contextlib.suppress(NotInPrograms):
@@ -179,7 +179,7 @@ def fit_many(
                 if k not in found:
                     drawn = samples[k].take(_order(samples[k], seeds[k], bootstrap)) if bootstrap else samples[k]
                     found[k] = _trained(
-                        _drawn_network(network, seeds[k], scheme), drawn, loss, optimizers[k], epochs, batch_size, shuffle,
+                        network._drawn(seeds[k], scheme), drawn, loss, optimizers[k], epochs, batch_size, shuffle,
                         seeds[k], clip, held[k], [] if stopping is None else [copy.copy(stopping)], False, tape, checkpoints,
                     )  # fmt: skip
                     shown.advance(found[k][1])
@@ -192,12 +192,6 @@ def fit_many(
         what = f"fit_many: {count - int(ensemble.finished.sum())} of {count} members ended early ({names}); member {first}: "
         warnings.warn(what + errors[first], RuntimeWarning, stacklevel=3)
     return ensemble
-
-
-def _drawn_network(network, seed, scheme):
-    """A network like this one with initial parameters from a seed."""
-    drawn = Network(network.layers, network.channels, network.dtype, network.layout, network.device, seed, scheme)
-    return network._with(drawn.params)
 
 
 def _trained(member, *training):

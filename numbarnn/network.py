@@ -162,6 +162,12 @@ class Network(Settled):
             setattr(other, name, value)
         return other
 
+    def _drawn(self, seed, scheme):
+        """A network of the same layers with the initial parameters that a new one would draw."""
+        random = generator("seed", seed)
+        parts = [layer.init(at, random, self.dtype, scheme).flat for layer, at in zip(self.layers, self._inputs)]
+        return self._with(self._params._over(moved(np.concatenate(parts), self.device)))
+
     def __copy__(self):
         return self._with(self._params.copy())
 

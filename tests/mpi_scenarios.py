@@ -275,7 +275,8 @@ def many(comm, own):
         )  # fmt: skip
     found = {"bits": [bits(member, member.history) for member in ensemble], "errors": ensemble.errors}
     with contextlib.redirect_stderr(io.StringIO()) as shown:
-        nr.fit_many(plain(), X, Y, seeds=range(4), epochs=1, comm=comm)
+        more = nr.fit_many(plain(), X, Y, seeds=range(3), epochs=2, comm=comm)
+    found["more"] = [bits(member, member.history) for member in more]
     return json.loads(json.dumps(found)) | {"warned": len(warned), "printed": shown.getvalue()}
 
 

@@ -60,6 +60,8 @@ class Member:
 
 def can_be_trained(network, samples, loss, optimizers, clip, tape, checkpoints):
     """Whether `train` knows all that a training is made of; of layers, it says so itself."""
+    if not samples:  # a rank without members
+        return False
     first = samples[0]
     shapes = {(each.x.array.shape, each.y.array.shape) for each in samples if not (each.ragged or each.indices)}
     return (
@@ -165,15 +167,20 @@ def train(members, loss, count, batch_size, shuffle, clip, done):
     each = not any(m.calls.callbacks or m.held is not None or hasattr(m.optimizer.rate, "after") for m in members)
     batches = workers[0].batches
     epoch_bytes = sum(batches[kinds.index(size)].nbytes for size in sizes)
-    most = len(members) * (len(order) + epoch_bytes // flat.itemsize)
-    at_once = max(1, min(count, MOST_WORK // (epoch_work * len(members)), MOST_NUMBERS // most)) if each else 1
+    most = min(MOST_WORK // epoch_work, MOST_NUMBERS // (len(order) + epoch_bytes // flat.itemsize))  # epochs of a member
+    group = min(len(members), max(len(workers), most))
+    at_once = max(1, min(count, most // group)) if each else 1
     for member in members:
         member.calls.start()
     for start in range(0, count, at_once):
         run = [member for member in members if member.going]
         if not run:
             break
-        _together(run, arrays, table, batches, kinds, sizes, loss, start, min(at_once, count - start), count, shuffle, done)
+        for begin in range(0, len(run), group):
+            _together(
+                run[begin : begin + group], arrays, table, batches, kinds, sizes, loss, start, min(at_once, count - start),
+                count, shuffle, done,
+            )  # fmt: skip
     for member in members:
         if member.going:
             _end(member, done)
