@@ -1,5 +1,6 @@
 """Many networks of one structure, each trained from a seed of its own."""
 
+import contextlib
 import copy
 import dataclasses
 import warnings
@@ -12,10 +13,12 @@ from .arrays.ragged import Ragged
 from .ensemble import Ensemble
 from .errors import NonFiniteError, ShapeError, flag, integer, known_name, several
 from .layers.base import SCHEMES
+from .layers.operations import NotInPrograms
 from .network import Network
 from .training.callbacks import EarlyStopping
 from .training.loop import check_samples, checked_samples, checked_settings, fit
 from .training.losses import loss as find_loss
+from .training.members import Member, can_be_trained, train
 from .training.optimizers import Adam, AdamW, Optimizer
 from .training.optimizers import optimizer as find_optimizer
 from .training.progress import bar
@@ -163,15 +166,24 @@ def fit_many(
             common = None if validation is None else checked_samples(network, validation, loss, "validation")
             held = dict.fromkeys(members, common)
         with bar(len(members), progress and ranks.rank == 0, "member") as shown:
-            found = []
+            found = {}
+            if can_be_trained(network, [*samples.values()], loss, [optimizers[k] for k in members], clip, tape, checkpoints):
+                own = {k: Member(
+                    _drawn_network(network, seeds[k], scheme), samples[k], _order(samples[k], seeds[k], bootstrap),
+                    optimizers[k], seeds[k], held[k], [] if stopping is None else [copy.copy(stopping)],
+                ) for k in members}  # fmt: skip
+                with contextlib.suppress(NotInPrograms):
+                    train([*own.values()], loss, epochs, batch_size, shuffle, clip, shown.advance)
+                    found = {k: (m.network.params.flat, m.history, None) for k, m in own.items() if not m.failed}
             for k in members:
-                own = _drawn(samples[k], seeds[k]) if bootstrap else samples[k]
-                callbacks = [] if stopping is None else [copy.copy(stopping)]
-                found.append(_trained(
-                    network, scheme, own, loss, optimizers[k], epochs, batch_size, shuffle, seeds[k], clip, held[k],
-                    callbacks, False, tape, checkpoints,
-                ))  # fmt: skip
-                shown.advance(found[-1][1])
+                if k not in found:
+                    drawn = samples[k].take(_order(samples[k], seeds[k], bootstrap)) if bootstrap else samples[k]
+                    found[k] = _trained(
+                        _drawn_network(network, seeds[k], scheme), drawn, loss, optimizers[k], epochs, batch_size, shuffle,
+                        seeds[k], clip, held[k], [] if stopping is None else [copy.copy(stopping)], False, tape, checkpoints,
+                    )  # fmt: skip
+                    shown.advance(found[k][1])
+            found = [found[k] for k in members]
         params, histories, errors = zip(*ranks.joined(found))
     ensemble = Ensemble(network, seeds, np.stack(params), list(histories), errors)
     if ranks.rank == 0 and not ensemble.finished.all():
@@ -182,20 +194,26 @@ def fit_many(
     return ensemble
 
 
-def _trained(network, scheme, samples, loss, optimizer, epochs, batch_size, shuffle, seed, *others):
-    """(parameters in the host's memory, history, what has ended the training early or None) of one member."""
+def _drawn_network(network, seed, scheme):
+    """A network like this one with initial parameters from a seed."""
     drawn = Network(network.layers, network.channels, network.dtype, network.layout, network.device, seed, scheme)
-    member, error = network._with(drawn.params), None
+    return network._with(drawn.params)
+
+
+def _trained(member, *training):
+    """(parameters in the host's memory, history, what has ended the training early or None) of one member."""
+    error = None
     try:
-        fit(member, samples, loss, optimizer, epochs, batch_size, shuffle, seed, *others)
+        fit(member, *training)
     except NonFiniteError as failure:
         error = str(failure)
     return moved(member.params.flat, "cpu"), member.history, error
 
 
-def _drawn(samples, seed):
-    """As many of the samples, drawn with replacement."""
-    return samples.take(np.random.default_rng((seed, BOOTSTRAP)).integers(samples.x.count, size=samples.x.count))
+def _order(samples, seed, bootstrap):
+    """Which samples a member has: as many as there are, drawn with replacement, or all."""
+    count = samples.x.count
+    return np.random.default_rng((seed, BOOTSTRAP)).integers(count, size=count) if bootstrap else np.arange(count)
 
 
 def _checked_seeds(seeds):

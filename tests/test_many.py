@@ -7,10 +7,12 @@ import re
 import sys
 import warnings
 
+import numba
 import numpy as np
 import pytest
 
 import numbarnn as nr
+from numbarnn import many
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((5, 13, 2)).astype(np.float32)  # T, N, C
@@ -72,6 +74,72 @@ def test_each_member_is_what_fit_alone_gives(name):
     for k, seed in enumerate(SEEDS):
         assert_member(ensemble, k, *alone(net, x, y, seed, **options))
     assert np.array_equal(ensemble.params[0], ensemble.params[2]) and not np.array_equal(*ensemble.params[:2])
+
+
+# In compiled code, where all parts are the library's
+
+TOGETHER = {
+    "one size of batch": (network(), (X, Y), dict(batch_size=13)),
+    "two sizes": (network(), (X, Y), dict(optimizer=nr.AdamW(nr.cosine(0.02)))),
+    "clip": (network(), (X, Y), dict(clip=0.1, optimizer=nr.AdamW(0.02, decays="all"))),
+    "sgd": (network(), (X, Y), dict(shuffle=False, optimizer=nr.SGD(0.1, momentum=0.9, nesterov=True), loss="mae")),
+    "rmsprop": (network(), (X, Y), dict(optimizer=nr.RMSProp(nr.reduce_on_plateau(0.02, patience=1)), loss="half_mse")),
+    "steps": (network(nr.GRU(4), nr.Dense(1)), (X, STEPS), dict(loss="huber", clip=0.5)),
+    "stacked": (network(nr.GRU(4, layers=2), nr.GRU(3), nr.Last()), (X, RANDOM.standard_normal((13, 3))), {}),
+    "both directions": (network(nr.GRU(4, bidirectional=True), nr.GRU(4), nr.Dense(2, "tanh")), (X, X), {}),
+    "lstm": (network(nr.LSTM(4), nr.Last(), nr.Dense(1)), (X, Y), {}),
+    "layout": (network(nr.GRU(4), nr.Dense(1), layout="ntc"), (X.transpose(1, 0, 2), STEPS.transpose(1, 0, 2)), {}),
+    "float64": (network(dtype="float64"), (X, Y), dict(clip=0.1)),
+    "dense": (network(nr.Dense(5, "tanh"), nr.Dense(1)), (X[0], Y), {}),
+    "validation": (network(), (X, Y), dict(validation=(X[:, 3:], Y[3:]))),
+}
+
+
+@pytest.mark.parametrize("bootstrap", [False, True])
+@pytest.mark.parametrize("name", TOGETHER)
+def test_in_compiled_code_each_member_is_what_fit_alone_gives(monkeypatch, name, bootstrap):
+    net, (x, y), options = TOGETHER[name]
+    options, axis = OPTIONS | options, net.layout.index("n") if x.ndim == 3 else 0
+    monkeypatch.setattr(many, "fit", None)  # nobody is trained by it
+    ensemble = nr.fit_many(net, x, y, seeds=range(5), bootstrap=bootstrap, progress=False, **options)
+    for k in range(5):
+        drawn = np.random.default_rng((k, 1)).integers(13, size=13) if bootstrap else np.arange(13)
+        assert_member(ensemble, k, *alone(net, x.take(drawn, axis), y.take(drawn, y.shape.index(13)), k, **options))
+
+
+@pytest.mark.parametrize("what", ["threads", "pieces"])
+def test_members_do_not_depend_on_who_trains_them(monkeypatch, what):
+    """Nor on how many epochs are taken between two returns to Python."""
+    whole = nr.fit_many(network(), X, Y, seeds=range(5), progress=False, **OPTIONS)
+    if what == "threads":
+        numba.set_num_threads(1)
+    else:
+        monkeypatch.setattr("numbarnn.training.members.MOST_WORK", 1)
+    other = nr.fit_many(network(), X, Y, seeds=range(5), progress=False, **OPTIONS)
+    assert np.array_equal(whole.params, other.params)
+    assert [*map(told, whole.histories)] == [*map(told, other.histories)]
+
+
+@pytest.mark.parametrize("name", ["steps", "clip", "lstm"])
+def test_both_ways_give_the_same(monkeypatch, name):
+    net, (x, y), options = TOGETHER[name]
+    together = nr.fit_many(net, x, y, seeds=range(3), progress=False, **OPTIONS | options)
+    monkeypatch.setattr(many, "can_be_trained", lambda *arguments: False)
+    one_by_one = nr.fit_many(net, x, y, seeds=range(3), progress=False, **OPTIONS | options)
+    assert np.array_equal(together.params, one_by_one.params)
+    assert [*map(told, together.histories)] == [*map(told, one_by_one.histories)]
+
+
+def test_a_loss_that_float32_cannot_hold_is_what_fit_says_it_is():
+    """Its square overflows, and is summed again in float64."""
+    y, options = Y * np.float32(1e25), dict(optimizer=nr.SGD(1e-30), **OPTIONS)
+    ensemble = nr.fit_many(network(), X, y, seeds=[0, 1], progress=False, **options)
+    for k in range(2):
+        assert_member(ensemble, k, *alone(network(), X, y, k, **options))
+    assert ensemble.finished.all() and 1e48 < ensemble.histories[0].loss[0] < 1e52
+
+
+# What each may have of its own
 
 
 def test_ragged_samples():

@@ -15,10 +15,11 @@ import numpy as np
 from ..arrays.descriptor import TensorDescriptor
 from ..engine.tape import StateAdjoint, StateTape
 from . import passes
+from .elementwise import add_sum
 from .jobs import call
 from .memory import borrow, give, take
 from .plans import backward_plans, forward_plans
-from .programs import LARGE
+from .programs import LARGE, add_copy
 from .records import BACKWARD, FORWARD, ROWS, place
 from .simd import lanes_of
 from .threads import sharing, threads, threads_for
@@ -26,7 +27,7 @@ from .threads import sharing, threads, threads_for
 F_X, F_DRIVES, F_PARAMETERS, F_STEPS, F_START, F_PACK, F_POOL = (
     place(FORWARD, name) for name in ("x", "drives", "parameters", "steps", "start", "pack", "work.pool")
 )
-B_X, B_DY, B_DCELLS, B_DRIVES, B_DX, B_DH, B_DC, B_DUNIT_VALUES, B_PARAMETERS, B_ACCUMULATE, B_STEPS, B_START = (
+B_X, B_DY, B_DCELLS, B_DRIVES, B_DX, B_DH, B_DC, B_DUNIT_VALUES, B_PARAMETERS, B_ACCUMULATE, B_STEPS, B_START, B_POOL = (
     place(BACKWARD, name)
     for name in (
         "x",
@@ -41,6 +42,7 @@ B_X, B_DY, B_DCELLS, B_DRIVES, B_DX, B_DH, B_DC, B_DUNIT_VALUES, B_PARAMETERS, B
         "accumulate",
         "steps",
         "start",
+        "work.pool",
     )  # fmt: skip
 )
 ROWS_WORDS = ROWS.itemsize // 8
@@ -336,6 +338,19 @@ class Adjoint(StateAdjoint):
         if self._dx is not None and len(self._dx) == 2:
             self._dx[0] += self._dx[1]
         self.dinitial = [packing.summed(dstate) for dstate in self._dstates]
+
+    def add_to(self, program):
+        """Add backward to a program, of whole sequences of equal length; whether that could be done."""
+        size = self.tape.size
+        once = self.plans.segment is None and self.dfinal is None and size.rows
+        if not (once and self.tape.packing.uniform and size.cell.feeds_every_gate and not size.cell.unit_values):
+            return False
+        add_copy(program, 0, self._block.ctypes.data, self._block.nbytes)
+        self.backward.keep_scratch()
+        program.add(passes.backward, self.backward.record, self, pool=(B_POOL, self.plans.backward.threads, 1))
+        if self._dx is not None and len(self._dx) == 2:
+            add_sum(program, self._dx[0], self._dx[1], self._dx[0])
+        return True
 
     def _fill_segments(self):
         tape, size, plans, backward = self.tape, self.tape.size, self.plans, self.backward

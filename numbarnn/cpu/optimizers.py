@@ -107,6 +107,9 @@ def adam_in_part(flat, previous, gradient, mean, square, decays, scale, rate, sh
     _update(_adam, vectors, scale, rate, shrink, beta1, beta2, root, epsilon)
 
 
+TASKS = {"sgd": _sgd, "rmsprop": _rmsprop, "adam": _adam}
+
+
 @kernel
 def all_finite(vector):
     """Whether no number of a 1-D contiguous vector is NaN or infinite.
@@ -120,7 +123,7 @@ def all_finite(vector):
 
 
 @Task
-def _squares(cell, number, record, block):
+def squares(cell, number, record, block):
     """Write the sum of squares of one block of a vector, in float64 and in one order."""
     call = record_at(record, SQUARES)[0]
     vector, partial = numbers_at(number, call.vector, call.size), numbers_at(np.float64, call.partial, block + 1)
@@ -143,5 +146,5 @@ def norm(vector):
     """Euclidean norm of a 1-D contiguous vector, summed in float64 in one order."""
     partial = np.empty(-(-vector.size // BLOCK))
     record = np.array((vector.ctypes.data, vector.size, partial.ctypes.data), SQUARES)
-    run(_squares, None, vector.dtype, record, partial.size)
+    run(squares, None, vector.dtype, record, partial.size)
     return float(np.sqrt(partial.sum()))

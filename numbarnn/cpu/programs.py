@@ -15,6 +15,7 @@ from .records import integers, place
 from .routine_call import numbers_at, record_at
 from .threads import sharing
 
+COPY = np.dtype(integers("source", "target", "bytes"))
 JOB = np.dtype(integers("share", "pool", "task", "record", "count"))
 
 # The instructions of a program, and what it takes to run them for a sequence, piece by piece.
@@ -73,6 +74,18 @@ def sequence(record):
         _copy(program.source + start * program.x_bytes, program.x, steps * program.x_bytes)
         _instructions(program)
         _copy(program.y, program.target + start * program.y_bytes, steps * program.y_bytes)
+
+
+@Function
+def copy(record):
+    """Copy the bytes of the COPY record; zeros, if their source is at address 0."""
+    call = record_at(record, COPY)[0]
+    if call.source != 0:
+        _copy(call.source, call.target, call.bytes)
+        return
+    target = numbers_at(np.uint8, call.target, call.bytes)
+    for i in range(call.bytes):
+        target[i] = 0
 
 
 @Function
@@ -144,11 +157,17 @@ class Program:
         for record, index, *threads in self._pools:
             record[index] = sharing(threads[which])
 
+    @property
+    def address(self):
+        """Of its record, which `once` takes."""
+        if self._record is None:
+            self._record = self._made()
+        return self._record.ctypes.data
+
     def run(self):
         """Follow the instructions."""
         if self._record is None:
-            self._record = self._made()
-            self._call = once.address, self._record.ctypes.data
+            self._call = once.address, self.address
         if self._pools:
             self._share(0)
         call(*self._call)
@@ -199,6 +218,13 @@ class Steps(Program):
         record = self._many
         record[STEPS], record[PIECE], record[SOURCE], record[TARGET] = steps, piece, source, target
         call(self._function, record.ctypes.data)
+
+
+def add_copy(program, source, target, count):
+    """Add a copy of so many bytes between addresses to a program, of zeros from address 0; returns its record."""
+    record = np.array((source, target, count), np.int64)
+    program.add(copy, record)
+    return record
 
 
 def most_steps(batch):

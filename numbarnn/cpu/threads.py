@@ -15,8 +15,11 @@ def threads():
 
     One, while sharing costs more than it gains: whatever is split for several threads then takes longer.
     """
-    if pool.rests():
-        return 1
+    return 1 if pool.rests() else most_threads()
+
+
+def most_threads():
+    """Threads that may share work, while that does not cost more than it gains."""
     asked, told = numba_threads()
     return asked if told else min(asked, processors.usable())
 

@@ -10,7 +10,7 @@ from ..descriptions.fields import Unsendable
 from ..parameters import Parameters
 from .base import Layer
 from .masks import Masks
-from .operations import Operation
+from .operations import NotInPrograms, Operation
 
 
 class Chain(Operation):
@@ -132,6 +132,13 @@ class Adjoint(Unsendable):
         """Run backward, with the tape and dy as they are now."""
         for fill in self.fills:
             fill()
+
+    def add_to(self, program):
+        """Add backward to a program, on the CPU; NotInPrograms, with the program as it was or not, if that cannot be."""
+        for fill in self.fills:
+            owner = getattr(fill, "__self__", None)  # what `fill` is the method of says how it is done in a program
+            if not hasattr(owner, "add_to") or not owner.add_to(program):
+                raise NotInPrograms("a step of backward")
 
 
 def expect_tape(layer, tape):

@@ -184,15 +184,30 @@ class Ends(Operation):
     def backward(self, adjoint, dy, need_x):
         if not need_x:
             return None
-        dx, packing = like(self.source), self.source.packing
-        dx.array.fill(0)
+        ends = EndsAdjoint(self, dy)
+        adjoint.fills.append(ends.fill)
+        return ends.dx
 
-        def fill():
-            for first, channels in enumerate(self.directions):
-                _put_ends(dx, packing, dy.tnc[0], channels, first)
 
-        adjoint.fills.append(fill)
-        return dx
+class EndsAdjoint:
+    """Backward of `Ends`: dL/d(source) is zero but for the steps that the outputs are."""
+
+    def __init__(self, ends, dy):
+        self._ends, self._dy, self.dx = ends, dy, like(ends.source)
+        self.dx.array.fill(0)
+
+    def fill(self):
+        """Write dy to those steps."""
+        for first, channels in enumerate(self._ends.directions):
+            _put_ends(self.dx, self._ends.source.packing, self._dy.tnc[0], channels, first)
+
+    def add_to(self, program):
+        """Add it to a program, of one direction and sequences of equal length; whether that could be done."""
+        dy, dx = self._dy.tnc, self.dx.tnc
+        if not (self._ends.view and dy.flags.c_contiguous and dx.flags.c_contiguous):
+            return False
+        backend_of(dx).programs.add_copy(program, dy.ctypes.data, dx[-1].ctypes.data, dy.nbytes)
+        return True
 
 
 def _put_ends(dx, packing, values, channels, first=False):

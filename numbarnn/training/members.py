@@ -1,0 +1,281 @@
+"""Networks of one structure trained side by side in compiled code, as far as that is made of the library's parts."""
+
+import math
+import time
+from collections.abc import Hashable
+
+import numpy as np
+
+from ..arrays.descriptor import TensorDescriptor
+from ..arrays.ieee import ieee
+from ..arrays.rows import like, numbers
+from ..cpu import elementwise, epochs
+from ..cpu.programs import Program, add_copy
+from ..cpu.threads import most_threads
+from ..engine.keep import ALL
+from ..layers.operations import NotInPrograms
+from .callbacks import Calls
+from .loop import History
+from .losses import LOSSES
+from .optimizers import SGD, Adam, AdamW, RMSProp
+from .schedules import rate_at
+
+MOST_WORK = 1 << 35  # multiplications between two returns to Python, about a second's
+MOST_NUMBERS = 1 << 24  # of orders and outputs that are kept until then
+MOST_SUMMED = 1 << 13  # numbers of a batch's loss that NumPy sums at once
+
+
+class Member:
+    """One of the networks, and all that its training needs.
+
+    Parameters
+    ----------
+    network : Network
+        Its parameters are modified.
+    samples : Samples
+    order : numpy.ndarray of int
+        Which samples an epoch takes.
+    optimizer : Optimizer
+    seed : int
+    held : Samples or None
+        Where a loss is measured after each epoch.
+    callbacks : list of callable
+    """
+
+    def __init__(self, network, samples, order, optimizer, seed, held, callbacks):
+        self.network, self.samples, self.optimizer, self.held = network, samples, optimizer, held
+        self.order, self.places, self.random = order, np.arange(len(order)), np.random.default_rng(seed)
+        self.history = network._history = History()
+        self.calls = Calls(callbacks, network, self.history)
+        flat = network.params.flat
+        self.memory = np.zeros(optimizer.vectors * len(flat), flat.dtype)
+        self.going, self.failed = True, False
+
+    def epoch_order(self, shuffle):
+        """The samples of the next epoch, in order."""
+        if shuffle:
+            self.random.shuffle(self.places)
+        return self.order[self.places]
+
+
+def can_be_trained(network, samples, loss, optimizers, clip, tape, checkpoints):
+    """Whether `train` knows all that a training is made of; of layers, it says so itself."""
+    first = samples[0]
+    shapes = {(each.x.array.shape, each.y.array.shape) for each in samples if not (each.ragged or each.indices)}
+    return (
+        network.device == "cpu" and not network.random and tape == "all" and checkpoints is None
+        and not any(each.ragged or each.indices or each.in_rows for each in samples) and len(shapes) == 1
+        and first.x.count > 0 and any(loss is each for each in LOSSES.values()) and loss.name in epochs.KINDS
+        and len({type(each) for each in optimizers}) == 1 and type(optimizers[0]) in (SGD, Adam, AdamW, RMSProp)
+        and (clip is None or len(network.params) <= epochs.MOST_PARTIAL * epochs.BLOCK)
+    )  # fmt: skip
+
+
+def _in_order(sequences, letters):
+    """An array of samples as (N, T, C), contiguous; T is 1 where there are no steps."""
+    array = sequences.array.transpose([sequences.letters.index(letter) for letter in letters])
+    return np.ascontiguousarray(array if len(letters) == 3 else array[:, None])
+
+
+class _Batches:
+    """A worker's program for batches of one size."""
+
+    def __init__(self, network, flat, previous, gradient, memory, decays, count, x, y, loss, optimizer, clip):
+        program = self.program = Program()
+        dtype, (_, steps, channels) = flat.dtype, x.shape
+        inputs, targets = np.zeros((steps, count, channels), dtype), np.zeros((y.shape[1], count, y.shape[2]), dtype)
+        output, tapes = network._forward(network.split(flat), TensorDescriptor.of_tnc(inputs), ALL)
+        predicted = numbers(output)
+        if not predicted.flags.c_contiguous:
+            raise NotInPrograms("outputs that must be copied")
+        gather_x, gather_y = epochs.add_gather(program, inputs), epochs.add_gather(program, targets)
+        for tape in tapes:
+            tape.operation.add_to(program)
+        out = add_copy(program, predicted.ctypes.data, 0, predicted.nbytes)
+        described = like(output)
+        epochs.add_slope(program, loss.name, predicted, targets, numbers(described))
+        into = network.split(gradient)
+        self._kept = [tapes, described]
+        for index in reversed(range(len(tapes))):
+            adjoint = tapes[index].adjoint(described, index > 0, into[index], False)
+            adjoint.add_to(program)
+            self._kept.append(adjoint)
+            described = adjoint.dx
+        rest = [*memory, *([] if decays is None else [decays])]
+        scalars = epochs.add_update(program, optimizer._step(1, 0.1)[0], flat, previous, gradient, rest, clip)
+        found = elementwise.add_check(program, flat)
+        self.shape, self.nbytes = predicted.shape, predicted.nbytes
+        place = epochs.GATHER.fields
+        self.record = (
+            program.address, *(each.ctypes.data + place["chosen"][1] for each in (gather_x, gather_y)),
+            *(each.ctypes.data + place["source"][1] for each in (gather_x, gather_y)), out.ctypes.data + 8, scalars,
+            found.ctypes.data + found.nbytes - 8, count,
+        )  # fmt: skip
+
+
+class _Worker:
+    """Memory of a network, and a program for each size of a batch."""
+
+    def __init__(self, network, sizes, vectors, *options):
+        flat = network.params.flat.copy()
+        memory = np.zeros((vectors, len(flat)), flat.dtype)
+        buffers = np.empty_like(flat), np.zeros_like(flat)
+        self.batches = [_Batches(network, flat, *buffers, memory, *options[:1], size, *options[1:]) for size in sizes]
+        self.table = np.array([batches.record for batches in self.batches], epochs.BATCHES)
+        self.record = flat.ctypes.data, memory.ctypes.data, self.table.ctypes.data
+        self._kept = flat, memory, buffers
+
+
+def train(members, loss, count, batch_size, shuffle, clip, done):
+    """Train members (are modified) for so many epochs, or until their callbacks end it.
+
+    One that comes to a number that is not finite is left as `failed`, with any numbers: what it would have come to is found
+    by training it alone.  NotInPrograms, with nothing changed, if a layer cannot be trained like this.
+
+    Parameters
+    ----------
+    members : list of Member
+        Samples of one shape; optimizers of one kind.
+    loss : Loss
+    count : int
+        Epochs.
+    batch_size : int
+    shuffle : bool
+    clip : float or None
+    done : callable
+        Called with the history of each member that has come to its end.
+    """
+    first = members[0]
+    network, optimizer, samples = first.network, first.optimizer, first.samples
+    letters = "ntc" if "t" in network.output_layout else "nc"
+    arrays = {}  # each of the samples once, whoever shares them
+    for member in members:
+        if id(member.samples) not in arrays:
+            own = _in_order(member.samples.x, "ntc"), _in_order(member.samples.y, letters)
+            arrays[id(member.samples)] = own
+    x, y = arrays[id(samples)]
+    order, flat = first.order, network.params.flat
+    sizes = [min(batch_size, len(order) - start) for start in range(0, len(order), batch_size)]
+    kinds = sorted(set(sizes), reverse=True)
+    decays = optimizer._of_parts(flat, network.params.weights)
+    options = decays[0] if decays else None, x, y, loss, optimizer, clip
+    workers = [_Worker(network, kinds, optimizer.vectors, *options) for _ in range(min(most_threads(), len(members)))]
+    table = np.array([worker.record for worker in workers], epochs.WORKER)
+    epoch_work = 6 * len(order) * samples.x.array.size // samples.x.count * max(1, len(flat))
+    each = not any(m.calls.callbacks or m.held is not None or hasattr(m.optimizer.rate, "after") for m in members)
+    batches = workers[0].batches
+    epoch_bytes = sum(batches[kinds.index(size)].nbytes for size in sizes)
+    most = len(members) * (len(order) + epoch_bytes // flat.itemsize)
+    at_once = max(1, min(count, MOST_WORK // (epoch_work * len(members)), MOST_NUMBERS // most)) if each else 1
+    for member in members:
+        member.calls.start()
+    for start in range(0, count, at_once):
+        run = [member for member in members if member.going]
+        if not run:
+            break
+        _together(run, arrays, table, batches, kinds, sizes, loss, start, min(at_once, count - start), count, shuffle, done)
+    for member in members:
+        if member.going:
+            _end(member, done)
+
+
+def _together(members, arrays, table, batches, kinds, sizes, loss, start, count, epochs_in_all, shuffle, done):
+    """Take members through some epochs (are modified)."""
+    began, updates, dtype = time.perf_counter(), len(sizes) * count, members[0].network.dtype
+    which = np.array([kinds.index(size) for size in sizes] * count)
+    output_bytes = np.array([batches[index].nbytes for index in which])
+    outputs = np.zeros((len(members), int(output_bytes.sum()) // dtype.itemsize), dtype)
+    orders = np.array([np.concatenate([m.epoch_order(shuffle) for _ in range(count)]) for m in members])
+    wrong, known, scalars, rates = np.zeros(len(members), np.int64), {}, [], []
+    for member in members:
+        rate_of = member.optimizer.rates(member.history)
+        key = id(member.optimizer), rate_of if isinstance(rate_of, Hashable) else id(rate_of)
+        if key not in known:
+            known[key] = _scalars(member.optimizer, rate_of, start * len(sizes), updates, epochs_in_all * len(sizes), dtype)
+        scalars.append(known[key][0])
+        rates.append(known[key][1])
+    records = np.array([
+        (
+            member.network.params.flat.ctypes.data, member.memory.ctypes.data,
+            *(array.ctypes.data for array in arrays[id(member.samples)]), orders[k].ctypes.data,
+            scalars[k].ctypes.data, outputs[k].ctypes.data, wrong[k:].ctypes.data,
+        )
+        for k, member in enumerate(members)
+    ], epochs.MEMBER)  # fmt: skip
+    flat = members[0].network.params.flat
+    epochs.train(table, records, which, flat.nbytes, members[0].memory.nbytes, output_bytes, dtype)
+    values = _losses(members, arrays, outputs, orders, batches, which, loss)
+    seconds = (time.perf_counter() - began) / (len(members) * count)
+    for k, member in enumerate(members):
+        finite = np.isfinite(values[k]).all() and np.isfinite(flat_of(member)).all() and np.isfinite(member.memory).all()
+        if wrong[k] or not finite:
+            member.going, member.failed = False, True
+            continue
+        _finish(member, values[k].reshape(count, -1), sizes, rates[k][len(sizes) - 1 :: len(sizes)], loss, seconds, done)
+
+
+def flat_of(member):
+    """The parameters of a member, 1-D."""
+    return member.network.params.flat
+
+
+def _finish(member, values, sizes, rates, loss, seconds, done):
+    """Write what an epoch, or several, have come to into a member's history, and ask its callbacks."""
+    history = member.history
+    for epoch, rate in zip(values, rates):
+        total = 0.0
+        for value, size in zip(epoch.tolist(), sizes):
+            total += value * size
+        if member.held is not None:
+            history.validation.append(member.network._loss_of(member.held, loss))
+            if not math.isfinite(history.validation[-1]):  # the warning of it is given where it is trained alone
+                member.going, member.failed = False, True
+                return
+        history.loss.append(total / sum(sizes))
+        history.rate.append(rate)
+        history.seconds.append(seconds)
+    if member.calls.callbacks and member.calls.epoch():
+        _end(member, done)
+
+
+def _end(member, done):
+    """A member has come to its end: its callbacks are told."""
+    member.going = False
+    member.calls.__exit__(None, None, None)
+    done(member.history)
+
+
+def _scalars(optimizer, rate_of, first, count, most, dtype):
+    """((updates, scalars) of an optimizer's kernel as it takes them, learning rates) from update `first` on."""
+    rates = [rate_at(rate_of, update, most) for update in range(first, first + count)]
+    table = np.zeros((count, epochs.SCALARS))
+    with np.errstate(over="ignore"):
+        rows = [(1.0, *optimizer._step(first + i + 1, rate)[1]) for i, rate in enumerate(rates)]
+        rows = np.array(rows, dtype)
+    table[:, : rows.shape[1]] = rows
+    return table, rates
+
+
+@ieee
+def _losses(members, arrays, outputs, orders, batches, which, loss):
+    """(members, updates): the loss of each batch, from its outputs, as `Loss` computes it; where it overflows, inf."""
+    found, at, sample = np.empty((len(members), len(which))), 0, 0
+    letters = members[0].network.output_layout
+    for update, index in enumerate(which):
+        shape = batches[index].shape  # (T, N, C)
+        size, count = math.prod(shape), shape[1]
+        prediction = outputs[:, at : at + size].reshape(len(members), *shape)
+        chosen = orders[:, sample : sample + count]
+        rows = [arrays[id(member.samples)][1][row] for member, row in zip(members, chosen)]
+        target = np.stack(rows).swapaxes(1, 2)
+        values = loss.value(prediction - target)  # (members, T, N, C)
+        order = [1 + "tnc".index(letter) for letter in letters]
+        order = [0, *(axis for axis in (1, 2, 3) if axis not in order), *order]
+        values = np.ascontiguousarray(values.transpose(order)).reshape(len(members), size)
+        if size <= MOST_SUMMED:
+            found[:, update] = values.astype(np.float64).sum(axis=1)
+        else:
+            found[:, update] = [np.sum(row, dtype=np.float64) for row in values]
+        found[:, update] /= size
+        at, sample = at + size, sample + count
+    return found
