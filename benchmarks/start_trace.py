@@ -11,7 +11,8 @@ SHOWN = 15  # functions of a table
 STAGES = {  # Numba's passes; any other is one of its own rewriting of code
     "nopython_type_inference": "type inference",
     "native_lowering": "lowering to LLVM's language",
-    "native_parfor_lowering": "lowering to LLVM's language",
+    "lower_to_text": "lowering to LLVM's language",
+    "lower_to_whole": "lowering to LLVM's language",
     "translate_bytecode": "reading byte code",
 }
 LLVM = {  # methods of Numba's libraries of code

@@ -77,24 +77,37 @@ def _adam(cell, number, record, part):
         flat[i] = kept * flat[i] - rate * m / (root * np.sqrt(v) + epsilon)
 
 
-def _update(task):
-    """A function of the vectors, flat, previous and gradient first, and of the scalars, that runs a task on them."""
+def _update(task, vectors, *scalars):
+    """Run a task on vectors, `flat` the first, with scalars."""
+    flat, addresses = vectors[0], [0 if vector is None else vector.ctypes.data for vector in vectors]
+    addresses += [0] * (len(VECTORS) - len(addresses))
+    parts = parts_for(flat.size, SMALLEST_PART)
+    numbers = [*scalars, *[0.0] * (SCALARS - len(scalars))]
+    run(task, None, flat.dtype, np.array((parts, flat.size, *addresses, numbers), UPDATE), parts)
 
-    def update(flat, previous, gradient, *rest):
-        memory, scalars = [v for v in rest if isinstance(v, np.ndarray)], [v for v in rest if not isinstance(v, np.ndarray)]
-        vectors = [vector.ctypes.data for vector in (flat, previous, gradient, *memory)]
-        vectors += [0] * (len(VECTORS) - len(vectors))
-        parts = parts_for(flat.size, SMALLEST_PART)
-        scalars += [0.0] * (SCALARS - len(scalars))
-        run(task, None, flat.dtype, np.array((parts, flat.size, *vectors, scalars), UPDATE), parts)
 
-    update.__doc__ = task.__doc__
-    return update
+def sgd(flat, previous, gradient, velocity, scale, rate, momentum, nesterov):
+    """``v = momentum v + g``, ``p -= rate v`` (Nesterov: ``p -= rate (g + momentum v)``)."""
+    _update(_sgd, (flat, previous, gradient, velocity), scale, rate, momentum, nesterov)
+
+
+def rmsprop(flat, previous, gradient, square, scale, rate, decay, epsilon):
+    """``s = decay s + (1 - decay) g^2``, ``p -= rate g / (sqrt(s) + epsilon)``."""
+    _update(_rmsprop, (flat, previous, gradient, square), scale, rate, decay, epsilon)
+
+
+def adam(flat, previous, gradient, mean, square, scale, rate, shrink, beta1, beta2, root, epsilon):
+    """``p = shrink p - rate m / (root sqrt(v) + epsilon)`` with the running means m of g and v of g^2."""
+    adam_in_part(flat, previous, gradient, mean, square, None, scale, rate, shrink, beta1, beta2, root, epsilon)
+
+
+def adam_in_part(flat, previous, gradient, mean, square, decays, scale, rate, shrink, beta1, beta2, root, epsilon):
+    """`adam`, where only those parameters shrink whose `decays` is not 0; all of them if it is None."""
+    vectors = flat, previous, gradient, mean, square, decays
+    _update(_adam, vectors, scale, rate, shrink, beta1, beta2, root, epsilon)
 
 
 TASKS = {"sgd": _sgd, "rmsprop": _rmsprop, "adam": _adam}
-sgd, rmsprop, adam = _update(_sgd), _update(_rmsprop), _update(_adam)
-adam_in_part = adam
 
 
 @kernel

@@ -2,6 +2,7 @@
 
 from numba import njit, types
 
+from .numba_internals import compiler_on
 from .pipelines import TO_TEXT
 
 OPTIONS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": TO_TEXT}
@@ -9,7 +10,8 @@ OPTIONS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class
 
 def inlined(function):
     """`function` for compiled code to call, and for it alone."""
-    dispatcher = njit(**OPTIONS)(function)
+    with compiler_on():
+        dispatcher = njit(**OPTIONS)(function)
 
     def refuse(*arguments, **keywords):
         raise TypeError(f"{function.__name__}: expected a call by compiled code, got one by Python")

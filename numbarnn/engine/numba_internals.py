@@ -171,7 +171,7 @@ def _name(function):
 
 
 @contextlib.contextmanager
-def _compiler_on():
+def compiler_on():
     """With NUMBA_DISABLE_JIT Numba would leave the function as it is; a kernel raises KernelError when it is called."""
     disabled, config.DISABLE_JIT = config.DISABLE_JIT, 0
     try:
@@ -203,7 +203,7 @@ def kept_kernel(function, releases, sources, more):
     sources, more
         Of `Entries`.
     """
-    with _compiler_on():
+    with compiler_on():
         dispatcher = njit(nogil=releases, pipeline_class=TO_WHOLE)(function)
     dispatcher._cache = _Function(function, sources, more)
     _in_turn(dispatcher)
@@ -261,6 +261,7 @@ __all__ = [
     "RELIED_ON",
     "AbstractTemplate",
     "AttributeTemplate",
+    "compiler_on",
     "keep_cuda_kernel",
     "kept_c_function",
     "kept_kernel",
