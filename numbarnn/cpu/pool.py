@@ -263,8 +263,8 @@ class Pool:
         self._block[:] = 0
         self._block[TICKET // 8], self._block[GAINED // 8], self._block[REST // 8] = CLOSED, TRIAL, RESTS
         self._alone_until = ctypes.c_int64.from_address(self.address + ALONE_UNTIL)
-        calls, start = _system_functions()
-        for place, call in zip((LOCK, UNLOCK, WAIT, SIGNAL, CLOCK, USAGE), calls):
+        self._calls, start = _system_functions()
+        for place, call in zip((LOCK, UNLOCK, WAIT, SIGNAL, CLOCK, USAGE), self._calls):
             self._block[place // 8] = ctypes.cast(call, ctypes.c_void_p).value
         for place, call in zip((MUTEX, WAKE, FINISHED), (start[0], start[1], start[1])):
             call(ctypes.c_void_p(self.address + place), None)
@@ -275,7 +275,7 @@ class Pool:
             self._block[LIMIT // 8] = count
             leaving, self._threads = self._threads[count:], self._threads[:count]
             if leaving:
-                wake_all(self.address)
+                self._wake_all()
             for thread in leaving:
                 thread.join()
             self._begun += len(leaving)
@@ -288,6 +288,15 @@ class Pool:
                 time.sleep(0)
             self.helpers = count
 
+    def _wake_all(self):
+        """Wake every helper; by the system's functions, since nothing should be compiled for it when a process ends."""
+        lock, unlock, _, signal, *_ = self._calls
+        mutex, condition = (ctypes.c_void_p(self.address + place) for place in (MUTEX, WAKE))
+        lock(mutex)
+        for _ in range(self.helpers):
+            signal(condition)
+        unlock(mutex)
+
     def rests(self):
         """Whether work is done by one thread for now, since sharing it has cost time."""
         return self._alone_until.value > time.monotonic_ns()
@@ -299,12 +308,6 @@ class Pool:
     def close(self):
         """Let all helpers go, before Python and their machine code do."""
         self.set_helpers(0)
-
-
-@kernel
-def wake_all(pool):
-    """Wake every helper that sleeps."""
-    wake(pool, WAKE, atomic_load(pool + SLEEPERS))
 
 
 pool = Pool()
