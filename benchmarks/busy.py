@@ -3,7 +3,6 @@
 Each is a process of its own that is bound to no processor.  They take turns, under a load that the benchmark makes itself.
 """
 
-import argparse
 import contextlib
 import os
 import statistics
@@ -15,7 +14,7 @@ import numpy as np
 
 from numbarnn.engine import processors
 
-from .cpu import time_text
+from .cpu import numbers_of, time_text
 from .loads import Loads
 from .quota import Quota
 from .turns import Worker
@@ -197,18 +196,10 @@ def sweeps(rounds, epochs):
     return rows
 
 
-def shape_of(text):
-    """(H, T, N) of an option."""
-    shape = tuple(int(number) for number in text.split(","))
-    if len(shape) != 3 or min(shape) < 1:
-        raise argparse.ArgumentTypeError(f"expected three numbers H,T,N, got {text!r}")
-    return shape
-
-
 def add_arguments(parser):
     """The options of the command line."""
     parser.add_argument("--works", nargs="*", choices=WORKS, default=WORKS)
-    parser.add_argument("--shapes", nargs="+", type=shape_of, default=SHAPES + SINGLE, metavar="H,T,N")
+    parser.add_argument("--shapes", nargs="+", type=numbers_of("H,T,N"), default=SHAPES + SINGLE, metavar="H,T,N")
     parser.add_argument("--loads", nargs="*", choices=tuple(LOADS), default=tuple(LOADS))
     parser.add_argument("--no-sweep", action="store_true", help="the layers and updates only")
     parser.add_argument("--quick", action="store_true", help="fewer shapes, fewer and shorter turns")

@@ -110,19 +110,27 @@ def jax_library(threads):
 MAKERS = {"numbarnn": numbarnn_library, "torch": torch_library, "jax": jax_library}
 
 
-def shape_of(text):
-    """(T, N, I, H, layers) of an option."""
-    shape = tuple(int(number) for number in text.split(","))
-    if len(shape) != 5 or min(shape) < 1:
-        raise argparse.ArgumentTypeError(f"expected five numbers T,N,I,H,layers, got {text!r}")
+def numbers_of(names):
+    """What reads an option of as many numbers, each at least 1, as there are names between commas."""
+
+    def shape(text):
+        found, count = tuple(int(number) for number in text.split(",")), len(names.split(","))
+        if len(found) != count or min(found) < 1:
+            raise argparse.ArgumentTypeError(f"expected {count} numbers {names}, got {text!r}")
+        return found
+
     return shape
+
+
+LAYER = "T,N,I,H,layers"
+shape_of = numbers_of(LAYER)
 
 
 def add_arguments(parser):
     """The options of the command line."""
     parser.add_argument("--works", nargs="+", choices=WORKS, default=WORKS)
     parser.add_argument("--cells", nargs="+", choices=("GRU", "LSTM", "RNN"), default=("GRU", "LSTM", "RNN"))
-    parser.add_argument("--shapes", nargs="+", type=shape_of, default=SHAPES, metavar="T,N,I,H,layers")
+    parser.add_argument("--shapes", nargs="+", type=shape_of, default=SHAPES, metavar=LAYER)
     parser.add_argument("--dtype", nargs="+", choices=("float32", "float64"), default=("float32", "float64"))
     parser.add_argument("--threads", type=int, default=numba.get_num_threads())
     parser.add_argument("--peers", nargs="*", choices=("torch", "jax"), default=("torch", "jax"))

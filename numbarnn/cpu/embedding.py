@@ -15,31 +15,20 @@ from .simd import lanes, load_first, size_of, splat, store_first
 from .threads import parts_for
 
 SMALLEST_PART = 1 << 13  # numbers below which another thread does not pay
-COPY = np.dtype(integers("parts", "count", "columns", "table", "indices", "rows"))
+COPY = np.dtype(integers("parts", "count", "columns", "source", "from_rows", "target", "to_rows"))
 COUNT = place(COPY, "count")
 SUM = np.dtype(integers("bounds", "columns", "order", "starts", "indices", "source", "target", "accumulate"))
 
 
 @Task
-def _take(cell, number, record, part):
-    """Copy row ``indices[i]`` of the table to row i of the rows, for one part of them."""
+def _copy(cell, number, record, part):
+    """Copy rows of the source to rows of the target, one part of them; without a table of indices row i is the i-th."""
     real, call = number(0), record_at(record, COPY)[0]
     row, size, columns = call.columns * size_of(real), size_of(real), call.columns
     first, mine = share(call.count, call.parts, part)
     for i in range(first, first + mine):
-        source, to = call.table + entry(call.indices, i) * row, call.rows + i * row
-        for c in range(0, columns, lanes(real)):
-            store_first(load_first(real, source + c * size, columns - c), to + c * size, columns - c)
-
-
-@Task
-def _put(cell, number, record, part):
-    """Copy row i of the rows to row ``indices[i]`` of the table, for one part of them."""
-    real, call = number(0), record_at(record, COPY)[0]
-    row, size, columns = call.columns * size_of(real), size_of(real), call.columns
-    first, mine = share(call.count, call.parts, part)
-    for i in range(first, first + mine):
-        source, to = call.rows + i * row, call.table + entry(call.indices, i) * row
+        source = call.source + (entry(call.from_rows, i) if call.from_rows else i) * row
+        to = call.target + (entry(call.to_rows, i) if call.to_rows else i) * row
         for c in range(0, columns, lanes(real)):
             store_first(load_first(real, source + c * size, columns - c), to + c * size, columns - c)
 
@@ -61,27 +50,28 @@ def _sum(cell, number, record, part):
             store_first(total, to + c * size, columns - c)
 
 
-def _copy(task, table, indices, rows):
-    """Run one of the two copies."""
-    parts = parts_for(rows.size, SMALLEST_PART)
-    addresses = table.ctypes.data, indices.ctypes.data, rows.ctypes.data
-    run(task, None, table.dtype, np.array((parts, *rows.shape, *addresses), COPY), parts)
+def _copies(shape, source, from_rows, target, to_rows, parts):
+    """The COPY record of so many rows and columns; no indices: None."""
+    addresses = (0 if array is None else array.ctypes.data for array in (source, from_rows, target, to_rows))
+    return np.array((parts, *shape, *addresses), COPY)
 
 
 def take_rows(table, indices, target):
     """Write ``table[indices]`` to `target` (is modified)."""
-    _copy(_take, table, indices, target)
+    parts = parts_for(target.size, SMALLEST_PART)
+    run(_copy, None, table.dtype, _copies(target.shape, table, indices, target, None, parts), parts)
 
 
 def add_take(program, table, indices, rows, per_step):
     """Add `take_rows` to a program; `per_step`: rows of a step, of as many steps as the program takes at once."""
-    record = np.array((1, *rows.shape, table.ctypes.data, indices.ctypes.data, rows.ctypes.data), np.int64)
-    program.add_job(_take, None, table.dtype, record, table, indices, rows, per_step=[(COUNT, per_step)])
+    record = _copies(rows.shape, table, indices, rows, None, 1)
+    program.add_job(_copy, None, table.dtype, record, table, indices, rows, per_step=[(COUNT, per_step)])
 
 
 def put_rows(table, indices, source):
     """Write `source` to ``table[indices]`` (is modified); no index may be there twice."""
-    _copy(_put, table, indices, source)
+    parts = parts_for(source.size, SMALLEST_PART)
+    run(_copy, None, table.dtype, _copies(source.shape, source, None, table, indices, parts), parts)
 
 
 def sum_rows(source, groups, target, compact, accumulate=False):

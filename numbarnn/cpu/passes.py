@@ -18,6 +18,15 @@ def share_out(call, task, record, count):
     call_function(call.work.share, (call.work.pool, task, record, count))
 
 
+@inlined
+def take_regions(calls, record, count):
+    """Have the cell's task done for all parts of the batch or units, region after region."""
+    call = calls[0]
+    for region in range(count):
+        calls[0].region = region
+        share_out(call, call.work.task, record, call.splits * call.directions * call.tasks)
+
+
 @Function
 def forward(record):
     """Fill h, c and the tape of the FORWARD record."""
@@ -25,10 +34,7 @@ def forward(record):
     call = calls[0]
     if call.pack:
         share_out(call, call.work.pack_task, record, call.directions * call.parts)
-    regions = 1 if call.splits == 1 else call.steps * call.work.phases
-    for region in range(regions):
-        calls[0].region = region
-        share_out(call, call.work.task, record, call.splits * call.directions * call.tasks)
+    take_regions(calls, record, 1 if call.splits == 1 else call.steps * call.work.phases)
 
 
 @Function
@@ -36,9 +42,7 @@ def steps(record):
     """Some steps of a stream: the FORWARD record, whose weights are packed, and carry h along to row 0."""
     calls = record_at(record, FORWARD)
     call = calls[0]
-    for region in range(1 if call.splits == 1 else call.steps * call.work.phases):
-        calls[0].region = region
-        share_out(call, call.work.task, record, call.splits * call.directions * call.tasks)
+    take_regions(calls, record, 1 if call.splits == 1 else call.steps * call.work.phases)
     row = call.batch * call.directions * call.width * call.item
     first, last = numbers_at(np.uint8, call.h, row), numbers_at(np.uint8, call.h + call.steps * row, row)
     for i in range(row):
@@ -50,13 +54,9 @@ def backward(record):
     """Take the BACKWARD record from the last chunk of steps to the first."""
     calls = record_at(record, BACKWARD)
     call = calls[0]
-    chunk, phases = call.chunk, call.work.phases
-    for index in range((call.steps + chunk - 1) // chunk, 0, -1):
-        start = (index - 1) * chunk
-        count = min(chunk, call.steps - start)
+    for index in range((call.steps + call.chunk - 1) // call.chunk, 0, -1):
+        start = (index - 1) * call.chunk
+        count = min(call.chunk, call.steps - start)
         calls[0].chunk_start, calls[0].chunk_steps = start, count
-        regions = 1 if call.splits == 1 else count * phases + 1
-        for region in range(regions):
-            calls[0].region = region
-            share_out(call, call.work.task, record, call.splits * call.directions * call.tasks)
+        take_regions(calls, record, 1 if call.splits == 1 else count * call.work.phases + 1)
         share_out(call, call.work.gradient_task, record, call.directions * call.parts)

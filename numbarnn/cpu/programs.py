@@ -13,7 +13,7 @@ from .jobs import call
 from .pool import share
 from .records import integers, place
 from .routine_call import numbers_at, record_at
-from .threads import sharing
+from .threads import ALONE, sharing
 
 COPY = np.dtype(integers("source", "target", "bytes"))
 JOB = np.dtype(integers("share", "pool", "task", "record", "count"))
@@ -36,7 +36,7 @@ PROGRAM = np.dtype(
     )
 )
 STEPS, PIECE, X, SOURCE, Y, TARGET = (place(PROGRAM, name) for name in ("steps", "piece", "x", "source", "y", "target"))
-LARGE = 1 << 21  # multiplications of numbers by parameters that several threads may share, if that pays
+LARGE = ALONE  # multiplications of numbers by parameters that several threads may share, if that pays
 MOST_STEPS, MOST_ROWS = 384, 1 << 12  # that a stream takes at once: of a sequence, and of all
 
 
