@@ -1,6 +1,7 @@
 """Libraries that take turns, a process each.
 
-In one process Numba's OpenMP settings make PyTorch ten times slower; in two, one library sleeps while the other works.
+In one process the threads of one library, which spin for a while after their work, slow the other; in two, one sleeps while
+the other works.
 """
 
 import multiprocessing

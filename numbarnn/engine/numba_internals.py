@@ -1,4 +1,4 @@
-"""What this package takes of Numba that Numba does not promise to keep: it is all here, so that a change is met here.
+"""What this package takes of Numba that Numba does not promise to keep: it is used here, in `pipelines` and in `inlined`.
 
 `RELIED_ON` and `relied_on_for_cuda` name it; a test looks whether it is there, with these parameters.
 """
@@ -46,6 +46,7 @@ RELIED_ON = {  # (class, name): the first parameters, None for what is no functi
     (_CompilerLock, "is_locked"): ("self",),
     (Dispatcher, "_numba_type_"): None,
     (parallel, "_is_initialized"): None,
+    (Dispatcher, "_compile_for_args"): ("self", "args", "kws"),
     (Dispatcher, "get_call_template"): ("self", "args", "kws"),
     (Dispatcher, "add_overload"): ("self", "cres"),
     (CPUContext, "insert_user_function"): ("self", "func", "fndesc", "libs"),
