@@ -29,15 +29,18 @@ from .errors import (
 from .extrapolation import extrapolate
 from .layers.base import Gradients
 from .layers.connectivity import Connectivity
+from .layers.convolution import Conv2d
 from .layers.dense import Activation, Dense
 from .layers.dropout import Dropout
 from .layers.embedding import Embedding, RowGradient
 from .layers.gru import GRU
+from .layers.images import Flatten
 from .layers.indrnn import IndRNN
 from .layers.last import Last, LastStep
 from .layers.leaky import LeakyRNN
 from .layers.lstm import LSTM
 from .layers.mgu import MGU
+from .layers.pooling import AvgPool2d, MaxPool2d
 from .layers.recurrent import Recurrent
 from .layers.rnn import RNN
 from .many import fit_many
@@ -64,6 +67,7 @@ __all__ = [
     "SGD",
     "Activation",
     "ActivationFunction",
+    "AvgPool2d",
     "BinaryCrossEntropy",
     "Callback",
     "Cell",
@@ -71,6 +75,7 @@ __all__ = [
     "ChecksumError",
     "Compiled",
     "Connectivity",
+    "Conv2d",
     "CrossEntropy",
     "DataNotFoundError",
     "Adam",
@@ -82,6 +87,7 @@ __all__ = [
     "Embedding",
     "EarlyStopping",
     "Ensemble",
+    "Flatten",
     "Gradients",
     "History",
     "IndexRangeError",
@@ -91,6 +97,7 @@ __all__ = [
     "LastStep",
     "LayoutError",
     "LeakyRNN",
+    "MaxPool2d",
     "Network",
     "NonFiniteError",
     "Optimizer",

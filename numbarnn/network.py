@@ -20,6 +20,7 @@ from .engine.keep import NOTHING
 from .errors import DTypeError, ShapeError, generator, positive_integer, several
 from .layers.base import Layer
 from .layers.embedding import Embedding
+from .layers.images import shaped
 from .layers.last import LastStep, chained, unmerged
 from .layers.prepared import PreparedCall, answer
 from .layers.recurrent import Recurrent
@@ -48,8 +49,9 @@ class Network(Settled):
     Parameters
     ----------
     layers : sequence of Layer
-    channels : int, optional
-        Channels C of the input; it may be left out where the first layer is an `Embedding`, which takes 1, an index.
+    channels : int or tuple of three, optional
+        Channels C of the input; of images their (channels, height, width), whose product is C.  It may be left out where the
+        first layer is an `Embedding`, which takes 1, an index, or knows the shape of its images.
     dtype : {"float32", "float64"}
     layout : str
         The letters t, n, c in the order of the axes of x, and of outputs.
@@ -86,7 +88,7 @@ class Network(Settled):
     def __init__(
         self,
         layers: Iterable[Layer],
-        channels: int | None = None,
+        channels: int | tuple[int, int, int] | None = None,
         dtype: str = "float32",
         layout: str = "tnc",
         device: str = "cpu",
@@ -102,6 +104,7 @@ class Network(Settled):
         for index, layer in enumerate(layers):
             if index and isinstance(layer, Embedding):
                 raise ValueError(f"layers: expected an Embedding, which takes indices, to be the first, got one at {index}")
+        layers, channels = shaped(layers, channels)
         self.layers = chained(layers)
         self._unmerged = unmerged(self.layers)
         if channels is None:
