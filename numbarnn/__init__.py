@@ -49,8 +49,9 @@ from .many import fit_many
 from .network import Network
 from .parameters import Parameters
 from .streaming import Stream
+from .trainer import Trainer
 from .training.callbacks import Callback, EarlyStopping, Printer
-from .training.loop import History
+from .training.history import History
 from .training.losses import BinaryCrossEntropy, CrossEntropy, loss
 from .training.metrics import accuracy
 from .training.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
@@ -111,6 +112,7 @@ __all__ = [
     "ShapeError",
     "Stream",
     "TensorDescriptor",
+    "Trainer",
     "TrustError",
     "UnknownNameError",
     "Vocabulary",

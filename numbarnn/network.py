@@ -28,7 +28,8 @@ from .layers.prepared import PreparedCall, answer
 from .layers.recurrent import Recurrent
 from .parameters import Parameters
 from .streaming import Stream
-from .training.loop import History, fit
+from .training.history import History
+from .training.loop import fit
 from .training.losses import checked_result, is_of_library
 from .training.losses import loss as find_loss
 from .training.optimizers import Adam, Optimizer
@@ -583,8 +584,9 @@ class Network(Settled):
             self.params.check_finite()
             samples = Samples.of(self, x, y, lengths, loss)
             return fit(
-                self, samples, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation,
-                callbacks, progress, tape, checkpoints, ranks, shards,
+                self, samples, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
+                seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress, tape=tape,
+                checkpoints=checkpoints, ranks=ranks, count=shards,
             )  # fmt: skip
 
     def stream(self, batch: int = 1) -> Stream:
