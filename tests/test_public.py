@@ -8,8 +8,8 @@ import pytest
 import numbarnn as nr
 from numbarnn.descriptions.docstrings import public_members
 
-STATELESS = "backward forward init output_channels weights"
-RECURRENT = "backward cell draw forward gates init output_channels stream weights"
+STATELESS = "backward forward init output_channels save weights"
+RECURRENT = "backward cell draw forward gates init output_channels save stream weights"
 PUBLIC = {
     "GRU": RECURRENT,
     "LSTM": RECURRENT,
@@ -28,10 +28,10 @@ PUBLIC = {
     "EarlyStopping": "best epoch",
     "Ensemble": "finished predict_many",
     "History": "as_dict",
-    "Network": "evaluate fit history loss loss_and_gradient output_layout params predict random split stream summary "
+    "Network": "evaluate fit history loss loss_and_gradient output_layout params predict random save split stream summary "
     "takes_indices to transfer",
     **dict.fromkeys(("Optimizer", "SGD", "RMSProp", "Adam", "AdamW"), "start update"),
-    "Parameters": "check_finite copy device dtype flat items names offset to weights zeros",
+    "Parameters": "check_finite copy device dtype flat items names offset save to weights zeros",
     "Predictions": "mean quantile spread",
     "Ragged": "astype channels device dtype lengths of padded take to",
     "Stream": "feed_back reset run state step",
