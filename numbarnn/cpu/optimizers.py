@@ -176,4 +176,7 @@ def norm(vector):
     partial = np.empty(-(-vector.size // BLOCK))
     record = np.array((vector.ctypes.data, vector.size, partial.ctypes.data), SQUARES)
     run(squares, None, vector.dtype, record, partial.size)
-    return math.sqrt(np.add.accumulate(partial)[-1])
+    total = 0.0
+    for part in partial.tolist():
+        total += part
+    return math.sqrt(total)
