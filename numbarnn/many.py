@@ -15,7 +15,6 @@ from .errors import NonFiniteError, ShapeError, flag, integer, known_name, sever
 from .layers.base import SCHEMES
 from .layers.operations import NotInPrograms
 from .network import Network
-from .training.callbacks import EarlyStopping
 from .training.loop import check_samples, checked_samples, checked_settings, fit
 from .training.losses import loss as find_loss
 from .training.members import Member, can_be_trained, train
@@ -25,6 +24,7 @@ from .training.progress import bar
 from .training.ranks import Ranks, checked_comm
 from .training.samples import Samples
 from .training.schedules import checked_rate, number_or_schedule
+from .training.stopping import EarlyStopping
 
 BOOTSTRAP = 1  # beside a seed: its draws are not those of the initial parameters and of the order
 
@@ -179,8 +179,9 @@ def fit_many(
                 if k not in found:
                     drawn = samples[k].take(_order(samples[k], seeds[k], bootstrap)) if bootstrap else samples[k]
                     found[k] = _trained(
-                        network._drawn(seeds[k], scheme), drawn, loss, optimizers[k], epochs, batch_size, shuffle,
-                        seeds[k], clip, held[k], [] if stopping is None else [copy.copy(stopping)], False, tape, checkpoints,
+                        network._drawn(seeds[k], scheme), drawn, loss=loss, optimizer=optimizers[k], epochs=epochs,
+                        batch_size=batch_size, shuffle=shuffle, seed=seeds[k], clip=clip, validation=held[k], tape=tape,
+                        callbacks=[] if stopping is None else [copy.copy(stopping)], checkpoints=checkpoints,
                     )  # fmt: skip
                     shown.advance(found[k][1])
             found = [found[k] for k in members]
@@ -194,11 +195,11 @@ def fit_many(
     return ensemble
 
 
-def _trained(member, *training):
+def _trained(member, samples, **training):
     """(parameters in the host's memory, history, what has ended the training early or None) of one member."""
     error = None
     try:
-        fit(member, *training)
+        fit(member, samples, **training)
     except NonFiniteError as failure:
         error = str(failure)
     return moved(member.params.flat, "cpu"), member.history, error
