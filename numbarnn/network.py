@@ -1,6 +1,7 @@
 """Layers in a row with one parameter vector."""
 
 import copyreg
+import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -266,10 +267,14 @@ class Network(Settled):
         return batch, described
 
     def _check_axes(self, x, lengths):
-        """Raise ShapeError, with what would fit, of a series without a channel axis and of lengths along another axis."""
+        """Raise ShapeError, with what would fit, of a series without a channel axis, of images, and of lengths of others."""
         if np.ndim(x) == 1 and self.channels == 1:
             hint = "; x[:, None] is one sequence of one channel"
             raise ShapeError(f"x: expected 2 or 3 axes ({self.layout}), got 1 (shape {x.shape}){hint}")
+        images = np.ndim(x) > 3 or (np.ndim(x) == 3 and x.shape[self.layout.index("c")] != self.channels)
+        if images and math.prod(x.shape[1:]) == self.channels:
+            hint = "; x.reshape(len(x), -1) has them"
+            raise ShapeError(f"x: expected rows of {self.channels} numbers, got shape {x.shape}{hint}")
         if lengths is None or np.ndim(lengths) != 1 or np.ndim(x) != 3:
             return
         count, there = len(lengths), x.shape[self.layout.index("n")]

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 import mmap
 import os
 import pickle
@@ -46,6 +47,11 @@ class Weight(Description):
     axes: tuple[int, ...] = ()  # of a table: lengths whose product is `outputs`
 
     accepts: ClassVar = {"name": _name, "inputs": optional(positive_integer), "outputs": positive_integer, "axes": _axes}
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.axes and (not self.table or math.prod(self.axes) != self.outputs):
+            raise ShapeError(f"axes: expected those of a table whose product is {self.outputs}, got {self.axes}")
 
     @property
     def size(self):
@@ -254,7 +260,7 @@ class Parameters:
 
     def _described(self):
         """The structure and dtype, as a file has them."""
-        parts = [[w.name, w.inputs, w.outputs, w.table] for w in self._weights]
+        parts = [[w.name, w.inputs, w.outputs, w.table, *([list(w.axes)] if w.axes else [])] for w in self._weights]
         return {"dtype": self.dtype.name, "parts": parts}
 
     @classmethod

@@ -48,7 +48,10 @@ def clear_image(real, call, target):
 @inlined
 def greatest(real, call, x, first_row, end_row, first_column, end_column):
     """(place in the channel, number) of the first greatest number of a window of the channel at x; of the last NaN."""
-    best, found = get(real, x + (first_row * call.width + first_column) * call.x.channel), first_row * call.width + first_column
+    best, found = (
+        get(real, x + (first_row * call.width + first_column) * call.x.channel),
+        first_row * call.width + first_column,
+    )
     for i in range(first_row, end_row):
         for j in range(first_column, end_column):
             value = get(real, x + (i * call.width + j) * call.x.channel)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 class Windows(NamedTuple):
     """Windows of one size over images (channels, height, width) with a border of padding.
 
-    The window of output pixel (i, j) begins in row ``i * stride - padding`` and column ``j * stride - padding`` of the image.
+    The window of output pixel (i, j) begins in row ``i * stride - padding`` and column ``j * stride - padding``.
     """
 
     channels: int

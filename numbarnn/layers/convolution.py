@@ -132,11 +132,9 @@ class ConvolutionAdjoint:
         self.dx = like(convolution.source) if need_x else None
 
     def _arguments(self):
-        of = self._of
-        dx = None if self.dx is None else self.dx.array
-        return (
-            of.windows, of.filters, of.flat, numbers(of.source), numbers(self._dy), self._gradient, int(self._accumulate), dx,
-        )  # fmt: skip
+        of, dx = self._of, None if self.dx is None else self.dx.array
+        derivatives = numbers(self._dy), self._gradient, int(self._accumulate), dx
+        return of.windows, of.filters, of.flat, numbers(of.source), *derivatives
 
     def fill(self):
         """Write the gradient, and dL/dx."""

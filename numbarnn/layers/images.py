@@ -78,14 +78,18 @@ class OfImages(Stateless):
     def _strides(self):
         return self.stride
 
-    @functools.cached_property
-    def windows(self):
-        """The windows of the layer over its images."""
+    def check_shape(self):
+        """Raise unless the layer knows the shape of its images."""
         if self.shape is None:
             raise ShapeError(
                 f"shape: expected the (channels, height, width) of the images that {self!r} takes, which a network has from"
                 f" channels=(channels, height, width) or from the layer before, got None"
             )
+
+    @functools.cached_property
+    def windows(self):
+        """The windows of the layer over its images."""
+        self.check_shape()
         return Windows(*self.shape, *_both(self.kernel), *_both(self._strides), *_both(self.padding))
 
     @property
@@ -112,10 +116,13 @@ class OfImages(Stateless):
         self._expect(channels)
         return math.prod(self.output_shape)
 
+    def has_parameters(self, p):
+        return self.shape is not None and self.weights(self.windows.size) == p.weights
+
     def after(self, shape):
         """This layer as it is in a network, where its images have a shape, or None where that is not known."""
         if shape is None or shape == self.shape:
-            self.windows  # raises unless the layer knows it
+            self.check_shape()
             return self
         if self.shape is not None:
             raise ShapeError(f"shape: expected {shape}, as the layer before has it, got {self.shape} in {self!r}")
