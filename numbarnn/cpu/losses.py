@@ -96,3 +96,12 @@ def cross_entropy(logits, labels, scale):
     addresses = (array.ctypes.data for array in (logits, labels, values, gradient))
     run(_cross_entropy, None, logits.dtype, np.array((parts, rows, classes, *addresses, scale), CROSS_ENTROPY), parts)
     return values, gradient
+
+
+def add_cross_entropy(program, logits, labels, values, gradient):
+    """Add `cross_entropy` of the mean over all rows to a program, into arrays."""
+    rows, classes = logits.shape
+    addresses = (array.ctypes.data for array in (logits, labels, values, gradient))
+    record = np.array((1, rows, classes, *addresses, 1 / rows), CROSS_ENTROPY)
+    alone = logits.size >= 2 * SMALLEST_PART
+    program.add_job(_cross_entropy, None, logits.dtype, record, logits, labels, values, gradient, alone=alone)
