@@ -46,7 +46,7 @@ from .parameters import Parameters
 from .streaming import Stream
 from .training.callbacks import Callback, EarlyStopping, Printer
 from .training.loop import History
-from .training.losses import BinaryCrossEntropy, CrossEntropy, loss
+from .training.losses import MAE, MSE, BinaryCrossEntropy, CrossEntropy, HalfMSE, Huber, loss
 from .training.metrics import accuracy
 from .training.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
 from .training.ranks import own_part
@@ -59,7 +59,9 @@ __version__ = "0.1.0"
 __all__ = [
     "GRU",
     "LSTM",
+    "MAE",
     "MGU",
+    "MSE",
     "RNN",
     "SGD",
     "Activation",
@@ -83,7 +85,9 @@ __all__ = [
     "EarlyStopping",
     "Ensemble",
     "Gradients",
+    "HalfMSE",
     "History",
+    "Huber",
     "IndexRangeError",
     "IndRNN",
     "KernelError",

@@ -15,7 +15,7 @@ from ..arrays.devices import backend_of
 from ..engine.keep import kept
 from ..errors import NonFiniteError, arguments_of, flag, generator, positive_integer
 from .callbacks import Calls, checked_callbacks
-from .losses import BinaryCrossEntropy, is_of_library
+from .losses import is_of_library
 from .optimizers import optimizer as find_optimizer
 from .progress import bar
 from .samples import Samples
@@ -101,34 +101,31 @@ def _alone(network):
 
 
 def checked_samples(network, given, loss, argument):
-    """The Samples that an argument is, or holds as (x, y) or (x, y, lengths), if they can be learned from.
+    """The Samples that an argument is, or holds as (x, y), perhaps with lengths and weights, if they can be learned from.
 
     Else a typed error that names it.
     """
     if isinstance(given, Samples):  # checked before
         return given
-    expected = "the pair (x, y) or (x, y, lengths)"
+    expected = "the pair (x, y) or (x, y, lengths) or (x, y, lengths, weights)"
     if not isinstance(given, (tuple, list)):
         raise TypeError(f"{argument}: expected {expected}, got {type(given).__name__}")
-    if len(given) not in (2, 3):
+    if len(given) not in (2, 3, 4):
         raise TypeError(f"{argument}: expected {expected}, got {len(given)} of them")
     with arguments_of(argument):
-        samples = Samples.of(network, *given, loss=loss)
-        check_samples(samples, loss)
+        samples = Samples.of(network, *given[:3], loss=loss, weights=given[3] if given[3:] else None)
+        check_samples(samples)
     return samples
 
 
-def check_samples(samples, loss):
+def check_samples(samples):
     """Raise a typed error unless there is something to learn from, and nothing that is not finite.
 
     A loss of one's own may leave out targets that are NaN.
     """
     samples.check_counted()
-    samples.check_finite("x")
-    if is_of_library(loss):
-        samples.check_finite("y")
-        if isinstance(loss, BinaryCrossEntropy) and samples.classes is None:
-            samples.check_probabilities()
+    samples.check_finite()
+    samples.check_targets()
 
 
 class _Epochs:
@@ -144,7 +141,7 @@ class _Epochs:
         self.workspaces = Workspaces(
             samples, lambda: Workspace(network, updates.into, network._own, tape, checkpoints, updates.reading)
         )
-        self._steps = samples.steps
+        self._counts = samples.counts
 
     def run(self, epoch, rate_of):
         """(loss, rate of the last update) of an epoch."""
@@ -166,20 +163,20 @@ class _Epochs:
         updates.finish()
         if not updates.finite():
             self._stop(updates.wrong, epoch, batch)
-        return total / int(self._steps.sum()) if shards is None else shards.loss(), rate
+        return total / float(self._counts.sum()) if shards is None else shards.loss(), rate
 
     def _gradient(self, epoch, batch, chosen, masks):
         """The mean loss of some samples, times what it is the mean of; the gradient of the mean is written."""
         value = self.workspaces.gradient(chosen, self.loss, masks)
         if not math.isfinite(value):
             self._stop(f"loss: expected a finite number, got {value}", epoch, batch)
-        return value * int(self._steps[chosen].sum())
+        return value * float(self._counts[chosen].sum())
 
     def _stop(self, found, epoch, batch):
         """Raise NonFiniteError; the parameters are finite, those before the update that has made numbers that are not."""
         if not self.updates.finite():  # what a GPU has done before may be known only now
             found = self.updates.wrong
-        place, number = self.samples.y.not_finite(self.samples.lengths)
+        place, number = ("", None) if is_of_library(self.loss) else self.samples.y.not_finite(self.samples.lengths)
         hint = "a smaller learning rate or clip=1.0 may help"
         if place:
             hint = f"y holds {number} at {place}, which the loss has not left out"
@@ -207,11 +204,11 @@ def fit(
     epochs, batch_size, shuffle, clip = checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints)
     progress, random = flag("progress", progress), generator("seed", seed)
     callbacks = checked_callbacks(callbacks)
-    check_samples(samples, loss)
+    check_samples(samples)
     held = None if validation is None else checked_samples(network, validation, loss, "validation")
     loss_of = functools.partial(network._loss_of, loss=loss)
     validated = functools.partial(loss_of, held)
-    order, masks, shards = np.flatnonzero(samples.steps), None, None  # a sample without steps has no loss
+    order, masks, shards = np.flatnonzero(samples.counts), None, None  # a sample that counts nothing has no loss
     if ranks is None:
         masks = np.random.default_rng(random.integers(2**63)) if network.random else None
     else:
@@ -220,6 +217,7 @@ def fit(
         values = dict(
             network=(network.layers, network.channels, network.dtype.name), loss=loss, optimizer=optimizer, epochs=epochs,
             batch_size=batch_size, shuffle=shuffle, clip=clip, shards=count, validation=held is not None,
+            weights=samples.weights is not None,
         )  # fmt: skip
         ranks.same(values | own)
         flat, root = network.params.flat, ranks.agree(int(random.integers(2**63)))[0]

@@ -67,7 +67,8 @@ def can_be_trained(network, samples, loss, optimizers, clip, tape, checkpoints):
     return (
         network.device == "cpu" and not network.random and tape == "all" and checkpoints is None
         and not any(each.ragged or each.indices or each.in_rows for each in samples) and len(shapes) == 1
-        and first.x.count > 0 and any(loss is each for each in LOSSES.values()) and loss.name in epochs.KINDS
+        and first.x.count > 0 and any(loss == LOSSES[name] for name in epochs.KINDS)
+        and all(each.weights is None for each in samples)
         and len({type(each) for each in optimizers}) == 1 and type(optimizers[0]) in (SGD, Adam, AdamW, RMSProp)
         and (clip is None or len(network.params) <= epochs.MOST_PARTIAL * epochs.BLOCK)
     )  # fmt: skip
