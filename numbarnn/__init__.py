@@ -6,6 +6,7 @@ from . import errors, plot, testing
 from .arrays.descriptor import TensorDescriptor
 from .arrays.ragged import Ragged
 from .cells import ActivationFunction, Cell, elementary
+from .cells.activations import FUNCTIONS
 from .compile.ahead import Compiled, compile
 from .data import datasets
 from .data.series import windows
@@ -18,15 +19,18 @@ from .errors import (
     DataNotFoundError,
     DeviceError,
     DTypeError,
+    FileFormatError,
     IndexRangeError,
     KernelError,
     LayoutError,
     NonFiniteError,
     RankError,
     ShapeError,
+    TrustError,
     UnknownNameError,
 )
 from .extrapolation import extrapolate
+from .files import written
 from .layers.base import Gradients
 from .layers.connectivity import Connectivity
 from .layers.dense import Activation, Dense
@@ -40,12 +44,14 @@ from .layers.lstm import LSTM
 from .layers.mgu import MGU
 from .layers.recurrent import Recurrent
 from .layers.rnn import RNN
+from .loading import load
 from .many import fit_many
 from .network import Network
 from .parameters import Parameters
 from .streaming import Stream
+from .trainer import Trainer
 from .training.callbacks import Callback, EarlyStopping, Printer
-from .training.loop import History
+from .training.history import History
 from .training.losses import MAE, MSE, BinaryCrossEntropy, CrossEntropy, HalfMSE, Huber, loss
 from .training.metrics import accuracy
 from .training.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
@@ -84,6 +90,7 @@ __all__ = [
     "Embedding",
     "EarlyStopping",
     "Ensemble",
+    "FileFormatError",
     "Gradients",
     "HalfMSE",
     "History",
@@ -109,6 +116,8 @@ __all__ = [
     "ShapeError",
     "Stream",
     "TensorDescriptor",
+    "Trainer",
+    "TrustError",
     "UnknownNameError",
     "Vocabulary",
     "accuracy",
@@ -121,6 +130,7 @@ __all__ = [
     "exponential",
     "extrapolate",
     "fit_many",
+    "load",
     "loss",
     "own_part",
     "padded",
@@ -131,11 +141,14 @@ __all__ = [
     "windows",
 ]
 
+MADE = ("Compiled", "Ensemble", "Gradients", "Parameters", "Predictions", "RowGradient", "Stream", "TensorDescriptor")
+
 keywords.guard(
     globals(), __all__,
     untouched=("Cell", "Stream.step", "elementary", "errors"),
-    made=("Compiled", "Ensemble", "Gradients", "Parameters", "Predictions", "RowGradient", "Stream", "TensorDescriptor"),
+    made=MADE,
 )  # fmt: skip
+written.know(globals(), sorted({*__all__} - {*MADE}), others=(Connectivity, *FUNCTIONS.values()))
 
 
 def __getattr__(name):

@@ -50,6 +50,14 @@ class CellError(TypeError):
     """A cell or an activation function of one's own that no kernel can be made of."""
 
 
+class FileFormatError(ValueError):
+    """A file that numbarnn has not saved, that was damaged, or that is of a newer version."""
+
+
+class TrustError(ValueError):
+    """A file that names a class or a function of one's own, which its reader was not given."""
+
+
 class DataNotFoundError(FileNotFoundError):
     """A data file is neither in the folder of data nor to be downloaded."""
 

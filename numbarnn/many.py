@@ -182,8 +182,9 @@ def fit_many(
                 if k not in found:
                     drawn = samples[k].take(_order(samples[k], seeds[k], bootstrap)) if bootstrap else samples[k]
                     found[k] = _trained(
-                        network._drawn(seeds[k], scheme), drawn, loss, optimizers[k], epochs, batch_size, shuffle,
-                        seeds[k], clip, held[k], [] if stopping is None else [copy.copy(stopping)], False, tape, checkpoints,
+                        network._drawn(seeds[k], scheme), drawn, loss=loss, optimizer=optimizers[k], epochs=epochs,
+                        batch_size=batch_size, shuffle=shuffle, seed=seeds[k], clip=clip, validation=held[k], tape=tape,
+                        callbacks=[] if stopping is None else [copy.copy(stopping)], checkpoints=checkpoints,
                     )  # fmt: skip
                     shown.advance(found[k][1])
             found = [found[k] for k in members]
@@ -197,11 +198,11 @@ def fit_many(
     return ensemble
 
 
-def _trained(member, *training):
+def _trained(member, samples, **training):
     """(parameters in the host's memory, history, what has ended the training early or None) of one member."""
     error = None
     try:
-        fit(member, *training)
+        fit(member, samples, **training)
     except NonFiniteError as failure:
         error = str(failure)
     return moved(member.params.flat, "cpu"), member.history, error

@@ -1,6 +1,7 @@
 """Layers in a row with one parameter vector."""
 
 import copyreg
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -18,6 +19,8 @@ from .descriptions.fields import Settled
 from .descriptions.summary import Summary
 from .engine.keep import NOTHING
 from .errors import DTypeError, ShapeError, generator, positive_integer, several
+from .files.container import write_file
+from .files.written import Writing
 from .layers.base import Layer
 from .layers.embedding import Embedding
 from .layers.last import LastStep, chained, unmerged
@@ -25,7 +28,8 @@ from .layers.prepared import PreparedCall, answer
 from .layers.recurrent import Recurrent
 from .parameters import Parameters
 from .streaming import Stream
-from .training.loop import History, fit
+from .training.history import History
+from .training.loop import fit
 from .training.losses import check_target, checked_result, is_of_library, target_channels
 from .training.losses import loss as find_loss
 from .training.optimizers import Adam, Optimizer
@@ -93,6 +97,14 @@ class Network(Settled):
         seed: int = 0,
         scheme: str = "glorot",
     ):
+        weights = self._settle(layers, channels, dtype, layout)
+        backend(device)
+        self.device = device
+        flat = self._fresh(generator("seed", seed), scheme)
+        self._params = Parameters(flat, weights).to(device)
+
+    def _settle(self, layers, channels, dtype, layout):
+        """Set all that the network is but its parameters; the weights that these have."""
         layers = several("layers", layers, "layers of numbarnn in a list")
         if not layers:
             raise ValueError("layers: expected at least one layer, got none")
@@ -108,19 +120,21 @@ class Network(Settled):
             if not self.takes_indices:
                 raise TypeError("channels: expected a positive integer, the channels of the input, got None")
             channels = 1
-        backend(device)
         self.channels, self.dtype = positive_integer("channels", channels), checked_dtype("dtype", dtype)
-        self.layout, self.device = axes_of(layout, 3), device
-        random = generator("seed", seed)
-        weights, vectors, at, inputs = [], [], self.channels, []
+        self.layout = axes_of(layout, 3)
+        weights, at, inputs = [], self.channels, []
         for index, layer in enumerate(self.layers):
             inputs.append(at)
-            own = layer.init(at, random, self.dtype, scheme)
-            weights += [replace(w, name=f"{index}.{w.name}") for w in own.weights]
-            vectors.append(own.flat)
+            weights += [replace(w, name=f"{index}.{w.name}") for w in layer.weights(at)]
             at = layer.output_channels(at) * (2 if index in self._unmerged else 1)
         self.output_channels, self._inputs = at, tuple(inputs)
-        self._params = Parameters(np.concatenate(vectors), weights).to(device)
+        return weights
+
+    def _fresh(self, random, scheme):
+        """A vector of initial parameters, in the host's memory."""
+        return np.concatenate(
+            [layer.init(at, random, self.dtype, scheme).flat for layer, at in zip(self.layers, self._inputs)]
+        )
 
     @property
     def params(self) -> Parameters:
@@ -164,9 +178,7 @@ class Network(Settled):
 
     def _drawn(self, seed, scheme):
         """A network of the same layers with the initial parameters that a new one would draw."""
-        random = generator("seed", seed)
-        parts = [layer.init(at, random, self.dtype, scheme).flat for layer, at in zip(self.layers, self._inputs)]
-        return self._with(self._params._over(moved(np.concatenate(parts), self.device)))
+        return self._with(self._params._over(moved(self._fresh(generator("seed", seed), scheme), self.device)))
 
     def __copy__(self):
         return self._with(self._params.copy())
@@ -601,8 +613,9 @@ class Network(Settled):
             self.params.check_finite()
             samples = Samples.of(self, x, y, lengths, loss, weights)
             return fit(
-                self, samples, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation,
-                callbacks, progress, tape, checkpoints, ranks, shards,
+                self, samples, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
+                seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress, tape=tape,
+                checkpoints=checkpoints, ranks=ranks, count=shards,
             )  # fmt: skip
 
     def stream(self, batch: int = 1) -> Stream:
@@ -657,6 +670,74 @@ class Network(Settled):
         self.params.check_structure("source", source.params)
         self.params.flat = numbers_like("source", moved(source.params.flat, self.device), self.dtype)
         return self
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the network into a file, from which `numbarnn.load` has one that predicts and trains to the bit like it.
+
+        A safetensors file: the parameters by name, in the shapes of their views, and a description of the layers; see
+        :doc:`/files`.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Written whole or not at all; an old file is replaced.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written, as on a full disk; an old file is then as it was.
+        TypeError
+            If a layer has something that no file can describe, such as a lambda; of a subclass of Network.
+        ImportError
+            Without the package safetensors (``numbarnn[files]``).
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr, os, tempfile
+        >>> net = nr.Network([nr.GRU(8), nr.Last(), nr.Dense(1)], channels=1, seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.save(os.path.join(folder, "net.safetensors"))
+        ...     loaded = nr.load(os.path.join(folder, "net.safetensors"))
+        >>> loaded.layers == net.layers, np.array_equal(loaded.params.flat, net.params.flat)
+        (True, True)
+        """
+        write_file(path, *self._written())
+
+    def _written(self):
+        """(arrays, description): what a file holds of the network."""
+        if type(self) is not Network:
+            raise TypeError(
+                f"save: expected a Network and no subclass, whose own attributes no file holds, got {type(self).__name__};"
+                " Network(net.layers, net.channels).transfer(net) is one, and pickle keeps all"
+            )
+        writing = Writing()
+        network = {
+            "layers": [writing(f"layers.{index}", layer) for index, layer in enumerate(self.layers)],
+            "channels": self.channels,
+            "layout": self.layout,
+        }
+        described = {"network": network, "parameters": self._params._described()}
+        return self._params._arrays() | writing.arrays, described
+
+    @classmethod
+    def _of_file(cls, read, description):
+        """The network that `_written` has described, on the CPU.
+
+        read : files.written.Reading
+            Its arrays are taken out (is modified).
+        """
+        network = read("network", description.get("network"))
+        if not isinstance(network, dict) or network.keys() != {"layers", "channels", "layout"}:
+            raise read.error("network", f"its layers, channels and layout, got {network!r:.200}")
+        params, made = Parameters._of_file(read, description), object.__new__(cls)
+        try:
+            weights = made._settle(**network, dtype=params.dtype)
+        except (TypeError, ValueError) as error:
+            raise read.error("network", f"what a Network is made of; {error}") from error
+        if tuple(weights) != params.weights:
+            raise read.error("parameters", f"those of {made!r}, got {params!r}")
+        made.device, made._params = "cpu", params
+        return made
 
     def summary(self) -> str:
         """A table of the layers, their outputs and parameters: text that a prompt and a notebook show as a table."""

@@ -86,6 +86,15 @@ def trained(**arguments):
     return net.params.flat, history.loss
 
 
+def trained_on(**arguments):
+    """What a `Trainer` makes of a network's parameters."""
+    net, trained = network(), {"epochs": 1, "batch_size": 2, "progress": False}
+    own = {"loss", "optimizer", "updates", "clip", "accumulate", "seed", "tape", "checkpoints"}
+    trainer = nr.Trainer(net, **{name: value for name, value in arguments.items() if name in own})
+    history = trainer.fit(**{"x": X, "y": Y} | trained | {n: v for n, v in arguments.items() if n not in own})
+    return net.params.flat, history.loss
+
+
 def lines(function):
     """A function of the arguments of a plot: how many lines it draws."""
 
@@ -244,6 +253,26 @@ CASES = {
             "checkpoints": (None, optional(SIZE)),
             "comm": (None, optional(NOTHING_ELSE)),
             "shards": (None, optional(only(1, 2))),
+        },
+    ),
+    "Trainer": (
+        trained_on,
+        FIT
+        | LOSS
+        | {
+            "optimizer": ("adam", optional(one_of("adam", "sgd"))),
+            "epochs": (1, optional(SIZE)),
+            "updates": (2, optional(SIZE)),
+            "accumulate": (2, SIZE),
+            "batch_size": (2, SIZE),
+            "shuffle": (True, FLAG),
+            "seed": (0, SEED),
+            "clip": (None, optional(POSITIVE)),
+            "validation": (None, optional(NOTHING_ELSE)),
+            "callbacks": ((), NOTHING_ELSE),
+            "progress": (False, FLAG),
+            "tape": ("all", one_of("all", "states")),
+            "checkpoints": (None, optional(SIZE)),
         },
     ),
     "Network.stream": (lambda **a: network().stream(**a).step(X[0]), {"batch": (3, only(3))}),

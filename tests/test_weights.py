@@ -286,6 +286,24 @@ def test_what_cannot_be_made():
         nr.Huber(0)
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_batch_without_weight_in_a_loop_of_ones_own(accumulate):
+    """Its gradient is 0, and it counts nothing in the mean of the epoch."""
+    missing = np.full_like(Y, np.nan)
+    net, other = network(), network()
+    trainer = nr.Trainer(net, nr.MSE(missing="nan"), nr.SGD(0.1), accumulate=accumulate)
+    before = net.params.flat.copy()
+    assert trainer.update(X, missing) == 0.0 == trainer.update(X, Y, weights=np.zeros(3)) and trainer.step == 2
+    assert same_bits(net.params.flat, before)
+    batches = [(X, missing), (X, Y, None, [1, 0, 2])]
+    history = trainer.fit(batches, epochs=1, progress=False)
+    alone = nr.Trainer(other, nr.MSE(), nr.SGD(0.1))
+    assert history.loss[0] == pytest.approx(alone.update(X, Y, weights=[1, 0, 2]), rel=1e-13)
+    np.testing.assert_allclose(net.params.flat, other.params.flat, rtol=0, atol=1e-15)
+    with pytest.raises(TypeError, match="^weights: expected None beside batches"):
+        trainer.fit(batches, weights=[1, 1, 1], epochs=1, progress=False)
+
+
 def test_no_weight_at_all_is_no_loss():
     """In a loop of one's own: nothing counts, and nothing is an error."""
     net = network()

@@ -83,6 +83,9 @@ ANSWERS = (
     ("min_count min_freq", "least"),
     ("padding truncating side", "at"),
     ("pad_value fill_value fill", "value"),
+    ("filename filepath file_name fname file f", "path"),
+    ("map_location", "device"),
+    ("custom_objects allow safe", "trusted"),
 )  # fmt: skip
 ELSEWHERE = {}
 for words, *answers in ANSWERS:

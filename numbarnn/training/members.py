@@ -15,7 +15,7 @@ from ..cpu.threads import most_threads
 from ..engine.keep import ALL
 from ..layers.operations import NotInPrograms
 from .callbacks import Calls
-from .loop import History
+from .history import History
 from .losses import LOSSES
 from .optimizers import SGD, Adam, AdamW, RMSProp
 from .schedules import rate_at

@@ -218,11 +218,14 @@ class Samples:
             counts = np.where(np.arange(counts.shape[1]) < self.lengths[:, None], counts, 0.0)
         return np.ascontiguousarray(counts).sum(axis=1)
 
-    def check_counted(self):
-        """Raise ValueError unless there is anything to take the loss of."""
+    def check_counted(self, empty=False):
+        """Raise ValueError unless there is anything to take the loss of.
+
+        empty: whether all weights may be 0 and all targets missing.
+        """
         if self.y.stepped and not self.lengths_of_x.any():
             raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
-        if self.counts.any():
+        if empty and (self.weights is not None or self.missing) or self.counts.any():
             return
         if self.weights is not None:
             raise ValueError("weights: expected a number > 0 for at least one target that is there, got none")
@@ -238,6 +241,10 @@ class Samples:
         place, number = self.x.not_finite(self.lengths)
         if place:
             raise NonFiniteError(f"x: expected finite numbers, got {number} at {place}")
+
+    def not_left_out(self):
+        """(place, number) of the first target that a loss of one's own has perhaps not left out, as text; or ("", None)."""
+        return ("", None) if is_of_library(self.loss) else self.y.not_finite(self.lengths)
 
     def check_targets(self):
         """Raise NonFiniteError or ValueError, with its place, of the first number in y that is read and is no target.

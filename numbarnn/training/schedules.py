@@ -196,6 +196,13 @@ def after(rate, history):
     return rate.after(history) if hasattr(rate, "after") else rate
 
 
+def counts_updates(rate):
+    """Whether a schedule asks how many updates there are in all; one of the user's own may."""
+    while isinstance(rate, warmup):
+        rate = rate.rate
+    return callable(rate) and not isinstance(rate, (constant, reduce_on_plateau))
+
+
 def rate_at(schedule, update, updates):
     """The learning rate of an update, counted from 0, as a float, if it is one; else TypeError or ValueError."""
     rate = schedule(update, updates)
