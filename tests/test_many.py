@@ -92,7 +92,13 @@ TOGETHER = {
     "float64": (network(dtype="float64"), (X, Y), dict(clip=0.1)),
     "dense": (network(nr.Dense(5, "tanh"), nr.Dense(1)), (X[0], Y), {}),
     "validation": (network(), (X, Y), dict(validation=(X[:, 3:], Y[3:]))),
-}
+    "labels": (network(nr.GRU(4), nr.Last(), nr.Dense(3)), (X, LABELS), dict(loss="cross_entropy", clip=0.1)),
+    "labels of steps": (
+        network(nr.GRU(4), nr.Dense(9), layout="ntc", dtype="float64"), (X.transpose(1, 0, 2), WORDS.T.astype(np.uint8)),
+        dict(loss=nr.CrossEntropy(), validation=(X.transpose(1, 0, 2), WORDS.T)),
+    ),
+    "clip of many parameters": (network(nr.GRU(128), nr.Last(), nr.Dense(1)), (X, Y), dict(clip=0.1, epochs=2)),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("bootstrap", [False, True])

@@ -56,7 +56,8 @@ def _sum(cell, number, record, part):
 def add_value(program, cell, x, y):
     """Add `value` to a program, of (T, ...) arrays in C order: T is as many steps as the program takes at once."""
     record = np.array((1, x.size, x.ctypes.data, y.ctypes.data), np.int64)
-    program.add_job(_value, cell, x.dtype, record, x, y, per_step=[(COUNT, x[0].size)])
+    alone = x.size >= 2 * SMALLEST_PART
+    program.add_job(_value, cell, x.dtype, record, x, y, per_step=[(COUNT, x[0].size)], alone=alone)
 
 
 def add_sum(program, x, other, y):

@@ -8,20 +8,20 @@ import math
 
 import numpy as np
 
-from .atomics import atomic_add, call_function
+from .atomics import atomic_add
 from .compiled import Function, Task
-from .jobs import run
-from .optimizers import BLOCK, SCALARS, SQUARES, TASKS, UPDATE, squares
+from .failures import call_or_raise
+from .jobs import run_long
+from .optimizers import BLOCK, SCALARS, SQUARES, TASKS, UPDATE, WASTE_BYTES, squares
 from .programs import once
 from .records import integers
 from .routine_call import numbers_at, record_at
-from .threads import threads
+from .threads import most_threads
 
 GATHER = np.dtype(integers("source", "target", "chosen", "steps", "count", "words"))
 SLOPE = np.dtype([*integers("prediction", "target", "slope", "count", "kind"), ("divisor", float)])
 CLIP = np.dtype([*integers("partial", "count", "single", "scale"), ("clip", float)])
 KINDS = {"mse": 0, "half_mse": 1, "mae": 2, "huber": 3}  # losses whose slope is one of the difference
-MOST_PARTIAL = 7  # partial sums of a norm that NumPy adds one after the other
 
 # A program and what changes from update to update: addresses in its records.
 BATCHES = np.dtype(
@@ -125,7 +125,7 @@ def _train(cell, number, record, part):
             source = numbers_at(np.float64, member.scalars + update * SCALARS * 8, SCALARS)
             for i in range(SCALARS):
                 target[i] = source[i]
-            call_function(call.once, (batch.program,))
+            call_or_raise(call.once, (batch.program,))
             if numbers_at(np.int64, batch.wrong, 1)[0] != 0:
                 numbers_at(np.int64, member.wrong, 1)[0] = 1
                 break
@@ -159,6 +159,8 @@ def add_update(program, name, flat, previous, gradient, memory, clip):
     record["parts"], record["size"] = 1, flat.size
     for field, address in zip(("flat", "previous", "gradient", "first", "second", "decays"), vectors):
         record[field] = address
+    wrong = np.zeros(WASTE_BYTES // flat.itemsize, flat.dtype)  # the program looks at all parameters itself
+    record["wrong"] = wrong.ctypes.data
     scalars = record.ctypes.data + UPDATE.fields["scalars"][1]
     if clip is not None:
         partial = np.zeros(-(-flat.size // BLOCK))
@@ -166,7 +168,7 @@ def add_update(program, name, flat, previous, gradient, memory, clip):
         program.add_job(squares, None, flat.dtype, norm, gradient, partial, count=partial.size)
         limit = np.array((partial.ctypes.data, partial.size, flat.itemsize == 4, scalars, clip), CLIP)
         program.add(_clip, limit)
-    program.add_job(TASKS[name], None, flat.dtype, record, flat, previous, gradient, *memory)
+    program.add_job(TASKS[name], None, flat.dtype, record, flat, previous, gradient, wrong, *memory)
     return scalars
 
 
@@ -186,4 +188,4 @@ def train(workers, members, which, flat_bytes, memory_bytes, output_bytes, dtype
         members.ctypes.data, len(members), claimed.ctypes.data, workers.ctypes.data, once.address, len(which),
         which.ctypes.data, flat_bytes, memory_bytes, output_bytes.ctypes.data,
     ), TRAINING)  # fmt: skip
-    run(_train, None, dtype, record, min(len(workers), len(members), threads()))
+    run_long(_train, None, dtype, record, min(len(workers), len(members), most_threads()))

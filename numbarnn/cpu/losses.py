@@ -166,3 +166,13 @@ def cross_entropy(logits, labels, scales, smoothing=None):
     record = np.array((parts, rows, classes, *addresses, *pointers, total), CROSS_ENTROPY)
     run(_cross_entropy, None, logits.dtype, record, parts)
     return values, others, gradient
+
+
+def add_cross_entropy(program, logits, labels, values, gradient):
+    """Add `cross_entropy` of the mean over all rows to a program, into arrays."""
+    rows, classes = logits.shape
+    scales = np.full(rows, 1 / rows, logits.dtype)
+    addresses = (array.ctypes.data for array in (logits, labels, values, gradient, scales))
+    record = np.array((1, rows, classes, *addresses, 0, 0, 0, 0.0), CROSS_ENTROPY)
+    alone = logits.size >= 2 * SMALLEST_PART
+    program.add_job(_cross_entropy, None, logits.dtype, record, logits, labels, values, gradient, scales, alone=alone)

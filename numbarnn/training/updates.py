@@ -87,16 +87,16 @@ class Updates:
         if self._on_host:
             self._previous[:1] = np.nan  # until the parameters have been copied here, there is nothing to undo
         self._open = step = self.step + 1
-        (self._update_by_own if self.optimizer.is_own else self._update)(step, rate, scale)
-        self._finite = backend_of(self._own).optimizers.all_finite(self._own)
+        finite = (self._update_by_own if self.optimizer.is_own else self._update)(step, rate, scale)
+        self._finite = backend_of(self._own).optimizers.all_finite(self._own) if finite is None else finite
         if self._rows is not None:
             self._rows.update(step, rate, scale)
         self.step, self._open = step, 0
         return not self._on_host or self.finite()
 
     def _update(self, step, rate, scale):
-        """One update by the library's kernels."""
-        self.optimizer._take(self._own, self._previous, self.gradient, self._memory, step, rate, scale)
+        """One update by the library's kernels; whether all is finite after it, None where they do not say."""
+        return self.optimizer._take(self._own, self._previous, self.gradient, self._memory, step, rate, scale)
 
     def _update_by_own(self, step, rate, scale):
         """An optimizer of one's own gets views and copies: what it makes of them concerns nobody but the numbers."""

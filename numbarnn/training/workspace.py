@@ -8,6 +8,7 @@ from ..arrays.devices import backend, device_of
 from ..arrays.rows import like
 from ..cpu.threads import threads
 from ..engine.keep import kept
+from .passes import Passes
 
 KEPT_BYTES = 1 << 28  # workspaces kept for the next batch of their size, in all
 OBJECT_BYTES = 1 << 16  # of a workspace, besides its arrays
@@ -22,7 +23,7 @@ class Workspace:
     def __init__(self, network, into, parts, tape="all", checkpoints=None, reading=None):
         self.network, self.into, self.parts, self.kept = network, into, parts, (tape, checkpoints)
         self.reading = reading
-        self._tapes = self._adjoints = None
+        self._tapes = self._adjoints = self._passes = None
 
     @property
     def nbytes(self):
@@ -41,13 +42,15 @@ class Workspace:
             self._output, self._tapes = network._forward(
                 self.parts, described, kept(*self.kept, described.steps), random, self.reading
             )
-            self._adjoints = None
+            self._adjoints = self._passes = None
             self._seen = None if samples.in_rows else network._rows(self._output, samples)
         else:
-            for tape in self._tapes:
-                if random is not None:
+            if random is not None:
+                for tape in self._tapes:
                     tape.redraw(random)
-                tape.fill()
+            if self._passes is None:  # from the second time on
+                self._passes = self._prepared()
+            self._passes[0].run()
         prediction = (network._rows(self._output, samples) if self._seen is None else self._seen).copy()
         target = network._target_rows(self._batch, self._output, samples)
         weights = network._weight_rows(self._batch, samples)
@@ -55,8 +58,11 @@ class Workspace:
         if self._adjoints is None:
             self._start_backward(samples)
         np.copyto(self._dy, dy)
-        for adjoint in self._adjoints:
-            adjoint.fill()
+        if self._passes is not None:
+            self._passes[1].run()
+        else:
+            for adjoint in self._adjoints:
+                adjoint.fill()
         return value
 
     def _start_backward(self, samples):
@@ -67,6 +73,12 @@ class Workspace:
             adjoint = self._tapes[index].adjoint(described, index > 0, self.into[index], False)
             self._adjoints.append(adjoint)
             described = adjoint.dx
+
+    def _prepared(self):
+        """The Passes forward and back."""
+        onward = [(tape.fill, tape.operation.add_to) for tape in self._tapes]
+        back = [(adjoint.fill, adjoint.add_to) for adjoint in self._adjoints]
+        return Passes(self.network.device, onward), Passes(self.network.device, back)
 
 
 class BatchBuffer:
