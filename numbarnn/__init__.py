@@ -50,13 +50,15 @@ from .network import Network
 from .parameters import Parameters
 from .streaming import Stream
 from .trainer import Trainer
-from .training.callbacks import Callback, EarlyStopping, Printer
+from .training.callbacks import Callback
 from .training.history import History
 from .training.losses import BinaryCrossEntropy, CrossEntropy, loss
 from .training.metrics import accuracy
 from .training.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
 from .training.ranks import own_part
+from .training.reports import CSVLogger, Printer
 from .training.schedules import constant, cosine, exponential, reduce_on_plateau, warmup
+from .training.stopping import EarlyStopping
 
 sys.modules[f"{__name__}.datasets"] = datasets  # `import numbarnn.datasets`
 
@@ -71,6 +73,7 @@ __all__ = [
     "Activation",
     "ActivationFunction",
     "BinaryCrossEntropy",
+    "CSVLogger",
     "Callback",
     "Cell",
     "CellError",

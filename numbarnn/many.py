@@ -15,7 +15,6 @@ from .errors import NonFiniteError, ShapeError, flag, integer, known_name, sever
 from .layers.base import SCHEMES
 from .layers.operations import NotInPrograms
 from .network import Network
-from .training.callbacks import EarlyStopping
 from .training.loop import check_samples, checked_samples, checked_settings, fit
 from .training.losses import loss as find_loss
 from .training.members import Member, can_be_trained, train
@@ -25,6 +24,7 @@ from .training.progress import bar
 from .training.ranks import Ranks, checked_comm
 from .training.samples import Samples
 from .training.schedules import checked_rate, number_or_schedule
+from .training.stopping import EarlyStopping
 
 BOOTSTRAP = 1  # beside a seed: its draws are not those of the initial parameters and of the order
 

@@ -32,6 +32,7 @@ from .training.history import History
 from .training.loop import fit
 from .training.losses import checked_result, is_of_library
 from .training.losses import loss as find_loss
+from .training.metrics import checked_metrics, measured
 from .training.optimizers import Adam, Optimizer
 from .training.samples import Samples
 from .training.sequences import other_layout
@@ -401,8 +402,8 @@ class Network(Settled):
         loss = find_loss(loss)
         return self._loss_of(Samples.of(self, x, y, lengths, loss), loss)
 
-    def _loss_of(self, samples, loss):
-        """`loss` of samples that have been checked, a function."""
+    def _loss_of(self, samples, loss, metrics=None):
+        """`loss` of samples that have been checked, a function; with metrics, see `measured`, (loss, {name: value})."""
         self.params.check_finite()
         predictions, targets = [], []
         for piece in samples.pieces(PIECE_ROWS):
@@ -416,7 +417,49 @@ class Network(Settled):
         if len(predictions) > 1:
             axis = 0 if samples.in_rows else samples.y.letters.index("n")
             predictions, targets = ([np.concatenate(parts, axis)] for parts in (predictions, targets))
-        return self._call_loss(loss, predictions[0], targets[0], samples)[0]
+        value = self._call_loss(loss, predictions[0], targets[0], samples)[0]
+        if metrics is None:
+            return value
+        return value, measured(metrics, predictions[0], targets[0], samples.classes is not None)
+
+    def evaluate(
+        self,
+        x: np.ndarray | Ragged,
+        y: np.ndarray | Ragged,
+        loss: str | Callable = "mse",
+        metrics: Iterable = (),
+        lengths: np.ndarray | None = None,
+    ) -> dict[str, float]:
+        """The loss and the metrics of the network on samples and their targets, by name, from one prediction.
+
+        Parameters
+        ----------
+        x, y : array, list, DataFrame or Ragged
+            As in `fit`.
+        loss : str or callable
+        metrics : sequence of str or callable, or dict
+            As in `fit`.
+        lengths : array of int, optional
+            (N,): the steps of each sample in a padded x.
+
+        Returns
+        -------
+        dict of str to float
+            ``"loss"``, and each metric.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> net = nr.Network([nr.GRU(4), nr.Last(), nr.Dense(2)], channels=1, seed=0)
+        >>> x, y = np.ones((5, 6, 1), np.float32), np.array([0, 1, 0, 1, 0, 1])
+        >>> found = net.evaluate(x, y, loss="cross_entropy", metrics=["accuracy"])
+        >>> list(found), found["accuracy"]
+        (['loss', 'accuracy'], 0.5)
+        """
+        loss = find_loss(loss)
+        samples = Samples.of(self, x, y, lengths, loss)
+        value, found = self._loss_of(samples, loss, checked_metrics(metrics, samples))
+        return {"loss": value} | found
 
     def _call_loss(self, loss, prediction, target, samples):
         """(loss, derivative) of a prediction and targets as `_rows` and `_target_rows` give them."""
@@ -508,6 +551,7 @@ class Network(Settled):
         checkpoints: str | int | None = None,
         comm=None,
         shards: int | None = None,
+        metrics: Iterable = (),
     ) -> History:
         """Train on samples and their targets.
 
@@ -551,6 +595,11 @@ class Network(Settled):
         shards : int, optional
             A power of two.  The gradient of each of so many parts of the samples is computed by itself, and they are summed
             in one order, so that 1, 2, 4, ... ranks give the same bits; each rank has its `own_part` of the samples.
+        metrics : sequence of str or callable, or dict
+            What is measured after each epoch, on all samples and on `validation` data: "accuracy", the name of a loss, or
+            functions of (prediction, target) that return a number, by their names or by those of a dict.  They get what
+            `loss` gets: of labels and of ragged sequences rows (rows, C), of labels without those that are ignored.  Each
+            costs nothing beside one prediction of all samples.
 
         Returns
         -------
@@ -585,8 +634,8 @@ class Network(Settled):
             samples = Samples.of(self, x, y, lengths, loss)
             return fit(
                 self, samples, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
-                seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress, tape=tape,
-                checkpoints=checkpoints, ranks=ranks, count=shards,
+                seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress,
+                metrics=metrics, tape=tape, checkpoints=checkpoints, ranks=ranks, count=shards,
             )  # fmt: skip
 
     def stream(self, batch: int = 1) -> Stream:

@@ -12,8 +12,9 @@ from .training.callbacks import checked_callbacks
 from .training.course import Course, Place
 from .training.feeds import GivenFeed, SampleFeed
 from .training.history import History
-from .training.loop import alone, check_samples, checked_samples, checked_settings, run
+from .training.loop import alone, check_samples, checked_samples, checked_settings, run, validating
 from .training.losses import loss as find_loss
+from .training.metrics import checked_metrics
 from .training.optimizers import Adam, Optimizer
 from .training.optimizers import optimizer as find_optimizer
 from .training.samples import Samples
@@ -47,6 +48,8 @@ class Trainer(Unsendable):
     accumulate : int
         Batches of which the gradient of the mean makes one update: the memory of one, and the update of a batch so many
         times as large (to rounding).  All rows of an `Embedding` are then updated each time.
+    metrics : sequence of str or callable, or dict
+        As in `Network.fit`.
     seed : int or numpy.random.Generator
         For the order of samples, and for masks.
     tape, checkpoints
@@ -91,6 +94,7 @@ class Trainer(Unsendable):
         updates: int | None = None,
         clip: float | None = None,
         accumulate: int = 1,
+        metrics: Iterable = (),
         seed: int = 0,
         tape: str = "all",
         checkpoints: str | int | None = None,
@@ -105,8 +109,9 @@ class Trainer(Unsendable):
         network.params.check_writable("params")
         network.params.check_finite()
         self._course = Course(
-            network, loss, optimizer, random, clip, accumulate, (tape, checkpoints), epochs=epochs, most=updates
-        )
+            network, loss, optimizer, random, clip, accumulate, (tape, checkpoints), checked_metrics(metrics, None), epochs,
+            updates,
+        )  # fmt: skip
 
     @property
     def network(self) -> Network:
@@ -173,10 +178,13 @@ class Trainer(Unsendable):
         else:
             samples = Samples.of(course.network, x, y, lengths, course.loss)
             check_samples(samples, course.loss)
-        validated = None
-        if validation is not None:
-            held = checked_samples(course.network, validation, course.loss, "validation")
-            validated = lambda: course.network._loss_of(held, course.loss)  # noqa: E731
+        held = None if validation is None else checked_samples(course.network, validation, course.loss, "validation")
+        for given in (None if y is None else samples, held):
+            checked_metrics(course.metrics, given)
+        if y is None and held is None and course.metrics:
+            expected = "validation data, on which the metrics are measured beside batches of your own"
+            raise TypeError(f"validation: expected {expected}, got None")
+        validated = validating(course.network, held, course.loss, course.metrics)
         if place.epoch > place.last:
             return course.history
         with alone(course.network):

@@ -28,7 +28,7 @@ PUBLIC = {
     "EarlyStopping": "best epoch",
     "Ensemble": "finished predict_many",
     "History": "as_dict",
-    "Network": "fit history loss loss_and_gradient output_layout params predict random save split stream summary "
+    "Network": "evaluate fit history loss loss_and_gradient output_layout params predict random save split stream summary "
     "takes_indices to transfer",
     **dict.fromkeys(("Optimizer", "SGD", "RMSProp", "Adam", "AdamW"), "start update"),
     "Parameters": "check_finite copy device dtype flat items names offset save to weights zeros",

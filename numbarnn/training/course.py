@@ -53,6 +53,8 @@ class Course:
         Batches whose gradients make one update.
     kept : tuple
         What the layers keep for the gradient: ``tape`` and ``checkpoints`` of their `forward`.
+    metrics : dict of str to callable
+        What is measured after an epoch besides the loss.
     epochs, most : int, optional
         Epochs and updates in all: how many there will be at most.
     gradient : numpy.ndarray, optional
@@ -69,11 +71,12 @@ class Course:
     """
 
     def __init__(
-        self, network, loss, optimizer, random, clip=None, accumulate=1, kept=("all", None), epochs=None, most=None,
-        gradient=None,
+        self, network, loss, optimizer, random, clip=None, accumulate=1, kept=("all", None), metrics=None, epochs=None,
+        most=None, gradient=None,
     ):  # fmt: skip
         self.network, self.loss, self.optimizer, self.random = network, loss, optimizer, random
         self.clip, self.accumulate, self.kept, self.epochs, self.most = clip, accumulate, kept, epochs, most
+        self.metrics = metrics or {}
         draws = network.random and gradient is None
         self.masks = np.random.default_rng(random.integers(2**63)) if draws else None
         if accumulate > 1:

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 
+from .samples import Samples
 from .shards import Shards
 from .workspace import Workspace, Workspaces
 
@@ -15,9 +16,12 @@ class Feed:
     ----------
     count : int or None
         Batches of an epoch, where that is known.
+    samples : Samples or None
+        All of an epoch, where they are known at once: metrics are measured on them.
     """
 
     count: int | None = None
+    samples: Samples | None = None
 
     def epoch(self, number, done):
         """The batches of epoch `number`, counted from 1; the first `done` of them, which are done, are left out."""
@@ -131,7 +135,7 @@ class GivenFeed(Feed):
     """
 
     def __init__(self, course, batches, read):
-        self.course, self.batches, self.read, self._samples = course, batches, read, None
+        self.course, self.batches, self.read, self._batch = course, batches, read, None
 
     def epoch(self, number, done):
         batches = self.batches(number) if callable(self.batches) else self.batches
@@ -148,13 +152,13 @@ class GivenFeed(Feed):
             raise ValueError(f"{what}: expected {expected}, got {index + 1 or 'none'}{hint}")
 
     def gradient(self, samples, checked):
-        self._samples, course = samples, self.course
+        self._batch, course = samples, self.course
         over = int(samples.steps.sum())
         everything = np.flatnonzero(samples.steps)
         return checked(workspaces_of(course, samples).gradient(everything, course.loss, course.masks)) * over, over
 
     def not_finite(self):
-        return self._samples.y.not_finite(self._samples.lengths) if self._samples is not None else ("", None)
+        return self._batch.y.not_finite(self._batch.lengths) if self._batch is not None else ("", None)
 
 
 def grouped(batches, size):

@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass, field, fields
 
+OF_VALIDATION = "validation_"  # before the name of a metric that is measured on the validation data
+
 
 @dataclass
 class History:
@@ -18,23 +20,41 @@ class History:
         Time of the epoch.
     rate : list of float
         Learning rate of the epoch's last update.
+    metrics : dict of str to list of float
+        Of each metric its values after the epoch, on all samples; with "validation_" before its name, those on the
+        validation data.
     """
 
     loss: list = field(default_factory=list)
     validation: list = field(default_factory=list)
     seconds: list = field(default_factory=list)
     rate: list = field(default_factory=list)
+    metrics: dict = field(default_factory=dict)
 
     def _keep_whole_epochs(self):
         """Forget what belongs to an epoch that was not finished."""
-        for values in (self.loss, self.rate, self.validation):
+        for values in (self.loss, self.rate, self.validation, *self.metrics.values()):
             del values[len(self.seconds) :]
+
+    def _measured(self, validation=None, metrics=None, of_validation=None):
+        """Add what was measured after an epoch; epochs before, in which that was not measured, have NaN.
+
+        validation : float, optional
+        metrics, of_validation : dict of str to float, optional
+            Of all samples, and of the validation data.
+        """
+        columns = [] if validation is None else [(self.validation, validation)]
+        named = [(metrics or {}).items(), ((OF_VALIDATION + name, value) for name, value in (of_validation or {}).items())]
+        columns += [(self.metrics.setdefault(name, []), value) for found in named for name, value in found]
+        for values, value in columns:
+            values.extend([math.nan] * (len(self.seconds) - len(values)))
+            values.append(value)
 
     def as_dict(self) -> dict[str, list]:
         """The table of all epochs by column, as ``pandas.DataFrame(history.as_dict())`` takes it.
 
-        ``epoch`` counts from 1.  Columns without any number, as ``validation`` without such data, are left out; one that is
-        shorter than ``loss`` ends with NaN.
+        ``epoch`` counts from 1; metrics come last.  Columns without any number, as ``validation`` without such data, are
+        left out; one that is shorter than ``loss`` ends with NaN.
 
         Examples
         --------
@@ -43,7 +63,8 @@ class History:
         {'epoch': [1, 2], 'loss': [0.5, 0.25], 'rate': [0.1, 0.1]}
         """
         count = len(self.loss)
-        columns = {field.name: list(getattr(self, field.name)) for field in fields(self)}
+        columns = {field.name: list(getattr(self, field.name)) for field in fields(self) if field.name != "metrics"}
+        columns |= {name: list(values) for name, values in self.metrics.items()}
         table = {"epoch": list(range(1, count + 1)), "loss": columns.pop("loss")}
         return table | {
             name: (values + [math.nan] * (count - len(values)))[:count] for name, values in columns.items() if values

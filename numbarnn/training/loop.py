@@ -12,10 +12,11 @@ from dataclasses import replace
 from ..arrays.devices import backend_of
 from ..engine.keep import kept
 from ..errors import NonFiniteError, arguments_of, flag, generator, positive_integer
-from .callbacks import Calls, checked_callbacks
+from .callbacks import Calls, checked_callbacks, learns_of_batches
 from .course import Course, Place
 from .feeds import SampleFeed, ShardFeed, grouped
 from .losses import BinaryCrossEntropy, is_of_library
+from .metrics import checked_metrics
 from .optimizers import optimizer as find_optimizer
 from .progress import bar
 from .samples import Samples
@@ -85,7 +86,7 @@ def checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints):
 
 def fit(
     network, samples, *, loss, optimizer, epochs, batch_size, shuffle, seed, clip=None, validation=None, callbacks=(),
-    progress=False, tape="all", checkpoints=None, ranks=None, count=None,
+    progress=False, metrics=(), tape="all", checkpoints=None, ranks=None, count=None,
 ):  # fmt: skip
     """Train `network` in place, from a state that is new; see `Network.fit`.
 
@@ -97,9 +98,10 @@ def fit(
     callbacks = checked_callbacks(callbacks)
     check_samples(samples, loss)
     held = None if validation is None else checked_samples(network, validation, loss, "validation")
-    loss_of = functools.partial(network._loss_of, loss=loss)
-    validated, shards, gradient = None if held is None else functools.partial(loss_of, held), None, None
+    metrics = checked_metrics(metrics, samples)
+    validated, shards, gradient = validating(network, held, loss, metrics), None, None
     if ranks is not None:
+        _check_for_ranks(callbacks, metrics)
         own = {} if is_of_library(loss) else {"loss": type(loss).__name__}  # one of the user's may hold what its rank has
         own |= {"optimizer": type(optimizer).__name__} if optimizer.is_own else {}
         values = dict(
@@ -111,14 +113,32 @@ def fit(
         shards = Shards(ranks, count, samples, batch_size, shuffle, network.random, root, len(flat), flat.dtype)
         gradient = shards.gradient
         if held is not None:
-            validated = functools.partial(shards.held_out(held), loss_of)
+            loss_of, mean = functools.partial(network._loss_of, loss=loss), shards.held_out(held)
+            validated = lambda: (mean(loss_of), {})  # noqa: E731
         callbacks, progress = (callbacks, progress) if ranks.rank == 0 else ((), False)
     with alone(network):
         if ranks is not None:
             ranks.share(network.params.flat)
-        course = Course(network, loss, optimizer, random, clip, kept=(tape, checkpoints), gradient=gradient)
+        course = Course(
+            network, loss, optimizer, random, clip, kept=(tape, checkpoints), metrics=metrics, gradient=gradient
+        )  # fmt: skip
         feed = SampleFeed(course, samples, batch_size, shuffle) if shards is None else ShardFeed(course, samples, shards)
         return run(course, feed, Place(1, epochs), validated, callbacks, progress, ranks)
+
+
+def validating(network, held, loss, metrics):
+    """A function that returns (loss, {metric: value}) of the network on validation data; None without any."""
+    return None if held is None else functools.partial(network._loss_of, held, loss, metrics)
+
+
+def _check_for_ranks(callbacks, metrics):
+    """Raise ValueError unless the callbacks and metrics can go with shards, whose ranks meet at each epoch's end only."""
+    if metrics:
+        raise ValueError(f"metrics: expected none together with comm or shards, got {', '.join(map(repr, metrics))}")
+    for index, callback in enumerate(callbacks):
+        if learns_of_batches(callback):
+            kind = type(callback).__name__
+            raise ValueError(f"callbacks[{index}]: expected no method batch together with comm or shards, got {kind}")
 
 
 def run(course, feed, place, validated=None, callbacks=(), progress=False, ranks=None):
@@ -130,7 +150,7 @@ def run(course, feed, place, validated=None, callbacks=(), progress=False, ranks
     feed : Feed
     place : Place
     validated : callable, optional
-        Returns the loss that is measured after an epoch.
+        What is measured on validation data after an epoch, see `validating`.
     callbacks : tuple of callable
     progress : bool
     ranks : Ranks, optional
@@ -142,9 +162,10 @@ def run(course, feed, place, validated=None, callbacks=(), progress=False, ranks
             calls.start()
             course.place, ends = place, False
             while course.place.epoch <= course.place.last and not ends:
-                _epoch(course, feed, validated)
+                if not _epoch(course, feed, validated, calls):
+                    break
                 shown.advance(history)
-                ends = _called(calls, network) if callbacks else False
+                ends = _called(network, calls.epoch) if callbacks else False
                 ends = ends if ranks is None else ranks.follow(ends)
         finally:
             course.place = None
@@ -152,9 +173,9 @@ def run(course, feed, place, validated=None, callbacks=(), progress=False, ranks
     return history
 
 
-def _epoch(course, feed, validated):
-    """One epoch, or what is left of it (the course is modified)."""
-    history, epoch = course.history, course.place.epoch
+def _epoch(course, feed, validated, calls):
+    """One epoch, or what is left of it (the course is modified); returns whether it is whole: a callback may end it."""
+    network, history, epoch, watched = course.network, course.history, course.place.epoch, bool(calls.of_batches)
     start, rate_of, rate = time.perf_counter(), course.rates(), None
     most = course.updates_in_all(feed)
     course.check_counted(rate_of, most)
@@ -165,15 +186,21 @@ def _epoch(course, feed, validated):
         course.place = replace(
             place, batch=place.batch + len(group), total=place.total + total, counted=place.counted + counted
         )
+        if watched and _called(network, calls.batch, total / counted):
+            return False
     place = course.place
     course.finish(_where(epoch, place.batch, 0), feed)
-    if validated is not None:
-        history.validation.append(validated())
+    validation, of_validation = (None, {}) if validated is None else validated()
+    measured = course.metrics and feed.samples is not None
+    metrics = network._loss_of(feed.samples, course.loss, course.metrics)[1] if measured else {}
+    history._measured(validation, metrics, of_validation)
+    if validation is not None:
         _say_if_not_finite(history.validation, epoch)
     history.loss.append(feed.loss(place.total, place.counted))
     history.rate.append(rate)
     history.seconds.append(time.perf_counter() - start)
     course.place = Place(epoch + 1, place.last)
+    return True
 
 
 def _where(epoch, batch, index):
@@ -188,8 +215,8 @@ def _say_if_not_finite(values, epoch):
         warnings.warn(what, RuntimeWarning, stacklevel=4)
 
 
-def _called(calls, network):
-    """Whether a callback ends the training.
+def _called(network, call, *arguments):
+    """Whether a callback ends the training; `call` calls them all.
 
     Raises
     ------
@@ -200,7 +227,7 @@ def _called(calls, network):
     """
     flat = network.params.flat
     before, all_finite = flat.copy(), backend_of(flat).optimizers.all_finite
-    ends = calls.epoch()
+    ends = call(*arguments)
     network.params.check_writable("params")
     if not all_finite(flat):
         flat[:] = before
