@@ -39,7 +39,8 @@ PLAIN = {
     "AvgPool2d": lambda size, real, flag: nr.AvgPool2d(size(2), stride=(size(1), size(2))),
     "MaxPool2d": lambda size, real, flag: nr.MaxPool2d(size(2), padding=size(1)),
     "Embedding": lambda size, real, flag: nr.Embedding(size(9), size(3)),
-    "CrossEntropy": lambda size, real, flag: nr.CrossEntropy(ignore_index=size(3)),
+    "CrossEntropy": lambda size, real, flag: nr.CrossEntropy(size(3), (real(0.5), real(2)), real(0.25)),
+    "Huber": lambda size, real, flag: nr.Huber(real(0.5)),
     "BinaryCrossEntropy": lambda size, real, flag: nr.BinaryCrossEntropy(size(1)),
     "Weight": lambda size, real, flag: Weight("table", size(9), size(3), flag(True)),
 }  # fmt: skip

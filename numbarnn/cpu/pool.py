@@ -120,14 +120,6 @@ def account(pool, gain, time):
 
 
 @inlined
-def lose(pool, loss, time):
-    """Note what a helper has cost that has looked for work on a core which others needed."""
-    gained = atomic_add(pool + GAINED, -loss) - loss
-    if gained < 0:
-        rest(pool, TRIAL - gained, time)
-
-
-@inlined
 def call_alone(task, record, count):
     """Call a task once for each index below `count`."""
     for index in range(count):
@@ -259,7 +251,7 @@ def help_out(pool, me):
             if time - last_look > LONG:
                 before, preempted = preempted, lost_core(pool, preempted)
                 if preempted > before:  # whoever has the core may be the job's thread
-                    lose(pool, time - last_look, time)
+                    rest(pool, time - last_look, time)
             if time - idle_since > PATIENCE or time < atomic_load(pool + ALONE_UNTIL):
                 sleep_until_needed(pool, me)
                 time = idle_since = now(pool)
