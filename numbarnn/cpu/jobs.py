@@ -9,7 +9,7 @@ from .threads import sharing, threads
 @kernel
 def _share(share_address, pool, task, record, count):
     """Call a task once for each index below `count`."""
-    call_function(share_address, (pool, task, record, count))
+    call_function(share_address, (pool, task, record, count, 0))
 
 
 @kernel

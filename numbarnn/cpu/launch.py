@@ -24,8 +24,8 @@ from .records import BACKWARD, FORWARD, ROWS, place
 from .simd import lanes_of
 from .threads import sharing, threads, threads_for
 
-F_X, F_DRIVES, F_PARAMETERS, F_STEPS, F_START, F_PACK, F_POOL = (
-    place(FORWARD, name) for name in ("x", "drives", "parameters", "steps", "start", "pack", "work.pool")
+F_X, F_DRIVES, F_PARAMETERS, F_STEPS, F_START, F_PACK, F_WRONG, F_POOL = (
+    place(FORWARD, name) for name in ("x", "drives", "parameters", "steps", "start", "pack", "wrong", "work.pool")
 )
 B_X, B_DY, B_DCELLS, B_DRIVES, B_DX, B_DH, B_DC, B_DUNIT_VALUES, B_PARAMETERS, B_ACCUMULATE, B_STEPS, B_START, B_POOL = (
     place(BACKWARD, name)
@@ -238,7 +238,10 @@ class Tape(StateTape):
             program.add(passes.steps, record, self, per_step=[(F_STEPS, 1)], pool=pool)
         else:
             program.add(passes.forward, record, self, pool=pool)
+            program.packed += size.packed
+            program.flags.append((record, F_WRONG))
         self.forward.keep_scratch()
+        self.forward.own.fill(0)  # packing compares with what is there: of no wrong number that is not looked at
 
 
 def run(kernels, size, parameters, x, initial, keep, unit_values=None, drives=()):

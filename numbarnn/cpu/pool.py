@@ -5,6 +5,9 @@ that has the job takes indices one after the other, and so does each helper that
 job's thread waits for the indices that helpers have begun; a helper that got no core in the meantime has begun none, and
 costs nothing.
 
+A task that has many regions, each of which needs the one before, is one job all the same (`take_parts`): threads meet
+after each region, and otherwise go on.
+
 What sharing has gained is counted, job by job: the time that the job's thread would have taken alone, by what it has spent
 on a core for the indices it took itself, less the time that the job took.  When more has been lost lately than gained, the
 job's thread goes alone for `RESTS` times the loss, and then tries again: where other work runs on the machine, or a quota
@@ -39,6 +42,7 @@ from .atomics import (
     times_preempted,
 )
 from .compiled import Function, kernel
+from .extending import register_jitable
 
 LINE = 64  # bytes that one core writes at a time: what different threads write lies in lines of its own
 # The pool is a block of memory: in each line what is written together.
@@ -49,6 +53,11 @@ TASK, RECORD, COUNT = (JOB + 8 * i for i in range(3))
 GAINED, ALONE_UNTIL, ALONE_FOR, REST, SEEN = (LEDGER + 8 * i for i in range(5))  # see `account`
 LOCK, UNLOCK, WAIT, SIGNAL, CLOCK, USAGE = (CALLS + 8 * i for i in range(6))
 BYTES = LINE * 30
+# Parts of regions, see `take_parts`: how many are done; what they are; and a line for each, the region that it is at, and
+# of the thread with its index the nanoseconds waited and the parts taken.
+PASSED, PART = 0, LINE
+POOL, PART_TASK, PART_RECORD, PART_COUNT, REGIONS, TAKERS = (PART + 8 * i for i in range(6))
+WAITED, TAKEN = 8, 16
 
 INDEX = (1 << 32) - 1  # of a ticket: the next index of a job; above it the job's number
 CLOSED = (1 << 31) - 1  # an index that no job has
@@ -80,14 +89,35 @@ def wake(pool, condition, count):
 
 
 @inlined
-def sleep_until_done(pool, count):
-    """Sleep until so many indices of the job are done."""
-    call_function(atomic_load(pool + LOCK), (pool + MUTEX,))
-    atomic_store(pool + WAITING, 1)
-    while atomic_load(pool + DONE) < count:
-        call_function(atomic_load(pool + WAIT), (pool + FINISHED, pool + MUTEX, -1, 0))
-    atomic_store(pool + WAITING, 0)
-    call_function(atomic_load(pool + UNLOCK), (pool + MUTEX,))
+def wait_until(pool, address, count):
+    """Wait until an integer is so large: look for a while, then sleep.  Returns nanoseconds, 0 if it took a few looks."""
+    for _ in range(LOOKS):
+        if atomic_load(address) >= count:
+            return 0
+        pause()
+    time = start = now(pool)
+    while atomic_load(address) < count:
+        if time - start > HURRY:
+            call_function(atomic_load(pool + LOCK), (pool + MUTEX,))
+            atomic_add(pool + WAITING, 1)
+            while atomic_load(address) < count:
+                call_function(atomic_load(pool + WAIT), (pool + FINISHED, pool + MUTEX, -1, 0))
+            atomic_add(pool + WAITING, -1)
+            call_function(atomic_load(pool + UNLOCK), (pool + MUTEX,))
+        for _ in range(LOOKS):
+            if atomic_load(address) >= count:
+                break
+            pause()
+        time = now(pool)
+    return time - start
+
+
+@inlined
+def wake_waiting(pool):
+    """Wake those that `wait_until` has put to sleep."""
+    waiting = atomic_load(pool + WAITING)
+    if waiting:
+        wake(pool, FINISHED, waiting)
 
 
 @inlined
@@ -118,9 +148,18 @@ def account(pool, gain, time):
         atomic_store(pool + ALONE_FOR, 0)
 
 
+@register_jitable
+def of_part(part):
+    """Where in parts the line of one is, or of the thread that was the so-manieth to come."""
+    return LINE * (2 + part)
+
+
 @Function
-def share(pool, task, record, count):
-    """Call a task once for each index below `count`, with the pool's helpers if it is free; address 0: without a pool."""
+def share(pool, task, record, count, parts):
+    """Call a task once for each index below `count`, with the pool's helpers if it is free; address 0: without a pool.
+
+    parts: 0, or the address of the parts that the task, `take_parts`, takes.
+    """
     start = 0
     if count > 1 and pool != 0:
         start = now(pool)
@@ -139,7 +178,7 @@ def share(pool, task, record, count):
     sleepers = min(atomic_load(pool + SLEEPERS), count - 1)
     if sleepers > 0:
         wake(pool, WAKE, sleepers)
-    posted, own = time_on_core(atomic_load(pool + CLOCK)), 0
+    posted, own, last = time_on_core(atomic_load(pool + CLOCK)), 0, 0
     while True:
         ticket = atomic_load(pool + TICKET)
         index = ticket & INDEX
@@ -148,22 +187,67 @@ def share(pool, task, record, count):
         if exchange_if(pool + TICKET, ticket, ticket + 1):
             call_function(task, (0, 0, record, index))
             atomic_add(pool + DONE, 1)
-            own += 1
+            if parts == 0 or atomic_load(parts + of_part(index) + TAKEN) > 0:
+                own, last = own + 1, index
     # Closed before the next job's count is there: a helper that reads the two compares this job's last ticket with it.
     atomic_store(pool + TICKET, job << 32 | CLOSED)
-    alone = (time_on_core(atomic_load(pool + CLOCK)) - posted) * count
-    time = worked = now(pool)
-    while atomic_load(pool + DONE) < count:
-        if time - worked > HURRY:
-            sleep_until_done(pool, count)
-        for _ in range(LOOKS):
-            pause()
-            if atomic_load(pool + DONE) == count:
-                break
-        time = now(pool)
+    alone = time_on_core(atomic_load(pool + CLOCK)) - posted
+    wait_until(pool, pool + DONE, count)
+    time = now(pool)
     if own:
+        if parts:
+            alone = max(0, alone - atomic_load(parts + of_part(last) + WAITED)) * atomic_load(parts + PASSED)
+            own = atomic_load(parts + of_part(last) + TAKEN)
+        else:
+            alone *= count
         account(pool, alone // own - (time - start), time)
     atomic_store(pool + OWNER, 0)
+
+
+@inlined
+def share_regions(call, task, record, count, regions):
+    """Call a task for each index below ``count * regions``; those of a region when the ones before it are done.
+
+    call: with the pool and `take_parts` by address, the threads, and memory for the parts.
+    """
+    parts = call.claims
+    atomic_store(parts + PASSED, 0)
+    atomic_store(parts + POOL, call.work.pool)
+    atomic_store(parts + PART_TASK, task)
+    atomic_store(parts + PART_RECORD, record)
+    atomic_store(parts + PART_COUNT, count)
+    atomic_store(parts + REGIONS, regions)
+    takers = min(count, call.work.threads)
+    atomic_store(parts + TAKERS, takers)
+    for part in range(count):
+        atomic_store(parts + of_part(part), 0)
+        atomic_store(parts + of_part(part) + TAKEN, 0)
+    call_function(call.work.share, (call.work.pool, call.work.take, parts, takers, parts))
+
+
+@Function
+def take_parts(nothing, number, parts, me):
+    """Take parts of regions, one region after the other, beside other threads that do the same; `me` is their index.
+
+    A thread first takes the parts whose memory is in its own core's cache from the region before, then those that nobody
+    has begun: nobody waits for a thread that has no core, but for the part that it was at.
+    """
+    pool, task, record = atomic_load(parts + POOL), atomic_load(parts + PART_TASK), atomic_load(parts + PART_RECORD)
+    count, regions, takers = atomic_load(parts + PART_COUNT), atomic_load(parts + REGIONS), atomic_load(parts + TAKERS)
+    waited, taken = 0, 0
+    for region in range(atomic_load(parts + PASSED) // count, regions):
+        for other in range(takers):
+            for part in range((me + other) % takers, count, takers):
+                claim = parts + of_part(part)
+                if atomic_load(claim) == region and exchange_if(claim, region, region + 1):
+                    call_function(task, (0, 0, record, region * count + part))
+                    taken += 1
+                    if (atomic_add(parts + PASSED, 1) + 1) % count == 0 and pool != 0:
+                        wake_waiting(pool)
+        if pool != 0:
+            waited += wait_until(pool, parts + PASSED, (region + 1) * count)
+    atomic_store(parts + of_part(me) + WAITED, waited)
+    atomic_store(parts + of_part(me) + TAKEN, taken)
 
 
 @inlined
@@ -202,8 +286,8 @@ def help_out(pool, me):
                 if now(pool) - start > LONG:
                     before, preempted = preempted, lost_core(pool, preempted)
                     atomic_add(pool + PREEMPTED, preempted - before)
-                if atomic_add(pool + DONE, 1) + 1 == count and atomic_load(pool + WAITING):
-                    wake(pool, FINISHED, 1)
+                if atomic_add(pool + DONE, 1) + 1 == count:
+                    wake_waiting(pool)
                 looks = 0
                 idle_since = last_look = now(pool)
             continue

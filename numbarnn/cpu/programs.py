@@ -92,7 +92,7 @@ def copy(record):
 def job(record):
     """Have the task of the JOB record done."""
     job = record_at(record, JOB)[0]
-    call_function(job.share, (job.pool, job.task, job.record, job.count))
+    call_function(job.share, (job.pool, job.task, job.record, job.count, 0))
 
 
 class Program:
@@ -106,6 +106,10 @@ class Program:
         Whether there is so much to do that several threads may share it.
     nbytes : int
         Of the memory that its operations keep for it.
+    packed : int
+        Numbers of the parameters that are looked at when they are packed, so that none that is not finite is used.
+    flags : list of (numpy.ndarray, int)
+        (record, which of its integers) of those that are not 0 any more when such a number has been seen.
     """
 
     anew = True
@@ -113,6 +117,7 @@ class Program:
     def __init__(self):
         self._instructions, self._places, self._pools, self._kept = [], [], [], []
         self._record, self.large, self.nbytes = None, False, 0
+        self.packed, self.flags = 0, []
 
     def add(self, function, record, *kept, per_step=(), pool=None):
         """Add an instruction.
@@ -163,6 +168,10 @@ class Program:
         if self._record is None:
             self._record = self._made()
         return self._record.ctypes.data
+
+    def is_wrong(self):
+        """Whether a number of the parameters was not finite; of a program with `flags` for all of them."""
+        return any(record[index] for record, index in self.flags)
 
     def run(self):
         """Follow the instructions."""
