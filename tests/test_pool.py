@@ -8,11 +8,23 @@ import pytest
 
 import numbarnn as nr
 from numbarnn.cpu import pool as of_pool
-from numbarnn.cpu.atomics import atomic_add
+from numbarnn.cpu.atomics import atomic_add, atomic_load, pause
 from numbarnn.cpu.compiled import Task
 from numbarnn.cpu.jobs import _share
-from numbarnn.cpu.pool import ALONE_FOR, ALONE_UNTIL, GAINED, MISHAP, MOST, PREEMPTED, RESTS, TRIAL, Pool, share
-from numbarnn.cpu.records import integers
+from numbarnn.cpu.pool import (
+    ALONE_FOR,
+    ALONE_UNTIL,
+    GAINED,
+    MISHAP,
+    MOST,
+    PREEMPTED,
+    RESTS,
+    TRIAL,
+    Pool,
+    share,
+    share_whatever,
+)  # fmt: skip
+from numbarnn.cpu.records import WORK, integers
 from numbarnn.cpu.routine_call import record_at
 
 COUNTS = np.dtype(integers("counts", "rounds"))
@@ -27,6 +39,37 @@ def count(cell, number, record, index):
     atomic_add(call.counts + 8 * index, 1 if x > 0 else 2)
 
 
+@Task
+def refuse(cell, number, record, index):
+    """Raise, when as many tasks have begun as there are rounds: each on a thread of its own."""
+    call = record_at(record, COUNTS)[0]
+    atomic_add(call.counts, 1)
+    while atomic_load(call.counts) < call.rounds:
+        pause()
+    raise ValueError("a task that refuses")
+
+
+ORDER = np.dtype(integers("seen", "parts", "early"))
+CALL = np.dtype([("work", WORK), *integers("claims")])
+
+
+@Task
+def look(cell, number, record, index):
+    """Count the index, and whether anything of the region before was not yet done."""
+    order = record_at(record, ORDER)
+    parts = order[0].parts
+    for before in range(max(0, index // parts * parts - parts), index // parts * parts):
+        if atomic_load(order[0].seen + 8 * before) != 1:
+            order[0].early = 1
+    atomic_add(order[0].seen + 8 * index, 1)
+
+
+@of_pool.kernel
+def take(call, task, record, parts, regions):
+    """Have a task done for parts of regions."""
+    of_pool.share_regions(record_at(call, CALL)[0], task, record, parts, regions)
+
+
 @pytest.fixture
 def own_pool():
     """A pool beside that of the process."""
@@ -35,13 +78,13 @@ def own_pool():
     found.close()
 
 
-def run(pool, indices, jobs, rounds=10):
+def run(pool, indices, jobs, rounds=10, how=share):
     """How often each index was taken in so many jobs."""
     counts = np.zeros(indices, np.int64)
     record = np.array((counts.ctypes.data, rounds), COUNTS)
     task = count.address(None, np.dtype(np.float32))
     for _ in range(jobs):
-        _share(share.address, pool.address, task, record.ctypes.data, indices)
+        _share(how.address, pool.address, task, record.ctypes.data, indices)
     return counts
 
 
@@ -52,6 +95,32 @@ def test_every_index_is_taken_once(own_pool, helpers):
     for indices in (1, 2, 5, 64):
         assert (run(own_pool, indices, 300) == 300).all()
     assert own_pool.helpers == helpers
+
+
+@pytest.mark.parametrize("helpers", [0, 1, 2])
+@pytest.mark.parametrize("how", [share, share_whatever])
+def test_what_a_task_raises_is_raised(own_pool, helpers, how):
+    """Also by a helper, which must not wait for Python's lock: the job's thread has it."""
+    own_pool.set_rest(0)
+    own_pool.set_helpers(helpers)
+    task = refuse.address(None, np.dtype(np.float32))
+    for _ in range(20):
+        begun = np.zeros(1, np.int64)
+        record = np.array((begun.ctypes.data, helpers + 1), COUNTS)
+        with pytest.raises(ValueError, match="^a task that refuses$"):
+            _share(how.address, own_pool.address, task, record.ctypes.data, helpers + 1)
+        assert begun == helpers + 1
+        assert (run(own_pool, 7, 5, how=how) == 5).all()  # of that nothing is left
+
+
+def test_long_tasks_are_shared_while_a_pool_rests(own_pool):
+    own_pool._block[ALONE_UNTIL // 8] = time.monotonic_ns() + 10**15
+    own_pool.set_helpers(1)
+    begun = np.zeros(1, np.int64)
+    record = np.array((begun.ctypes.data, 2), COUNTS)
+    with pytest.raises(ValueError, match="^a task that refuses$"):  # each has waited for the other
+        _share(share_whatever.address, own_pool.address, refuse.address(None, np.dtype(np.float32)), record.ctypes.data, 2)
+    assert own_pool.rests()
 
 
 def test_helpers_come_and_go(own_pool):
@@ -117,6 +186,27 @@ def test_a_long_job_that_no_helper_was_kept_from_counts_little(own_pool):
 def note(pool, gain, time):
     """Note a job's gain."""
     of_pool.account(pool, gain, time)
+
+
+@pytest.mark.parametrize("helpers", [0, 1, 3])
+def test_regions_follow_one_another(own_pool, helpers):
+    own_pool.set_rest(0)
+    own_pool.set_helpers(helpers)
+    for parts, regions in ((1, 3), (2, 200), (3, 50), (8, 20)):
+        seen, record = np.zeros(parts * regions, np.int64), np.zeros(1, ORDER)
+        record["seen"], record["parts"] = seen.ctypes.data, parts
+        claims, call = np.zeros(of_pool.of_part(parts) // 8, np.int64), np.zeros(1, CALL)
+        call["claims"] = claims.ctypes.data
+        for name, value in (
+            ("share_parts", of_pool.share_parts.address), ("pool", own_pool.address),
+            ("take", of_pool.take_parts.address), ("threads", helpers + 1),
+        ):  # fmt: skip
+            call["work"][name] = value
+        task = look.address(None, np.dtype(np.float32))
+        for _ in range(20):
+            seen[:] = 0
+            take(call.ctypes.data, task, record.ctypes.data, parts, regions)
+            assert (seen == 1).all() and not record["early"]
 
 
 def test_while_a_pool_rests_work_has_one_thread(own_pool, monkeypatch):

@@ -6,8 +6,8 @@ What a job does is in tasks, called by address: these functions are the same for
 import numpy as np
 
 from ..engine.inlined import inlined
-from .atomics import call_function
 from .compiled import Function
+from .failures import call_or_raise
 from .pool import share_regions
 from .records import BACKWARD, FORWARD
 from .routine_call import numbers_at, record_at
@@ -16,7 +16,7 @@ from .routine_call import numbers_at, record_at
 @inlined
 def share_out(call, task, record, count):
     """Have a task called once for each index below `count`."""
-    call_function(call.work.share, (call.work.pool, task, record, count, 0))
+    call_or_raise(call.work.share, (call.work.pool, task, record, count))
 
 
 @inlined

@@ -16,7 +16,7 @@ from ..engine.keep import Keep
 from . import routines, weights
 from .blocks import block_vectors, packed_size, spread, transposed_size, vectors_in
 from .memory import aligned
-from .pool import of_part, share, take_parts
+from .pool import of_part, share, share_parts, take_parts
 from .product import MAX_VECTORS
 from .records import BACKWARD, FORWARD, place
 from .simd import lanes_of
@@ -192,6 +192,7 @@ class Size(sizes.Size):
             "directions": self.directions,
             "work.share": share.address,
             "work.pool": sharing(self.threads),
+            "work.share_parts": share_parts.address if splits > 1 else 0,
             "work.take": take_parts.address if splits > 1 else 0,
             "work.threads": self.threads,
             "work.phases": 2 if self.cell.gated_slots else 1,

@@ -3,7 +3,7 @@
 A job is a task, a C function ``void(0, 0, record, index)``, to be called once for each index below a count.  The thread
 that has the job takes indices one after the other, and so does each helper that is awake or has been woken.  At the end the
 job's thread waits for the indices that helpers have begun; a helper that got no core in the meantime has begun none, and
-costs nothing.
+costs nothing.  What a task raises, whoever has called it, the job's thread raises when all are done.
 
 A task that has many regions, each of which needs the one before, is one job all the same (`take_parts`): threads meet
 after each region, and otherwise go on.
@@ -43,13 +43,14 @@ from .atomics import (
 )
 from .compiled import Function, kernel
 from .extending import register_jitable
+from .failures import call_or_raise, error_of_call, raise_error
 
 LINE = 64  # bytes that one core writes at a time: what different threads write lies in lines of its own
 # The pool is a block of memory: in each line what is written together.
 OWNER, TICKET, DONE, SLEEPERS, WAITING, LIMIT, BEGUN, JOB, LEDGER, PREEMPTED, CALLS, MUTEX, WAKE, FINISHED = (
     LINE * i for i in range(2, 30, 2)
 )
-TASK, RECORD, COUNT = (JOB + 8 * i for i in range(3))
+TASK, RECORD, COUNT, ERROR = (JOB + 8 * i for i in range(4))  # ERROR: what describes an exception of one of the tasks
 GAINED, ALONE_UNTIL, ALONE_FOR, REST, SEEN = (LEDGER + 8 * i for i in range(5))  # see `account`
 LOCK, UNLOCK, WAIT, SIGNAL, CLOCK, USAGE = (CALLS + 8 * i for i in range(6))
 BYTES = LINE * 30
@@ -148,27 +149,28 @@ def account(pool, gain, time):
         atomic_store(pool + ALONE_FOR, 0)
 
 
+@inlined
+def call_alone(task, record, count):
+    """Call a task once for each index below `count`."""
+    for index in range(count):
+        call_or_raise(task, (0, 0, record, index))
+
+
 @register_jitable
 def of_part(part):
     """Where in parts the line of one is, or of the thread that was the so-manieth to come."""
     return LINE * (2 + part)
 
 
-@Function
-def share(pool, task, record, count, parts):
-    """Call a task once for each index below `count`, with the pool's helpers if it is free; address 0: without a pool.
+@inlined
+def call_together(pool, task, record, count, parts):
+    """Call a task once for each index below `count`, with the pool's helpers; the pool is this thread's.
 
     parts: 0, or the address of the parts that the task, `take_parts`, takes.
+
+    Returns the nanoseconds that this thread would have taken alone, 0 if helpers have taken all, and what describes an
+    exception, or 0.
     """
-    start = 0
-    if count > 1 and pool != 0:
-        start = now(pool)
-        if start < atomic_load(pool + ALONE_UNTIL) or not exchange_if(pool + OWNER, 0, 1):
-            start = 0
-    if start == 0:
-        for index in range(count):
-            call_function(task, (0, 0, record, index))
-        return
     atomic_store(pool + TASK, task)
     atomic_store(pool + RECORD, record)
     atomic_store(pool + COUNT, count)
@@ -185,31 +187,78 @@ def share(pool, task, record, count, parts):
         if index >= count:
             break
         if exchange_if(pool + TICKET, ticket, ticket + 1):
-            call_function(task, (0, 0, record, index))
+            error = error_of_call(task, (0, 0, record, index))
+            if error != 0:
+                atomic_store(pool + ERROR, error)
             atomic_add(pool + DONE, 1)
             if parts == 0 or atomic_load(parts + of_part(index) + TAKEN) > 0:
                 own, last = own + 1, index
     # Closed before the next job's count is there: a helper that reads the two compares this job's last ticket with it.
     atomic_store(pool + TICKET, job << 32 | CLOSED)
-    alone = time_on_core(atomic_load(pool + CLOCK)) - posted
+    worked = time_on_core(atomic_load(pool + CLOCK)) - posted
     wait_until(pool, pool + DONE, count)
-    time = now(pool)
-    if own:
-        if parts:
-            alone = max(0, alone - atomic_load(parts + of_part(last) + WAITED)) * atomic_load(parts + PASSED)
-            own = atomic_load(parts + of_part(last) + TAKEN)
-        else:
-            alone *= count
-        account(pool, alone // own - (time - start), time)
+    if parts and own:  # that thread has been at many parts, and has waited between them
+        worked, own = worked - atomic_load(parts + of_part(last) + WAITED), atomic_load(parts + of_part(last) + TAKEN)
+        count = atomic_load(parts + PASSED)
+    error = atomic_load(pool + ERROR)
+    if error != 0:
+        atomic_store(pool + ERROR, 0)
+    return max(0, worked) * count // own if own else 0, error
+
+
+@Function
+def share(pool, task, record, count):
+    """Call a task once for each index below `count`, with the pool's helpers if it is free; address 0: without a pool."""
+    start = now(pool) if count > 1 and pool != 0 else 0
+    if start == 0 or start < atomic_load(pool + ALONE_UNTIL) or not exchange_if(pool + OWNER, 0, 1):
+        call_alone(task, record, count)
+        return
+    alone, error = call_together(pool, task, record, count, 0)
+    if alone:
+        time = now(pool)
+        account(pool, alone - (time - start), time)
     atomic_store(pool + OWNER, 0)
+    raise_error(error)
+
+
+@Function
+def share_parts(pool, task, parts, count):
+    """`share` of the task `take_parts`."""
+    start = now(pool)
+    if start < atomic_load(pool + ALONE_UNTIL) or not exchange_if(pool + OWNER, 0, 1):
+        call_alone(task, parts, count)
+        return
+    alone, error = call_together(pool, task, parts, count, parts)
+    if alone:
+        time = now(pool)
+        account(pool, alone - (time - start), time)
+    atomic_store(pool + OWNER, 0)
+    raise_error(error)
+
+
+@Function
+def share_whatever(pool, task, record, count):
+    """`share` of tasks of many milliseconds each, whatever sharing short ones has cost: it says nothing of long ones.
+
+    A helper that is slow takes fewer of them; one that gets no core takes none, or is waited for with its last one.
+    """
+    if count < 2 or pool == 0 or not exchange_if(pool + OWNER, 0, 1):
+        call_alone(task, record, count)
+        return
+    _, error = call_together(pool, task, record, count, 0)
+    atomic_store(pool + OWNER, 0)
+    raise_error(error)
 
 
 @inlined
 def share_regions(call, task, record, count, regions):
     """Call a task for each index below ``count * regions``; those of a region when the ones before it are done.
 
-    call: with the pool and `take_parts` by address, the threads, and memory for the parts.
+    call: with the pool, `share_parts` and `take_parts` by address, the threads, and memory for the parts.
     """
+    if call.work.pool == 0:
+        call_alone(task, record, count * regions)
+        return
     parts = call.claims
     atomic_store(parts + PASSED, 0)
     atomic_store(parts + POOL, call.work.pool)
@@ -222,7 +271,7 @@ def share_regions(call, task, record, count, regions):
     for part in range(count):
         atomic_store(parts + of_part(part), 0)
         atomic_store(parts + of_part(part) + TAKEN, 0)
-    call_function(call.work.share, (call.work.pool, call.work.take, parts, takers, parts))
+    call_or_raise(call.work.share_parts, (call.work.pool, call.work.take, parts, takers))
 
 
 @Function
@@ -234,20 +283,20 @@ def take_parts(nothing, number, parts, me):
     """
     pool, task, record = atomic_load(parts + POOL), atomic_load(parts + PART_TASK), atomic_load(parts + PART_RECORD)
     count, regions, takers = atomic_load(parts + PART_COUNT), atomic_load(parts + REGIONS), atomic_load(parts + TAKERS)
-    waited, taken = 0, 0
+    waited, taken, error = 0, 0, 0
     for region in range(atomic_load(parts + PASSED) // count, regions):
         for other in range(takers):
             for part in range((me + other) % takers, count, takers):
                 claim = parts + of_part(part)
                 if atomic_load(claim) == region and exchange_if(claim, region, region + 1):
-                    call_function(task, (0, 0, record, region * count + part))
+                    error |= error_of_call(task, (0, 0, record, region * count + part)) if error == 0 else 0
                     taken += 1
-                    if (atomic_add(parts + PASSED, 1) + 1) % count == 0 and pool != 0:
+                    if (atomic_add(parts + PASSED, 1) + 1) % count == 0:
                         wake_waiting(pool)
-        if pool != 0:
-            waited += wait_until(pool, parts + PASSED, (region + 1) * count)
+        waited += wait_until(pool, parts + PASSED, (region + 1) * count)
     atomic_store(parts + of_part(me) + WAITED, waited)
     atomic_store(parts + of_part(me) + TAKEN, taken)
+    raise_error(error)
 
 
 @inlined
@@ -282,7 +331,9 @@ def help_out(pool, me):
             task, record = atomic_load(pool + TASK), atomic_load(pool + RECORD)
             if exchange_if(pool + TICKET, ticket, ticket + 1):  # else all that was read may be of different jobs
                 start = now(pool)
-                call_function(task, (0, 0, record, index))
+                error = error_of_call(task, (0, 0, record, index))
+                if error != 0:
+                    atomic_store(pool + ERROR, error)
                 if now(pool) - start > LONG:
                     before, preempted = preempted, lost_core(pool, preempted)
                     atomic_add(pool + PREEMPTED, preempted - before)

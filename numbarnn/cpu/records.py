@@ -36,7 +36,8 @@ WORK = np.dtype(
     integers(
         "share",
         "pool",  # 0 where one thread does it all
-        "take",  # `take_parts` of the pool
+        "share_parts",  # likewise, of `take_parts`; where units are split
+        "take",  # `take_parts`
         "threads",  # how many share the work
         "task",  # of the cell: takes a part of the batch, or of the units, through time
         "pack_task",  # forward: packs weights

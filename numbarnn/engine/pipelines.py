@@ -9,9 +9,12 @@ them, and leaves them to be shared by name: of two objects on disk, from two pro
 a name than the other does, and whoever loads both calls the wrong one.
 """
 
+from llvmlite import ir
+from numba.core import types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
+from numba.core.lowering import Lower
 from numba.core.typed_passes import NativeLowering
 
 
@@ -64,11 +67,39 @@ class _LowerToText(NativeLowering):
         return True
 
 
+class _LowerWithErrors(Lower):
+    """Numba's lowering, with another C function: one that returns what describes its exception, or 0.
+
+    Numba's would take Python's lock to report it, which whoever waits for the function may have, and go on.
+    """
+
+    def create_cfunc_wrapper(self):
+        """Make the C function of a function that returns nothing."""
+        if self.fndesc.restype != types.none:
+            super().create_cfunc_wrapper()
+            return
+        context, described, integer = self.context, self.fndesc, ir.IntType(64)
+        module = context.create_module("c_function")
+        kind = context.call_conv.get_function_type(described.restype, described.argtypes)
+        callee = ir.Function(module, kind, described.llvm_func_name)
+        kinds = [context.get_value_type(argument) for argument in described.argtypes]
+        function = ir.Function(module, ir.FunctionType(integer, kinds), described.llvm_cfunc_wrapper_name)
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        status, _ = context.call_conv.call_function(
+            builder, callee, described.restype, described.argtypes, function.args, attrs=("noinline",)
+        )
+        with builder.if_then(status.is_error, likely=False):
+            builder.ret(builder.ptrtoint(status.excinfoptr, integer))
+        builder.ret(integer(0))
+        self.library.add_ir_module(module)
+
+
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _LowerToWhole(NativeLowering):
     """Numba's last pass, into a library that keeps to itself what it takes in."""
 
     _name = "lower_to_whole"
+    lowering_class = _LowerWithErrors
 
     def run_pass(self, state):
         """Make the library, and lower into it."""

@@ -84,7 +84,7 @@ class PreparedCall:
             program.flags.append((found, -1))
         program.nbytes *= 2 if tapes[0].batch else 1  # as much again for the way back
         self.nbytes = program.nbytes + buffer.nbytes + y.array.nbytes
-        self.large = program.large
+        self.large, self.worth_it = program.large, not (program.large and program.alone)
         self._x, self._y, self._array = in_layout(buffer, letters), give(y), y.array
         stack = [part for tape in tapes for part in tape.stack]
         # The c of an LSTM, where each step overwrites that of the step before.
@@ -276,7 +276,7 @@ def ready(what, p, x, letters, make, states=(), keep=NOTHING):
         call = make()
     except NotInPrograms:
         call = None
-    if call is None or not _has_room(p, call, keep):
+    if call is None or not call.worth_it or not _has_room(p, call, keep):
         kind.idle = None
         return None
     if call.large and key[-1:] != (count,):
