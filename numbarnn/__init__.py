@@ -52,7 +52,19 @@ from .streaming import Stream
 from .trainer import Trainer
 from .training.callbacks import Callback
 from .training.history import History
-from .training.losses import MAE, MSE, BinaryCrossEntropy, CrossEntropy, HalfMSE, Huber, loss
+from .training.losses import (
+    MAE,
+    MSE,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    GaussianNLL,
+    HalfMSE,
+    Huber,
+    NashSutcliffe,
+    PoissonNLL,
+    Quantile,
+    loss,
+)
 from .training.metrics import accuracy
 from .training.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
 from .training.ranks import own_part
@@ -94,6 +106,7 @@ __all__ = [
     "EarlyStopping",
     "Ensemble",
     "FileFormatError",
+    "GaussianNLL",
     "Gradients",
     "HalfMSE",
     "History",
@@ -105,12 +118,15 @@ __all__ = [
     "LastStep",
     "LayoutError",
     "LeakyRNN",
+    "NashSutcliffe",
     "Network",
     "NonFiniteError",
     "Optimizer",
     "Parameters",
+    "PoissonNLL",
     "Predictions",
     "Printer",
+    "Quantile",
     "RMSProp",
     "Ragged",
     "RankError",

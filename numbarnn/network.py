@@ -30,8 +30,9 @@ from .parameters import Parameters
 from .streaming import Stream
 from .training.history import History
 from .training.loop import fit
-from .training.losses import check_target, checked_result, is_of_library, target_channels
+from .training.losses import check_target, checked_result, is_of_library, takes_labels, target_channels
 from .training.losses import loss as find_loss
+from .training.losses.numeric import Regression
 from .training.metrics import checked_metrics, measured
 from .training.optimizers import Adam, Optimizer
 from .training.samples import Samples
@@ -423,7 +424,13 @@ class Network(Settled):
         value = self._call_loss(loss, predictions[0], targets[0], weights[0], samples)[0]
         if metrics is None:
             return value
-        return value, measured(metrics, predictions[0], targets[0], samples.classes is not None)
+
+        def value_of(metric):
+            if samples.missing and isinstance(metric, Regression):
+                metric = replace(metric, missing="nan")
+            return self._call_loss(metric, predictions[0], targets[0], weights[0], samples)[0]
+
+        return value, measured(metrics, predictions[0], targets[0], samples.classes is not None, value_of)
 
     def evaluate(
         self,
@@ -475,6 +482,9 @@ class Network(Settled):
                 target[target < 0] = samples.ignore_index
             found = loss(prediction, target) if weights is None else loss(prediction, target, weights=weights.copy())
             return checked_result(found, prediction)
+        if takes_labels(loss, target) != (samples.classes is not None):  # of a metric: other samples go with it
+            expected, found = ("labels", "numbers") if samples.classes is None else ("numbers", "labels")
+            raise TypeError(f"{loss.name}: expected targets that are {expected}, got {found}")
         if samples.classes is not None:
             return loss.of_labels(prediction, target, None if weights is None else weights[:, 0])
         axis = -1 if samples.in_rows else self.output_layout.index("c") - prediction.ndim
@@ -624,8 +634,9 @@ class Network(Settled):
         metrics : sequence of str or callable, or dict
             What is measured after each epoch, on all samples and on `validation` data: "accuracy", the name of a loss, or
             functions of (prediction, target) that return a number, by their names or by those of a dict.  They get what
-            `loss` gets: of labels and of ragged sequences rows (rows, C), of labels without those that are ignored.  Each
-            costs nothing beside one prediction of all samples.
+            `loss` gets: of labels and of ragged sequences rows (rows, C), of labels without those that are ignored.  A loss
+            of the library has the weights of the samples, and leaves out the targets that `loss` leaves out.  Each costs
+            nothing beside one prediction of all samples.
         weights : array or Ragged, optional
             Numbers >= 0: one for each sample, (N,), or for each step, (T, N) in the order of the network's layout, of a
             Ragged x a Ragged of one channel.  The loss of a batch is the weighted mean, divided by the sum of its weights,

@@ -27,6 +27,7 @@ PUBLIC = {
     "Connectivity": "applied factor hidden",
     "EarlyStopping": "best epoch",
     "Ensemble": "finished predict_many",
+    "GaussianNLL": "distribution",
     "History": "as_dict",
     "Network": "evaluate fit history loss loss_and_gradient output_layout params predict random save split stream summary "
     "takes_indices to transfer",

@@ -10,7 +10,7 @@ from ..arrays.indices import Indices
 from ..arrays.ragged import Ragged
 from ..errors import DTypeError, NonFiniteError, ShapeError, integer, nearest, real, takes
 from .history import OF_VALIDATION
-from .losses import LOSSES, count_labels, labelled_rows
+from .losses import LOSSES, count_labels, is_of_library, labelled_rows
 
 MODES = {"accuracy": "max"} | dict.fromkeys(LOSSES, "min")  # of the library's metrics: which values are better
 
@@ -97,7 +97,9 @@ def checked_metrics(metrics, samples):
         if isinstance(metric, str):
             if metric not in MODES:
                 raise nearest(argument, metric, MODES)
-            name, function = metric, accuracy if metric == "accuracy" else _value_of(LOSSES[metric])
+            name, function = metric, accuracy if metric == "accuracy" else LOSSES[metric]
+        elif is_of_library(metric):
+            name, function = metric.name, metric
         else:
             takes(argument, metric, "prediction, target")
             name, function = getattr(metric, "__name__", type(metric).__name__), metric
@@ -112,19 +114,19 @@ def checked_metrics(metrics, samples):
     return found
 
 
-def _value_of(loss):
-    """A loss as a metric."""
-    return lambda prediction, target: loss(prediction, target)[0]
-
-
-def measured(metrics, prediction, target, labelled):
+def measured(metrics, prediction, target, labelled, value_of):
     """{name: float} of what functions say of a prediction and its targets, which they get as copies in the host's memory.
 
     labelled : bool
         Whether the target are labels, of which those that are negative do not count.
+    value_of : callable
+        The value of a loss of the library, with the weights and gaps of the samples.
     """
     found = {}
     for name, metric in metrics.items():
+        if is_of_library(metric):
+            found[name] = value_of(metric)
+            continue
         own, right = moved(prediction, "cpu"), moved(target, "cpu")
         own, right = (own[right >= 0], right[right >= 0]) if labelled else (own.copy(), right.copy())
         found[name] = real(f"metrics[{name!r}]", metric(own, right), "a function that returns a number")
