@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from checks import check_loss, check_network, same_bits
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import numbarnn as nr
@@ -99,7 +99,10 @@ def test_values_and_slopes(name, layout):
 
 @given(st.sampled_from(sorted(LOSSES)), st.integers(1, 3), st.integers(2, 4), st.integers(0, 2**32 - 1))
 def test_slopes_by_finite_differences(name, steps, batch, seed):
-    check_loss(LOSSES[name], *case(name, steps, batch, seed=seed), seed=seed)
+    prediction, target = case(name, steps, batch, seed=seed)
+    if name == "quantile":  # not where a target is a quantile
+        assume(np.abs(target[..., None] - prediction.reshape(*target.shape, -1)).min() > 0.01)
+    check_loss(LOSSES[name], prediction, target, seed=seed)
 
 
 @pytest.mark.parametrize("name", LOSSES)
