@@ -51,6 +51,7 @@ from .parameters import Parameters
 from .streaming import Stream
 from .trainer import Trainer
 from .training.callbacks import Callback
+from .training.checkpoints import Checkpoint
 from .training.history import History
 from .training.losses import BinaryCrossEntropy, CrossEntropy, loss
 from .training.metrics import accuracy
@@ -77,6 +78,7 @@ __all__ = [
     "Callback",
     "Cell",
     "CellError",
+    "Checkpoint",
     "ChecksumError",
     "Compiled",
     "Connectivity",

@@ -25,7 +25,8 @@ PUBLIC = {
     "Dropout": f"draw {STATELESS}",
     "Embedding": f"row_gradient {STATELESS}",
     "Connectivity": "applied factor hidden",
-    "EarlyStopping": "best epoch",
+    "Checkpoint": "set_state state",
+    "EarlyStopping": "best epoch set_state state",
     "Ensemble": "finished predict_many",
     "History": "as_dict",
     "Network": "evaluate fit history loss loss_and_gradient output_layout params predict random save split stream summary "
@@ -36,7 +37,7 @@ PUBLIC = {
     "Ragged": "astype channels device dtype lengths of padded take to",
     "Stream": "feed_back reset run state step",
     "TensorDescriptor": "of tnc",
-    "Trainer": "fit history network step update",
+    "Trainer": "fit history load network save step update",
     "Vocabulary": "decode encode encode_all of",
 }
 CLASSES = [name for name in nr.__all__ if inspect.isclass(getattr(nr, name))]
