@@ -25,10 +25,10 @@ KINDS = {"mse": 0, "half_mse": 1, "mae": 2, "huber": 3}  # losses whose slope is
 
 # A program and what changes from update to update: addresses in its records.
 BATCHES = np.dtype(
-    integers("program", "chosen_x", "chosen_y", "source_x", "source_y", "output", "scalars", "wrong", "count")
+    integers("program", "chosen_x", "chosen_y", "source_x", "source_y", "output", "scalars", "wrong", "count", "masks")
 )
 WORKER = np.dtype(integers("flat", "memory", "batches"))
-MEMBER = np.dtype(integers("flat", "memory", "x", "y", "order", "scalars", "outputs", "wrong"))
+MEMBER = np.dtype(integers("flat", "memory", "x", "y", "order", "scalars", "outputs", "wrong", "masks"))
 BATCHES_BYTES, WORKER_BYTES, MEMBER_BYTES = (kind.itemsize for kind in (BATCHES, WORKER, MEMBER))
 TRAINING = np.dtype(
     integers(
@@ -42,6 +42,7 @@ TRAINING = np.dtype(
         "flat_bytes",
         "memory_bytes",
         "output_bytes",  # [updates]: of the outputs of each of them
+        "mask_bytes",  # [updates]: of the masks that each of them reads
     )
 )
 
@@ -100,6 +101,7 @@ def _train(cell, number, record, part):
     worker = record_at(call.workers + part * WORKER_BYTES, WORKER)[0]
     which = numbers_at(np.int64, call.which, call.updates)
     output_bytes = numbers_at(np.int64, call.output_bytes, call.updates)
+    mask_bytes = numbers_at(np.int64, call.mask_bytes, call.updates)
     own_flat, own_memory = numbers_at(np.uint32, worker.flat, call.flat_bytes // 4), worker.memory
     kept = numbers_at(np.uint32, own_memory, call.memory_bytes // 4)
     while True:
@@ -112,7 +114,7 @@ def _train(cell, number, record, part):
             own_flat[i] = flat[i]
         for i in range(memory.size):
             kept[i] = memory[i]
-        chosen, outputs = member.order, member.outputs
+        chosen, outputs, masks = member.order, member.outputs, member.masks
         for update in range(call.updates):
             batch = record_at(worker.batches + which[update] * BATCHES_BYTES, BATCHES)[0]
             numbers_at(np.int64, batch.chosen_x, 1)[0] = chosen
@@ -121,6 +123,8 @@ def _train(cell, number, record, part):
             numbers_at(np.int64, batch.source_y, 1)[0] = member.y
             numbers_at(np.int64, batch.output, 1)[0] = outputs
             numbers_at(np.int64, batch.wrong, 1)[0] = 0
+            if batch.masks != 0:
+                numbers_at(np.int64, batch.masks, 1)[0] = masks
             target = numbers_at(np.float64, batch.scalars, SCALARS)
             source = numbers_at(np.float64, member.scalars + update * SCALARS * 8, SCALARS)
             for i in range(SCALARS):
@@ -131,6 +135,7 @@ def _train(cell, number, record, part):
                 break
             chosen += 8 * batch.count
             outputs += output_bytes[update]
+            masks += mask_bytes[update]
         for i in range(flat.size):
             flat[i] = own_flat[i]
         for i in range(memory.size):
@@ -172,20 +177,20 @@ def add_update(program, name, flat, previous, gradient, memory, clip):
     return scalars
 
 
-def train(workers, members, which, flat_bytes, memory_bytes, output_bytes, dtype):
+def train(workers, members, which, flat_bytes, memory_bytes, output_bytes, mask_bytes, dtype):
     """Take members through updates, spread over the threads.
 
     Parameters
     ----------
     workers : numpy.ndarray of WORKER
     members : numpy.ndarray of MEMBER
-    which, output_bytes : numpy.ndarray of int
+    which, output_bytes, mask_bytes : numpy.ndarray of int
     flat_bytes, memory_bytes : int
     dtype : numpy.dtype
     """
     claimed = np.zeros(1, np.int64)
     record = np.array((
         members.ctypes.data, len(members), claimed.ctypes.data, workers.ctypes.data, once.address, len(which),
-        which.ctypes.data, flat_bytes, memory_bytes, output_bytes.ctypes.data,
+        which.ctypes.data, flat_bytes, memory_bytes, output_bytes.ctypes.data, mask_bytes.ctypes.data,
     ), TRAINING)  # fmt: skip
     run_long(_train, None, dtype, record, min(len(workers), len(members), most_threads()))

@@ -4,6 +4,7 @@
 take, dtypes that NumPy does not have, shapes that it cannot make, and what the description says.
 """
 
+import errno
 import json
 import math
 import os
@@ -125,7 +126,10 @@ def _open_file(path, flags):
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
+    is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
     os.close(descriptor)
+    if is_folder:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
     raise FileFormatError(f"{path}: expected a file that numbarnn has saved, got a device or a pipe")
 
 

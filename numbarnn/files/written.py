@@ -86,14 +86,13 @@ class Writing:
         name = kind.__name__ if _known.get(kind.__name__) is kind else self._path(where, kind)
         found = {KIND: name}
         for argument in _arguments(where, kind):
-            try:
-                part = getattr(value, argument)
-            except AttributeError:
+            # What only the class has is no argument that this object was made with.
+            if argument not in getattr(value, "__dict__", ()) and not hasattr(getattr(kind, argument, None), "__set__"):
                 raise TypeError(
                     f"{where}: expected a {kind.__name__} that keeps each argument of its constructor as an attribute of the"
                     f" same name, by which a file describes it, got none called {argument}"
-                ) from None
-            found[argument] = self(f"{where}.{argument}", part)
+                )
+            found[argument] = self(f"{where}.{argument}", getattr(value, argument))
         return found
 
     def _path(self, where, thing):

@@ -79,7 +79,7 @@ def restored(network, found):
     course.resumed = found["feed"], [(name, state) for name, state in found["callbacks"]]
     if found["place"] is not None:
         epoch, last, batch, total, counted, rate = found["place"]
-        course.place = Place(_count(epoch, 1), _count(last), _count(batch), float(total), counted, float(rate))
+        course.place = Place(_count(epoch, 1), _count(last), _count(batch), float(total), float(counted), float(rate))
     course.updates.restore(found["updates"])
     return course
 
