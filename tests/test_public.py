@@ -25,8 +25,7 @@ PUBLIC = {
     "Dropout": f"draw {STATELESS}",
     "Embedding": f"row_gradient {STATELESS}",
     "Connectivity": "applied factor hidden",
-    "Checkpoint": "set_state state",
-    "EarlyStopping": "best epoch set_state state",
+    "EarlyStopping": "best epoch",
     "Ensemble": "finished predict_many",
     "History": "as_dict",
     "Network": "evaluate fit history loss loss_and_gradient output_layout params predict random save split stream summary "
