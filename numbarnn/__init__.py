@@ -52,7 +52,7 @@ from .streaming import Stream
 from .trainer import Trainer
 from .training.callbacks import Callback
 from .training.history import History
-from .training.losses import BinaryCrossEntropy, CrossEntropy, loss
+from .training.losses import MAE, MSE, BinaryCrossEntropy, CrossEntropy, HalfMSE, Huber, loss
 from .training.metrics import accuracy
 from .training.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
 from .training.ranks import own_part
@@ -67,7 +67,9 @@ __version__ = "0.1.0"
 __all__ = [
     "GRU",
     "LSTM",
+    "MAE",
     "MGU",
+    "MSE",
     "RNN",
     "SGD",
     "Activation",
@@ -93,7 +95,9 @@ __all__ = [
     "Ensemble",
     "FileFormatError",
     "Gradients",
+    "HalfMSE",
     "History",
+    "Huber",
     "IndexRangeError",
     "IndRNN",
     "KernelError",

@@ -46,6 +46,7 @@ def fit_many(
     shuffle: bool = True,
     clip: float | None = None,
     lengths: np.ndarray | None = None,
+    weights: np.ndarray | Ragged | None = None,
     validation: tuple | None = None,
     validations: Iterable[tuple] | None = None,
     stopping: EarlyStopping | None = None,
@@ -76,8 +77,8 @@ def fit_many(
         A learning rate for each member, in the place of the optimizer's.
     decays : sequence of float, optional
         A weight decay for each member, in the place of that of an `AdamW`.
-    samples : sequence of (x, y) or (x, y, lengths), optional
-        Samples of each member's own, in the place of x, y and `lengths`.
+    samples : sequence of (x, y), (x, y, lengths) or (x, y, lengths, weights), optional
+        Samples of each member's own, in the place of x, y, `lengths` and `weights`.
     bootstrap : bool
         Each member is trained on as many samples as there are, N, drawn from them with replacement (Efron 1979,
         doi:10.1214/aos/1176344552): ``numpy.random.default_rng((seed, 1)).integers(N, size=N)``, in this order.
@@ -85,9 +86,11 @@ def fit_many(
         As in `Network.fit`.
     lengths : array of int, optional
         (N,): the steps of each sample in a padded x.
-    validation : (x, y) or (x, y, lengths), optional
+    weights : array or Ragged, optional
+        A number for each sample or step, as in `Network.fit`.
+    validation : (x, y), (x, y, lengths) or (x, y, lengths, weights), optional
         Where a loss is measured after each epoch of each member.
-    validations : sequence of (x, y) or (x, y, lengths), optional
+    validations : sequence of (x, y), (x, y, lengths) or (x, y, lengths, weights), optional
         The same for each member, in the place of `validation`.
     stopping : EarlyStopping, optional
         Every member is stopped by a copy of it, for itself.
@@ -145,7 +148,7 @@ def fit_many(
         raise TypeError(f"stopping: expected a numbarnn.EarlyStopping or None, got {type(stopping).__name__}")
     if samples is None and (x is None or y is None):
         raise TypeError(f"{'x' if x is None else 'y'}: expected it, or samples= of each member's own, got None")
-    _check_alone("samples", samples, x=x, y=y, lengths=lengths)
+    _check_alone("samples", samples, x=x, y=y, lengths=lengths, weights=weights)
     _check_alone("validations", validations, validation=validation)
     samples, validations = _each("samples", samples, count), _each("validations", validations, count)
     with Ranks(None if comm is None else checked_comm(comm)) as ranks:
@@ -155,8 +158,8 @@ def fit_many(
         ))  # fmt: skip
         members = ranks.own(range(count))
         if samples is None:
-            common = Samples.of(network, x, y, lengths, loss)
-            check_samples(common, loss)
+            common = Samples.of(network, x, y, lengths, loss, weights)
+            check_samples(common)
             samples = dict.fromkeys(members, common)
         else:
             samples = {k: checked_samples(network, samples[k], loss, f"samples[{k}]") for k in members}

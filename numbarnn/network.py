@@ -30,7 +30,7 @@ from .parameters import Parameters
 from .streaming import Stream
 from .training.history import History
 from .training.loop import fit
-from .training.losses import checked_result, is_of_library
+from .training.losses import check_target, checked_result, is_of_library, target_channels
 from .training.losses import loss as find_loss
 from .training.metrics import checked_metrics, measured
 from .training.optimizers import Adam, Optimizer
@@ -393,19 +393,20 @@ class Network(Settled):
         y: np.ndarray | Ragged,
         loss: str | Callable = "mse",
         lengths: np.ndarray | None = None,
+        weights: np.ndarray | Ragged | None = None,
     ) -> float:
-        """The loss of the network on samples and their targets, a float; x and y as in `fit`, see `numbarnn.loss` for names.
+        """The loss of the network on samples and their targets, a float; all as in `fit`, see `numbarnn.loss` for names.
 
-        With sequences of different lengths it is the mean over the steps that there are.  A NaN or an infinity in x or y is
-        in the loss as well.
+        With sequences of different lengths it is the mean over the steps that there are, and with weights the weighted mean:
+        0 where all weights are 0.  A NaN or an infinity in x or y is in the loss as well, unless the loss leaves it out.
         """
         loss = find_loss(loss)
-        return self._loss_of(Samples.of(self, x, y, lengths, loss), loss)
+        return self._loss_of(Samples.of(self, x, y, lengths, loss, weights), loss)
 
     def _loss_of(self, samples, loss, metrics=None):
         """`loss` of samples that have been checked, a function; with metrics, see `measured`, (loss, {name: value})."""
         self.params.check_finite()
-        predictions, targets = [], []
+        predictions, targets, weights = [], [], []
         for piece in samples.pieces(PIECE_ROWS):
             batch, described = piece.batch()
             prediction = self._forward(self._own, described, NOTHING)[0]
@@ -414,10 +415,12 @@ class Network(Settled):
             rows = self._rows(prediction, piece)
             predictions.append(contiguous(rows) if piece.in_rows else rows)
             targets.append(self._target_rows(batch, prediction, piece))
+            weights.append(self._weight_rows(batch, piece))
         if len(predictions) > 1:
             axis = 0 if samples.in_rows else samples.y.letters.index("n")
             predictions, targets = ([np.concatenate(parts, axis)] for parts in (predictions, targets))
-        value = self._call_loss(loss, predictions[0], targets[0], samples)[0]
+            weights = [None if weights[0] is None else np.concatenate(weights, axis)]
+        value = self._call_loss(loss, predictions[0], targets[0], weights[0], samples)[0]
         if metrics is None:
             return value
         return value, measured(metrics, predictions[0], targets[0], samples.classes is not None)
@@ -429,6 +432,7 @@ class Network(Settled):
         loss: str | Callable = "mse",
         metrics: Iterable = (),
         lengths: np.ndarray | None = None,
+        weights: np.ndarray | Ragged | None = None,
     ) -> dict[str, float]:
         """The loss and the metrics of the network on samples and their targets, by name, from one prediction.
 
@@ -441,6 +445,8 @@ class Network(Settled):
             As in `fit`.
         lengths : array of int, optional
             (N,): the steps of each sample in a padded x.
+        weights : array or Ragged, optional
+            As in `fit`, for the loss.
 
         Returns
         -------
@@ -457,20 +463,35 @@ class Network(Settled):
         (['loss', 'accuracy'], 0.5)
         """
         loss = find_loss(loss)
-        samples = Samples.of(self, x, y, lengths, loss)
+        samples = Samples.of(self, x, y, lengths, loss, weights)
         value, found = self._loss_of(samples, loss, checked_metrics(metrics, samples))
         return {"loss": value} | found
 
-    def _call_loss(self, loss, prediction, target, samples):
-        """(loss, derivative) of a prediction and targets as `_rows` and `_target_rows` give them."""
-        if is_of_library(loss):
-            found = loss(prediction, target) if samples.classes is None else loss.of_rows(prediction, target)
-        else:  # it may write to copies: arrays of the caller may be behind both
+    def _call_loss(self, loss, prediction, target, weights, samples):
+        """(loss, derivative) of what `_rows`, `_target_rows` and `_weight_rows` give."""
+        if not is_of_library(loss):  # it may write to copies: arrays of the caller may be behind all of them
             prediction, target = prediction.copy(), target.copy()
             if samples.classes is not None and samples.ignore_index is not None:
                 target[target < 0] = samples.ignore_index
-            found = loss(prediction, target)
-        return checked_result(found, prediction)
+            found = loss(prediction, target) if weights is None else loss(prediction, target, weights=weights.copy())
+            return checked_result(found, prediction)
+        if samples.classes is not None:
+            return loss.of_labels(prediction, target, None if weights is None else weights[:, 0])
+        axis = -1 if samples.in_rows else self.output_layout.index("c") - prediction.ndim
+        check_target(prediction, target, target_channels(loss, prediction.shape[axis]), axis)
+        if axis == -1:
+            return loss.of_rows(prediction, target, weights)
+        rows = (None if part is None else np.moveaxis(part, axis, -1) for part in (prediction, target, weights))
+        value, gradient = loss.of_rows(*rows)
+        return value, np.moveaxis(gradient, -1, axis)
+
+    def _weight_rows(self, batch, samples):
+        """The weights as a loss sees them, of one channel, laid out like the prediction; None if there are none."""
+        if samples.weights is None:
+            return None
+        if samples.classes is not None:
+            return samples.weight_rows(batch)[:, None]  # beside labels, in the host's memory
+        return moved(samples.weight_rows(batch)[:, None] if samples.in_rows else samples.weights.array, self.device)
 
     def _target_rows(self, batch, prediction, samples):
         """The targets as a loss sees them, next to a prediction's descriptor."""
@@ -480,7 +501,8 @@ class Network(Settled):
             return samples.y.array
         if not prediction.packing.rows:
             raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
-        return self._rows(batch.describe("y", samples.y.array, prediction.channels, prediction.dtype), samples)
+        channels = target_channels(samples.loss, prediction.channels)
+        return self._rows(batch.describe("y", samples.y.array, channels, prediction.dtype), samples)
 
     def loss_and_gradient(
         self,
@@ -489,6 +511,7 @@ class Network(Settled):
         y: np.ndarray | Ragged,
         loss: str | Callable = "mse",
         lengths: np.ndarray | None = None,
+        weights: np.ndarray | Ragged | None = None,
     ) -> tuple[float, np.ndarray]:
         """The loss and its gradient at the parameters `flat`: what ``scipy.optimize.minimize(jac=True)`` takes.
 
@@ -503,6 +526,8 @@ class Network(Settled):
         loss : str or callable
         lengths : array of int, optional
             (N,): the steps of each sample in a padded x.
+        weights : array or Ragged, optional
+            As in `fit`.  Where nothing counts, as with weights of 0, loss and gradient are exactly 0.
 
         Returns
         -------
@@ -527,7 +552,7 @@ class Network(Settled):
         given = Parameters(contiguous(moved(flat, self.device)), self.params.weights)
         given.check_finite()
         loss = find_loss(loss)
-        samples = Samples.of(self, x, y, lengths, loss)
+        samples = Samples.of(self, x, y, lengths, loss, weights)
         gradient = given.zeros()
         workspace = Workspace(self, self.split(gradient.flat), self.split(given.flat))
         return workspace.gradient(samples, loss), moved(gradient.flat, device_of(flat))
@@ -552,6 +577,7 @@ class Network(Settled):
         comm=None,
         shards: int | None = None,
         metrics: Iterable = (),
+        weights: np.ndarray | Ragged | None = None,
     ) -> History:
         """Train on samples and their targets.
 
@@ -563,8 +589,8 @@ class Network(Settled):
             Targets, shaped like `predict` of x and converted likewise; labels, integers of any dtype, have no channel axis:
             (N,) or (T, N).
         loss : str or callable
-            ``mse``, ``half_mse`` (``quadratic``), ``mae``, ``huber``, ``cross_entropy``, ``binary_cross_entropy``, a loss
-            such as ``CrossEntropy(ignore_index=0)``, or ``(prediction, y) -> (loss, gradient)``.
+            A name that `numbarnn.loss` knows, a loss such as ``MSE(missing="nan")`` or ``CrossEntropy(ignore_index=0)``, or
+            ``(prediction, y) -> (loss, gradient)``; with weights ``(prediction, y, weights=weights)``.
         optimizer : Optimizer or str
             ``Adam()`` if None.
         epochs : int
@@ -579,8 +605,8 @@ class Network(Settled):
         lengths : array of int, optional
             (N,): the steps of each sample, from 0 to T; T for all if None.  The loss is the mean over the steps there are;
             one of your own is then called with (rows, channels) arrays of them, unless `Last` has left one step.
-        validation : (x, y) or (x, y, lengths), optional
-            Where a loss is measured after each epoch.
+        validation : (x, y), (x, y, lengths) or (x, y, lengths, weights), optional
+            Where a loss is measured after each epoch; lengths and weights may be None.
         callbacks : sequence of callable
             Each is called with (network, history) after each epoch; one that returns True ends the training.
             See `Callback`, `EarlyStopping` and `Printer`.
@@ -600,6 +626,11 @@ class Network(Settled):
             functions of (prediction, target) that return a number, by their names or by those of a dict.  They get what
             `loss` gets: of labels and of ragged sequences rows (rows, C), of labels without those that are ignored.  Each
             costs nothing beside one prediction of all samples.
+        weights : array or Ragged, optional
+            Numbers >= 0: one for each sample, (N,), or for each step, (T, N) in the order of the network's layout, of a
+            Ragged x a Ragged of one channel.  The loss of a batch is the weighted mean, divided by the sum of its weights,
+            and the loss of an epoch is that of all samples.  Where a weight is 0, y is not read and the gradient is exactly
+            0; samples whose weights are all 0 are in no batch.  x is read nevertheless, and must be finite.
 
         Returns
         -------
@@ -609,7 +640,8 @@ class Network(Settled):
         ------
         NonFiniteError
             Before anything is trained, with its place, if there is a NaN or an infinity in x or y, or in `validation`;
-            what lies behind a length is not read, and a loss of your own may leave out targets that are NaN.
+            what lies behind a length is not read, nor is y where its weight is 0 or a loss has ``missing="nan"``, and a loss
+            of your own may leave out targets that are NaN.
             Then at the first loss, gradient or parameter that is not finite, with epoch and batch; the update that has made
             it so is undone.
         RuntimeError
@@ -631,7 +663,7 @@ class Network(Settled):
             optimizer, loss = Adam() if optimizer is None else optimizer, find_loss(loss)
             self.params.check_writable("params")
             self.params.check_finite()
-            samples = Samples.of(self, x, y, lengths, loss)
+            samples = Samples.of(self, x, y, lengths, loss, weights)
             return fit(
                 self, samples, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
                 seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress,

@@ -139,6 +139,7 @@ class Trainer(Unsendable):
         validation: tuple | None = None,
         callbacks: Iterable[Callable] = (),
         progress: bool = True,
+        weights: np.ndarray | Ragged | None = None,
     ) -> History:
         """Train on samples and their targets, or on batches of your own, for some more epochs.
 
@@ -146,11 +147,11 @@ class Trainer(Unsendable):
         ----------
         x, y : array, list, DataFrame or Ragged
             Samples and targets, as in `Network.fit`.  Without y, x are the batches of an epoch: something to iterate over
-            for each epoch that gives ``(x, y)`` or ``(x, y, lengths)``, or a function of the epoch, counted from 1, that
-            returns such a thing.  A generator has the batches of one epoch.
+            for each epoch that gives ``(x, y)``, ``(x, y, lengths)`` or ``(x, y, lengths, weights)``, or a function of the
+            epoch, counted from 1, that returns such a thing.  A generator has the batches of one epoch.
         epochs : int, optional
             How many more.  None: those that are left of the trainer's ``epochs``; 10 if it has none.
-        batch_size, shuffle, lengths, validation, callbacks, progress
+        batch_size, shuffle, lengths, validation, callbacks, progress, weights
             As in `Network.fit`.  Batches of your own are taken as they are.
 
         Returns
@@ -174,10 +175,10 @@ class Trainer(Unsendable):
         course.network.params.check_writable("params")
         course.network.params.check_finite()
         if y is None:
-            feed = self._given(x, lengths)
+            feed = self._given(x, lengths=lengths, weights=weights)
         else:
-            samples = Samples.of(course.network, x, y, lengths, course.loss)
-            check_samples(samples, course.loss)
+            samples = Samples.of(course.network, x, y, lengths, course.loss, weights)
+            check_samples(samples)
         held = None if validation is None else checked_samples(course.network, validation, course.loss, "validation")
         for given in (None if y is None else samples, held):
             checked_metrics(course.metrics, given)
@@ -207,21 +208,24 @@ class Trainer(Unsendable):
                 raise ValueError(f"epochs: expected {expected}, got {epochs}")
         return Place(done + 1, done + epochs)
 
-    def _given(self, batches, lengths):
+    def _given(self, batches, **others):
         """A GivenFeed of a user's own batches."""
         course = self._course
         if isinstance(batches, (np.ndarray, Ragged)) or not (callable(batches) or hasattr(batches, "__iter__")):
             kind = type(batches).__name__
             raise TypeError(f"y: expected targets, or batches of (x, y) in the place of x, got None beside x of {kind}")
-        if lengths is not None:
-            raise TypeError(f"lengths: expected None beside batches, which have theirs, got {type(lengths).__name__}")
-        return GivenFeed(course, batches, lambda batch, what: checked_samples(course.network, batch, course.loss, what))
+        for name, value in others.items():
+            if value is not None:
+                raise TypeError(f"{name}: expected None beside batches, which have theirs, got {type(value).__name__}")
+        read = lambda batch, what: checked_samples(course.network, batch, course.loss, what, empty=True)  # noqa: E731
+        return GivenFeed(course, batches, read)
 
     def update(
         self,
         x: np.ndarray | Ragged,
         y: np.ndarray | Ragged,
         lengths: np.ndarray | None = None,
+        weights: np.ndarray | Ragged | None = None,
     ) -> float:
         """One update on a batch, in a loop of your own; returns the mean loss before it.
 
@@ -234,6 +238,9 @@ class Trainer(Unsendable):
             Samples and targets of the batch, as in `Network.fit`.
         lengths : array of int, optional
             (N,): the steps of each sample in a padded x.
+        weights : array or Ragged, optional
+            As in `Network.fit`.  Where nothing counts, all weights being 0 or all targets missing, the loss is 0, and the
+            update is one by a gradient of zeros.
 
         Raises
         ------
@@ -253,8 +260,8 @@ class Trainer(Unsendable):
         course = self._course
         course.network.params.check_writable("params")
         course.network.params.check_finite()
-        samples = Samples.of(course.network, x, y, lengths, course.loss)
-        check_samples(samples, course.loss)
+        samples = Samples.of(course.network, x, y, lengths, course.loss, weights)
+        check_samples(samples, empty=True)
         rate_of = course.rates()
         course.check_counted(rate_of, course.most)
         feed = GivenFeed(course, (), None)
@@ -263,7 +270,7 @@ class Trainer(Unsendable):
             course.updates.check_usable()
             total, counted, _ = course.take(feed, [samples], rate_of, course.most, lambda index: where)
             course.finish(where, feed)
-        return total / counted
+        return total / counted if counted else 0.0
 
     def __repr__(self):
         course = self._course

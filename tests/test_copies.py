@@ -415,6 +415,8 @@ def values():
         "constant": nr.constant(0.1),
         "mse": nr.loss("mse"),
         "huber": nr.loss("huber"),
+        "HalfMSE": nr.HalfMSE(),
+        "MAE": nr.MAE(missing="nan"),
         "CrossEntropy": nr.CrossEntropy(ignore_index=-1),
         "BinaryCrossEntropy": nr.BinaryCrossEntropy(),
         "error": errors.ShapeError("x: expected 3 axes"),

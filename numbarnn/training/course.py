@@ -25,7 +25,7 @@ class Place:
         Batches of the epoch that are done.
     total : float
         Their losses, each times what it is the mean of, summed.
-    counted : int
+    counted : float
         What `total` is the sum over.
     """
 
@@ -33,7 +33,7 @@ class Place:
     last: int
     batch: int = 0
     total: float = 0.0
-    counted: int = 0
+    counted: float = 0.0
 
 
 class Course:
@@ -123,7 +123,7 @@ class Course:
 
         Returns
         -------
-        (float, int, float)
+        (float, float, float)
             The losses, each times what it is the mean of, summed; that, summed; the learning rate.
         """
         updates, total, counted = self.updates, 0.0, 0
@@ -159,7 +159,7 @@ class Course:
         else:
             self._sum[...] = gradient
         if counted is not None:
-            gradient[...] = self._sum / gradient.dtype.type(counted)
+            gradient[...] = self._sum / gradient.dtype.type(counted or 1)
 
     def finish(self, where, feed):
         """The end of an epoch: all rows of an embedding are up to date, and what is remembered is finite."""

@@ -37,7 +37,7 @@ class Feed:
 
     def loss(self, total, counted):
         """The mean loss of an epoch, from the sums of what `gradient` has returned."""
-        return total / counted
+        return total / counted if counted else 0.0
 
     def not_finite(self):
         """(place, number) of the first target that is not finite, as text; ("", None) if there is none."""
@@ -67,8 +67,8 @@ class SampleFeed(Feed):
 
     def __init__(self, course, samples, batch_size, shuffle):
         self.course, self.samples, self.batch_size, self.shuffle = course, samples, batch_size, shuffle
-        self._steps = samples.steps
-        there = np.flatnonzero(self._steps)  # a sample without steps has no loss
+        self._counts = samples.counts
+        there = np.flatnonzero(self._counts)  # a sample that counts nothing has no loss
         if course.order is None or not np.array_equal(np.sort(course.order), there):
             course.order = there
         self.count = -(-len(there) // batch_size)
@@ -81,11 +81,11 @@ class SampleFeed(Feed):
         return [order[i : i + self.batch_size] for i in range(done * self.batch_size, len(order), self.batch_size)]
 
     def gradient(self, chosen, checked):
-        over = int(self._steps[chosen].sum())
+        over = float(self._counts[chosen].sum())
         return checked(self.workspaces.gradient(chosen, self.course.loss, self.course.masks)) * over, over
 
     def not_finite(self):
-        return self.samples.y.not_finite(self.samples.lengths)
+        return self.samples.not_left_out()
 
 
 class ShardFeed(Feed):
@@ -102,7 +102,7 @@ class ShardFeed(Feed):
 
     def __init__(self, course, samples, shards: Shards):
         self.course, self.samples, self.shards, self.count = course, samples, shards, shards.updates
-        self._steps, self.workspaces = samples.steps, workspaces_of(course, samples)
+        self._counts, self.workspaces = samples.counts, workspaces_of(course, samples)
 
     def epoch(self, number, done):
         return self.shards.epoch()
@@ -110,7 +110,7 @@ class ShardFeed(Feed):
     def gradient(self, update, checked):
         def gradient_of(chosen, masks):
             value = checked(self.workspaces.gradient(chosen, self.course.loss, masks))
-            return value * int(self._steps[chosen].sum())
+            return value * float(self._counts[chosen].sum())
 
         self.shards.take(update, gradient_of)
         return 0.0, 0
@@ -119,7 +119,7 @@ class ShardFeed(Feed):
         return self.shards.loss()
 
     def not_finite(self):
-        return self.samples.y.not_finite(self.samples.lengths)
+        return self.samples.not_left_out()
 
 
 class GivenFeed(Feed):
@@ -129,7 +129,8 @@ class GivenFeed(Feed):
     ----------
     course : Course
     batches : iterable or callable
-        Of ``(x, y)`` or ``(x, y, lengths)``; a function of the epoch, from 1 on, returns such an iterable.
+        Of ``(x, y)``, ``(x, y, lengths)`` or ``(x, y, lengths, weights)``; a function of the epoch, from 1 on, returns such
+        an iterable.
     read : callable
         The checked Samples of a batch and of what errors call it.
     """
@@ -153,12 +154,12 @@ class GivenFeed(Feed):
 
     def gradient(self, samples, checked):
         self._batch, course = samples, self.course
-        over = int(samples.steps.sum())
-        everything = np.flatnonzero(samples.steps)
+        over = float(samples.counts.sum())
+        everything = np.flatnonzero(samples.counts) if over else np.arange(samples.x.count)
         return checked(workspaces_of(course, samples).gradient(everything, course.loss, course.masks)) * over, over
 
     def not_finite(self):
-        return self._batch.y.not_finite(self._batch.lengths) if self._batch is not None else ("", None)
+        return self._batch.not_left_out() if self._batch is not None else ("", None)
 
 
 def grouped(batches, size):

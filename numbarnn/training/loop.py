@@ -15,7 +15,7 @@ from ..errors import NonFiniteError, arguments_of, flag, generator, positive_int
 from .callbacks import Calls, checked_callbacks, learns_of_batches
 from .course import Course, Place
 from .feeds import SampleFeed, ShardFeed, grouped
-from .losses import BinaryCrossEntropy, is_of_library
+from .losses import is_of_library
 from .metrics import checked_metrics
 from .optimizers import optimizer as find_optimizer
 from .progress import bar
@@ -41,35 +41,32 @@ def alone(network):
             del _trained[key]
 
 
-def checked_samples(network, given, loss, argument):
-    """The Samples that an argument is, or holds as (x, y) or (x, y, lengths), if they can be learned from.
+def checked_samples(network, given, loss, argument, empty=False):
+    """The Samples that an argument is, or holds as (x, y), perhaps with lengths and weights, if they can be learned from.
 
-    Else a typed error that names it.
+    Else a typed error that names it.  empty: see `check_samples`.
     """
     if isinstance(given, Samples):  # checked before
         return given
-    expected = "the pair (x, y) or (x, y, lengths)"
+    expected = "the pair (x, y) or (x, y, lengths) or (x, y, lengths, weights)"
     if not isinstance(given, (tuple, list)):
         raise TypeError(f"{argument}: expected {expected}, got {type(given).__name__}")
-    if len(given) not in (2, 3):
+    if len(given) not in (2, 3, 4):
         raise TypeError(f"{argument}: expected {expected}, got {len(given)} of them")
     with arguments_of(argument):
-        samples = Samples.of(network, *given, loss=loss)
-        check_samples(samples, loss)
+        samples = Samples.of(network, *given[:3], loss=loss, weights=given[3] if given[3:] else None)
+        check_samples(samples, empty)
     return samples
 
 
-def check_samples(samples, loss):
+def check_samples(samples, empty=False):
     """Raise a typed error unless there is something to learn from, and nothing that is not finite.
 
-    A loss of one's own may leave out targets that are NaN.
+    A loss of one's own may leave out targets that are NaN.  empty: whether all weights may be 0 and all targets missing.
     """
-    samples.check_counted()
-    samples.check_finite("x")
-    if is_of_library(loss):
-        samples.check_finite("y")
-        if isinstance(loss, BinaryCrossEntropy) and samples.classes is None:
-            samples.check_probabilities()
+    samples.check_counted(empty)
+    samples.check_finite()
+    samples.check_targets()
 
 
 def checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints):
@@ -96,7 +93,7 @@ def fit(
     epochs, batch_size, shuffle, clip = checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints)
     progress, random = flag("progress", progress), generator("seed", seed)
     callbacks = checked_callbacks(callbacks)
-    check_samples(samples, loss)
+    check_samples(samples)
     held = None if validation is None else checked_samples(network, validation, loss, "validation")
     metrics = checked_metrics(metrics, samples)
     validated, shards, gradient = validating(network, held, loss, metrics), None, None
@@ -107,6 +104,7 @@ def fit(
         values = dict(
             network=(network.layers, network.channels, network.dtype.name), loss=loss, optimizer=optimizer, epochs=epochs,
             batch_size=batch_size, shuffle=shuffle, clip=clip, shards=count, validation=held is not None,
+            weights=samples.weights is not None,
         )  # fmt: skip
         ranks.same(values | own)
         flat, root = network.params.flat, ranks.agree(int(random.integers(2**63)))[0]

@@ -69,15 +69,15 @@ def can_be_trained(network, samples, loss, optimizers, clip, tape, checkpoints):
     return (
         network.device == "cpu" and tape == "all" and checkpoints is None
         and not any(each.ragged or each.indices or (each.classes is None) == of_labels for each in samples)
-        and len(shapes) == 1 and first.x.count > 0
-        and (of_labels or any(loss is each for each in LOSSES.values()) and loss.name in epochs.KINDS)
+        and len(shapes) == 1 and first.x.count > 0 and all(each.weights is None for each in samples)
+        and (of_labels or any(loss == LOSSES[name] for name in epochs.KINDS))
         and len({type(each) for each in optimizers}) == 1 and type(optimizers[0]) in (SGD, Adam, AdamW, RMSProp)
     )  # fmt: skip
 
 
 def _of_labels(loss):
-    """Whether a loss is the cross entropy of labels that all count."""
-    return type(loss) is CrossEntropy and loss.ignore_index is None
+    """Whether a loss is the cross entropy of labels that all count the same."""
+    return loss == CrossEntropy()
 
 
 def _in_order(sequences):

@@ -8,7 +8,6 @@ from ..arrays.devices import backend, device_of
 from ..arrays.rows import like
 from ..cpu.threads import threads
 from ..engine.keep import kept
-from .losses import check_target
 from .passes import Passes
 
 KEPT_BYTES = 1 << 28  # workspaces kept for the next batch of their size, in all
@@ -54,9 +53,8 @@ class Workspace:
             self._passes[0].run()
         prediction = (network._rows(self._output, samples) if self._seen is None else self._seen).copy()
         target = network._target_rows(self._batch, self._output, samples)
-        if samples.classes is None:
-            check_target(prediction, target)
-        value, dy = network._call_loss(loss, prediction, target, samples)
+        weights = network._weight_rows(self._batch, samples)
+        value, dy = network._call_loss(loss, prediction, target, weights, samples)
         if self._adjoints is None:
             self._start_backward(samples)
         np.copyto(self._dy, dy)
@@ -104,7 +102,9 @@ class BatchBuffer:
     def take(self, chosen):
         """Some of the samples, whose lengths must be those of the buffer: x is overwritten by the next call."""
         x = self._samples.x.first_steps(chosen, self._steps, self._x)
-        return replace(self._samples, x=x, y=self._samples.y.first_steps(chosen, self._steps), **self._common)
+        others = self._samples.y, self._samples.weights
+        y, weights = (None if part is None else part.first_steps(chosen, self._steps) for part in others)
+        return replace(self._samples, x=x, y=y, weights=weights, **self._common)
 
 
 class Workspaces:
