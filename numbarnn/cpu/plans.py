@@ -16,7 +16,7 @@ from ..engine.keep import Keep
 from . import routines, weights
 from .blocks import block_vectors, packed_size, spread, transposed_size, vectors_in
 from .memory import aligned
-from .pool import share
+from .pool import of_part, share, share_parts, take_parts
 from .product import MAX_VECTORS
 from .records import BACKWARD, FORWARD, place
 from .simd import lanes_of
@@ -141,7 +141,17 @@ class Size(sizes.Size):
         in_place = self.forward_chunk == 1 and self.packing.uniform
         inputs = 0 if in_place else rows * splits * self.channels
         projected = self.directions * self.batch * self._padded_width if self.cell.projected else 0
-        return {"inputs": inputs, "pre": rows * self.padded * self.cell.slots, "projected": projected}
+        return {
+            "inputs": inputs,
+            "pre": rows * self.padded * self.cell.slots,
+            "projected": projected,
+            "claims": self._claims(),
+        }
+
+    def _claims(self):
+        """Numbers that take as much room as `pool.take_parts` needs."""
+        tasks, splits = self.shares
+        return of_part(tasks * splits * self.directions) // self.dtype.itemsize if splits > 1 else 0
 
     @property
     def _padded_width(self):
@@ -162,6 +172,7 @@ class Size(sizes.Size):
             "outputs": rows * self.width,
             "cell_outputs": rows * self.hidden if self.cell.states > 1 else 0,
             "dinputs": rows * spread(vectors_in(self.channels, self.dtype)) * vector if need_x else 0,
+            "claims": self._claims(),
         }
 
     def constants(self):
@@ -181,6 +192,9 @@ class Size(sizes.Size):
             "directions": self.directions,
             "work.share": share.address,
             "work.pool": sharing(self.threads),
+            "work.share_parts": share_parts.address if splits > 1 else 0,
+            "work.take": take_parts.address if splits > 1 else 0,
+            "work.threads": self.threads,
             "work.phases": 2 if self.cell.gated_slots else 1,
             "gates": len(self.cell.gates),
             "per_block": block_vectors(self.cell.slots),
