@@ -17,6 +17,7 @@ from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import _CompilerLock, global_compiler_lock
 from numba.core.cpu import CPUContext
 from numba.core.dispatcher import Dispatcher
+from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 from numba.core.typed_passes import NativeLowering
 from numba.core.typing.templates import AbstractTemplate, AttributeTemplate
@@ -38,6 +39,7 @@ RELIED_ON = {  # (class, name): the first parameters, None for what is no functi
     (FunctionCache, "cache_path"): None,
     (CompileResult, "_reduce"): ("self",),
     (CompileResult, "_rebuild"): ("target_context", "libdata", "fndesc"),
+    (type(rtsys), "initialize"): ("self", "ctx"),
     (CFunc, "__init__"): ("self", "pyfunc", "sig", "locals", "options"),
     (CFunc, "compile"): ("self",),
     (CFunc, "address"): None,
@@ -160,6 +162,16 @@ class _Function(Kept, FunctionCache):
     def __init__(self, function, sources, more):
         entries = Entries(f"cpu.{_name(function)}", sources, lambda code: dumps(code._reduce()), more)
         super().__init__(function, entries, lambda target, data: CompileResult._rebuild(target, *data))
+
+    def load_overload(self, signature, target_context):
+        """What is kept for a signature, or None, with no more of Numba at work than machine code may call.
+
+        Numba's own imports all that its compiler may need first, SciPy's linear algebra too: a third of a second.
+        """
+        from numba.cpython import hashing  # noqa: F401 (it tells LLVM of symbols)
+
+        rtsys.initialize(target_context)
+        return self._load_overload(signature, target_context)
 
     def _can_be_kept(self, code):
         """Whether compiled code may be used in another process: not if it holds addresses of this one."""
