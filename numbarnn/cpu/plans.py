@@ -13,8 +13,9 @@ import numpy as np
 
 from ..engine import sizes
 from ..engine.keep import Keep
-from . import routines, weights
+from . import passes, routines, weights
 from .blocks import block_vectors, packed_size, spread, transposed_size, vectors_in
+from .compiled import compile_together
 from .memory import aligned
 from .pool import share
 from .product import MAX_VECTORS
@@ -206,6 +207,11 @@ class Size(sizes.Size):
         return values
 
 
+def _shared(dtype):
+    """What every pass is made of, for `compile_together`."""
+    return (share,), *((routine, dtype) for routine in routines.ROUTINES.values())
+
+
 @functools.cache
 def _gate_table(gates):
     return np.array(gates, np.int64)
@@ -321,6 +327,10 @@ def forward_plans(kernels, size, keep):
 @functools.lru_cache(maxsize=512)
 def _make_forward(kernels, size, keep, threads_):
     what, packing = keep.what, size.packing
+    compile_together(
+        (kernels.forward_task, size.cell, size.dtype), (weights.pack_task, None, size.dtype), (passes.forward,),
+        *_shared(size.dtype),
+    )  # fmt: skip
     packed = size.weights(size.cell.slots)
     segmented, kept_c = what in ("states", "checkpoints"), what in ("all", "states")
     h_rows = packing.blocks(0, size.steps + 2)
@@ -373,6 +383,10 @@ def backward_plans(plans, need_x, threads_):
 @functools.lru_cache(maxsize=512)
 def _make_backward(plans, need_x, threads_):
     size, keep, packing, steps = plans.size, plans.keep, plans.size.packing, plans.segment
+    compile_together(
+        (plans.kernels.backward_task, size.cell, size.dtype), (weights.gradient_task, None, size.dtype), (passes.backward,),
+        *_shared(size.dtype),
+    )  # fmt: skip
     scratch, gradients = size.backward_scratch(need_x), size.gradients()
     rows = packing.most_rows(steps)
     constants = size.constants() | {

@@ -119,6 +119,10 @@ class Kept:
             return contextlib.nullcontext()
         return self._entries.turn(self._index_key(signature, codegen), wait=not global_compiler_lock.is_locked())
 
+    def is_taken(self, signature, codegen):
+        """Whether another process compiles for a signature now."""
+        return self._enabled and keepable(signature) and self._entries.is_taken(self._index_key(signature, codegen))
+
     def _load_overload(self, signature, target_context):
         """Numba compiles what this does not find."""
         if config.DISABLE_JIT:
@@ -223,13 +227,22 @@ def kept_kernel(function, releases, sources, more):
     return dispatcher
 
 
-def kept_c_function(function, signature, sources, more):
-    """`function` as a C function with an ``address``, compiled now unless the disk has it."""
-    compiled = CFunc(function, (signature.args, signature.return_type), locals={}, options={}, pipeline_class=TO_WHOLE)
-    compiled._cache = _Function(function, sources, more)
-    with compiled._cache.turn(compiled._sig, compiled._targetdescr.target_context.codegen()):
-        compiled.compile()
-    return compiled
+class KeptCFunction(CFunc):
+    """`function` as a C function with an ``address``, once `compile` has been called, which loads it if the disk has it."""
+
+    def __init__(self, function, signature, sources, more):
+        types = signature.args, signature.return_type
+        super().__init__(function, types, locals={}, options={}, pipeline_class=TO_WHOLE)
+        self._cache = _Function(function, sources, more)
+
+    def compile(self):
+        """Compile or load, while no other process compiles the same."""
+        with self._cache.turn(self._sig, self._targetdescr.target_context.codegen()):
+            super().compile()
+
+    def is_compiled_elsewhere(self):
+        """Whether another process compiles the same now."""
+        return self._cache.is_taken(self._sig, self._targetdescr.target_context.codegen())
 
 
 def numba_threads():
@@ -274,9 +287,9 @@ __all__ = [
     "RELIED_ON",
     "AbstractTemplate",
     "AttributeTemplate",
+    "KeptCFunction",
     "compiler_on",
     "keep_cuda_kernel",
-    "kept_c_function",
     "kept_kernel",
     "numba_threads",
     "relied_on_for_cuda",
