@@ -82,7 +82,7 @@ class Function(CFunction):
     @property
     def address(self):
         """Where it is."""
-        return self.at()
+        return self.compiled[None].address if None in self.compiled else self.at()
 
 
 class Routine(CFunction):

@@ -34,6 +34,8 @@ def forward(record):
     call = calls[0]
     if call.pack:
         share_out(call, call.work.pack_task, record, call.directions * call.parts)
+        if call.pack == 2:
+            share_out(call, call.work.transpose_task, record, call.directions * call.parts)
     take_regions(calls, record, 1 if call.splits == 1 else call.steps * call.work.phases)
 
 

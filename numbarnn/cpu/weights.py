@@ -46,7 +46,7 @@ def projection_columns(call):
 
 @inlined
 def pack_group(real, call, group, columns, direction, part):
-    """One part of the rows of one weight; for backward the transposed one too.  columns: where it leads."""
+    """One part of the rows of one weight.  columns: where it leads."""
     units, gates, _, per_block = columns
     weight = call.parameters + direction * call.direction_stride + group.parameter
     first, count = share(group.rows, call.parts, part)
@@ -54,14 +54,6 @@ def pack_group(real, call, group, columns, direction, part):
         real, weight, group.rows, units, gates, group.gates, group.slots, per_block, first, count,
         group.weight + direction * group.rows * group.slots * vectors_for(real, units) * vector_bytes(real),
     )  # fmt: skip
-    if call.pack == 2:
-        row_vectors = vectors_for(real, group.rows)
-        first, count = share(row_vectors, call.parts, part)
-        depth = group.slots * vectors_for(real, units) * lanes(real)
-        pack_transposed(
-            real, weight, group.rows, units, gates, group.gates, group.slots, per_block, first, count,
-            group.transposed + direction * row_vectors * depth * vector_bytes(real),
-        )  # fmt: skip
 
 
 @inlined
@@ -93,6 +85,25 @@ def pack_task(cell, number, record, index):
         clear(real, total, vectors)
         for index in range(PROJECTION):
             add_bias(real, call, group_at(call, index), direction, total)
+
+
+@Task
+def transpose_task(cell, number, record, index):
+    """One part of each weight of a direction, transposed for backward."""
+    real, call = number(0), record_at(record, FORWARD)[0]
+    direction, part = index // call.parts, index % call.parts
+    for index in range(PROJECTION + 1):
+        group = group_at(call, index)
+        if group.slots:
+            units, gates, _, per_block = columns_of(call, index)
+            row_vectors = vectors_for(real, group.rows)
+            first, count = share(row_vectors, call.parts, part)
+            depth = group.slots * vectors_for(real, units) * lanes(real)
+            pack_transposed(
+                real, call.parameters + direction * call.direction_stride + group.parameter, group.rows, units, gates,
+                group.gates, group.slots, per_block, first, count,
+                group.transposed + direction * row_vectors * depth * vector_bytes(real),
+            )  # fmt: skip
 
 
 @inlined
