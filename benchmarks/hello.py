@@ -1,4 +1,4 @@
-"""Deep Diamond's network (three GRU layers of 128), trained here and in PyTorch, by turns."""
+"""Deep Diamond's network (three GRU layers of 128), trained here, in PyTorch and in JAX, by turns: quiet and beside work."""
 
 import statistics
 import time
@@ -7,11 +7,12 @@ import numba
 import numpy as np
 
 from numbarnn import Adam
-from numbarnn.cpu import dense, optimizers, recurrent
 from numbarnn.demo.counting import counting_network, counting_windows
 
+from .loads import Loads
 from .turns import Worker
 
+SAMPLES = 195
 BATCH, RATE, BLOCK = 32, 0.005, 10  # BLOCK: epochs that one library trains before it is the other's turn
 
 
@@ -60,33 +61,53 @@ def our_trainer(threads):
     return train
 
 
-class Timed:
-    """A kernel that adds up the time of its calls."""
+def jax_trainer(threads):
+    """A function that trains JAX's network for some epochs: a whole update is one compiled function."""
+    import jax
 
-    def __init__(self, kernel):
-        self.kernel, self.seconds = kernel, 0.0
+    jax.config.update("jax_platforms", "cpu")
+    jnp, (x, y) = jax.numpy, map(jax.numpy.asarray, counting_windows())
+    start = counting_network().params
 
-    def __call__(self, *arguments):
-        start = time.perf_counter()
-        self.kernel(*arguments)
-        self.seconds += time.perf_counter() - start
+    def gru(h, w, r, bw, br, x):
+        def step(h, pre):
+            xr, xz, xn = jnp.split(pre, 3, -1)
+            hr, hz, hn = jnp.split(h @ r.T + br, 3, -1)
+            reset, z = jax.nn.sigmoid(xr + hr), jax.nn.sigmoid(xz + hz)
+            h = (1 - z) * jnp.tanh(xn + reset * hn) + z * h
+            return h, h
 
+        return jax.lax.scan(step, h, x @ w.T + bw)[1]
 
-def breakdown(epochs, threads):
-    """Milliseconds of one of our updates, by kernel; the rest is Python."""
-    train = our_trainer(threads)
-    train(BLOCK)
-    kernels = {}
-    for module, name in ((recurrent, "forward"), (recurrent, "backward"), (dense, "forward"), (dense, "backward")):
-        kernels[f"{module.__name__.rpartition('.')[2]} {name}"] = Timed(getattr(module, name))
-        setattr(module, name, kernels[f"{module.__name__.rpartition('.')[2]} {name}"])
-    optimizers.adam = kernels["adam"] = Timed(optimizers.adam)
-    start = time.perf_counter()
-    train(epochs)
-    total = time.perf_counter() - start
-    updates = epochs * -(-195 // BATCH)
-    parts = {name: 1e3 * timed.seconds / updates for name, timed in kernels.items()}
-    return {**parts, "Python": 1e3 * total / updates - sum(parts.values())}
+    def loss(p, x, y):
+        zero = jnp.zeros((x.shape[1], 128), x.dtype)
+        for layer in ("0.{}_l0", "1.{}_l0", "1.{}_l1"):
+            x = gru(zero, *(p[layer.format(n)] for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")), x)
+        hidden = jax.nn.relu(x[-1] @ p["3.weight"].T + p["3.bias"])
+        return 0.5 * jnp.mean((hidden @ p["4.weight"].T + p["4.bias"] - y) ** 2)
+
+    def update(p, m, v, t, x, y, chosen):
+        value, g = jax.value_and_grad(loss)(p, x[:, chosen], y[chosen])
+        m = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, m, g)
+        v = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, v, g)
+        rate, root = RATE / (1 - 0.9**t), 1 / jnp.sqrt(1 - 0.999**t)
+        p = jax.tree.map(lambda p, m, v: p - rate * m / (root * jnp.sqrt(v) + 1e-8), p, m, v)
+        return p, m, v, value
+
+    update = jax.jit(update, donate_argnums=(0, 1, 2))
+    p = {name: jnp.asarray(np.array(start[name])) for name in start}
+    state, random, t = [p, *(jax.tree.map(jnp.zeros_like, p) for _ in range(2))], np.random.default_rng(0), 0
+
+    def train(epochs):
+        nonlocal t
+        for _ in range(epochs):
+            order = random.permutation(len(y))
+            for at in range(0, len(y), BATCH):
+                t += 1
+                *state[:], value = update(*state, float(t), x, y, order[at : at + BATCH])
+        jax.block_until_ready(value)
+
+    return train
 
 
 class Trainer:
@@ -111,7 +132,14 @@ def torch_library(threads):
     return Trainer(torch_trainer(threads))
 
 
-MAKERS = {"numbarnn": numbarnn_library, "torch": torch_library}
+def jax_library(threads):
+    """JAX's trainer, in a process of its own."""
+    return Trainer(jax_trainer(threads))
+
+
+MAKERS = {"numbarnn": numbarnn_library, "torch": torch_library, "jax": jax_library}
+LABELS = {"numbarnn": "numbarnn", "torch": "PyTorch", "jax": "JAX, one compiled update"}
+BESIDE = {"nothing": (), "a busy process": ("plain",)}
 
 
 def add_arguments(parser):
@@ -120,35 +148,49 @@ def add_arguments(parser):
 
 
 def run(epochs):
-    """Seconds of each block of epochs, here and in PyTorch, and their ratio."""
-    threads = numba.get_num_threads()
-    workers = {name: Worker(make, threads) for name, make in MAKERS.items()}
-    for worker in workers.values():
-        worker(BLOCK)  # compilation, and memory that is touched for the first time
-    seconds = {name: [] for name in workers}
-    for _ in range(max(1, epochs // BLOCK)):
-        for name, worker in workers.items():
-            seconds[name].append(worker(BLOCK))
+    """Milliseconds of an update in each library, quiet and beside a busy process; blocks of epochs, by turns."""
+    threads, rows, missing = numba.get_num_threads(), [], []
+    workers = {}
+    for name, make in MAKERS.items():
+        worker = Worker(make, threads, bound=False)
+        try:
+            worker(BLOCK)  # compilation, and memory that is touched for the first time
+        except RuntimeError as failure:
+            if "ModuleNotFoundError" not in str(failure):
+                raise
+            missing.append(name)
+            worker.close()
+            continue
+        workers[name] = worker
+    for beside, kinds in BESIDE.items():
+        seconds = {name: [] for name in workers}
+        with Loads(kinds):
+            for _ in range(max(1, epochs // BLOCK)):
+                for name, worker in workers.items():
+                    seconds[name].append(worker(BLOCK))
+        updates = BLOCK * -(-SAMPLES // BATCH)
+        for name, found in seconds.items():
+            ratios = [theirs / ours for ours, theirs in zip(seconds["numbarnn"], found)]
+            rows.append({
+                "beside": beside, "library": name, "ms_per_update": 1e3 * statistics.median(found) / updates,
+                "mean": 1e3 * statistics.mean(found) / updates, "ratio": statistics.median(ratios), "ratios": ratios,
+            })  # fmt: skip
     for worker in workers.values():
         worker.close()
-    updates = BLOCK * -(-195 // BATCH)
-    per_update = {name: 1e3 * statistics.median(values) / updates for name, values in seconds.items()}
-    ratios = [b / a for a, b in zip(seconds["numbarnn"], seconds["torch"])]
-    return {
-        "epochs": len(ratios) * BLOCK,
-        "seconds": {name: sum(values) for name, values in seconds.items()},
-        "ms_per_update": per_update,
-        "ratio": statistics.median(ratios),
-        "ratios": ratios,
-        "ms_by_part": breakdown(epochs, threads),
-    }
+    return {"threads": threads, "epochs": BLOCK * max(1, epochs // BLOCK), "missing": missing, "rows": rows}
 
 
 def table(result):
     """The result as lines of Markdown."""
-    lines = ["| | total | an update (median) |", "|---|---|---|"]
-    for name, label in (("numbarnn", "numbarnn"), ("torch", "PyTorch")):
-        lines.append(f"| {label} | {result['seconds'][name]:.2f} s | {result['ms_per_update'][name]:.2f} ms |")
-    lines.append(f"| ratio | | {result['ratio']:.2f} ({min(result['ratios']):.2f} to {max(result['ratios']):.2f}) |")
-    parts = ", ".join(f"{name} {ms:.2f}" for name, ms in result["ms_by_part"].items())
-    return "\n".join([*lines, "", f"Of our update, in ms: {parts}."])
+    lines = [
+        f"An update of a batch of {BATCH}, Adam, float32; {result['threads']} threads; {result['epochs']} epochs of each.",
+        "",
+        "| beside | library | an update, ms: median | mean | its time to ours: median | from | to |",
+        "|" + "---|" * 7,
+    ]
+    for row in result["rows"]:
+        lines.append(
+            f"| {row['beside']} | {LABELS[row['library']]} | {row['ms_per_update']:.2f} | {row['mean']:.2f} |"
+            f" {row['ratio']:.2f} | {min(row['ratios']):.2f} | {max(row['ratios']):.2f} |"
+        )
+    return "\n".join(lines)

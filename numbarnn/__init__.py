@@ -6,6 +6,7 @@ from . import errors, plot, testing
 from .arrays.descriptor import TensorDescriptor
 from .arrays.ragged import Ragged
 from .cells import ActivationFunction, Cell, elementary
+from .cells.activations import FUNCTIONS
 from .compile.ahead import Compiled, compile
 from .data import datasets
 from .data.series import windows
@@ -18,15 +19,18 @@ from .errors import (
     DataNotFoundError,
     DeviceError,
     DTypeError,
+    FileFormatError,
     IndexRangeError,
     KernelError,
     LayoutError,
     NonFiniteError,
     RankError,
     ShapeError,
+    TrustError,
     UnknownNameError,
 )
 from .extrapolation import extrapolate
+from .files import written
 from .layers.base import Gradients
 from .layers.connectivity import Connectivity
 from .layers.dense import Activation, Dense
@@ -40,17 +44,21 @@ from .layers.lstm import LSTM
 from .layers.mgu import MGU
 from .layers.recurrent import Recurrent
 from .layers.rnn import RNN
+from .loading import load
 from .many import fit_many
 from .network import Network
 from .parameters import Parameters
 from .streaming import Stream
-from .training.callbacks import Callback, EarlyStopping, Printer
-from .training.loop import History
-from .training.losses import BinaryCrossEntropy, CrossEntropy, loss
+from .trainer import Trainer
+from .training.callbacks import Callback
+from .training.history import History
+from .training.losses import MAE, MSE, BinaryCrossEntropy, CrossEntropy, HalfMSE, Huber, loss
 from .training.metrics import accuracy
 from .training.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
 from .training.ranks import own_part
+from .training.reports import CSVLogger, Printer
 from .training.schedules import constant, cosine, exponential, reduce_on_plateau, warmup
+from .training.stopping import EarlyStopping
 
 sys.modules[f"{__name__}.datasets"] = datasets  # `import numbarnn.datasets`
 
@@ -59,12 +67,15 @@ __version__ = "0.1.0"
 __all__ = [
     "GRU",
     "LSTM",
+    "MAE",
     "MGU",
+    "MSE",
     "RNN",
     "SGD",
     "Activation",
     "ActivationFunction",
     "BinaryCrossEntropy",
+    "CSVLogger",
     "Callback",
     "Cell",
     "CellError",
@@ -82,8 +93,11 @@ __all__ = [
     "Embedding",
     "EarlyStopping",
     "Ensemble",
+    "FileFormatError",
     "Gradients",
+    "HalfMSE",
     "History",
+    "Huber",
     "IndexRangeError",
     "IndRNN",
     "KernelError",
@@ -105,6 +119,8 @@ __all__ = [
     "ShapeError",
     "Stream",
     "TensorDescriptor",
+    "Trainer",
+    "TrustError",
     "UnknownNameError",
     "Vocabulary",
     "accuracy",
@@ -117,6 +133,7 @@ __all__ = [
     "exponential",
     "extrapolate",
     "fit_many",
+    "load",
     "loss",
     "own_part",
     "padded",
@@ -127,11 +144,14 @@ __all__ = [
     "windows",
 ]
 
+MADE = ("Compiled", "Ensemble", "Gradients", "Parameters", "Predictions", "RowGradient", "Stream", "TensorDescriptor")
+
 keywords.guard(
     globals(), __all__,
     untouched=("Cell", "Stream.step", "elementary", "errors"),
-    made=("Compiled", "Ensemble", "Gradients", "Parameters", "Predictions", "RowGradient", "Stream", "TensorDescriptor"),
+    made=MADE,
 )  # fmt: skip
+written.know(globals(), sorted({*__all__} - {*MADE}), others=(Connectivity, *FUNCTIONS.values()))
 
 
 def __getattr__(name):

@@ -50,6 +50,14 @@ class CellError(TypeError):
     """A cell or an activation function of one's own that no kernel can be made of."""
 
 
+class FileFormatError(ValueError):
+    """A file that numbarnn has not saved, that was damaged, or that is of a newer version."""
+
+
+class TrustError(ValueError):
+    """A file that names a class or a function of one's own, which its reader was not given."""
+
+
 class DataNotFoundError(FileNotFoundError):
     """A data file is neither in the folder of data nor to be downloaded."""
 
@@ -176,10 +184,10 @@ def takes(argument, function, names):
 
 @contextlib.contextmanager
 def arguments_of(owner):
-    """Errors about x, y and lengths that are raised inside name `owner` too: "validation x: expected ..."."""
+    """Errors about x, y, lengths and weights that are raised inside name `owner` too: "validation x: expected ..."."""
     try:
         yield
     except (TypeError, ValueError, ArithmeticError, DeviceError) as error:
-        if not re.match(r"(x|y|lengths)\b", str(error)):
+        if not re.match(r"(x|y|lengths|weights)\b", str(error)):
             raise
         raise type(error)(f"{owner} {error}") from None

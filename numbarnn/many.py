@@ -15,7 +15,6 @@ from .errors import NonFiniteError, ShapeError, flag, integer, known_name, sever
 from .layers.base import SCHEMES
 from .layers.operations import NotInPrograms
 from .network import Network
-from .training.callbacks import EarlyStopping
 from .training.loop import check_samples, checked_samples, checked_settings, fit
 from .training.losses import loss as find_loss
 from .training.members import Member, can_be_trained, train
@@ -25,6 +24,7 @@ from .training.progress import bar
 from .training.ranks import Ranks, checked_comm
 from .training.samples import Samples
 from .training.schedules import checked_rate, number_or_schedule
+from .training.stopping import EarlyStopping
 
 BOOTSTRAP = 1  # beside a seed: its draws are not those of the initial parameters and of the order
 
@@ -46,6 +46,7 @@ def fit_many(
     shuffle: bool = True,
     clip: float | None = None,
     lengths: np.ndarray | None = None,
+    weights: np.ndarray | Ragged | None = None,
     validation: tuple | None = None,
     validations: Iterable[tuple] | None = None,
     stopping: EarlyStopping | None = None,
@@ -76,8 +77,8 @@ def fit_many(
         A learning rate for each member, in the place of the optimizer's.
     decays : sequence of float, optional
         A weight decay for each member, in the place of that of an `AdamW`.
-    samples : sequence of (x, y) or (x, y, lengths), optional
-        Samples of each member's own, in the place of x, y and `lengths`.
+    samples : sequence of (x, y), (x, y, lengths) or (x, y, lengths, weights), optional
+        Samples of each member's own, in the place of x, y, `lengths` and `weights`.
     bootstrap : bool
         Each member is trained on as many samples as there are, N, drawn from them with replacement (Efron 1979,
         doi:10.1214/aos/1176344552): ``numpy.random.default_rng((seed, 1)).integers(N, size=N)``, in this order.
@@ -85,9 +86,11 @@ def fit_many(
         As in `Network.fit`.
     lengths : array of int, optional
         (N,): the steps of each sample in a padded x.
-    validation : (x, y) or (x, y, lengths), optional
+    weights : array or Ragged, optional
+        A number for each sample or step, as in `Network.fit`.
+    validation : (x, y), (x, y, lengths) or (x, y, lengths, weights), optional
         Where a loss is measured after each epoch of each member.
-    validations : sequence of (x, y) or (x, y, lengths), optional
+    validations : sequence of (x, y), (x, y, lengths) or (x, y, lengths, weights), optional
         The same for each member, in the place of `validation`.
     stopping : EarlyStopping, optional
         Every member is stopped by a copy of it, for itself.
@@ -145,7 +148,7 @@ def fit_many(
         raise TypeError(f"stopping: expected a numbarnn.EarlyStopping or None, got {type(stopping).__name__}")
     if samples is None and (x is None or y is None):
         raise TypeError(f"{'x' if x is None else 'y'}: expected it, or samples= of each member's own, got None")
-    _check_alone("samples", samples, x=x, y=y, lengths=lengths)
+    _check_alone("samples", samples, x=x, y=y, lengths=lengths, weights=weights)
     _check_alone("validations", validations, validation=validation)
     samples, validations = _each("samples", samples, count), _each("validations", validations, count)
     with Ranks(None if comm is None else checked_comm(comm)) as ranks:
@@ -155,8 +158,8 @@ def fit_many(
         ))  # fmt: skip
         members = ranks.own(range(count))
         if samples is None:
-            common = Samples.of(network, x, y, lengths, loss)
-            check_samples(common, loss)
+            common = Samples.of(network, x, y, lengths, loss, weights)
+            check_samples(common)
             samples = dict.fromkeys(members, common)
         else:
             samples = {k: checked_samples(network, samples[k], loss, f"samples[{k}]") for k in members}
@@ -179,8 +182,9 @@ def fit_many(
                 if k not in found:
                     drawn = samples[k].take(_order(samples[k], seeds[k], bootstrap)) if bootstrap else samples[k]
                     found[k] = _trained(
-                        network._drawn(seeds[k], scheme), drawn, loss, optimizers[k], epochs, batch_size, shuffle,
-                        seeds[k], clip, held[k], [] if stopping is None else [copy.copy(stopping)], False, tape, checkpoints,
+                        network._drawn(seeds[k], scheme), drawn, loss=loss, optimizer=optimizers[k], epochs=epochs,
+                        batch_size=batch_size, shuffle=shuffle, seed=seeds[k], clip=clip, validation=held[k], tape=tape,
+                        callbacks=[] if stopping is None else [copy.copy(stopping)], checkpoints=checkpoints,
                     )  # fmt: skip
                     shown.advance(found[k][1])
             found = [found[k] for k in members]
@@ -194,11 +198,11 @@ def fit_many(
     return ensemble
 
 
-def _trained(member, *training):
+def _trained(member, samples, **training):
     """(parameters in the host's memory, history, what has ended the training early or None) of one member."""
     error = None
     try:
-        fit(member, *training)
+        fit(member, samples, **training)
     except NonFiniteError as failure:
         error = str(failure)
     return moved(member.params.flat, "cpu"), member.history, error

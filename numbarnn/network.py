@@ -1,6 +1,7 @@
 """Layers in a row with one parameter vector."""
 
 import copyreg
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
@@ -18,6 +19,8 @@ from .descriptions.fields import Settled
 from .descriptions.summary import Summary
 from .engine.keep import NOTHING
 from .errors import DTypeError, ShapeError, generator, positive_integer, several
+from .files.container import write_file
+from .files.written import Writing
 from .layers.base import Layer
 from .layers.embedding import Embedding
 from .layers.last import LastStep, chained, unmerged
@@ -25,9 +28,11 @@ from .layers.prepared import PreparedCall, answer
 from .layers.recurrent import Recurrent
 from .parameters import Parameters
 from .streaming import Stream
-from .training.loop import History, fit
-from .training.losses import checked_result, is_of_library
+from .training.history import History
+from .training.loop import fit
+from .training.losses import check_target, checked_result, is_of_library, target_channels
 from .training.losses import loss as find_loss
+from .training.metrics import checked_metrics, measured
 from .training.optimizers import Adam, Optimizer
 from .training.samples import Samples
 from .training.sequences import other_layout
@@ -93,6 +98,14 @@ class Network(Settled):
         seed: int = 0,
         scheme: str = "glorot",
     ):
+        weights = self._settle(layers, channels, dtype, layout)
+        backend(device)
+        self.device = device
+        flat = self._fresh(generator("seed", seed), scheme)
+        self._params = Parameters(flat, weights).to(device)
+
+    def _settle(self, layers, channels, dtype, layout):
+        """Set all that the network is but its parameters; the weights that these have."""
         layers = several("layers", layers, "layers of numbarnn in a list")
         if not layers:
             raise ValueError("layers: expected at least one layer, got none")
@@ -108,19 +121,21 @@ class Network(Settled):
             if not self.takes_indices:
                 raise TypeError("channels: expected a positive integer, the channels of the input, got None")
             channels = 1
-        backend(device)
         self.channels, self.dtype = positive_integer("channels", channels), checked_dtype("dtype", dtype)
-        self.layout, self.device = axes_of(layout, 3), device
-        random = generator("seed", seed)
-        weights, vectors, at, inputs = [], [], self.channels, []
+        self.layout = axes_of(layout, 3)
+        weights, at, inputs = [], self.channels, []
         for index, layer in enumerate(self.layers):
             inputs.append(at)
-            own = layer.init(at, random, self.dtype, scheme)
-            weights += [replace(w, name=f"{index}.{w.name}") for w in own.weights]
-            vectors.append(own.flat)
+            weights += [replace(w, name=f"{index}.{w.name}") for w in layer.weights(at)]
             at = layer.output_channels(at) * (2 if index in self._unmerged else 1)
         self.output_channels, self._inputs = at, tuple(inputs)
-        self._params = Parameters(np.concatenate(vectors), weights).to(device)
+        return weights
+
+    def _fresh(self, random, scheme):
+        """A vector of initial parameters, in the host's memory."""
+        return np.concatenate(
+            [layer.init(at, random, self.dtype, scheme).flat for layer, at in zip(self.layers, self._inputs)]
+        )
 
     @property
     def params(self) -> Parameters:
@@ -164,9 +179,7 @@ class Network(Settled):
 
     def _drawn(self, seed, scheme):
         """A network of the same layers with the initial parameters that a new one would draw."""
-        random = generator("seed", seed)
-        parts = [layer.init(at, random, self.dtype, scheme).flat for layer, at in zip(self.layers, self._inputs)]
-        return self._with(self._params._over(moved(np.concatenate(parts), self.device)))
+        return self._with(self._params._over(moved(self._fresh(generator("seed", seed), scheme), self.device)))
 
     def __copy__(self):
         return self._with(self._params.copy())
@@ -380,19 +393,20 @@ class Network(Settled):
         y: np.ndarray | Ragged,
         loss: str | Callable = "mse",
         lengths: np.ndarray | None = None,
+        weights: np.ndarray | Ragged | None = None,
     ) -> float:
-        """The loss of the network on samples and their targets, a float; x and y as in `fit`, see `numbarnn.loss` for names.
+        """The loss of the network on samples and their targets, a float; all as in `fit`, see `numbarnn.loss` for names.
 
-        With sequences of different lengths it is the mean over the steps that there are.  A NaN or an infinity in x or y is
-        in the loss as well.
+        With sequences of different lengths it is the mean over the steps that there are, and with weights the weighted mean:
+        0 where all weights are 0.  A NaN or an infinity in x or y is in the loss as well, unless the loss leaves it out.
         """
         loss = find_loss(loss)
-        return self._loss_of(Samples.of(self, x, y, lengths, loss), loss)
+        return self._loss_of(Samples.of(self, x, y, lengths, loss, weights), loss)
 
-    def _loss_of(self, samples, loss):
-        """`loss` of samples that have been checked, a function."""
+    def _loss_of(self, samples, loss, metrics=None):
+        """`loss` of samples that have been checked, a function; with metrics, see `measured`, (loss, {name: value})."""
         self.params.check_finite()
-        predictions, targets = [], []
+        predictions, targets, weights = [], [], []
         for piece in samples.pieces(PIECE_ROWS):
             batch, described = piece.batch()
             prediction = self._forward(self._own, described, NOTHING)[0]
@@ -401,21 +415,83 @@ class Network(Settled):
             rows = self._rows(prediction, piece)
             predictions.append(contiguous(rows) if piece.in_rows else rows)
             targets.append(self._target_rows(batch, prediction, piece))
+            weights.append(self._weight_rows(batch, piece))
         if len(predictions) > 1:
             axis = 0 if samples.in_rows else samples.y.letters.index("n")
             predictions, targets = ([np.concatenate(parts, axis)] for parts in (predictions, targets))
-        return self._call_loss(loss, predictions[0], targets[0], samples)[0]
+            weights = [None if weights[0] is None else np.concatenate(weights, axis)]
+        value = self._call_loss(loss, predictions[0], targets[0], weights[0], samples)[0]
+        if metrics is None:
+            return value
+        return value, measured(metrics, predictions[0], targets[0], samples.classes is not None)
 
-    def _call_loss(self, loss, prediction, target, samples):
-        """(loss, derivative) of a prediction and targets as `_rows` and `_target_rows` give them."""
-        if is_of_library(loss):
-            found = loss(prediction, target) if samples.classes is None else loss.of_rows(prediction, target)
-        else:  # it may write to copies: arrays of the caller may be behind both
+    def evaluate(
+        self,
+        x: np.ndarray | Ragged,
+        y: np.ndarray | Ragged,
+        loss: str | Callable = "mse",
+        metrics: Iterable = (),
+        lengths: np.ndarray | None = None,
+        weights: np.ndarray | Ragged | None = None,
+    ) -> dict[str, float]:
+        """The loss and the metrics of the network on samples and their targets, by name, from one prediction.
+
+        Parameters
+        ----------
+        x, y : array, list, DataFrame or Ragged
+            As in `fit`.
+        loss : str or callable
+        metrics : sequence of str or callable, or dict
+            As in `fit`.
+        lengths : array of int, optional
+            (N,): the steps of each sample in a padded x.
+        weights : array or Ragged, optional
+            As in `fit`, for the loss.
+
+        Returns
+        -------
+        dict of str to float
+            ``"loss"``, and each metric.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> net = nr.Network([nr.GRU(4), nr.Last(), nr.Dense(2)], channels=1, seed=0)
+        >>> x, y = np.ones((5, 6, 1), np.float32), np.array([0, 1, 0, 1, 0, 1])
+        >>> found = net.evaluate(x, y, loss="cross_entropy", metrics=["accuracy"])
+        >>> list(found), found["accuracy"]
+        (['loss', 'accuracy'], 0.5)
+        """
+        loss = find_loss(loss)
+        samples = Samples.of(self, x, y, lengths, loss, weights)
+        value, found = self._loss_of(samples, loss, checked_metrics(metrics, samples))
+        return {"loss": value} | found
+
+    def _call_loss(self, loss, prediction, target, weights, samples):
+        """(loss, derivative) of what `_rows`, `_target_rows` and `_weight_rows` give."""
+        if not is_of_library(loss):  # it may write to copies: arrays of the caller may be behind all of them
             prediction, target = prediction.copy(), target.copy()
             if samples.classes is not None and samples.ignore_index is not None:
                 target[target < 0] = samples.ignore_index
-            found = loss(prediction, target)
-        return checked_result(found, prediction)
+            found = loss(prediction, target) if weights is None else loss(prediction, target, weights=weights.copy())
+            return checked_result(found, prediction)
+        if samples.classes is not None:
+            return loss.of_labels(prediction, target, None if weights is None else weights[:, 0])
+        axis = -1 if samples.in_rows else self.output_layout.index("c") - prediction.ndim
+        check_target(prediction, target, target_channels(loss, prediction.shape[axis]), axis)
+        if axis == -1:
+            return loss.of_rows(prediction, target, weights)
+        rows = (None if part is None else np.moveaxis(part, axis, -1) for part in (prediction, target, weights))
+        value, gradient = loss.of_rows(*rows)
+        return value, np.moveaxis(gradient, -1, axis)
+
+    def _weight_rows(self, batch, samples):
+        """The weights as a loss sees them, of one channel, laid out like the prediction; None if there are none."""
+        if samples.weights is None:
+            return None
+        if samples.classes is not None:
+            return samples.weight_rows(batch)[:, None]  # beside labels, in the host's memory
+        return moved(samples.weight_rows(batch)[:, None] if samples.in_rows else samples.weights.array, self.device)
 
     def _target_rows(self, batch, prediction, samples):
         """The targets as a loss sees them, next to a prediction's descriptor."""
@@ -425,7 +501,8 @@ class Network(Settled):
             return samples.y.array
         if not prediction.packing.rows:
             raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
-        return self._rows(batch.describe("y", samples.y.array, prediction.channels, prediction.dtype), samples)
+        channels = target_channels(samples.loss, prediction.channels)
+        return self._rows(batch.describe("y", samples.y.array, channels, prediction.dtype), samples)
 
     def loss_and_gradient(
         self,
@@ -434,6 +511,7 @@ class Network(Settled):
         y: np.ndarray | Ragged,
         loss: str | Callable = "mse",
         lengths: np.ndarray | None = None,
+        weights: np.ndarray | Ragged | None = None,
     ) -> tuple[float, np.ndarray]:
         """The loss and its gradient at the parameters `flat`: what ``scipy.optimize.minimize(jac=True)`` takes.
 
@@ -448,6 +526,8 @@ class Network(Settled):
         loss : str or callable
         lengths : array of int, optional
             (N,): the steps of each sample in a padded x.
+        weights : array or Ragged, optional
+            As in `fit`.  Where nothing counts, as with weights of 0, loss and gradient are exactly 0.
 
         Returns
         -------
@@ -472,7 +552,7 @@ class Network(Settled):
         given = Parameters(contiguous(moved(flat, self.device)), self.params.weights)
         given.check_finite()
         loss = find_loss(loss)
-        samples = Samples.of(self, x, y, lengths, loss)
+        samples = Samples.of(self, x, y, lengths, loss, weights)
         gradient = given.zeros()
         workspace = Workspace(self, self.split(gradient.flat), self.split(given.flat))
         return workspace.gradient(samples, loss), moved(gradient.flat, device_of(flat))
@@ -496,6 +576,8 @@ class Network(Settled):
         checkpoints: str | int | None = None,
         comm=None,
         shards: int | None = None,
+        metrics: Iterable = (),
+        weights: np.ndarray | Ragged | None = None,
     ) -> History:
         """Train on samples and their targets.
 
@@ -507,8 +589,8 @@ class Network(Settled):
             Targets, shaped like `predict` of x and converted likewise; labels, integers of any dtype, have no channel axis:
             (N,) or (T, N).
         loss : str or callable
-            ``mse``, ``half_mse`` (``quadratic``), ``mae``, ``huber``, ``cross_entropy``, ``binary_cross_entropy``, a loss
-            such as ``CrossEntropy(ignore_index=0)``, or ``(prediction, y) -> (loss, gradient)``.
+            A name that `numbarnn.loss` knows, a loss such as ``MSE(missing="nan")`` or ``CrossEntropy(ignore_index=0)``, or
+            ``(prediction, y) -> (loss, gradient)``; with weights ``(prediction, y, weights=weights)``.
         optimizer : Optimizer or str
             ``Adam()`` if None.
         epochs : int
@@ -523,8 +605,8 @@ class Network(Settled):
         lengths : array of int, optional
             (N,): the steps of each sample, from 0 to T; T for all if None.  The loss is the mean over the steps there are;
             one of your own is then called with (rows, channels) arrays of them, unless `Last` has left one step.
-        validation : (x, y) or (x, y, lengths), optional
-            Where a loss is measured after each epoch.
+        validation : (x, y), (x, y, lengths) or (x, y, lengths, weights), optional
+            Where a loss is measured after each epoch; lengths and weights may be None.
         callbacks : sequence of callable
             Each is called with (network, history) after each epoch; one that returns True ends the training.
             See `Callback`, `EarlyStopping` and `Printer`.
@@ -539,6 +621,16 @@ class Network(Settled):
         shards : int, optional
             A power of two.  The gradient of each of so many parts of the samples is computed by itself, and they are summed
             in one order, so that 1, 2, 4, ... ranks give the same bits; each rank has its `own_part` of the samples.
+        metrics : sequence of str or callable, or dict
+            What is measured after each epoch, on all samples and on `validation` data: "accuracy", the name of a loss, or
+            functions of (prediction, target) that return a number, by their names or by those of a dict.  They get what
+            `loss` gets: of labels and of ragged sequences rows (rows, C), of labels without those that are ignored.  Each
+            costs nothing beside one prediction of all samples.
+        weights : array or Ragged, optional
+            Numbers >= 0: one for each sample, (N,), or for each step, (T, N) in the order of the network's layout, of a
+            Ragged x a Ragged of one channel.  The loss of a batch is the weighted mean, divided by the sum of its weights,
+            and the loss of an epoch is that of all samples.  Where a weight is 0, y is not read and the gradient is exactly
+            0; samples whose weights are all 0 are in no batch.  x is read nevertheless, and must be finite.
 
         Returns
         -------
@@ -548,7 +640,8 @@ class Network(Settled):
         ------
         NonFiniteError
             Before anything is trained, with its place, if there is a NaN or an infinity in x or y, or in `validation`;
-            what lies behind a length is not read, and a loss of your own may leave out targets that are NaN.
+            what lies behind a length is not read, nor is y where its weight is 0 or a loss has ``missing="nan"``, and a loss
+            of your own may leave out targets that are NaN.
             Then at the first loss, gradient or parameter that is not finite, with epoch and batch; the update that has made
             it so is undone.
         RuntimeError
@@ -570,10 +663,11 @@ class Network(Settled):
             optimizer, loss = Adam() if optimizer is None else optimizer, find_loss(loss)
             self.params.check_writable("params")
             self.params.check_finite()
-            samples = Samples.of(self, x, y, lengths, loss)
+            samples = Samples.of(self, x, y, lengths, loss, weights)
             return fit(
-                self, samples, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation,
-                callbacks, progress, tape, checkpoints, ranks, shards,
+                self, samples, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
+                seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress,
+                metrics=metrics, tape=tape, checkpoints=checkpoints, ranks=ranks, count=shards,
             )  # fmt: skip
 
     def stream(self, batch: int = 1) -> Stream:
@@ -628,6 +722,74 @@ class Network(Settled):
         self.params.check_structure("source", source.params)
         self.params.flat = numbers_like("source", moved(source.params.flat, self.device), self.dtype)
         return self
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the network into a file, from which `numbarnn.load` has one that predicts and trains to the bit like it.
+
+        A safetensors file: the parameters by name, in the shapes of their views, and a description of the layers; see
+        :doc:`/files`.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Written whole or not at all; an old file is replaced.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written, as on a full disk; an old file is then as it was.
+        TypeError
+            If a layer has something that no file can describe, such as a lambda; of a subclass of Network.
+        ImportError
+            Without the package safetensors (``numbarnn[files]``).
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr, os, tempfile
+        >>> net = nr.Network([nr.GRU(8), nr.Last(), nr.Dense(1)], channels=1, seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.save(os.path.join(folder, "net.safetensors"))
+        ...     loaded = nr.load(os.path.join(folder, "net.safetensors"))
+        >>> loaded.layers == net.layers, np.array_equal(loaded.params.flat, net.params.flat)
+        (True, True)
+        """
+        write_file(path, *self._written())
+
+    def _written(self):
+        """(arrays, description): what a file holds of the network."""
+        if type(self) is not Network:
+            raise TypeError(
+                f"save: expected a Network and no subclass, whose own attributes no file holds, got {type(self).__name__};"
+                " Network(net.layers, net.channels).transfer(net) is one, and pickle keeps all"
+            )
+        writing = Writing()
+        network = {
+            "layers": [writing(f"layers.{index}", layer) for index, layer in enumerate(self.layers)],
+            "channels": self.channels,
+            "layout": self.layout,
+        }
+        described = {"network": network, "parameters": self._params._described()}
+        return self._params._arrays() | writing.arrays, described
+
+    @classmethod
+    def _of_file(cls, read, description):
+        """The network that `_written` has described, on the CPU.
+
+        read : files.written.Reading
+            Its arrays are taken out (is modified).
+        """
+        network = read("network", description.get("network"))
+        if not isinstance(network, dict) or network.keys() != {"layers", "channels", "layout"}:
+            raise read.error("network", f"its layers, channels and layout, got {network!r:.200}")
+        params, made = Parameters._of_file(read, description), object.__new__(cls)
+        try:
+            weights = made._settle(**network, dtype=params.dtype)
+        except (TypeError, ValueError) as error:
+            raise read.error("network", f"what a Network is made of; {error}") from error
+        if tuple(weights) != params.weights:
+            raise read.error("parameters", f"those of {made!r}, got {params!r}")
+        made.device, made._params = "cpu", params
+        return made
 
     def summary(self) -> str:
         """A table of the layers, their outputs and parameters: text that a prompt and a notebook show as a table."""

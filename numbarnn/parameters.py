@@ -3,6 +3,7 @@
 import copy
 import itertools
 import mmap
+import os
 import pickle
 import weakref
 from collections.abc import Iterable
@@ -11,10 +12,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from .arrays.descriptor import checked_array, is_writable
+from .arrays.descriptor import checked_array, checked_dtype, is_writable
 from .arrays.devices import backend, device_of, moved, native
 from .descriptions.fields import Description, optional
 from .errors import DeviceError, DTypeError, NonFiniteError, ShapeError, known_name, positive_integer, several
+from .files.container import write_file
 
 
 def _name(argument, value):
@@ -223,6 +225,58 @@ class Parameters:
         if not _is_its_own(flat):
             flat = flat.astype(flat.dtype.newbyteorder("="))  # joblib hands over memory maps of large arrays
         self.__init__(moved(flat, device), state["weights"])
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the parameters into a file, each under its name and in the shape of its view; `numbarnn.load` reads it.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Written whole or not at all; an old file is replaced.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written, as on a full disk; an old file is then as it was.
+        ImportError
+            Without the package safetensors (``numbarnn[files]``).
+        """
+        write_file(path, self._arrays(), {"parameters": self._described()})
+
+    def _arrays(self):
+        """{name: view} of the parts in the host's memory."""
+        return dict(Parameters(moved(self.flat, "cpu"), self.weights).items())
+
+    def _described(self):
+        """The structure and dtype, as a file has them."""
+        parts = [[w.name, w.inputs, w.outputs, w.table] for w in self._weights]
+        return {"dtype": self.dtype.name, "parts": parts}
+
+    @classmethod
+    def _of_file(cls, read, description):
+        """The Parameters that `_described` and `_arrays` have written.
+
+        read : files.written.Reading
+            Their arrays are taken out (is modified).
+        """
+        described = read("parameters", description.get("parameters"))
+        try:
+            dtype, rows = checked_dtype("dtype", described["dtype"]), described["parts"]
+            weights = [Weight(*row) for row in rows]
+        except (KeyError, TypeError, ValueError) as error:
+            raise read.error("parameters", f"a dtype, and the name, inputs and outputs of each part ({error})") from None
+        for weight in weights:
+            array = read.arrays.get(weight.name)
+            if array is None:
+                raise read.error(weight.name, "an array, got none")
+            if array.shape != weight.shape or array.dtype != dtype:
+                raise read.error(weight.name, f"{dtype} of shape {weight.shape}, got {array.dtype} of shape {array.shape}")
+        if len({weight.name for weight in weights}) < len(weights):
+            raise read.error("parameters", "each part once")
+        found = cls(np.empty(sum(weight.size for weight in weights), dtype), weights)
+        for weight in weights:
+            found[weight.name][...] = read.arrays.pop(weight.name)
+        return found
 
     def zeros(self) -> "Parameters":
         """The same structure over a vector of zeros: what a gradient is added up in."""

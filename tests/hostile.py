@@ -216,6 +216,12 @@ def _numbers(value, valid):
     return array.astype(valid.dtype)
 
 
+def _weights(value, valid):
+    """Weights are what stands for numbers >= 0, one for each of something."""
+    array = _numbers(value, valid)
+    return array if array is not WRONG and (np.isfinite(array) & (array >= 0)).all() else WRONG
+
+
 def _integers(low, high, any_shape=False):
     def right(value, valid):
         array = _read(value)
@@ -269,4 +275,5 @@ FLOATS = Kind("floats", _floats, arrays=True)
 INTEGER = Kind("integer", lambda value, valid: plain(value) if type(plain(value)) is int else WRONG)
 TEXT = Kind("text", lambda value, valid: value if isinstance(value, str) else WRONG)
 NUMBERS = Kind("numbers", _numbers, arrays=True)
+WEIGHTS = Kind("weights", _weights, arrays=True)
 NOTHING_ELSE = Kind("nothing else", lambda value, valid: WRONG)

@@ -12,7 +12,6 @@ import numpy as np
 
 import numbarnn as nr
 
-faulthandler.dump_traceback_later(200, exit=True)  # ranks that wait for each other would do so forever
 RANDOM = np.random.default_rng(0)
 COUNT = 50  # no multiple of the shards
 X = RANDOM.standard_normal((6, COUNT, 2)).astype(np.float32)  # T, N, C
@@ -289,6 +288,7 @@ SCENARIOS = {
 }  # fmt: skip
 
 if __name__ == "__main__":
+    faulthandler.dump_traceback_later(200, exit=True)  # ranks that wait for each other would do so forever
     from mpi4py import MPI
 
     world = MPI.COMM_WORLD

@@ -342,7 +342,7 @@ def slope_mutants():
     from numbarnn.cpu import losses as of_rows
     from numbarnn.training import losses
 
-    sum_rows, cross_entropy, terms = embedding.sum_rows, of_rows.cross_entropy, losses.BinaryCrossEntropy._terms
+    sum_rows, cross_entropy, terms = embedding.sum_rows, of_rows.cross_entropy, losses.BinaryCrossEntropy.terms
 
     def first_alone(source, groups, target, compact, accumulate=False):
         alone = Groups(groups.indices)
@@ -355,20 +355,29 @@ def slope_mutants():
     def misplaced(source, groups, target, compact, accumulate=False):
         sum_rows(source, groups, target[: len(groups.indices)], True, accumulate)
 
-    def unlabelled(logits, labels, scale):
-        values, gradient = cross_entropy(logits, labels, scale)
-        gradient[np.arange(len(labels)), labels] += scale * (labels >= 0)
-        return values, gradient
+    def unlabelled(logits, labels, scales, smoothing=None):
+        values, others, gradient = cross_entropy(logits, labels, scales, smoothing)
+        gradient[np.arange(len(labels)), labels] += scales * (labels >= 0)
+        return values, others, gradient
 
-    def unscaled(logits, labels, scale):
-        return cross_entropy(logits, labels, 1.0)
+    def unscaled(logits, labels, scales, smoothing=None):
+        return cross_entropy(logits, labels, np.ones_like(scales), smoothing)
 
-    def upside_down(x, y):
-        value, slope = terms(x, y)
+    def unsmoothed(logits, labels, scales, smoothing=None):
+        values, others, _ = cross_entropy(logits, labels, scales, smoothing)
+        return values, others, cross_entropy(logits, labels, scales)[2]
+
+    def of_equal_classes(logits, labels, scales, smoothing=None):
+        values, others, gradient = cross_entropy(logits, labels, scales, smoothing)
+        rests, shares = smoothing
+        return values, others, gradient + rests[:, None] * (shares - shares.mean())
+
+    def upside_down(self, x, y):
+        value, slope = terms(self, x, y)
         return value, -slope
 
-    def without_target(x, y):
-        value, slope = terms(x, y)
+    def without_target(self, x, y):
+        value, slope = terms(self, x, y)
         return value, slope + y
 
     binary = losses.BinaryCrossEntropy
@@ -382,9 +391,13 @@ def slope_mutants():
             ("the label's share left out", of_rows, "cross_entropy", unlabelled),
             ("not divided by the number of labels", of_rows, "cross_entropy", unscaled),
         ],
+        "smoothed": [
+            ("labels not smoothed", of_rows, "cross_entropy", unsmoothed),
+            ("classes of equal weight", of_rows, "cross_entropy", of_equal_classes),
+        ],
         "binary": [
-            ("the other sign", binary, "_terms", staticmethod(upside_down)),
-            ("without the target", binary, "_terms", staticmethod(without_target)),
+            ("the other sign", binary, "terms", upside_down),
+            ("without the target", binary, "terms", without_target),
         ],
     }
 
@@ -401,8 +414,12 @@ def slope_caught(name):
             if name == "embedding":
                 check_embedding(nr.Embedding(9, 3), 8 - random.integers(0, 6, (5, 3)), seed)
             else:
-                channels = 4 if name == "cross entropy" else 1
-                loss = nr.CrossEntropy() if channels == 4 else nr.BinaryCrossEntropy()
+                channels = 1 if name == "binary" else 4
+                loss = {
+                    "cross entropy": nr.CrossEntropy(),
+                    "smoothed": nr.CrossEntropy(class_weights=(1, 3, 0.5, 2), smoothing=0.2),
+                    "binary": nr.BinaryCrossEntropy(),
+                }[name]
                 labels = random.integers(0, max(2, channels), (5, 3))
                 check_loss(loss, random.standard_normal((5, 3, channels)), labels, seed)
         except AssertionError:

@@ -34,10 +34,10 @@ class Losses(nr.Callback):
         self.seen.append(network.params.flat.copy())
 
 
-@pytest.mark.parametrize("difference, epochs, best", [(0.0, 7, 4), (0.5, 5, 2)])
-def test_early_stopping(difference, epochs, best):
+@pytest.mark.parametrize("min_delta, epochs, best", [(0.0, 7, 4), (0.5, 5, 2)])
+def test_early_stopping(min_delta, epochs, best):
     net, losses = network(), Losses(9.0, 3.0, 4.0, 2.9, 2.9, 5.0, np.nan, 1.0)
-    stopping = nr.EarlyStopping(patience=3, difference=difference)
+    stopping = nr.EarlyStopping(patience=3, min_delta=min_delta)
     history = train(net, epochs=8, callbacks=[losses, stopping])
     assert len(history.loss) == epochs and stopping.epoch == best
     assert stopping.best == losses.values[best - 1]
@@ -92,7 +92,7 @@ def test_a_callback_learns_of_start_and_end():
 
 
 def test_a_rate_that_falls_on_a_plateau():
-    rate = nr.reduce_on_plateau(1.0, factor=0.5, patience=2, least=0.2, difference=0.1)
+    rate = nr.reduce_on_plateau(1.0, factor=0.5, patience=2, least=0.2, min_delta=0.1)
 
     def after(*losses, **other):
         return rate.after(nr.History(loss=list(losses), **other))(3, 10)
@@ -117,7 +117,7 @@ def test_a_rate_that_warms_up():
     "make, error, message",
     [
         (lambda: nr.EarlyStopping(0), ValueError, "patience: expected a positive integer, got 0"),
-        (lambda: nr.EarlyStopping(difference=-1), ValueError, "difference: expected a number >= 0, got -1"),
+        (lambda: nr.EarlyStopping(min_delta=-1), ValueError, "min_delta: expected a number >= 0, got -1"),
         (lambda: nr.EarlyStopping(restore="yes"), TypeError, "restore: expected True or False, got 'yes'"),
         (lambda: nr.Printer("often"), TypeError, "seconds: expected a finite number, got 'often'"),
         (lambda: nr.reduce_on_plateau(0.1, factor=1.0), ValueError, "factor: expected a number between 0 and 1, got 1.0"),

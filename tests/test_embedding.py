@@ -241,7 +241,7 @@ def test_rows_brought_up_to_date(optimizer, dtype):
     """Long after its last gradient a row, and what is remembered of it, are as after an update at every step."""
     random, updates = np.random.default_rng(0), 600
     table = random.standard_normal((40, 21)).astype(dtype)
-    expected, rows = table.copy(), RowUpdates(table, optimizer, updates)
+    expected, rows = table.copy(), RowUpdates(table, optimizer)
     memory, previous = optimizer.start(expected.reshape(-1)), expected.copy().reshape(-1)
     for step in range(1, updates + 1):
         used = np.unique(39 * random.random(random.integers(1, 5)) ** 6).astype(np.int64)
@@ -266,7 +266,7 @@ def test_an_update_visits_the_rows_that_are_used():
     """Rows that no index names are neither read nor written: what is in them does not matter until the epoch's end."""
     net = nr.Network([nr.Embedding(1000, 4), nr.Last(), nr.Dense(2)], seed=0)
     x, y = indices(vocabulary=10), np.zeros(5, int)
-    updates = Updates(net, nr.Adam(), 10)
+    updates = Updates(net, nr.Adam())
     workspace = Workspace(net, updates.into, net._own, reading=updates.reading)
     samples = Samples.of(net, x, y, loss=nr.loss("cross_entropy"))
     net.params["0.weight"][10:] = np.nan

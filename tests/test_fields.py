@@ -34,7 +34,8 @@ PLAIN = {
     "Activation": lambda size, real, flag: nr.Activation(("leaky_relu", real(0.5))),
     "Dropout": lambda size, real, flag: nr.Dropout(real(0.5)),
     "Embedding": lambda size, real, flag: nr.Embedding(size(9), size(3)),
-    "CrossEntropy": lambda size, real, flag: nr.CrossEntropy(ignore_index=size(3)),
+    "CrossEntropy": lambda size, real, flag: nr.CrossEntropy(size(3), (real(0.5), real(2)), real(0.25)),
+    "Huber": lambda size, real, flag: nr.Huber(real(0.5)),
     "BinaryCrossEntropy": lambda size, real, flag: nr.BinaryCrossEntropy(size(1)),
     "Weight": lambda size, real, flag: Weight("table", size(9), size(3), flag(True)),
 }  # fmt: skip

@@ -20,7 +20,7 @@ class Keras(nr.Callback):
 
 
 class Batches(nr.Callback):
-    def batch(self, network, history):
+    def batch_end(self, network, history):
         pass
 
 
@@ -67,12 +67,16 @@ class NotCalled:
         (dict(callbacks=3), TypeError, "callbacks: expected a sequence of functions .* got int"),
         (dict(callbacks=[nr.EarlyStopping]), TypeError, r"callbacks\[0\]: .* got the class EarlyStopping; Early"),
         (dict(callbacks=[print, lambda history: None]), TypeError, r"callbacks\[1\]: expected a function of \(network, h"),
-        (dict(callbacks=[Keras()]), TypeError, r"callbacks\[0\]: .*start, __call__ and finish, got Keras with on_epoch_end"),
-        (dict(callbacks=[Batches()]), TypeError, r"callbacks\[0\]: .* got Batches with batch, never called"),
+        (
+            dict(callbacks=[Keras()]),
+            TypeError,
+            r"callbacks\[0\]: .*start, batch, __call__ and finish, got Keras with on_epoch_end",
+        ),
+        (dict(callbacks=[Batches()]), TypeError, r"callbacks\[0\]: .* got Batches with batch_end, never called"),
         (dict(callbacks=[Misspelt()]), TypeError, r"callbacks\[0\]: .* got Misspelt with finsh, never called"),
         (dict(callbacks=[Plain()]), TypeError, r"callbacks\[0\]: .* got Plain with start, never called"),
         (dict(callbacks=[NotCalled()]), TypeError, r"callbacks\[0\]: .* got NotCalled with epoch_end, never called"),
-        (dict(validation=X), TypeError, r"validation: expected the pair \(x, y\) or \(x, y, lengths\), got ndarray"),
+        (dict(validation=X), TypeError, r"validation: expected the pair \(x, y\) or .*weights\), got ndarray"),
         (dict(validation={"x": X, "y": Y}), TypeError, "validation: expected the pair .* got dict"),
         (dict(validation=(X,)), TypeError, "validation: expected the pair .* got 1 of them"),
         (dict(validation=(X, Y[:4])), nr.ShapeError, "^validation y: expected 20 samples like x, got 4"),

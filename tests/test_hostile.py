@@ -26,6 +26,7 @@ from hostile import (
     SIZE,
     STEPS,
     TEXT,
+    WEIGHTS,
     WRONG,
     indices,
     integers,
@@ -47,12 +48,24 @@ SCHEDULE = hostile.Kind(
 )
 CALLABLE = hostile.Kind("function", lambda value, valid: hostile.ANYTHING if callable(value) else WRONG)
 LAYOUT = hostile.Kind("layout", lambda value, valid: WRONG)
+CLASS_WEIGHTS = hostile.Kind("weights of classes", lambda value, valid: class_weights(value))
 DTYPE = one_of("float32", "float64")
 SCHEME = one_of("glorot", "pytorch")
 FUNCTION = one_of("tanh", "relu", "sigmoid")
 LENGTHS = optional(integers(0, 4))
+MISSING = {"missing": (None, optional(one_of("nan")))}
 STEP_SIZE = optional(SIZE)
 RANDOM = np.random.default_rng(0)
+
+
+def class_weights(value):
+    """The tuple of numbers that a sequence stands for, of which one is greater than 0; None for None."""
+    if value is None or inspect.isgenerator(value):
+        return value if value is None else hostile.ANYTHING
+    if isinstance(value, (str, bytes)) or not np.iterable(value):
+        return WRONG
+    found = [NOT_NEGATIVE.right(each, 1.0) for each in value]
+    return WRONG if any(each is WRONG for each in found) or not any(found) else tuple(found)
 
 
 def numbers(*shape, dtype=np.float32):
@@ -83,6 +96,15 @@ def trained(**arguments):
     """What `fit` makes of a network's parameters."""
     net = network()
     history = net.fit(**{"x": X, "y": Y, "epochs": 1, "batch_size": 2, "progress": False} | arguments)
+    return net.params.flat, history.loss
+
+
+def trained_on(**arguments):
+    """What a `Trainer` makes of a network's parameters."""
+    net, trained = network(), {"epochs": 1, "batch_size": 2, "progress": False}
+    own = {"loss", "optimizer", "updates", "clip", "accumulate", "seed", "tape", "checkpoints"}
+    trainer = nr.Trainer(net, **{name: value for name, value in arguments.items() if name in own})
+    history = trainer.fit(**{"x": X, "y": Y} | trained | {n: v for n, v in arguments.items() if n not in own})
     return net.params.flat, history.loss
 
 
@@ -142,7 +164,12 @@ INIT = {
     "scheme": ("glorot", SCHEME),
     "device": ("cpu", one_of("cpu")),
 }
-FIT = {"x": (X, SAMPLES), "y": (Y, NUMBERS), "lengths": (np.array([4, 2, 3]), LENGTHS)}
+FIT = {
+    "x": (X, SAMPLES),
+    "y": (Y, NUMBERS),
+    "lengths": (np.array([4, 2, 3]), LENGTHS),
+    "weights": (np.array([1, 2, 0.5], np.float32), optional(WEIGHTS)),
+}
 LOSS = {"loss": ("mse", one_of("mse", "mae"))}
 
 # name: (function, {argument: (valid value, kind)}).  A name starts with that of the public object it is about.
@@ -246,6 +273,26 @@ CASES = {
             "shards": (None, optional(only(1, 2))),
         },
     ),
+    "Trainer": (
+        trained_on,
+        FIT
+        | LOSS
+        | {
+            "optimizer": ("adam", optional(one_of("adam", "sgd"))),
+            "epochs": (1, optional(SIZE)),
+            "updates": (2, optional(SIZE)),
+            "accumulate": (2, SIZE),
+            "batch_size": (2, SIZE),
+            "shuffle": (True, FLAG),
+            "seed": (0, SEED),
+            "clip": (None, optional(POSITIVE)),
+            "validation": (None, optional(NOTHING_ELSE)),
+            "callbacks": ((), NOTHING_ELSE),
+            "progress": (False, FLAG),
+            "tape": ("all", one_of("all", "states")),
+            "checkpoints": (None, optional(SIZE)),
+        },
+    ),
     "Network.stream": (lambda **a: network().stream(**a).step(X[0]), {"batch": (3, only(3))}),
     "Network.to": (lambda **a: network().to(**a), {"device": ("cpu", one_of("cpu"))}),
     "Network.transfer": (lambda **a: network().transfer(**a), {"source": (network(), NOTHING_ELSE)}),
@@ -267,12 +314,33 @@ CASES = {
             "factor": (0.1, RATE),
             "patience": (3, SIZE),
             "least": (0.0, NOT_NEGATIVE),
-            "difference": (0.0, NOT_NEGATIVE),
+            "min_delta": (0.0, NOT_NEGATIVE),
         },
     ),
-    "EarlyStopping": (nr.EarlyStopping, {"patience": (3, SIZE), "difference": (0.0, NOT_NEGATIVE), "restore": (True, FLAG)}),
+    "EarlyStopping": (
+        nr.EarlyStopping,
+        {
+            "patience": (3, SIZE),
+            "min_delta": (0.0, NOT_NEGATIVE),
+            "restore": (True, FLAG),
+            "monitor": (None, optional(NOTHING_ELSE)),
+            "mode": (None, optional(one_of("min", "max"))),
+        },
+    ),
+    "CSVLogger": (nr.CSVLogger, {"path": ("table.csv", NOTHING_ELSE)}),
     "Printer": (nr.Printer, {"seconds": (1.0, NOT_NEGATIVE)}),
-    "CrossEntropy": (nr.CrossEntropy, {"ignore_index": (None, optional(INTEGER))}),
+    "MSE": (nr.MSE, MISSING),
+    "HalfMSE": (nr.HalfMSE, MISSING),
+    "MAE": (nr.MAE, MISSING),
+    "Huber": (nr.Huber, {"delta": (1.0, POSITIVE)} | MISSING),
+    "CrossEntropy": (
+        nr.CrossEntropy,
+        {
+            "ignore_index": (None, optional(INTEGER)),
+            "class_weights": ((1.0, 2.0), CLASS_WEIGHTS),
+            "smoothing": (0.1, RATE),
+        },
+    ),
     "CrossEntropy.__call__": (nr.CrossEntropy(), {"prediction": (LOGITS, FLOATS), "target": (LABELS, integers(0, 1))}),
     "BinaryCrossEntropy.__call__": (
         nr.BinaryCrossEntropy(),
@@ -280,7 +348,10 @@ CASES = {
     ),
     "BinaryCrossEntropy": (nr.BinaryCrossEntropy, {"ignore_index": (None, optional(INTEGER))}),
     "loss": (nr.loss, {"name": ("mse", CALLABLE)}),
-    "loss.mse": (nr.loss("mse"), {"prediction": (Y, ARRAY), "target": (Y + 1, ARRAY)}),
+    "loss.mse": (
+        nr.loss("mse"),
+        {"prediction": (Y, ARRAY), "target": (Y + 1, ARRAY), "weights": (np.ones(3, np.float32), optional(WEIGHTS))},
+    ),
     "loss.mae": (nr.loss("mae"), {"prediction": (Y, ARRAY), "target": (Y + 1, ARRAY)}),
     "loss.huber": (nr.loss("huber"), {"prediction": (Y, ARRAY), "target": (Y + 1, ARRAY)}),
     "accuracy": (

@@ -92,7 +92,20 @@ TOGETHER = {
     "float64": (network(dtype="float64"), (X, Y), dict(clip=0.1)),
     "dense": (network(nr.Dense(5, "tanh"), nr.Dense(1)), (X[0], Y), {}),
     "validation": (network(), (X, Y), dict(validation=(X[:, 3:], Y[3:]))),
-}
+    "labels": (network(nr.GRU(4), nr.Last(), nr.Dense(3)), (X, LABELS), dict(loss="cross_entropy", clip=0.1)),
+    "labels of steps": (
+        network(nr.GRU(4), nr.Dense(9), layout="ntc", dtype="float64"), (X.transpose(1, 0, 2), WORDS.T.astype(np.uint8)),
+        dict(loss=nr.CrossEntropy(), validation=(X.transpose(1, 0, 2), WORDS.T)),
+    ),
+    "dropout": (
+        network(nr.GRU(4, layers=2, dropout=0.5), nr.Dropout(0.3), nr.Last(), nr.Dense(1)), (X, Y), dict(clip=0.5),
+    ),
+    "masks of steps": (
+        network(nr.LSTM(4, input_dropout=0.2, recurrent_dropout=0.3, zoneout=0.1, noise=0.1), nr.Dense(1), nr.Dropout(0.5)),
+        (X, STEPS), {},
+    ),
+    "clip of many parameters": (network(nr.GRU(128), nr.Last(), nr.Dense(1)), (X, Y), dict(clip=0.1, epochs=2)),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("bootstrap", [False, True])

@@ -8,10 +8,22 @@ import pytest
 
 import numbarnn as nr
 from numbarnn.cpu import pool as of_pool
-from numbarnn.cpu.atomics import atomic_add
+from numbarnn.cpu.atomics import atomic_add, atomic_load, pause
 from numbarnn.cpu.compiled import Task
 from numbarnn.cpu.jobs import _share
-from numbarnn.cpu.pool import ALONE_FOR, ALONE_UNTIL, GAINED, MISHAP, MOST, PREEMPTED, RESTS, TRIAL, Pool, share
+from numbarnn.cpu.pool import (
+    ALONE_FOR,
+    ALONE_UNTIL,
+    GAINED,
+    MISHAP,
+    MOST,
+    PREEMPTED,
+    RESTS,
+    TRIAL,
+    Pool,
+    share,
+    share_whatever,
+)  # fmt: skip
 from numbarnn.cpu.records import integers
 from numbarnn.cpu.routine_call import record_at
 
@@ -27,6 +39,16 @@ def count(cell, number, record, index):
     atomic_add(call.counts + 8 * index, 1 if x > 0 else 2)
 
 
+@Task
+def refuse(cell, number, record, index):
+    """Raise, when as many tasks have begun as there are rounds: each on a thread of its own."""
+    call = record_at(record, COUNTS)[0]
+    atomic_add(call.counts, 1)
+    while atomic_load(call.counts) < call.rounds:
+        pause()
+    raise ValueError("a task that refuses")
+
+
 @pytest.fixture
 def own_pool():
     """A pool beside that of the process."""
@@ -35,13 +57,13 @@ def own_pool():
     found.close()
 
 
-def run(pool, indices, jobs, rounds=10):
+def run(pool, indices, jobs, rounds=10, how=share):
     """How often each index was taken in so many jobs."""
     counts = np.zeros(indices, np.int64)
     record = np.array((counts.ctypes.data, rounds), COUNTS)
     task = count.address(None, np.dtype(np.float32))
     for _ in range(jobs):
-        _share(share.address, pool.address, task, record.ctypes.data, indices)
+        _share(how.address, pool.address, task, record.ctypes.data, indices)
     return counts
 
 
@@ -52,6 +74,32 @@ def test_every_index_is_taken_once(own_pool, helpers):
     for indices in (1, 2, 5, 64):
         assert (run(own_pool, indices, 300) == 300).all()
     assert own_pool.helpers == helpers
+
+
+@pytest.mark.parametrize("helpers", [0, 1, 2])
+@pytest.mark.parametrize("how", [share, share_whatever])
+def test_what_a_task_raises_is_raised(own_pool, helpers, how):
+    """Also by a helper, which must not wait for Python's lock: the job's thread has it."""
+    own_pool.set_rest(0)
+    own_pool.set_helpers(helpers)
+    task = refuse.address(None, np.dtype(np.float32))
+    for _ in range(20):
+        begun = np.zeros(1, np.int64)
+        record = np.array((begun.ctypes.data, helpers + 1), COUNTS)
+        with pytest.raises(ValueError, match="^a task that refuses$"):
+            _share(how.address, own_pool.address, task, record.ctypes.data, helpers + 1)
+        assert begun == helpers + 1
+        assert (run(own_pool, 7, 5, how=how) == 5).all()  # of that nothing is left
+
+
+def test_long_tasks_are_shared_while_a_pool_rests(own_pool):
+    own_pool._block[ALONE_UNTIL // 8] = time.monotonic_ns() + 10**15
+    own_pool.set_helpers(1)
+    begun = np.zeros(1, np.int64)
+    record = np.array((begun.ctypes.data, 2), COUNTS)
+    with pytest.raises(ValueError, match="^a task that refuses$"):  # each has waited for the other
+        _share(share_whatever.address, own_pool.address, refuse.address(None, np.dtype(np.float32)), record.ctypes.data, 2)
+    assert own_pool.rests()
 
 
 def test_helpers_come_and_go(own_pool):

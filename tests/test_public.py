@@ -8,8 +8,8 @@ import pytest
 import numbarnn as nr
 from numbarnn.descriptions.docstrings import public_members
 
-STATELESS = "backward forward init output_channels weights"
-RECURRENT = "backward cell draw forward gates init output_channels stream weights"
+STATELESS = "backward forward init output_channels save weights"
+RECURRENT = "backward cell draw forward gates init output_channels save stream weights"
 PUBLIC = {
     "GRU": RECURRENT,
     "LSTM": RECURRENT,
@@ -28,14 +28,15 @@ PUBLIC = {
     "EarlyStopping": "best epoch",
     "Ensemble": "finished predict_many",
     "History": "as_dict",
-    "Network": "fit history loss loss_and_gradient output_layout params predict random split stream summary to transfer "
-    "takes_indices",
+    "Network": "evaluate fit history loss loss_and_gradient output_layout params predict random save split stream summary "
+    "takes_indices to transfer",
     **dict.fromkeys(("Optimizer", "SGD", "RMSProp", "Adam", "AdamW"), "start update"),
-    "Parameters": "check_finite copy device dtype flat items names offset to weights zeros",
+    "Parameters": "check_finite copy device dtype flat items names offset save to weights zeros",
     "Predictions": "mean quantile spread",
     "Ragged": "astype channels device dtype lengths of padded take to",
     "Stream": "feed_back reset run state step",
     "TensorDescriptor": "of tnc",
+    "Trainer": "fit history network step update",
     "Vocabulary": "decode encode encode_all of",
 }
 CLASSES = [name for name in nr.__all__ if inspect.isclass(getattr(nr, name))]

@@ -97,10 +97,13 @@ class Indices:
         steps, sequences = self.packing.places
         return self.array[self.offsets[sequences] + steps]
 
-    def checked(self, argument, what, end, ignored=None):
-        """`rows` as int64, those that are `ignored` -1; IndexRangeError unless the others are from 0 to ``end - 1``."""
+    def checked(self, argument, what, end, ignored=None, read=None):
+        """`rows` as int64, those that are `ignored` -1; IndexRangeError unless the others are from 0 to ``end - 1``.
+
+        read: whether a row is looked at, (rows,); one that is not is -1 as well.  None for all.
+        """
         rows = self.rows()
-        keep = None if ignored is None else rows != ignored
+        keep = read if ignored is None else rows != ignored if read is None else (rows != ignored) & read
         wrong = (rows < 0) | (rows >= end)
         if keep is not None:
             wrong &= keep

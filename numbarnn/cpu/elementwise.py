@@ -15,6 +15,7 @@ from .threads import parts_for
 SMALLEST_PART = 1 << 14  # numbers below which another thread does not pay
 VALUES = np.dtype(integers("parts", "count", "x", "y"))
 SUMS = np.dtype(integers("parts", "count", "x", "y", "other"))
+PRODUCTS = np.dtype(integers("count", "period", "x", "factors", "y"))
 LOOK = np.dtype(integers("x", "count", "item", "found"))
 SINGLE, DOUBLE = np.uint32(0x7F800000), np.uint64(0x7FF0000000000000)  # the exponents of float32 and float64
 COUNT = place(VALUES, "count")
@@ -53,16 +54,36 @@ def _sum(cell, number, record, part):
         store_first(total, call.y + at, rest)
 
 
+@Task
+def _product(cell, number, record, part):
+    """Write ``x * factors`` to y, for numbers at these addresses: as many as the period serve again and again."""
+    real, call = number(0), record_at(record, PRODUCTS)[0]
+    size = size_of(real)
+    for start in range(0, call.count, call.period):
+        for i in range(0, call.period, lanes(real)):
+            at, rest = (start + i) * size, call.period - i
+            store_first(
+                load_first(real, call.x + at, rest) * load_first(real, call.factors + i * size, rest), call.y + at, rest
+            )
+
+
 def add_value(program, cell, x, y):
     """Add `value` to a program, of (T, ...) arrays in C order: T is as many steps as the program takes at once."""
     record = np.array((1, x.size, x.ctypes.data, y.ctypes.data), np.int64)
-    program.add_job(_value, cell, x.dtype, record, x, y, per_step=[(COUNT, x[0].size)])
+    alone = x.size >= 2 * SMALLEST_PART
+    program.add_job(_value, cell, x.dtype, record, x, y, per_step=[(COUNT, x[0].size)], alone=alone)
 
 
 def add_sum(program, x, other, y):
     """Add ``y = x + other`` to a program, of arrays as in `add_value`."""
     record = np.array((1, x.size, x.ctypes.data, y.ctypes.data, other.ctypes.data), np.int64)
     program.add_job(_sum, None, x.dtype, record, x, other, y, per_step=[(COUNT, x[0].size)])
+
+
+def add_product(program, x, factors, y):
+    """Add ``y = x * factors`` to a program, of arrays (T, N, C) in C order; factors: likewise, or (N, C)."""
+    record = np.array((x.size, factors.size, x.ctypes.data, factors.ctypes.data, y.ctypes.data), PRODUCTS)
+    program.add_job(_product, None, x.dtype, record, x, factors, y, alone=x.size >= 2 * SMALLEST_PART)
 
 
 @Function

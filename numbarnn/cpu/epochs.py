@@ -8,27 +8,27 @@ import math
 
 import numpy as np
 
-from .atomics import atomic_add, call_function
+from .atomics import atomic_add
 from .compiled import Function, Task
-from .jobs import run
-from .optimizers import BLOCK, SCALARS, SQUARES, TASKS, UPDATE, squares
+from .failures import call_or_raise
+from .jobs import run_long
+from .optimizers import BLOCK, SCALARS, SQUARES, TASKS, UPDATE, WASTE_BYTES, squares
 from .programs import once
 from .records import integers
 from .routine_call import numbers_at, record_at
-from .threads import threads
+from .threads import most_threads
 
 GATHER = np.dtype(integers("source", "target", "chosen", "steps", "count", "words"))
 SLOPE = np.dtype([*integers("prediction", "target", "slope", "count", "kind"), ("divisor", float)])
 CLIP = np.dtype([*integers("partial", "count", "single", "scale"), ("clip", float)])
 KINDS = {"mse": 0, "half_mse": 1, "mae": 2, "huber": 3}  # losses whose slope is one of the difference
-MOST_PARTIAL = 7  # partial sums of a norm that NumPy adds one after the other
 
 # A program and what changes from update to update: addresses in its records.
 BATCHES = np.dtype(
-    integers("program", "chosen_x", "chosen_y", "source_x", "source_y", "output", "scalars", "wrong", "count")
+    integers("program", "chosen_x", "chosen_y", "source_x", "source_y", "output", "scalars", "wrong", "count", "masks")
 )
 WORKER = np.dtype(integers("flat", "memory", "batches"))
-MEMBER = np.dtype(integers("flat", "memory", "x", "y", "order", "scalars", "outputs", "wrong"))
+MEMBER = np.dtype(integers("flat", "memory", "x", "y", "order", "scalars", "outputs", "wrong", "masks"))
 BATCHES_BYTES, WORKER_BYTES, MEMBER_BYTES = (kind.itemsize for kind in (BATCHES, WORKER, MEMBER))
 TRAINING = np.dtype(
     integers(
@@ -42,6 +42,7 @@ TRAINING = np.dtype(
         "flat_bytes",
         "memory_bytes",
         "output_bytes",  # [updates]: of the outputs of each of them
+        "mask_bytes",  # [updates]: of the masks that each of them reads
     )
 )
 
@@ -100,6 +101,7 @@ def _train(cell, number, record, part):
     worker = record_at(call.workers + part * WORKER_BYTES, WORKER)[0]
     which = numbers_at(np.int64, call.which, call.updates)
     output_bytes = numbers_at(np.int64, call.output_bytes, call.updates)
+    mask_bytes = numbers_at(np.int64, call.mask_bytes, call.updates)
     own_flat, own_memory = numbers_at(np.uint32, worker.flat, call.flat_bytes // 4), worker.memory
     kept = numbers_at(np.uint32, own_memory, call.memory_bytes // 4)
     while True:
@@ -112,7 +114,7 @@ def _train(cell, number, record, part):
             own_flat[i] = flat[i]
         for i in range(memory.size):
             kept[i] = memory[i]
-        chosen, outputs = member.order, member.outputs
+        chosen, outputs, masks = member.order, member.outputs, member.masks
         for update in range(call.updates):
             batch = record_at(worker.batches + which[update] * BATCHES_BYTES, BATCHES)[0]
             numbers_at(np.int64, batch.chosen_x, 1)[0] = chosen
@@ -121,16 +123,19 @@ def _train(cell, number, record, part):
             numbers_at(np.int64, batch.source_y, 1)[0] = member.y
             numbers_at(np.int64, batch.output, 1)[0] = outputs
             numbers_at(np.int64, batch.wrong, 1)[0] = 0
+            if batch.masks != 0:
+                numbers_at(np.int64, batch.masks, 1)[0] = masks
             target = numbers_at(np.float64, batch.scalars, SCALARS)
             source = numbers_at(np.float64, member.scalars + update * SCALARS * 8, SCALARS)
             for i in range(SCALARS):
                 target[i] = source[i]
-            call_function(call.once, (batch.program,))
+            call_or_raise(call.once, (batch.program,))
             if numbers_at(np.int64, batch.wrong, 1)[0] != 0:
                 numbers_at(np.int64, member.wrong, 1)[0] = 1
                 break
             chosen += 8 * batch.count
             outputs += output_bytes[update]
+            masks += mask_bytes[update]
         for i in range(flat.size):
             flat[i] = own_flat[i]
         for i in range(memory.size):
@@ -159,6 +164,8 @@ def add_update(program, name, flat, previous, gradient, memory, clip):
     record["parts"], record["size"] = 1, flat.size
     for field, address in zip(("flat", "previous", "gradient", "first", "second", "decays"), vectors):
         record[field] = address
+    wrong = np.zeros(WASTE_BYTES // flat.itemsize, flat.dtype)  # the program looks at all parameters itself
+    record["wrong"] = wrong.ctypes.data
     scalars = record.ctypes.data + UPDATE.fields["scalars"][1]
     if clip is not None:
         partial = np.zeros(-(-flat.size // BLOCK))
@@ -166,24 +173,24 @@ def add_update(program, name, flat, previous, gradient, memory, clip):
         program.add_job(squares, None, flat.dtype, norm, gradient, partial, count=partial.size)
         limit = np.array((partial.ctypes.data, partial.size, flat.itemsize == 4, scalars, clip), CLIP)
         program.add(_clip, limit)
-    program.add_job(TASKS[name], None, flat.dtype, record, flat, previous, gradient, *memory)
+    program.add_job(TASKS[name], None, flat.dtype, record, flat, previous, gradient, wrong, *memory)
     return scalars
 
 
-def train(workers, members, which, flat_bytes, memory_bytes, output_bytes, dtype):
+def train(workers, members, which, flat_bytes, memory_bytes, output_bytes, mask_bytes, dtype):
     """Take members through updates, spread over the threads.
 
     Parameters
     ----------
     workers : numpy.ndarray of WORKER
     members : numpy.ndarray of MEMBER
-    which, output_bytes : numpy.ndarray of int
+    which, output_bytes, mask_bytes : numpy.ndarray of int
     flat_bytes, memory_bytes : int
     dtype : numpy.dtype
     """
     claimed = np.zeros(1, np.int64)
     record = np.array((
         members.ctypes.data, len(members), claimed.ctypes.data, workers.ctypes.data, once.address, len(which),
-        which.ctypes.data, flat_bytes, memory_bytes, output_bytes.ctypes.data,
+        which.ctypes.data, flat_bytes, memory_bytes, output_bytes.ctypes.data, mask_bytes.ctypes.data,
     ), TRAINING)  # fmt: skip
-    run(_train, None, dtype, record, min(len(workers), len(members), threads()))
+    run_long(_train, None, dtype, record, min(len(workers), len(members), most_threads()))

@@ -58,13 +58,12 @@ class Call:
         self.scratch_block, self.scratch_bytes, self.scratch_address = scratch_block, scratch_bytes, None
         self.own = None
         if scratch_bytes <= OWN_SCRATCH:
-            self.keep_scratch()
+            self.keep_scratch(borrow(scratch_bytes))
 
-    def keep_scratch(self):
-        """Keep a block of its own from now on, whatever its size."""
-        if self.own is None:
-            self.own, address = borrow(self.scratch_bytes)
-            self.plan.move(self.record, self.scratch_block, address)
+    def keep_scratch(self, block):
+        """Take a block, of `borrow`, from now on."""
+        self.own, address = block
+        self.plan.move(self.record, self.scratch_block, address)
 
     def __call__(self):
         if self.threads > 1:
@@ -233,12 +232,12 @@ class Tape(StateTape):
         products = size.directions * size.numbers
         pool = F_POOL, plan.threads, threads_for(size.batch * products)
         program.large |= size.rows * products >= LARGE
-        program.nbytes += self.nbytes + self.plans.scratch.nbytes
+        program.nbytes += self.nbytes
         if self.keep.what == "weights":
             program.add(passes.steps, record, self, per_step=[(F_STEPS, 1)], pool=pool)
         else:
             program.add(passes.forward, record, self, pool=pool)
-        self.forward.keep_scratch()
+        program.lend(self.forward, self.plans.scratch.nbytes)
 
 
 def run(kernels, size, parameters, x, initial, keep, unit_values=None, drives=()):
@@ -346,7 +345,7 @@ class Adjoint(StateAdjoint):
         if not (once and self.tape.packing.uniform and size.cell.feeds_every_gate and not size.cell.unit_values):
             return False
         add_copy(program, 0, self._block.ctypes.data, self._block.nbytes)
-        self.backward.keep_scratch()
+        program.lend(self.backward, self.plans.scratch.nbytes)
         program.add(passes.backward, self.backward.record, self, pool=(B_POOL, self.plans.backward.threads, 1))
         if self._dx is not None and len(self._dx) == 2:
             add_sum(program, self._dx[0], self._dx[1], self._dx[0])

@@ -1,56 +1,76 @@
 """One update of a parameter vector, fused: every number is read and written once.
 
 All vectors are 1-D and contiguous, of one dtype; the scalars have that dtype too.  `previous` receives the parameters as
-they were.  `scale` multiplies the gradient first (clipping).
+they were.  `scale` multiplies the gradient first (clipping).  An update returns whether all parameters are finite then.
 """
+
+import math
 
 import numpy as np
 
+from ..engine.inlined import inlined
 from .blocks import share
 from .compiled import Task, kernel
 from .jobs import run
 from .records import integers
 from .routine_call import numbers_at, record_at
+from .simd import absolute, keep_first, lane_sum, lanes, load_first, select, size_of, splat, square_root, store_first
 from .threads import parts_for
 
 BLOCK = 4096  # numbers that one partial sum takes: the order of a norm does not depend on the number of threads
 SMALLEST_PART = 1 << 15  # numbers below which another thread does not pay
 VECTORS = "flat", "previous", "gradient", "first", "second", "decays"  # first, second: what the optimizer remembers
 SCALARS = 7
-UPDATE = np.dtype([*integers("parts", "size", *VECTORS), ("scalars", float, SCALARS)])
+WASTE_BYTES = 64  # from one part's number in `wrong` to that of the next, which another thread writes
+# wrong: [parts] a number of each part, NaN where it has left a parameter that is not finite.
+UPDATE = np.dtype([*integers("parts", "size", *VECTORS, "wrong"), ("scalars", float, SCALARS)])
 SQUARES = np.dtype(integers("vector", "size", "partial"))
+
+
+@inlined
+def note_waste(waste, call, part):
+    """Write whether a part has met a number that is not finite: NaN among the lanes of `waste`."""
+    store_first(lane_sum(waste), call.wrong + part * WASTE_BYTES, 1)
 
 
 @Task
 def _sgd(cell, number, record, part):
     """``v = momentum v + g``, ``p -= rate v`` (Nesterov: ``p -= rate (g + momentum v)``)."""
-    call = record_at(record, UPDATE)[0]
-    flat, previous = numbers_at(number, call.flat, call.size), numbers_at(number, call.previous, call.size)
-    gradient, velocity = numbers_at(number, call.gradient, call.size), numbers_at(number, call.first, call.size)
+    real, call = number(0), record_at(record, UPDATE)[0]
     scale, rate, momentum = number(call.scalars[0]), number(call.scalars[1]), number(call.scalars[2])
-    nesterov, (begin, count) = call.scalars[3] != 0, share(call.size, call.parts, part)
-    for i in range(begin, begin + count):
-        previous[i] = flat[i]
-        g = gradient[i] * scale
-        v = momentum * velocity[i] + g
-        velocity[i] = v
-        flat[i] -= rate * (g + momentum * v if nesterov else v)
+    nesterov, (begin, count), size = call.scalars[3] != 0, share(call.size, call.parts, part), size_of(real)
+    waste = splat(real, 0)
+    for i in range(begin, begin + count, lanes(real)):
+        at, rest = i * size, begin + count - i
+        value = load_first(real, call.flat + at, rest)
+        store_first(value, call.previous + at, rest)
+        g = load_first(real, call.gradient + at, rest) * scale
+        v = momentum * load_first(real, call.first + at, rest) + g
+        store_first(v, call.first + at, rest)
+        value = value - rate * (g + momentum * v if nesterov else v)
+        store_first(value, call.flat + at, rest)
+        waste = waste + keep_first(value - value, rest)
+    note_waste(waste, call, part)
 
 
 @Task
 def _rmsprop(cell, number, record, part):
     """``s = decay s + (1 - decay) g^2``, ``p -= rate g / (sqrt(s) + epsilon)``."""
-    call = record_at(record, UPDATE)[0]
-    flat, previous = numbers_at(number, call.flat, call.size), numbers_at(number, call.previous, call.size)
-    gradient, square = numbers_at(number, call.gradient, call.size), numbers_at(number, call.first, call.size)
+    real, call = number(0), record_at(record, UPDATE)[0]
     scale, rate, decay = number(call.scalars[0]), number(call.scalars[1]), number(call.scalars[2])
-    epsilon, one, (begin, count) = number(call.scalars[3]), number(1), share(call.size, call.parts, part)
-    for i in range(begin, begin + count):
-        previous[i] = flat[i]
-        g = gradient[i] * scale
-        s = decay * square[i] + (one - decay) * g * g
-        square[i] = s
-        flat[i] -= rate * g / (np.sqrt(s) + epsilon)
+    epsilon, (begin, count), size = number(call.scalars[3]), share(call.size, call.parts, part), size_of(real)
+    other, waste = number(1) - decay, splat(real, 0)
+    for i in range(begin, begin + count, lanes(real)):
+        at, rest = i * size, begin + count - i
+        value = load_first(real, call.flat + at, rest)
+        store_first(value, call.previous + at, rest)
+        g = load_first(real, call.gradient + at, rest) * scale
+        s = decay * load_first(real, call.first + at, rest) + other * g * g
+        store_first(s, call.first + at, rest)
+        value = value - rate * g / (square_root(s) + epsilon)
+        store_first(value, call.flat + at, rest)
+        waste = waste + keep_first(value - value, rest)
+    note_waste(waste, call, part)
 
 
 @Task
@@ -59,52 +79,61 @@ def _adam(cell, number, record, part):
 
     With `decays`, only those parameters shrink whose number there is not 0.
     """
-    call = record_at(record, UPDATE)[0]
-    flat, previous = numbers_at(number, call.flat, call.size), numbers_at(number, call.previous, call.size)
-    gradient, mean = numbers_at(number, call.gradient, call.size), numbers_at(number, call.first, call.size)
-    square, decays = numbers_at(number, call.second, call.size), numbers_at(number, call.decays, call.size)
+    real, call = number(0), record_at(record, UPDATE)[0]
     scale, rate, shrink = number(call.scalars[0]), number(call.scalars[1]), number(call.scalars[2])
     beta1, beta2, root = number(call.scalars[3]), number(call.scalars[4]), number(call.scalars[5])
-    epsilon, one, (begin, count) = number(call.scalars[6]), number(1), share(call.size, call.parts, part)
-    for i in range(begin, begin + count):
-        previous[i] = flat[i]
-        g = gradient[i] * scale
-        m = beta1 * mean[i] + (one - beta1) * g
-        v = beta2 * square[i] + (one - beta2) * g * g
-        mean[i] = m
-        square[i] = v
-        kept = shrink if call.decays == 0 or decays[i] != 0 else one
-        flat[i] = kept * flat[i] - rate * m / (root * np.sqrt(v) + epsilon)
+    epsilon, (begin, count), size = number(call.scalars[6]), share(call.size, call.parts, part), size_of(real)
+    other1, other2, one, waste = number(1) - beta1, number(1) - beta2, splat(real, 1), splat(real, 0)
+    for i in range(begin, begin + count, lanes(real)):
+        at, rest = i * size, begin + count - i
+        value = load_first(real, call.flat + at, rest)
+        store_first(value, call.previous + at, rest)
+        g = load_first(real, call.gradient + at, rest) * scale
+        m = beta1 * load_first(real, call.first + at, rest) + other1 * g
+        v = beta2 * load_first(real, call.second + at, rest) + other2 * g * g
+        store_first(m, call.first + at, rest)
+        store_first(v, call.second + at, rest)
+        kept = splat(real, shrink)
+        if call.decays != 0:
+            decays = absolute(load_first(real, call.decays + at, rest))
+            kept = select(decays > splat(real, 0), kept, one)
+        value = kept * value - rate * m / (root * square_root(v) + epsilon)
+        store_first(value, call.flat + at, rest)
+        waste = waste + keep_first(value - value, rest)
+    note_waste(waste, call, part)
 
 
 def _update(task, vectors, *scalars):
-    """Run a task on vectors, `flat` the first, with scalars."""
+    """Run a task on vectors, `flat` the first, with scalars; returns whether all numbers of `flat` are finite then."""
     flat, addresses = vectors[0], [0 if vector is None else vector.ctypes.data for vector in vectors]
     addresses += [0] * (len(VECTORS) - len(addresses))
     parts = parts_for(flat.size, SMALLEST_PART)
-    numbers = [*scalars, *[0.0] * (SCALARS - len(scalars))]
-    run(task, None, flat.dtype, np.array((parts, flat.size, *addresses, numbers), UPDATE), parts)
+    numbers, step = [*scalars, *[0.0] * (SCALARS - len(scalars))], WASTE_BYTES // flat.itemsize
+    wrong = np.zeros(parts * step, flat.dtype)
+    record = np.array((parts, flat.size, *addresses, wrong.ctypes.data, numbers), UPDATE)
+    run(task, None, flat.dtype, record, parts)
+    return not any(value != value for value in wrong[::step].tolist())
 
 
 def sgd(flat, previous, gradient, velocity, scale, rate, momentum, nesterov):
     """``v = momentum v + g``, ``p -= rate v`` (Nesterov: ``p -= rate (g + momentum v)``)."""
-    _update(_sgd, (flat, previous, gradient, velocity), scale, rate, momentum, nesterov)
+    return _update(_sgd, (flat, previous, gradient, velocity), scale, rate, momentum, nesterov)
 
 
 def rmsprop(flat, previous, gradient, square, scale, rate, decay, epsilon):
     """``s = decay s + (1 - decay) g^2``, ``p -= rate g / (sqrt(s) + epsilon)``."""
-    _update(_rmsprop, (flat, previous, gradient, square), scale, rate, decay, epsilon)
+    return _update(_rmsprop, (flat, previous, gradient, square), scale, rate, decay, epsilon)
 
 
 def adam(flat, previous, gradient, mean, square, scale, rate, shrink, beta1, beta2, root, epsilon):
     """``p = shrink p - rate m / (root sqrt(v) + epsilon)`` with the running means m of g and v of g^2."""
-    adam_in_part(flat, previous, gradient, mean, square, None, scale, rate, shrink, beta1, beta2, root, epsilon)
+    return adam_in_part(flat, previous, gradient, mean, square, None, scale, rate, shrink, beta1, beta2, root, epsilon)
 
 
 def adam_in_part(flat, previous, gradient, mean, square, decays, scale, rate, shrink, beta1, beta2, root, epsilon):
     """`adam`, where only those parameters shrink whose `decays` is not 0; all of them if it is None."""
     vectors = flat, previous, gradient, mean, square, decays
-    _update(_adam, vectors, scale, rate, shrink, beta1, beta2, root, epsilon)
+    return _update(_adam, vectors, scale, rate, shrink, beta1, beta2, root, epsilon)
 
 
 TASKS = {"sgd": _sgd, "rmsprop": _rmsprop, "adam": _adam}
@@ -143,8 +172,11 @@ def squares(cell, number, record, block):
 
 
 def norm(vector):
-    """Euclidean norm of a 1-D contiguous vector, summed in float64 in one order."""
+    """Euclidean norm of a 1-D contiguous vector, summed in float64 in one order: block after block."""
     partial = np.empty(-(-vector.size // BLOCK))
     record = np.array((vector.ctypes.data, vector.size, partial.ctypes.data), SQUARES)
     run(squares, None, vector.dtype, record, partial.size)
-    return float(np.sqrt(partial.sum()))
+    total = 0.0
+    for part in partial.tolist():
+        total += part
+    return math.sqrt(total)

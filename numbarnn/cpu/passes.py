@@ -6,8 +6,8 @@ What a job does is in tasks, called by address: these functions are the same for
 import numpy as np
 
 from ..engine.inlined import inlined
-from .atomics import call_function
 from .compiled import Function
+from .failures import call_or_raise
 from .records import BACKWARD, FORWARD
 from .routine_call import numbers_at, record_at
 
@@ -15,7 +15,7 @@ from .routine_call import numbers_at, record_at
 @inlined
 def share_out(call, task, record, count):
     """Have a task called once for each index below `count`."""
-    call_function(call.work.share, (call.work.pool, task, record, count))
+    call_or_raise(call.work.share, (call.work.pool, task, record, count))
 
 
 @inlined

@@ -3,7 +3,7 @@
 A job is a task, a C function ``void(0, 0, record, index)``, to be called once for each index below a count.  The thread
 that has the job takes indices one after the other, and so does each helper that is awake or has been woken.  At the end the
 job's thread waits for the indices that helpers have begun; a helper that got no core in the meantime has begun none, and
-costs nothing.
+costs nothing.  What a task raises, whoever has called it, the job's thread raises when all are done.
 
 What sharing has gained is counted, job by job: the time that the job's thread would have taken alone, by what it has spent
 on a core for the indices it took itself, less the time that the job took.  When more has been lost lately than gained, the
@@ -39,13 +39,14 @@ from .atomics import (
     times_preempted,
 )
 from .compiled import Function, kernel
+from .failures import call_or_raise, error_of_call, raise_error
 
 LINE = 64  # bytes that one core writes at a time: what different threads write lies in lines of its own
 # The pool is a block of memory: in each line what is written together.
 OWNER, TICKET, DONE, SLEEPERS, WAITING, LIMIT, BEGUN, JOB, LEDGER, PREEMPTED, CALLS, MUTEX, WAKE, FINISHED = (
     LINE * i for i in range(2, 30, 2)
 )
-TASK, RECORD, COUNT = (JOB + 8 * i for i in range(3))
+TASK, RECORD, COUNT, ERROR = (JOB + 8 * i for i in range(4))  # ERROR: what describes an exception of one of the tasks
 GAINED, ALONE_UNTIL, ALONE_FOR, REST, SEEN = (LEDGER + 8 * i for i in range(5))  # see `account`
 LOCK, UNLOCK, WAIT, SIGNAL, CLOCK, USAGE = (CALLS + 8 * i for i in range(6))
 BYTES = LINE * 30
@@ -118,18 +119,20 @@ def account(pool, gain, time):
         atomic_store(pool + ALONE_FOR, 0)
 
 
-@Function
-def share(pool, task, record, count):
-    """Call a task once for each index below `count`, with the pool's helpers if it is free; address 0: without a pool."""
-    start = 0
-    if count > 1 and pool != 0:
-        start = now(pool)
-        if start < atomic_load(pool + ALONE_UNTIL) or not exchange_if(pool + OWNER, 0, 1):
-            start = 0
-    if start == 0:
-        for index in range(count):
-            call_function(task, (0, 0, record, index))
-        return
+@inlined
+def call_alone(task, record, count):
+    """Call a task once for each index below `count`."""
+    for index in range(count):
+        call_or_raise(task, (0, 0, record, index))
+
+
+@inlined
+def call_together(pool, task, record, count):
+    """Call a task once for each index below `count`, with the pool's helpers; the pool is this thread's.
+
+    Returns the nanoseconds that this thread would have taken alone, 0 if helpers have taken all, and what describes an
+    exception, or 0.
+    """
     atomic_store(pool + TASK, task)
     atomic_store(pool + RECORD, record)
     atomic_store(pool + COUNT, count)
@@ -146,7 +149,9 @@ def share(pool, task, record, count):
         if index >= count:
             break
         if exchange_if(pool + TICKET, ticket, ticket + 1):
-            call_function(task, (0, 0, record, index))
+            error = error_of_call(task, (0, 0, record, index))
+            if error != 0:
+                atomic_store(pool + ERROR, error)
             atomic_add(pool + DONE, 1)
             own += 1
     # Closed before the next job's count is there: a helper that reads the two compares this job's last ticket with it.
@@ -161,9 +166,39 @@ def share(pool, task, record, count):
             if atomic_load(pool + DONE) == count:
                 break
         time = now(pool)
-    if own:
-        account(pool, alone // own - (time - start), time)
+    error = atomic_load(pool + ERROR)
+    if error != 0:
+        atomic_store(pool + ERROR, 0)
+    return alone // own if own else 0, error
+
+
+@Function
+def share(pool, task, record, count):
+    """Call a task once for each index below `count`, with the pool's helpers if it is free; address 0: without a pool."""
+    start = now(pool) if count > 1 and pool != 0 else 0
+    if start == 0 or start < atomic_load(pool + ALONE_UNTIL) or not exchange_if(pool + OWNER, 0, 1):
+        call_alone(task, record, count)
+        return
+    alone, error = call_together(pool, task, record, count)
+    if alone:
+        time = now(pool)
+        account(pool, alone - (time - start), time)
     atomic_store(pool + OWNER, 0)
+    raise_error(error)
+
+
+@Function
+def share_whatever(pool, task, record, count):
+    """`share` of tasks of many milliseconds each, whatever sharing short ones has cost: it says nothing of long ones.
+
+    A helper that is slow takes fewer of them; one that gets no core takes none, or is waited for with its last one.
+    """
+    if count < 2 or pool == 0 or not exchange_if(pool + OWNER, 0, 1):
+        call_alone(task, record, count)
+        return
+    _, error = call_together(pool, task, record, count)
+    atomic_store(pool + OWNER, 0)
+    raise_error(error)
 
 
 @inlined
@@ -198,7 +233,9 @@ def help_out(pool, me):
             task, record = atomic_load(pool + TASK), atomic_load(pool + RECORD)
             if exchange_if(pool + TICKET, ticket, ticket + 1):  # else all that was read may be of different jobs
                 start = now(pool)
-                call_function(task, (0, 0, record, index))
+                error = error_of_call(task, (0, 0, record, index))
+                if error != 0:
+                    atomic_store(pool + ERROR, error)
                 if now(pool) - start > LONG:
                     before, preempted = preempted, lost_core(pool, preempted)
                     atomic_add(pool + PREEMPTED, preempted - before)

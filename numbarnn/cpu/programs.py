@@ -7,9 +7,10 @@ task done.  Whatever is made of these, a forward or a backward through many laye
 import numpy as np
 from numba import njit
 
-from .atomics import call_function
 from .compiled import Function
+from .failures import call_or_raise
 from .jobs import call
+from .memory import borrow
 from .pool import share
 from .records import integers, place
 from .routine_call import numbers_at, record_at
@@ -45,7 +46,7 @@ def _instructions(program):
     """Follow the instructions."""
     instructions = numbers_at(np.int64, program.instructions, 2 * program.count)
     for i in range(program.count):
-        call_function(instructions[2 * i], (instructions[2 * i + 1],))
+        call_or_raise(instructions[2 * i], (instructions[2 * i + 1],))
 
 
 @njit
@@ -92,7 +93,7 @@ def copy(record):
 def job(record):
     """Have the task of the JOB record done."""
     job = record_at(record, JOB)[0]
-    call_function(job.share, (job.pool, job.task, job.record, job.count))
+    call_or_raise(job.share, (job.pool, job.task, job.record, job.count))
 
 
 class Program:
@@ -104,6 +105,8 @@ class Program:
         Whether the parameters are read at each run, rather than once, when its operations were made.
     large : bool
         Whether there is so much to do that several threads may share it.
+    alone : bool
+        Whether one thread does what would pay for several.
     nbytes : int
         Of the memory that its operations keep for it.
     """
@@ -112,7 +115,8 @@ class Program:
 
     def __init__(self):
         self._instructions, self._places, self._pools, self._kept = [], [], [], []
-        self._record, self.large, self.nbytes = None, False, 0
+        self._record, self.large, self.alone, self.nbytes = None, False, False, 0
+        self._borrowers = []
 
     def add(self, function, record, *kept, per_step=(), pool=None):
         """Add an instruction.
@@ -137,8 +141,17 @@ class Program:
         self._kept += record, *kept
         self._record = None
 
-    def add_job(self, task, cell, dtype, record, *kept, count=1, per_step=()):
-        """Add a task that one thread does, `count` times, with a record of integers; the rest as of `add`."""
+    def lend(self, call, nbytes):
+        """Give a `launch.Call` the memory that it borrows: the calls of a program, one after the other, use the same."""
+        self._borrowers.append(call)
+        self.nbytes += nbytes
+
+    def add_job(self, task, cell, dtype, record, *kept, count=1, per_step=(), alone=False):
+        """Add a task that one thread does, `count` times, with a record of integers; the rest as of `add`.
+
+        alone: whether several would pay.
+        """
+        self.alone |= alone
         address = record.ctypes.data
         whole = np.array((share.address, 0, task.address(cell, dtype), address, count), np.int64)
         for index, number in per_step:
@@ -147,6 +160,11 @@ class Program:
 
     def _made(self):
         """A PROGRAM record of all that has been added."""
+        nbytes = max((call.scratch_bytes for call in self._borrowers), default=0)
+        if nbytes:
+            block = borrow(nbytes)
+            for call in self._borrowers:
+                call.keep_scratch(block)
         self._numbers = instructions, places = [np.array(part, np.int64) for part in (self._instructions, self._places)]
         record = np.zeros(PROGRAM.itemsize // 8, np.int64)
         record[:4] = instructions.ctypes.data, len(instructions) // 2, places.ctypes.data, len(places) // 2

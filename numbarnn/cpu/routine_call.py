@@ -6,18 +6,17 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..engine.inlined import inlined
-from .simd import INT64
+from .failures import emit_call, emit_raise
 
 
 @intrinsic
 def invoke(typingctx, address, real, arguments):
-    """Call the C function at `address` with a number of its dtype and a tuple of integers."""
+    """Call the C function at `address` with a number of its dtype and a tuple of integers; what it raises is raised here."""
 
     def codegen(context, builder, signature, args):
         values = cgutils.unpack_tuple(builder, args[2], len(arguments))
         values = [context.cast(builder, v, t, types.int64) for v, t in zip(values, arguments.types)]
-        pointer = ir.FunctionType(ir.VoidType(), [args[1].type] + [INT64] * len(values)).as_pointer()
-        builder.call(builder.inttoptr(args[0], pointer), [args[1], *values])
+        emit_raise(context, builder, emit_call(builder, args[0], [args[1], *values]))
         return context.get_dummy_value()
 
     return types.void(types.intp, real, arguments), codegen

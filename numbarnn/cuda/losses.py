@@ -9,48 +9,65 @@ from .device import blocks_for, cuda, kernel
 
 
 @kernel
-def cross_entropy_rows(real, one, shape, scale, logits, labels, values, gradient):
-    """Fill the loss of each row, and `scale` times its derivative; shape is (rows, classes)."""
+def cross_entropy_rows(real, one, shape, smoothed, total, logits, labels, scales, rests, shares, values, others, gradient):
+    """Fill each row's loss, its smoothed part, and the derivative; shape is (rows, classes).  See `cpu.losses`."""
     rows, classes = shape
     for row in range(cuda.grid(1), rows, cuda.gridsize(1)):
-        label, x = labels[row], row * classes
-        most, total, value = logits[x], real, real
+        label, x, scale, rest = labels[row], row * classes, scales[row], real
+        if smoothed:
+            rest = rests[row]
+            others[row] = real
+        if label < 0:
+            for c in range(classes):
+                gradient[x + c] = real
+            values[row] = real
+            continue
+        most, sum_of, value, other_value, both = logits[x], real, real, real, scale + rest * total
         for c in range(1, classes):
             most = max(most, logits[x + c])
-        if most > real and most - most != real:  # +inf: such logits share the probability
-            for c in range(classes):
-                other = logits[x + c]
-                total += one if other == most else real if other == other else other  # NaN is not lost
-            if label >= 0:
-                value = math.log(total) if logits[x + label] == most else most * total
-            for c in range(classes):
-                gradient[x + c] = scale / total if label >= 0 and logits[x + c] == most else real
-            if label >= 0:
-                gradient[x + label] -= scale
-            values[row] = value
-            continue
+        infinite = most > real and most - most != real  # +inf: such logits share the probability
         for c in range(classes):
-            power = math.exp(logits[x + c] - most)
-            total += power
+            other = logits[x + c]
+            if infinite:
+                power = one if other == most else real if other == other else other  # NaN is not lost
+            else:
+                power = math.exp(other - most)
+            sum_of += power
             gradient[x + c] = power
-        factor = scale / total
+        factor = both / sum_of
         for c in range(classes):
-            gradient[x + c] = gradient[x + c] * factor if label >= 0 else real
-        if label >= 0:
-            gradient[x + label] -= scale
-            value = math.log(total) - (logits[x + label] - most)
+            gradient[x + c] = gradient[x + c] * factor
+            if smoothed:
+                gradient[x + c] -= rest * shares[c]
+                if shares[c] > real:
+                    loss = math.log(sum_of) - (logits[x + c] - most)
+                    if infinite:
+                        loss = math.log(sum_of) if logits[x + c] == most else most
+                    other_value += shares[c] * loss
+        gradient[x + label] -= scale
+        if infinite:
+            value = math.log(sum_of) if logits[x + label] == most else most * sum_of
+        else:
+            value = math.log(sum_of) - (logits[x + label] - most)
         values[row] = value
+        if smoothed:
+            others[row] = other_value
 
 
-def cross_entropy(logits, labels, scale):
-    """(loss of each row; `scale` times its derivative) for C-contiguous (rows, classes) logits.
+def cross_entropy(logits, labels, scales, smoothing=None):
+    """(losses of the rows; their smoothed parts, or None; the derivative) for C-contiguous (rows, classes) logits.
 
-    labels: (rows,), int64 in the host's memory, each the class of its row, or negative for one that counts nothing.
+    As in `cpu.losses`; all but the logits lie in the host's memory.
     """
-    values, gradient = empty((logits.shape[0],), logits.dtype), empty(logits.shape, logits.dtype)
-    places, real = asarray(np.ascontiguousarray(labels, np.int64)), logits.dtype.type
+    rows, real = logits.shape[0], logits.dtype.type
+    values, gradient = empty((rows,), logits.dtype), empty(logits.shape, logits.dtype)
+    places, scales = asarray(np.ascontiguousarray(labels, np.int64)), asarray(scales)
+    others, rests, shares, total = values, scales, scales, 0.0
+    if smoothing is not None:
+        others, total = empty((rows,), logits.dtype), float(smoothing[1].sum(dtype=np.float64))
+        rests, shares = map(asarray, smoothing)
     launch(
-        cross_entropy_rows, blocks_for(logits.shape[0]), real(0), real(1), logits.shape, real(scale), logits, places, values,
-        gradient,
+        cross_entropy_rows, blocks_for(rows), real(0), real(1), logits.shape, smoothing is not None, real(total), logits,
+        places, scales, rests, shares, values, others, gradient,
     )  # fmt: skip
-    return values, gradient
+    return values, None if smoothing is None else others, gradient

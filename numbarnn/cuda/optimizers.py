@@ -1,7 +1,7 @@
 """One update of a parameter vector, fused: every number is read and written once.
 
 All vectors are 1-D and contiguous, of one dtype; the scalars have that dtype too.  `previous` receives the parameters as
-they were.  `scale` multiplies the gradient first (clipping).
+they were.  `scale` multiplies the gradient first (clipping).  Nobody waits to say whether all parameters are finite then.
 """
 
 import math

@@ -61,7 +61,7 @@ ANSWERS = (
     ("clipnorm clip_norm max_norm max_grad_norm grad_clip gradient_clip gradient_clip_val clipvalue", "clip"),
     ("callback", "callbacks"),
     ("patience early_stopping", "stopping=nr.EarlyStopping(patience)", "callbacks=[nr.EarlyStopping(patience)]"),
-    ("metrics", "a callback may call nr.accuracy(network.predict(x), y)"),
+    ("metric", "metrics", "monitor"),
     ("window window_size lookback look_back seq_len seq_length sequence_length", "steps", "lengths"),
     ("timesteps time_steps n_steps num_steps", "steps"),
     ("horizon n_ahead length maxlen max_length", "steps", "lengths"),
@@ -75,14 +75,16 @@ ANSWERS = (
     ("precision datatype", "dtype"),
     ("gpu cuda use_gpu", 'device="cuda"'),
     ("init initializer kernel_initializer weight_init", "scheme"),
-    ("min_delta tol tolerance", "difference"),
+    ("difference threshold tol tolerance", "min_delta"),
     ("restore_best_weights restore_best", "restore"),
     ("n_iter_no_change", "patience"),
-    ("monitor mode", "the validation loss is followed where there is one"),
     ("ignore_label", "ignore_index"),
     ("min_count min_freq", "least"),
     ("padding truncating side", "at"),
     ("pad_value fill_value fill", "value"),
+    ("filename filepath file_name fname file f", "path"),
+    ("map_location", "device"),
+    ("custom_objects allow safe", "trusted"),
 )  # fmt: skip
 ELSEWHERE = {}
 for words, *answers in ANSWERS:

@@ -11,12 +11,14 @@ import time
 import numba
 from numba import config, njit
 from numba.core.caching import FunctionCache
+from numba.core.callconv import CPUCallConv
 from numba.core.ccallback import CFunc
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import _CompilerLock, global_compiler_lock
 from numba.core.cpu import CPUContext
 from numba.core.dispatcher import Dispatcher
+from numba.core.lowering import Lower
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 from numba.core.typed_passes import NativeLowering
@@ -59,6 +61,11 @@ RELIED_ON = {  # (class, name): the first parameters, None for what is no functi
     (JITCodeLibrary, "_optimize_final_module"): ("self",),
     (JITCodeLibrary, "_get_module_for_linking"): ("self",),
     (NativeLowering, "run_pass"): ("self", "state"),
+    (NativeLowering, "lowering_class"): None,
+    (Lower, "create_cfunc_wrapper"): ("self",),
+    (CPUCallConv, "call_function"): ("self", "builder", "callee", "resty", "argtys", "args"),
+    (CPUCallConv, "_get_return_status"): ("self", "builder", "code", "excinfoptr"),
+    (CPUCallConv, "return_status_propagate"): ("self", "builder", "status"),
     (AttributeTemplate, "resolve"): ("self", "value", "attr"),
     (AbstractTemplate, "apply"): ("self", "args", "kws"),
 }

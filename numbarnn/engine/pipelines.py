@@ -16,11 +16,13 @@ import builtins
 import functools
 import operator
 
+from llvmlite import ir
+from numba.core import types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
+from numba.core.lowering import Lower
 from numba.core.typed_passes import NativeLowering, NopythonRewrites, NopythonTypeInference
-from numba.core.types import Function
 from numba.core.untyped_passes import InlineClosureLikes
 
 LIBRARY = __package__.partition(".")[0]
@@ -78,11 +80,39 @@ class _LowerToText(NativeLowering):
         return True
 
 
+class _LowerWithErrors(Lower):
+    """Numba's lowering, with another C function: one that returns what describes its exception, or 0.
+
+    Numba's would take Python's lock to report it, which whoever waits for the function may have, and go on.
+    """
+
+    def create_cfunc_wrapper(self):
+        """Make the C function of a function that returns nothing."""
+        if self.fndesc.restype != types.none:
+            super().create_cfunc_wrapper()
+            return
+        context, described, integer = self.context, self.fndesc, ir.IntType(64)
+        module = context.create_module("c_function")
+        kind = context.call_conv.get_function_type(described.restype, described.argtypes)
+        callee = ir.Function(module, kind, described.llvm_func_name)
+        kinds = [context.get_value_type(argument) for argument in described.argtypes]
+        function = ir.Function(module, ir.FunctionType(integer, kinds), described.llvm_cfunc_wrapper_name)
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        status, _ = context.call_conv.call_function(
+            builder, callee, described.restype, described.argtypes, function.args, attrs=("noinline",)
+        )
+        with builder.if_then(status.is_error, likely=False):
+            builder.ret(builder.ptrtoint(status.excinfoptr, integer))
+        builder.ret(integer(0))
+        self.library.add_ir_module(module)
+
+
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _LowerToWhole(NativeLowering):
     """Numba's last pass, into a library that keeps to itself what it takes in."""
 
     _name = "lower_to_whole"
+    lowering_class = _LowerWithErrors
 
     def run_pass(self, state):
         """Make the library, and lower into it."""
@@ -96,7 +126,7 @@ class _ForOthers:
 
     def run_pass(self, state):
         """Do what the pass does for a function of the user's."""
-        if state.func_id.func.__module__.partition(".")[0] == LIBRARY:
+        if (state.func_id.func.__module__ or "").partition(".")[0] == LIBRARY:
             return False
         return super().run_pass(state)
 
@@ -142,12 +172,15 @@ def remembering(context):
 
         def resolve_function_type(self, function, arguments, keywords):
             """The signature of a call."""
-            if keywords or not isinstance(function, Function) or function.typing_key not in OPERATORS:
+            if keywords or not isinstance(function, types.Function) or function.typing_key not in OPERATORS:
                 return super().resolve_function_type(function, arguments, keywords)
             key = id(function), arguments
-            if key not in known:
-                known[key] = function, super().resolve_function_type(function, arguments, keywords)
-            return known[key][1]
+            if key in known:
+                return known[key][1]
+            found = super().resolve_function_type(function, arguments, keywords)
+            if found is not None:
+                known[key] = function, found
+            return found
 
     known = {}  # the function too, so that nothing else gets its id
     remembers = Remembering.__new__(Remembering)

@@ -1,5 +1,6 @@
 """What every layer is: a frozen description, with pure functions of a parameter vector."""
 
+import os
 import sys
 from dataclasses import MISSING, dataclass, fields
 
@@ -11,6 +12,8 @@ from ..cells import activation, check
 from ..descriptions.docstrings import inherit_parameters, public_members
 from ..descriptions.fields import Description
 from ..errors import DTypeError, ShapeError, generator, known_name, positive_integer
+from ..files.container import write_file
+from ..files.written import Writing
 from ..parameters import Parameters, Weight
 
 SCHEMES = ("glorot", "pytorch")
@@ -108,6 +111,37 @@ class Layer(Description):
         parameters = Parameters(np.zeros(size, dtype), weights)
         self.fill(parameters, random, scheme)
         return parameters.to(device)
+
+    def save(self, path: str | os.PathLike, p: Parameters) -> None:
+        """Write the layer and its parameters into a file, from which `numbarnn.load` has the pair of them.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Written whole or not at all; an old file is replaced.
+        p : Parameters
+            As `init` makes them.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written, as on a full disk; an old file is then as it was.
+        TypeError
+            If an option of the layer is something that no file can describe, such as a lambda.
+        ImportError
+            Without the package safetensors (``numbarnn[files]``).
+        """
+        if not isinstance(p, Parameters):
+            raise TypeError(f"p: expected numbarnn.Parameters, got {type(p).__name__}")
+        if not self.has_parameters(p):
+            raise ShapeError(f"p: expected the parameters of {self!r}, got {p!r}")
+        writing = Writing()
+        described = {"layer": writing("layer", self), "parameters": p._described()}
+        write_file(path, p._arrays() | writing.arrays, described)
+
+    def has_parameters(self, p):
+        """Whether `p` has the structure of this layer's parameters for some number of channels."""
+        return any(self.weights(channels) == p.weights for channels in {1, *(w.inputs or 1 for w in p.weights)})
 
     def check_parameters(self, parameters, channels):
         """Raise unless `parameters` are this layer's, for inputs of `channels` channels, and finite."""

@@ -16,7 +16,7 @@ from ..errors import ShapeError, flag, positive_integer
 from ..parameters import Parameters, Weight, glorot_uniform
 from .base import Gradients
 from .chain import Tape, expect_tape
-from .operations import Operation
+from .operations import NotInPrograms, Operation
 from .stateless import Stateless
 
 
@@ -88,6 +88,8 @@ class Lookup(Operation):
         backend_of(self.table).embedding.take_rows(self.table, indices, rows)
 
     def add_to(self, program):
+        if program.anew:
+            raise NotInPrograms("indices that are looked at")
         rows = self.outputs.array.reshape(-1, self.layer.size)
         backend_of(self.table).embedding.add_take(program, self.table, self.source.array, rows, self.source.batch)
 

@@ -95,12 +95,41 @@ class Scaled(Operation):
     def forward(self):
         np.multiply(numbers(self.source), rows_of(self.mask, self.source.packing), out=self.outputs.array)
 
+    def add_to(self, program):
+        if not self.add_product(program, self.source, self.outputs):
+            raise NotInPrograms("a source that must be copied")
+
+    def add_product(self, program, source, target):
+        """Add the product of a source with the mask to a program; whether that could be done."""
+        x = numbers(source)
+        if not (source.packing.uniform and x.size and x.flags.c_contiguous and self.mask.flags.c_contiguous):
+            return False
+        backend_of(x).elementwise.add_product(program, x, self.mask, target.array)
+        return True
+
     def backward(self, adjoint, dy, need_x):
         if not need_x:
             return None
-        dx, packing = like(self.source), self.source.packing
-        adjoint.fills.append(ieee(lambda: np.multiply(numbers(dy), rows_of(self.mask, packing), out=dx.array)))
-        return dx
+        scaled = ScaledAdjoint(self, dy)
+        adjoint.fills.append(scaled.fill)
+        return scaled.dx
+
+
+class ScaledAdjoint:
+    """Backward of `Scaled`: dL/d(outputs) times the mask."""
+
+    def __init__(self, scaled, dy):
+        self._scaled, self._dy, self.dx = scaled, dy, like(scaled.source)
+
+    @ieee
+    def fill(self):
+        """Write the product."""
+        mask = rows_of(self._scaled.mask, self._scaled.source.packing)
+        np.multiply(numbers(self._dy), mask, out=self.dx.array)
+
+    def add_to(self, program):
+        """Add it to a program; whether that could be done."""
+        return self._scaled.add_product(program, self._dy, self.dx)
 
 
 def scale(chain, masks, name):

@@ -86,6 +86,8 @@ class Recurrence(Operation):
     def add_to(self, program):
         if program.anew and (self.layer.unit_parameters or self.layer.cell.unit_values or self.layer.learned_state):
             raise NotInPrograms("values of units")
+        if self.tape.checkpoints is not None:
+            raise NotInPrograms("checkpoints")
         self.tape.add_to(program)
 
     @property

@@ -1,19 +1,14 @@
-"""What `fit` calls after each epoch: stop in time, and say how far it has come."""
+"""What a training calls: after each batch and each epoch, at its start and at its end."""
 
 import contextlib
 import difflib
 import inspect
-import math
 import re
-import sys
-import time
 import warnings
-from collections.abc import Callable
 
-from ..errors import flag, positive_integer, takes
-from .schedules import checked_rate
+from ..errors import flag, takes
 
-EVENTS = ("start", "finish")  # besides the call itself
+EVENTS = ("start", "batch", "finish")  # besides the call itself
 WORDS = frozenset(  # what other libraries put the names of their events together from
     "on before after batch batches epoch epochs update updates step train training fit predict test valid validation begin"
     " end start started finish finished done".split()
@@ -21,9 +16,9 @@ WORDS = frozenset(  # what other libraries put the names of their events togethe
 
 
 class Callback:
-    """A callback that also learns of the start and the end of a training; `fit` takes plain functions as well.
+    """A callback that also learns of batches, and of a training's start and end; `fit` takes plain functions as well.
 
-    `fit` calls these three methods and no others.  `finish` is called in the end, whatever it was: all epochs, a callback,
+    `fit` calls these methods and no others.  `finish` is called in the end, whatever it was: all epochs, a callback,
     Ctrl-C or any other exception, which goes on afterwards.
 
     Examples
@@ -43,6 +38,12 @@ class Callback:
 
     def start(self, network):
         """A training of `network` begins."""
+
+    def batch(self, network, loss):
+        """An update is taken; `loss` is the mean loss of its samples before it.  True ends the training at once.
+
+        The epoch is then not whole, and not in the history.  Rows of an `Embedding` are up to date after whole epochs only.
+        """
 
     def __call__(self, network, history):
         """An epoch is over; True ends the training, False and None do not, and anything else is an error."""
@@ -70,13 +71,14 @@ def checked_callbacks(callbacks):
         if missed:
             raise TypeError(
                 f"{argument}: expected a function of (network, history), or a numbarnn.Callback, of which fit calls the"
-                f" methods start, __call__ and finish, got {kind} with {', '.join(missed)}, never called"
+                f" methods start, batch, __call__ and finish, got {kind} with {', '.join(missed)}, never called"
             )
         if not callable(callback):
             raise TypeError(f"{argument}: expected something to call, got {kind}")
         takes(argument, callback, "network, history")
         if isinstance(callback, Callback):
             takes(f"{argument}.start", callback.start, "network")
+            takes(f"{argument}.batch", callback.batch, "network, loss")
             takes(f"{argument}.finish", callback.finish, "network, history")
     return callbacks
 
@@ -128,6 +130,15 @@ class Calls:
                 callback.start(self._with[0])
                 self._started.append((index, callback))
 
+    @property
+    def of_batches(self):
+        """(index, callback) of those that learn of batches."""
+        return [(index, each) for index, each in enumerate(self.callbacks) if learns_of_batches(each)]
+
+    def batch(self, loss):
+        """An update is taken: whether any callback ends the training."""
+        return any([_ends(index, callback.batch(self._with[0], loss)) for index, callback in self.of_batches])
+
     def epoch(self):
         """An epoch is over: whether any callback ends the training."""
         return any([_ends(index, callback(*self._with)) for index, callback in enumerate(self.callbacks)])
@@ -152,145 +163,11 @@ class Calls:
             raise first
 
 
+def learns_of_batches(callback):
+    """Whether a callback has a method `batch` of its own."""
+    return isinstance(callback, Callback) and getattr(callback.batch, "__func__", None) is not Callback.batch
+
+
 def _ends(index, answer):
     """Whether a callback's answer ends the training."""
     return answer is not None and flag(f"callbacks[{index}]", answer, "True, which ends the training, False or None")
-
-
-class EarlyStopping(Callback):
-    """End a training whose loss has not improved for some epochs, and restore the best parameters.
-
-    It follows the validation loss, or without one the training loss.  A training loss is taken before each update, so it
-    belongs to no one vector of parameters: the vector at the end of its epoch stands for it.  A loss that is NaN improves
-    nothing.
-
-    Parameters
-    ----------
-    patience : int
-        Epochs without a smaller loss that end the training.
-    difference : float
-        A loss is smaller if it is so by more than this.
-    restore : bool
-        At the end of the training, whatever ended it (all epochs, Ctrl-C, an error), write the parameters of the best epoch
-        into the network; where no epoch had a loss that is a number, there is none, and a warning says so.
-
-    Attributes
-    ----------
-    best : float
-        The smallest loss.
-    epoch : int
-        That of the smallest loss, counted from 1; 0 before any.
-
-    Examples
-    --------
-    >>> import numpy as np, numbarnn as nr
-    >>> net = nr.Network([nr.RNN(4), nr.Last(), nr.Dense(1)], channels=1, seed=0)
-    >>> x, y = nr.windows(np.sin(np.arange(60, dtype=np.float32)), 5)
-    >>> stopping = nr.EarlyStopping(patience=3)
-    >>> history = net.fit(
-    ...     x[:, :40], y[:40], epochs=200, optimizer=nr.Adam(0.03), validation=(x[:, 40:], y[40:]),
-    ...     callbacks=[stopping], progress=False,
-    ... )
-    >>> len(history.loss) == stopping.epoch + 3, min(history.validation) == stopping.best
-    (True, True)
-    >>> net.loss(x[:, 40:], y[40:]) == stopping.best
-    True
-    """
-
-    def __init__(self, patience: int = 10, difference: float = 0.0, restore: bool = True):
-        self.patience, self.difference = positive_integer("patience", patience), checked_rate("difference", difference)
-        self.restore = flag("restore", restore)
-        self._record = math.inf, 0, None
-
-    @property
-    def best(self) -> float:
-        """The smallest loss; infinity before any."""
-        return self._record[0]
-
-    @property
-    def epoch(self) -> int:
-        """That of the smallest loss, counted from 1; 0 before any."""
-        return self._record[1]
-
-    def start(self, network):
-        """Forget an earlier training."""
-        self._record = math.inf, 0, None
-
-    def __call__(self, network, history):
-        """Whether to stop."""
-        value, epoch = (history.validation or history.loss)[-1], len(history.loss)
-        if value < self.best - self.difference:
-            self._record = value, epoch, network.params.flat.copy() if self.restore else None
-        return epoch - self.epoch >= self.patience
-
-    def finish(self, network, history):
-        """Write the best parameters into the network (is modified)."""
-        best, epoch, flat = self._record
-        if flat is not None:
-            network.params.flat[:] = flat
-            self._record = best, epoch, None
-        elif self.restore and not epoch and history.loss:
-            what = "EarlyStopping: no epoch had a loss that is a number; the parameters stay those of the last one"
-            warnings.warn(what, RuntimeWarning, stacklevel=2)
-
-
-class Printer(Callback):
-    """Print a line with the losses after an epoch, at most one in so many seconds, and one at the end.
-
-    Parameters
-    ----------
-    seconds : float
-        From one line to the next, at least; 0 for a line after each epoch.
-    show : callable, optional
-        ``(network, history) -> str``: the line, in the place of epoch and losses; called only where a line is printed.
-    file : text file, optional
-        Where to print; standard output if None.
-    clock : callable
-        Returns the time in seconds.
-
-    Examples
-    --------
-    >>> import numpy as np, numbarnn as nr
-    >>> net = nr.Network([nr.RNN(1, "identity"), nr.Last()], channels=1, seed=0)
-    >>> x, y = np.ones((2, 8, 1), np.float32), np.ones((8, 1), np.float32)
-    >>> history = net.fit(x, y, epochs=2, callbacks=[nr.Printer(seconds=0)], progress=False)
-    epoch 1  loss ...
-    epoch 2  loss ...
-    """
-
-    def __init__(
-        self,
-        seconds: float = 1.0,
-        show: Callable | None = None,
-        file=None,
-        clock: Callable[[], float] = time.monotonic,
-    ):
-        self.seconds, self.show, self.file, self.clock = checked_rate("seconds", seconds), show or line, file, clock
-        self._last, self._epoch = None, 0
-
-    def start(self, network):
-        """The first epoch is printed."""
-        self._last, self._epoch = None, 0
-
-    def __call__(self, network, history):
-        """Print, unless it is too early."""
-        now = self.clock()
-        if self._last is None or now - self._last >= self.seconds:
-            self._last = now
-            self._print(network, history)
-
-    def finish(self, network, history):
-        """Print the last epoch, unless it is printed already."""
-        if history.loss and self._epoch != len(history.loss):
-            self._print(network, history)
-
-    def _print(self, network, history):
-        """Print a line for the last epoch."""
-        self._epoch = len(history.loss)
-        print(self.show(network, history), file=self.file or sys.stdout, flush=True)
-
-
-def line(network, history):
-    """Epoch and losses, as text."""
-    last = f"  validation {history.validation[-1]:.4g}" if history.validation else ""
-    return f"epoch {len(history.loss)}  loss {history.loss[-1]:.4g}{last}"

@@ -7,86 +7,27 @@ import os
 import threading
 import time
 import warnings
-from dataclasses import dataclass, field, fields
-
-import numpy as np
+from dataclasses import replace
 
 from ..arrays.devices import backend_of
 from ..engine.keep import kept
 from ..errors import NonFiniteError, arguments_of, flag, generator, positive_integer
-from .callbacks import Calls, checked_callbacks
-from .losses import BinaryCrossEntropy, is_of_library
+from .callbacks import Calls, checked_callbacks, learns_of_batches
+from .course import Course, Place
+from .feeds import SampleFeed, ShardFeed, grouped
+from .losses import is_of_library
+from .metrics import checked_metrics
 from .optimizers import optimizer as find_optimizer
 from .progress import bar
 from .samples import Samples
-from .schedules import checked_rate, rate_at
+from .schedules import checked_rate
 from .shards import Shards
-from .updates import Updates
-from .workspace import Workspace, Workspaces
-
-
-@dataclass
-class History:
-    """What happened in a training, one entry for each whole epoch; ``network.history`` is the last training's.
-
-    Attributes
-    ----------
-    loss : list of float
-        Mean loss over the samples, or over their steps where lengths differ, each taken before the update it caused.
-    validation : list of float
-        Loss on the validation data after the epoch; empty without such data.
-    seconds : list of float
-        Time of the epoch.
-    rate : list of float
-        Learning rate of the epoch's last update.
-    """
-
-    loss: list = field(default_factory=list)
-    validation: list = field(default_factory=list)
-    seconds: list = field(default_factory=list)
-    rate: list = field(default_factory=list)
-
-    def _keep_whole_epochs(self):
-        """Forget what belongs to an epoch that was not finished."""
-        for values in (self.loss, self.rate, self.validation):
-            del values[len(self.seconds) :]
-
-    def as_dict(self) -> dict[str, list]:
-        """The table of all epochs by column, as ``pandas.DataFrame(history.as_dict())`` takes it.
-
-        ``epoch`` counts from 1.  Columns without any number, as ``validation`` without such data, are left out; one that is
-        shorter than ``loss`` ends with NaN.
-
-        Examples
-        --------
-        >>> import numbarnn as nr
-        >>> nr.History(loss=[0.5, 0.25], rate=[0.1, 0.1]).as_dict()
-        {'epoch': [1, 2], 'loss': [0.5, 0.25], 'rate': [0.1, 0.1]}
-        """
-        count = len(self.loss)
-        columns = {field.name: list(getattr(self, field.name)) for field in fields(self)}
-        table = {"epoch": list(range(1, count + 1)), "loss": columns.pop("loss")}
-        return table | {
-            name: (values + [math.nan] * (count - len(values)))[:count] for name, values in columns.items() if values
-        }
-
-    def __repr__(self):
-        if not self.loss:
-            return "History(no epochs)"
-        last = f", validation {self.validation[-1]:.4g}" if self.validation else ""
-        return f"History({len(self.loss)} epochs in {sum(self.seconds):.2f} s, loss {self.loss[-1]:.4g}{last})"
-
-
-def batches(order, batch_size):
-    """`order` in pieces of `batch_size`; the last may be smaller, none is dropped."""
-    return [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
-
 
 _trained = {}  # what trains the parameters that are being trained now, by process
 
 
 @contextlib.contextmanager
-def _alone(network):
+def alone(network):
     """Refuse a second training of a network while one is running, in whatever thread or callback."""
     key, me = (os.getpid(), id(network.params.flat)), [threading.current_thread().name]
     try:
@@ -100,90 +41,32 @@ def _alone(network):
             del _trained[key]
 
 
-def checked_samples(network, given, loss, argument):
-    """The Samples that an argument is, or holds as (x, y) or (x, y, lengths), if they can be learned from.
+def checked_samples(network, given, loss, argument, empty=False):
+    """The Samples that an argument is, or holds as (x, y), perhaps with lengths and weights, if they can be learned from.
 
-    Else a typed error that names it.
+    Else a typed error that names it.  empty: see `check_samples`.
     """
     if isinstance(given, Samples):  # checked before
         return given
-    expected = "the pair (x, y) or (x, y, lengths)"
+    expected = "the pair (x, y) or (x, y, lengths) or (x, y, lengths, weights)"
     if not isinstance(given, (tuple, list)):
         raise TypeError(f"{argument}: expected {expected}, got {type(given).__name__}")
-    if len(given) not in (2, 3):
+    if len(given) not in (2, 3, 4):
         raise TypeError(f"{argument}: expected {expected}, got {len(given)} of them")
     with arguments_of(argument):
-        samples = Samples.of(network, *given, loss=loss)
-        check_samples(samples, loss)
+        samples = Samples.of(network, *given[:3], loss=loss, weights=given[3] if given[3:] else None)
+        check_samples(samples, empty)
     return samples
 
 
-def check_samples(samples, loss):
+def check_samples(samples, empty=False):
     """Raise a typed error unless there is something to learn from, and nothing that is not finite.
 
-    A loss of one's own may leave out targets that are NaN.
+    A loss of one's own may leave out targets that are NaN.  empty: whether all weights may be 0 and all targets missing.
     """
-    samples.check_counted()
-    samples.check_finite("x")
-    if is_of_library(loss):
-        samples.check_finite("y")
-        if isinstance(loss, BinaryCrossEntropy) and samples.classes is None:
-            samples.check_probabilities()
-
-
-class _Epochs:
-    """The updates of a training, an epoch at a time.  shards: a `Shards`, where the samples are spread; else None."""
-
-    def __init__(
-        self, network, samples, loss, optimizer, epochs, batch_size, order, masks, clip, tape, checkpoints, shards
-    ):  # fmt: skip
-        self.loss, self.optimizer, self.samples, self.masks, self.clip = loss, optimizer, samples, masks, clip
-        self.order, self.batch_size, self.shards = order, batch_size, shards
-        self.most = epochs * (-(-len(order) // batch_size) if shards is None else shards.updates)
-        self.updates = updates = Updates(network, optimizer, self.most, None if shards is None else shards.gradient)
-        self.workspaces = Workspaces(
-            samples, lambda: Workspace(network, updates.into, network._own, tape, checkpoints, updates.reading)
-        )
-        self._steps = samples.steps
-
-    def run(self, epoch, rate_of):
-        """(loss, rate of the last update) of an epoch."""
-        updates, total, shards = self.updates, 0.0, self.shards
-        for batch, chosen in enumerate(batches(self.order, self.batch_size) if shards is None else shards.epoch(), 1):
-            if shards is None:
-                total += self._gradient(epoch, batch, chosen, self.masks)
-            else:
-                shards.take(chosen, functools.partial(self._gradient, epoch, batch))
-            scale = 1.0
-            if self.clip is not None:
-                size = updates.norm()
-                if not math.isfinite(size):
-                    self._stop(f"norm of the gradient: expected a finite number, got {size}", epoch, batch)
-                scale = min(1.0, self.clip / size) if size else 1.0
-            rate = rate_at(rate_of, updates.step, self.most)
-            if not updates.update(rate, scale):
-                self._stop(updates.wrong, epoch, batch)
-        updates.finish()
-        if not updates.finite():
-            self._stop(updates.wrong, epoch, batch)
-        return total / int(self._steps.sum()) if shards is None else shards.loss(), rate
-
-    def _gradient(self, epoch, batch, chosen, masks):
-        """The mean loss of some samples, times what it is the mean of; the gradient of the mean is written."""
-        value = self.workspaces.gradient(chosen, self.loss, masks)
-        if not math.isfinite(value):
-            self._stop(f"loss: expected a finite number, got {value}", epoch, batch)
-        return value * int(self._steps[chosen].sum())
-
-    def _stop(self, found, epoch, batch):
-        """Raise NonFiniteError; the parameters are finite, those before the update that has made numbers that are not."""
-        if not self.updates.finite():  # what a GPU has done before may be known only now
-            found = self.updates.wrong
-        place, number = self.samples.y.not_finite(self.samples.lengths)
-        hint = "a smaller learning rate or clip=1.0 may help"
-        if place:
-            hint = f"y holds {number} at {place}, which the loss has not left out"
-        raise NonFiniteError(f"{found} at epoch {epoch}, batch {batch}; the network has the last finite parameters ({hint})")
+    samples.check_counted(empty)
+    samples.check_finite()
+    samples.check_targets()
 
 
 def checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints):
@@ -199,65 +82,128 @@ def checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints):
 
 
 def fit(
-    network, samples, loss, optimizer, epochs, batch_size, shuffle, seed, clip, validation, callbacks, progress, tape,
-    checkpoints, ranks=None, count=None,
+    network, samples, *, loss, optimizer, epochs, batch_size, shuffle, seed, clip=None, validation=None, callbacks=(),
+    progress=False, metrics=(), tape="all", checkpoints=None, ranks=None, count=None,
 ):  # fmt: skip
-    """Train `network` in place; see `Network.fit`.  ranks: None for a single one; count: of their shards, see `Shards`."""
+    """Train `network` in place, from a state that is new; see `Network.fit`.
+
+    ranks: None for a single one; count: of their shards, see `Shards`.
+    """
     optimizer = find_optimizer(optimizer)
     epochs, batch_size, shuffle, clip = checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints)
     progress, random = flag("progress", progress), generator("seed", seed)
     callbacks = checked_callbacks(callbacks)
-    check_samples(samples, loss)
+    check_samples(samples)
     held = None if validation is None else checked_samples(network, validation, loss, "validation")
-    loss_of = functools.partial(network._loss_of, loss=loss)
-    validated = functools.partial(loss_of, held)
-    order, masks, shards = np.flatnonzero(samples.steps), None, None  # a sample without steps has no loss
-    if ranks is None:
-        masks = np.random.default_rng(random.integers(2**63)) if network.random else None
-    else:
+    metrics = checked_metrics(metrics, samples)
+    validated, shards, gradient = validating(network, held, loss, metrics), None, None
+    if ranks is not None:
+        _check_for_ranks(callbacks, metrics)
         own = {} if is_of_library(loss) else {"loss": type(loss).__name__}  # one of the user's may hold what its rank has
         own |= {"optimizer": type(optimizer).__name__} if optimizer.is_own else {}
         values = dict(
             network=(network.layers, network.channels, network.dtype.name), loss=loss, optimizer=optimizer, epochs=epochs,
             batch_size=batch_size, shuffle=shuffle, clip=clip, shards=count, validation=held is not None,
+            weights=samples.weights is not None,
         )  # fmt: skip
         ranks.same(values | own)
         flat, root = network.params.flat, ranks.agree(int(random.integers(2**63)))[0]
         shards = Shards(ranks, count, samples, batch_size, shuffle, network.random, root, len(flat), flat.dtype)
+        gradient = shards.gradient
         if held is not None:
-            validated = functools.partial(shards.held_out(held), loss_of)
+            loss_of, mean = functools.partial(network._loss_of, loss=loss), shards.held_out(held)
+            validated = lambda: (mean(loss_of), {})  # noqa: E731
         callbacks, progress = (callbacks, progress) if ranks.rank == 0 else ((), False)
-    with _alone(network):
+    with alone(network):
         if ranks is not None:
             ranks.share(network.params.flat)
-        training = _Epochs(
-            network, samples, loss, optimizer, epochs, batch_size, order, masks, clip, tape, checkpoints, shards
+        course = Course(
+            network, loss, optimizer, random, clip, kept=(tape, checkpoints), metrics=metrics, gradient=gradient
         )  # fmt: skip
-        network._history = history = History()
-        with Calls(callbacks, network, history) as calls, bar(epochs, progress) as shown, training.updates:
-            try:
-                calls.start()
-                for epoch in range(1, epochs + 1):
-                    start, rate_of = time.perf_counter(), optimizer.rates(history)
-                    if not callable(rate_of):
-                        expected = f"{type(optimizer).__name__}.rates to return a schedule"
-                        raise TypeError(f"optimizer: expected {expected}, got {type(rate_of).__name__}")
-                    if shuffle and shards is None:
-                        random.shuffle(order)
-                    value, rate = training.run(epoch, rate_of)
-                    if held is not None:
-                        history.validation.append(validated())
-                        _say_if_not_finite(history.validation, epoch)
-                    history.loss.append(value)
-                    history.rate.append(rate)
-                    history.seconds.append(time.perf_counter() - start)
-                    shown.advance(history)
-                    ends = _called(calls, network) if callbacks else False
-                    if ends if ranks is None else ranks.follow(ends):
-                        break
-            finally:
-                history._keep_whole_epochs()
+        feed = SampleFeed(course, samples, batch_size, shuffle) if shards is None else ShardFeed(course, samples, shards)
+        return run(course, feed, Place(1, epochs), validated, callbacks, progress, ranks)
+
+
+def validating(network, held, loss, metrics):
+    """A function that returns (loss, {metric: value}) of the network on validation data; None without any."""
+    return None if held is None else functools.partial(network._loss_of, held, loss, metrics)
+
+
+def _check_for_ranks(callbacks, metrics):
+    """Raise ValueError unless the callbacks and metrics can go with shards, whose ranks meet at each epoch's end only."""
+    if metrics:
+        raise ValueError(f"metrics: expected none together with comm or shards, got {', '.join(map(repr, metrics))}")
+    for index, callback in enumerate(callbacks):
+        if learns_of_batches(callback):
+            kind = type(callback).__name__
+            raise ValueError(f"callbacks[{index}]: expected no method batch together with comm or shards, got {kind}")
+
+
+def run(course, feed, place, validated=None, callbacks=(), progress=False, ranks=None):
+    """Take a course (is modified) through the epochs of a `Place`; returns its History.
+
+    Parameters
+    ----------
+    course : Course
+    feed : Feed
+    place : Place
+    validated : callable, optional
+        What is measured on validation data after an epoch, see `validating`.
+    callbacks : tuple of callable
+    progress : bool
+    ranks : Ranks, optional
+    """
+    network, history = course.network, course.history
+    network._history = history
+    with Calls(callbacks, network, history) as calls, bar(place.last + 1 - place.epoch, progress) as shown, course.updates:
+        try:
+            calls.start()
+            course.place, ends = place, False
+            while course.place.epoch <= course.place.last and not ends:
+                if not _epoch(course, feed, validated, calls):
+                    break
+                shown.advance(history)
+                ends = _called(network, calls.epoch) if callbacks else False
+                ends = ends if ranks is None else ranks.follow(ends)
+        finally:
+            course.place = None
+            history._keep_whole_epochs()
     return history
+
+
+def _epoch(course, feed, validated, calls):
+    """One epoch, or what is left of it (the course is modified); returns whether it is whole: a callback may end it."""
+    network, history, epoch, watched = course.network, course.history, course.place.epoch, bool(calls.of_batches)
+    start, rate_of, rate = time.perf_counter(), course.rates(), None
+    most = course.updates_in_all(feed)
+    course.check_counted(rate_of, most)
+    for group in grouped(feed.epoch(epoch, course.place.batch), course.accumulate):
+        place = course.place
+        where = functools.partial(_where, epoch, place.batch + 1)
+        total, counted, rate = course.take(feed, group, rate_of, most, where)
+        course.place = replace(
+            place, batch=place.batch + len(group), total=place.total + total, counted=place.counted + counted
+        )
+        if watched and _called(network, calls.batch, total / counted):
+            return False
+    place = course.place
+    course.finish(_where(epoch, place.batch, 0), feed)
+    validation, of_validation = (None, {}) if validated is None else validated()
+    measured = course.metrics and feed.samples is not None
+    metrics = network._loss_of(feed.samples, course.loss, course.metrics)[1] if measured else {}
+    history._measured(validation, metrics, of_validation)
+    if validation is not None:
+        _say_if_not_finite(history.validation, epoch)
+    history.loss.append(feed.loss(place.total, place.counted))
+    history.rate.append(rate)
+    history.seconds.append(time.perf_counter() - start)
+    course.place = Place(epoch + 1, place.last)
+    return True
+
+
+def _where(epoch, batch, index):
+    """In words, the place of a batch, `index` batches after one."""
+    return f"epoch {epoch}, batch {batch + index}"
 
 
 def _say_if_not_finite(values, epoch):
@@ -267,8 +213,8 @@ def _say_if_not_finite(values, epoch):
         warnings.warn(what, RuntimeWarning, stacklevel=4)
 
 
-def _called(calls, network):
-    """Whether a callback ends the training.
+def _called(network, call, *arguments):
+    """Whether a callback ends the training; `call` calls them all.
 
     Raises
     ------
@@ -279,7 +225,7 @@ def _called(calls, network):
     """
     flat = network.params.flat
     before, all_finite = flat.copy(), backend_of(flat).optimizers.all_finite
-    ends = calls.epoch()
+    ends = call(*arguments)
     network.params.check_writable("params")
     if not all_finite(flat):
         flat[:] = before

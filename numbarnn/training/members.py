@@ -10,13 +10,14 @@ from ..arrays.descriptor import TensorDescriptor
 from ..arrays.ieee import ieee
 from ..arrays.rows import like, numbers
 from ..cpu import elementwise, epochs
-from ..cpu.programs import Program, add_copy
+from ..cpu.losses import add_cross_entropy
+from ..cpu.programs import Program, add_copy, copy
 from ..cpu.threads import most_threads
 from ..engine.keep import ALL
 from ..layers.operations import NotInPrograms
 from .callbacks import Calls
-from .loop import History
-from .losses import LOSSES
+from .history import History
+from .losses import LOSSES, CrossEntropy
 from .optimizers import SGD, Adam, AdamW, RMSProp
 from .schedules import rate_at
 
@@ -45,6 +46,7 @@ class Member:
     def __init__(self, network, samples, order, optimizer, seed, held, callbacks):
         self.network, self.samples, self.optimizer, self.held = network, samples, optimizer, held
         self.order, self.places, self.random = order, np.arange(len(order)), np.random.default_rng(seed)
+        self.masks = np.random.default_rng(self.random.integers(2**63)) if network.random else None
         self.history = network._history = History()
         self.calls = Calls(callbacks, network, self.history)
         flat = network.params.flat
@@ -62,21 +64,29 @@ def can_be_trained(network, samples, loss, optimizers, clip, tape, checkpoints):
     """Whether `train` knows all that a training is made of; of layers, it says so itself."""
     if not samples:  # a rank without members
         return False
-    first = samples[0]
+    first, of_labels = samples[0], _of_labels(loss)
     shapes = {(each.x.array.shape, each.y.array.shape) for each in samples if not (each.ragged or each.indices)}
     return (
-        network.device == "cpu" and not network.random and tape == "all" and checkpoints is None
-        and not any(each.ragged or each.indices or each.in_rows for each in samples) and len(shapes) == 1
-        and first.x.count > 0 and any(loss is each for each in LOSSES.values()) and loss.name in epochs.KINDS
+        network.device == "cpu" and tape == "all" and checkpoints is None
+        and not any(each.ragged or each.indices or (each.classes is None) == of_labels for each in samples)
+        and len(shapes) == 1 and first.x.count > 0 and all(each.weights is None for each in samples)
+        and (of_labels or any(loss == LOSSES[name] for name in epochs.KINDS))
         and len({type(each) for each in optimizers}) == 1 and type(optimizers[0]) in (SGD, Adam, AdamW, RMSProp)
-        and (clip is None or len(network.params) <= epochs.MOST_PARTIAL * epochs.BLOCK)
     )  # fmt: skip
 
 
-def _in_order(sequences, letters):
-    """An array of samples as (N, T, C), contiguous; T is 1 where there are no steps."""
-    array = sequences.array.transpose([sequences.letters.index(letter) for letter in letters])
-    return np.ascontiguousarray(array if len(letters) == 3 else array[:, None])
+def _of_labels(loss):
+    """Whether a loss is the cross entropy of labels that all count the same."""
+    return loss == CrossEntropy()
+
+
+def _in_order(sequences):
+    """An array of samples as (N, T, C), contiguous; T is 1 where there are no steps, and C where there are no channels."""
+    array, letters = sequences.array, [letter for letter in "ntc" if letter in sequences.letters]
+    array = array.transpose([sequences.letters.index(letter) for letter in letters])
+    for axis, letter in enumerate("ntc"):
+        array = array if letter in letters else np.expand_dims(array, axis)
+    return np.ascontiguousarray(array, np.int64 if array.dtype.kind in "iu" else None)
 
 
 class _Batches:
@@ -85,19 +95,28 @@ class _Batches:
     def __init__(self, network, flat, previous, gradient, memory, decays, count, x, y, loss, optimizer, clip):
         program = self.program = Program()
         dtype, (_, steps, channels) = flat.dtype, x.shape
-        inputs, targets = np.zeros((steps, count, channels), dtype), np.zeros((y.shape[1], count, y.shape[2]), dtype)
-        output, tapes = network._forward(network.split(flat), TensorDescriptor.of_tnc(inputs), ALL)
+        inputs, targets = np.zeros((steps, count, channels), dtype), np.zeros((y.shape[1], count, y.shape[2]), y.dtype)
+        random = np.random.default_rng(0) if network.random else None
+        output, self.tapes = network._forward(network.split(flat), TensorDescriptor.of_tnc(inputs), ALL, random)
+        tapes = self.tapes
         predicted = numbers(output)
         if not predicted.flags.c_contiguous:
             raise NotInPrograms("outputs that must be copied")
         gather_x, gather_y = epochs.add_gather(program, inputs), epochs.add_gather(program, targets)
+        masks = self._add_masks(program)
         for tape in tapes:
             tape.operation.add_to(program)
-        out = add_copy(program, predicted.ctypes.data, 0, predicted.nbytes)
-        described = like(output)
-        epochs.add_slope(program, loss.name, predicted, targets, numbers(described))
+        described, kept = like(output), predicted  # of which the loss is taken
+        slope = numbers(described)
+        if _of_labels(loss):
+            rows = predicted.reshape(-1, predicted.shape[-1])
+            kept = np.zeros(len(rows))
+            add_cross_entropy(program, rows, targets, kept, slope)
+        else:
+            epochs.add_slope(program, loss.name, predicted, targets, slope)
+        out = add_copy(program, kept.ctypes.data, 0, kept.nbytes)
         into = network.split(gradient)
-        self._kept = [tapes, described]
+        self._kept = [described, kept]
         for index in reversed(range(len(tapes))):
             adjoint = tapes[index].adjoint(described, index > 0, into[index], False)
             adjoint.add_to(program)
@@ -106,13 +125,36 @@ class _Batches:
         rest = [*memory, *([] if decays is None else [decays])]
         scalars = epochs.add_update(program, optimizer._step(1, 0.1)[0], flat, previous, gradient, rest, clip)
         found = elementwise.add_check(program, flat)
-        self.shape, self.nbytes = predicted.shape, predicted.nbytes
+        self.shape, self.nbytes, self.dtype = kept.shape, kept.nbytes, kept.dtype
         place = epochs.GATHER.fields
         self.record = (
             program.address, *(each.ctypes.data + place["chosen"][1] for each in (gather_x, gather_y)),
             *(each.ctypes.data + place["source"][1] for each in (gather_x, gather_y)), out.ctypes.data + 8, scalars,
-            found.ctypes.data + found.nbytes - 8, count,
+            found.ctypes.data + found.nbytes - 8, count, masks,
         )  # fmt: skip
+        self.count = count
+
+    def _add_masks(self, program):
+        """Add to a program that the masks of an update are copied to where layers read them; the place of their address."""
+        self._masks = [each for tape in self.tapes if tape.masks is not None for each in tape.masks.arrays.values()]
+        self.mask_bytes, first = sum(each.nbytes for each in self._masks), 0
+        if not self.mask_bytes:
+            return 0
+        block = np.zeros(self.mask_bytes, np.uint8)
+        arrived = add_copy(program, 0, block.ctypes.data, block.nbytes)
+        for each in self._masks:
+            program.add(copy, np.array((block.ctypes.data + first, each.ctypes.data, each.nbytes), np.int64), block, each)
+            first += each.nbytes
+        return arrived.ctypes.data
+
+    def draw(self, random, drawn):
+        """Draw the masks of an update, in the order in which `fit` does, one after the other into bytes (is modified)."""
+        for tape in self.tapes:
+            tape.redraw(random)
+        first = 0
+        for each in self._masks:
+            drawn[first : first + each.nbytes] = each.reshape(-1).view(np.uint8)
+            first += each.nbytes
 
 
 class _Worker:
@@ -149,12 +191,10 @@ def train(members, loss, count, batch_size, shuffle, clip, done):
     """
     first = members[0]
     network, optimizer, samples = first.network, first.optimizer, first.samples
-    letters = "ntc" if "t" in network.output_layout else "nc"
     arrays = {}  # each of the samples once, whoever shares them
     for member in members:
         if id(member.samples) not in arrays:
-            own = _in_order(member.samples.x, "ntc"), _in_order(member.samples.y, letters)
-            arrays[id(member.samples)] = own
+            arrays[id(member.samples)] = _in_order(member.samples.x), _in_order(member.samples.y)
     x, y = arrays[id(samples)]
     order, flat = first.order, network.params.flat
     sizes = [min(batch_size, len(order) - start) for start in range(0, len(order), batch_size)]
@@ -166,7 +206,7 @@ def train(members, loss, count, batch_size, shuffle, clip, done):
     epoch_work = 6 * len(order) * samples.x.array.size // samples.x.count * max(1, len(flat))
     each = not any(m.calls.callbacks or m.held is not None or hasattr(m.optimizer.rate, "after") for m in members)
     batches = workers[0].batches
-    epoch_bytes = sum(batches[kinds.index(size)].nbytes for size in sizes)
+    epoch_bytes = sum(batches[kinds.index(size)].nbytes + batches[kinds.index(size)].mask_bytes for size in sizes)
     most = min(MOST_WORK // epoch_work, MOST_NUMBERS // (len(order) + epoch_bytes // flat.itemsize))  # epochs of a member
     group = min(len(members), max(len(workers), most))
     at_once = max(1, min(count, most // group)) if each else 1
@@ -191,7 +231,14 @@ def _together(members, arrays, table, batches, kinds, sizes, loss, start, count,
     began, updates, dtype = time.perf_counter(), len(sizes) * count, members[0].network.dtype
     which = np.array([kinds.index(size) for size in sizes] * count)
     output_bytes = np.array([batches[index].nbytes for index in which])
-    outputs = np.zeros((len(members), int(output_bytes.sum()) // dtype.itemsize), dtype)
+    outputs = np.zeros((len(members), int(output_bytes.sum()) // batches[0].dtype.itemsize), batches[0].dtype)
+    mask_bytes = np.array([batches[index].mask_bytes for index in which])
+    drawn = np.zeros((len(members), int(mask_bytes.sum())), np.uint8)
+    ends = np.cumsum(mask_bytes)
+    for member, masks in zip(members, drawn):
+        if member.masks is not None:
+            for index, end in zip(which, ends):
+                batches[index].draw(member.masks, masks[end - batches[index].mask_bytes : end])
     orders = np.array([np.concatenate([m.epoch_order(shuffle) for _ in range(count)]) for m in members])
     wrong, known, scalars, rates = np.zeros(len(members), np.int64), {}, [], []
     for member in members:
@@ -206,11 +253,12 @@ def _together(members, arrays, table, batches, kinds, sizes, loss, start, count,
             member.network.params.flat.ctypes.data, member.memory.ctypes.data,
             *(array.ctypes.data for array in arrays[id(member.samples)]), orders[k].ctypes.data,
             scalars[k].ctypes.data, outputs[k].ctypes.data, wrong[k:].ctypes.data,
+            drawn[k].ctypes.data,
         )
         for k, member in enumerate(members)
     ], epochs.MEMBER)  # fmt: skip
     flat = members[0].network.params.flat
-    epochs.train(table, records, which, flat.nbytes, members[0].memory.nbytes, output_bytes, dtype)
+    epochs.train(table, records, which, flat.nbytes, members[0].memory.nbytes, output_bytes, mask_bytes, dtype)
     values = _losses(members, arrays, outputs, orders, batches, which, loss)
     seconds = (time.perf_counter() - began) / (len(members) * count)
     for k, member in enumerate(members):
@@ -269,16 +317,17 @@ def _losses(members, arrays, outputs, orders, batches, which, loss):
     found, at, sample = np.empty((len(members), len(which))), 0, 0
     letters = members[0].network.output_layout
     for update, index in enumerate(which):
-        shape = batches[index].shape  # (T, N, C)
-        size, count = math.prod(shape), shape[1]
-        prediction = outputs[:, at : at + size].reshape(len(members), *shape)
-        chosen = orders[:, sample : sample + count]
-        rows = [arrays[id(member.samples)][1][row] for member, row in zip(members, chosen)]
-        target = np.stack(rows).swapaxes(1, 2)
-        values = loss.value(prediction - target)  # (members, T, N, C)
-        order = [1 + "tnc".index(letter) for letter in letters]
-        order = [0, *(axis for axis in (1, 2, 3) if axis not in order), *order]
-        values = np.ascontiguousarray(values.transpose(order)).reshape(len(members), size)
+        shape, count = batches[index].shape, batches[index].count  # (T, N, C); of cross entropy (rows,)
+        size = math.prod(shape)
+        values = outputs[:, at : at + size]
+        if not _of_labels(loss):
+            chosen = orders[:, sample : sample + count]
+            rows = [arrays[id(member.samples)][1][row] for member, row in zip(members, chosen)]
+            target = np.stack(rows).swapaxes(1, 2)
+            values = loss.value(values.reshape(len(members), *shape) - target)  # (members, T, N, C)
+            order = [1 + "tnc".index(letter) for letter in letters]
+            order = [0, *(axis for axis in (1, 2, 3) if axis not in order), *order]
+            values = np.ascontiguousarray(values.transpose(order)).reshape(len(members), size)
         if size <= MOST_SUMMED:
             found[:, update] = values.astype(np.float64).sum(axis=1)
         else:

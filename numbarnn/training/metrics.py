@@ -1,4 +1,6 @@
-"""What is said of predictions besides their loss: accuracy."""
+"""What is said of predictions besides their loss: accuracy, other losses, functions of one's own."""
+
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -6,8 +8,11 @@ from ..arrays.descriptor import checked_array
 from ..arrays.devices import moved
 from ..arrays.indices import Indices
 from ..arrays.ragged import Ragged
-from ..errors import DTypeError, NonFiniteError, ShapeError, integer
-from .losses import count_labels, labelled_rows
+from ..errors import DTypeError, NonFiniteError, ShapeError, integer, nearest, real, takes
+from .history import OF_VALIDATION
+from .losses import LOSSES, count_labels, labelled_rows
+
+MODES = {"accuracy": "max"} | dict.fromkeys(LOSSES, "min")  # of the library's metrics: which values are better
 
 
 def accuracy(
@@ -73,6 +78,57 @@ def accuracy(
         raise NonFiniteError(f"prediction: expected numbers, got NaN for {count} of {len(labels)} labels")
     found = rows[:, 0] > 0 if rows.shape[1] == 1 else rows.argmax(axis=1)
     return int(np.count_nonzero((moved(found, "cpu") == labels) & (labels >= 0))) / count_labels(labels)
+
+
+def checked_metrics(metrics, samples):
+    """{name: function of (prediction, target)} of what a user gives as `metrics`; a typed error if it is no such thing.
+
+    samples : Samples or None
+        What they will be measured on, if that is known.
+    """
+    expected = "a sequence of names and functions, or a dict of functions by name"
+    if isinstance(metrics, (str, bytes)) or callable(metrics):
+        raise TypeError(f"metrics: expected {expected}, got {metrics!r}; a single one goes in a list")
+    if not isinstance(metrics, Iterable):
+        raise TypeError(f"metrics: expected {expected}, got {metrics!r} ({type(metrics).__name__})")
+    given, found = metrics.items() if isinstance(metrics, Mapping) else enumerate(metrics), {}
+    for key, metric in given:
+        argument = f"metrics[{key!r}]"
+        if isinstance(metric, str):
+            if metric not in MODES:
+                raise nearest(argument, metric, MODES)
+            name, function = metric, accuracy if metric == "accuracy" else _value_of(LOSSES[metric])
+        else:
+            takes(argument, metric, "prediction, target")
+            name, function = getattr(metric, "__name__", type(metric).__name__), metric
+        name = key if isinstance(key, str) else name
+        if name in found or name in ("epoch", "loss", "validation", "seconds", "rate") or name.startswith(OF_VALIDATION):
+            raise ValueError(
+                f"{argument}: expected a name of its own, got {name!r}; a dict of functions by name gives another"
+            )
+        if function is accuracy and samples is not None and samples.classes is None:
+            raise TypeError(f"{argument}: expected targets that are labels, integers without a channel axis, got numbers")
+        found[name] = function
+    return found
+
+
+def _value_of(loss):
+    """A loss as a metric."""
+    return lambda prediction, target: loss(prediction, target)[0]
+
+
+def measured(metrics, prediction, target, labelled):
+    """{name: float} of what functions say of a prediction and its targets, which they get as copies in the host's memory.
+
+    labelled : bool
+        Whether the target are labels, of which those that are negative do not count.
+    """
+    found = {}
+    for name, metric in metrics.items():
+        own, right = moved(prediction, "cpu"), moved(target, "cpu")
+        own, right = (own[right >= 0], right[right >= 0]) if labelled else (own.copy(), right.copy())
+        found[name] = real(f"metrics[{name!r}]", metric(own, right), "a function that returns a number")
+    return found
 
 
 def _classes(channels):

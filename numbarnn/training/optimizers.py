@@ -149,14 +149,17 @@ class Optimizer:
         return vectors
 
     def _take(self, flat, previous, gradient, vectors, step, rate, scale):
-        """`update` without its checks; vectors: the memory, then what `_of_parts` returns."""
+        """`update` without its checks; vectors: the memory, then what `_of_parts` returns.
+
+        Returns whether all parameters are finite then; None if the kernel does not say.
+        """
         kernel, scalars = self._step(step, rate)
         backend = backend_of(flat)
         if len(vectors) > self.vectors:
             kernel += "_in_part"
         with np.errstate(over="ignore"):  # a rate that float32 does not hold is found by what it leaves
             scalars = np.array((scale, *scalars), flat.dtype)  # one conversion: small networks wait for it
-        getattr(backend.optimizers, kernel)(flat, previous, gradient, *vectors, *scalars)
+        return getattr(backend.optimizers, kernel)(flat, previous, gradient, *vectors, *scalars)
 
     def _step(self, step, rate):
         """The kernel's name, and its scalars after the first."""

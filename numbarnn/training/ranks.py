@@ -202,14 +202,6 @@ class Ranks:
         """One list of the results that each rank has of its `own` part, in the order of the whole."""
         return [result for results in self.agree(list(results)) for result in results]
 
-    def total(self, numbers):
-        """The sum over all ranks of an array of int64, written into it (is modified)."""
-        with self.uninterrupted():
-            self.agree()  # one that has failed does not come to the sum
-            if self.comm is not None:
-                self.comm.Allreduce(in_place(), numbers)
-        return numbers
-
 
 def in_place():
     """MPI.IN_PLACE: what is to be summed lies where the sum goes."""

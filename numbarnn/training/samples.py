@@ -1,5 +1,6 @@
 """Samples and their targets, checked to belong together, and batches of them."""
 
+import functools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,12 +8,12 @@ import numpy as np
 from ..arrays.batch import Batch
 from ..arrays.conversion import array_of, numbers_like
 from ..arrays.descriptor import checked_array
-from ..arrays.devices import native
-from ..arrays.indices import checked_integers, index_axes
+from ..arrays.devices import moved, native
+from ..arrays.indices import Indices, checked_integers, index_axes
 from ..arrays.packing import Uniform, checked_lengths
 from ..arrays.ragged import Ragged
 from ..errors import NonFiniteError, ShapeError
-from .losses import no_probability, takes_labels
+from .losses import check_takes_weights, check_weights, checked_weights, is_of_library, takes_labels, target_channels
 from .sequences import Sequences, other_layout, placed
 
 
@@ -31,8 +32,10 @@ class Samples:
         Whether x are integers, for an embedding.
     classes : int or None
         Where y are labels, how many there are.
-    ignore_index : int or None
-        A label that counts nothing.
+    loss : callable or None
+        What y are the targets of.
+    weights : Sequences or None
+        A number for each sample, or for each step of each, in the host's memory, laid out like y with one channel.
     stepwise : bool
         Whether these are samples of equal length out of ragged ones, whose loss sees rows.
     """
@@ -43,12 +46,13 @@ class Samples:
     layout: str
     indices: bool = False
     classes: int | None = None
-    ignore_index: int | None = None
+    loss: object = None
+    weights: Sequences | None = None
     stepwise: bool = False
     device: str = "cpu"
 
     @classmethod
-    def of(cls, network, x, y, lengths=None, loss=None):
+    def of(cls, network, x, y, lengths=None, loss=None, weights=None):
         """Samples and targets of a network; raises a typed error that names the argument that does not fit.
 
         Both are converted here, once, see `conversion`.  One sequence, (T, C), becomes a batch of one; of a network that has
@@ -73,15 +77,20 @@ class Samples:
         if lengths is not None:
             lengths = checked_lengths(lengths, batch.sequences, batch.steps)
         x = Sequences(x, x_letters, own or x_letters)
-        samples = cls(x, None, lengths, network.layout, network.takes_indices, device=network.device)
-        return samples._with_targets(network, y, letters, given, loss, batch)
+        samples = cls(x, None, lengths, network.layout, network.takes_indices, loss=loss, device=network.device)
+        samples = samples._with_targets(network, y, letters, given, loss, batch)
+        if weights is not None:
+            samples = samples._with_weights(weights, letters, given, network.dtype, batch)
+        if samples.classes is not None:
+            samples.labels(batch)
+        return samples
 
     def _with_targets(self, network, y, letters, given, loss, batch):
         """The samples with y as a loss reads it: labels, integers, or numbers of the network's dtype.
 
         The shape decides what integers are: labels, without a channel axis, of a loss that takes these; else numbers.
         """
-        y, dtype, channels = native(y), network.dtype, network.output_channels
+        y, dtype, channels = native(y), network.dtype, target_channels(loss, network.output_channels)
         whose = "" if given == letters else ", as x has no batch axis"
         stepwise = batch.ragged and "t" in letters
         if stepwise and not isinstance(y, Ragged):
@@ -103,10 +112,7 @@ class Samples:
             y = placed(_checked_axes(y, given, channels, loss, whose), given, letters)
             self._check_lengths_of(y, letters, channels, loss, batch)
         if labels:
-            y, classes = Sequences(y, letters, given), loss.classes(channels)
-            samples = replace(self, y=y, classes=classes, ignore_index=loss.ignore_index)
-            samples.labels(batch)
-            return samples
+            return replace(self, y=Sequences(y, letters, given), classes=loss.classes(channels))
         if not isinstance(y, Ragged):
             y = numbers_like("y", y, dtype)
         elif y.dtype.kind == "f":
@@ -130,6 +136,26 @@ class Samples:
                 hint = fits.replace("its shape", f"the shape of x, {shape},")
             raise ShapeError(f"y: expected {expected[letter]} {what}, got {found} (shape {y.shape}, axes {letters}){hint}")
 
+    def _with_weights(self, weights, letters, given, dtype, batch):
+        """The samples with weights, a number for each of them or for each of their steps."""
+        check_takes_weights(self.loss)
+        stepwise, given = batch.ragged and "t" in letters, given.replace("c", "")
+        if isinstance(weights, Ragged):
+            expected = "a Ragged of one channel with the offsets of x" if stepwise else "a number for each sample"
+            if not stepwise or weights.channels != 1 or not np.array_equal(weights.offsets, self.x.array.offsets):
+                raise ShapeError(f"weights: expected {expected}, got {weights!r}")
+            data = moved(numbers_like("weights", weights.data.reshape(-1, 1), dtype), "cpu")
+            check_weights(data)
+            return replace(self, weights=Sequences(Ragged(data, weights.offsets), letters, given))
+        lengths = {"n": batch.sequences, "t": batch.steps}
+        if stepwise:
+            found = checked_weights(weights, {"n": batch.sequences}, dtype)
+            array = Ragged(np.repeat(found, self.lengths_of_x)[:, None], self.x.array.offsets)
+            return replace(self, weights=Sequences(array, letters, given))
+        sizes = {letter: lengths[letter] for letter in given}
+        array = np.broadcast_to(checked_weights(weights, sizes, dtype), tuple(sizes.values()))
+        return replace(self, weights=Sequences(placed(array, given, letters), letters, given))
+
     @property
     def ragged(self):
         """Whether lengths differ from sample to sample."""
@@ -141,39 +167,98 @@ class Samples:
         return self.classes is not None or self.stepwise or (self.ragged and self.y.stepped)
 
     @property
-    def steps(self):
-        """What the loss of each sample is the mean of: (N,) integers.
+    def ignore_index(self):
+        """A label that counts nothing, or None."""
+        return None if self.classes is None else self.loss.ignore_index
 
-        Its labels where some are ignored, its steps where these differ, else 1.
+    @property
+    def missing(self):
+        """Whether targets that are NaN were not observed."""
+        return is_of_library(self.loss) and self.classes is None and bool(self.loss.missing)
+
+    @functools.cached_property
+    def counts(self):
+        """What the loss of each sample counts in a mean over samples: (N,), float64.
+
+        Its weights, of labels with those of their classes, of targets of which some are missing once for each that is there;
+        without weights its labels where some are ignored, its steps where these differ, else 1.
         """
-        if self.classes is not None and self.ignore_index is not None:
-            batch = self.batch()[0]
-            counts = self.labels(batch) >= 0
-            if not self.y.stepped:
-                return counts.astype(np.int64)
-            return np.bincount(batch.packing.places[1], counts, batch.sequences).astype(np.int64)
-        return self.lengths_of_x if self.ragged and self.y.stepped else np.ones(self.x.count, np.int64)
+        if self.classes is not None:
+            weighs = getattr(self.loss, "class_weights", None) is not None and is_of_library(self.loss)
+            if self.weights is not None or self.ignore_index is not None or weighs:
+                return self._counts_of_labels()
+        elif self.weights is not None or self.missing:
+            return self._counts_of_numbers()
+        counts = self.lengths_of_x if self.ragged and self.y.stepped else np.ones(self.x.count)
+        return counts.astype(np.float64)
 
-    def check_counted(self):
-        """Raise ValueError unless there is anything to take the loss of."""
+    def _counts_of_labels(self):
+        batch = self.batch()[0]
+        labels, weights = self.labels(batch), self.weight_rows(batch)
+        counts = np.where(labels >= 0, 1.0 if weights is None else weights, 0.0)
+        if is_of_library(self.loss):
+            counts *= self.loss.label_weights(np.maximum(labels, 0))
+        return np.bincount(batch.packing.places[1], counts, batch.sequences) if self.y.stepped else counts
+
+    def _counts_of_numbers(self):
+        like, own = self.y if self.weights is None else self.weights, None
+        counts = np.ones(like.numbers.shape) if self.weights is None else like.numbers.astype(np.float64)
+        if self.missing:
+            counts = np.where(np.isnan(moved(self.y.numbers, "cpu")), 0.0, counts)
+        if self.y.ragged:
+            own = np.repeat(np.arange(self.x.count), self.y.array.lengths)
+            return np.bincount(own, counts.sum(axis=1), self.x.count)
+        letters = self.y.letters
+        counts = counts.sum(axis=letters.index("c"))
+        letters = letters.replace("c", "")
+        if not self.y.stepped:
+            return counts
+        counts = counts.transpose([letters.index(letter) for letter in "nt"])
+        if self.lengths is not None:
+            counts = np.where(np.arange(counts.shape[1]) < self.lengths[:, None], counts, 0.0)
+        return np.ascontiguousarray(counts).sum(axis=1)
+
+    def check_counted(self, empty=False):
+        """Raise ValueError unless there is anything to take the loss of.
+
+        empty: whether all weights may be 0 and all targets missing.
+        """
         if self.y.stepped and not self.lengths_of_x.any():
             raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
-        if not self.steps.any():
+        if empty and (self.weights is not None or self.missing) or self.counts.any():
+            return
+        if self.weights is not None:
+            raise ValueError("weights: expected a number > 0 for at least one target that is there, got none")
+        if self.missing:
+            raise ValueError("y: expected at least one target that is not NaN, got none: all are missing")
+        if self.ignore_index is not None and (self.labels(self.batch()[0]) < 0).all():
             expected = f"at least one label besides ignore_index={self.ignore_index}"
             raise ValueError(f"y: expected {expected}, got none: all are ignored")
+        raise ValueError("class_weights: expected a number > 0 for at least one of the labels in y, got none")
 
-    def check_finite(self, argument):
-        """Raise NonFiniteError, with its place, of the first NaN or infinity in "x" or "y" that is not behind a length."""
-        place, number = getattr(self, argument).not_finite(self.lengths)
+    def check_finite(self):
+        """Raise NonFiniteError, with its place, of the first NaN or infinity in x that is not behind a length."""
+        place, number = self.x.not_finite(self.lengths)
         if place:
-            expected = "finite numbers" if argument == "x" else "finite targets"
-            raise NonFiniteError(f"{argument}: expected {expected}, got {number} at {place}")
+            raise NonFiniteError(f"x: expected finite numbers, got {number} at {place}")
 
-    def check_probabilities(self):
-        """Raise ValueError, with its place, of the first number in y that is not from 0 to 1 and not behind a length."""
-        place, number = self.y.first(no_probability, self.lengths)
+    def not_left_out(self):
+        """(place, number) of the first target that a loss of one's own has perhaps not left out, as text; or ("", None)."""
+        return ("", None) if is_of_library(self.loss) else self.y.not_finite(self.lengths)
+
+    def check_targets(self):
+        """Raise NonFiniteError or ValueError, with its place, of the first number in y that is read and is no target.
+
+        Of a loss of one's own it is not known what it makes of such numbers.
+        """
+        if not is_of_library(self.loss) or self.classes is not None:
+            return
+        if not self.loss.strict and not self.y.not_finite(self.lengths)[0]:
+            return
+        place, number = self.y.first(self.loss.refused, self.lengths, self.weights)
         if place:
-            raise ValueError(f"y: expected probabilities from 0 to 1, got {number} at {place}")
+            error = ValueError if np.isfinite(number) else NonFiniteError
+            raise error(f"y: expected {self.loss.expected}, got {number} at {place}")
 
     @property
     def lengths_of_x(self):
@@ -183,7 +268,8 @@ class Samples:
     def take(self, chosen):
         """Some of the samples, copied."""
         lengths = None if self.lengths is None else self.lengths[chosen]
-        return replace(self, x=self.x.take(chosen), y=self.y.take(chosen), lengths=lengths)
+        weights = None if self.weights is None else self.weights.take(chosen)
+        return replace(self, x=self.x.take(chosen), y=self.y.take(chosen), lengths=lengths, weights=weights)
 
     def pieces(self, most_rows):
         """Some of the samples each, in order, with about so many steps in all, or a single sample."""
@@ -198,10 +284,25 @@ class Samples:
         return replace(batch, device=self.device), described
 
     def labels(self, batch):
-        """The labels of a Batch as a loss sees them, (rows,) of int64, -1 for those that are ignored."""
-        if not self.y.stepped:
-            batch = Batch(1, self.x.count, Uniform(1, self.x.count), "n", batch.device)
-        return batch.describe_indices("y", self.y.array).checked("y", "labels", self.classes, self.ignore_index)
+        """The labels of a Batch as a loss sees them, (rows,) of int64, -1 for those that are ignored or weigh nothing."""
+        weights = self.weight_rows(batch)
+        found = self._of_targets(batch).describe_indices("y", self.y.array)
+        return found.checked("y", "labels", self.classes, self.ignore_index, None if weights is None else weights > 0)
+
+    def _of_targets(self, batch):
+        """A Batch as the targets see it: of one step where they have none."""
+        return batch if self.y.stepped else Batch(1, self.x.count, Uniform(1, self.x.count), "n", batch.device)
+
+    def weight_rows(self, batch):
+        """The weights of the rows that a loss sees of a Batch, (rows,), in the host's memory; None if there are none."""
+        if self.weights is None:
+            return None
+        weights = self.weights
+        if weights.ragged:
+            return Indices(batch.packing, weights.array.data[:, 0], batch.offsets).rows()
+        array = np.take(weights.array, 0, weights.letters.index("c"))
+        letters, packing = weights.letters.replace("c", ""), self._of_targets(batch).packing
+        return Indices(packing, Indices.of(array, letters, "weights").array).rows()
 
 
 def _checked_axes(y, letters, channels, loss, whose):

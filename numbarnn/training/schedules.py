@@ -30,7 +30,7 @@ def number_or_schedule(argument, value):
 class Schedule:
     """The part of a schedule that does not depend on how the rate changes."""
 
-    accepts: ClassVar = dict.fromkeys(("rate", "final", "least", "difference"), checked_rate)
+    accepts: ClassVar = dict.fromkeys(("rate", "final", "least", "min_delta"), checked_rate)
 
     def __post_init__(self):
         make_plain(self)
@@ -143,7 +143,7 @@ class reduce_on_plateau(Schedule):
         Epochs without a smaller loss before the rate falls; the same number passes before it may fall again.
     least : float
         What the rate does not fall below.
-    difference : float
+    min_delta : float
         A loss is smaller if it is so by more than this.
 
     Examples
@@ -160,7 +160,7 @@ class reduce_on_plateau(Schedule):
     factor: float = 0.1
     patience: int = 10
     least: float = 0.0
-    difference: float = 0.0
+    min_delta: float = 0.0
 
     accepts: ClassVar = {"factor": checked_rate, "patience": positive_integer}
 
@@ -177,7 +177,7 @@ class reduce_on_plateau(Schedule):
         rate, best, waited = self.rate, math.inf, 0
         for value in history.validation or history.loss:
             waited += 1
-            if value < best - self.difference:
+            if value < best - self.min_delta:
                 best, waited = value, 0
             elif waited >= self.patience:
                 rate, waited = max(rate * self.factor, min(self.least, rate)), 0
@@ -194,6 +194,13 @@ def after(rate, history):
     """The schedule of the next epoch after `history`: `rate` itself, unless it follows the losses."""
     rate = rate if callable(rate) else schedule(rate)
     return rate.after(history) if hasattr(rate, "after") else rate
+
+
+def counts_updates(rate):
+    """Whether a schedule asks how many updates there are in all; one of the user's own may."""
+    while isinstance(rate, warmup):
+        rate = rate.rate
+    return callable(rate) and not isinstance(rate, (constant, reduce_on_plateau))
 
 
 def rate_at(schedule, update, updates):

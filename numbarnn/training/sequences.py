@@ -77,10 +77,15 @@ class Sequences:
                 return "", None
         return self.first(lambda numbers: ~np.isfinite(numbers), lengths)
 
-    def first(self, where, lengths):
-        """(place, number) of the first number that `where` finds and that is not behind one of the lengths, if there are."""
+    def first(self, where, lengths, weights=None):
+        """(place, number) of the first number that `where` finds and that is not behind one of the lengths, if there are.
+
+        weights: Sequences of one channel, or None; what weighs 0 is not looked at.
+        """
         letters, numbers = self.letters, moved(self.numbers, "cpu")
         wrong = where(numbers)
+        if weights is not None:
+            wrong &= weights.numbers > 0
         if lengths is not None and self.stepped:
             there = np.arange(numbers.shape[letters.index("t")]) < lengths[:, None]  # (N, T)
             there = there if letters.index("n") < letters.index("t") else there.T

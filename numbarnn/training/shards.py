@@ -77,8 +77,8 @@ class Shards:
     """
 
     def __init__(self, ranks, shards, samples, batch_size, shuffle, random, seed, size, dtype):
-        self.ranks, self._count, self._steps, self._batch_size = ranks, shards, samples.steps, batch_size
-        orders = [chosen[self._steps[chosen] > 0] for chosen in self._parts(samples, "x")]
+        self.ranks, self._count, self._counts, self._batch_size = ranks, shards, samples.counts, batch_size
+        orders = [chosen[self._counts[chosen] > 0] for chosen in self._parts(samples, "x")]
         first = ranks.rank * len(orders)
         self._own = [Shard(order, (seed, first + i), shuffle, random) for i, order in enumerate(orders)]
         self._samples = sum(ranks.joined(map(len, orders)))
@@ -109,11 +109,10 @@ class Shards:
         """
         for shard in self._own:
             shard.start()
-        counts = [
-            sum(int(self._steps[self._batch(shard, update)].sum()) for shard in self._own) for update in range(self.updates)
-        ]
+        updates = range(self.updates)
+        own = [np.array([self._counts[self._batch(shard, i)].sum() for i in updates]) for shard in self._own]
         with self.ranks.uninterrupted():
-            self._totals = self.ranks.total(np.array(counts, np.int64))
+            self._totals = sum_by_pairs(self.ranks.joined(own))
             self._sum.meet_next()
         return range(self.updates)
 
@@ -129,12 +128,12 @@ class Shards:
         gradient_of: a function of samples and of a Generator for masks, or None, that writes the gradient of their mean loss
         into `gradient`, and returns that loss times what it is the mean of.
         """
-        total = int(self._totals[update])
+        total = float(self._totals[update])
         for index, shard in enumerate(self._own):
             chosen = self._batch(shard, update)
             if len(chosen):
                 shard.loss += gradient_of(chosen, shard.masks)
-                share = int(self._steps[chosen].sum()) / total
+                share = float(self._counts[chosen].sum()) / total
                 if share != 1:
                     self.gradient *= self.gradient.dtype.type(share)
             else:
@@ -153,13 +152,13 @@ class Shards:
 
     def loss(self):
         """The mean loss of the epoch, over all ranks."""
-        return sum_by_pairs(self.ranks.joined(shard.loss for shard in self._own)) / int(self._totals.sum())
+        return sum_by_pairs(self.ranks.joined(shard.loss for shard in self._own)) / float(self._totals.sum())
 
     def held_out(self, samples):
         """A function of a function of samples, their loss: its mean over the samples of all ranks."""
         parts = [samples] if self._count is None else [samples.take(chosen) for chosen in self._parts(samples, "validation")]
-        counts = [int(own.steps.sum()) if own.x.count else 0 for own in parts]
-        total = sum(self.ranks.joined(counts))
+        counts = [float(own.counts.sum()) if own.x.count else 0.0 for own in parts]
+        total = sum_by_pairs(self.ranks.joined(counts))
 
         def mean(loss_of):
             losses = [loss_of(own) * count if count else 0.0 for own, count in zip(parts, counts)]

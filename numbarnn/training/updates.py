@@ -11,6 +11,7 @@ from ..layers.embedding import Embedding, RowGradient
 from ..parameters import Parameters
 from .optimizers import Memory
 
+FIRST_SCALARS = 256  # steps whose scalars there is room for at first
 FOREVER = np.iinfo(np.int64).max // 2
 
 
@@ -26,8 +27,6 @@ class Updates:
     network : Network
         Its parameters are modified.
     optimizer : Optimizer
-    updates : int
-        Steps that there will be at most.
     gradient : numpy.ndarray, optional
         (parameters,): where the gradient of all of them is written, of every row of an embedding's table too.
 
@@ -41,7 +40,7 @@ class Updates:
         What was not finite after the update that was undone, and what it was.
     """
 
-    def __init__(self, network, optimizer, updates, gradient=None):
+    def __init__(self, network, optimizer, gradient=None):
         self.optimizer, self.step, self.wrong, self._rows = optimizer, 0, "", None
         self._open = 0  # the step that is being taken; 0 between two steps
         flat, own = network.params.flat, network.split(network.params.flat)
@@ -50,7 +49,7 @@ class Updates:
         if isinstance(network.layers[0], Embedding) and self._on_host and gradient is None:
             if optimizer.row_updates(flat.dtype) is not None:
                 at = len(own[0])
-                self._rows = RowUpdates(network.layers[0].table(flat[:at]), optimizer, updates)
+                self._rows = RowUpdates(network.layers[0].table(flat[:at]), optimizer)
                 self.into.append(self._rows.gradient)
         self._own, self._first = flat[at:], at
         self.gradient = np.zeros_like(self._own) if gradient is None else gradient
@@ -88,16 +87,16 @@ class Updates:
         if self._on_host:
             self._previous[:1] = np.nan  # until the parameters have been copied here, there is nothing to undo
         self._open = step = self.step + 1
-        (self._update_by_own if self.optimizer.is_own else self._update)(step, rate, scale)
-        self._finite = backend_of(self._own).optimizers.all_finite(self._own)
+        finite = (self._update_by_own if self.optimizer.is_own else self._update)(step, rate, scale)
+        self._finite = backend_of(self._own).optimizers.all_finite(self._own) if finite is None else finite
         if self._rows is not None:
             self._rows.update(step, rate, scale)
         self.step, self._open = step, 0
         return not self._on_host or self.finite()
 
     def _update(self, step, rate, scale):
-        """One update by the library's kernels."""
-        self.optimizer._take(self._own, self._previous, self.gradient, self._memory, step, rate, scale)
+        """One update by the library's kernels; whether all is finite after it, None where they do not say."""
+        return self.optimizer._take(self._own, self._previous, self.gradient, self._memory, step, rate, scale)
 
     def _update_by_own(self, step, rate, scale):
         """An optimizer of one's own gets views and copies: what it makes of them concerns nobody but the numbers."""
@@ -154,12 +153,19 @@ class Updates:
             all_finite = backend_of(self._own).optimizers.all_finite
             self._finite = bool(self._finite) and all(bool(all_finite(vector)) for vector in self._memory)
 
+    def check_usable(self):
+        """Raise RuntimeError after a step that has made numbers which are not finite: what is remembered may hold some."""
+        if self.wrong:
+            expected = "an optimizer whose memory is finite; a new Trainer of the same network has one"
+            raise RuntimeError(f"trainer: expected {expected}, got one that was stopped by {self.wrong!r}")
+
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
         if self._open:
             self._undo(self._open)
+            self._open = 0
         self.finish()
 
 
@@ -186,7 +192,6 @@ class RowUpdates:
     table : numpy.ndarray
         (rows, columns) of the parameters (is modified).
     optimizer : Optimizer
-    updates : int
 
     Attributes
     ----------
@@ -194,12 +199,12 @@ class RowUpdates:
         That of the rows of a step, to be filled before `update`.
     """
 
-    def __init__(self, table, optimizer, updates):
+    def __init__(self, table, optimizer):
         self.table, self.gradient, self.step, self.finite = table, RowGradient(), 0, True
         self._updates = optimizer.rows(table.dtype)
         self._memory = [array.reshape(table.shape) for array in optimizer.start(table.reshape(-1))]
         self._seen, self._live = np.zeros(len(table), np.int64), np.zeros(len(table), np.int64)
-        self._scalars = np.zeros((updates + 1, len(self._updates.scalars(1, 0.0))), table.dtype)
+        self._scalars = np.zeros((FIRST_SCALARS, len(self._updates.scalars(1, 0.0))), table.dtype)
         self._previous = 0, np.zeros(0, np.int64), np.zeros((0, table.shape[1]), table.dtype)
 
     def _run(self, rows, gradient=None, previous=None, scale=1.0):
@@ -225,6 +230,8 @@ class RowUpdates:
         rows, values = self.gradient.rows, self.gradient.values
         previous = np.empty_like(values)
         previous[:1] = np.nan  # until the kernel has written the rows here, there is nothing to undo
+        if step == len(self._scalars):
+            self._scalars = np.concatenate([self._scalars, np.zeros_like(self._scalars)])
         with np.errstate(over="ignore"):
             self._scalars[step] = self._updates.scalars(step, rate)
         self._previous, self.step = (step, rows, previous), step

@@ -8,7 +8,7 @@ from ..arrays.devices import backend, device_of
 from ..arrays.rows import like
 from ..cpu.threads import threads
 from ..engine.keep import kept
-from .losses import check_target
+from .passes import Passes
 
 KEPT_BYTES = 1 << 28  # workspaces kept for the next batch of their size, in all
 OBJECT_BYTES = 1 << 16  # of a workspace, besides its arrays
@@ -23,7 +23,7 @@ class Workspace:
     def __init__(self, network, into, parts, tape="all", checkpoints=None, reading=None):
         self.network, self.into, self.parts, self.kept = network, into, parts, (tape, checkpoints)
         self.reading = reading
-        self._tapes = self._adjoints = None
+        self._tapes = self._adjoints = self._passes = None
 
     @property
     def nbytes(self):
@@ -42,23 +42,27 @@ class Workspace:
             self._output, self._tapes = network._forward(
                 self.parts, described, kept(*self.kept, described.steps), random, self.reading
             )
-            self._adjoints = None
+            self._adjoints = self._passes = None
             self._seen = None if samples.in_rows else network._rows(self._output, samples)
         else:
-            for tape in self._tapes:
-                if random is not None:
+            if random is not None:
+                for tape in self._tapes:
                     tape.redraw(random)
-                tape.fill()
+            if self._passes is None:  # from the second time on
+                self._passes = self._prepared()
+            self._passes[0].run()
         prediction = (network._rows(self._output, samples) if self._seen is None else self._seen).copy()
         target = network._target_rows(self._batch, self._output, samples)
-        if samples.classes is None:
-            check_target(prediction, target)
-        value, dy = network._call_loss(loss, prediction, target, samples)
+        weights = network._weight_rows(self._batch, samples)
+        value, dy = network._call_loss(loss, prediction, target, weights, samples)
         if self._adjoints is None:
             self._start_backward(samples)
         np.copyto(self._dy, dy)
-        for adjoint in self._adjoints:
-            adjoint.fill()
+        if self._passes is not None:
+            self._passes[1].run()
+        else:
+            for adjoint in self._adjoints:
+                adjoint.fill()
         return value
 
     def _start_backward(self, samples):
@@ -69,6 +73,12 @@ class Workspace:
             adjoint = self._tapes[index].adjoint(described, index > 0, self.into[index], False)
             self._adjoints.append(adjoint)
             described = adjoint.dx
+
+    def _prepared(self):
+        """The Passes forward and back."""
+        onward = [(tape.fill, tape.operation.add_to) for tape in self._tapes]
+        back = [(adjoint.fill, adjoint.add_to) for adjoint in self._adjoints]
+        return Passes(self.network.device, onward), Passes(self.network.device, back)
 
 
 class BatchBuffer:
@@ -92,7 +102,9 @@ class BatchBuffer:
     def take(self, chosen):
         """Some of the samples, whose lengths must be those of the buffer: x is overwritten by the next call."""
         x = self._samples.x.first_steps(chosen, self._steps, self._x)
-        return replace(self._samples, x=x, y=self._samples.y.first_steps(chosen, self._steps), **self._common)
+        others = self._samples.y, self._samples.weights
+        y, weights = (None if part is None else part.first_steps(chosen, self._steps) for part in others)
+        return replace(self._samples, x=x, y=y, weights=weights, **self._common)
 
 
 class Workspaces:

@@ -154,13 +154,13 @@ CALLS = {  # what a kernel is told: by its name, or for all others of its module
 }
 NUMBERS = (
     "real", "one", "scale", "rate", "momentum", "decay", "epsilon", "shrink", "beta1",
-    "beta2", "root",
+    "beta2", "root", "total",
 )  # fmt: skip
 OTHERS = {  # arguments that are no arrays of the dtype, as `parsed` reads them; some kernels have their own
     "count": "int64", "shape": "4 int64", "table": "int64[]", "counters": "int64[]", "order": "int64[]",
     "nesterov": "bool",
     "embedding.sum_groups": {"shape": "2 int64", "starts": "int64[]", "indices": "int64[]", "add": "int64"},
-    "losses.cross_entropy_rows": {"shape": "2 int64", "labels": "int64[]"},
+    "losses.cross_entropy_rows": {"shape": "2 int64", "labels": "int64[]", "smoothed": "bool"},
     "unpack.unpack_rows": {
         name: "int64[]" for name in ("lengths", "ends", "source_steps", "source_starts", "target_steps", "target_starts")
     },

@@ -1,0 +1,1 @@
+"""What is kept in files: descriptions as text, arrays beside them, written whole or not at all."""

@@ -1,0 +1,277 @@
+"""What a training is made of, in the open: a network, its loss and optimizer, and all that they remember."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from .arrays.ragged import Ragged
+from .descriptions.fields import Unsendable
+from .errors import flag, generator, positive_integer
+from .network import Network
+from .training.callbacks import checked_callbacks
+from .training.course import Course, Place
+from .training.feeds import GivenFeed, SampleFeed
+from .training.history import History
+from .training.loop import alone, check_samples, checked_samples, checked_settings, run, validating
+from .training.losses import loss as find_loss
+from .training.metrics import checked_metrics
+from .training.optimizers import Adam, Optimizer
+from .training.optimizers import optimizer as find_optimizer
+from .training.samples import Samples
+
+
+class Trainer(Unsendable):
+    """A training that goes on: a network, its loss and optimizer, what the optimizer remembers, where the schedule is.
+
+    `Network.fit` makes one, trains with it and forgets it.  One that is kept trains any number of times: two epochs are one
+    epoch and another one, to the bit.
+
+    A schedule of the learning rate is told how many updates there are in all.  ``updates`` says so, or ``epochs``; with
+    neither, each `fit` tells it of the updates until its own end, as in `Network.fit`.  So the second half of a training in
+    two halves has the same rates as in one piece only with ``epochs`` or ``updates``, or with a rate that does not ask (a
+    number, `reduce_on_plateau`).  After the last update the rate stays as it is then.
+
+    Parameters
+    ----------
+    network : Network
+        Its parameters are trained in place.  They may be changed between two calls.
+    loss : str or callable
+        As in `Network.fit`.
+    optimizer : Optimizer or str
+        ``Adam()`` if None.
+    epochs : int, optional
+        Epochs in all: where `fit` ends that is not told how many to take.
+    updates : int, optional
+        Updates in all, as a schedule is told them.
+    clip : float, optional
+        Largest Euclidean norm of the gradient; a longer one is scaled down to it.
+    accumulate : int
+        Batches of which the gradient of the mean makes one update: the memory of one, and the update of a batch so many
+        times as large (to rounding).  All rows of an `Embedding` are then updated each time.
+    metrics : sequence of str or callable, or dict
+        As in `Network.fit`.
+    seed : int or numpy.random.Generator
+        For the order of samples, and for masks.
+    tape, checkpoints
+        How much memory the recurrent layers keep for the gradient, as in their ``forward``.
+
+    Attributes
+    ----------
+    network : Network
+    history : History
+        Of all whole epochs so far.
+    step : int
+        Updates so far.
+
+    Raises
+    ------
+    TypeError, ValueError, NonFiniteError
+        If an argument is not as described, or a parameter is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> x, y = nr.windows(np.sin(np.arange(60, dtype=np.float32) / 4), 5)
+    >>> def network():
+    ...     return nr.Network([nr.GRU(4), nr.Last(), nr.Dense(1)], channels=1, seed=0)
+    >>> trainer = nr.Trainer(network(), optimizer=nr.Adam(nr.cosine(0.01)), epochs=3)
+    >>> history = trainer.fit(x, y, epochs=2, progress=False)
+    >>> history = trainer.fit(x, y, progress=False)  # the one that is left
+    >>> whole = network()
+    >>> history = whole.fit(x, y, optimizer=nr.Adam(nr.cosine(0.01)), epochs=3, progress=False)
+    >>> np.array_equal(trainer.network.params.flat, whole.params.flat), trainer.history.loss == history.loss
+    (True, True)
+    """
+
+    instead = "copy its network"
+
+    def __init__(
+        self,
+        network: Network,
+        loss: str | Callable = "mse",
+        optimizer: str | Optimizer | None = None,
+        epochs: int | None = None,
+        updates: int | None = None,
+        clip: float | None = None,
+        accumulate: int = 1,
+        metrics: Iterable = (),
+        seed: int = 0,
+        tape: str = "all",
+        checkpoints: str | int | None = None,
+    ):
+        if not isinstance(network, Network):
+            raise TypeError(f"network: expected a Network, got {type(network).__name__}")
+        loss, optimizer = find_loss(loss), Adam() if optimizer is None else find_optimizer(optimizer)
+        epochs = None if epochs is None else positive_integer("epochs", epochs)
+        updates = None if updates is None else positive_integer("updates", updates)
+        _, _, _, clip = checked_settings(1, 1, True, clip, tape, checkpoints)
+        accumulate, random = positive_integer("accumulate", accumulate), generator("seed", seed)
+        network.params.check_writable("params")
+        network.params.check_finite()
+        self._course = Course(
+            network, loss, optimizer, random, clip, accumulate, (tape, checkpoints), checked_metrics(metrics, None), epochs,
+            updates,
+        )  # fmt: skip
+
+    @property
+    def network(self) -> Network:
+        """The network that is trained."""
+        return self._course.network
+
+    @property
+    def history(self) -> History:
+        """What has happened in all whole epochs so far."""
+        return self._course.history
+
+    @property
+    def step(self) -> int:
+        """Updates so far."""
+        return self._course.updates.step
+
+    def fit(
+        self,
+        x: np.ndarray | Ragged | Iterable | Callable,
+        y: np.ndarray | Ragged | None = None,
+        epochs: int | None = None,
+        batch_size: int = 32,
+        shuffle: bool = True,
+        lengths: np.ndarray | None = None,
+        validation: tuple | None = None,
+        callbacks: Iterable[Callable] = (),
+        progress: bool = True,
+        weights: np.ndarray | Ragged | None = None,
+    ) -> History:
+        """Train on samples and their targets, or on batches of your own, for some more epochs.
+
+        Parameters
+        ----------
+        x, y : array, list, DataFrame or Ragged
+            Samples and targets, as in `Network.fit`.  Without y, x are the batches of an epoch: something to iterate over
+            for each epoch that gives ``(x, y)``, ``(x, y, lengths)`` or ``(x, y, lengths, weights)``, or a function of the
+            epoch, counted from 1, that returns such a thing.  A generator has the batches of one epoch.
+        epochs : int, optional
+            How many more.  None: those that are left of the trainer's ``epochs``; 10 if it has none.
+        batch_size, shuffle, lengths, validation, callbacks, progress, weights
+            As in `Network.fit`.  Batches of your own are taken as they are.
+
+        Returns
+        -------
+        History
+            Of all epochs so far: ``trainer.history``.
+
+        Raises
+        ------
+        NonFiniteError
+            As in `Network.fit`.  What the optimizer remembers may not be finite then; a new Trainer begins anew.
+        TypeError, ValueError, ShapeError
+            As in `Network.fit`; if more epochs are asked for than are left of the trainer's; if a schedule asks how many
+            updates there are, and nobody says so.
+        RuntimeError
+            If the network is being trained already.
+        """
+        course, place = self._course, self._place(epochs)
+        _, batch_size, shuffle, _ = checked_settings(1, batch_size, shuffle, None, *course.kept)
+        progress, callbacks = flag("progress", progress), checked_callbacks(callbacks)
+        course.network.params.check_writable("params")
+        course.network.params.check_finite()
+        if y is None:
+            feed = self._given(x, lengths=lengths, weights=weights)
+        else:
+            samples = Samples.of(course.network, x, y, lengths, course.loss, weights)
+            check_samples(samples)
+        held = None if validation is None else checked_samples(course.network, validation, course.loss, "validation")
+        for given in (None if y is None else samples, held):
+            checked_metrics(course.metrics, given)
+        if y is None and held is None and course.metrics:
+            expected = "validation data, on which the metrics are measured beside batches of your own"
+            raise TypeError(f"validation: expected {expected}, got None")
+        validated = validating(course.network, held, course.loss, course.metrics)
+        if place.epoch > place.last:
+            return course.history
+        with alone(course.network):
+            if y is not None:
+                feed = SampleFeed(course, samples, batch_size, shuffle)
+            course.updates.check_usable()
+            return run(course, feed, place, validated, callbacks, progress)
+
+    def _place(self, epochs):
+        """Where the next run of epochs begins and ends."""
+        course = self._course
+        done = len(course.history.loss)
+        left = None if course.epochs is None else course.epochs - done
+        if epochs is None:
+            epochs = 10 if left is None else left
+        else:
+            epochs = positive_integer("epochs", epochs)
+            if left is not None and epochs > left:
+                expected = f"at most {left}, those left of the {course.epochs} of this trainer"
+                raise ValueError(f"epochs: expected {expected}, got {epochs}")
+        return Place(done + 1, done + epochs)
+
+    def _given(self, batches, **others):
+        """A GivenFeed of a user's own batches."""
+        course = self._course
+        if isinstance(batches, (np.ndarray, Ragged)) or not (callable(batches) or hasattr(batches, "__iter__")):
+            kind = type(batches).__name__
+            raise TypeError(f"y: expected targets, or batches of (x, y) in the place of x, got None beside x of {kind}")
+        for name, value in others.items():
+            if value is not None:
+                raise TypeError(f"{name}: expected None beside batches, which have theirs, got {type(value).__name__}")
+        read = lambda batch, what: checked_samples(course.network, batch, course.loss, what, empty=True)  # noqa: E731
+        return GivenFeed(course, batches, read)
+
+    def update(
+        self,
+        x: np.ndarray | Ragged,
+        y: np.ndarray | Ragged,
+        lengths: np.ndarray | None = None,
+        weights: np.ndarray | Ragged | None = None,
+    ) -> float:
+        """One update on a batch, in a loop of your own; returns the mean loss before it.
+
+        It is the update that `fit` takes on such a batch.  All rows of an `Embedding` are up to date afterwards, which costs
+        more than in `fit`, where they are so after each epoch.
+
+        Parameters
+        ----------
+        x, y : array, list, DataFrame or Ragged
+            Samples and targets of the batch, as in `Network.fit`.
+        lengths : array of int, optional
+            (N,): the steps of each sample in a padded x.
+        weights : array or Ragged, optional
+            As in `Network.fit`.  Where nothing counts, all weights being 0 or all targets missing, the loss is 0, and the
+            update is one by a gradient of zeros.
+
+        Raises
+        ------
+        NonFiniteError, TypeError, ValueError, ShapeError, RuntimeError
+            As `fit`, and nothing has changed then.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> net = nr.Network([nr.GRU(4), nr.Last(), nr.Dense(1)], channels=1, seed=0)
+        >>> x, y = nr.windows(np.sin(np.arange(60, dtype=np.float32) / 4), 5)
+        >>> trainer = nr.Trainer(net, optimizer=nr.Adam(0.03))
+        >>> losses = [trainer.update(x, y) for _ in range(50)]
+        >>> losses[-1] < 0.1 * losses[0], trainer.step
+        (True, 50)
+        """
+        course = self._course
+        course.network.params.check_writable("params")
+        course.network.params.check_finite()
+        samples = Samples.of(course.network, x, y, lengths, course.loss, weights)
+        check_samples(samples, empty=True)
+        rate_of = course.rates()
+        course.check_counted(rate_of, course.most)
+        feed = GivenFeed(course, (), None)
+        where = f"update {self.step + 1}"
+        with alone(course.network), course.updates:
+            course.updates.check_usable()
+            total, counted, _ = course.take(feed, [samples], rate_of, course.most, lambda index: where)
+            course.finish(where, feed)
+        return total / counted if counted else 0.0
+
+    def __repr__(self):
+        course = self._course
+        return f"Trainer({course.network!r}, {course.optimizer!r}, {self.step} updates, {len(self.history.loss)} epochs)"

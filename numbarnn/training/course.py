@@ -1,0 +1,178 @@
+"""The state of a training: all that one batch leaves to the next, and one epoch to the next."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import NonFiniteError
+from .history import History
+from .schedules import counts_updates, rate_at
+from .updates import Updates
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run of epochs stands.
+
+    Attributes
+    ----------
+    epoch : int
+        The one that is being run, counted from 1 over all runs of the training.
+    last : int
+        The run's last epoch.
+    batch : int
+        Batches of the epoch that are done.
+    total : float
+        Their losses, each times what it is the mean of, summed.
+    counted : float
+        What `total` is the sum over.
+    """
+
+    epoch: int
+    last: int
+    batch: int = 0
+    total: float = 0.0
+    counted: float = 0.0
+
+
+class Course:
+    """A network's training, which goes on from batch to batch; what an epoch is, `loop` knows.
+
+    Parameters
+    ----------
+    network : Network
+        Its parameters are modified.
+    loss : callable
+    optimizer : Optimizer
+    random : numpy.random.Generator
+        For the order of samples, and the seed of masks (is modified).
+    clip : float, optional
+        Largest Euclidean norm of the gradient.
+    accumulate : int
+        Batches whose gradients make one update.
+    kept : tuple
+        What the layers keep for the gradient: ``tape`` and ``checkpoints`` of their `forward`.
+    metrics : dict of str to callable
+        What is measured after an epoch besides the loss.
+    epochs, most : int, optional
+        Epochs and updates in all: how many there will be at most.
+    gradient : numpy.ndarray, optional
+        See `Updates`: where shards are summed.  They draw their own masks.
+
+    Attributes
+    ----------
+    updates : Updates
+    history : History
+    place : Place or None
+        Where the run of epochs stands; None outside of one.
+    order : numpy.ndarray or None
+        The samples in the order of the last epoch, from which the next one's is drawn.
+    """
+
+    def __init__(
+        self, network, loss, optimizer, random, clip=None, accumulate=1, kept=("all", None), metrics=None, epochs=None,
+        most=None, gradient=None,
+    ):  # fmt: skip
+        self.network, self.loss, self.optimizer, self.random = network, loss, optimizer, random
+        self.clip, self.accumulate, self.kept, self.epochs, self.most = clip, accumulate, kept, epochs, most
+        self.metrics = metrics or {}
+        draws = network.random and gradient is None
+        self.masks = np.random.default_rng(random.integers(2**63)) if draws else None
+        if accumulate > 1:
+            gradient, self._sum = np.zeros_like(network.params.flat), np.zeros_like(network.params.flat)
+        self.updates = Updates(network, optimizer, gradient)
+        self.history, self.place, self.order = History(), None, None
+
+    def rates(self):
+        """The schedule of the next epoch; TypeError if the optimizer's `rates` returns none."""
+        rate_of = self.optimizer.rates(self.history)
+        if not callable(rate_of):
+            kind = type(self.optimizer).__name__
+            raise TypeError(f"optimizer: expected {kind}.rates to return a schedule, got {type(rate_of).__name__}")
+        return rate_of
+
+    def updates_in_all(self, feed):
+        """How many updates there are in all, as a schedule is told, while a run takes a feed; None if nobody knows."""
+        if self.most is not None or feed.count is None:
+            return self.most
+        place, each = self.place, -(-feed.count // self.accumulate)
+        last = max(place.last, self.epochs or 0)
+        return self.updates.step - place.batch // self.accumulate + each * (last + 1 - place.epoch)
+
+    def check_counted(self, rate_of, most):
+        """Raise ValueError if a schedule asks how many updates there are, and nobody knows."""
+        if most is None and counts_updates(rate_of):
+            expected = "how many updates there will be in all, which the schedule of the learning rate asks"
+            raise ValueError(f"updates: expected {expected}, got None; Trainer(updates=...) says so")
+
+    def take(self, feed, group, rate_of, most, where):
+        """One update by the gradient of the mean loss of a group of batches.
+
+        Parameters
+        ----------
+        feed : Feed
+            Whose batches they are.
+        group : list
+        rate_of : callable
+            The schedule.
+        most : int or None
+            Updates that it is told there are.
+        where : callable
+            Says, of a batch of the group, counted from 0, where in the training it is.
+
+        Returns
+        -------
+        (float, float, float)
+            The losses, each times what it is the mean of, summed; that, summed; the learning rate.
+        """
+        updates, total, counted = self.updates, 0.0, 0
+        for index, batch in enumerate(group):
+
+            def checked(value, index=index):
+                if not math.isfinite(value):
+                    self._stop(f"loss: expected a finite number, got {value}", where(index), feed)
+                return value
+
+            value, over = feed.gradient(batch, checked)
+            total, counted = total + value, counted + over
+            if len(group) > 1:
+                self._add(index, over, counted if index == len(group) - 1 else None)
+        here, scale = where(len(group) - 1), 1.0
+        if self.clip is not None:
+            size = updates.norm()
+            if not math.isfinite(size):
+                self._stop(f"norm of the gradient: expected a finite number, got {size}", here, feed)
+            scale = min(1.0, self.clip / size) if size else 1.0
+        step = updates.step if most is None else min(updates.step, most)
+        rate = rate_at(rate_of, step, most)
+        if not updates.update(rate, scale):
+            self._stop(updates.wrong, here, feed)
+        return total, counted, rate
+
+    def _add(self, index, over, counted):
+        """Add a batch's gradient, weighted by what its mean is over; after the last one it becomes that of the mean."""
+        gradient = self.updates.gradient
+        gradient *= gradient.dtype.type(over)
+        if index:
+            self._sum += gradient
+        else:
+            self._sum[...] = gradient
+        if counted is not None:
+            gradient[...] = self._sum / gradient.dtype.type(counted or 1)
+
+    def finish(self, where, feed):
+        """The end of an epoch: all rows of an embedding are up to date, and what is remembered is finite."""
+        self.updates.finish()
+        if not self.updates.finite():
+            self._stop(self.updates.wrong, where, feed)
+
+    def _stop(self, found, where, feed):
+        """Raise NonFiniteError; the parameters are finite, those before the update that has made numbers that are not."""
+        if not self.updates.finite():  # what a GPU has done before may be known only now
+            found = self.updates.wrong
+        place, number = feed.not_finite()
+        hint = "a smaller learning rate or clip=1.0 may help"
+        if place:
+            hint = f"y holds {number} at {place}, which the loss has not left out"
+        raise NonFiniteError(f"{found} at {where}; the network has the last finite parameters ({hint})")

@@ -1,0 +1,169 @@
+"""Where an epoch's batches come from: samples in a drawn order, the shards of ranks, or batches of the user's own."""
+
+import itertools
+
+import numpy as np
+
+from .samples import Samples
+from .shards import Shards
+from .workspace import Workspace, Workspaces
+
+
+class Feed:
+    """What an epoch takes its batches from.
+
+    Attributes
+    ----------
+    count : int or None
+        Batches of an epoch, where that is known.
+    samples : Samples or None
+        All of an epoch, where they are known at once: metrics are measured on them.
+    """
+
+    count: int | None = None
+    samples: Samples | None = None
+
+    def epoch(self, number, done):
+        """The batches of epoch `number`, counted from 1; the first `done` of them, which are done, are left out."""
+        raise NotImplementedError
+
+    def gradient(self, batch, checked):
+        """Write the gradient of a batch's mean loss; returns (that loss times what it is the mean of, what it is that of).
+
+        checked : callable
+            Returns a loss that is finite, and raises for another.
+        """
+        raise NotImplementedError
+
+    def loss(self, total, counted):
+        """The mean loss of an epoch, from the sums of what `gradient` has returned."""
+        return total / counted if counted else 0.0
+
+    def not_finite(self):
+        """(place, number) of the first target that is not finite, as text; ("", None) if there is none."""
+        return "", None
+
+
+def workspaces_of(course, samples):
+    """The `Workspaces` in which a course computes gradients of some samples."""
+    updates, network = course.updates, course.network
+    make = lambda: Workspace(network, updates.into, network._own, *course.kept, updates.reading)  # noqa: E731
+    return Workspaces(samples, make)
+
+
+class SampleFeed(Feed):
+    """Batches of samples, which a course draws.
+
+    Parameters
+    ----------
+    course : Course
+        Its order, and what it draws from, are modified.
+    samples : Samples
+    batch_size : int
+        The last batch of an epoch may be smaller; none is dropped.
+    shuffle : bool
+        Whether each epoch has an order of its own.
+    """
+
+    def __init__(self, course, samples, batch_size, shuffle):
+        self.course, self.samples, self.batch_size, self.shuffle = course, samples, batch_size, shuffle
+        self._counts = samples.counts
+        there = np.flatnonzero(self._counts)  # a sample that counts nothing has no loss
+        if course.order is None or not np.array_equal(np.sort(course.order), there):
+            course.order = there
+        self.count = -(-len(there) // batch_size)
+        self.workspaces = workspaces_of(course, samples)
+
+    def epoch(self, number, done):
+        order = self.course.order
+        if self.shuffle and not done:
+            self.course.random.shuffle(order)
+        return [order[i : i + self.batch_size] for i in range(done * self.batch_size, len(order), self.batch_size)]
+
+    def gradient(self, chosen, checked):
+        over = float(self._counts[chosen].sum())
+        return checked(self.workspaces.gradient(chosen, self.course.loss, self.course.masks)) * over, over
+
+    def not_finite(self):
+        return self.samples.not_left_out()
+
+
+class ShardFeed(Feed):
+    """What each rank takes of the updates of all ranks; a batch is the number of one.
+
+    Parameters
+    ----------
+    course : Course
+        Its gradient is that of the shards.
+    samples : Samples
+        Those of this rank.
+    shards : Shards
+    """
+
+    def __init__(self, course, samples, shards: Shards):
+        self.course, self.samples, self.shards, self.count = course, samples, shards, shards.updates
+        self._counts, self.workspaces = samples.counts, workspaces_of(course, samples)
+
+    def epoch(self, number, done):
+        return self.shards.epoch()
+
+    def gradient(self, update, checked):
+        def gradient_of(chosen, masks):
+            value = checked(self.workspaces.gradient(chosen, self.course.loss, masks))
+            return value * float(self._counts[chosen].sum())
+
+        self.shards.take(update, gradient_of)
+        return 0.0, 0
+
+    def loss(self, total, counted):
+        return self.shards.loss()
+
+    def not_finite(self):
+        return self.samples.not_left_out()
+
+
+class GivenFeed(Feed):
+    """Batches that the user gives, one after the other.
+
+    Parameters
+    ----------
+    course : Course
+    batches : iterable or callable
+        Of ``(x, y)``, ``(x, y, lengths)`` or ``(x, y, lengths, weights)``; a function of the epoch, from 1 on, returns such
+        an iterable.
+    read : callable
+        The checked Samples of a batch and of what errors call it.
+    """
+
+    def __init__(self, course, batches, read):
+        self.course, self.batches, self.read, self._batch = course, batches, read, None
+
+    def epoch(self, number, done):
+        batches = self.batches(number) if callable(self.batches) else self.batches
+        what = "batches" if not callable(self.batches) else f"batches({number})"
+        if not hasattr(batches, "__iter__"):
+            raise TypeError(f"{what}: expected an iterable of (x, y), got {type(batches).__name__}")
+        index = -1
+        for index, batch in enumerate(batches):
+            if index >= done:
+                yield self.read(batch, f"{what}[{index}]")
+        if index < done:
+            expected = f"batches for epoch {number}" + (f", more than the {done} that are done" if done else "")
+            hint = "; a generator has those of a single epoch, a function of the epoch makes one for each"
+            raise ValueError(f"{what}: expected {expected}, got {index + 1 or 'none'}{hint}")
+
+    def gradient(self, samples, checked):
+        self._batch, course = samples, self.course
+        over = float(samples.counts.sum())
+        everything = np.flatnonzero(samples.counts) if over else np.arange(samples.x.count)
+        return checked(workspaces_of(course, samples).gradient(everything, course.loss, course.masks)) * over, over
+
+    def not_finite(self):
+        return self._batch.not_left_out() if self._batch is not None else ("", None)
+
+
+def grouped(batches, size):
+    """Lists of `size` batches, of the last of which there may be fewer."""
+    batches = iter(batches)
+    while group := list(itertools.islice(batches, size)):
+        yield group

@@ -1,0 +1,37 @@
+"""Losses: one number from predictions and targets, and its exact derivative."""
+
+from .binary import BinaryCrossEntropy
+from .classes import CrossEntropy
+from .differences import MAE, MSE, HalfMSE, Huber
+from .names import ALIASES, LOSSES, check_takes_weights, checked_result, is_of_library, loss
+from .targets import (
+    check_target,
+    check_weights,
+    checked_weights,
+    count_labels,
+    labelled_rows,
+    takes_labels,
+    target_channels,
+)
+
+__all__ = [
+    "ALIASES",
+    "LOSSES",
+    "MAE",
+    "MSE",
+    "BinaryCrossEntropy",
+    "CrossEntropy",
+    "HalfMSE",
+    "Huber",
+    "check_takes_weights",
+    "check_target",
+    "check_weights",
+    "checked_result",
+    "checked_weights",
+    "count_labels",
+    "is_of_library",
+    "labelled_rows",
+    "loss",
+    "takes_labels",
+    "target_channels",
+]

@@ -1,0 +1,86 @@
+"""Cross entropy of two classes, from one logit."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from ...arrays.devices import device_of, moved
+from ...errors import ShapeError
+from .numeric import NumberLoss
+from .targets import count_labels, ignored, labelled_rows, laid_out, rows_of_weights
+
+
+@dataclass(frozen=True)
+class BinaryCrossEntropy(NumberLoss):
+    """The mean of ``-y log s(x) - (1 - y) log(1 - s(x))``, s the logistic function, from logits x, without overflow.
+
+    The target are probabilities from 0 to 1, of the prediction's shape and dtype, and the mean is over everything; or, of
+    predictions with one channel, labels 0 and 1, integers of any dtype without the channel axis.
+
+    Parameters
+    ----------
+    ignore_index : int, optional
+        A label that counts nothing.  None by default.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> value, gradient = nr.BinaryCrossEntropy()(np.array([[0.0], [800.0]]), np.array([1, 1]))
+    >>> bool(np.isclose(value, np.log(2) / 2)), gradient.ravel()
+    (True, array([-0.25,  0.  ]))
+    """
+
+    ignore_index: int | None = None
+    name = "binary_cross_entropy"
+    expected, strict = "probabilities from 0 to 1", True
+    accepts: ClassVar = {"ignore_index": ignored}
+
+    def takes_labels(self, y):
+        """Whether the targets y are labels, without a channel axis."""
+        return getattr(y, "dtype", np.dtype(float)).kind in "iu"
+
+    def classes(self, channels):
+        """How many labels there are: 2, for a prediction of one channel."""
+        if channels != 1:
+            raise ShapeError(f"target y: expected probabilities for {channels} channels (labels go with one), got integers")
+        return 2
+
+    def allowed(self, target):
+        """Where numbers are probabilities."""
+        return (target >= 0) & (target <= 1)
+
+    def label_weights(self, labels):
+        """What each label counts: 1."""
+        return np.ones(labels.shape)
+
+    def __call__(
+        self,
+        prediction: np.ndarray,
+        target: np.ndarray,
+        lengths: np.ndarray | None = None,
+        layout: str = "tnc",
+        weights: np.ndarray | None = None,
+    ) -> tuple[float, np.ndarray]:
+        """(loss, dloss/dprediction); see `CrossEntropy.__call__`."""
+        if not self.takes_labels(target):
+            return super().__call__(prediction, target, lengths, layout, weights)
+        rows, labels, letters = labelled_rows(prediction, target, lengths, layout, self.classes, self.ignore_index)
+        value, gradient = self.of_labels(rows, labels, rows_of_weights(prediction, weights, letters))
+        return value, laid_out(gradient, prediction, letters)
+
+    def of_labels(self, logits, labels, weights=None):
+        """(loss, derivative) for (rows, 1) logits and (rows,) labels of int64, -1 for what counts nothing."""
+        if weights is None:
+            count_labels(labels)
+        device = device_of(logits)
+        there, y = moved(labels[:, None] >= 0, device), moved(labels[:, None].astype(logits.dtype), device)
+        return self.of_rows(logits, y, None if weights is None else moved(weights[:, None], device), there)
+
+    def terms(self, prediction, target):
+        """The function of each logit, and its derivative: ``exp`` of nothing positive, and 0 times infinity is 0."""
+        x, y = prediction, target
+        size = np.abs(x)
+        small, wrong = np.exp(-size), np.where(x > 0, 1 - y, y)  # wrong: the probability of the label that x speaks against
+        value = np.where(wrong == 0, wrong, size) * wrong + np.log1p(small)
+        return value, np.where(x >= 0, 1, small) / (1 + small) - y

@@ -1,0 +1,164 @@
+"""What losses of numbers have in common: a weighted mean over what is there, and its derivative."""
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from ...arrays.devices import device_of, moved
+from ...arrays.ieee import ieee
+from ...descriptions.fields import Description, one_of, optional
+from .targets import check_target, described, steps_there, weights_of
+
+
+@dataclass(frozen=True)
+class NumberLoss(Description):
+    """A weighted mean of a function of predictions and targets, over steps, batch and the targets' channels.
+
+    ``sum_i w_i f(p_i, y_i) / sum_i w_i`` over the targets i that are there: not behind a length, not missing, and with a
+    weight that is not 0.  If none is, it is 0, and so is the derivative.  Subclasses write `terms`.
+    """
+
+    name = "numbers"
+    missing = None  # "nan" in a subclass with that field
+    expected, strict = "finite targets", False  # what targets are, as errors say it; whether all others are refused
+    several = False  # whether a target has several channels of the prediction, which `terms` then sees along a last axis
+
+    def target_channels(self, channels):
+        """How many channels targets have for a prediction of so many; ShapeError if none go with it."""
+        return channels
+
+    def terms(self, prediction, target):
+        """The function of each prediction and target, of the target's shape; and its derivative, of the prediction's."""
+        raise NotImplementedError
+
+    def allowed(self, target):
+        """Where the numbers of an array are targets, those that are missing left aside."""
+        return np.isfinite(target)
+
+    def refused(self, target):
+        """Where the numbers of an array are neither targets nor missing."""
+        return ~(self.allowed(target) | np.isnan(target)) if self.missing else ~self.allowed(target)
+
+    def __call__(
+        self,
+        prediction: np.ndarray,
+        target: np.ndarray,
+        lengths: np.ndarray | None = None,
+        layout: str = "tnc",
+        weights: np.ndarray | None = None,
+    ) -> tuple[float, np.ndarray]:
+        """(loss, dloss/dprediction); the sum is taken in float64.
+
+        Parameters
+        ----------
+        prediction, target : numpy.ndarray
+            float32 or float64, of one dtype; of one shape, if the loss does not say otherwise.
+        lengths : array of int, optional
+            (N,): the mean is over so many steps of each sequence of a (T, N, C) array; what lies behind is not read, and
+            the derivative is 0 there.
+        layout : str
+            The letters t, n, c in the order of the prediction's axes; without t for a 2-D one.
+        weights : array, optional
+            A number >= 0 for each sample, (N,), or for each step, (T, N) in the order of `layout`.  The mean is weighted by
+            them.  Where one is 0, neither prediction nor target is read, and the derivative is exactly 0.
+
+        Raises
+        ------
+        TypeError, DTypeError, ShapeError, ValueError
+            Named ``prediction``, ``y`` (the target), ``lengths`` or ``weights``, if it is not as described, or empty.
+        """
+        if lengths is None and weights is None and not self.several:
+            check_target(prediction, target)
+            self._check_allowed(target)
+            return self.of_rows(prediction, target)
+        found = described(prediction, layout)
+        letters, axis = found.layout, found.layout.index("c")
+        check_target(prediction, target, self.target_channels(found.channels), axis)
+        there = None
+        if lengths is not None:
+            there = steps_there(found, lengths, layout)
+            there = there.transpose(["tn".index(letter) for letter in letters if letter != "c"])[..., None]
+        if weights is not None:
+            weights = weights_of(prediction, weights, letters)[..., None]
+            there = weights != 0 if there is None else there & (weights != 0)
+        self._check_allowed(target, None if there is None else np.moveaxis(there, -1, axis))
+        weights, there = (
+            None if part is None else moved(np.ascontiguousarray(part), device_of(prediction)) for part in (weights, there)
+        )
+        value, gradient = self.of_rows(np.moveaxis(prediction, axis, -1), np.moveaxis(target, axis, -1), weights, there)
+        return value, np.moveaxis(gradient, -1, axis)
+
+    def _check_allowed(self, target, there=None):
+        """Raise ValueError, with its place, of a number that is there and no target, where the loss has a limit of these."""
+        if not self.strict:
+            return
+        wrong = moved(self.refused(target), "cpu")
+        if there is not None:
+            wrong &= there
+        if wrong.any():
+            place = tuple(int(i) for i in np.argwhere(wrong)[0])
+            raise ValueError(f"target y: expected {self.expected}, got {moved(target, 'cpu')[place]} at {place}")
+
+    @ieee
+    def of_rows(self, prediction, target, weights=None, there=None):
+        """(loss, derivative) for (..., C) predictions and (..., K) targets.
+
+        weights: (..., 1), None for 1; there: (..., 1), whether a row counts, None for all.  Again in float64 where float32
+        overflows.
+        """
+        if self.missing:
+            observed = ~np.isnan(target)
+            there = observed if there is None else there & observed
+        if weights is not None:
+            there = weights != 0 if there is None else there & (weights != 0)
+        count = target.size
+        if there is not None:
+            there = np.broadcast_to(there, target.shape)
+            count = float(np.sum(there if weights is None else np.where(there, weights, 0), dtype=np.float64))
+            if not count:
+                return 0.0, np.zeros_like(prediction)
+        own = self._of_call(target, weights, there)
+        total, slope = own._summed(prediction, target, weights, there)
+        if not math.isfinite(total) and prediction.dtype != np.float64:  # perhaps a square that float32 cannot hold
+            wide = [None if part is None else part.astype(np.float64) for part in (prediction, target, weights)]
+            total, slope = own._summed(*wide, there)
+            return total / count, (slope / count).astype(prediction.dtype)
+        return total / count, slope.astype(prediction.dtype, copy=False) / prediction.dtype.type(count)
+
+    def _of_call(self, target, weights, there):
+        """The loss that `terms` is asked of; another one where it depends on all the targets of a call."""
+        return self
+
+    def _summed(self, prediction, target, weights, there):
+        """The weighted sum of what is there, and its derivative."""
+        shape, found = prediction.shape, there
+        if self.several:
+            prediction = prediction.reshape((*target.shape, -1))
+            found = None if there is None else there[..., None]
+        value, slope = self.terms(masked(found, prediction), masked(there, target))
+        if weights is not None:
+            value, slope = value * weights, slope * (weights[..., None] if self.several else weights)
+        value, slope = masked(there, value), masked(found, slope)
+        return float(np.sum(value, dtype=np.float64)), slope.reshape(shape)
+
+
+def masked(there, array):
+    """An array, and 0 where `there` is False; all of it if that is None."""
+    return array if there is None else np.where(there, array, 0)
+
+
+@dataclass(frozen=True)
+class Regression(NumberLoss):
+    """A loss of numbers, of which some may be missing.
+
+    Parameters
+    ----------
+    missing : {"nan"}, optional
+        ``"nan"``: a target that is NaN was not observed.  The mean is over the others, and the derivative is exactly 0
+        there.  None: a NaN in the targets is an error of `Network.fit`, and in the loss of all else.
+    """
+
+    missing: str | None = field(default=None, kw_only=True)
+    accepts: ClassVar = {"missing": optional(one_of(("nan",)))}
