@@ -80,13 +80,13 @@ def inputs(network):
 
 
 def fit(network, x, prediction, loss, optimizer):
-    """One training step of a network that has predicted `prediction` for x, alone and as one of many."""
+    """Two training steps of a network that has predicted `prediction` for x, the second prepared; and those of one of many."""
     loss, y = find_loss(loss), np.zeros_like(prediction)
     if takes_labels(loss, y):
         axis = network.output_layout.index("c")
         ignored = getattr(loss, "ignore_index", None)
         y = np.full(np.delete(y.shape, axis), 1 if ignored == 0 and y.shape[axis] > 1 else 0, np.int64)
     network = copy.copy(network)
-    options = {"loss": loss, "optimizer": optimizer, "epochs": 1, "batch_size": BATCH, "clip": 1.0, "progress": False}
+    options = {"loss": loss, "optimizer": optimizer, "epochs": 2, "batch_size": BATCH, "clip": 1.0, "progress": False}
     network.fit(x, y, **options)
     fit_many(network, x, y, seeds=[0], **options)
