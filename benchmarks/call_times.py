@@ -9,6 +9,7 @@ import time
 
 import numpy as np
 
+from .onnx_models import session
 from .turns import Worker
 
 BLOCKS, CALLS = 25, 400
@@ -75,28 +76,9 @@ def of_torch():
 
 def of_onnxruntime():
     """The layer's call alone."""
-    import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
-
     x, arrays = weights()
-
-    def reordered(array):
-        r, z, n = np.split(array, 3)
-        return np.concatenate([z, r, n])
-
-    w, r, *biases = (reordered(array) for array in arrays.values())
-    values = {"W": w[None], "R": r[None], "B": np.concatenate(biases)[None]}
-    node = helper.make_node("GRU", ["x", *values], ["y"], hidden_size=HIDDEN, linear_before_reset=1)
-    ends = [
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)]
-        for name, shape in (("x", (1, 1, CHANNELS)), ("y", (1, 1, 1, HIDDEN)))
-    ]
-    graph = helper.make_graph([node], "gru", *ends, [numpy_helper.from_array(v, k) for k, v in values.items()])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=8)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
-    return {"layer": lambda: session.run(None, {"x": x})[0][0]}
+    made = session("GRU", arrays, 1)
+    return {"layer": lambda: made.run(None, {"x": x})[0][0]}
 
 
 MAKERS = dict(zip(LIBRARIES, (ours, of_onnxruntime, of_torch)))

@@ -17,6 +17,7 @@ from numbarnn.engine.numba_internals import KeptCFunction
 sys.path.insert(0, str(Path(__file__).parents[1]))
 cases = pytest.importorskip("benchmarks.cases", reason="the benchmarks lie beside the tests, not in the package")
 call_times = pytest.importorskip("benchmarks.call_times")
+inference = pytest.importorskip("benchmarks.inference")
 many = pytest.importorskip("benchmarks.many")
 ragged = pytest.importorskip("benchmarks.ragged")
 start = pytest.importorskip("benchmarks.start")
@@ -43,6 +44,13 @@ def test_forward_and_backward(peer, cell):
         np.testing.assert_allclose(gradient, theirs[name], rtol=1e-10, atol=1e-12, err_msg=name)
     forward = PEERS[peer](replace(case, work="forward"))()
     np.testing.assert_allclose(forward, y, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", ["RNN", "GRU", "LSTM"])
+def test_inference_in_onnxruntime(cell):
+    pytest.importorskip("onnxruntime")
+    case = cases.Case("forward", cell, 4, 2, 3, 5, 1, "float32")
+    np.testing.assert_allclose(inference.onnx_layer(case, 1)(), cases.ours(case)(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("cell", ["RNN", "GRU", "LSTM"])

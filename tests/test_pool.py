@@ -24,7 +24,7 @@ from numbarnn.cpu.pool import (
     share,
     share_whatever,
 )  # fmt: skip
-from numbarnn.cpu.records import integers
+from numbarnn.cpu.records import WORK, integers
 from numbarnn.cpu.routine_call import record_at
 
 COUNTS = np.dtype(integers("counts", "rounds"))
@@ -47,6 +47,27 @@ def refuse(cell, number, record, index):
     while atomic_load(call.counts) < call.rounds:
         pause()
     raise ValueError("a task that refuses")
+
+
+ORDER = np.dtype(integers("seen", "parts", "early"))
+CALL = np.dtype([("work", WORK), *integers("claims")])
+
+
+@Task
+def look(cell, number, record, index):
+    """Count the index, and whether anything of the region before was not yet done."""
+    order = record_at(record, ORDER)
+    parts = order[0].parts
+    for before in range(max(0, index // parts * parts - parts), index // parts * parts):
+        if atomic_load(order[0].seen + 8 * before) != 1:
+            order[0].early = 1
+    atomic_add(order[0].seen + 8 * index, 1)
+
+
+@of_pool.kernel
+def take(call, task, record, parts, regions):
+    """Have a task done for parts of regions."""
+    of_pool.share_regions(record_at(call, CALL)[0], task, record, parts, regions)
 
 
 @pytest.fixture
@@ -165,6 +186,27 @@ def test_a_long_job_that_no_helper_was_kept_from_counts_little(own_pool):
 def note(pool, gain, time):
     """Note a job's gain."""
     of_pool.account(pool, gain, time)
+
+
+@pytest.mark.parametrize("helpers", [0, 1, 3])
+def test_regions_follow_one_another(own_pool, helpers):
+    own_pool.set_rest(0)
+    own_pool.set_helpers(helpers)
+    for parts, regions in ((1, 3), (2, 200), (3, 50), (8, 20)):
+        seen, record = np.zeros(parts * regions, np.int64), np.zeros(1, ORDER)
+        record["seen"], record["parts"] = seen.ctypes.data, parts
+        claims, call = np.zeros(of_pool.of_part(parts) // 8, np.int64), np.zeros(1, CALL)
+        call["claims"] = claims.ctypes.data
+        for name, value in (
+            ("share_parts", of_pool.share_parts.address), ("pool", own_pool.address),
+            ("take", of_pool.take_parts.address), ("threads", helpers + 1),
+        ):  # fmt: skip
+            call["work"][name] = value
+        task = look.address(None, np.dtype(np.float32))
+        for _ in range(20):
+            seen[:] = 0
+            take(call.ctypes.data, task, record.ctypes.data, parts, regions)
+            assert (seen == 1).all() and not record["early"]
 
 
 def test_while_a_pool_rests_work_has_one_thread(own_pool, monkeypatch):

@@ -7,6 +7,7 @@ import pytest
 from checks import as_tuple, same_bits
 
 import numbarnn as nr
+from numbarnn.layers import prepared
 
 LAYERS = [
     nr.GRU(5),
@@ -241,7 +242,48 @@ def test_memory_is_bounded():
         for _ in range(2):
             layer(p, numbers(steps, 1, 3))
     assert len(p._calls) <= 16
-    wide = nr.RNN(600).init(3)  # two million products in 4 steps: not small
+
+
+def test_large_calls_share_a_limit(monkeypatch):
+    layer = nr.RNN(600)  # two million products in 4 steps: threads share them
+    p = layer.init(3, seed=0)
+
+    def held():
+        return sum(kind.nbytes for kind in p._calls.values())
+
     for _ in range(3):
-        nr.RNN(600)(wide, numbers(8, 1, 3))
-    assert not is_prepared(wide)
+        layer(p, numbers(8, 1, 3))
+    one = held()
+    assert is_prepared(p) and one >= 600 * 600 * 4
+    monkeypatch.setattr(prepared, "MOST_BYTES", int(1.5 * one))
+    for steps in (9, 10):
+        for _ in range(3):
+            assert same_bits(layer(p, numbers(steps, 1, 3))[0], first(layer, p, numbers(steps, 1, 3))[0])
+    assert held() == one
+
+
+@pytest.mark.parametrize("layer, batch", [(nr.LSTM(200), 1), (nr.LSTM(90, layers=2), 40), (nr.GRU(96, reset="before"), 40)])
+def test_a_large_layer(layer, batch):
+    p = layer.init(7, seed=0)
+    for seed in range(6):
+        x = numbers(12, batch, 7, seed=seed)
+        if seed == 3:
+            p.flat[seed * 1000] += np.float32(0.5)  # one weight: the others are not packed again
+        elif seed == 4:
+            p["weight_hh_l0"][1, 2] = -0.0
+        elif seed == 5:
+            p["bias_hh_l0"][3] = 2
+        (y, state), (expected, expected_state) = layer(p, x), first(layer, p, x)
+        assert same_bits(y, expected.copy()) and same_bits(as_tuple(state), as_tuple(expected_state))
+        y[...] = 7
+    assert is_prepared(p)
+    for name in p.names:
+        kept = p[name].flat[-1].copy()
+        for bad in (np.nan, np.inf):
+            p[name][(-1,) * p[name].ndim] = bad
+            for _ in range(3):  # and not only when it is packed
+                with pytest.raises(nr.NonFiniteError, match=f"parameter '{name}'"):
+                    layer(p, x)
+        p[name][(-1,) * p[name].ndim] = kept
+        for _ in range(3):
+            assert same_bits(layer(p, x)[0], expected)

@@ -80,7 +80,7 @@ def inputs(network):
 
 
 def fit(network, x, prediction, loss, optimizer):
-    """Two training steps of a network that has predicted `prediction` for x, the second prepared; and those of one of many."""
+    """Two training steps of a network that has predicted `prediction` for x, the second prepared; and as one of many."""
     loss, y = find_loss(loss), np.zeros_like(prediction)
     if takes_labels(loss, y):
         axis = network.output_layout.index("c")

@@ -6,7 +6,22 @@ from numba.extending import intrinsic
 from ..engine.inlined import inlined
 from .extending import register_jitable
 from .product import MAX_VECTORS
-from .simd import INT64, get, lanes, lanes_of, load, load_first, put, size_of, splat, store, store_first, transpose
+from .simd import (
+    INT64,
+    differs,
+    get,
+    lanes,
+    lanes_of,
+    load,
+    load_first,
+    not_finite,
+    put,
+    size_of,
+    splat,
+    store,
+    store_first,
+    transpose,
+)
 
 PACKED_ROWS = 8  # rows of a weight that are packed together
 
@@ -128,11 +143,13 @@ def clear(real, target, vectors):
 
 @inlined
 def pack(real, weight, rows, hidden, gates, gate_of_slot, slots, per_block, first, count, target):
-    """Rows ``first : first + count`` of a weight ``(rows, gates, hidden)``, in blocks.
+    """Rows ``first : first + count`` of a weight ``(rows, gates, hidden)``, in blocks; returns 1 for a wrong number, or 0.
 
-    weight, target: addresses; gate_of_slot: address of a table, the gate that feeds each slot.  `target` is modified.
+    weight, target: addresses; gate_of_slot: address of a table, the gate that feeds each slot.  `target` is modified where
+    it has other bits: to read what is there costs half of what it takes to write it again.  A wrong number is one that is
+    written and is not finite.
     """
-    size, width = size_of(real), lanes(real)
+    size, width, wrong = size_of(real), lanes(real), 0
     unit_vectors = vectors_for(real, hidden)
     # Some rows at a time, so that neither what is read nor what is written goes from page to page.
     for begin in range(first, first + count, PACKED_ROWS):
@@ -145,10 +162,11 @@ def pack(real, weight, rows, hidden, gates, gate_of_slot, slots, per_block, firs
                 source, to = weight + (row * gates * hidden + unit) * size, target + first_place + (row - begin) * row_stride
                 for slot in range(slots):
                     place = source + entry(gate_of_slot, slot) * hidden * size
-                    if hidden - unit >= width:
-                        store(load(real, place), to + slot * slot_stride)
-                    else:
-                        store(load_first(real, place, hidden - unit), to + slot * slot_stride)
+                    value = load(real, place) if hidden - unit >= width else load_first(real, place, hidden - unit)
+                    if differs(value, load(real, to + slot * slot_stride)):
+                        store(value, to + slot * slot_stride)
+                        wrong |= not_finite(value)
+    return wrong
 
 
 @inlined

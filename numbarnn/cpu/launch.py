@@ -24,8 +24,8 @@ from .records import BACKWARD, FORWARD, ROWS, place
 from .simd import lanes_of
 from .threads import sharing, threads, threads_for
 
-F_X, F_DRIVES, F_PARAMETERS, F_STEPS, F_START, F_PACK, F_POOL = (
-    place(FORWARD, name) for name in ("x", "drives", "parameters", "steps", "start", "pack", "work.pool")
+F_X, F_DRIVES, F_PARAMETERS, F_STEPS, F_START, F_PACK, F_WRONG, F_POOL = (
+    place(FORWARD, name) for name in ("x", "drives", "parameters", "steps", "start", "pack", "wrong", "work.pool")
 )
 B_X, B_DY, B_DCELLS, B_DRIVES, B_DX, B_DH, B_DC, B_DUNIT_VALUES, B_PARAMETERS, B_ACCUMULATE, B_STEPS, B_START, B_POOL = (
     place(BACKWARD, name)
@@ -237,7 +237,15 @@ class Tape(StateTape):
             program.add(passes.steps, record, self, per_step=[(F_STEPS, 1)], pool=pool)
         else:
             program.add(passes.forward, record, self, pool=pool)
-        program.lend(self.forward, self.plans.scratch.nbytes)
+        if self.keep.what == "nothing":  # packing compares with what is there: with what it has looked at, or zeros
+            block = borrow(self.plans.scratch.nbytes)
+            block[0].fill(0)
+            self.forward.keep_scratch(block)
+            program.nbytes += self.plans.scratch.nbytes
+            program.packed += size.packed
+            program.flags.append((record, F_WRONG))
+        else:
+            program.lend(self.forward, self.plans.scratch.nbytes)
 
 
 def run(kernels, size, parameters, x, initial, keep, unit_values=None, drives=()):

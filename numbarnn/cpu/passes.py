@@ -8,6 +8,7 @@ import numpy as np
 from ..engine.inlined import inlined
 from .compiled import Function
 from .failures import call_or_raise
+from .pool import share_regions
 from .records import BACKWARD, FORWARD
 from .routine_call import numbers_at, record_at
 
@@ -19,32 +20,31 @@ def share_out(call, task, record, count):
 
 
 @inlined
-def take_regions(calls, record, count):
-    """Have the cell's task done for all parts of the batch or units, region after region."""
-    call = calls[0]
-    for region in range(count):
-        calls[0].region = region
-        share_out(call, call.work.task, record, call.splits * call.directions * call.tasks)
+def take_regions(call, record, count):
+    """Have the cell's task done for all parts of the batch; or, where units are split, of units, region after region."""
+    parts = call.splits * call.directions * call.tasks
+    if call.splits == 1:
+        share_out(call, call.work.task, record, parts)
+    else:
+        share_regions(call, call.work.task, record, parts, count)
 
 
 @Function
 def forward(record):
     """Fill h, c and the tape of the FORWARD record."""
-    calls = record_at(record, FORWARD)
-    call = calls[0]
+    call = record_at(record, FORWARD)[0]
     if call.pack:
         share_out(call, call.work.pack_task, record, call.directions * call.parts)
         if call.pack == 2:
             share_out(call, call.work.transpose_task, record, call.directions * call.parts)
-    take_regions(calls, record, 1 if call.splits == 1 else call.steps * call.work.phases)
+    take_regions(call, record, call.steps * call.work.phases)
 
 
 @Function
 def steps(record):
     """Some steps of a stream: the FORWARD record, whose weights are packed, and carry h along to row 0."""
-    calls = record_at(record, FORWARD)
-    call = calls[0]
-    take_regions(calls, record, 1 if call.splits == 1 else call.steps * call.work.phases)
+    call = record_at(record, FORWARD)[0]
+    take_regions(call, record, call.steps * call.work.phases)
     row = call.batch * call.directions * call.width * call.item
     first, last = numbers_at(np.uint8, call.h, row), numbers_at(np.uint8, call.h + call.steps * row, row)
     for i in range(row):
@@ -60,5 +60,5 @@ def backward(record):
         start = (index - 1) * call.chunk
         count = min(call.chunk, call.steps - start)
         calls[0].chunk_start, calls[0].chunk_steps = start, count
-        take_regions(calls, record, 1 if call.splits == 1 else count * call.work.phases + 1)
+        take_regions(call, record, count * call.work.phases + 1)
         share_out(call, call.work.gradient_task, record, call.directions * call.parts)

@@ -17,7 +17,7 @@ from . import passes, routines, weights
 from .blocks import block_vectors, packed_size, spread, transposed_size, vectors_in
 from .compiled import compile_together
 from .memory import aligned
-from .pool import share
+from .pool import of_part, share, share_parts, take_parts
 from .product import MAX_VECTORS
 from .records import BACKWARD, FORWARD, FORWARD_NAMES, ROUTINE_NAMES, place
 from .simd import lanes_of
@@ -142,7 +142,17 @@ class Size(sizes.Size):
         in_place = self.forward_chunk == 1 and self.packing.uniform
         inputs = 0 if in_place else rows * splits * self.channels
         projected = self.directions * self.batch * self._padded_width if self.cell.projected else 0
-        return {"inputs": inputs, "pre": rows * self.padded * self.cell.slots, "projected": projected}
+        return {
+            "inputs": inputs,
+            "pre": rows * self.padded * self.cell.slots,
+            "projected": projected,
+            "claims": self._claims(),
+        }
+
+    def _claims(self):
+        """Numbers that take as much room as `pool.take_parts` needs."""
+        tasks, splits = self.shares
+        return of_part(tasks * splits * self.directions) // self.dtype.itemsize if splits > 1 else 0
 
     @property
     def _padded_width(self):
@@ -163,6 +173,7 @@ class Size(sizes.Size):
             "outputs": rows * self.width,
             "cell_outputs": rows * self.hidden if self.cell.states > 1 else 0,
             "dinputs": rows * spread(vectors_in(self.channels, self.dtype)) * vector if need_x else 0,
+            "claims": self._claims(),
         }
 
     def constants(self, names):
@@ -185,6 +196,9 @@ class Size(sizes.Size):
             "directions": self.directions,
             "work.share": share.address,
             "work.pool": sharing(self.threads),
+            "work.share_parts": share_parts.address if splits > 1 else 0,
+            "work.take": take_parts.address if splits > 1 else 0,
+            "work.threads": self.threads,
             "work.phases": 2 if self.cell.gated_slots else 1,
             "gates": len(self.cell.gates),
             "per_block": block_vectors(self.cell.slots),

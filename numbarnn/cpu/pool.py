@@ -5,6 +5,9 @@ that has the job takes indices one after the other, and so does each helper that
 job's thread waits for the indices that helpers have begun; a helper that got no core in the meantime has begun none, and
 costs nothing.  What a task raises, whoever has called it, the job's thread raises when all are done.
 
+A task that has many regions, each of which needs the one before, is one job all the same (`take_parts`): threads meet
+after each region, and otherwise go on.
+
 What sharing has gained is counted, job by job: the time that the job's thread would have taken alone, by what it has spent
 on a core for the indices it took itself, less the time that the job took.  When more has been lost lately than gained, the
 job's thread goes alone for `RESTS` times the loss, and then tries again: where other work runs on the machine, or a quota
@@ -39,6 +42,7 @@ from .atomics import (
     times_preempted,
 )
 from .compiled import Function, kernel
+from .extending import register_jitable
 from .failures import call_or_raise, error_of_call, raise_error
 
 LINE = 64  # bytes that one core writes at a time: what different threads write lies in lines of its own
@@ -50,6 +54,11 @@ TASK, RECORD, COUNT, ERROR = (JOB + 8 * i for i in range(4))  # ERROR: what desc
 GAINED, ALONE_UNTIL, ALONE_FOR, REST, SEEN = (LEDGER + 8 * i for i in range(5))  # see `account`
 LOCK, UNLOCK, WAIT, SIGNAL, CLOCK, USAGE = (CALLS + 8 * i for i in range(6))
 BYTES = LINE * 30
+# Parts of regions, see `take_parts`: how many are done; what they are; and a line for each, the region that it is at, and
+# of the thread with its index the nanoseconds waited and the parts taken.
+PASSED, PART = 0, LINE
+POOL, PART_TASK, PART_RECORD, PART_COUNT, REGIONS, TAKERS = (PART + 8 * i for i in range(6))
+WAITED, TAKEN = 8, 16
 
 INDEX = (1 << 32) - 1  # of a ticket: the next index of a job; above it the job's number
 CLOSED = (1 << 31) - 1  # an index that no job has
@@ -81,14 +90,35 @@ def wake(pool, condition, count):
 
 
 @inlined
-def sleep_until_done(pool, count):
-    """Sleep until so many indices of the job are done."""
-    call_function(atomic_load(pool + LOCK), (pool + MUTEX,))
-    atomic_store(pool + WAITING, 1)
-    while atomic_load(pool + DONE) < count:
-        call_function(atomic_load(pool + WAIT), (pool + FINISHED, pool + MUTEX, -1, 0))
-    atomic_store(pool + WAITING, 0)
-    call_function(atomic_load(pool + UNLOCK), (pool + MUTEX,))
+def wait_until(pool, address, count):
+    """Wait until an integer is so large: look for a while, then sleep.  Returns nanoseconds, 0 if it took a few looks."""
+    for _ in range(LOOKS):
+        if atomic_load(address) >= count:
+            return 0
+        pause()
+    time = start = now(pool)
+    while atomic_load(address) < count:
+        if time - start > HURRY:
+            call_function(atomic_load(pool + LOCK), (pool + MUTEX,))
+            atomic_add(pool + WAITING, 1)
+            while atomic_load(address) < count:
+                call_function(atomic_load(pool + WAIT), (pool + FINISHED, pool + MUTEX, -1, 0))
+            atomic_add(pool + WAITING, -1)
+            call_function(atomic_load(pool + UNLOCK), (pool + MUTEX,))
+        for _ in range(LOOKS):
+            if atomic_load(address) >= count:
+                break
+            pause()
+        time = now(pool)
+    return time - start
+
+
+@inlined
+def wake_waiting(pool):
+    """Wake those that `wait_until` has put to sleep."""
+    waiting = atomic_load(pool + WAITING)
+    if waiting:
+        wake(pool, FINISHED, waiting)
 
 
 @inlined
@@ -126,9 +156,17 @@ def call_alone(task, record, count):
         call_or_raise(task, (0, 0, record, index))
 
 
+@register_jitable
+def of_part(part):
+    """Where in parts the line of one is, or of the thread that was the so-manieth to come."""
+    return LINE * (2 + part)
+
+
 @inlined
-def call_together(pool, task, record, count):
+def call_together(pool, task, record, count, parts):
     """Call a task once for each index below `count`, with the pool's helpers; the pool is this thread's.
+
+    parts: 0, or the address of the parts that the task, `take_parts`, takes.
 
     Returns the nanoseconds that this thread would have taken alone, 0 if helpers have taken all, and what describes an
     exception, or 0.
@@ -142,7 +180,7 @@ def call_together(pool, task, record, count):
     sleepers = min(atomic_load(pool + SLEEPERS), count - 1)
     if sleepers > 0:
         wake(pool, WAKE, sleepers)
-    posted, own = time_on_core(atomic_load(pool + CLOCK)), 0
+    posted, own, last = time_on_core(atomic_load(pool + CLOCK)), 0, 0
     while True:
         ticket = atomic_load(pool + TICKET)
         index = ticket & INDEX
@@ -153,23 +191,19 @@ def call_together(pool, task, record, count):
             if error != 0:
                 atomic_store(pool + ERROR, error)
             atomic_add(pool + DONE, 1)
-            own += 1
+            if parts == 0 or atomic_load(parts + of_part(index) + TAKEN) > 0:
+                own, last = own + 1, index
     # Closed before the next job's count is there: a helper that reads the two compares this job's last ticket with it.
     atomic_store(pool + TICKET, job << 32 | CLOSED)
-    alone = (time_on_core(atomic_load(pool + CLOCK)) - posted) * count
-    time = worked = now(pool)
-    while atomic_load(pool + DONE) < count:
-        if time - worked > HURRY:
-            sleep_until_done(pool, count)
-        for _ in range(LOOKS):
-            pause()
-            if atomic_load(pool + DONE) == count:
-                break
-        time = now(pool)
+    worked = time_on_core(atomic_load(pool + CLOCK)) - posted
+    wait_until(pool, pool + DONE, count)
+    if parts and own:  # that thread has been at many parts, and has waited between them
+        worked, own = worked - atomic_load(parts + of_part(last) + WAITED), atomic_load(parts + of_part(last) + TAKEN)
+        count = atomic_load(parts + PASSED)
     error = atomic_load(pool + ERROR)
     if error != 0:
         atomic_store(pool + ERROR, 0)
-    return alone // own if own else 0, error
+    return max(0, worked) * count // own if own else 0, error
 
 
 @Function
@@ -179,7 +213,22 @@ def share(pool, task, record, count):
     if start == 0 or start < atomic_load(pool + ALONE_UNTIL) or not exchange_if(pool + OWNER, 0, 1):
         call_alone(task, record, count)
         return
-    alone, error = call_together(pool, task, record, count)
+    alone, error = call_together(pool, task, record, count, 0)
+    if alone:
+        time = now(pool)
+        account(pool, alone - (time - start), time)
+    atomic_store(pool + OWNER, 0)
+    raise_error(error)
+
+
+@Function
+def share_parts(pool, task, parts, count):
+    """`share` of the task `take_parts`."""
+    start = now(pool)
+    if start < atomic_load(pool + ALONE_UNTIL) or not exchange_if(pool + OWNER, 0, 1):
+        call_alone(task, parts, count)
+        return
+    alone, error = call_together(pool, task, parts, count, parts)
     if alone:
         time = now(pool)
         account(pool, alone - (time - start), time)
@@ -196,8 +245,57 @@ def share_whatever(pool, task, record, count):
     if count < 2 or pool == 0 or not exchange_if(pool + OWNER, 0, 1):
         call_alone(task, record, count)
         return
-    _, error = call_together(pool, task, record, count)
+    _, error = call_together(pool, task, record, count, 0)
     atomic_store(pool + OWNER, 0)
+    raise_error(error)
+
+
+@inlined
+def share_regions(call, task, record, count, regions):
+    """Call a task for each index below ``count * regions``; those of a region when the ones before it are done.
+
+    call: with the pool, `share_parts` and `take_parts` by address, the threads, and memory for the parts.
+    """
+    if call.work.pool == 0:
+        call_alone(task, record, count * regions)
+        return
+    parts = call.claims
+    atomic_store(parts + PASSED, 0)
+    atomic_store(parts + POOL, call.work.pool)
+    atomic_store(parts + PART_TASK, task)
+    atomic_store(parts + PART_RECORD, record)
+    atomic_store(parts + PART_COUNT, count)
+    atomic_store(parts + REGIONS, regions)
+    takers = min(count, call.work.threads)
+    atomic_store(parts + TAKERS, takers)
+    for part in range(count):
+        atomic_store(parts + of_part(part), 0)
+        atomic_store(parts + of_part(part) + TAKEN, 0)
+    call_or_raise(call.work.share_parts, (call.work.pool, call.work.take, parts, takers))
+
+
+@Function
+def take_parts(nothing, number, parts, me):
+    """Take parts of regions, one region after the other, beside other threads that do the same; `me` is their index.
+
+    A thread first takes the parts whose memory is in its own core's cache from the region before, then those that nobody
+    has begun: nobody waits for a thread that has no core, but for the part that it was at.
+    """
+    pool, task, record = atomic_load(parts + POOL), atomic_load(parts + PART_TASK), atomic_load(parts + PART_RECORD)
+    count, regions, takers = atomic_load(parts + PART_COUNT), atomic_load(parts + REGIONS), atomic_load(parts + TAKERS)
+    waited, taken, error = 0, 0, 0
+    for region in range(atomic_load(parts + PASSED) // count, regions):
+        for other in range(takers):
+            for part in range((me + other) % takers, count, takers):
+                claim = parts + of_part(part)
+                if atomic_load(claim) == region and exchange_if(claim, region, region + 1):
+                    error |= error_of_call(task, (0, 0, record, region * count + part)) if error == 0 else 0
+                    taken += 1
+                    if (atomic_add(parts + PASSED, 1) + 1) % count == 0:
+                        wake_waiting(pool)
+        waited += wait_until(pool, parts + PASSED, (region + 1) * count)
+    atomic_store(parts + of_part(me) + WAITED, waited)
+    atomic_store(parts + of_part(me) + TAKEN, taken)
     raise_error(error)
 
 
@@ -239,8 +337,8 @@ def help_out(pool, me):
                 if now(pool) - start > LONG:
                     before, preempted = preempted, lost_core(pool, preempted)
                     atomic_add(pool + PREEMPTED, preempted - before)
-                if atomic_add(pool + DONE, 1) + 1 == count and atomic_load(pool + WAITING):
-                    wake(pool, FINISHED, 1)
+                if atomic_add(pool + DONE, 1) + 1 == count:
+                    wake_waiting(pool)
                 looks = 0
                 idle_since = last_look = now(pool)
             continue

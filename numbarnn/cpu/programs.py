@@ -109,6 +109,10 @@ class Program:
         Whether one thread does what would pay for several.
     nbytes : int
         Of the memory that its operations keep for it.
+    packed : int
+        Numbers of the parameters that are looked at when they are packed, so that none that is not finite is used.
+    flags : list of (numpy.ndarray, int)
+        (record, which of its integers) of those that are not 0 any more when such a number has been seen.
     """
 
     anew = True
@@ -116,7 +120,7 @@ class Program:
     def __init__(self):
         self._instructions, self._places, self._pools, self._kept = [], [], [], []
         self._record, self.large, self.alone, self.nbytes = None, False, False, 0
-        self._borrowers = []
+        self._borrowers, self.packed, self.flags = [], 0, []
 
     def add(self, function, record, *kept, per_step=(), pool=None):
         """Add an instruction.
@@ -181,6 +185,10 @@ class Program:
         if self._record is None:
             self._record = self._made()
         return self._record.ctypes.data
+
+    def is_wrong(self):
+        """Whether a number of the parameters was not finite; of a program with `flags` for all of them."""
+        return any(record[index] for record, index in self.flags)
 
     def run(self):
         """Follow the instructions."""

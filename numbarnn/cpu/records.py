@@ -37,6 +37,9 @@ WORK = np.dtype(
     integers(
         "share",
         "pool",  # 0 where one thread does it all
+        "share_parts",  # likewise, of `take_parts`; where units are split
+        "take",  # `take_parts`
+        "threads",  # how many share the work
         "task",  # of the cell: takes a part of the batch, or of the units, through time
         "pack_task",  # forward: packs weights
         "transpose_task",  # forward: packs them for backward, transposed
@@ -77,7 +80,7 @@ CALL = integers(
     "tasks",  # parts the batch is split into, in each direction
     "splits",  # parts the hidden units are split into, in each direction; 1 where the batch is split
     "parts",  # parts the rows of a weight are split into, in each direction
-    "region",  # which of the regions of all steps the tasks are at, where units are split
+    "claims",  # where units are split: who is at which of the regions of all steps, see `pool.take_parts`; this call only
     "chunk",  # steps between two changes from time to weights
     "segment_rows",  # room for the rows of K steps
     "parameters",  # [D] of weight_ih (I, G, H), weight_hh (P, G, H), biases (G, H), weight_hr (H, P); backward: gradient
@@ -106,6 +109,7 @@ FORWARD = np.dtype(
     + integers(
         "keep",  # 1 to fill `saved`, 0 to leave it alone
         "pack",  # 1 to pack the weights, 2 the transposed ones too, 0 where an earlier call has done it
+        "wrong",  # becomes 1 where a weight or bias that is packed for the first time is not finite; it stays 1
         "inputs",  # x in order: [D, N * splits * chunk, I], this call only
         "pre",  # [D, tasks, blocks, chunk * rows of the task, (slot, unit)]: pre-activations, this call only
         "projected",  # [D, N, padded P]: h of a step, this call only

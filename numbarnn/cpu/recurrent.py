@@ -56,9 +56,10 @@ def time_of(call, step, direction):
 
 @inlined
 def part_of(call, index):
-    """(direction, part of the batch, part of the units) of a task."""
-    part = index % (call.directions * call.tasks)
-    return part // call.tasks, part % call.tasks, index // (call.directions * call.tasks)
+    """(direction, part of the batch, part of the units, region) of a task; all regions are one where no units are split."""
+    parts = call.directions * call.tasks
+    part = index % parts
+    return part // call.tasks, part % call.tasks, index // parts % call.splits, index // (parts * call.splits)
 
 
 @inlined
@@ -174,7 +175,7 @@ def chunk_rows(call, direction, part, start, count):
 def forward_task(cell, number, record, index):
     """One part of the batch through all steps; or, where units are split, some units through one half or whole step."""
     real, call = number(0), record_at(record, FORWARD)[0]
-    direction, part, split = part_of(call, index)
+    direction, part, split, region = part_of(call, index)
     first, stride, most, rows_of_others = task_rows(call, part)
     from_unit, to_unit = split_units(real, call, call.per_block, split)
     size, vector, hidden = size_of(real), vector_bytes(real), call.hidden
@@ -194,7 +195,7 @@ def forward_task(cell, number, record, index):
     phases = 2 if cell.gated_span[1] > 0 else 1
     from_phase, to_phase = 0, call.steps * phases
     if call.splits > 1:
-        from_phase, to_phase = call.region, call.region + 1
+        from_phase, to_phase = region, region + 1
     for phase in range(from_phase, to_phase):
         step = phase // phases
         chunk_start = step // call.chunk * call.chunk
@@ -306,7 +307,7 @@ def backward_task(cell, number, record, index):
     these units from the step behind it; or a step's gate.
     """
     real, call = number(0), record_at(record, BACKWARD)[0]
-    direction, part, split = part_of(call, index)
+    direction, part, split, region = part_of(call, index)
     start, count = call.chunk_start, call.chunk_steps
     first, stride, most, _ = task_rows(call, part)
     from_unit, to_unit = split_units(real, call, MAX_VECTORS, split)
@@ -333,7 +334,7 @@ def backward_task(cell, number, record, index):
     regions = count * phases + 1
     from_region, to_region = 0, regions
     if call.splits > 1:
-        from_region, to_region = call.region, call.region + 1
+        from_region, to_region = region, region + 1
     if from_region == 0 and call.dy.address:
         wanted = by_projection(cell, channels, width)
         gather_outputs(real, call, call.dy, width, direction, earliest, count, part, from_channel, wanted, outputs)

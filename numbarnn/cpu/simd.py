@@ -360,6 +360,34 @@ def store_first(typingctx, value, address, count):
     return types.void(value, types.intp, types.intp), codegen
 
 
+def _any(builder, mask):
+    """1 where any lane of an LLVM mask holds, else 0, as an integer."""
+    bits = ir.IntType(mask.type.count)
+    return builder.zext(builder.icmp_unsigned("!=", builder.bitcast(mask, bits), ir.Constant(bits, 0)), INT64)
+
+
+@intrinsic
+def differs(typingctx, a, b):
+    """1 where any lanes of two vectors differ in any bit, else 0."""
+
+    def codegen(context, builder, signature, args):
+        integers = llvm_integers(a)
+        return _any(builder, builder.icmp_unsigned("!=", *(builder.bitcast(arg, integers) for arg in args)))
+
+    return types.intp(a, b), codegen
+
+
+@intrinsic
+def not_finite(typingctx, a):
+    """1 where any lane of a vector is NaN or infinite, else 0."""
+
+    def codegen(context, builder, signature, args):
+        difference = builder.fsub(args[0], args[0])
+        return _any(builder, builder.fcmp_unordered("uno", difference, difference))
+
+    return types.intp(a), codegen
+
+
 @intrinsic
 def keep_first(typingctx, value, count):
     """The first `count` lanes of `value`, 0 in the others."""

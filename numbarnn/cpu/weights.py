@@ -23,7 +23,7 @@ from .product import MAX_VECTORS
 from .records import BACKWARD, FORWARD
 from .routine_call import invoke, record_at
 from .rows import operand_rows, previous_rows, rows_before, segment_time
-from .simd import lanes, load, load_first, size_of, store, store_first
+from .simd import lanes, load, load_first, not_finite, size_of, store, store_first
 
 
 @inlined
@@ -46,19 +46,21 @@ def projection_columns(call):
 
 @inlined
 def pack_group(real, call, group, columns, direction, part):
-    """One part of the rows of one weight.  columns: where it leads."""
+    """One part of the rows of one weight.  Returns 1 for a wrong number, or 0.  columns: where it leads."""
     units, gates, _, per_block = columns
     weight = call.parameters + direction * call.direction_stride + group.parameter
     first, count = share(group.rows, call.parts, part)
-    pack(
+    wrong = pack(
         real, weight, group.rows, units, gates, group.gates, group.slots, per_block, first, count,
         group.weight + direction * group.rows * group.slots * vectors_for(real, units) * vector_bytes(real),
     )  # fmt: skip
+    return wrong
 
 
 @inlined
 def add_bias(real, call, group, direction, total):
-    """Add the bias of a group's gates to the row in blocks at `total` (modified)."""
+    """Add the bias of a group's gates to the row in blocks at `total` (modified); returns 1 for a wrong number, or 0."""
+    wrong = 0
     bias = call.parameters + direction * call.direction_stride + group.bias
     unit_vectors = vectors_for(real, call.hidden)
     for unit_vector in range(unit_vectors):
@@ -67,24 +69,30 @@ def add_bias(real, call, group, direction, total):
         for slot in range(group.slots):
             source = bias + (entry(group.gates, slot) * call.hidden + unit) * size_of(real)
             target = total + place + (group.first + slot) * slot_stride
-            store(load(real, target) + load_first(real, source, call.hidden - unit), target)
+            value = load_first(real, source, call.hidden - unit)
+            wrong |= not_finite(value)
+            store(load(real, target) + value, target)
+    return wrong
 
 
 @Task
 def pack_task(cell, number, record, index):
     """One part of each weight of a direction, and with the last part its biases, as the cell's task wants them."""
-    real, call = number(0), record_at(record, FORWARD)[0]
+    real, calls, wrong = number(0), record_at(record, FORWARD), 0
+    call = calls[0]
     direction, part = index // call.parts, index % call.parts
     for index in range(PROJECTION + 1):
         group = group_at(call, index)
         if group.slots:
-            pack_group(real, call, group, columns_of(call, index), direction, part)
+            wrong |= pack_group(real, call, group, columns_of(call, index), direction, part)
     if part == call.parts - 1:
         vectors = call.slots * vectors_for(real, call.hidden)
         total = call.bias + direction * vectors * vector_bytes(real)
         clear(real, total, vectors)
         for index in range(PROJECTION):
-            add_bias(real, call, group_at(call, index), direction, total)
+            wrong |= add_bias(real, call, group_at(call, index), direction, total)
+    if wrong:
+        calls[0].wrong = 1
 
 
 @Task

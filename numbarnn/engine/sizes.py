@@ -81,6 +81,12 @@ class Size:
         return (*self.gate_groups, Group("projection", self.hidden, self.width, projected, projected, "weight_hr", None))
 
     @functools.cached_property
+    def packed(self):
+        """Numbers of all directions' weights and biases that lead to a slot, or project h."""
+        gates = [(group, len(set(group.gates)) * group.columns) for group in self.groups if group.slots]
+        return self.directions * sum(columns * (group.rows + (group.bias is not None)) for group, columns in gates)
+
+    @functools.cached_property
     def parameters(self):
         """({name: where it starts}, numbers in all) of one direction's parameters."""
         columns = len(self.cell.gates) * self.hidden

@@ -1,4 +1,4 @@
-"""Small calls that have been made before: what depends on no number is worked out once, and kept with the parameters.
+"""Calls that have been made before: what depends on no number is worked out once, and kept with the parameters.
 
 A prepared call has memory of its own, a copy of x among it, so that every address in its program stays what it is.  While it
 runs nobody else has it: another thread that calls the same layer finds none, and makes a second one.
@@ -16,7 +16,9 @@ from .operations import NotInPrograms
 
 MOST_CALLS = 16  # kept with one vector of parameters, the longest unused goes
 MOST_MADE = 4  # of one kind
-MOST_BYTES = 1 << 20  # that one may hold: what needs more takes long enough anyway
+MOST_BYTES = 1 << 26  # that all of them may hold with one vector of parameters
+MOST_KEPT = 1 << 20  # that one may hold whose tape is kept: what needs more takes long enough anyway
+MOST_COPIED = 1 << 16  # bytes of outputs above which memory that was in use before is better than new memory
 
 
 class Kind:
@@ -30,12 +32,26 @@ class Kind:
         Those that nobody runs now; None where they cannot be prepared.
     made : int
         How many there are in all, at most `MOST_MADE`: one for each thread that calls, and each tape in use.
+    nbytes : int
+        That they hold.
+    large : bool
+        Whether threads share the work: there is a kind for each number of threads then, and this one only says so.
     """
 
-    __slots__ = ("idle", "made", "what")
+    __slots__ = ("idle", "large", "made", "nbytes", "what")
 
     def __init__(self, what):
-        self.what, self.idle, self.made = what, [], 0
+        self.what, self.idle, self.made, self.nbytes, self.large = what, [], 0, 0, False
+
+    def add(self, call):
+        """Count a call that was made."""
+        self.made += 1
+        self.nbytes += call.nbytes
+
+    def drop(self, call):
+        """Forget a call that was made."""
+        self.made -= 1
+        self.nbytes -= call.nbytes
 
 
 class PreparedCall:
@@ -60,13 +76,15 @@ class PreparedCall:
         buffer = on.memory.zeros(shape, p.dtype)
         y, tapes = run(TensorDescriptor.of_tnc(buffer))
         self._program = program = on.programs.Program()
-        self._found = on.elementwise.add_check(program, p.flat)
         self._tapes = tapes
         for tape in tapes:
             tape.operation.add_to(program)
+        if program.packed != p.flat.size:
+            found = on.elementwise.add_check(program, p.flat)
+            program.flags.append((found, -1))
         program.nbytes *= 2 if tapes[0].batch else 1  # as much again for the way back
         self.nbytes = program.nbytes + buffer.nbytes + y.array.nbytes
-        self.worth_it = self.nbytes <= MOST_BYTES and not program.large
+        self.large, self.worth_it = program.large, not (program.large and program.alone)
         self._x, self._y, self._array = in_layout(buffer, letters), give(y), y.array
         stack = [part for tape in tapes for part in tape.stack]
         # The c of an LSTM, where each step overwrites that of the step before.
@@ -86,9 +104,18 @@ class PreparedCall:
                 for index, view in enumerate(views):
                     view[...] = array[index]
         self._program.run()
-        if self._found[-1]:
+        if self._program.is_wrong():
             return None
-        return self._y.copy(), [joined(views) for views in self._ends]
+        return copied(self._y), [joined(views) for views in self._ends]
+
+
+def copied(y):
+    """A copy of outputs, in their order."""
+    if y.nbytes <= MOST_COPIED:
+        return y.copy()
+    copy = backend("cpu").memory.empty(y.shape, y.dtype)
+    copy[...] = y
+    return copy
 
 
 def joined(views):
@@ -115,7 +142,7 @@ class Lease:
 
 
 class PreparedTraining(PreparedCall):
-    """A call whose tape is kept, and the way back through it.
+    """A small call whose tape is kept, and the way back through it.
 
     Its tape's parameters and x are those of the first call: what a caller gets is told of his own.
     """
@@ -204,7 +231,7 @@ class PreparedBackward:
 
 
 def ready(what, p, x, letters, make, states=(), keep=NOTHING):
-    """(a prepared call that is the caller's until he gives it back, the list he gives it to); None if there is none yet.
+    """(a prepared call that is the caller's until he gives it back, the Kind it is of); None if there is none yet.
 
     Parameters
     ----------
@@ -229,39 +256,63 @@ def ready(what, p, x, letters, make, states=(), keep=NOTHING):
     if not x.size:
         return None
     key = id(what), keep.what, letters, x.shape, *[state.shape for state in states]
-    kind = p._calls.get(key)
+    kind, threads = p._calls.get(key), backend("cpu").threads.threads
+    if kind is not None and kind.large:
+        key = (*key, threads())
+        kind = p._calls.get(key)
     if kind is None:
-        while len(p._calls) >= MOST_CALLS:
-            p._calls.pop([*p._calls][0], None)
-        p._calls[key] = Kind(what)
+        _new_kind(what, p, key)
         return None
     if kind.idle is None:
         return None
     p._check_kind()
     try:
-        return kind.idle.pop(), kind.idle
+        return kind.idle.pop(), kind
     except IndexError:
         if kind.made == MOST_MADE:
             return None
+    count = threads()
     try:
         call = make()
     except NotInPrograms:
         call = None
-    kind.made += 1
-    if call is None or not call.worth_it:
+    if call is None or not call.worth_it or not _has_room(p, call, keep):
         kind.idle = None
         return None
-    return call, kind.idle
+    if call.large and key[-1:] != (count,):
+        kind.large, kind = True, _new_kind(what, p, (*key, count))
+    kind.add(call)
+    return call, kind
+
+
+def _new_kind(what, p, key):
+    """A Kind under a new key, in the place of the oldest if there are many."""
+    while len(p._calls) >= MOST_CALLS:
+        p._calls.pop([*p._calls][0], None)
+    kind = p._calls[key] = Kind(what)
+    return kind
+
+
+def _has_room(p, call, keep):
+    """Whether there is room for a call."""
+    if keep.for_backward:
+        return call.nbytes <= MOST_KEPT and not call.large
+    return call.nbytes + sum(kind.nbytes for kind in [*p._calls.values()]) <= MOST_BYTES
 
 
 def answer(what, p, x, letters, make, states=()):
     """(y, list of states) of a prepared call, or None where there is none: then nothing has happened; see `ready`."""
     taken = ready(what, p, x, letters, make, states)
-    if taken is None:
-        return None
-    call, idle = taken
+    return None if taken is None else _run(*taken, x, states)
+
+
+def _run(call, kind, x, states):
+    """What a prepared call that was `ready` returns, after which it is idle; None where a parameter is not finite."""
     found = call(x, states or None)
-    idle.append(call)
+    if found is None:
+        kind.drop(call)  # what it has packed is of no use
+    else:
+        kind.idle.append(call)
     return found
 
 
@@ -270,9 +321,9 @@ def answer_and_keep(what, p, x, letters, make, states=()):
     taken = ready(what, p, x, letters, make, states, ALL)
     if taken is None:
         return None
-    call, idle = taken
+    call, kind = taken
     found = call(x, states or None)
     if found is None:
-        idle.append(call)
+        kind.drop(call)
         return None
-    return *found, call.lease(p, x, idle)
+    return *found, call.lease(p, x, kind.idle)

@@ -21,7 +21,7 @@ class History:
     rate : list of float
         Learning rate of the epoch's last update.
     metrics : dict of str to list of float
-        Of each metric its values after the epoch, on all samples; with "validation_" before its name, those on the
+        Of each metric its values after the epoch, on all samples; with ``validation_`` before its name, those on the
         validation data.
     """
 
