@@ -33,15 +33,18 @@ from .extrapolation import extrapolate
 from .files import written
 from .layers.base import Gradients
 from .layers.connectivity import Connectivity
+from .layers.convolution import Conv2d
 from .layers.dense import Activation, Dense
 from .layers.dropout import Dropout
 from .layers.embedding import Embedding, RowGradient
 from .layers.gru import GRU
+from .layers.images import Flatten
 from .layers.indrnn import IndRNN
 from .layers.last import Last, LastStep
 from .layers.leaky import LeakyRNN
 from .layers.lstm import LSTM
 from .layers.mgu import MGU
+from .layers.pooling import AvgPool2d, MaxPool2d
 from .layers.recurrent import Recurrent
 from .layers.rnn import RNN
 from .loading import load
@@ -74,6 +77,7 @@ __all__ = [
     "SGD",
     "Activation",
     "ActivationFunction",
+    "AvgPool2d",
     "BinaryCrossEntropy",
     "CSVLogger",
     "Callback",
@@ -82,6 +86,7 @@ __all__ = [
     "ChecksumError",
     "Compiled",
     "Connectivity",
+    "Conv2d",
     "CrossEntropy",
     "DataNotFoundError",
     "Adam",
@@ -94,6 +99,7 @@ __all__ = [
     "EarlyStopping",
     "Ensemble",
     "FileFormatError",
+    "Flatten",
     "Gradients",
     "HalfMSE",
     "History",
@@ -105,6 +111,7 @@ __all__ = [
     "LastStep",
     "LayoutError",
     "LeakyRNN",
+    "MaxPool2d",
     "Network",
     "NonFiniteError",
     "Optimizer",

@@ -1,6 +1,7 @@
 """Layers in a row with one parameter vector."""
 
 import copyreg
+import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -23,6 +24,7 @@ from .files.container import write_file
 from .files.written import Writing
 from .layers.base import Layer
 from .layers.embedding import Embedding
+from .layers.images import shaped
 from .layers.last import LastStep, chained, unmerged
 from .layers.prepared import PreparedCall, answer
 from .layers.recurrent import Recurrent
@@ -53,8 +55,9 @@ class Network(Settled):
     Parameters
     ----------
     layers : sequence of Layer
-    channels : int, optional
-        Channels C of the input; it may be left out where the first layer is an `Embedding`, which takes 1, an index.
+    channels : int or tuple of three, optional
+        Channels C of the input; of images their (channels, height, width), whose product is C.  It may be left out where the
+        first layer is an `Embedding`, which takes 1, an index, or knows the shape of its images.
     dtype : {"float32", "float64"}
     layout : str
         The letters t, n, c in the order of the axes of x, and of outputs.
@@ -91,7 +94,7 @@ class Network(Settled):
     def __init__(
         self,
         layers: Iterable[Layer],
-        channels: int | None = None,
+        channels: int | tuple[int, int, int] | None = None,
         dtype: str = "float32",
         layout: str = "tnc",
         device: str = "cpu",
@@ -115,6 +118,7 @@ class Network(Settled):
         for index, layer in enumerate(layers):
             if index and isinstance(layer, Embedding):
                 raise ValueError(f"layers: expected an Embedding, which takes indices, to be the first, got one at {index}")
+        layers, channels = shaped(layers, channels)
         self.layers = chained(layers)
         self._unmerged = unmerged(self.layers)
         if channels is None:
@@ -263,10 +267,14 @@ class Network(Settled):
         return batch, described
 
     def _check_axes(self, x, lengths):
-        """Raise ShapeError, with what would fit, of a series without a channel axis and of lengths along another axis."""
+        """Raise ShapeError, with what would fit, of a series without a channel axis, of images, and of lengths of others."""
         if np.ndim(x) == 1 and self.channels == 1:
             hint = "; x[:, None] is one sequence of one channel"
             raise ShapeError(f"x: expected 2 or 3 axes ({self.layout}), got 1 (shape {x.shape}){hint}")
+        images = np.ndim(x) > 3 or (np.ndim(x) == 3 and x.shape[self.layout.index("c")] != self.channels)
+        if images and math.prod(x.shape[1:]) == self.channels:
+            hint = "; x.reshape(len(x), -1) has them"
+            raise ShapeError(f"x: expected rows of {self.channels} numbers, got shape {x.shape}{hint}")
         if lengths is None or np.ndim(lengths) != 1 or np.ndim(x) != 3:
             return
         count, there = len(lengths), x.shape[self.layout.index("n")]

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 import mmap
 import os
 import pickle
@@ -26,20 +27,31 @@ def _name(argument, value):
     return str(value)
 
 
+def _axes(argument, value):
+    """`value` as a tuple of positive integers; else a TypeError or ValueError that names the argument."""
+    return tuple(positive_integer(argument, length) for length in several(argument, value, "a tuple of lengths"))
+
+
 @dataclass(frozen=True)
 class Weight(Description):
     """One named part of the vector: a matrix kept as (inputs, outputs), or a vector of outputs.
 
     As in PyTorch, the named view of a matrix is its transpose, (outputs, inputs).  A table has a row for each index, and its
-    named view is (inputs, outputs).
+    named view is (inputs, outputs), or with `axes` (inputs, *axes), as of the filters of a convolution.
     """
 
     name: str
     inputs: int | None  # None: a vector
     outputs: int
     table: bool = False
+    axes: tuple[int, ...] = ()  # of a table: lengths whose product is `outputs`
 
-    accepts: ClassVar = {"name": _name, "inputs": optional(positive_integer), "outputs": positive_integer}
+    accepts: ClassVar = {"name": _name, "inputs": optional(positive_integer), "outputs": positive_integer, "axes": _axes}
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.axes and (not self.table or math.prod(self.axes) != self.outputs):
+            raise ShapeError(f"axes: expected those of a table whose product is {self.outputs}, got {self.axes}")
 
     @property
     def size(self):
@@ -50,14 +62,13 @@ class Weight(Description):
         """Shape of the named view."""
         if self.inputs is None:
             return (self.outputs,)
-        return (self.inputs, self.outputs) if self.table else (self.outputs, self.inputs)
+        return (self.inputs, *(self.axes or (self.outputs,))) if self.table else (self.outputs, self.inputs)
 
     def view(self, part):
         """The part of the flat vector, seen under this name."""
         if self.inputs is None:
             return part
-        matrix = part.reshape(self.inputs, self.outputs)
-        return matrix if self.table else matrix.T
+        return part.reshape(self.shape) if self.table else part.reshape(self.inputs, self.outputs).T
 
     def __str__(self):
         return f"{self.name} of shape {self.shape}{' (a table)' if self.table else ''}"
@@ -249,7 +260,7 @@ class Parameters:
 
     def _described(self):
         """The structure and dtype, as a file has them."""
-        parts = [[w.name, w.inputs, w.outputs, w.table] for w in self._weights]
+        parts = [[w.name, w.inputs, w.outputs, w.table, *([list(w.axes)] if w.axes else [])] for w in self._weights]
         return {"dtype": self.dtype.name, "parts": parts}
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import image_oracle
 import numpy as np
 import oracles
 from strategies import as_tnc
@@ -220,6 +221,30 @@ def check_embedding(layer, x, seed=0, **options):
 
     error = slope_error(moved_loss, gradient @ way, np.linalg.norm(gradient))
     assert error <= 1, f"{layer}: {error:.3g} times the error allowed"
+
+
+def check_images(layer, x, seed=0):
+    """Assert that a layer of images agrees with NumPy, and its gradients with a finite difference along a direction."""
+    random = np.random.default_rng(seed)
+    p = layer.init(x.shape[1], seed, "float64", "pytorch")
+    y, tape = layer.forward(p, x)
+    expected = image_oracle.run(layer, p, x)
+    np.testing.assert_allclose(y, expected, rtol=0, atol=1e-13 * max(1, np.abs(expected).max()))
+    dy = random.standard_normal(y.shape)
+    found = layer.backward(tape, dy)
+    for part, gradient in (("parameters", found.params.flat), ("x", found.x)):
+        if not gradient.size:
+            continue
+        way = random.standard_normal(gradient.shape)
+        way /= np.linalg.norm(way)
+
+        def moved_loss(distance, part=part, way=way):
+            moved = type(p)(p.flat + distance * way, p.weights) if part == "parameters" else p
+            terms = dy * layer(moved, x + distance * way if part == "x" else x)
+            return terms.sum(), np.abs(terms).sum()
+
+        error = slope_error(moved_loss, (gradient * way).sum(), np.linalg.norm(gradient))
+        assert error <= 1, f"{layer} {part}: {error:.3g} times the error allowed"
 
 
 def check_loss(loss, prediction, target, seed=0, **options):

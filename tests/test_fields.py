@@ -33,6 +33,11 @@ PLAIN = {
     "Dense": lambda size, real, flag: nr.Dense(size(HIDDEN), ("affine", real(2), real(0))),
     "Activation": lambda size, real, flag: nr.Activation(("leaky_relu", real(0.5))),
     "Dropout": lambda size, real, flag: nr.Dropout(real(0.5)),
+    "Conv2d": lambda size, real, flag: nr.Conv2d(
+        size(2), (size(3), size(2)), stride=size(1), padding=(size(1), size(1)), shape=(size(1), size(4), size(5)),
+    ),
+    "AvgPool2d": lambda size, real, flag: nr.AvgPool2d(size(2), stride=(size(1), size(2))),
+    "MaxPool2d": lambda size, real, flag: nr.MaxPool2d(size(2), padding=size(1)),
     "Embedding": lambda size, real, flag: nr.Embedding(size(9), size(3)),
     "CrossEntropy": lambda size, real, flag: nr.CrossEntropy(size(3), (real(0.5), real(2)), real(0.25)),
     "Huber": lambda size, real, flag: nr.Huber(real(0.5)),

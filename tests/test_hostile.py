@@ -191,6 +191,9 @@ CASES = {
     "Dense": (nr.Dense, {"units": (2, SIZE), "activation": ("linear", FUNCTION)}),
     "Activation": (nr.Activation, {"name": ("tanh", FUNCTION)}),
     "Dropout": (nr.Dropout, {"rate": (0.5, RATE)}),
+    "Conv2d": (nr.Conv2d, {"filters": (2, SIZE), "kernel": (3, SIZE), "stride": (1, SIZE)}),
+    "AvgPool2d": (nr.AvgPool2d, {"kernel": (3, SIZE), "stride": (None, optional(SIZE))}),
+    "MaxPool2d": (nr.MaxPool2d, {"kernel": (3, SIZE), "stride": (None, optional(SIZE))}),
     "Embedding": (nr.Embedding, {"vocabulary": (5, SIZE), "size": (2, SIZE)}),
     "Recurrent.init": (RNN.init, INIT),
     "Recurrent.__call__": (

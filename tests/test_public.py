@@ -23,6 +23,8 @@ PUBLIC = {
     "Last": STATELESS,
     "LastStep": STATELESS,
     "Dropout": f"draw {STATELESS}",
+    "Flatten": STATELESS,
+    **dict.fromkeys(("AvgPool2d", "Conv2d", "MaxPool2d"), f"output_shape {STATELESS}"),
     "Embedding": f"row_gradient {STATELESS}",
     "Connectivity": "applied factor hidden",
     "EarlyStopping": "best epoch",

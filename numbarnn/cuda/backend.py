@@ -2,6 +2,7 @@
 
 from . import arrays as memory
 from . import (
+    convolution,
     dense,
     elementwise,
     embedding,
@@ -10,6 +11,7 @@ from . import (
     normalized,
     optimizers,
     plans,
+    pooling,
     programs,
     recurrent,
     threads,
@@ -17,6 +19,7 @@ from . import (
 )
 
 __all__ = [
+    "convolution",
     "dense",
     "elementwise",
     "embedding",
@@ -26,6 +29,7 @@ __all__ = [
     "normalized",
     "optimizers",
     "plans",
+    "pooling",
     "programs",
     "recurrent",
     "threads",

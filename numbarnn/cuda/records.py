@@ -106,3 +106,22 @@ class Sums(NamedTuple):
     target: int
     partial: int  # [pieces, columns]
     add: int
+
+
+class Images(NamedTuple):
+    """Windows over images, one image a row: the fields of `engine.windows.Windows`, and what becomes of them."""
+
+    channels: int
+    height: int
+    width: int
+    window_rows: int
+    window_columns: int
+    row_stride: int
+    column_stride: int
+    row_padding: int
+    column_padding: int
+    out_height: int
+    out_width: int
+    rows: int  # images
+    filters: int  # of a convolution
+    add: int  # 1 to add to a gradient

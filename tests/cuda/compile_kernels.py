@@ -144,8 +144,10 @@ def jobs(chosen):
 
 
 CALLS = {  # what a kernel is told: by its name, or for all others of its module
+    "convolution": records.Images,
     "dense": records.Recurrent,
     "normalized": records.Recurrent,
+    "pooling": records.Images,
     "product": records.Product,
     "recurrent": records.Recurrent,
     "unpack": unpack.Unpack,
@@ -153,7 +155,7 @@ CALLS = {  # what a kernel is told: by its name, or for all others of its module
     "weights": records.Sums,
 }
 NUMBERS = (
-    "real", "one", "scale", "rate", "momentum", "decay", "epsilon", "shrink", "beta1",
+    "real", "one", "divisor", "scale", "rate", "momentum", "decay", "epsilon", "shrink", "beta1",
     "beta2", "root", "total",
 )  # fmt: skip
 OTHERS = {  # arguments that are no arrays of the dtype, as `parsed` reads them; some kernels have their own

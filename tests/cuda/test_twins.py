@@ -10,6 +10,7 @@ from numbarnn import cells
 from numbarnn.engine.equations import CellType
 
 NAMES = {  # what `numbarnn.arrays.devices.backend` is asked for
+    "convolution": ("forward", "backward"),
     "elementwise": ("value", "times_slope"),
     "embedding": ("take_rows", "put_rows", "sum_rows"),
     "launch": ("run", "Adjoint", "Tape"),
@@ -17,6 +18,7 @@ NAMES = {  # what `numbarnn.arrays.devices.backend` is asked for
     "memory": ("empty", "zeros", "asarray"),
     "optimizers": ("sgd", "rmsprop", "adam", "norm"),
     "plans": ("Size",),
+    "pooling": ("forward", "backward"),
     "threads": ("threads",),
     "unpack": ("unpack",),
 }

@@ -1,0 +1,132 @@
+"""Images on the CPU: how a task finds them, one a row, and puts their windows side by side."""
+
+import numpy as np
+
+from ..engine.inlined import inlined
+from .blocks import vector_bytes, vectors_for
+from .pool import share as share_address
+from .programs import JOB, job
+from .records import integers
+from .simd import get, lanes, load, load_first, put, size_of, store, store_first
+from .threads import threads, threads_for
+
+TASKS = 4  # tasks of each thread: one that is held up leaves the others something to take
+PLACE = integers("address", "step", "row", "channel")  # bytes from one step, row and number to the next
+WINDOWS = integers(
+    "channels", "height", "width", "window_rows", "window_columns", "row_stride", "column_stride", "row_padding",
+    "column_padding", "out_height", "out_width",
+)  # fmt: skip
+IMAGES = np.dtype(PLACE)
+JOB_WORDS = JOB.itemsize // 8
+
+
+def place(array):
+    """Where the rows of a (T, N, C) or (rows, C) array lie, as an IMAGES record has it."""
+    strides = array.strides if array.ndim == 3 else (0, *array.strides)
+    return (array.ctypes.data, *strides)
+
+
+def counts(array):
+    """(rows, rows of a step) of a (T, N, C) or (rows, C) array."""
+    batch = array.shape[-2]
+    return (len(array) * batch if array.ndim == 3 else batch), batch
+
+
+def tasks_for(rows, products):
+    """Into how many tasks so many rows are split, each of which takes so many multiplications."""
+    sharing = threads_for(rows * products)
+    return 1 if sharing == 1 else max(1, min(rows, TASKS * sharing))
+
+
+def add_job(program, task, dtype, record, tasks, *kept, rows=None):
+    """Add to a program a task that threads share, done `tasks` times, with an array of one record.
+
+    rows: which integer of the record is the number of rows, and the rows of a step, where the program takes some at once.
+    """
+    numbers = np.concatenate([np.zeros(JOB_WORDS, np.int64), record.view(np.int64).reshape(-1)])
+    at = numbers.ctypes.data + 8 * JOB_WORDS
+    numbers[:JOB_WORDS] = share_address.address, 0, task.address(None, dtype), at, tasks
+    per_step = () if rows is None else [(JOB_WORDS + rows[0], rows[1])]
+    program.add(job, numbers, *kept, per_step=per_step, pool=(1, min(tasks, threads()), 1))
+    program.large |= tasks > 1
+
+
+@inlined
+def row_of(images, batch, row):
+    """The address of a row of images."""
+    return images.address + row // batch * images.step + row % batch * images.row
+
+
+@inlined
+def copy_numbers(real, source, stride, count, target):
+    """Copy `count` numbers that lie `stride` bytes apart to where they lie side by side."""
+    size = size_of(real)
+    if stride == size:
+        for i in range(0, count, lanes(real)):
+            store_first(load_first(real, source + i * size, count - i), target + i * size, count - i)
+    else:
+        for i in range(count):
+            put(get(real, source + i * stride), target + i * size)
+
+
+@inlined
+def pad(real, call, source, stride, target):
+    """Copy an image into the middle of one with a border, which is left alone."""
+    size = size_of(real)
+    width = call.width + 2 * call.column_padding
+    height = call.height + 2 * call.row_padding
+    for channel in range(call.channels):
+        for i in range(call.height):
+            copy_numbers(
+                real, source + (channel * call.height + i) * call.width * stride, stride, call.width,
+                target + ((channel * height + i + call.row_padding) * width + call.column_padding) * size,
+            )  # fmt: skip
+
+
+@inlined
+def spread_windows(real, call, image, target):
+    """Write a row of numbers for each place in a window, those of all windows side by side: ``[depth, pixels]``.
+
+    image: padded, a vector of room behind it.  The rows of target are whole vectors; one more may be overwritten behind it.
+    """
+    size, width = size_of(real), call.width + 2 * call.column_padding
+    height = call.height + 2 * call.row_padding
+    row_bytes = vectors_for(real, call.out_height * call.out_width) * vector_bytes(real)
+    for channel in range(call.channels):
+        for di in range(call.window_rows):
+            for dj in range(call.window_columns):
+                for i in range(call.out_height):
+                    source = image + ((channel * height + i * call.row_stride + di) * width + dj) * size
+                    to = target + i * call.out_width * size
+                    if call.column_stride == 1:
+                        for j in range(0, call.out_width, lanes(real)):  # what is too much is overwritten by the next row
+                            store(load(real, source + j * size), to + j * size)
+                    else:
+                        for j in range(call.out_width):
+                            put(get(real, source + j * call.column_stride * size), to + j * size)
+                target += row_bytes
+
+
+@inlined
+def gather_windows(real, call, source, image):
+    """Add the numbers of all windows, ``[depth, pixels]``, to where they are in a padded image (modified)."""
+    size, width = size_of(real), call.width + 2 * call.column_padding
+    height = call.height + 2 * call.row_padding
+    row_bytes = vectors_for(real, call.out_height * call.out_width) * vector_bytes(real)
+    for channel in range(call.channels):
+        for dj in range(call.window_columns):
+            # Rows one after the other, so that none is read again right after it was written.
+            for di in range(call.window_rows):
+                k = (channel * call.window_rows + di) * call.window_columns + dj
+                for i in range(call.out_height):
+                    to = image + ((channel * height + i * call.row_stride + di) * width + dj) * size
+                    numbers = source + k * row_bytes + i * call.out_width * size
+                    if call.column_stride == 1:
+                        for j in range(0, call.out_width, lanes(real)):
+                            rest = call.out_width - j
+                            total = load_first(real, to + j * size, rest) + load_first(real, numbers + j * size, rest)
+                            store_first(total, to + j * size, rest)
+                    else:
+                        for j in range(call.out_width):
+                            at = to + j * call.column_stride * size
+                            put(get(real, at) + get(real, numbers + j * size), at)

@@ -1,0 +1,178 @@
+"""Windows of images as one number each: AvgPool2d, MaxPool2d."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..arrays.devices import backend_of
+from ..arrays.rows import like, numbers
+from ..descriptions.fields import optional
+from ..errors import ShapeError
+from .images import OfImages, size
+from .operations import NotInPrograms, Operation
+
+
+class Pooling2d(OfImages):
+    """The part of pooling that does not depend on what becomes of a window."""
+
+    kind: ClassVar[str]
+    accepts: ClassVar = {"stride": optional(size)}
+
+    @property
+    def _strides(self):
+        return self.kernel if self.stride is None else self.stride
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.shape is not None:
+            found = self.windows
+            if 2 * found.row_padding > found.rows or 2 * found.column_padding > found.columns:
+                raise ShapeError(f"padding: expected at most half the kernel {self.kernel}, got {self.padding}")
+
+    def operation(self, p, x, keep):
+        return Pooled(self, x)
+
+
+@dataclass(frozen=True, repr=False)
+class AvgPool2d(Pooling2d):
+    """Means over windows of an image, channel by channel.
+
+    T steps, N batch, I channels of images of height A and width B, windows of height K and width L.  Output pixel (i, j) of
+    channel c, with stride s and padding p, is ::
+
+        y[c, i, j] = sum over k < K, l < L of x[c, i s + k - p, j s + l - p] / (K L)
+
+    where x is 0 outside of the image, which counts, as in PyTorch.  Rows and columns that fill no window are left out.
+
+    Input x (T, N, I A B) or (N, I A B): a row holds an image, channel after channel and row after row; output y likewise, of
+    height ``(A + 2 p - K) // s + 1`` and width ``(B + 2 p - L) // s + 1``.  No state, no parameters.
+
+    Parameters
+    ----------
+    kernel : int or tuple of two
+        Rows and columns of a window.
+    stride : int or tuple of two, optional
+        Of rows and columns; the kernel if None.
+    padding : int or tuple of two
+        At most half the kernel.
+    shape : tuple of three, optional
+        (I, A, B).  In a `Network` it is known from ``channels=(I, A, B)`` or from the layer before.
+
+    Raises
+    ------
+    ShapeError
+        If the window does not fit into the image, or the shape is not known.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> layer = nr.AvgPool2d(2, shape=(1, 2, 4))
+    >>> layer(layer.init(channels=8), np.arange(8, dtype=np.float32)[None])
+    array([[2.5, 4.5]], dtype=float32)
+    """
+
+    kernel: int | tuple[int, int]
+    stride: int | tuple[int, int] | None = None
+    padding: int | tuple[int, int] = 0
+    shape: tuple[int, int, int] | None = None
+
+    kind = "mean"
+
+
+@dataclass(frozen=True, repr=False)
+class MaxPool2d(Pooling2d):
+    """The greatest number of each window of an image, channel by channel.
+
+    T steps, N batch, I channels of images of height A and width B, windows of height K and width L.  Output pixel (i, j) of
+    channel c, with stride s and padding p, is ::
+
+        y[c, i, j] = max over k < K, l < L of x[c, i s + k - p, j s + l - p]
+
+    of those that are in the image.  The derivative goes to the first of equal numbers; a NaN is the greatest.  Rows and
+    columns that fill no window are left out.
+
+    Input x (T, N, I A B) or (N, I A B): a row holds an image, channel after channel and row after row; output y likewise, of
+    height ``(A + 2 p - K) // s + 1`` and width ``(B + 2 p - L) // s + 1``.  No state, no parameters.
+
+    Parameters
+    ----------
+    kernel : int or tuple of two
+        Rows and columns of a window.
+    stride : int or tuple of two, optional
+        Of rows and columns; the kernel if None.
+    padding : int or tuple of two
+        At most half the kernel.
+    shape : tuple of three, optional
+        (I, A, B).  In a `Network` it is known from ``channels=(I, A, B)`` or from the layer before.
+
+    Raises
+    ------
+    ShapeError
+        If the window does not fit into the image, or the shape is not known.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> layer = nr.MaxPool2d(2, shape=(1, 2, 4))
+    >>> layer(layer.init(channels=8), np.arange(8, dtype=np.float32)[None])
+    array([[5., 7.]], dtype=float32)
+    """
+
+    kernel: int | tuple[int, int]
+    stride: int | tuple[int, int] | None = None
+    padding: int | tuple[int, int] = 0
+    shape: tuple[int, int, int] | None = None
+
+    kind = "max"
+
+
+class Pooled(Operation):
+    """What a `Pooling2d` makes of every row.
+
+    Parameters
+    ----------
+    layer : Pooling2d
+    source : TensorDescriptor
+    """
+
+    def __init__(self, layer, source):
+        self.kind, self.windows = layer.kind, layer.windows
+        self.kernels = backend_of(source.array).pooling
+        super().__init__(source, like(source, layer.windows.channels * layer.windows.pixels))
+
+    def forward(self):
+        self.kernels.forward(self.kind, self.windows, numbers(self.source), self.outputs.array)
+
+    def add_to(self, program):
+        source = numbers(self.source)
+        if not source.flags.c_contiguous or source.ndim != 3:
+            raise NotInPrograms("a source that must be copied")
+        self.kernels.add_forward(program, self.kind, self.windows, source, self.outputs.array)
+
+    def backward(self, adjoint, dy, need_x):
+        if not need_x:
+            return None
+        own = PooledAdjoint(self, dy)
+        adjoint.fills.append(own.fill)
+        return own.dx
+
+
+class PooledAdjoint:
+    """Backward of `Pooled`."""
+
+    def __init__(self, pooled, dy):
+        self._of, self._dy, self.dx = pooled, dy, like(pooled.source)
+
+    def _arguments(self):
+        of = self._of
+        return of.kind, of.windows, numbers(of.source), numbers(self._dy), self.dx.array
+
+    def fill(self):
+        """Write dL/dx."""
+        self._of.kernels.backward(*self._arguments())
+
+    def add_to(self, program):
+        """Add it to a program, of sequences of equal length; whether that could be done."""
+        if not (self._of.source.packing.uniform and self._dy.packing.uniform):
+            return False
+        self._of.kernels.add_backward(program, *self._arguments())
+        return True
