@@ -127,7 +127,8 @@ class Task(CFunction):
 
     def address(self, cell, dtype):
         """Where the one for a cell, or None, and a dtype is."""
-        return self.at(cell, dtype)
+        key = self._key(cell, dtype)
+        return self.compiled[key].address if key in self.compiled else self.at(cell, dtype)
 
 
 def compile_together(*wanted):
