@@ -154,8 +154,9 @@ class Network(Objective):
         metrics : sequence of str or callable, or dict
             What is measured after each epoch, on all samples and on `validation` data: "accuracy", the name of a loss, or
             functions of (prediction, target) that return a number, by their names or by those of a dict.  They get what
-            `loss` gets: of labels and of ragged sequences rows (rows, C), of labels without those that are ignored.  Each
-            costs nothing beside one prediction of all samples.
+            `loss` gets: of labels and of ragged sequences rows (rows, C), of labels without those that are ignored.  A loss
+            of the library has the weights of the samples, and leaves out the targets that `loss` leaves out.  Each costs
+            nothing beside one prediction of all samples.
         weights : array or Ragged, optional
             Numbers >= 0: one for each sample, (N,), or for each step, (T, N) in the order of the network's layout, of a
             Ragged x a Ragged of one channel.  The loss of a batch is the weighted mean, divided by the sum of its weights,

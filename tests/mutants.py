@@ -3,8 +3,9 @@
 Each cell's adjoint is rewritten one term at a time, a term dropped or its sign flipped, compiled into the real kernel
 and put to the check of test_gradients.py.  Then parts of what backward returns are lost, one at a time.  Then what places
 the rows of ragged batches is put wrong, and put to the check of test_ragged.py and test_reset.py, and the sums of an
-embedding's rows and the slopes of losses to those of test_embedding.py and test_classification.py.  The exit status is 1 if
-any mutant survives, or if what is unchanged does not pass.
+embedding's rows and the slopes of losses to those of test_embedding.py and test_classification.py, and the derivatives of
+layers of images to that of test_images.py.  The exit status is 1 if any mutant survives, or if what is unchanged does not
+pass.
 """
 
 import argparse
@@ -380,6 +381,34 @@ def slope_mutants():
         value, slope = terms(self, x, y)
         return value, slope + y
 
+    def missing_counted(self, prediction, target, weights=None, there=None):
+        value, gradient = of_numbers(self, prediction, target, weights, there)
+        return value, gradient * (1 - np.isnan(target).mean())
+
+    def unweighted(self, prediction, target, weights=None, there=None):
+        value, gradient = of_numbers(self, prediction, target, weights, there)
+        return value, gradient if weights is None else of_numbers(self, prediction, target, None, there)[1]
+
+    def slopes(loss, change):
+        own = loss.terms
+
+        def mutant(self, prediction, target):
+            value, slope = own(self, prediction, target)
+            return value, change(self, prediction, target, slope)
+
+        return loss, "terms", mutant
+
+    def one_level(self, q, y, slope):
+        return slope + (1 - 2 * self.levels[0]) / len(self.levels) * (q < y[..., None])
+
+    def deviation_of_log(self, p, y, slope):
+        s = self._deviation(p[..., 1])[0]
+        return np.stack([slope[..., 0], (1 - ((p[..., 0] - y) / s) ** 2) * np.exp(np.minimum(p[..., 1], 0)) / s], axis=-1)
+
+    def mean_unscaled(self, p, y, slope):
+        return np.stack([slope[..., 0] * self._deviation(p[..., 1])[0], slope[..., 1]], axis=-1)
+
+    of_numbers = losses.numeric.NumberLoss.of_rows
     binary = losses.BinaryCrossEntropy
     return {
         "embedding": [
@@ -395,6 +424,27 @@ def slope_mutants():
             ("labels not smoothed", of_rows, "cross_entropy", unsmoothed),
             ("classes of equal weight", of_rows, "cross_entropy", of_equal_classes),
         ],
+        "mse": [
+            ("missing targets counted", losses.numeric.NumberLoss, "of_rows", missing_counted),
+            ("weights left out", losses.numeric.NumberLoss, "of_rows", unweighted),
+            ("half the slope", losses.MSE, "slope", lambda self, d: d),
+        ],
+        "huber": [("delta of 1", losses.Huber, "slope", lambda self, d: np.clip(d, -1, 1))],
+        "quantile": [
+            ("the levels the other way round", *slopes(losses.Quantile, lambda self, q, y, slope: slope[..., ::-1])),
+            ("of the lowest level where it is below", *slopes(losses.Quantile, one_level)),
+        ],
+        "gaussian": [
+            ("the mean's part not divided by the deviation", *slopes(losses.GaussianNLL, mean_unscaled)),
+            ("the slope of another softplus", *slopes(losses.GaussianNLL, deviation_of_log)),
+        ],
+        "poisson": [("without the target", *slopes(losses.PoissonNLL, lambda self, p, y, slope: slope + y))],
+        "nash_sutcliffe": [
+            (
+                "divided by the spread once",
+                *slopes(losses.NashSutcliffe, lambda self, p, y, slope: slope * np.asarray(self.spread)),
+            ),
+        ],
         "binary": [
             ("the other sign", binary, "terms", upside_down),
             ("without the target", binary, "terms", without_target),
@@ -402,8 +452,25 @@ def slope_mutants():
     }
 
 
+def numbers_case(name, random):
+    """(loss, prediction, target, options) of a loss of numbers: two targets, some of them missing, and weights."""
+    import numbarnn as nr
+
+    loss, channels = {
+        "mse": (nr.MSE(missing="nan"), 1),
+        "huber": (nr.Huber(0.5, missing="nan"), 1),
+        "quantile": (nr.Quantile((0.1, 0.6), missing="nan"), 2),
+        "gaussian": (nr.GaussianNLL(missing="nan"), 2),
+        "poisson": (nr.PoissonNLL(missing="nan"), 1),
+        "nash_sutcliffe": (nr.NashSutcliffe(missing="nan"), 1),
+    }[name]
+    target = np.abs(random.standard_normal((5, 3, 2)))
+    target[random.random(target.shape) < 0.2] = np.nan
+    return loss, random.standard_normal((5, 3, 2 * channels)), target, {"weights": random.random((5, 3))}
+
+
 def slope_caught(name):
-    """Whether the property of test_embedding.py or test_classification.py fails, for any seed."""
+    """Whether the property of test_embedding.py, test_classification.py or test_forecast_losses.py fails, for any seed."""
     from checks import check_embedding, check_loss
 
     import numbarnn as nr
@@ -413,7 +480,7 @@ def slope_caught(name):
         try:
             if name == "embedding":
                 check_embedding(nr.Embedding(9, 3), 8 - random.integers(0, 6, (5, 3)), seed)
-            else:
+            elif name in ("binary", "cross entropy", "smoothed"):
                 channels = 1 if name == "binary" else 4
                 loss = {
                     "cross entropy": nr.CrossEntropy(),
@@ -422,6 +489,98 @@ def slope_caught(name):
                 }[name]
                 labels = random.integers(0, max(2, channels), (5, 3))
                 check_loss(loss, random.standard_normal((5, 3, channels)), labels, seed)
+            else:
+                loss, prediction, target, options = numbers_case(name, random)
+                check_loss(loss, prediction, target, seed, **options)
+        except AssertionError:
+            return True
+    return False
+
+
+def image_layers():
+    """{kind: a small layer of images}."""
+    import numbarnn as nr
+
+    return {
+        "convolution": nr.Conv2d(3, (2, 3), stride=(1, 2), padding=(1, 0), shape=(2, 5, 5)),
+        "mean": nr.AvgPool2d(3, stride=2, padding=1, shape=(2, 7, 6)),
+        "max": nr.MaxPool2d((2, 3), stride=2, shape=(2, 6, 7)),
+    }
+
+
+def image_mutants():
+    """{kind: [(description, module, mutant of its `backward`)]} of what backward writes of images."""
+    from numbarnn.cpu import convolution, pooling
+
+    whole, pooled = convolution.backward, pooling.backward
+
+    def edited(edit):
+        """The convolution's backward, whose gradient of the weight, of the bias, and dL/dx are edited afterwards."""
+
+        def mutant(windows, filters, parameters, x, dy, gradient, accumulate, dx):
+            whole(windows, filters, parameters, x, dy, gradient, accumulate, dx)
+            shape = filters, windows.channels, windows.rows, windows.columns
+            count = filters * windows.depth
+            edit(gradient[:count].reshape(shape), gradient[count:], dx.reshape(-1, *windows[:3]))
+
+        return mutant
+
+    def flipped(weight, bias, dx):
+        weight[...] = weight[:, :, ::-1, ::-1].copy()
+
+    def swapped(weight, bias, dx):
+        weight[:, [0, 1]] = weight[:, [1, 0]]
+
+    def shifted(weight, bias, dx):
+        dx[...] = np.roll(dx, 1, axis=-1)
+
+    def without_border(weight, bias, dx):
+        dx[:, :, [0, -1]] = 0
+
+    def of_pixels(weight, bias, dx):
+        bias /= 18
+
+    def last_image(windows, filters, parameters, x, dy, gradient, accumulate, dx):
+        whole(windows, filters, parameters, x, dy, gradient, accumulate, dx)
+        whole(windows, filters, parameters, x[..., -1:, :], dy[..., -1:, :], gradient, accumulate, None)
+
+    def of_other_x(kind, windows, x, dy, dx):
+        pooled(kind, windows, -x, dy, dx)
+
+    def whole_sums(kind, windows, x, dy, dx):
+        pooled(kind, windows, x, dy, dx)
+        dx *= windows.rows * windows.columns
+
+    def one_image(kind, windows, x, dy, dx):
+        pooled(kind, windows, x, dy, dx)
+        dx.reshape(-1, windows.size)[1:] = 0
+
+    def as_means(kind, windows, x, dy, dx):
+        pooled("mean", windows, x, dy, dx)
+
+    edits = {
+        "the filters the other way round": flipped,
+        "two channels swapped": swapped,
+        "dx a pixel further": shifted,
+        "no dx in the rows at the border": without_border,
+        "the bias divided by the pixels": of_pixels,
+    }
+    found = [(description, convolution, edited(edit)) for description, edit in edits.items()]
+    return {
+        "convolution": [*found, ("the last image alone", convolution, last_image)],
+        "mean": [("not divided by the numbers", pooling, whole_sums), ("the first image alone", pooling, one_image)],
+        "max": [("to the least number", pooling, of_other_x), ("to all numbers", pooling, as_means)],
+    }
+
+
+def image_caught(layer):
+    """Whether the property of test_images.py fails, for any seed."""
+    from checks import check_images
+
+    for seed in SEEDS:
+        x = np.random.default_rng(seed).standard_normal((4, int(np.prod(layer.shape))))
+        try:
+            check_images(layer, x, seed)
         except AssertionError:
             return True
     return False
@@ -501,6 +660,15 @@ def main(every=1):
         for description, place, part, mutant in mutants:
             with patch.object(place, part, mutant):
                 outcomes.append(slope_caught(name))
+            show(name, description, "yes" if outcomes[-1] else "SURVIVED")
+    for name, mutants in image_mutants().items():
+        layer = image_layers()[name]
+        broken = image_caught(layer)
+        show(name, "unchanged", "FAILS" if broken else "passes")
+        unchanged_passes &= not broken
+        for description, place, mutant in mutants:
+            with patch.object(place, "backward", mutant):
+                outcomes.append(image_caught(layer))
             show(name, description, "yes" if outcomes[-1] else "SURVIVED")
     broken = last_caught()
     show("last", "unchanged", "FAILS" if broken else "passes")

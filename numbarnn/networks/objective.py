@@ -1,6 +1,7 @@
 """The loss of a network on samples, its metrics, and its gradient for a vector of parameters."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,8 +12,9 @@ from ..arrays.rows import numbers
 from ..engine.keep import NOTHING
 from ..errors import DTypeError
 from ..parameters import Parameters
-from ..training.losses import check_target, checked_result, is_of_library, target_channels
+from ..training.losses import check_target, checked_result, is_of_library, takes_labels, target_channels
 from ..training.losses import loss as find_loss
+from ..training.losses.numeric import Regression
 from ..training.metrics import checked_metrics, measured
 from ..training.samples import Samples
 from ..training.workspace import Workspace
@@ -64,7 +66,13 @@ class Objective(Prediction):
         value = self._call_loss(loss, predictions[0], targets[0], weights[0], samples)[0]
         if metrics is None:
             return value
-        return value, measured(metrics, predictions[0], targets[0], samples.classes is not None)
+
+        def value_of(metric):
+            if samples.missing and isinstance(metric, Regression):
+                metric = replace(metric, missing="nan")
+            return self._call_loss(metric, predictions[0], targets[0], weights[0], samples)[0]
+
+        return value, measured(metrics, predictions[0], targets[0], samples.classes is not None, value_of)
 
     def evaluate(
         self,
@@ -116,6 +124,9 @@ class Objective(Prediction):
                 target[target < 0] = samples.ignore_index
             found = loss(prediction, target) if weights is None else loss(prediction, target, weights=weights.copy())
             return checked_result(found, prediction)
+        if takes_labels(loss, target) != (samples.classes is not None):  # of a metric: other samples go with it
+            expected, found = ("labels", "numbers") if samples.classes is None else ("numbers", "labels")
+            raise TypeError(f"{loss.name}: expected targets that are {expected}, got {found}")
         if samples.classes is not None:
             return loss.of_labels(prediction, target, None if weights is None else weights[:, 0])
         axis = -1 if samples.in_rows else self.output_layout.index("c") - prediction.ndim
