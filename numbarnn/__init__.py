@@ -54,8 +54,21 @@ from .parameters import Parameters
 from .streaming import Stream
 from .trainer import Trainer
 from .training.callbacks import Callback
+from .training.checkpoints import Checkpoint
 from .training.history import History
-from .training.losses import MAE, MSE, BinaryCrossEntropy, CrossEntropy, HalfMSE, Huber, loss
+from .training.losses import (
+    MAE,
+    MSE,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    GaussianNLL,
+    HalfMSE,
+    Huber,
+    NashSutcliffe,
+    PoissonNLL,
+    Quantile,
+    loss,
+)
 from .training.metrics import accuracy
 from .training.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
 from .training.ranks import own_part
@@ -83,6 +96,7 @@ __all__ = [
     "Callback",
     "Cell",
     "CellError",
+    "Checkpoint",
     "ChecksumError",
     "Compiled",
     "Connectivity",
@@ -100,6 +114,7 @@ __all__ = [
     "Ensemble",
     "FileFormatError",
     "Flatten",
+    "GaussianNLL",
     "Gradients",
     "HalfMSE",
     "History",
@@ -112,12 +127,15 @@ __all__ = [
     "LayoutError",
     "LeakyRNN",
     "MaxPool2d",
+    "NashSutcliffe",
     "Network",
     "NonFiniteError",
     "Optimizer",
     "Parameters",
+    "PoissonNLL",
     "Predictions",
     "Printer",
+    "Quantile",
     "RMSProp",
     "Ragged",
     "RankError",

@@ -29,6 +29,7 @@ PUBLIC = {
     "Connectivity": "applied factor hidden",
     "EarlyStopping": "best epoch",
     "Ensemble": "finished predict_many",
+    "GaussianNLL": "distribution",
     "History": "as_dict",
     "Network": "evaluate fit history loss loss_and_gradient output_layout params predict random save split stream summary "
     "takes_indices to transfer",
@@ -38,7 +39,7 @@ PUBLIC = {
     "Ragged": "astype channels device dtype lengths of padded take to",
     "Stream": "feed_back reset run state step",
     "TensorDescriptor": "of tnc",
-    "Trainer": "fit history network step update",
+    "Trainer": "fit history load network save step update",
     "Vocabulary": "decode encode encode_all of",
 }
 CLASSES = [name for name in nr.__all__ if inspect.isclass(getattr(nr, name))]

@@ -10,7 +10,7 @@ from ..arrays.indices import Indices
 from ..arrays.ragged import Ragged
 from ..errors import DTypeError, NonFiniteError, ShapeError, integer, nearest, real, takes
 from .history import OF_VALIDATION
-from .losses import LOSSES, count_labels, labelled_rows
+from .losses import LOSSES, count_labels, is_of_library, labelled_rows
 
 MODES = {"accuracy": "max"} | dict.fromkeys(LOSSES, "min")  # of the library's metrics: which values are better
 
@@ -81,7 +81,9 @@ def accuracy(
 
 
 def checked_metrics(metrics, samples):
-    """{name: function of (prediction, target)} of what a user gives as `metrics`; a typed error if it is no such thing.
+    """{name: metric} of what a user gives as `metrics`; a typed error if it is no such thing.
+
+    A metric is one of the library's, by name, or a function of (prediction, target).
 
     samples : Samples or None
         What they will be measured on, if that is known.
@@ -97,34 +99,40 @@ def checked_metrics(metrics, samples):
         if isinstance(metric, str):
             if metric not in MODES:
                 raise nearest(argument, metric, MODES)
-            name, function = metric, accuracy if metric == "accuracy" else _value_of(LOSSES[metric])
+            name = metric
+        elif is_of_library(metric):
+            name = metric.name
         else:
             takes(argument, metric, "prediction, target")
-            name, function = getattr(metric, "__name__", type(metric).__name__), metric
+            name = getattr(metric, "__name__", type(metric).__name__)
+        if metric is accuracy:
+            metric = "accuracy"
         name = key if isinstance(key, str) else name
         if name in found or name in ("epoch", "loss", "validation", "seconds", "rate") or name.startswith(OF_VALIDATION):
             raise ValueError(
                 f"{argument}: expected a name of its own, got {name!r}; a dict of functions by name gives another"
             )
-        if function is accuracy and samples is not None and samples.classes is None:
+        if metric == "accuracy" and samples is not None and samples.classes is None:
             raise TypeError(f"{argument}: expected targets that are labels, integers without a channel axis, got numbers")
-        found[name] = function
+        found[name] = metric
     return found
 
 
-def _value_of(loss):
-    """A loss as a metric."""
-    return lambda prediction, target: loss(prediction, target)[0]
-
-
-def measured(metrics, prediction, target, labelled):
-    """{name: float} of what functions say of a prediction and its targets, which they get as copies in the host's memory.
+def measured(metrics, prediction, target, labelled, value_of):
+    """{name: float} of what metrics say of a prediction and its targets, which they get as copies in the host's memory.
 
     labelled : bool
         Whether the target are labels, of which those that are negative do not count.
+    value_of : callable
+        The value of a loss of the library, with the weights and gaps of the samples.
     """
     found = {}
     for name, metric in metrics.items():
+        loss = LOSSES.get(metric) if isinstance(metric, str) else metric
+        if is_of_library(loss):
+            found[name] = value_of(loss)
+            continue
+        metric = accuracy if loss is None else metric
         own, right = moved(prediction, "cpu"), moved(target, "cpu")
         own, right = (own[right >= 0], right[right >= 0]) if labelled else (own.copy(), right.copy())
         found[name] = real(f"metrics[{name!r}]", metric(own, right), "a function that returns a number")
