@@ -54,6 +54,7 @@ from .parameters import Parameters
 from .streaming import Stream
 from .trainer import Trainer
 from .training.callbacks import Callback
+from .training.checkpoints import Checkpoint
 from .training.history import History
 from .training.losses import MAE, MSE, BinaryCrossEntropy, CrossEntropy, HalfMSE, Huber, loss
 from .training.metrics import accuracy
@@ -83,6 +84,7 @@ __all__ = [
     "Callback",
     "Cell",
     "CellError",
+    "Checkpoint",
     "ChecksumError",
     "Compiled",
     "Connectivity",

@@ -1,14 +1,20 @@
 """What a training is made of, in the open: a network, its loss and optimizer, and all that they remember."""
 
+import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import numpy as np
 
+from .arrays.devices import backend
 from .arrays.ragged import Ragged
 from .descriptions.fields import Unsendable
 from .errors import flag, generator, positive_integer
+from .files.container import read_file
+from .files.written import Reading
 from .network import Network
 from .training.callbacks import checked_callbacks
+from .training.checkpoints import newest
 from .training.course import Course, Place
 from .training.feeds import GivenFeed, SampleFeed
 from .training.history import History
@@ -18,6 +24,7 @@ from .training.metrics import checked_metrics
 from .training.optimizers import Adam, Optimizer
 from .training.optimizers import optimizer as find_optimizer
 from .training.samples import Samples
+from .training.saved import restored, save
 
 
 class Trainer(Unsendable):
@@ -83,7 +90,7 @@ class Trainer(Unsendable):
     (True, True)
     """
 
-    instead = "copy its network"
+    instead = "save and load make another one"
 
     def __init__(
         self,
@@ -140,6 +147,7 @@ class Trainer(Unsendable):
         callbacks: Iterable[Callable] = (),
         progress: bool = True,
         weights: np.ndarray | Ragged | None = None,
+        resume: bool = True,
     ) -> History:
         """Train on samples and their targets, or on batches of your own, for some more epochs.
 
@@ -150,9 +158,13 @@ class Trainer(Unsendable):
             for each epoch that gives ``(x, y)``, ``(x, y, lengths)`` or ``(x, y, lengths, weights)``, or a function of the
             epoch, counted from 1, that returns such a thing.  A generator has the batches of one epoch.
         epochs : int, optional
-            How many more.  None: those that are left of the trainer's ``epochs``; 10 if it has none.
+            How many more, one that is begun among them.  None: those that are left of the run that a checkpoint has stopped
+            in, else of the trainer's ``epochs``; 10 if there are none.
         batch_size, shuffle, lengths, validation, callbacks, progress, weights
             As in `Network.fit`.  Batches of your own are taken as they are.
+        resume : bool
+            Of a trainer from a `Checkpoint`: go on with the epoch that was begun, to the bit as if it had not been stopped;
+            give the samples, batch size, validation data and callbacks that it had.  False begins a new epoch.
 
         Returns
         -------
@@ -169,7 +181,8 @@ class Trainer(Unsendable):
         RuntimeError
             If the network is being trained already.
         """
-        course, place = self._course, self._place(epochs)
+        course, resume = self._course, flag("resume", resume)
+        place = self._place(epochs, resume)
         _, batch_size, shuffle, _ = checked_settings(1, batch_size, shuffle, None, *course.kept)
         progress, callbacks = flag("progress", progress), checked_callbacks(callbacks)
         course.network.params.check_writable("params")
@@ -186,17 +199,24 @@ class Trainer(Unsendable):
             expected = "validation data, on which the metrics are measured beside batches of your own"
             raise TypeError(f"validation: expected {expected}, got None")
         validated = validating(course.network, held, course.loss, course.metrics)
-        if place.epoch > place.last:
+        resume = resume and course.place is not None
+        if place.epoch > place.last and not resume:
             return course.history
         with alone(course.network):
+            if not resume:
+                course.forget_run()
             if y is not None:
                 feed = SampleFeed(course, samples, batch_size, shuffle)
+            course.check_feed(feed)
             course.updates.check_usable()
             return run(course, feed, place, validated, callbacks, progress)
 
-    def _place(self, epochs):
+    def _place(self, epochs, resume):
         """Where the next run of epochs begins and ends."""
         course = self._course
+        stopped = course.place if resume else None
+        if stopped is not None and epochs is None:
+            return stopped
         done = len(course.history.loss)
         left = None if course.epochs is None else course.epochs - done
         if epochs is None:
@@ -206,7 +226,7 @@ class Trainer(Unsendable):
             if left is not None and epochs > left:
                 expected = f"at most {left}, those left of the {course.epochs} of this trainer"
                 raise ValueError(f"epochs: expected {expected}, got {epochs}")
-        return Place(done + 1, done + epochs)
+        return replace(stopped or Place(done + 1, 0), last=done + epochs)
 
     def _given(self, batches, **others):
         """A GivenFeed of a user's own batches."""
@@ -267,10 +287,72 @@ class Trainer(Unsendable):
         feed = GivenFeed(course, (), None)
         where = f"update {self.step + 1}"
         with alone(course.network), course.updates:
+            course.forget_run()
             course.updates.check_usable()
             total, counted, _ = course.take(feed, [samples], rate_of, course.most, lambda index: where)
             course.finish(where, feed)
         return total / counted if counted else 0.0
+
+    def save(self, path: str | os.PathLike) -> None:
+        """Write the training into a file, from which `load` has one that goes on to the bit like this one.
+
+        `numbarnn.load` has the network from it.  A `Checkpoint` saves again and again while it trains.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Written whole or not at all; an old file is replaced.
+
+        Raises
+        ------
+        OSError, ImportError
+            As `Network.save`.
+        TypeError
+            If the loss, the optimizer or a metric is such that no file can describe it, such as a lambda.
+        """
+        save(path, self._course)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, trusted: Iterable = (), device: str = "cpu") -> "Trainer":
+        """The trainer that a file holds, or the last one of a folder of checkpoints, with a network of its own.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+        trusted, device
+            As in `numbarnn.load`; losses, optimizers, schedules and metrics of your own are to be trusted, too.
+
+        Raises
+        ------
+        FileFormatError, TrustError, OSError, ImportError
+            As `numbarnn.load`; if the file has a network and no training.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr, os, tempfile
+        >>> net = nr.Network([nr.GRU(4), nr.Last(), nr.Dense(1)], channels=1, seed=0)
+        >>> x, y = nr.windows(np.sin(np.arange(60, dtype=np.float32) / 4), 5)
+        >>> trainer = nr.Trainer(net, optimizer=nr.Adam(0.03))
+        >>> history = trainer.fit(x, y, epochs=2, progress=False)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     trainer.save(os.path.join(folder, "training.safetensors"))
+        ...     other = nr.Trainer.load(os.path.join(folder, "training.safetensors"))
+        >>> other.fit(x, y, epochs=2, progress=False).loss == trainer.fit(x, y, epochs=2, progress=False).loss
+        True
+        """
+        backend(device)
+        path = newest(path)
+        arrays, description = read_file(path)
+        read = Reading(os.fspath(path), arrays, trusted)
+        if "network" not in description or "training" not in description:
+            raise read.error("training", "one that Trainer.save or a Checkpoint has written, got none")
+        network = Network._of_file(read, description).to(device)
+        found, made = read("training", description["training"]), object.__new__(cls)
+        try:
+            made._course = restored(network, found)
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            raise read.error("training", f"what a training is made of; {error}") from error
+        return made
 
     def __repr__(self):
         course = self._course

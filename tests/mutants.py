@@ -3,8 +3,9 @@
 Each cell's adjoint is rewritten one term at a time, a term dropped or its sign flipped, compiled into the real kernel
 and put to the check of test_gradients.py.  Then parts of what backward returns are lost, one at a time.  Then what places
 the rows of ragged batches is put wrong, and put to the check of test_ragged.py and test_reset.py, and the sums of an
-embedding's rows and the slopes of losses to those of test_embedding.py and test_classification.py.  The exit status is 1 if
-any mutant survives, or if what is unchanged does not pass.
+embedding's rows and the slopes of losses to those of test_embedding.py and test_classification.py, and the derivatives of
+layers of images to that of test_images.py.  The exit status is 1 if any mutant survives, or if what is unchanged does not
+pass.
 """
 
 import argparse
@@ -427,6 +428,95 @@ def slope_caught(name):
     return False
 
 
+def image_layers():
+    """{kind: a small layer of images}."""
+    import numbarnn as nr
+
+    return {
+        "convolution": nr.Conv2d(3, (2, 3), stride=(1, 2), padding=(1, 0), shape=(2, 5, 5)),
+        "mean": nr.AvgPool2d(3, stride=2, padding=1, shape=(2, 7, 6)),
+        "max": nr.MaxPool2d((2, 3), stride=2, shape=(2, 6, 7)),
+    }
+
+
+def image_mutants():
+    """{kind: [(description, module, mutant of its `backward`)]} of what backward writes of images."""
+    from numbarnn.cpu import convolution, pooling
+
+    whole, pooled = convolution.backward, pooling.backward
+
+    def edited(edit):
+        """The convolution's backward, whose gradient of the weight, of the bias, and dL/dx are edited afterwards."""
+
+        def mutant(windows, filters, parameters, x, dy, gradient, accumulate, dx):
+            whole(windows, filters, parameters, x, dy, gradient, accumulate, dx)
+            shape = filters, windows.channels, windows.rows, windows.columns
+            count = filters * windows.depth
+            edit(gradient[:count].reshape(shape), gradient[count:], dx.reshape(-1, *windows[:3]))
+
+        return mutant
+
+    def flipped(weight, bias, dx):
+        weight[...] = weight[:, :, ::-1, ::-1].copy()
+
+    def swapped(weight, bias, dx):
+        weight[:, [0, 1]] = weight[:, [1, 0]]
+
+    def shifted(weight, bias, dx):
+        dx[...] = np.roll(dx, 1, axis=-1)
+
+    def without_border(weight, bias, dx):
+        dx[:, :, [0, -1]] = 0
+
+    def of_pixels(weight, bias, dx):
+        bias /= 18
+
+    def last_image(windows, filters, parameters, x, dy, gradient, accumulate, dx):
+        whole(windows, filters, parameters, x, dy, gradient, accumulate, dx)
+        whole(windows, filters, parameters, x[..., -1:, :], dy[..., -1:, :], gradient, accumulate, None)
+
+    def of_other_x(kind, windows, x, dy, dx):
+        pooled(kind, windows, -x, dy, dx)
+
+    def whole_sums(kind, windows, x, dy, dx):
+        pooled(kind, windows, x, dy, dx)
+        dx *= windows.rows * windows.columns
+
+    def one_image(kind, windows, x, dy, dx):
+        pooled(kind, windows, x, dy, dx)
+        dx.reshape(-1, windows.size)[1:] = 0
+
+    def as_means(kind, windows, x, dy, dx):
+        pooled("mean", windows, x, dy, dx)
+
+    edits = {
+        "the filters the other way round": flipped,
+        "two channels swapped": swapped,
+        "dx a pixel further": shifted,
+        "no dx in the rows at the border": without_border,
+        "the bias divided by the pixels": of_pixels,
+    }
+    found = [(description, convolution, edited(edit)) for description, edit in edits.items()]
+    return {
+        "convolution": [*found, ("the last image alone", convolution, last_image)],
+        "mean": [("not divided by the numbers", pooling, whole_sums), ("the first image alone", pooling, one_image)],
+        "max": [("to the least number", pooling, of_other_x), ("to all numbers", pooling, as_means)],
+    }
+
+
+def image_caught(layer):
+    """Whether the property of test_images.py fails, for any seed."""
+    from checks import check_images
+
+    for seed in SEEDS:
+        x = np.random.default_rng(seed).standard_normal((4, int(np.prod(layer.shape))))
+        try:
+            check_images(layer, x, seed)
+        except AssertionError:
+            return True
+    return False
+
+
 def last_mutants():
     """[(description, name in layers.last, mutant)] of what becomes of the derivatives of both final outputs."""
     from numbarnn.layers import last
@@ -501,6 +591,15 @@ def main(every=1):
         for description, place, part, mutant in mutants:
             with patch.object(place, part, mutant):
                 outcomes.append(slope_caught(name))
+            show(name, description, "yes" if outcomes[-1] else "SURVIVED")
+    for name, mutants in image_mutants().items():
+        layer = image_layers()[name]
+        broken = image_caught(layer)
+        show(name, "unchanged", "FAILS" if broken else "passes")
+        unchanged_passes &= not broken
+        for description, place, mutant in mutants:
+            with patch.object(place, "backward", mutant):
+                outcomes.append(image_caught(layer))
             show(name, description, "yes" if outcomes[-1] else "SURVIVED")
     broken = last_caught()
     show("last", "unchanged", "FAILS" if broken else "passes")

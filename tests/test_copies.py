@@ -411,6 +411,7 @@ def values():
         "Predictions": nr.Predictions(np.ones((2, 3))),
         "EarlyStopping": stopping,
         "Printer": nr.Printer(seconds=2),
+        "Checkpoint": nr.Checkpoint("folder"),
         "CSVLogger": nr.CSVLogger("table.csv"),
         "SGD": nr.SGD(0.1, momentum=0.9, nesterov=True),
         "Adam": nr.Adam(nr.warmup(nr.cosine(0.1), 5)),

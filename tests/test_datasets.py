@@ -1,19 +1,21 @@
 """Data files: found, checked, downloaded, and refused in words."""
 
 import functools
+import gzip
 import hashlib
 import http.server
 import io
 import sys
 import tarfile
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import numbarnn as nr
 from numbarnn import datasets
-from numbarnn.data import downloads, reviews
+from numbarnn.data import downloads, images, reviews
 
 TEXT = b"First Citizen:\n"
 
@@ -89,7 +91,7 @@ def test_no_network_is_said(folder):
 
 def test_no_pooch_is_said(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)
-    for load in (datasets.shakespeare, datasets.imdb):
+    for load in (datasets.shakespeare, datasets.imdb, datasets.fashion_mnist):
         with pytest.raises(nr.DataNotFoundError, match=r"is not installed \(numbarnn\[datasets\]\)"):
             load()
     assert not folder.exists()
@@ -146,6 +148,53 @@ def test_an_archive_of_something_else(tmp_path):
         reviews.read_archive(tmp_path / "other.tar.gz")
 
 
+def idx(array):
+    """An array of bytes as the content of an IDX file."""
+    return bytes((0, 0, 8, array.ndim)) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+
+@pytest.fixture
+def clothes(folder, monkeypatch):
+    """The four files of Fashion-MNIST, small ones that the checksums are of, compressed by someone else."""
+    random, files = np.random.default_rng(0), {}
+    (folder / "fashion-mnist").mkdir(parents=True)
+    for name, file in datasets.FASHION.items():
+        content = idx(random.integers(0, 256, (5, 4, 4) if "images" in name else (5,), np.uint8))
+        (folder / file.name).write_bytes(gzip.compress(content, 1))
+        files[name] = replace(file, content=downloads.digest(content, "sha256"))
+    monkeypatch.setattr(datasets, "FASHION", files)
+    return folder
+
+
+def test_images_compressed_by_someone_else(clothes):
+    data = datasets.fashion_mnist()
+    assert data.train.pixels.shape == (5, 4, 4) and data.test.labels.dtype == np.int64 and len(data.train) == 5
+    rows = data.train.rows
+    assert rows.shape == (5, 16) and rows.dtype == np.float32
+    assert np.array_equal(np.rint(rows * 255), data.train.pixels.reshape(5, 16)) and rows.max() <= 1
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        (b"not compressed", "expected a file that gzip can unpack"),
+        (gzip.compress(b"other" * 99)[:20], "expected a file that gzip can unpack"),
+        (gzip.compress(b"other"), "expected a file with the checksum .*, unpacked"),
+    ],
+)
+def test_images_of_something_else(clothes, wrong, message):
+    (clothes / "fashion-mnist" / "t10k-labels-idx1-ubyte.gz").write_bytes(wrong)
+    with pytest.raises(nr.ChecksumError, match=message):
+        datasets.fashion_mnist()
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0\x0d\1\0\0\0\0", idx(np.zeros(3, np.uint8))[:-1], b"\0\0\x08\xff"])
+def test_a_file_that_is_no_idx(tmp_path, content):
+    (tmp_path / "x.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(nr.ChecksumError, match="x.gz: expected an IDX file of unsigned bytes"):
+        images.read_idx(tmp_path / "x.gz")
+
+
 def there(name):
     return pytest.mark.skipif(not (downloads.folder() / name).is_file(), reason=f"{name} is not in the folder of data")
 
@@ -164,3 +213,11 @@ def test_imdb():
     assert data.train.lengths.min() == 10 and len(data.train.ranks) == data.train.offsets[-1]
     assert data.vocabulary[:3] == ("the", "and", "a") and len(data.vocabulary) == 65534
     assert data.text(data.train[1]).startswith("this is a poor film by any standard") and data.train.labels[1] == 0
+
+
+@there("fashion-mnist/train-images-idx3-ubyte.gz")
+def test_fashion_mnist():
+    data = datasets.fashion_mnist()
+    assert data.train.pixels.shape == (60_000, 28, 28) and data.test.pixels.shape == (10_000, 28, 28)
+    assert (np.bincount(data.train.labels) == 6_000).all() and (np.bincount(data.test.labels) == 1_000).all()
+    assert data.classes[data.train.labels[0]] == "Ankle boot"

@@ -330,6 +330,18 @@ CASES = {
             "mode": (None, optional(one_of("min", "max"))),
         },
     ),
+    "Checkpoint": (
+        nr.Checkpoint,
+        {
+            "path": ("folder", NOTHING_ELSE),
+            "every": (1, SIZE),
+            "unit": ("epoch", one_of("epoch", "update")),
+            "keep_last": (1, SIZE),
+            "keep_best": (False, FLAG),
+            "monitor": (None, optional(NOTHING_ELSE)),
+            "mode": (None, optional(one_of("min", "max"))),
+        },
+    ),
     "CSVLogger": (nr.CSVLogger, {"path": ("table.csv", NOTHING_ELSE)}),
     "Printer": (nr.Printer, {"seconds": (1.0, NOT_NEGATIVE)}),
     "MSE": (nr.MSE, MISSING),

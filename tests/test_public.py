@@ -38,7 +38,7 @@ PUBLIC = {
     "Ragged": "astype channels device dtype lengths of padded take to",
     "Stream": "feed_back reset run state step",
     "TensorDescriptor": "of tnc",
-    "Trainer": "fit history network step update",
+    "Trainer": "fit history load network save step update",
     "Vocabulary": "decode encode encode_all of",
 }
 CLASSES = [name for name in nr.__all__ if inspect.isclass(getattr(nr, name))]

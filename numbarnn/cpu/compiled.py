@@ -45,11 +45,11 @@ class CFunction:
         self.function, self.__doc__, self.compiled = function, function.__doc__, {}
         self.__name__ = function.__name__
 
-    def _address(self, key, signature):
-        if key not in self.compiled:
-            with _one_at_a_time:
-                if key not in self.compiled:
-                    self.compiled[key] = kept_c_function(self.function, signature, SOURCES, WIDTH)
+    def _address(self, key, *kinds):
+        """Where the one for a key is, which takes arguments of these Numba types."""
+        with _one_at_a_time:
+            if key not in self.compiled:
+                self.compiled[key] = kept_c_function(self.function, types.void(*kinds), SOURCES, WIDTH)
         return self.compiled[key].address
 
 
@@ -59,7 +59,9 @@ class Function(CFunction):
     @property
     def address(self):
         """Where it is."""
-        return self._address(None, types.void(*[types.int64] * self.function.__code__.co_argcount))
+        if None in self.compiled:  # small calls wait for it
+            return self.compiled[None].address
+        return self._address(None, *[types.int64] * self.function.__code__.co_argcount)
 
 
 class Routine(CFunction):
@@ -67,8 +69,7 @@ class Routine(CFunction):
 
     def address(self, dtype):
         """Where the one for `dtype` is."""
-        integers = [types.int64] * (self.function.__code__.co_argcount - 1)
-        return self._address(dtype, types.void(from_dtype(dtype), *integers))
+        return self._address(dtype, from_dtype(dtype), *[types.int64] * (self.function.__code__.co_argcount - 1))
 
 
 class Task(CFunction):
@@ -82,11 +83,13 @@ class Task(CFunction):
         """Where the one for a cell, or None, and a dtype is; what is wrong with a cell is one sentence."""
         kind = types.none if cell is None else cell._numba_type_
         key = kind, dtype
-        if key not in self.compiled and cell is not None:
+        if key in self.compiled:
+            return self.compiled[key].address
+        if cell is not None:
             cell.check_unchanged()
             check(cell)
         try:
-            return self._address(key, types.void(kind, types.NumberClass(from_dtype(dtype)), types.int64, types.int64))
+            return self._address(key, kind, types.NumberClass(from_dtype(dtype)), types.int64, types.int64)
         except NumbaError as error:
             if cell is None or is_library_s_alone(cell):
                 raise

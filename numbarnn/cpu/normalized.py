@@ -166,7 +166,7 @@ def add_inputs(real, call, direction, part, start, count, inputs, pre):
 def forward_task(cell, number, record, index):
     """One part of the batch through all steps."""
     real, call = number(0), record_at(record, FORWARD)[0]
-    direction, part, _ = part_of(call, index)
+    direction, part, _, _ = part_of(call, index)
     first, stride, most, rows_of_others = task_rows(call, part)
     size, vector, hidden = size_of(real), vector_bytes(real), call.hidden
     units = vectors_for(real, hidden)
@@ -304,7 +304,7 @@ def take_outputs(cell):
 def backward_task(cell, number, record, index):
     """Derivatives of a chunk of steps, last step first, for one part of the batch."""
     real, call = number(0), record_at(record, BACKWARD)[0]
-    direction, part, _ = part_of(call, index)
+    direction, part, _, _ = part_of(call, index)
     start, count = call.chunk_start, call.chunk_steps
     first, stride, most, _ = task_rows(call, part)
     size, vector, hidden = size_of(real), vector_bytes(real), call.hidden

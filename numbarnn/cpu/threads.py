@@ -7,7 +7,7 @@ from .pool import pool
 MAX_TASK_ROWS = 64  # rows of the batch one task takes: more would push the pre-activations out of the L2 cache
 MAX_SPLIT_ROWS = 128  # the same where units are split: a task has fewer of them
 SPLIT_BYTES = 1 << 20  # recurrent weights of one direction from which units are split
-SPLIT_FEW_BYTES = 1 << 18  # the same where there are fewer rows than threads
+SPLIT_FEW_BYTES = 1 << 19  # the same where there are fewer rows than threads
 ALONE = 1 << 21  # multiplications of numbers by parameters that one thread does before a second one would have helped
 
 

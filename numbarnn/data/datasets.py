@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import DataNotFoundError
 from .downloads import DataFile, check, fetch, folder, written
+from .images import Images, read_idx
 from .reviews import read_archive
 
 SHAKESPEARE = DataFile(
@@ -15,6 +16,35 @@ SHAKESPEARE = DataFile(
     "sha256:86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
     "https://raw.githubusercontent.com/karpathy/char-rnn/master/data/tinyshakespeare/input.txt",
 )
+FASHION_URL = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"
+FASHION = {
+    name: DataFile(f"fashion-mnist/{name}-ubyte.gz", f"md5:{packed}", f"{FASHION_URL}{name}-ubyte.gz", f"sha256:{content}")
+    for name, packed, content in (
+        (
+            "train-images-idx3",
+            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
+        ),
+        (
+            "train-labels-idx1",
+            "25c81989df183df01b3e8a0aad5dffbe",
+            "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
+        ),
+        (
+            "t10k-images-idx3",
+            "bef4ecab320f06d8554ea6380940ec79",
+            "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
+        ),
+        (
+            "t10k-labels-idx1",
+            "bb300cfdad3c16e7a12a480ee83cd310",
+            "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
+        ),
+    )
+}
+FASHION_CLASSES = (
+    "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
+)  # fmt: skip
 IMDB_ARCHIVE = DataFile(
     "aclImdb_v1.tar.gz",
     "md5:7c2ac02c03563afcf9b574c7e56c153a",
@@ -67,6 +97,46 @@ def shakespeare() -> str:
         If it is another file.
     """
     return fetch(SHAKESPEARE).read_bytes().decode("ascii")
+
+
+@dataclass(frozen=True)
+class FashionMnist:
+    """The data set Fashion-MNIST.
+
+    Attributes
+    ----------
+    train, test : Images
+    classes : tuple of str
+        What each label stands for.
+    """
+
+    train: Images
+    test: Images
+    classes: tuple[str, ...] = field(repr=False)
+
+
+def fashion_mnist() -> FashionMnist:
+    """Fashion-MNIST (Xiao et al. 2017, arXiv:1708.07747): 60,000 images of clothes to train on, 10,000 to test.
+
+    Each is 28 x 28 pixels of one channel; there are ten classes, with as many images each.  ``train.rows`` are (60000, 784)
+    numbers from 0 to 1, ``train.labels`` (60000,) integers.
+
+    The four files lie in ``fashion-mnist`` of the folder of data, ``NUMBARNN_DATA`` or one in the user's cache; they are
+    downloaded once (31 MB), which needs pooch (``pip install numbarnn[datasets]``).  Those of Debian's package
+    dataset-fashion-mnist are taken too: ``NUMBARNN_DATA=/usr/share/datasets``.
+
+    Raises
+    ------
+    DataNotFoundError
+        If a file is not there and cannot be downloaded.
+    ChecksumError
+        If it is another file.
+    """
+    arrays = {name: read_idx(fetch(file)) for name, file in FASHION.items()}
+    train, test = (
+        Images(arrays[f"{part}-images-idx3"], arrays[f"{part}-labels-idx1"].astype(np.int64)) for part in ("train", "t10k")
+    )
+    return FashionMnist(train, test, FASHION_CLASSES)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,11 @@
 """Data files: a folder of them, checked against their checksums, and downloaded where they are not there."""
 
 import contextlib
+import gzip
 import hashlib
 import os
 import tempfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +26,21 @@ class DataFile:
     checksum : str
         ``"sha256:..."`` or ``"md5:..."``.
     url : str
+    content : str, optional
+        The checksum of what gzip has compressed: a file that is there may have been compressed by someone else.
     """
 
     name: str
     checksum: str
     url: str
+    content: str | None = None
+
+    def check(self, path):
+        """Raise ChecksumError unless a file that is there is this one."""
+        if self.content is None:
+            check(path, self.checksum)
+        else:
+            _expect(path, self.content, digest(unpacked(path), self.content.partition(":")[0]), ", unpacked")
 
 
 def folder() -> Path:
@@ -41,18 +53,35 @@ def folder() -> Path:
     return caches / "numbarnn"
 
 
+def unpacked(path):
+    """What gzip has compressed to a file; ChecksumError, saying why, if it cannot be had."""
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ChecksumError(f"{path}: expected a file that gzip can unpack; {error}") from error
+
+
+def digest(content, kind):
+    """``"kind:..."`` of some bytes."""
+    return f"{kind}:{hashlib.new(kind, content, usedforsecurity=False).hexdigest()}"
+
+
 def checksum(path, kind):
     """``"kind:..."`` of a file."""
-    return f"{kind}:{hashlib.new(kind, Path(path).read_bytes(), usedforsecurity=False).hexdigest()}"
+    return digest(Path(path).read_bytes(), kind)
 
 
 def check(path, expected):
     """Raise ChecksumError unless the file has the checksum."""
-    found = checksum(path, expected.partition(":")[0])
+    _expect(path, expected, checksum(path, expected.partition(":")[0]))
+
+
+def _expect(path, expected, found, when=""):
+    """Raise ChecksumError unless a checksum is the one that is expected."""
     if found != expected:
         raise ChecksumError(
-            f"{path}: expected a file with the checksum {expected}, got {found}; it is left as it is: move it away to have"
-            " it downloaded again"
+            f"{path}: expected a file with the checksum {expected}{when}, got {found}; it is left as it is: move it away to"
+            " have it downloaded again"
         )
 
 
@@ -68,7 +97,7 @@ def fetch(file: DataFile) -> Path:
     """
     path = folder() / file.name
     if path.is_file():
-        check(path, file.checksum)
+        file.check(path)
         return path
     try:
         import pooch
@@ -76,7 +105,7 @@ def fetch(file: DataFile) -> Path:
         raise _not_found(file, path, "pooch, which downloads it, is not installed (numbarnn[datasets])") from None
     try:
         pooch.get_logger().setLevel("WARNING")
-        pooch.retrieve(file.url, file.checksum, file.name, path.parent)  # it appears whole or not at all
+        pooch.retrieve(file.url, file.checksum, path.name, path.parent)  # it appears whole or not at all
     except OSError as error:  # of requests, too
         raise _not_found(file, path, f"downloading it failed: {type(error).__name__}: {error}") from error
     except ValueError as error:

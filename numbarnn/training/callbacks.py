@@ -8,7 +8,7 @@ import warnings
 
 from ..errors import flag, takes
 
-EVENTS = ("start", "batch", "finish")  # besides the call itself
+EVENTS = ("start", "batch", "state", "set_state", "finish")  # besides the call itself
 WORDS = frozenset(  # what other libraries put the names of their events together from
     "on before after batch batches epoch epochs update updates step train training fit predict test valid validation begin"
     " end start started finish finished done".split()
@@ -36,8 +36,10 @@ class Callback:
     3
     """
 
+    _keeps = False  # whether it saves the training, after all others were called
+
     def start(self, network):
-        """A training of `network` begins."""
+        """A training of `network` begins, or goes on; ``network.history`` has the epochs that there are."""
 
     def batch(self, network, loss):
         """An update is taken; `loss` is the mean loss of its samples before it.  True ends the training at once.
@@ -47,6 +49,12 @@ class Callback:
 
     def __call__(self, network, history):
         """An epoch is over; True ends the training, False and None do not, and anything else is an error."""
+
+    def state(self):
+        """What the callback remembers, for a `Checkpoint`: plain values, arrays, lists and dicts of these; or None."""
+
+    def set_state(self, state):
+        """After `start`, of a training that goes on from a checkpoint: what `state` has returned there."""
 
     def finish(self, network, history):
         """The training is over, whatever has ended it; the last epoch may have remained unfinished."""
@@ -118,17 +126,47 @@ class Calls:
     callbacks : tuple of callable
     network : Network
     history : History
+    course : Course, optional
+        What a `Checkpoint` saves.
     """
 
-    def __init__(self, callbacks, network, history):
-        self.callbacks, self._with, self._started = callbacks, (network, history), []
+    def __init__(self, callbacks, network, history, course=None):
+        self.callbacks, self._with, self._started, self._course = callbacks, (network, history), [], course
+        self._keepers = [each for each in callbacks if isinstance(each, Callback) and each._keeps]
 
     def start(self):
-        """A training begins."""
+        """A training begins, or goes on."""
+        known = self._course.resumed[1] if self._course is not None and self._course.resumed is not None else []
         for index, callback in enumerate(self.callbacks):
             if isinstance(callback, Callback):
                 callback.start(self._with[0])
                 self._started.append((index, callback))
+                name = type(callback).__name__
+                at = next((at for at, (kind, _) in enumerate(known) if kind == name), None)
+                if at is not None:
+                    callback.set_state(known.pop(at)[1])
+        if known:
+            names = ", ".join(name for name, _ in known)
+            warnings.warn(
+                f"callbacks: expected those of the checkpoint, got none like {names}", RuntimeWarning, stacklevel=4
+            )
+        for keeper in self._keepers:
+            keeper._begin(self._course)
+
+    def states(self):
+        """[(class, state)] of the callbacks that remember anything, for `start` of a training that goes on."""
+        found = [(type(each).__name__, each.state()) for each in self.callbacks if isinstance(each, Callback)]
+        return [(name, state) for name, state in found if state is not None]
+
+    @property
+    def keep_updates(self):
+        """Whether any of them saves updates."""
+        return any(keeper.unit == "update" for keeper in self._keepers)
+
+    def keep(self, whole, ends):
+        """Let those save the training that do: after an update, and whether that has made an epoch whole, or is the last."""
+        for keeper in self._keepers:
+            keeper._keep(self._course, whole, ends)
 
     @property
     def of_batches(self):

@@ -27,6 +27,8 @@ class Place:
         Their losses, each times what it is the mean of, summed.
     counted : float
         What `total` is the sum over.
+    rate : float
+        Learning rate of the last update.
     """
 
     epoch: int
@@ -34,6 +36,7 @@ class Place:
     batch: int = 0
     total: float = 0.0
     counted: float = 0.0
+    rate: float = 0.0
 
 
 class Course:
@@ -53,7 +56,7 @@ class Course:
         Batches whose gradients make one update.
     kept : tuple
         What the layers keep for the gradient: ``tape`` and ``checkpoints`` of their `forward`.
-    metrics : dict of str to callable
+    metrics : dict of str to str or callable
         What is measured after an epoch besides the loss.
     epochs, most : int, optional
         Epochs and updates in all: how many there will be at most.
@@ -68,6 +71,12 @@ class Course:
         Where the run of epochs stands; None outside of one.
     order : numpy.ndarray or None
         The samples in the order of the last epoch, from which the next one's is drawn.
+    calls : Calls or None
+        The callbacks of the run.
+    feed_of : dict or None
+        What the batches of the run depend on, see `Feed.depends`.
+    resumed : tuple or None
+        Of a course from a file that was saved in the middle of a run: (`feed_of`, the callbacks' states).
     """
 
     def __init__(
@@ -83,6 +92,29 @@ class Course:
             gradient, self._sum = np.zeros_like(network.params.flat), np.zeros_like(network.params.flat)
         self.updates = Updates(network, optimizer, gradient)
         self.history, self.place, self.order = History(), None, None
+        self.calls, self.feed_of, self.resumed = None, None, None
+
+    @property
+    def is_begun(self):
+        """Whether an epoch of a course from a file was begun when it was saved."""
+        return self.place is not None and self.place.batch > 0
+
+    def check_feed(self, feed):
+        """Raise ValueError unless a feed can go on with the epoch that is begun, if any is."""
+        before, now = self.resumed[0] if self.is_begun else None, feed.depends()
+        for name in {} if before is None else {**before, **now}:
+            if before.get(name) != now.get(name):
+                expected = f"{before.get(name)} as in the epoch that is begun"
+                raise ValueError(f"{name}: expected {expected}, got {now.get(name)}; resume=False begins a new one")
+
+    def forget_run(self):
+        """Of a course from a file: leave the run in the middle of which it was saved."""
+        self.place = self.resumed = None
+        self.updates.go_on(False)
+
+    def callback_states(self):
+        """[(class, state)] of the callbacks of the run, as they will go on; [] outside of one."""
+        return self.calls.states() if self.calls is not None else self.resumed[1] if self.resumed is not None else []
 
     def rates(self):
         """The schedule of the next epoch; TypeError if the optimizer's `rates` returns none."""

@@ -23,6 +23,10 @@ class Feed:
     count: int | None = None
     samples: Samples | None = None
 
+    def depends(self):
+        """What the order of the batches depends on, by the names of arguments: plain values."""
+        return {}
+
     def epoch(self, number, done):
         """The batches of epoch `number`, counted from 1; the first `done` of them, which are done, are left out."""
         raise NotImplementedError
@@ -70,9 +74,15 @@ class SampleFeed(Feed):
         self._counts = samples.counts
         there = np.flatnonzero(self._counts)  # a sample that counts nothing has no loss
         if course.order is None or not np.array_equal(np.sort(course.order), there):
+            if course.is_begun:
+                expected = f"the samples of the epoch that is begun, {len(course.order)} that count"
+                raise ValueError(f"x: expected {expected}, got {len(there)} or others; resume=False begins a new one")
             course.order = there
         self.count = -(-len(there) // batch_size)
         self.workspaces = workspaces_of(course, samples)
+
+    def depends(self):
+        return {"batch_size": self.batch_size}
 
     def epoch(self, number, done):
         order = self.course.order
@@ -147,7 +157,7 @@ class GivenFeed(Feed):
         for index, batch in enumerate(batches):
             if index >= done:
                 yield self.read(batch, f"{what}[{index}]")
-        if index < done:
+        if index < max(done - 1, 0):
             expected = f"batches for epoch {number}" + (f", more than the {done} that are done" if done else "")
             hint = "; a generator has those of a single epoch, a function of the epoch makes one for each"
             raise ValueError(f"{what}: expected {expected}, got {index + 1 or 'none'}{hint}")

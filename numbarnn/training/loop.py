@@ -134,9 +134,11 @@ def _check_for_ranks(callbacks, metrics):
     if metrics:
         raise ValueError(f"metrics: expected none together with comm or shards, got {', '.join(map(repr, metrics))}")
     for index, callback in enumerate(callbacks):
+        kind = type(callback).__name__
         if learns_of_batches(callback):
-            kind = type(callback).__name__
             raise ValueError(f"callbacks[{index}]: expected no method batch together with comm or shards, got {kind}")
+        if getattr(callback, "_keeps", False):
+            raise ValueError(f"callbacks[{index}]: expected no checkpoints together with comm or shards, got {kind}")
 
 
 def run(course, feed, place, validated=None, callbacks=(), progress=False, ranks=None):
@@ -153,28 +155,37 @@ def run(course, feed, place, validated=None, callbacks=(), progress=False, ranks
     progress : bool
     ranks : Ranks, optional
     """
-    network, history = course.network, course.history
-    network._history = history
-    with Calls(callbacks, network, history) as calls, bar(place.last + 1 - place.epoch, progress) as shown, course.updates:
+    network, history, left = course.network, course.history, max(0, place.last + 1 - place.epoch)
+    network._history, course.place, course.feed_of = history, place, feed.depends()
+    with Calls(callbacks, network, history, course) as calls, bar(left, progress) as shown, course.updates:
         try:
+            course.updates.go_on(course.is_begun)
+            course.calls = calls
             calls.start()
-            course.place, ends = place, False
-            while course.place.epoch <= course.place.last and not ends:
+            course.resumed = None
+            while course.place.epoch <= course.place.last:
                 if not _epoch(course, feed, validated, calls):
                     break
                 shown.advance(history)
                 ends = _called(network, calls.epoch) if callbacks else False
-                ends = ends if ranks is None else ranks.follow(ends)
+                _end(course, calls, True, ends if ranks is None else ranks.follow(ends))
         finally:
-            course.place = None
+            course.place = course.calls = course.feed_of = course.resumed = None
             history._keep_whole_epochs()
     return history
 
 
+def _end(course, calls, whole, ends):
+    """An update, or an epoch if that is `whole`, has come to its end, and with it the run if that `ends`."""
+    if ends:
+        course.place = replace(course.place, last=course.place.epoch - 1)
+    calls.keep(whole, course.place.epoch > course.place.last)
+
+
 def _epoch(course, feed, validated, calls):
     """One epoch, or what is left of it (the course is modified); returns whether it is whole: a callback may end it."""
-    network, history, epoch, watched = course.network, course.history, course.place.epoch, bool(calls.of_batches)
-    start, rate_of, rate = time.perf_counter(), course.rates(), None
+    network, history, epoch, watched = course.network, course.history, course.place.epoch, calls.of_batches
+    start, rate_of = time.perf_counter(), course.rates()
     most = course.updates_in_all(feed)
     course.check_counted(rate_of, most)
     for group in grouped(feed.epoch(epoch, course.place.batch), course.accumulate):
@@ -182,9 +193,12 @@ def _epoch(course, feed, validated, calls):
         where = functools.partial(_where, epoch, place.batch + 1)
         total, counted, rate = course.take(feed, group, rate_of, most, where)
         course.place = replace(
-            place, batch=place.batch + len(group), total=place.total + total, counted=place.counted + counted
-        )
-        if watched and _called(network, calls.batch, total / counted):
+            place, batch=place.batch + len(group), total=place.total + total, counted=place.counted + counted, rate=rate
+        )  # fmt: skip
+        ends = bool(watched) and _called(network, calls.batch, total / counted if counted else 0.0)
+        if ends or calls.keep_updates:
+            _end(course, calls, False, ends)
+        if ends:
             return False
     place = course.place
     course.finish(_where(epoch, place.batch, 0), feed)
@@ -195,7 +209,7 @@ def _epoch(course, feed, validated, calls):
     if validation is not None:
         _say_if_not_finite(history.validation, epoch)
     history.loss.append(feed.loss(place.total, place.counted))
-    history.rate.append(rate)
+    history.rate.append(place.rate)
     history.seconds.append(time.perf_counter() - start)
     course.place = Place(epoch + 1, place.last)
     return True

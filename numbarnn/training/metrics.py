@@ -81,7 +81,9 @@ def accuracy(
 
 
 def checked_metrics(metrics, samples):
-    """{name: function of (prediction, target)} of what a user gives as `metrics`; a typed error if it is no such thing.
+    """{name: metric} of what a user gives as `metrics`; a typed error if it is no such thing.
+
+    A metric is one of the library's, by name, or a function of (prediction, target).
 
     samples : Samples or None
         What they will be measured on, if that is known.
@@ -97,28 +99,32 @@ def checked_metrics(metrics, samples):
         if isinstance(metric, str):
             if metric not in MODES:
                 raise nearest(argument, metric, MODES)
-            name, function = metric, accuracy if metric == "accuracy" else _value_of(LOSSES[metric])
+            name = metric
         else:
             takes(argument, metric, "prediction, target")
-            name, function = getattr(metric, "__name__", type(metric).__name__), metric
+            name = getattr(metric, "__name__", type(metric).__name__)
+        if metric is accuracy:
+            metric = "accuracy"
         name = key if isinstance(key, str) else name
         if name in found or name in ("epoch", "loss", "validation", "seconds", "rate") or name.startswith(OF_VALIDATION):
             raise ValueError(
                 f"{argument}: expected a name of its own, got {name!r}; a dict of functions by name gives another"
             )
-        if function is accuracy and samples is not None and samples.classes is None:
+        if metric == "accuracy" and samples is not None and samples.classes is None:
             raise TypeError(f"{argument}: expected targets that are labels, integers without a channel axis, got numbers")
-        found[name] = function
+        found[name] = metric
     return found
 
 
-def _value_of(loss):
-    """A loss as a metric."""
-    return lambda prediction, target: loss(prediction, target)[0]
+def _value(metric, prediction, target):
+    """The value of a metric."""
+    if not isinstance(metric, str):
+        return metric(prediction, target)
+    return accuracy(prediction, target) if metric == "accuracy" else LOSSES[metric](prediction, target)[0]
 
 
 def measured(metrics, prediction, target, labelled):
-    """{name: float} of what functions say of a prediction and its targets, which they get as copies in the host's memory.
+    """{name: float} of what metrics say of a prediction and its targets, which they get as copies in the host's memory.
 
     labelled : bool
         Whether the target are labels, of which those that are negative do not count.
@@ -127,7 +133,7 @@ def measured(metrics, prediction, target, labelled):
     for name, metric in metrics.items():
         own, right = moved(prediction, "cpu"), moved(target, "cpu")
         own, right = (own[right >= 0], right[right >= 0]) if labelled else (own.copy(), right.copy())
-        found[name] = real(f"metrics[{name!r}]", metric(own, right), "a function that returns a number")
+        found[name] = real(f"metrics[{name!r}]", _value(metric, own, right), "a function that returns a number")
     return found
 
 

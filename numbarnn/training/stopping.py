@@ -2,6 +2,7 @@
 
 import warnings
 
+from ..arrays.devices import moved
 from ..errors import flag, positive_integer
 from .callbacks import Callback
 from .monitor import Monitor
@@ -81,6 +82,15 @@ class EarlyStopping(Callback):
         self._record = self._monitor.worst, 0, None
         self._first = 0 if network.history is None else len(network.history.loss)
 
+    def state(self):
+        """The best value, its epoch and its parameters, and the epochs before this training."""
+        return [*self._record, self._first]
+
+    def set_state(self, state):
+        """Go on with these."""
+        best, epoch, flat, self._first = state
+        self._record = best, epoch, flat
+
     def __call__(self, network, history):
         """Whether to stop."""
         value, epoch = self._monitor.value(history), len(history.loss)
@@ -92,7 +102,7 @@ class EarlyStopping(Callback):
         """Write the best parameters into the network (is modified)."""
         best, epoch, flat = self._record
         if flat is not None:
-            network.params.flat[:] = flat
+            network.params.flat[:] = moved(flat, network.device)
             self._record = best, epoch, None
         elif self.restore and not epoch and len(history.loss) > self._first:
             what = "EarlyStopping: no epoch had a value that is a number; the parameters stay those of the last one"

@@ -1,5 +1,6 @@
 """The parameters of a network while it is trained: all of them at each step, of an embedding the rows that are used."""
 
+import copy
 import itertools
 import math
 
@@ -42,9 +43,10 @@ class Updates:
 
     def __init__(self, network, optimizer, gradient=None):
         self.optimizer, self.step, self.wrong, self._rows = optimizer, 0, "", None
-        self._open = 0  # the step that is being taken; 0 between two steps
+        self._open, self._held = 0, None  # the step that is being taken, 0 between two; a state from a file, see `restore`
         flat, own = network.params.flat, network.split(network.params.flat)
-        self.into, at, self._weights, self._on_host = [], 0, network.params.weights, network.device == "cpu"
+        self.into, at, self._weights, self._device = [], 0, network.params.weights, network.device
+        self._on_host = network.device == "cpu"
         # A GPU updates a table about as fast as a few rows of it.
         if isinstance(network.layers[0], Embedding) and self._on_host and gradient is None:
             if optimizer.row_updates(flat.dtype) is not None:
@@ -159,6 +161,52 @@ class Updates:
             expected = "an optimizer whose memory is finite; a new Trainer of the same network has one"
             raise RuntimeError(f"trainer: expected {expected}, got one that was stopped by {self.wrong!r}")
 
+    def state(self):
+        """All that the next steps need besides the parameters, for `restore`: arrays and plain values, not copied."""
+        if self._held is not None:
+            return self._held
+        memory = self._memory if self.optimizer.is_own else self._memory[: self.optimizer.vectors]
+        memory = list(memory) if isinstance(memory, Memory) else memory
+        return {"step": self.step, "memory": memory, "rows": None if self._rows is None else self._rows.state()}
+
+    def restore(self, state, onward=False):
+        """Be as `state` says, of an optimizer of the same kind and parameters of the same parts.
+
+        In the middle of an epoch some rows of an embedding are behind.  They are brought up to date here, so that the
+        network predicts; the state is kept until `go_on`, which goes on from it as if nobody had looked.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            If it is no such state.
+        """
+        step, memory, rows = state["step"], state["memory"], state["rows"]
+        if type(step) is not int or step < 0:
+            raise ValueError(f"step: expected an integer >= 0, got {step!r:.80}")
+        if (rows is None) != (self._rows is None):
+            raise ValueError("rows: expected what an embedding's optimizer remembers where there is one")
+        if self.optimizer.is_own:
+            parts = self._memory.parts if isinstance(self._memory, Memory) else None
+            self._memory = Memory(memory) if isinstance(self._memory, Memory) else memory
+            if isinstance(self._memory, Memory):
+                self._memory.parts = parts
+        else:
+            memory = [moved(vector, self._device) for vector in memory]
+            _check_memory(memory, self._own, self.optimizer)
+            self._memory = [*memory, *self._memory[self.optimizer.vectors :]]
+        self.step = step
+        if rows is not None:
+            self._rows.restore(rows, step)
+            if not onward and self._rows.behind:
+                self._held = {**state, "rows": copy.deepcopy(rows)}
+                self._rows.bring_all()
+
+    def go_on(self, begun):
+        """Before a step: where an epoch that was begun elsewhere is gone on with, rows are as they were there."""
+        held, self._held = self._held, None
+        if held is not None and begun:
+            self.restore(held, onward=True)
+
     def __enter__(self):
         return self
 
@@ -203,15 +251,19 @@ class RowUpdates:
         self.table, self.gradient, self.step, self.finite = table, RowGradient(), 0, True
         self._updates = optimizer.rows(table.dtype)
         self._memory = [array.reshape(table.shape) for array in optimizer.start(table.reshape(-1))]
-        self._seen, self._live = np.zeros(len(table), np.int64), np.zeros(len(table), np.int64)
+        # The step from which the others and the scalars count, that of each row, and the last at which it moves.
+        self._counts = 0, np.zeros(len(table), np.int64), np.zeros(len(table), np.int64)
+        self._used = np.zeros(len(table), bool)  # which rows ever had a gradient
         self._scalars = np.zeros((FIRST_SCALARS, len(self._updates.scalars(1, 0.0))), table.dtype)
+        self._together = 0  # the last step up to which all rows were brought
         self._previous = 0, np.zeros(0, np.int64), np.zeros((0, table.shape[1]), table.dtype)
 
     def _run(self, rows, gradient=None, previous=None, scale=1.0):
         """Bring rows of the table up to date, and with a gradient take one more step with it."""
-        until = self.step if gradient is None else self.step - 1
+        base, seen, live = self._counts
+        until = (self.step if gradient is None else self.step - 1) - base
         finite = self._updates.kernel(
-            self.table, self._memory, rows, self._seen, self._live, until, self._scalars, gradient, previous, scale,
+            self.table, self._memory, rows, seen, live, until, self._scalars, gradient, previous, scale,
             self._updates.constants,
         )  # fmt: skip
         self.finite = self.finite and finite
@@ -221,27 +273,71 @@ class RowUpdates:
         self._run(rows)
 
     def bring_all(self):
-        """Take the steps that any rows have missed."""
-        behind = self._seen < self.step
-        self._run(np.flatnonzero(behind if self._updates.decays else behind & (self._live > 0)))
+        """Take the steps that any rows have missed; those that nothing moves need none."""
+        base, seen, _ = self._counts
+        behind = seen < self.step - base
+        self._run(np.flatnonzero(behind if self._updates.decays else behind & self._used))
+        self._together = self.step
+
+    def _count_from_here(self):
+        """Forget the scalars of steps that all rows have taken: they count from the last one on."""
+        base, seen, live = self._counts
+        self._counts = self._together, np.zeros_like(seen), live - (self._together - base)
 
     def update(self, step, rate, scale):
         """Take a step of the rows that have a gradient now; they have been brought up to date."""
         rows, values = self.gradient.rows, self.gradient.values
         previous = np.empty_like(values)
         previous[:1] = np.nan  # until the kernel has written the rows here, there is nothing to undo
-        if step == len(self._scalars):
+        if self._counts[0] < self._together == self.step:
+            self._count_from_here()
+        base, _, live = self._counts
+        here = step - base
+        if here == len(self._scalars):
             self._scalars = np.concatenate([self._scalars, np.zeros_like(self._scalars)])
         with np.errstate(over="ignore"):
-            self._scalars[step] = self._updates.scalars(step, rate)
+            self._scalars[here] = self._updates.scalars(step, rate)
         self._previous, self.step = (step, rows, previous), step
         self._run(rows, values, previous, scale)
-        self._live[rows] = FOREVER if self._updates.moving is None else step + self._updates.moving
+        live[rows] = FOREVER if self._updates.moving is None else here + self._updates.moving
+        self._used[rows] = True
+
+    @property
+    def behind(self):
+        """Whether any row that something moves has missed a step."""
+        base, seen, _ = self._counts
+        return bool(((seen < self.step - base) & (self._used | self._updates.decays)).any())
+
+    def state(self):
+        """The rows and what is remembered of them, for `restore`: arrays, not copied."""
+        base, seen, live = self._counts
+        return {
+            "table": self.table, "memory": self._memory, "seen": seen, "live": live, "used": self._used,
+            "scalars": self._scalars[: self.step - base + 1],
+        }  # fmt: skip
+
+    def restore(self, state, step):
+        """Be as `state` says, after so many steps; ValueError if it is no state of such a table."""
+        scalars, seen, live = state["scalars"], state["seen"], state["live"]
+        arrays = [state["table"], *state["memory"], seen, live, state["used"], scalars[0]]
+        wanted = [self.table, *self._memory, *self._counts[1:], self._used, self._scalars[0]]
+        kinds = [[(array.shape, array.dtype) for array in found] for found in (arrays, wanted)]
+        here = len(scalars) - 1
+        if kinds[0] != kinds[1]:
+            raise ValueError("rows: expected arrays like those of the embedding's table")
+        if not 0 <= here <= step or seen.min(initial=0) < 0 or seen.max(initial=0) > here:
+            raise ValueError("rows: expected steps that were taken")
+        np.copyto(self.table, state["table"])
+        self._memory = [array.copy() for array in state["memory"]]
+        self._scalars = np.concatenate([scalars, np.zeros((FIRST_SCALARS, scalars.shape[1]), scalars.dtype)])
+        self._counts, self._used = (step - here, seen.copy(), live.copy()), state["used"].copy()
+        self.step, self._together = step, step - here
 
     def undo(self, step):
         """Bring back the rows that a step has changed as they were before it."""
         last, rows, previous = self._previous
         if last == step and not np.isnan(previous[:1]).any():
             backend_of(self.table).embedding.put_rows(self.table, rows, previous)
-            self._seen[rows] = step - 1
+            base, seen, _ = self._counts
+            seen[rows] = step - 1 - base
         self.step, self.finite = min(self.step, step - 1), True

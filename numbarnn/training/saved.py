@@ -1,0 +1,122 @@
+"""A training as a file has it: all that a `Course` is made of, as plain values, arrays and descriptions."""
+
+import dataclasses
+
+import numpy as np
+
+from ..arrays.descriptor import is_array
+from ..arrays.devices import moved
+from ..files.container import write_file
+from ..files.written import Writing
+from .course import Course, Place
+from .losses import LOSSES
+from .losses import loss as find_loss
+from .metrics import checked_metrics
+from .optimizers import optimizer as find_optimizer
+
+BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
+COLUMNS = ("loss", "validation", "seconds", "rate")
+
+
+def save(path, course):
+    """Write a course and its network into a file, whole or not at all."""
+    arrays, description = course.network._written()
+    writing = Writing()
+    description["training"] = writing("training", described(course))
+    write_file(path, arrays | writing.arrays, description)
+
+
+def described(course):
+    """A dict of what a course is made of, besides its network, for `files.written.Writing`."""
+    place, history = course.place, course.history
+    loss = next((name for name, each in LOSSES.items() if each is course.loss), course.loss)
+    return {
+        "loss": loss,
+        "optimizer": course.optimizer,
+        "clip": course.clip,
+        "accumulate": course.accumulate,
+        "kept": course.kept,
+        "metrics": course.metrics,
+        "epochs": course.epochs,
+        "most": course.most,
+        "random": _state_of(course.random),
+        "masks": None if course.masks is None else _state_of(course.masks),
+        "order": course.order,
+        "updates": in_host(course.updates.state()),
+        "history": {name: np.array(getattr(history, name), float) for name in COLUMNS},
+        "measured": {name: np.array(values, float) for name, values in history.metrics.items()},
+        "place": None if place is None else dataclasses.astuple(place),
+        "feed": course.feed_of,
+        "callbacks": in_host(course.callback_states()),
+    }
+
+
+def restored(network, found):
+    """The Course that `described` has described, of a network whose parameters are as they were.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If it is no such description.
+    """
+    loss, optimizer = find_loss(found["loss"]), find_optimizer(found["optimizer"])
+    random = _generator_of(found["random"])
+    course = Course(
+        network, loss, optimizer, random, found["clip"], _count(found["accumulate"], 1), tuple(found["kept"]),
+        checked_metrics(found["metrics"], None), found["epochs"], found["most"],
+    )  # fmt: skip
+    if (found["masks"] is None) != (course.masks is None):
+        raise ValueError("masks: expected what the network's layers draw them with")
+    course.random = random = _generator_of(found["random"])  # making a course has drawn from the first one
+    course.masks = None if found["masks"] is None else _generator_of(found["masks"])
+    order = found["order"]
+    if order is not None and (order.ndim != 1 or order.dtype.kind != "i"):
+        raise ValueError("order: expected a vector of integers")
+    course.order = order
+    for name in COLUMNS:
+        getattr(course.history, name).extend(_column(found["history"][name]))
+    course.history.metrics.update({name: _column(values) for name, values in found["measured"].items()})
+    course.resumed = found["feed"], [(name, state) for name, state in found["callbacks"]]
+    if found["place"] is not None:
+        epoch, last, batch, total, counted, rate = found["place"]
+        course.place = Place(_count(epoch, 1), _count(last), _count(batch), float(total), float(counted), float(rate))
+    course.updates.restore(found["updates"])
+    return course
+
+
+def _count(value, least=0):
+    """A whole number from a file, if it is one that is not too small."""
+    if type(value) is not int or value < least:
+        raise ValueError(f"expected an integer >= {least}, got {value!r:.80}")
+    return value
+
+
+def _column(values):
+    """A list of numbers from a file."""
+    if not isinstance(values, np.ndarray) or values.ndim != 1 or values.dtype != float:
+        raise ValueError("history: expected vectors of numbers")
+    return values.tolist()
+
+
+def _state_of(random):
+    """The state of a Generator."""
+    return random.bit_generator.state
+
+
+def _generator_of(state):
+    """A Generator of this state."""
+    if state["bit_generator"] not in BIT_GENERATORS:
+        raise ValueError(f"random: expected one of NumPy's, got {state['bit_generator']!r:.80}")
+    made = getattr(np.random, state["bit_generator"])(0)
+    made.state = state
+    return np.random.Generator(made)
+
+
+def in_host(value):
+    """Lists, tuples and dicts of arrays and plain values, all arrays in the host's memory."""
+    if isinstance(value, (list, tuple)):
+        items = [in_host(item) for item in value]
+        return tuple(items) if isinstance(value, tuple) else items
+    if isinstance(value, dict):
+        return {name: in_host(item) for name, item in value.items()}
+    return moved(value, "cpu") if is_array(value) else value
