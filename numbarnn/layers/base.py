@@ -52,6 +52,7 @@ class Layer(Description):
     random = False  # whether training draws anything
     takes_indices = False  # whether the input are integers
     takes_steps = False  # whether it needs the steps of a sequence
+    leaves_one = False  # whether it leaves one step of a sequence
     channelwise = False  # whether each channel of the output is made of that channel of the input
 
     def __init_subclass__(cls, **options):
