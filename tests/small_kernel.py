@@ -10,7 +10,7 @@ from numba import types
 from numba.core import event
 
 from numbarnn.cpu.compiled import SOURCES
-from numbarnn.engine.numba_internals import kept_c_function
+from numbarnn.engine.numba_internals import KeptCFunction
 
 
 class Compilation(event.Listener):
@@ -39,5 +39,6 @@ def main():
     """Compile it or find it, and call it."""
     compilation = Compilation()
     event.register("numba:run_pass", compilation)
-    function = kept_c_function(threefold, types.float64(types.float64), SOURCES, None)
+    function = KeptCFunction(threefold, types.float64(types.float64), SOURCES, None)
+    function.compile()
     print(function.ctypes(5.0), compilation.begun)

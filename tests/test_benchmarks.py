@@ -12,7 +12,7 @@ from small_kernel import threefold
 
 import numbarnn as nr
 from numbarnn.cpu.compiled import SOURCES
-from numbarnn.engine.numba_internals import kept_c_function
+from numbarnn.engine.numba_internals import KeptCFunction
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 cases = pytest.importorskip("benchmarks.cases", reason="the benchmarks lie beside the tests, not in the package")
@@ -122,7 +122,7 @@ def test_where_the_seconds_go(tmp_path, monkeypatch):
     monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
     optimize = CPUCodeLibrary._optimize_final_module
     with start_trace.Trace() as trace:
-        kept_c_function(threefold, types.float64(types.float64), SOURCES, None)
+        KeptCFunction(threefold, types.float64(types.float64), SOURCES, None).compile()
     found = trace.summary()
     stages, functions = dict(found["stages"]), {name: times for name, _, times in found["functions"]}
     assert {"type inference", "lowering to LLVM's language", "LLVM: optimization", "LLVM: machine code"} <= stages.keys()

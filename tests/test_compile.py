@@ -32,6 +32,7 @@ net.stream(2).step(x[0, :2])
 for loss, y in (("mse", x[0, :, :2]), ("cross_entropy", np.arange(70) % 2)):
     for optimizer in ("adam", nr.SGD(0.1, momentum=0.9)):
         net.fit(x, y, loss, optimizer, epochs=1, validation=(x, y), progress=False)
+        nr.fit_many(net, x, y, seeds=[0, 1], loss=loss, optimizer=optimizer, epochs=1, clip=1.0, progress=False)
 net.fit(x, x[0, :, :2], epochs=1, lengths=np.arange(70) % 9 + 1, tape="states", clip=1.0, progress=False)
 net.loss_and_gradient(net.params.flat, x, x[0, :, :2])
 """

@@ -6,7 +6,7 @@ from numba import njit, types
 
 from numbarnn.cpu import weights
 from numbarnn.engine.inlined import inlined
-from numbarnn.engine.numba_internals import kept_c_function
+from numbarnn.engine.numba_internals import KeptCFunction
 
 
 @inlined
@@ -52,7 +52,8 @@ class Unkept:
 def test_what_a_function_takes_in_is_its_own():
     """Numba's names are numbered by process: of two objects on disk one would call what the other means by a name."""
     signature = types.void(types.none, types.NumberClass(types.float32), types.int64, types.int64)
-    compiled = kept_c_function(weights.pack_task.function, signature, Unkept, None)
+    compiled = KeptCFunction(weights.pack_task.function, signature, Unkept, None)
+    compiled.compile()
     found = {f.name: f.linkage.name for f in compiled._library._final_module.functions if not f.is_declaration}
     assert "internal" in found.values()
     seen = [name for name, linkage in found.items() if linkage != "internal"]

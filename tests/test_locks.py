@@ -118,6 +118,57 @@ small_kernel.Compilation.on_start = fork_and_begin
     owner.communicate()  # which ends the child
 
 
+FUNCTIONS = """
+import sys
+from numba.core import event
+from small_kernel import Compilation
+from numbarnn.cpu import compiled
+from numbarnn.cpu.compiled import Function, compile_together
+
+compiled.usable = lambda: 2
+
+@Function
+def small(record):
+    print(record)
+
+@Function
+def other(record):
+    print(2 * record)
+
+def together():
+    event.register("numba:run_pass", Compilation())
+    compile_together((small,), (other,))
+    print([found.cache_hits for each in (small, other) for found in each.compiled.values()])
+"""
+
+
+def test_processes_share_what_is_to_be_compiled(folder, tmp_path_factory):
+    """The second takes what the first has not begun, then waits for what it has."""
+    path = tmp_path_factory.mktemp("module")
+    (path / "functions.py").write_text(FUNCTIONS)
+
+    class Sharing(Process):
+        def __init__(self, *arguments):
+            super().__init__(folder, *arguments, before=f"import sys; sys.path.append({str(path)!r}); import functions\n"
+                             "small_kernel.main = functions.together")  # fmt: skip
+
+    first = Sharing("waits").compiles()
+    second = Sharing().compiles()
+    assert "compiling kernels" in second.stderr.readline()
+    second.waits()
+    assert first.goes_on() == "[0, 1]\n" and second.goes_on() == "[1, 0]\n"
+    assert Sharing().goes_on() == "[1, 1]\n" and not left(folder)
+
+
+def test_what_others_compile_is_taken_until_it_is_there(entries):
+    assert not entries.is_taken("key")
+    with entries.turn("key"):
+        assert entries.is_taken("key") and not entries.is_taken("other key")
+        entries.save("key", CODE)
+        assert not entries.is_taken("key")
+    assert not entries.is_taken("key") and not left(numba.config.CACHE_DIR)
+
+
 # Threads
 
 

@@ -13,7 +13,8 @@ from numba.core.errors import NumbaError
 from ..cells import check
 from ..cells.dry_run import explained, is_library_s_alone
 from ..engine.disk_cache import Sources
-from ..engine.numba_internals import kept_c_function, kept_kernel
+from ..engine.numba_internals import KeptCFunction, kept_kernel
+from ..engine.processors import usable
 from .simd import REGISTERS, VECTOR_BYTES
 
 SOURCES = Sources("cells", "engine", "cpu")  # every module that a kernel may be made of
@@ -45,12 +46,34 @@ class CFunction:
         self.function, self.__doc__, self.compiled = function, function.__doc__, {}
         self.__name__ = function.__name__
 
-    def _address(self, key, *kinds):
-        """Where the one for a key is, which takes arguments of these Numba types."""
-        with _one_at_a_time:
-            if key not in self.compiled:
-                self.compiled[key] = kept_c_function(self.function, types.void(*kinds), SOURCES, WIDTH)
+    def _key(self):
+        """What it is compiled for; with the arguments of `at`."""
+
+    def _signature(self):
+        """Its types; likewise."""
+        return types.void(*[types.int64] * self.function.__code__.co_argcount)
+
+    def _made(self, *what):
+        return KeptCFunction(self.function, self._signature(*what), SOURCES, WIDTH)
+
+    def at(self, *what):
+        """Where the one for `what` is; compiled or loaded now if it has not been."""
+        key = self._key(*what)
+        if key not in self.compiled:
+            with _one_at_a_time:
+                if key not in self.compiled:
+                    made = self._made(*what)
+                    made.compile()
+                    self.compiled[key] = made
         return self.compiled[key].address
+
+    def is_there(self, *what):
+        """Whether it has been compiled or loaded."""
+        return self._key(*what) in self.compiled
+
+    def is_compiled_elsewhere(self, *what):
+        """Whether another process compiles it now."""
+        return self._made(*what).is_compiled_elsewhere()
 
 
 class Function(CFunction):
@@ -59,17 +82,21 @@ class Function(CFunction):
     @property
     def address(self):
         """Where it is."""
-        if None in self.compiled:  # small calls wait for it
-            return self.compiled[None].address
-        return self._address(None, *[types.int64] * self.function.__code__.co_argcount)
+        return self.compiled[None].address if None in self.compiled else self.at()
 
 
 class Routine(CFunction):
     """A C function of a number and integers, one for each dtype that the number may have."""
 
+    def _key(self, dtype):
+        return dtype
+
+    def _signature(self, dtype):
+        return types.void(from_dtype(dtype), *[types.int64] * (self.function.__code__.co_argcount - 1))
+
     def address(self, dtype):
         """Where the one for `dtype` is."""
-        return self._address(dtype, from_dtype(dtype), *[types.int64] * (self.function.__code__.co_argcount - 1))
+        return self.at(dtype)
 
 
 class Task(CFunction):
@@ -79,18 +106,46 @@ class Task(CFunction):
     alone and nothing is passed for them, so that `pool.share` may call all of them alike.
     """
 
-    def address(self, cell, dtype):
+    def _key(self, cell, dtype):
+        return types.none if cell is None else cell._numba_type_, dtype
+
+    def _signature(self, cell, dtype):
+        kind, _ = self._key(cell, dtype)
+        return types.void(kind, types.NumberClass(from_dtype(dtype)), types.int64, types.int64)
+
+    def at(self, cell, dtype):
         """Where the one for a cell, or None, and a dtype is; what is wrong with a cell is one sentence."""
-        kind = types.none if cell is None else cell._numba_type_
-        key = kind, dtype
-        if key in self.compiled:
-            return self.compiled[key].address
-        if cell is not None:
+        if cell is not None and not self.is_there(cell, dtype):
             cell.check_unchanged()
             check(cell)
         try:
-            return self._address(key, kind, types.NumberClass(from_dtype(dtype)), types.int64, types.int64)
+            return super().at(cell, dtype)
         except NumbaError as error:
             if cell is None or is_library_s_alone(cell):
                 raise
             raise explained(cell, str(error)) from None
+
+    def address(self, cell, dtype):
+        """Where the one for a cell, or None, and a dtype is."""
+        key = self._key(cell, dtype)
+        return self.compiled[key].address if key in self.compiled else self.at(cell, dtype)
+
+
+def compile_together(*wanted):
+    """Compile, or load from disk, each `CFunction` of several, with what it is wanted for, in the order that is soonest.
+
+    Processes that start at once on an empty disk share the work: each compiles what no other does.  So do as many as there
+    are processors; the others wait for them, as whoever begins has the functions inside to compile first.
+    """
+    left = [each for each in wanted if not each[0].is_there(*each[1:])]
+    while left:
+        elsewhere, most = 0, usable()
+        for each in left:
+            if not each[0].is_compiled_elsewhere(*each[1:]):
+                break
+            elsewhere += 1
+            if elsewhere == most or elsewhere == len(left):
+                each = left[0]
+                break
+        left.remove(each)
+        each[0].at(*each[1:])

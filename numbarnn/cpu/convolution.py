@@ -31,7 +31,7 @@ from .memory import aligned, borrow, empty, give, take
 from .records import integers
 from .records import place as index_of
 from .routine_call import invoke, record_at
-from .routines import ROUTINE_NAMES, addresses
+from .routines import ROUTINES
 from .simd import get, lanes, lanes_of, load, put, size_of, splat, store, transpose
 
 GROUPS = 16  # sums over images that the gradient is the sum of: fixed, so that it has one order
@@ -218,7 +218,7 @@ def _record(windows, filters, parameters, x, backward, **fields):
     values = {
         **dict(zip([name for name, _ in WINDOWS], (*windows, *windows.outputs))),
         **offsets,
-        "product": addresses(x.dtype)[ROUTINE_NAMES.index("product")],
+        "product": ROUTINES["product"].address(x.dtype),
         "rows": rows,
         "batch": max(1, batch),
         "tasks": tasks,

@@ -13,12 +13,13 @@ import numpy as np
 
 from ..engine import sizes
 from ..engine.keep import Keep
-from . import routines, weights
+from . import passes, routines, weights
 from .blocks import block_vectors, packed_size, spread, transposed_size, vectors_in
+from .compiled import compile_together
 from .memory import aligned
 from .pool import of_part, share, share_parts, take_parts
 from .product import MAX_VECTORS
-from .records import BACKWARD, FORWARD, place
+from .records import BACKWARD, FORWARD, FORWARD_NAMES, ROUTINE_NAMES, place
 from .simd import lanes_of
 from .threads import shares, sharing, threads, threads_for
 
@@ -175,8 +176,11 @@ class Size(sizes.Size):
             "claims": self._claims(),
         }
 
-    def constants(self):
-        """The fields of a record that are neither addresses of buffers nor the caller's."""
+    def constants(self, names):
+        """The fields of a record that are neither addresses of buffers nor the caller's.
+
+        names: of the routines that are called.
+        """
         places, direction = self.parameters
         tasks, splits = self.shares
         values = {
@@ -215,9 +219,14 @@ class Size(sizes.Size):
                 f"{group.name}.parameter": self.dtype.itemsize * places[group.weight],
                 f"{group.name}.bias": self.dtype.itemsize * places[group.bias] if group.bias else 0,
             }
-        for name, address in zip(routines.ROUTINE_NAMES, routines.addresses(self.dtype)):
-            values[f"routines.{name}"] = address
+        for name in names:
+            values[f"routines.{name}"] = routines.ROUTINES[name].address(self.dtype)
         return values
+
+
+def _shared(names, dtype):
+    """What every pass is made of, for `compile_together`."""
+    return (share,), *((routines.ROUTINES[name], dtype) for name in names)
 
 
 @functools.cache
@@ -335,29 +344,36 @@ def forward_plans(kernels, size, keep):
 @functools.lru_cache(maxsize=512)
 def _make_forward(kernels, size, keep, threads_):
     what, packing = keep.what, size.packing
-    packed = size.weights(size.cell.slots)
     segmented, kept_c = what in ("states", "checkpoints"), what in ("all", "states")
+    transposes = what == "all" or segmented
+    packing_tasks = [weights.pack_task, *([weights.transpose_task] if transposes else [])]
+    compile_together(
+        (kernels.forward_task, size.cell, size.dtype), *((task, None, size.dtype) for task in packing_tasks),
+        (passes.forward,), *_shared(FORWARD_NAMES, size.dtype),
+    )  # fmt: skip
+    packed = size.weights(size.cell.slots)
     h_rows = packing.blocks(0, size.steps + 2)
     states = size.states(h_rows, h_rows if kept_c else size.batch)
     gates = size.gates(packing.rows) if what == "all" else {"operand": size.gates(size.batch)["operand"]}
     tape = {"unit_values": size.unit_values()}
     tape |= {} if what == "checkpoints" else states
     tape |= gates if what == "all" else {}
-    tape |= size.transposed() if what == "all" or segmented else {}
+    tape |= size.transposed() if transposes else {}
     tape |= packed if what == "weights" or segmented else {}
     scratch = size.forward_scratch()
     scratch |= {} if what == "all" else gates
     scratch |= packed if what in ("nothing", "all") else {}
     tape, scratch = Layout(tape, size.dtype), Layout(scratch, size.dtype)
     apart = Layout(states, size.dtype) if what == "checkpoints" else None
-    constants = size.constants() | {
+    constants = size.constants(FORWARD_NAMES) | {
         "chunk": size.forward_chunk,
         "slots": size.cell.slots,
         "work.task": kernels.forward_task.address(size.cell, size.dtype),
         "work.pack_task": weights.pack_task.address(None, size.dtype),
+        "work.transpose_task": weights.transpose_task.address(None, size.dtype) if transposes else 0,
         "segment_rows": packing.rows,
         "keep": int(what == "all"),
-        "pack": 2 if what == "all" or segmented else 1,
+        "pack": 2 if transposes else 1,
         "c_kept": int(kept_c),
         "operand_kept": int(what == "all"),
     }
@@ -387,9 +403,13 @@ def backward_plans(plans, need_x, threads_):
 @functools.lru_cache(maxsize=512)
 def _make_backward(plans, need_x, threads_):
     size, keep, packing, steps = plans.size, plans.keep, plans.size.packing, plans.segment
+    compile_together(
+        (plans.kernels.backward_task, size.cell, size.dtype), (weights.gradient_task, None, size.dtype), (passes.backward,),
+        *_shared(ROUTINE_NAMES, size.dtype),
+    )  # fmt: skip
     scratch, gradients = size.backward_scratch(need_x), size.gradients()
     rows = packing.most_rows(steps)
-    constants = size.constants() | {
+    constants = size.constants(ROUTINE_NAMES) | {
         "c_kept": 1,
         "operand_kept": 1,
         "whole": int(keep.what != "checkpoints"),

@@ -11,6 +11,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from ..engine.inlined import inlined
+from .routine_call import invoke
 from .simd import (
     INT64,
     REGISTERS,
@@ -207,24 +208,25 @@ def _row_panel(
 
 @inlined
 def row_product(
-    real, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_outer, b, b_block, b_depth, depth, vectors, blocks
+    real, product, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_outer, b, b_block, b_depth, depth, vectors, blocks
 ):
     """``C[i] = S[i] + A @ B[i]`` for `blocks` operands B and one row of A; like `product` with as many calls, to the bit.
 
     One row alone waits for each sum before the next is added to it: several blocks are summed side by side.
-    c_block, s_block, b_block: bytes from one block to the next; the rest as in `product`.
+    product: the address of the routine, which does what is left; c_block, s_block, b_block: bytes from one block to the
+    next; the rest as in `product`.
     """
     for first in range(0, vectors, MAX_VECTORS):
         place = first * VECTOR_BYTES
         _row_product(
-            real, c + place, c_block, s + first * s_vector, s_block, s_vector, a, a_depth, inner, a_outer, b + place,
-            b_block, b_depth, depth, min(MAX_VECTORS, vectors - first), blocks,
+            real, product, c + place, c_block, s + first * s_vector, s_block, s_vector, a, a_depth, inner, a_outer,
+            b + place, b_block, b_depth, depth, min(MAX_VECTORS, vectors - first), blocks,
         )  # fmt: skip
 
 
 @inlined
 def _row_product(
-    real, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_outer, b, b_block, b_depth, depth, vectors, blocks
+    real, product, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_outer, b, b_block, b_depth, depth, vectors, blocks
 ):
     """`row_product` of no more columns than a panel has."""
     together, block = ROW_BLOCKS[vectors], depth_block(inner, depth, vectors)
@@ -239,7 +241,11 @@ def _row_product(
             )  # fmt: skip
             s_now, s_block_now, s_vector_now = c + done * c_block, c_block, VECTOR_BYTES
     for rest in range(whole, blocks):
-        _product(
-            real, c + rest * c_block, 0, s + rest * s_block, 0, s_vector, a, 0, a_depth, inner, a_outer,
-            b + rest * b_block, b_depth, depth, 1, vectors,
+        invoke(
+            product,
+            real,
+            (
+                c + rest * c_block, 0, s + rest * s_block, 0, s_vector, a, 0, a_depth, inner, a_outer,
+                b + rest * b_block, b_depth, depth, 1, vectors,
+            ),
         )  # fmt: skip

@@ -43,8 +43,8 @@ def project_rows(real, call, direction, part, operand, rows, h):
             call.routines.row_product,
             real,
             (
-                target, panel, call.zeros, 0, 0, operand, size, depth, 0, weight, depth * panel, panel, depth, MAX_VECTORS,
-                whole,
+                call.routines.product, target, panel, call.zeros, 0, 0, operand, size, depth, 0, weight, depth * panel,
+                panel, depth, MAX_VECTORS, whole,
             ),
         )  # fmt: skip
         done = whole * MAX_VECTORS

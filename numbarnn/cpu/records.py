@@ -28,7 +28,8 @@ def integers(*names):
 ROWS = np.dtype(integers("address", "step_stride", "batch_stride", "channel_stride", "step_table", "start_table"))
 
 # Shared routines, by address.
-ROUTINE_NAMES = ("product", "row_product", "copy_rows", "times_transposed")
+FORWARD_NAMES = ("product", "row_product", "copy_rows")  # those that forward calls
+ROUTINE_NAMES = (*FORWARD_NAMES, "times_transposed")
 ROUTINES = np.dtype(integers(*ROUTINE_NAMES))
 
 # The work that threads share, by address: `share` of the pool, the pool itself, and the tasks.
@@ -41,6 +42,7 @@ WORK = np.dtype(
         "threads",  # how many share the work
         "task",  # of the cell: takes a part of the batch, or of the units, through time
         "pack_task",  # forward: packs weights
+        "transpose_task",  # forward: packs them for backward, transposed
         "gradient_task",  # backward: sums gradients of weights
         "phases",  # regions of a step where units are split: 2 if the cell has gated slots, else 1
     )

@@ -46,10 +46,7 @@ def projection_columns(call):
 
 @inlined
 def pack_group(real, call, group, columns, direction, part):
-    """One part of the rows of one weight; for backward the transposed one too.  Returns 1 for a wrong number, or 0.
-
-    columns: where it leads.
-    """
+    """One part of the rows of one weight.  Returns 1 for a wrong number, or 0.  columns: where it leads."""
     units, gates, _, per_block = columns
     weight = call.parameters + direction * call.direction_stride + group.parameter
     first, count = share(group.rows, call.parts, part)
@@ -57,14 +54,6 @@ def pack_group(real, call, group, columns, direction, part):
         real, weight, group.rows, units, gates, group.gates, group.slots, per_block, first, count,
         group.weight + direction * group.rows * group.slots * vectors_for(real, units) * vector_bytes(real),
     )  # fmt: skip
-    if call.pack == 2:
-        row_vectors = vectors_for(real, group.rows)
-        first, count = share(row_vectors, call.parts, part)
-        depth = group.slots * vectors_for(real, units) * lanes(real)
-        pack_transposed(
-            real, weight, group.rows, units, gates, group.gates, group.slots, per_block, first, count,
-            group.transposed + direction * row_vectors * depth * vector_bytes(real),
-        )  # fmt: skip
     return wrong
 
 
@@ -106,6 +95,25 @@ def pack_task(cell, number, record, index):
         calls[0].wrong = 1
 
 
+@Task
+def transpose_task(cell, number, record, index):
+    """One part of each weight of a direction, transposed for backward."""
+    real, call = number(0), record_at(record, FORWARD)[0]
+    direction, part = index // call.parts, index % call.parts
+    for index in range(PROJECTION + 1):
+        group = group_at(call, index)
+        if group.slots:
+            units, gates, _, per_block = columns_of(call, index)
+            row_vectors = vectors_for(real, group.rows)
+            first, count = share(row_vectors, call.parts, part)
+            depth = group.slots * vectors_for(real, units) * lanes(real)
+            pack_transposed(
+                real, call.parameters + direction * call.direction_stride + group.parameter, group.rows, units, gates,
+                group.gates, group.slots, per_block, first, count,
+                group.transposed + direction * row_vectors * depth * vector_bytes(real),
+            )  # fmt: skip
+
+
 @inlined
 def unpack_bias(real, call, group, direction, total):
     """Write, or add, the derivatives of a group's slots to the gradient of the bias that feeds them."""
@@ -124,7 +132,7 @@ def unpack_bias(real, call, group, direction, total):
 
 @inlined
 def row_times_transposed(
-    real, row_product, zeros, transposed, depth, inner, dpre, dpre_block, target, panels, descending
+    real, product, row_product, zeros, transposed, depth, inner, dpre, dpre_block, target, panels, descending
 ):  # fmt: skip
     """`times_transposed` for one row and whole panels, several at once.
 
@@ -140,7 +148,7 @@ def row_times_transposed(
         row_product,
         real,
         (
-            target, step, start, start_step, stride, dpre, size_of(real), inner, dpre_block,
+            product, target, step, start, start_step, stride, dpre, size_of(real), inner, dpre_block,
             transposed, operand_step, panel, depth, MAX_VECTORS, panels,
         ),
     )  # fmt: skip
@@ -165,7 +173,8 @@ def times_transposed(
     if rows == 1 and unit_vectors % per_block == 0:
         whole = (to_vector - from_vector) // MAX_VECTORS
         row_times_transposed(
-            real, row_product, zeros, transposed + first_panel * depth * vector, depth, slots * per_block * lanes(real),
+            real, product, row_product, zeros, transposed + first_panel * depth * vector, depth,
+            slots * per_block * lanes(real),
             dpre + first * all_slots * per_block * vector + first_slot * per_block * vector,
             all_slots * per_block * vector * total_rows, target + first_panel * vector, whole, descending,
         )  # fmt: skip

@@ -162,6 +162,16 @@ class Entries:
             if lock:
                 lock.release()
 
+    def is_taken(self, key):
+        """Whether it is another's turn to compile for `key` now."""
+        with contextlib.suppress(OSError):
+            if path := self._lock_path(key):
+                lock = locks.Lock.taken(path)
+                if lock is None:
+                    return not self._is_there(key)
+                lock.release()
+        return False
+
     def _lock_path(self, key):
         """The file to lock while one compiles for `key`; None if there is nothing to wait for, or no place for it."""
         if self.sources.stamp is None or self._is_there(key):

@@ -19,6 +19,7 @@ from numba.core.compiler_lock import _CompilerLock, global_compiler_lock
 from numba.core.cpu import CPUContext
 from numba.core.dispatcher import Dispatcher
 from numba.core.lowering import Lower
+from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
 from numba.core.typed_passes import NativeLowering
 from numba.core.typing.templates import AbstractTemplate, AttributeTemplate
@@ -40,6 +41,7 @@ RELIED_ON = {  # (class, name): the first parameters, None for what is no functi
     (FunctionCache, "cache_path"): None,
     (CompileResult, "_reduce"): ("self",),
     (CompileResult, "_rebuild"): ("target_context", "libdata", "fndesc"),
+    (type(rtsys), "initialize"): ("self", "ctx"),
     (CFunc, "__init__"): ("self", "pyfunc", "sig", "locals", "options"),
     (CFunc, "compile"): ("self",),
     (CFunc, "address"): None,
@@ -124,6 +126,10 @@ class Kept:
             return contextlib.nullcontext()
         return self._entries.turn(self._index_key(signature, codegen), wait=not global_compiler_lock.is_locked())
 
+    def is_taken(self, signature, codegen):
+        """Whether another process compiles for a signature now."""
+        return self._enabled and keepable(signature) and self._entries.is_taken(self._index_key(signature, codegen))
+
     def _load_overload(self, signature, target_context):
         """Numba compiles what this does not find."""
         if config.DISABLE_JIT:
@@ -167,6 +173,16 @@ class _Function(Kept, FunctionCache):
     def __init__(self, function, sources, more):
         entries = Entries(f"cpu.{_name(function)}", sources, lambda code: dumps(code._reduce()), more)
         super().__init__(function, entries, lambda target, data: CompileResult._rebuild(target, *data))
+
+    def load_overload(self, signature, target_context):
+        """What is kept for a signature, or None, with no more of Numba at work than machine code may call.
+
+        Numba's own imports all that its compiler may need first, SciPy's linear algebra too: a third of a second.
+        """
+        from numba.cpython import hashing  # noqa: F401 (it tells LLVM of symbols)
+
+        rtsys.initialize(target_context)
+        return self._load_overload(signature, target_context)
 
     def _can_be_kept(self, code):
         """Whether compiled code may be used in another process: not if it holds addresses of this one."""
@@ -218,13 +234,22 @@ def kept_kernel(function, releases, sources, more):
     return dispatcher
 
 
-def kept_c_function(function, signature, sources, more):
-    """`function` as a C function with an ``address``, compiled now unless the disk has it."""
-    compiled = CFunc(function, (signature.args, signature.return_type), locals={}, options={}, pipeline_class=TO_WHOLE)
-    compiled._cache = _Function(function, sources, more)
-    with compiled._cache.turn(compiled._sig, compiled._targetdescr.target_context.codegen()):
-        compiled.compile()
-    return compiled
+class KeptCFunction(CFunc):
+    """`function` as a C function with an ``address``, once `compile` has been called, which loads it if the disk has it."""
+
+    def __init__(self, function, signature, sources, more):
+        types = signature.args, signature.return_type
+        super().__init__(function, types, locals={}, options={}, pipeline_class=TO_WHOLE)
+        self._cache = _Function(function, sources, more)
+
+    def compile(self):
+        """Compile or load, while no other process compiles the same."""
+        with self._cache.turn(self._sig, self._targetdescr.target_context.codegen()):
+            super().compile()
+
+    def is_compiled_elsewhere(self):
+        """Whether another process compiles the same now."""
+        return self._cache.is_taken(self._sig, self._targetdescr.target_context.codegen())
 
 
 def numba_threads():
@@ -269,9 +294,9 @@ __all__ = [
     "RELIED_ON",
     "AbstractTemplate",
     "AttributeTemplate",
+    "KeptCFunction",
     "compiler_on",
     "keep_cuda_kernel",
-    "kept_c_function",
     "kept_kernel",
     "numba_threads",
     "relied_on_for_cuda",

@@ -4,10 +4,17 @@ Numba makes each function that another one calls a whole: wrappers for Python an
 code.  Most of the time of a first call went there, for some eighty functions of which nobody needs more than LLVM's
 text.  The pipelines of passes are Numba's, with another end; it is how Numba lets its compiler be changed.
 
+Of Numba's passes before, those that look for array expressions and for functions inside functions are left out for functions
+of this package, which have none; and what an operator returns for numbers is looked up once for each of their types.
+
 What a whole takes in becomes its own, under names that nobody else sees.  Numba numbers functions as a process compiles
 them, and leaves them to be shared by name: of two objects on disk, from two processes, one may hold another function under
 a name than the other does, and whoever loads both calls the wrong one.
 """
+
+import builtins
+import functools
+import operator
 
 from llvmlite import ir
 from numba.core import types
@@ -15,7 +22,11 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
 from numba.core.lowering import Lower
-from numba.core.typed_passes import NativeLowering
+from numba.core.typed_passes import NativeLowering, NopythonRewrites, NopythonTypeInference
+from numba.core.untyped_passes import InlineClosureLikes
+
+LIBRARY = __package__.partition(".")[0]
+OPERATORS = {function for module in (operator, builtins) for function in vars(module).values() if callable(function)}
 
 
 class Text(JITCodeLibrary):
@@ -40,6 +51,8 @@ class Text(JITCodeLibrary):
 
 class Whole(JITCodeLibrary):
     """A function with what it calls, as machine code."""
+
+    add_llvm_module = Text.add_llvm_module
 
     def _optimize_final_module(self):
         """Keep what was taken in to itself, and optimise all of it."""
@@ -108,8 +121,79 @@ class _LowerToWhole(NativeLowering):
         return super().run_pass(state)
 
 
+class _ForOthers:
+    """To be mixed into a pass that functions of this package do without."""
+
+    def run_pass(self, state):
+        """Do what the pass does for a function of the user's."""
+        if (state.func_id.func.__module__ or "").partition(".")[0] == LIBRARY:
+            return False
+        return super().run_pass(state)
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Closures(_ForOthers, InlineClosureLikes):
+    """Functions inside functions."""
+
+    _name = "closures_of_others"
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _Rewrites(_ForOthers, NopythonRewrites):
+    """Array expressions and the like."""
+
+    _name = "rewrites_of_others"
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _TypeInference(NopythonTypeInference):
+    """Numba's type inference, which remembers what operators return."""
+
+    _name = "nopython_type_inference"
+
+    def run_pass(self, state):
+        """Infer types with a context that remembers."""
+        state.typingctx, context = remembering(state.typingctx), state.typingctx
+        try:
+            return super().run_pass(state)
+        finally:
+            state.typingctx = context
+
+
+@functools.cache
+def remembering(context):
+    """A typing context of Numba's as one that remembers what operators and functions of Python return for types.
+
+    Numba asks each of a dozen templates every time.
+    """
+
+    class Remembering(type(context)):
+        """The context itself, by another class."""
+
+        def resolve_function_type(self, function, arguments, keywords):
+            """The signature of a call."""
+            if keywords or not isinstance(function, types.Function) or function.typing_key not in OPERATORS:
+                return super().resolve_function_type(function, arguments, keywords)
+            key = id(function), arguments
+            if key in known:
+                return known[key][1]
+            found = super().resolve_function_type(function, arguments, keywords)
+            if found is not None:
+                known[key] = function, found
+            return found
+
+    known = {}  # the function too, so that nothing else gets its id
+    remembers = Remembering.__new__(Remembering)
+    remembers.__dict__ = vars(context)
+    return remembers
+
+
+REPLACED = {InlineClosureLikes: _Closures, NopythonRewrites: _Rewrites, NopythonTypeInference: _TypeInference}
+
+
 def _ending(lower):
     """Numba's pipeline for a function whose types are known, with another last pass."""
+    replaced = {**REPLACED, NativeLowering: lower}
 
     class Pipeline(CompilerBase):
         """Numba's passes, and the last one."""
@@ -117,7 +201,7 @@ def _ending(lower):
         def define_pipelines(self):
             """The passes, in order."""
             passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
-            passes.passes = [(lower if kind is NativeLowering else kind, description) for kind, description in passes.passes]
+            passes.passes = [(replaced.get(kind, kind), description) for kind, description in passes.passes]
             passes.finalize()
             return [passes]
 
