@@ -12,7 +12,7 @@ from .data import datasets
 from .data.series import windows
 from .data.text import Vocabulary, padded
 from .descriptions import keywords
-from .ensemble import Ensemble, Predictions
+from .ensemble import Ensemble
 from .errors import (
     CellError,
     ChecksumError,
@@ -44,12 +44,14 @@ from .layers.last import Last, LastStep
 from .layers.leaky import LeakyRNN
 from .layers.lstm import LSTM
 from .layers.mgu import MGU
+from .layers.over_time import Pool
 from .layers.pooling import AvgPool2d, MaxPool2d
 from .layers.recurrent import Recurrent
 from .layers.rnn import RNN
 from .loading import load
 from .many import fit_many
 from .network import Network
+from .networks.predictions import Predictions
 from .parameters import Parameters
 from .streaming import Stream
 from .trainer import Trainer
@@ -133,6 +135,7 @@ __all__ = [
     "Optimizer",
     "Parameters",
     "PoissonNLL",
+    "Pool",
     "Predictions",
     "Printer",
     "Quantile",

@@ -395,6 +395,7 @@ def values():
         "Embedding": layer,
         "Last": nr.Last(),
         "LastStep": nr.LastStep(),
+        "Pool": nr.Pool("max"),
         "ActivationFunction": nr.RNN(3, nr.ActivationFunction("elu", elu_of, elu_slope)),
         "Connectivity": nr.GRU(2, connectivity=nr.Connectivity(mask=np.eye(2), signs=[1, -1])),
         "cell": nr.GRU(3).cell,

@@ -52,6 +52,7 @@ class Layer(Description):
     random = False  # whether training draws anything
     takes_indices = False  # whether the input are integers
     takes_steps = False  # whether it needs the steps of a sequence
+    leaves_one = False  # whether it leaves one step of a sequence
     channelwise = False  # whether each channel of the output is made of that channel of the input
 
     def __init_subclass__(cls, **options):
@@ -141,7 +142,7 @@ class Layer(Description):
 
     def has_parameters(self, p):
         """Whether `p` has the structure of this layer's parameters for some number of channels."""
-        return any(self.weights(channels) == p.weights for channels in {1, *(w.inputs or 1 for w in p.weights)})
+        return any(self.weights(channels) == p.weights for channels in (1, *(w.inputs or 1 for w in p.weights)))
 
     def check_parameters(self, parameters, channels):
         """Raise unless `parameters` are this layer's, for inputs of `channels` channels, and finite."""

@@ -13,7 +13,7 @@ from ..errors import ShapeError, generator, positive_integer, several
 from ..layers.base import Layer
 from ..layers.embedding import Embedding
 from ..layers.images import shaped
-from ..layers.last import LastStep, chained, unmerged
+from ..layers.last import chained, unmerged
 from ..layers.recurrent import Recurrent
 from ..parameters import Parameters
 from ..training.history import History
@@ -136,8 +136,8 @@ class Structure(Settled):
 
     @property
     def output_layout(self) -> str:
-        """The letters of the axes of the output: as of the input, without t after `Last`."""
-        return self.layout.replace("t", "") if any(isinstance(layer, LastStep) for layer in self.layers) else self.layout
+        """The letters of the axes of the output: as of the input, without t after `Last` or `Pool`."""
+        return self.layout.replace("t", "") if any(layer.leaves_one for layer in self.layers) else self.layout
 
     @property
     def _stepwise(self):
@@ -149,7 +149,7 @@ class Structure(Settled):
         rows, letters = [], self.layout
         for index, (layer, own) in enumerate(zip(self.layers, self._own)):
             channels = layer.output_channels(self._inputs[index])
-            letters = letters.replace("t", "") if isinstance(layer, LastStep) else letters
+            letters = letters.replace("t", "") if layer.leaves_one else letters
             shape = ", ".join(str(channels) if letter == "c" else letter.upper() for letter in letters)
             rows.append((str(index), repr(layer), f"({shape})", f"{len(own):,}"))
         head = ("", "layer", "output", "parameters")
