@@ -142,7 +142,7 @@ class Layer(Description):
 
     def has_parameters(self, p):
         """Whether `p` has the structure of this layer's parameters for some number of channels."""
-        return any(self.weights(channels) == p.weights for channels in {1, *(w.inputs or 1 for w in p.weights)})
+        return any(self.weights(channels) == p.weights for channels in (1, *(w.inputs or 1 for w in p.weights)))
 
     def check_parameters(self, parameters, channels):
         """Raise unless `parameters` are this layer's, for inputs of `channels` channels, and finite."""
