@@ -477,6 +477,7 @@ NO_ARGUMENTS = {
     "Predictions",
     "Compiled",
     "Callback",
+    "Flatten",
     "Last",
     "LastStep",
     "Gradients",

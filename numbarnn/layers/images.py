@@ -17,7 +17,7 @@ from .stateless import Stateless
 def image_shape(argument, value):
     """`value` as the (channels, height, width) of images, if it is three positive integers."""
     expected = "(channels, height, width), three positive integers"
-    if not isinstance(value, (tuple, list)):
+    if not isinstance(value, tuple):
         raise TypeError(f"{argument}: expected {expected}, got {value!r} ({type(value).__name__})")
     if len(value) != 3:
         raise ShapeError(f"{argument}: expected {expected}, got {len(value)} of them: {value!r}")
@@ -28,7 +28,7 @@ def _one_or_two(check):
     """The check of a field that is one value for rows and columns, or a pair of them; equal ones become one."""
 
     def checked(argument, value):
-        if not isinstance(value, (tuple, list)):
+        if not isinstance(value, tuple):
             return check(argument, value)
         if len(value) != 2:
             raise ShapeError(f"{argument}: expected an integer or (rows, columns), got {len(value)} of them: {value!r}")
@@ -163,7 +163,7 @@ def shaped(layers: Iterable[Layer], channels: object) -> tuple[tuple[Layer, ...]
         If a layer of images cannot know their shape, or is said to have another one.
     """
     layers, shape = tuple(layers), None
-    if isinstance(channels, (tuple, list)):
+    if isinstance(channels, tuple):
         shape = image_shape("channels", channels)
         channels = math.prod(shape)
     elif channels is None and isinstance(layers[0], OfImages) and layers[0].shape is not None:
