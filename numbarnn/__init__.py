@@ -58,7 +58,8 @@ from .training.checkpoints import Checkpoint
 from .training.history import History
 from .training.losses import MAE, MSE, BinaryCrossEntropy, CrossEntropy, HalfMSE, Huber, loss
 from .training.metrics import accuracy
-from .training.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
+from .training.optimizer import Optimizer
+from .training.optimizers import SGD, Adam, AdamW, Nadam, RAdam, RMSProp
 from .training.ranks import own_part
 from .training.reports import CSVLogger, Printer
 from .training.schedules import constant, cosine, exponential, reduce_on_plateau, warmup
@@ -114,12 +115,14 @@ __all__ = [
     "LayoutError",
     "LeakyRNN",
     "MaxPool2d",
+    "Nadam",
     "Network",
     "NonFiniteError",
     "Optimizer",
     "Parameters",
     "Predictions",
     "Printer",
+    "RAdam",
     "RMSProp",
     "Ragged",
     "RankError",

@@ -35,7 +35,8 @@ from .training.loop import fit
 from .training.losses import check_target, checked_result, is_of_library, target_channels
 from .training.losses import loss as find_loss
 from .training.metrics import checked_metrics, measured
-from .training.optimizers import Adam, Optimizer
+from .training.optimizer import Optimizer
+from .training.optimizers import Adam
 from .training.samples import Samples
 from .training.sequences import other_layout
 from .training.shards import ranks_of
@@ -586,6 +587,7 @@ class Network(Settled):
         shards: int | None = None,
         metrics: Iterable = (),
         weights: np.ndarray | Ragged | None = None,
+        frozen: Iterable[str] = (),
     ) -> History:
         """Train on samples and their targets.
 
@@ -634,6 +636,9 @@ class Network(Settled):
             functions of (prediction, target) that return a number, by their names or by those of a dict.  They get what
             `loss` gets: of labels and of ragged sequences rows (rows, C), of labels without those that are ignored.  Each
             costs nothing beside one prediction of all samples.
+        frozen : sequence of str
+            Parameters that keep their bits, by names or patterns: ``["0.*"]`` are those of the first layer, ``["*bias*"]``
+            all biases.  Their gradient is no part of the norm that `clip` limits.
         weights : array or Ragged, optional
             Numbers >= 0: one for each sample, (N,), or for each step, (T, N) in the order of the network's layout, of a
             Ragged x a Ragged of one channel.  The loss of a batch is the weighted mean, divided by the sum of its weights,
@@ -675,7 +680,7 @@ class Network(Settled):
             return fit(
                 self, samples, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
                 seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress,
-                metrics=metrics, tape=tape, checkpoints=checkpoints, ranks=ranks, count=shards,
+                metrics=metrics, frozen=frozen, tape=tape, checkpoints=checkpoints, ranks=ranks, count=shards,
             )  # fmt: skip
 
     def stream(self, batch: int = 1) -> Stream:
