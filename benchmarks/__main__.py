@@ -18,6 +18,7 @@ from . import (
     embedding,
     gpu,
     hello,
+    images,
     inference,
     limits,
     load,
@@ -34,8 +35,8 @@ from . import (
 
 BENCHMARKS = {
     "accuracy": accuracy, "activations": activations, "busy": busy, "calls": calls, "cpu": cpu, "embedding": embedding,
-    "gpu": gpu, "hello": hello, "inference": inference, "limits": limits, "many": many, "memory": memory, "mpi": mpi,
-    "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start, "sum": sums,
+    "gpu": gpu, "hello": hello, "images": images, "inference": inference, "limits": limits, "many": many,
+    "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start, "sum": sums,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 

@@ -12,7 +12,7 @@ from .data import datasets
 from .data.series import windows
 from .data.text import Vocabulary, padded
 from .descriptions import keywords
-from .ensemble import Ensemble, Predictions
+from .ensemble import Ensemble
 from .errors import (
     CellError,
     ChecksumError,
@@ -44,19 +44,33 @@ from .layers.last import Last, LastStep
 from .layers.leaky import LeakyRNN
 from .layers.lstm import LSTM
 from .layers.mgu import MGU
+from .layers.over_time import Pool
 from .layers.pooling import AvgPool2d, MaxPool2d
 from .layers.recurrent import Recurrent
 from .layers.rnn import RNN
 from .loading import load
 from .many import fit_many
 from .network import Network
+from .networks.predictions import Predictions
 from .parameters import Parameters
 from .streaming import Stream
 from .trainer import Trainer
 from .training.callbacks import Callback
 from .training.checkpoints import Checkpoint
 from .training.history import History
-from .training.losses import MAE, MSE, BinaryCrossEntropy, CrossEntropy, HalfMSE, Huber, loss
+from .training.losses import (
+    MAE,
+    MSE,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    GaussianNLL,
+    HalfMSE,
+    Huber,
+    NashSutcliffe,
+    PoissonNLL,
+    Quantile,
+    loss,
+)
 from .training.metrics import accuracy
 from .training.optimizer import Optimizer
 from .training.optimizers import SGD, Adam, AdamW, Nadam, RAdam, RMSProp
@@ -103,6 +117,7 @@ __all__ = [
     "Ensemble",
     "FileFormatError",
     "Flatten",
+    "GaussianNLL",
     "Gradients",
     "HalfMSE",
     "History",
@@ -116,12 +131,16 @@ __all__ = [
     "LeakyRNN",
     "MaxPool2d",
     "Nadam",
+    "NashSutcliffe",
     "Network",
     "NonFiniteError",
     "Optimizer",
     "Parameters",
+    "PoissonNLL",
+    "Pool",
     "Predictions",
     "Printer",
+    "Quantile",
     "RAdam",
     "RMSProp",
     "Ragged",

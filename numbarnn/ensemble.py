@@ -1,4 +1,4 @@
-"""Networks of one structure side by side: their parameters, their histories, and what they predict together."""
+"""Networks of one structure side by side: their parameters and their histories."""
 
 from dataclasses import dataclass
 
@@ -6,8 +6,9 @@ import numpy as np
 
 from .arrays.devices import moved
 from .arrays.ragged import Ragged, chosen_of
-from .errors import finite_number, integer
+from .errors import integer
 from .network import Network
+from .networks.predictions import Predictions, together
 from .parameters import Parameters
 
 
@@ -57,12 +58,14 @@ class Ensemble:
         """(K,) of bool: which trainings have come to their end, all epochs or early stopping, with finite numbers."""
         return np.array([error is None for error in self.errors], bool)
 
-    def predict_many(self, x: np.ndarray | Ragged, lengths: np.ndarray | None = None) -> "Predictions":
-        """What every member predicts.
+    def predict_many(
+        self, x: np.ndarray | Ragged, lengths: np.ndarray | None = None, reset: np.ndarray | None = None
+    ) -> Predictions:
+        """What every member predicts; `Network.predict_many` is of one network and many seeds.
 
         Parameters
         ----------
-        x, lengths
+        x, lengths, reset
             As in `Network.predict`.
 
         Returns
@@ -72,9 +75,8 @@ class Ensemble:
         member, found = self.network._with(self.network.params.copy()), []
         for row in self.params:
             member.params.flat[:] = moved(row, member.device)
-            one = member.predict(x, lengths)
-            found.append(one.to("cpu") if isinstance(one, Ragged) else moved(one, "cpu"))
-        return Predictions(tuple(found) if isinstance(found[0], Ragged) else np.stack(found))
+            found.append(member.predict(x, lengths, reset))
+        return together(found)
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -102,60 +104,3 @@ class Ensemble:
         ended = len(self) - int(self.finished.sum())
         failed = f", {ended} ended early" if ended else ""
         return f"Ensemble({len(self)} members of {self.params.shape[1]} parameters, seeds {shown}{failed})"
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """What each of K members predicts, and what they say together.
-
-    Attributes
-    ----------
-    members : numpy.ndarray or tuple of Ragged
-        (K, ...): what `Network.predict` gives of each; where that is a Ragged, a tuple of them, and the rest is Ragged too.
-
-    Examples
-    --------
-    >>> import numpy as np, numbarnn as nr
-    >>> found = nr.Predictions(np.array([[1.0, 2.0], [3.0, 6.0]]))
-    >>> found.mean, found.spread
-    (array([2., 4.]), array([1.41421356, 2.82842712]))
-    >>> found.quantile(0.25)
-    array([1.5, 3. ])
-    """
-
-    members: np.ndarray | tuple
-
-    @property
-    def mean(self) -> np.ndarray | Ragged:
-        """The mean over the members, summed in float64."""
-        return self._joined(lambda numbers: numbers.mean(axis=0, dtype=np.float64))
-
-    @property
-    def spread(self) -> np.ndarray | Ragged:
-        """The standard deviation between the members, with K - 1; ValueError for a single member."""
-        if len(self.members) < 2:
-            raise ValueError(f"members: expected at least two for a spread, got {len(self.members)}")
-        return self._joined(lambda numbers: numbers.std(axis=0, dtype=np.float64, ddof=1))
-
-    def quantile(self, q: float) -> np.ndarray | Ragged:
-        """A quantile over the members, linear between two of them.
-
-        Parameters
-        ----------
-        q : float
-            From 0 to 1; 0.5 is the median.
-        """
-        number = finite_number("q", q)
-        if not 0 <= number <= 1:
-            raise ValueError(f"q: expected a number from 0 to 1, got {q!r}")
-        return self._joined(lambda numbers: np.quantile(numbers.astype(np.float64), number, axis=0))
-
-    def _joined(self, of):
-        """What a function of (K, ...) numbers gives, in their dtype, and Ragged where the members are."""
-        ragged = isinstance(self.members, tuple)
-        numbers = np.stack([member.data for member in self.members]) if ragged else self.members
-        found = of(numbers).astype(numbers.dtype)
-        return Ragged(found, self.members[0].offsets) if ragged else found
-
-    def __len__(self) -> int:
-        return len(self.members)

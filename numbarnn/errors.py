@@ -167,6 +167,21 @@ def generator(argument, seed):
     return np.random.default_rng(number)
 
 
+def checked_seeds(seeds):
+    """The seeds as Python ints; a typed error unless there is at least one and each is an integer >= 0."""
+    expected = "an integer >= 0 for each member, in a sequence"
+    hint = f"; range({seeds}) has as many" if isinstance(seeds, (int, np.integer)) and not isinstance(seeds, bool) else ""
+    if hint or np.ndim(seeds) == 0 and isinstance(seeds, np.ndarray):
+        raise TypeError(f"seeds: expected {expected}, got {seeds!r}{hint}")
+    numbers = tuple(integer(f"seeds[{k}]", seed) for k, seed in enumerate(several("seeds", seeds, expected)))
+    if not numbers:
+        raise ValueError(f"seeds: expected {expected}, got none")
+    for k, number in enumerate(numbers):
+        if number < 0:
+            raise ValueError(f"seeds[{k}]: expected an integer >= 0, got {number}")
+    return numbers
+
+
 def takes(argument, function, names):
     """Raise TypeError unless `function` can be called with as many arguments as `names`, separated by commas, has."""
     if not callable(function):

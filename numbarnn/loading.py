@@ -26,8 +26,8 @@ def load(
     ----------
     path : str or os.PathLike
     into : Network or Parameters, optional
-        Copy the file's parameters into these (is modified), whatever wrote them, and return it; all parts must have the same
-        names, shapes and dtype.  The file's layers are not looked at.
+        Copy the file's parameters into these (is modified), and return it; all parts must have the same names, shapes and
+        dtype.  The file's layers are not looked at.
     trusted : sequence of class or function
         Your own that the file may name: cells, layers, functions.  Classes are called with the arguments that the file has
         for them.  A dict by import path, ``{"module:Name": Name}``, has those that have been renamed since.

@@ -11,7 +11,7 @@ import numpy as np
 from .arrays.devices import moved
 from .arrays.ragged import Ragged
 from .ensemble import Ensemble
-from .errors import NonFiniteError, ShapeError, flag, integer, known_name, several
+from .errors import NonFiniteError, ShapeError, checked_seeds, flag, known_name, several
 from .layers.base import SCHEMES
 from .layers.operations import NotInPrograms
 from .network import Network
@@ -140,7 +140,7 @@ def fit_many(
     """
     if not isinstance(network, Network):
         raise TypeError(f"network: expected a Network, got {type(network).__name__}")
-    seeds = _checked_seeds(seeds)
+    seeds = checked_seeds(seeds)
     count, progress, bootstrap = len(seeds), flag("progress", progress), flag("bootstrap", bootstrap)
     epochs, batch_size, shuffle, clip = checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints)
     loss, scheme = find_loss(loss), known_name("scheme", scheme, SCHEMES)
@@ -213,21 +213,6 @@ def _order(samples, seed, bootstrap):
     """Which samples a member has: as many as there are, drawn with replacement, or all."""
     count = samples.x.count
     return np.random.default_rng((seed, BOOTSTRAP)).integers(count, size=count) if bootstrap else np.arange(count)
-
-
-def _checked_seeds(seeds):
-    """The seeds as Python ints; a typed error unless there is at least one and each is an integer >= 0."""
-    expected = "an integer >= 0 for each member, in a sequence"
-    hint = f"; range({seeds}) has as many" if isinstance(seeds, (int, np.integer)) and not isinstance(seeds, bool) else ""
-    if hint or np.ndim(seeds) == 0 and isinstance(seeds, np.ndarray):
-        raise TypeError(f"seeds: expected {expected}, got {seeds!r}{hint}")
-    numbers = tuple(integer(f"seeds[{k}]", seed) for k, seed in enumerate(several("seeds", seeds, expected)))
-    if not numbers:
-        raise ValueError(f"seeds: expected {expected}, got none")
-    for k, number in enumerate(numbers):
-        if number < 0:
-            raise ValueError(f"seeds[{k}]: expected an integer >= 0, got {number}")
-    return numbers
 
 
 def _each(argument, values, count):

@@ -13,11 +13,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from .arrays.descriptor import checked_array, checked_dtype, is_writable
+from .arrays.descriptor import checked_array, is_writable
 from .arrays.devices import backend, device_of, moved, native
 from .descriptions.fields import Description, optional
 from .errors import DeviceError, DTypeError, NonFiniteError, ShapeError, known_name, positive_integer, several
 from .files.container import write_file
+
+FLOATS = ("float32", "float64")  # the dtypes of parameters
 
 
 def _name(argument, value):
@@ -272,8 +274,8 @@ class Parameters:
         """
         described = read("parameters", description.get("parameters"))
         try:
-            dtype, rows = checked_dtype("dtype", described["dtype"]), described["parts"]
-            weights = [Weight(*row) for row in rows]
+            dtype = np.dtype(known_name("dtype", described["dtype"], FLOATS))  # NumPy reads some text as Python
+            weights = [Weight(*row) for row in described["parts"]]
         except (KeyError, TypeError, ValueError) as error:
             raise read.error("parameters", f"a dtype, and the name, inputs and outputs of each part ({error})") from None
         for weight in weights:

@@ -71,6 +71,20 @@ def shards_of_words(comm, own):
     return bits(net, history)
 
 
+def shards_of_weights(comm, own):
+    """Weights that no sum of is exact, and targets that were not observed."""
+    net, y = stepwise(comm.rank if comm else 0), np.tanh(X.sum(2, keepdims=True))
+    y[2, ::3], y[:, 7] = np.nan, np.nan
+    weights = np.random.default_rng(1).random((6, COUNT))
+    weights[:, 4::5] = 0
+    own_x, own_y, own_weights = X[:, own], y[:, own], weights[:, own]
+    history = net.fit(
+        own_x, own_y, nr.MSE(missing="nan"), weights=own_weights, epochs=2, batch_size=10, comm=comm, shards=4,
+        validation=(own_x, own_y, None, own_weights), progress=False,
+    )  # fmt: skip
+    return bits(net, history)
+
+
 # Without
 
 
@@ -282,8 +296,8 @@ def many(comm, own):
 SCENARIOS = {
     each.__name__: each
     for each in (
-        shards, shards_of_ragged, shards_of_words, plain_sum, plain_sum_of_ragged, plain_sum_of_words, alone, callbacks,
-        early_stopping, failures, mistakes, members, many,
+        shards, shards_of_ragged, shards_of_words, shards_of_weights, plain_sum, plain_sum_of_ragged, plain_sum_of_words,
+        alone, callbacks, early_stopping, failures, mistakes, members, many,
     )
 }  # fmt: skip
 

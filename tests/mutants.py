@@ -381,6 +381,34 @@ def slope_mutants():
         value, slope = terms(self, x, y)
         return value, slope + y
 
+    def missing_counted(self, prediction, target, weights=None, there=None):
+        value, gradient = of_numbers(self, prediction, target, weights, there)
+        return value, gradient * (1 - np.isnan(target).mean())
+
+    def unweighted(self, prediction, target, weights=None, there=None):
+        value, gradient = of_numbers(self, prediction, target, weights, there)
+        return value, gradient if weights is None else of_numbers(self, prediction, target, None, there)[1]
+
+    def slopes(loss, change):
+        own = loss.terms
+
+        def mutant(self, prediction, target):
+            value, slope = own(self, prediction, target)
+            return value, change(self, prediction, target, slope)
+
+        return loss, "terms", mutant
+
+    def one_level(self, q, y, slope):
+        return slope + (1 - 2 * self.levels[0]) / len(self.levels) * (q < y[..., None])
+
+    def deviation_of_log(self, p, y, slope):
+        s = self._deviation(p[..., 1])[0]
+        return np.stack([slope[..., 0], (1 - ((p[..., 0] - y) / s) ** 2) * np.exp(np.minimum(p[..., 1], 0)) / s], axis=-1)
+
+    def mean_unscaled(self, p, y, slope):
+        return np.stack([slope[..., 0] * self._deviation(p[..., 1])[0], slope[..., 1]], axis=-1)
+
+    of_numbers = losses.numeric.NumberLoss.of_rows
     binary = losses.BinaryCrossEntropy
     return {
         "embedding": [
@@ -396,6 +424,27 @@ def slope_mutants():
             ("labels not smoothed", of_rows, "cross_entropy", unsmoothed),
             ("classes of equal weight", of_rows, "cross_entropy", of_equal_classes),
         ],
+        "mse": [
+            ("missing targets counted", losses.numeric.NumberLoss, "of_rows", missing_counted),
+            ("weights left out", losses.numeric.NumberLoss, "of_rows", unweighted),
+            ("half the slope", losses.MSE, "slope", lambda self, d: d),
+        ],
+        "huber": [("delta of 1", losses.Huber, "slope", lambda self, d: np.clip(d, -1, 1))],
+        "quantile": [
+            ("the levels the other way round", *slopes(losses.Quantile, lambda self, q, y, slope: slope[..., ::-1])),
+            ("of the lowest level where it is below", *slopes(losses.Quantile, one_level)),
+        ],
+        "gaussian": [
+            ("the mean's part not divided by the deviation", *slopes(losses.GaussianNLL, mean_unscaled)),
+            ("the slope of another softplus", *slopes(losses.GaussianNLL, deviation_of_log)),
+        ],
+        "poisson": [("without the target", *slopes(losses.PoissonNLL, lambda self, p, y, slope: slope + y))],
+        "nash_sutcliffe": [
+            (
+                "divided by the spread once",
+                *slopes(losses.NashSutcliffe, lambda self, p, y, slope: slope * np.asarray(self.spread)),
+            ),
+        ],
         "binary": [
             ("the other sign", binary, "terms", upside_down),
             ("without the target", binary, "terms", without_target),
@@ -403,8 +452,25 @@ def slope_mutants():
     }
 
 
+def numbers_case(name, random):
+    """(loss, prediction, target, options) of a loss of numbers: two targets, some of them missing, and weights."""
+    import numbarnn as nr
+
+    loss, channels = {
+        "mse": (nr.MSE(missing="nan"), 1),
+        "huber": (nr.Huber(0.5, missing="nan"), 1),
+        "quantile": (nr.Quantile((0.1, 0.6), missing="nan"), 2),
+        "gaussian": (nr.GaussianNLL(missing="nan"), 2),
+        "poisson": (nr.PoissonNLL(missing="nan"), 1),
+        "nash_sutcliffe": (nr.NashSutcliffe(missing="nan"), 1),
+    }[name]
+    target = np.abs(random.standard_normal((5, 3, 2)))
+    target[random.random(target.shape) < 0.2] = np.nan
+    return loss, random.standard_normal((5, 3, 2 * channels)), target, {"weights": random.random((5, 3))}
+
+
 def slope_caught(name):
-    """Whether the property of test_embedding.py or test_classification.py fails, for any seed."""
+    """Whether the property of test_embedding.py, test_classification.py or test_forecast_losses.py fails, for any seed."""
     from checks import check_embedding, check_loss
 
     import numbarnn as nr
@@ -414,7 +480,7 @@ def slope_caught(name):
         try:
             if name == "embedding":
                 check_embedding(nr.Embedding(9, 3), 8 - random.integers(0, 6, (5, 3)), seed)
-            else:
+            elif name in ("binary", "cross entropy", "smoothed"):
                 channels = 1 if name == "binary" else 4
                 loss = {
                     "cross entropy": nr.CrossEntropy(),
@@ -423,6 +489,9 @@ def slope_caught(name):
                 }[name]
                 labels = random.integers(0, max(2, channels), (5, 3))
                 check_loss(loss, random.standard_normal((5, 3, channels)), labels, seed)
+            else:
+                loss, prediction, target, options = numbers_case(name, random)
+                check_loss(loss, prediction, target, seed, **options)
         except AssertionError:
             return True
     return False

@@ -269,7 +269,7 @@ def test_many_samples_are_predicted_in_pieces(name, form, layout, last, monkeypa
         y = y.transpose(["tn".index(letter) for letter in layout.replace("c", "")])
     prediction, value = net.predict(x, **options), net.loss(x, y, name, **options)
     for rows in (1, 5, 9, 20):
-        monkeypatch.setattr("numbarnn.network.PIECE_ROWS", rows)
+        monkeypatch.setattr("numbarnn.Network._piece_rows", rows)
         again = net.predict(x, **options)
         if form == "ragged" and not last:
             assert same_bits(again.data, prediction.data) and np.array_equal(again.offsets, prediction.offsets)

@@ -184,7 +184,7 @@ def test_many_samples_are_predicted_in_pieces(form, monkeypatch):
     prediction, y = net.predict(x, lengths), np.array([0, 1, 2, 1, 0])
     value = net.loss(x, y, "cross_entropy", lengths)
     for rows in (1, 7, 13):
-        monkeypatch.setattr("numbarnn.network.PIECE_ROWS", rows)
+        monkeypatch.setattr("numbarnn.Network._piece_rows", rows)
         assert same_bits(net.predict(x, lengths).copy(), prediction.copy())
         assert net.loss(x, y, "cross_entropy", lengths) == value
 

@@ -21,6 +21,7 @@ import numbarnn
 from numbarnn.cpu.compiled import SOURCES
 from numbarnn.engine import cache_folders
 from numbarnn.engine import disk_cache as entries
+from numbarnn.files import drafts
 
 TANH = """
 import numpy as np, numbarnn as nr
@@ -168,24 +169,24 @@ def test_an_interruption_leaves_no_draft(root, monkeypatch):
 def test_drafts_without_a_writer_are_swept(root):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    folder, host, now = root / "numbarnn" / (32 * "a"), cache_folders._host(), time.time()
+    folder, host, now = root / "numbarnn" / (32 * "a"), drafts.host(), time.time()
     folder.mkdir(parents=True)
-    drafts = {
+    begun = {
         "a writer that has ended": f"{host}.{ended.pid}.a",
         "a writer that runs": f"{host}.{os.getpid()}.b",
         "another machine's": f"another.{ended.pid}.c",
         "another machine's, long ago": f"another.{os.getpid()}.d",
         "another machine's, but what is the number?": "another.e",
     }
-    for what, name in drafts.items():
-        path = folder / f"kernel.nbc{cache_folders.DRAFT}{name}"
+    for what, name in begun.items():
+        path = folder / f"kernel.nbc{drafts.DRAFT}{name}"
         path.write_bytes(b"draft")
         if "long ago" in what:
             os.utime(path, (now - 2 * cache_folders.ABANDONED,) * 2)
     entries.Entries("kernel", Folder).save("key", CODE)
-    left = {what for what, name in drafts.items() if list(folder.glob(f"*{name}"))}
+    left = {what for what, name in begun.items() if list(folder.glob(f"*{name}"))}
     gone = {"another machine's, long ago"} | ({"a writer that has ended"} if hasattr(os, "fork") else set())
-    assert left == drafts.keys() - gone
+    assert left == begun.keys() - gone
 
 
 def test_the_entries_of_sources_that_nobody_uses_are_swept(root, monkeypatch):

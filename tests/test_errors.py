@@ -76,6 +76,7 @@ BAD_FIELDS = [
     (lambda: GRU.init(2, dtype="float16"), DTypeError, ["dtype", "float32 or float64", "float16"]),
     (lambda: GRU.init(2, dtype="int32"), DTypeError, ["dtype", "float32 or float64", "int32"]),
     (lambda: GRU.init(2, dtype="real"), DTypeError, ["dtype", "float32 or float64", "real"]),
+    (lambda: GRU.init(2, dtype=",f4"), DTypeError, ["dtype", "float32 or float64", ",f4"]),
     (lambda: GRU.init(2, dtype=np.float32(1)), DTypeError, ["dtype", "float32 or float64", "1.0"]),
     (lambda: GRU.init(2, dtype=None), DTypeError, ["dtype", "float32 or float64", "None"]),
     (lambda: GRU.init(2, scheme="glorott"), UnknownNameError, ["scheme", "'glorott'", "did you mean 'glorot'"]),

@@ -41,6 +41,10 @@ PLAIN = {
     "Embedding": lambda size, real, flag: nr.Embedding(size(9), size(3)),
     "CrossEntropy": lambda size, real, flag: nr.CrossEntropy(size(3), (real(0.5), real(2)), real(0.25)),
     "Huber": lambda size, real, flag: nr.Huber(real(0.5)),
+    "Quantile": lambda size, real, flag: nr.Quantile((real(0.25), real(0.5))),
+    "GaussianNLL": lambda size, real, flag: nr.GaussianNLL(real(0.5), flag(True)),
+    "PoissonNLL": lambda size, real, flag: nr.PoissonNLL(flag(False)),
+    "NashSutcliffe": lambda size, real, flag: nr.NashSutcliffe((real(0.5), real(2))),
     "BinaryCrossEntropy": lambda size, real, flag: nr.BinaryCrossEntropy(size(1)),
     "Weight": lambda size, real, flag: Weight("table", size(9), size(3), flag(True)),
 }  # fmt: skip

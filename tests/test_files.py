@@ -69,6 +69,19 @@ def test_a_loaded_network_predicts_and_trains_as_the_first_one_does(path, dtype)
     assert same_bits(nr.load(path, into=net).params.flat, nr.load(path).params.flat)
 
 
+@pytest.mark.parametrize("kind", strategies.KINDS)
+def test_networks_of_every_kind_go_on_as_they_would_have(path, kind):
+    layer = strategies.KINDS[kind](3, layers=2, bidirectional=True, dropout=0.25)
+    net = nr.Network([layer, nr.Last(), nr.Dense(2)], channels=2, dtype="float64", layout="ntc", seed=0)
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal((9, 4, 2)), random.standard_normal((9, 2))
+    net.fit(x, y, epochs=1, batch_size=4, progress=False)
+    made = again(net, path)
+    assert same_bits(made.predict(x), net.predict(x))
+    losses = [each.fit(x, y, epochs=2, batch_size=4, progress=False).loss for each in (made, net)]
+    assert losses[0] == losses[1] and same_bits(made.params.flat, net.params.flat)
+
+
 def test_bits_that_are_no_numbers_come_back(path):
     p = nr.RNN(3).init(2)
     p.flat.view(np.uint32)[:4] = 0x7FA00001, 0xFFC00002, 0x80000000, 0x00000001
@@ -96,6 +109,26 @@ def test_a_layer_and_its_parameters(path):
     with pytest.raises(TypeError, match="^p: expected numbarnn.Parameters, got int"):
         layer.save(path, 3)
     assert nr.load(path)[0] == layer
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [nr.Embedding(8, 2), nr.Conv2d(2, 3, shape=(2, 4, 4)), nr.Dense(3), nr.IndRNN(2, bidirectional=True), nr.Flatten()],
+    ids=repr,
+)
+def test_layers_of_other_kinds(path, layer):
+    p = layer.init(1 if layer.takes_indices else 32)
+    layer.save(path, p)
+    made, q = nr.load(path)
+    assert made == layer and same_bits(q.flat, p.flat) and q.weights == p.weights
+
+
+def test_images_come_back(path):
+    layers = [nr.Conv2d(2, 3, padding=1), nr.Activation("relu"), nr.MaxPool2d(2), nr.Flatten(), nr.Dense(3)]
+    net = nr.Network(layers, channels=(1, 6, 6), seed=0)
+    made, x = again(net, path), np.random.default_rng(0).random((2, 36), np.float32)
+    assert made.layers == net.layers and same_bits(made.params.flat, net.params.flat)
+    assert load_file(path)["0.weight"].shape == (2, 1, 3, 3) and same_bits(made.predict(x), net.predict(x))
 
 
 # -- descriptions of every kind
@@ -422,6 +455,7 @@ def test_a_newer_file_says_so(path):
         (lambda d: d["network"].update(channels=10**30), "network: expected what a Network is made of; channels:"),
         (lambda d: d["parameters"]["parts"].append(["x", 2**40, 2**40, False]), "x: expected an array, got none"),
         (lambda d: d["parameters"].update(dtype="int8"), "parameters: expected a dtype"),
+        (lambda d: d["parameters"].update(dtype="f4,(print(1))"), "parameters: expected a dtype"),
         (lambda d: d["parameters"].update(dtype="float64"), "expected float64 of shape .*, got float32 of shape"),
         (lambda d: d["parameters"]["parts"].append(d["parameters"]["parts"][0]), "parameters: expected each part once"),
         (lambda d: d.update(network=None, version=None), "expected a description with a version"),

@@ -48,7 +48,9 @@ SCHEDULE = hostile.Kind(
 )
 CALLABLE = hostile.Kind("function", lambda value, valid: hostile.ANYTHING if callable(value) else WRONG)
 LAYOUT = hostile.Kind("layout", lambda value, valid: WRONG)
-CLASS_WEIGHTS = hostile.Kind("weights of classes", lambda value, valid: class_weights(value))
+LEVELS = hostile.Kind("levels", lambda value, valid: several(value, lambda found: 0 < found[0] and found[-1] < 1))
+SPREAD = hostile.Kind("spread", lambda value, valid: several(value, lambda found: min(found) > 0, one=True))
+CLASS_WEIGHTS = hostile.Kind("weights of classes", lambda value, valid: None if value is None else several(value, any))
 DTYPE = one_of("float32", "float64")
 SCHEME = one_of("glorot", "pytorch")
 FUNCTION = one_of("tanh", "relu", "sigmoid")
@@ -58,14 +60,16 @@ STEP_SIZE = optional(SIZE)
 RANDOM = np.random.default_rng(0)
 
 
-def class_weights(value):
-    """The tuple of numbers that a sequence stands for, of which one is greater than 0; None for None."""
-    if value is None or inspect.isgenerator(value):
-        return value if value is None else hostile.ANYTHING
+def several(value, right, one=False):
+    """The tuple of numbers >= 0 that a sequence stands for, if it is `right`; with `one` a single number is, too."""
+    if inspect.isgenerator(value):
+        return hostile.ANYTHING
+    if one and POSITIVE.right(value, 1.0) is not WRONG:
+        return POSITIVE.right(value, 1.0)
     if isinstance(value, (str, bytes)) or not np.iterable(value):
         return WRONG
     found = [NOT_NEGATIVE.right(each, 1.0) for each in value]
-    return WRONG if any(each is WRONG for each in found) or not any(found) else tuple(found)
+    return WRONG if not found or any(each is WRONG for each in found) or not right(found) else tuple(found)
 
 
 def numbers(*shape, dtype=np.float32):
@@ -350,6 +354,14 @@ CASES = {
     "HalfMSE": (nr.HalfMSE, MISSING),
     "MAE": (nr.MAE, MISSING),
     "Huber": (nr.Huber, {"delta": (1.0, POSITIVE)} | MISSING),
+    "Quantile": (nr.Quantile, {"levels": ((0.1, 0.9), LEVELS)} | MISSING),
+    "GaussianNLL": (nr.GaussianNLL, {"least": (0.1, POSITIVE), "full": (True, FLAG)} | MISSING),
+    "GaussianNLL.distribution": (
+        nr.GaussianNLL().distribution,
+        {"prediction": (LOGITS, SEQUENCES), "layout": ("tnc", LAYOUT)},
+    ),
+    "PoissonNLL": (nr.PoissonNLL, {"full": (True, FLAG)} | MISSING),
+    "NashSutcliffe": (nr.NashSutcliffe, {"spread": (2.0, optional(SPREAD))} | MISSING),
     "CrossEntropy": (
         nr.CrossEntropy,
         {

@@ -1,6 +1,7 @@
 """Optimizers and schedules: against their published equations, written out in NumPy."""
 
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -152,7 +153,8 @@ PYTORCH = {  # each of PyTorch's optimizers, and the same one here
 @pytest.mark.parametrize("name", PYTORCH)
 def test_updates_of_pytorch(name, dtype, request):
     torch = pytest.importorskip("torch")
-    request.addfinalizer(lambda before=torch.get_default_dtype(): torch.set_default_dtype(before))
+    before = torch.get_default_dtype()
+    request.addfinalizer(lambda: torch.set_default_dtype(before))
     torch.set_default_dtype(torch.float64)  # of NAdam's product of momenta
     choice, options = PYTORCH[name]
     random = np.random.default_rng(0)
@@ -173,9 +175,9 @@ def test_the_product_of_nadam_s_momenta_is_the_same_in_any_order():
     from numbarnn.training.optimizers import _products
 
     _products.cache_clear()
-    far = _products(0.9, 0.004)(300)
+    far = _products(0.9, 0.004)(100)
     _products.cache_clear()
-    assert [_products(0.9, 0.004)(step) for step in range(1, 301)][-1] == far > 0
+    assert [_products(0.9, 0.004)(step) for step in range(1, 101)][-1] == far > 0
     assert _products(0.9, 0.004)(10**9) == 0.0
 
 
@@ -190,7 +192,7 @@ def test_rows_are_updated_as_all_are(choice):
     found = []
     for kind in (type(choice), All):
         net = nr.Network([nr.Embedding(40, 3), nr.Last(), nr.Dense(2)], dtype="float64", seed=0)
-        own = kind(**{name: getattr(choice, name) for name in choice.__dataclass_fields__})
+        own = kind(**{name: getattr(choice, name) for name in [field.name for field in fields(choice)]})
         net.fit(x, y, "cross_entropy", own, epochs=3, batch_size=2, progress=False)
         found.append(net.params.flat)
     np.testing.assert_allclose(*found, rtol=0, atol=1e-12)

@@ -22,6 +22,7 @@ PUBLIC = {
     "Dense": STATELESS,
     "Last": STATELESS,
     "LastStep": STATELESS,
+    "Pool": STATELESS,
     "Dropout": f"draw {STATELESS}",
     "Flatten": STATELESS,
     **dict.fromkeys(("AvgPool2d", "Conv2d", "MaxPool2d"), f"output_shape {STATELESS}"),
@@ -29,9 +30,10 @@ PUBLIC = {
     "Connectivity": "applied factor hidden",
     "EarlyStopping": "best epoch",
     "Ensemble": "finished predict_many",
+    "GaussianNLL": "distribution",
     "History": "as_dict",
-    "Network": "evaluate fit history loss loss_and_gradient output_layout params predict random save split stream summary "
-    "takes_indices to transfer",
+    "Network": "backward evaluate fit forward history loss loss_and_gradient output_layout params predict predict_many "
+    "probabilities random save split states stream summary takes_indices to transfer",
     **dict.fromkeys(("Optimizer", "SGD", "RMSProp", "Adam", "AdamW", "RAdam", "Nadam"), "start update"),
     "Parameters": "check_finite copy device dtype flat items names offset save to weights zeros",
     "Predictions": "mean quantile spread",

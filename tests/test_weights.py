@@ -211,6 +211,20 @@ def test_shards_and_members_count_by_weight(loss):
     assert np.isfinite(drawn.params).all()
 
 
+@pytest.mark.parametrize("layout", ["tnc", "cnt"])
+def test_losses_as_metrics_have_the_weights_and_gaps(layout):
+    net, (x, y, _, own) = network(layout), samples("uniform", layout)
+    y[1] = np.nan
+    loss = nr.MSE(missing="nan")
+    found = net.evaluate(x, y, loss, metrics=["mse", "mae", nr.Quantile((0.5,))], weights=own)
+    assert found["mse"] == found["loss"] == net.loss(x, y, loss, weights=own)
+    assert found["mae"] == net.loss(x, y, nr.MAE(missing="nan"), weights=own) == pytest.approx(2 * found["quantile"])
+    with pytest.raises(TypeError, match="^cross_entropy: expected targets that are labels, got numbers"):
+        net.evaluate(x, y, loss, metrics=["cross_entropy"])
+    with pytest.raises(TypeError, match="^mae: expected targets that are numbers, got labels"):
+        net.evaluate(x, samples("uniform", layout, labels=True)[1], "cross_entropy", metrics=["mae"])
+
+
 def test_a_loss_of_ones_own_takes_weights():
     def own(prediction, target, weights=1.0):
         total = (weights * np.ones_like(prediction)).sum()

@@ -52,16 +52,16 @@ class Batch:
         return batch, described if packing.uniform else described.packed(packing)
 
     @classmethod
-    def of_indices(cls, x, layout, lengths=None):
+    def of_indices(cls, x, layout, lengths=None, reset=None):
         """(Batch, Indices of x) for the arguments of a call whose x are integers."""
         if isinstance(x, Ragged):
             if not is_integers(x.data):
                 raise DTypeError(f"x: expected a Ragged of integers, got {x.dtype}")
-            batch = RaggedBatch.around(x, layout, lengths=lengths)
+            batch = RaggedBatch.around(x, layout, lengths=lengths, reset=reset)
             return batch, Indices(batch.packing, x.data, x.offsets)
         letters = index_axes("x", layout, checked_integers("x", x))
         described = Indices.of(x, letters, "x")
-        packing = _packing(x, described, letters, layout, lengths)
+        packing = _packing(x, described, letters, layout, lengths, reset)
         batch = cls(described.steps, described.batch, packing, with_channels(layout, letters))
         return batch, Indices(packing, described.array)
 

@@ -16,7 +16,7 @@ def checked_dtype(argument, dtype):
     """`dtype` as a NumPy dtype, if it is float32 or float64 in the machine's byte order; else DTypeError."""
     try:
         result = np.dtype(dtype) if isinstance(dtype, (str, type, np.dtype)) else None  # and not a number, which has one
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):  # NumPy reads text with a comma as if it were Python
         result = None
     if result is None or result not in DTYPES or not result.isnative:
         raise DTypeError(f"{argument}: expected float32 or float64, got {dtype}")

@@ -11,7 +11,7 @@ from ..layers.base import Layer
 from ..many import fit_many
 from ..network import Network
 from ..training.losses import loss as find_loss
-from ..training.losses import takes_labels
+from ..training.losses import takes_labels, target_channels
 
 STEPS, BATCH, LENGTHS = 2, 2, [2, 1]
 WORKS = ("both", "inference", "training")
@@ -81,11 +81,14 @@ def inputs(network):
 
 def fit(network, x, prediction, loss, optimizer):
     """Two training steps of a network that has predicted `prediction` for x, the second prepared; and as one of many."""
-    loss, y = find_loss(loss), np.zeros_like(prediction)
+    loss, axis = find_loss(loss), network.output_layout.index("c")
+    shape = list(prediction.shape)
+    shape[axis] = target_channels(loss, shape[axis])
+    y = np.linspace(0, 1, np.prod(shape), dtype=network.dtype).reshape(shape)  # targets of any loss of the library's
     if takes_labels(loss, y):
-        axis = network.output_layout.index("c")
-        ignored = getattr(loss, "ignore_index", None)
-        y = np.full(np.delete(y.shape, axis), 1 if ignored == 0 and y.shape[axis] > 1 else 0, np.int64)
+        ignored, weights = getattr(loss, "ignore_index", None), getattr(loss, "class_weights", None)
+        counted = (c for c in range(y.shape[axis]) if c != ignored and (weights is None or weights[c]))
+        y = np.full(np.delete(y.shape, axis), next(counted, 0), np.int64)
     network = copy.copy(network)
     options = {"loss": loss, "optimizer": optimizer, "epochs": 2, "batch_size": BATCH, "clip": 1.0, "progress": False}
     network.fit(x, y, **options)

@@ -2,24 +2,23 @@
 
 import contextlib
 import os
-import platform
 import re
 import shutil
 import stat
 import sys
 import tempfile
 import time
-import uuid
 from pathlib import Path
 
 from numba import config
+
+from ..files.drafts import DRAFT, draft_name, writer_is_gone
 
 PACKAGE = Path(__file__).parents[1]
 NEWEST = 8  # folders of sources that are kept, however old
 UNUSED = 3600.0  # seconds without use after which any other may go
 ABANDONED = 3600.0  # seconds after which a draft has no writer any more, whoever that was
 STAMP = re.compile("[0-9a-f]{32}")  # what a folder of sources is called: nothing else is touched
-DRAFT = ".tmp."  # in the name of a file that is still written
 try:
     STARTED_IN = os.getcwd()  # what a relative NUMBA_CACHE_DIR is relative to, wherever the program goes
 except OSError:  # it has been removed
@@ -126,7 +125,7 @@ def write(stamp, name, contents):
 
 def _replace(path, contents):
     """Write a file as a whole: first under another name, then in the place of the old one."""
-    draft = path.with_name(f"{path.name}{DRAFT}{_host()}.{os.getpid()}.{uuid.uuid4().hex[:12]}")
+    draft = path.with_name(draft_name(path.name))
     try:
         with open(draft, "xb") as file:
             file.write(contents)
@@ -164,25 +163,5 @@ def _sweep(folder, now):
             continue
         for draft in Path(path).glob(f"*{DRAFT}*"):
             with contextlib.suppress(OSError):
-                if now - draft.stat().st_mtime > ABANDONED or _writer_is_gone(draft.name):
+                if now - draft.stat().st_mtime > ABANDONED or writer_is_gone(draft.name):
                     draft.unlink()
-
-
-def _host():
-    """The name of this machine, as drafts of files have it."""
-    return "".join(c for c in platform.node() if c.isalnum())[:24] or "host"
-
-
-def _writer_is_gone(name):
-    """Whether the process that began a draft has ended; False if that cannot be told from here."""
-    host, _, process = name.partition(DRAFT)[2].partition(".")
-    process = process.partition(".")[0]
-    if host != _host() or not process.isdigit() or sys.platform == "win32":  # there, signal 0 is Ctrl-C
-        return False
-    try:
-        os.kill(int(process), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        pass
-    return False

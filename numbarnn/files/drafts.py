@@ -15,19 +15,19 @@ BINARY = getattr(os, "O_BINARY", 0)  # Windows
 
 def draft_name(name):
     """A name that no other writer has, for the draft of a file called `name`: it says which process writes it."""
-    return f"{name}{DRAFT}{_host()}.{os.getpid()}.{uuid.uuid4().hex[:12]}"
+    return f"{name}{DRAFT}{host()}.{os.getpid()}.{uuid.uuid4().hex[:12]}"
 
 
-def _host():
+def host():
     """The name of this machine, as drafts of files have it."""
     return "".join(c for c in platform.node() if c.isalnum())[:24] or "host"
 
 
 def writer_is_gone(name):
     """Whether the process that began a draft has ended; False if that cannot be told from here."""
-    host, _, process = name.rpartition(DRAFT)[2].partition(".")
+    where, _, process = name.rpartition(DRAFT)[2].partition(".")
     process = process.partition(".")[0]
-    if host != _host() or not process.isdigit() or sys.platform == "win32":  # there, signal 0 is Ctrl-C
+    if where != host() or not process.isdigit() or sys.platform == "win32":  # there, signal 0 is Ctrl-C
         return False
     try:
         os.kill(int(process), 0)

@@ -52,6 +52,7 @@ class Layer(Description):
     random = False  # whether training draws anything
     takes_indices = False  # whether the input are integers
     takes_steps = False  # whether it needs the steps of a sequence
+    leaves_one = False  # whether it leaves one step of a sequence
     channelwise = False  # whether each channel of the output is made of that channel of the input
 
     def __init_subclass__(cls, **options):
@@ -141,7 +142,7 @@ class Layer(Description):
 
     def has_parameters(self, p):
         """Whether `p` has the structure of this layer's parameters for some number of channels."""
-        return any(self.weights(channels) == p.weights for channels in {1, *(w.inputs or 1 for w in p.weights)})
+        return any(self.weights(channels) == p.weights for channels in (1, *(w.inputs or 1 for w in p.weights)))
 
     def check_parameters(self, parameters, channels):
         """Raise unless `parameters` are this layer's, for inputs of `channels` channels, and finite."""
@@ -158,19 +159,24 @@ class Layer(Description):
 
         apart: what backward reads, arrays by name, and must not be written meanwhile.
         """
-        weights = self.weights(channels)
-        if into is None:
-            return Parameters(backend(device).memory.zeros((sum(w.size for w in weights),), dtype), weights)
-        if not isinstance(into, Parameters):
-            raise TypeError(f"into: expected numbarnn.Parameters, got {type(into).__name__}")
-        if into.weights is not weights and into.weights != weights:
-            raise ShapeError(f"into: expected the parameters of {self!r} with {channels} channels, got {into!r}")
-        expect_device("into", into.flat, device)
-        if into.dtype != dtype:
-            raise DTypeError(f"into: expected {dtype} like the tape, got {into.dtype}")
-        into.check_writable("into")
-        for name, arrays in apart.items():
-            for array in arrays:
-                if share_memory(into.flat, array):
-                    raise ValueError(f"into: expected memory of its own, got some that it shares with {name}")
-        return into
+        what = f"{self!r} with {channels} channels"
+        return gradient_vector(into, self.weights(channels), what, dtype, device, apart)
+
+
+def gradient_vector(into, weights, what, dtype, device, apart):
+    """`into`, if it is a vector of these weights, which are of `what`; see `Layer.gradient_vector`."""
+    if into is None:
+        return Parameters(backend(device).memory.zeros((sum(w.size for w in weights),), dtype), weights)
+    if not isinstance(into, Parameters):
+        raise TypeError(f"into: expected numbarnn.Parameters, got {type(into).__name__}")
+    if into.weights is not weights and into.weights != weights:
+        raise ShapeError(f"into: expected the parameters of {what}, got {into!r}")
+    expect_device("into", into.flat, device)
+    if into.dtype != dtype:
+        raise DTypeError(f"into: expected {dtype} like the tape, got {into.dtype}")
+    into.check_writable("into")
+    for name, arrays in apart.items():
+        for array in arrays:
+            if share_memory(into.flat, array):
+                raise ValueError(f"into: expected memory of its own, got some that it shares with {name}")
+    return into

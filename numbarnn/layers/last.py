@@ -18,8 +18,28 @@ from .operations import MERGES, Merged, Operation, PassedOn
 from .stateless import Stateless
 
 
+class OneStep(Stateless):
+    """The part of a layer that makes one output, (N, C), of the steps of a sequence, (T, N, C)."""
+
+    takes_steps = True
+    leaves_one = True
+
+    def _checked_input(self, p, x, layout, lengths):
+        if not isinstance(x, Ragged) and "t" not in TensorDescriptor.of(x, layout, "x").layout:
+            raise LayoutError(f"layout: expected the letters of a sequence, t among them, got {layout!r}")
+        return Batch.of(x, layout, lengths)
+
+    def _given(self, batch, y):
+        return in_layout(y.array, batch.layout.replace("t", ""))
+
+    def _described(self, batch, dy, channels, dtype):
+        dy = TensorDescriptor.of(dy, batch.layout.replace("t", ""), "dy")
+        dy.expect("dy", 1, batch.sequences, channels, dtype)
+        return dy
+
+
 @dataclass(frozen=True, repr=False)
-class LastStep(Stateless):
+class LastStep(OneStep):
     """The last step of each sequence, whatever layer comes before.
 
     T steps, N batch, C channels.  For a sequence n of length T ::
@@ -38,21 +58,6 @@ class LastStep(Stateless):
     array([[4.],
            [5.]], dtype=float32)
     """
-
-    takes_steps = True
-
-    def _checked_input(self, p, x, layout, lengths):
-        if not isinstance(x, Ragged) and "t" not in TensorDescriptor.of(x, layout, "x").layout:
-            raise LayoutError(f"layout: expected the letters of a sequence, t among them, got {layout!r}")
-        return Batch.of(x, layout, lengths)
-
-    def _given(self, batch, y):
-        return in_layout(y.array, batch.layout.replace("t", ""))
-
-    def _described(self, batch, dy, channels, dtype):
-        dy = TensorDescriptor.of(dy, batch.layout.replace("t", ""), "dy")
-        dy.expect("dy", 1, batch.sequences, channels, dtype)
-        return dy
 
     def operation(self, p, x, keep):
         return PassedOn(x) if keep is WEIGHTS else Ends(x, [slice(None)])  # a stream's step is the last one so far
@@ -234,7 +239,7 @@ def chained(layers: Iterable[Layer]) -> tuple[Layer, ...]:
             )
         if isinstance(layer, Last):
             layer = layer.after(source, between)
-        if isinstance(layer, LastStep):
+        if layer.leaves_one:
             single = layer
         between.append(layer)
         if hasattr(layer, "bidirectional"):

@@ -13,7 +13,8 @@ class History:
     Attributes
     ----------
     loss : list of float
-        Mean loss over the samples, or over their steps where lengths differ, each taken before the update it caused.
+        Mean loss over the samples, by their weights, or over their steps where lengths differ, each taken before the update
+        it caused.
     validation : list of float
         Loss on the validation data after the epoch; empty without such data.
     seconds : list of float

@@ -180,7 +180,7 @@ def train(members, loss, count, batch_size, shuffle, clip, done):
     ----------
     members : list of Member
         Samples of one shape; optimizers of one kind.
-    loss : Loss
+    loss : DifferenceLoss or CrossEntropy
     count : int
         Epochs.
     batch_size : int
@@ -313,7 +313,7 @@ def _scalars(optimizer, rate_of, first, count, most, dtype):
 
 @ieee
 def _losses(members, arrays, outputs, orders, batches, which, loss):
-    """(members, updates): the loss of each batch, from its outputs, as `Loss` computes it; where it overflows, inf."""
+    """(members, updates): the loss of each batch, from its outputs, as `NumberLoss` computes it; where it overflows, inf."""
     found, at, sample = np.empty((len(members), len(which))), 0, 0
     letters = members[0].network.output_layout
     for update, index in enumerate(which):

@@ -10,7 +10,7 @@ from ..arrays.indices import Indices
 from ..arrays.ragged import Ragged
 from ..errors import DTypeError, NonFiniteError, ShapeError, integer, nearest, real, takes
 from .history import OF_VALIDATION
-from .losses import LOSSES, count_labels, labelled_rows
+from .losses import LOSSES, count_labels, is_of_library, labelled_rows
 
 MODES = {"accuracy": "max"} | dict.fromkeys(LOSSES, "min")  # of the library's metrics: which values are better
 
@@ -100,6 +100,8 @@ def checked_metrics(metrics, samples):
             if metric not in MODES:
                 raise nearest(argument, metric, MODES)
             name = metric
+        elif is_of_library(metric):
+            name = metric.name
         else:
             takes(argument, metric, "prediction, target")
             name = getattr(metric, "__name__", type(metric).__name__)
@@ -116,24 +118,24 @@ def checked_metrics(metrics, samples):
     return found
 
 
-def _value(metric, prediction, target):
-    """The value of a metric."""
-    if not isinstance(metric, str):
-        return metric(prediction, target)
-    return accuracy(prediction, target) if metric == "accuracy" else LOSSES[metric](prediction, target)[0]
-
-
-def measured(metrics, prediction, target, labelled):
+def measured(metrics, prediction, target, labelled, value_of):
     """{name: float} of what metrics say of a prediction and its targets, which they get as copies in the host's memory.
 
     labelled : bool
         Whether the target are labels, of which those that are negative do not count.
+    value_of : callable
+        The value of a loss of the library, with the weights and gaps of the samples.
     """
     found = {}
     for name, metric in metrics.items():
+        loss = LOSSES.get(metric) if isinstance(metric, str) else metric
+        if is_of_library(loss):
+            found[name] = value_of(loss)
+            continue
+        metric = accuracy if loss is None else metric
         own, right = moved(prediction, "cpu"), moved(target, "cpu")
         own, right = (own[right >= 0], right[right >= 0]) if labelled else (own.copy(), right.copy())
-        found[name] = real(f"metrics[{name!r}]", _value(metric, own, right), "a function that returns a number")
+        found[name] = real(f"metrics[{name!r}]", metric(own, right), "a function that returns a number")
     return found
 
 

@@ -83,3 +83,19 @@ def test_a_gradient_on_a_device_is_not_written_over_what_is_read():
         layer.backward(tape, room[len(p) - 1 : len(p) + 3].reshape(2, 1, 2), into=nr.Parameters(room[: len(p)], p.weights))
     with pytest.raises(TypeError, match="holds addresses"):
         copy.deepcopy(tape)
+
+
+def test_a_file_from_a_device_loads_anywhere(tmp_path):
+    net, path = network(seed=3), tmp_path / "net"
+    net.save(path)
+    for made in (
+        nr.load(path),
+        nr.load(path, device="cuda"),
+        nr.load(path, into=network()),
+        nr.load(path, into=network("cpu")),
+    ):
+        assert made.layers == net.layers and made.device == made.params.device
+        assert np.array_equal(made.to("cpu").params.flat, net.to("cpu").params.flat)
+    layer = net.layers[0]
+    layer.save(path, layer.init(2, device="cuda"))
+    assert nr.load(path, device="cuda")[1].device == "cuda" and np.array_equal(nr.load(path)[1].flat, layer.init(2).flat)

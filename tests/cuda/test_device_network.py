@@ -51,6 +51,46 @@ def test_losses(loss):
     np.testing.assert_allclose(of_device, gradient, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        nr.Quantile((0.2, 0.7), missing="nan"), nr.GaussianNLL(full=True, missing="nan"), nr.MSE(missing="nan"),
+        nr.PoissonNLL(full=True, missing="nan"), nr.NashSutcliffe(missing="nan"), nr.NashSutcliffe(2.0, missing="nan"),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_weights_and_gaps(loss):
+    x, _ = samples()
+    y = np.abs(np.cos(2 * x))
+    y[1, 2:4] = np.nan
+    weights = np.array([[1.0, 0, 2, 1, 1, 3], [1, 1, 1, 1, 0, 1], [2, 1, 1, 1, 1, 1]])
+    channels = 2 if isinstance(loss, (nr.Quantile, nr.GaussianNLL)) else 1
+    cpu, cuda = pair(nr.RNN(2), nr.Dense(channels))
+    for lengths in (None, LENGTHS):
+        value, gradient = cpu.loss_and_gradient(cpu.params.flat, x, y, loss, lengths, weights)
+        found, of_device = cuda.loss_and_gradient(cpu.params.flat, x, y, loss, lengths, weights)
+        assert found == pytest.approx(value, rel=1e-12) == cuda.loss(x, y, loss, lengths, weights)
+        np.testing.assert_allclose(of_device, gradient, rtol=0, atol=1e-12)
+    assert_same_training(cpu, cuda, x, y, loss=loss, weights=weights, batch_size=6, epochs=1)
+
+
+def test_weights_of_classes_and_smoothed_labels():
+    x, _ = samples()
+    y = np.random.default_rng(1).integers(0, 3, (3, 6))
+    loss = nr.CrossEntropy(ignore_index=7, class_weights=(1, 0, 2.5), smoothing=0.2)
+    y[0, 0], weights = 7, np.array([1, 2, 0, 1, 1, 0.5])
+    cpu, cuda = pair(nr.RNN(2), nr.Dense(3))
+    assert_same_training(cpu, cuda, x, y, loss=loss, weights=weights, lengths=LENGTHS, epochs=1)
+    rows = np.array([[-np.inf, 1, 1], [np.inf, 0, 3], [np.inf, np.inf, -np.inf], [0.5, -np.inf, 2]])
+    for row, label in zip(rows, [1, 0, 1, 2]):
+        row, label = np.stack([row, np.zeros(3)]), np.array([label, 0])
+        value, gradient = loss(row, label)
+        found, of_device = loss(to_device(row), label)
+        assert found == pytest.approx(value, rel=1e-12, nan_ok=True)
+        if np.isfinite(value):
+            np.testing.assert_allclose(to_host(of_device), gradient, rtol=0, atol=1e-12)
+
+
 def test_ragged_samples_and_dropout():
     x, _ = samples()
     cpu, cuda = pair(nr.GRU(3, dropout=0.3, layers=2), nr.Dropout(0.5), nr.Dense(1))

@@ -41,11 +41,12 @@ def test_it_runs_in_its_reduced_setting(path, tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBARNN_REDUCED", "1")
     monkeypatch.delenv("MPLBACKEND", raising=False)
     notebook = read(path)
-    if any("nr.datasets.imdb" in cell.source for cell in code(notebook)):
-        try:
-            nr.datasets.imdb()
-        except nr.DataNotFoundError as error:
-            pytest.skip(str(error))
+    for name in ("imdb", "fashion_mnist"):
+        if any(f"nr.datasets.{name}()" in cell.source for cell in code(notebook)):
+            try:
+                getattr(nr.datasets, name)()
+            except nr.DataNotFoundError as error:
+                pytest.skip(str(error))
     client = nbclient.NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
     )

@@ -3,7 +3,10 @@
 from .binary import BinaryCrossEntropy
 from .classes import CrossEntropy
 from .differences import MAE, MSE, HalfMSE, Huber
+from .efficiency import NashSutcliffe
+from .likelihoods import GaussianNLL, PoissonNLL
 from .names import ALIASES, LOSSES, check_takes_weights, checked_result, is_of_library, loss
+from .quantile import Quantile
 from .targets import (
     check_target,
     check_weights,
@@ -21,8 +24,12 @@ __all__ = [
     "MSE",
     "BinaryCrossEntropy",
     "CrossEntropy",
+    "GaussianNLL",
     "HalfMSE",
     "Huber",
+    "NashSutcliffe",
+    "PoissonNLL",
+    "Quantile",
     "check_takes_weights",
     "check_target",
     "check_weights",

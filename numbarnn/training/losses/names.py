@@ -10,9 +10,15 @@ from ...errors import DTypeError, ShapeError, nearest, plain, takes
 from .binary import BinaryCrossEntropy
 from .classes import CrossEntropy
 from .differences import MAE, MSE, HalfMSE, Huber
+from .efficiency import NashSutcliffe
+from .likelihoods import GaussianNLL, PoissonNLL
 from .numeric import NumberLoss
+from .quantile import Quantile
 
-LOSSES = {loss.name: loss for loss in (MSE(), HalfMSE(), MAE(), Huber(), CrossEntropy(), BinaryCrossEntropy())}
+CLASSES = (
+    MSE, HalfMSE, MAE, Huber, Quantile, GaussianNLL, PoissonNLL, NashSutcliffe, CrossEntropy, BinaryCrossEntropy,
+)  # fmt: skip
+LOSSES = {cls.name: cls() for cls in CLASSES}
 ALIASES = {"quadratic": "half_mse"}
 KINDS = NumberLoss, BinaryCrossEntropy, CrossEntropy  # whose calls are known
 
@@ -63,9 +69,10 @@ def checked_result(found, prediction):
 def loss(name: str | Callable) -> Callable:
     """The loss called `name`.
 
-    ``mse``, ``half_mse`` (also ``quadratic``), ``mae``, ``huber``; of logits ``cross_entropy`` and ``binary_cross_entropy``.
-    Each is one of a class (`MSE`, `HalfMSE`, `MAE`, `Huber`, `CrossEntropy`, `BinaryCrossEntropy`), whose other options make
-    another one.
+    ``mse``, ``half_mse`` (also ``quadratic``), ``mae``, ``huber``, ``nash_sutcliffe``; of several channels for each target
+    ``quantile`` and ``gaussian_nll``; of logarithms of rates ``poisson_nll``; of logits ``cross_entropy`` and
+    ``binary_cross_entropy``.  Each is one of a class (`MSE`, `HalfMSE`, `MAE`, `Huber`, `NashSutcliffe`, `Quantile`,
+    `GaussianNLL`, `PoissonNLL`, `CrossEntropy`, `BinaryCrossEntropy`), whose other options make another one.
 
     A callable ``(prediction, target) -> (loss, dloss/dprediction)`` is returned as it is.
     """

@@ -24,6 +24,7 @@ class NumberLoss(Description):
     missing = None  # "nan" in a subclass with that field
     expected, strict = "finite targets", False  # what targets are, as errors say it; whether all others are refused
     several = False  # whether a target has several channels of the prediction, which `terms` then sees along a last axis
+    by_channel = False  # whether the function differs from channel to channel
 
     def target_channels(self, channels):
         """How many channels targets have for a prediction of so many; ShapeError if none go with it."""
@@ -69,7 +70,7 @@ class NumberLoss(Description):
         TypeError, DTypeError, ShapeError, ValueError
             Named ``prediction``, ``y`` (the target), ``lengths`` or ``weights``, if it is not as described, or empty.
         """
-        if lengths is None and weights is None and not self.several:
+        if lengths is None and weights is None and not (self.several or self.by_channel):
             check_target(prediction, target)
             self._check_allowed(target)
             return self.of_rows(prediction, target)

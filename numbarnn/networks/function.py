@@ -1,0 +1,293 @@
+"""A network as a function: outputs and states from inputs and states, and the gradients of it, with its own parameters."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..arrays.batch import Batch
+from ..arrays.descriptor import TensorDescriptor, make_read_only
+from ..arrays.devices import native, share_memory
+from ..arrays.ragged import Ragged
+from ..arrays.rows import like
+from ..descriptions.fields import Unsendable
+from ..engine.keep import NOTHING, kept
+from ..errors import flag, generator
+from ..layers.base import Gradients, gradient_vector
+from ..layers.chain import Tape
+from ..parameters import Parameters
+from ..training.sequences import placed
+from .reading import Reading, brought, home_of
+
+
+@dataclass(frozen=True, eq=False)
+class NetworkTape(Unsendable):
+    """What `Network.backward` needs of one forward call: the tapes of its layers.
+
+    Neither x nor the parameters of the network may change while it is in use.
+    """
+
+    network: Reading
+    tapes: tuple[Tape, ...] = field(repr=False)
+    batch: Batch = field(repr=False)  # how the caller's arrays lie
+    device: str = field(repr=False)  # where the caller's arrays lie
+
+    instead = "copy x and the network, and call forward of it"
+
+    @property
+    def nbytes(self):
+        """Bytes of the arrays the tape holds, x not counted."""
+        return sum(tape.nbytes for tape in self.tapes)
+
+    def read_by_backward(self):
+        """{name: arrays} of what backward reads, apart from what it is given."""
+        found = {}
+        for tape in self.tapes:
+            for name, arrays in tape.read_by_backward().items():
+                found.setdefault(name, []).extend(arrays)
+        return found
+
+
+class Function(Reading):
+    """The part of a network that is called as a layer is, and goes back as a layer does."""
+
+    def __call__(
+        self,
+        x: np.ndarray | Ragged,
+        state: tuple | None = None,
+        lengths: np.ndarray | None = None,
+        reset: np.ndarray | None = None,
+        seed: int | None = None,
+    ) -> tuple:
+        """(y, state): the outputs for x from a state, and the state that the layers have reached.
+
+        Parameters
+        ----------
+        x : array, list, DataFrame or Ragged
+            (T, N, C) in the network's layout, or (T, C) for one sequence; of an `Embedding` integers (T, N) or (T,).
+            Converted as in `predict`.
+        state : tuple, optional
+            Where each recurrent layer starts from, as a stream of the network has it: for each of them (L * D, N, H), for an
+            LSTM the pair (h, c), or None.  None, and None in the tuple, stand for zeros, or the learned state.
+        lengths : array of int, optional
+            (N,): the steps of each sequence, from 0 to T; T for all if None.
+        reset : array of bool, optional
+            (T, N): where True, a sequence starts afresh from the initial state at that step; the one before ends there.
+        seed : int or numpy.random.Generator, optional
+            Draw dropout, zoneout and noise; without it their mean is taken, as in `predict`.
+
+        Returns
+        -------
+        y : numpy.ndarray or Ragged
+            What `predict` gives.
+        state : tuple
+            The final states, like `state`.
+
+        Raises
+        ------
+        ShapeError, LayoutError, DTypeError, NonFiniteError, TypeError, ValueError
+            Named after the argument that is not as described.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> net = nr.Network([nr.GRU(4), nr.LSTM(3), nr.Dense(1)], channels=2, seed=0)
+        >>> x = np.ones((6, 1, 2), np.float32)
+        >>> y, state = net(x[:4])
+        >>> rest, _ = net(x[4:], state)  # goes on from there
+        >>> np.array_equal(np.concatenate([y, rest]), net.predict(x))
+        True
+        """
+        return self._call(x, state, lengths, reset, seed, NOTHING)[:2]
+
+    def forward(
+        self,
+        x: np.ndarray | Ragged,
+        state: tuple | None = None,
+        lengths: np.ndarray | None = None,
+        reset: np.ndarray | None = None,
+        seed: int | None = None,
+        tape: str = "all",
+        checkpoints: str | int | None = None,
+    ) -> tuple:
+        """(y, state, tape): what a call returns, and what `backward` needs.
+
+        Parameters
+        ----------
+        x, state, lengths, reset, seed
+            As in a call.  x and the network's parameters are read again in `backward`: do not change them in between.
+        tape, checkpoints
+            How much memory the recurrent layers keep, as in their ``forward``.
+
+        Returns
+        -------
+        y : numpy.ndarray or Ragged
+            Read-only where it is part of the tape.
+        state : tuple
+        tape : NetworkTape
+            ``tape.nbytes`` says how much memory it holds.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> net = nr.Network([nr.GRU(4), nr.Last(), nr.Dense(1)], channels=2, seed=0)
+        >>> y, state, tape = net.forward(np.ones((6, 3, 2), np.float32))
+        >>> g = net.backward(tape, np.ones_like(y))
+        >>> g.params.flat.shape == net.params.flat.shape, g.x.shape, g.state[0].shape
+        (True, (6, 3, 2), (1, 3, 4))
+        """
+        y, final, tapes, batch = self._call(x, state, lengths, reset, seed, (tape, checkpoints))
+        return y, final, NetworkTape(self, tuple(tapes), batch, home_of(y))
+
+    def _call(self, x, state, lengths, reset, seed, keep):
+        """(y, final states, tapes, Batch); keep: a Keep, or the arguments of `kept`."""
+        x = self._read("x", x)
+        device = home_of(x)
+        batch, described = self._described(x, lengths, reset)
+        self.params.check_finite()
+        keep = keep if keep is NOTHING else kept(*keep, described.steps)
+        initial = self._states_of("state", state, batch.sequences)
+        random, final = None if seed is None else generator("seed", seed), []
+
+        def seen(index, tape):
+            if index in stateful:
+                final.append(_on(device, self.layers[index]._final_state(tape)))
+
+        stateful = self._stateful
+        output, tapes = self._forward(self._own, described, keep, random, initial=initial, seen=seen)
+        y = self._given(batch, output, described, device)
+        if keep.for_backward and output.packing.uniform:
+            make_read_only(y)
+        return y, tuple(final), tapes, batch
+
+    def _states_of(self, argument, states, sequences):
+        """{index of a layer: arrays} of the states that a caller gives."""
+        if states is None:
+            return {}
+        stateful = self._stateful
+        if not isinstance(states, (tuple, list)) or len(states) != len(stateful):
+            expected = f"a tuple of {len(stateful)} states, one for each recurrent layer"
+            found = f"{len(states)}" if isinstance(states, (tuple, list)) else type(states).__name__
+            raise TypeError(f"{argument}: expected {expected}, got {found}")
+        return {
+            index: self.layers[index].checked_state(
+                f"{argument}[{at}]", self._state_here(f"{argument}[{at}]", state), sequences, self.dtype, self.device
+            )
+            for at, (index, state) in enumerate(zip(stateful, states))
+        }
+
+    def _state_here(self, argument, state):
+        """A layer's state on the network's device."""
+        if isinstance(state, (tuple, list)):
+            return tuple(self._here(argument, part) for part in state)
+        return self._here(argument, state)
+
+    def backward(
+        self,
+        tape: NetworkTape,
+        dy: np.ndarray | Ragged | None,
+        dstate: tuple | None = None,
+        need_x: bool = True,
+        into: Parameters | None = None,
+        accumulate: bool = False,
+    ) -> Gradients:
+        """Derivatives of a loss with respect to the parameters, x and the initial state, from dL/dy and dL/d(final state).
+
+        Parameters
+        ----------
+        tape : NetworkTape
+            From `forward`; it is not modified and may be used again.
+        dy : numpy.ndarray, Ragged or None
+            dL/dy, shaped like y; None for zeros.  Past the end of a sequence it is not read.
+        dstate : tuple, optional
+            dL/d(final state), like the state; None, and None in the tuple, for zeros.
+        need_x : bool
+            False leaves out dL/dx and its cost.
+        into : Parameters, optional
+            Where dL/dp is written (is modified), of the structure of ``net.params``; new by default.
+        accumulate : bool
+            Add to `into` instead of overwriting it.
+
+        Returns
+        -------
+        Gradients
+            ``params``; ``x``, like x and 0 past the end of a sequence, None after an `Embedding`; ``state``, a tuple.
+
+        Examples
+        --------
+        A loss over a long sequence, forward and back in pieces, the states carried on and their derivatives back:
+
+        >>> import numpy as np, numbarnn as nr
+        >>> net = nr.Network([nr.GRU(4), nr.Dense(1)], channels=1, dtype="float64", seed=0)
+        >>> x = np.sin(np.arange(60.0)).reshape(60, 1, 1)
+        >>> tapes, state = [], None
+        >>> for piece in np.split(x, 3):
+        ...     y, state, tape = net.forward(piece, state)
+        ...     tapes.append(tape)
+        >>> gradient, dstate = net.params.zeros(), None
+        >>> for tape in reversed(tapes):  # the loss is the sum of all outputs
+        ...     g = net.backward(tape, np.ones((20, 1, 1)), dstate, into=gradient, accumulate=True)
+        ...     dstate = g.state
+        >>> y, _, tape = net.forward(x)
+        >>> np.allclose(gradient.flat, net.backward(tape, np.ones_like(y)).params.flat)
+        True
+        """
+        if not isinstance(tape, NetworkTape) or tape.network is not self:
+            raise TypeError(f"tape: expected one that forward of this network returned, got {tape!r:.200}")
+        need_x, accumulate, batch = flag("need_x", need_x), flag("accumulate", accumulate), tape.batch
+        dy = None if dy is None else self._output_like(batch, tape.tapes[-1], dy)
+        dstates = self._states_of("dstate", dstate, batch.sequences)
+        given = {
+            "dy": () if dy is None else (dy.array,),
+            "dstate": [array for arrays in dstates.values() for array in arrays or ()],
+        }
+        fresh, weights = into is None, self._params.weights
+        apart = given | tape.read_by_backward()
+        gradient = gradient_vector(into, weights, "this network", self.dtype, self.device, apart)
+        parts, described, back = self.split(gradient.flat), dy, []
+        for index in reversed(range(len(tape.tapes))):
+            layer, own = self.layers[index], tape.tapes[index]
+            stateful = index in self._stateful
+            if described is None and not stateful:  # no derivative comes here
+                if not (accumulate or fresh):
+                    parts[index].flat.fill(0)
+                continue
+            adding = accumulate or (fresh and layer.takes_indices)  # of a new vector only the rows in use are written
+            adjoint = own.adjoint(described, need_x or index > 0, parts[index], adding, dstates.get(index))
+            adjoint.fill()
+            described = adjoint.dx
+            if stateful:
+                dinitial = [[part.dinitial[m] for part in adjoint.stack] for m in range(layer.cell.states)]
+                back.insert(0, _on(tape.device, layer.as_state(dinitial)))
+        if described is None or not need_x:
+            return Gradients(gradient, self._no_slope(tape) if need_x else None, tuple(back))
+        dx = batch.give(described)
+        if dy is not None and not isinstance(dx, Ragged) and share_memory(dx, dy.array):
+            dx = dx.copy()
+        return Gradients(gradient, brought(dx, tape.device), tuple(back))
+
+    def _output_like(self, batch, last, dy):
+        """A descriptor of the caller's dy."""
+        channels, output = self.output_channels, last.operation.outputs
+        if "t" in self.output_layout:
+            return batch.describe("dy", self._here("dy", dy), channels, self.dtype)
+        letters, dy = self._letters(batch), self._here("dy", native(dy))
+        if "n" not in letters and np.ndim(dy) == 1:
+            dy, letters = placed(dy, letters, "nc"), "nc"
+        described = TensorDescriptor.of(dy, letters, "dy")
+        described.expect("dy", 1, output.batch, channels, self.dtype)
+        batch._expect_device("dy", described.array)
+        return described
+
+    def _no_slope(self, tape):
+        """dL/dx where no derivative comes to the first layer: zeros, and None of indices."""
+        if self.takes_indices:
+            return None
+        like_x = tape.tapes[0].x
+        zeros = like(like_x)
+        zeros.array.fill(0)
+        return brought(tape.batch.give(zeros), tape.device)
+
+
+def _on(device, state):
+    """A layer's state on a device."""
+    return tuple(brought(part, device) for part in state) if isinstance(state, tuple) else brought(state, device)

@@ -1,0 +1,210 @@
+"""The loss of a network on samples, its metrics, and its gradient for a vector of parameters."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import numpy as np
+
+from ..arrays.descriptor import checked_array, in_layout
+from ..arrays.devices import contiguous, device_of, moved
+from ..arrays.ragged import Ragged
+from ..arrays.rows import numbers
+from ..engine.keep import NOTHING
+from ..errors import DTypeError
+from ..parameters import Parameters
+from ..training.losses import check_target, checked_result, is_of_library, takes_labels, target_channels
+from ..training.losses import loss as find_loss
+from ..training.losses.numeric import Regression
+from ..training.metrics import checked_metrics, measured
+from ..training.samples import Samples
+from ..training.workspace import Workspace
+from .prediction import Prediction
+
+
+class Objective(Prediction):
+    """The part of a network that knows what its predictions should be."""
+
+    def _rows(self, described, samples):
+        """What a loss sees of an output: an array in the network's layout; of ragged sequences (rows, C)."""
+        if samples.in_rows:
+            return numbers(described).reshape(-1, described.channels)
+        return in_layout(described.array, self.output_layout)
+
+    def loss(
+        self,
+        x: np.ndarray | Ragged,
+        y: np.ndarray | Ragged,
+        loss: str | Callable = "mse",
+        lengths: np.ndarray | None = None,
+        weights: np.ndarray | Ragged | None = None,
+    ) -> float:
+        """The loss of the network on samples and their targets, a float; all as in `fit`, see `numbarnn.loss` for names.
+
+        With sequences of different lengths it is the mean over the steps that there are, and with weights the weighted mean:
+        0 where all weights are 0.  A NaN or an infinity in x or y is in the loss as well, unless the loss leaves it out.
+        """
+        loss = find_loss(loss)
+        return self._loss_of(Samples.of(self, x, y, lengths, loss, weights), loss)
+
+    def _loss_of(self, samples, loss, metrics=None):
+        """`loss` of samples that have been checked, a function; with metrics, see `measured`, (loss, {name: value})."""
+        self.params.check_finite()
+        predictions, targets, weights = [], [], []
+        for piece in samples.pieces(self._piece_rows):
+            batch, described = piece.batch()
+            prediction = self._forward(self._own, described, NOTHING)[0]
+            if piece.in_rows and not (prediction.packing.rows or piece is samples):
+                continue  # sequences without any step
+            rows = self._rows(prediction, piece)
+            predictions.append(contiguous(rows) if piece.in_rows else rows)
+            targets.append(self._target_rows(batch, prediction, piece))
+            weights.append(self._weight_rows(batch, piece))
+        if len(predictions) > 1:
+            axis = 0 if samples.in_rows else samples.y.letters.index("n")
+            predictions, targets = ([np.concatenate(parts, axis)] for parts in (predictions, targets))
+            weights = [None if weights[0] is None else np.concatenate(weights, axis)]
+        value = self._call_loss(loss, predictions[0], targets[0], weights[0], samples)[0]
+        if metrics is None:
+            return value
+
+        def value_of(metric):
+            if samples.missing and isinstance(metric, Regression):
+                metric = replace(metric, missing="nan")
+            return self._call_loss(metric, predictions[0], targets[0], weights[0], samples)[0]
+
+        return value, measured(metrics, predictions[0], targets[0], samples.classes is not None, value_of)
+
+    def evaluate(
+        self,
+        x: np.ndarray | Ragged,
+        y: np.ndarray | Ragged,
+        loss: str | Callable = "mse",
+        metrics: Iterable = (),
+        lengths: np.ndarray | None = None,
+        weights: np.ndarray | Ragged | None = None,
+    ) -> dict[str, float]:
+        """The loss and the metrics of the network on samples and their targets, by name, from one prediction.
+
+        Parameters
+        ----------
+        x, y : array, list, DataFrame or Ragged
+            As in `fit`.
+        loss : str or callable
+        metrics : sequence of str or callable, or dict
+            As in `fit`.
+        lengths : array of int, optional
+            (N,): the steps of each sample in a padded x.
+        weights : array or Ragged, optional
+            As in `fit`, for the loss.
+
+        Returns
+        -------
+        dict of str to float
+            ``"loss"``, and each metric.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> net = nr.Network([nr.GRU(4), nr.Last(), nr.Dense(2)], channels=1, seed=0)
+        >>> x, y = np.ones((5, 6, 1), np.float32), np.array([0, 1, 0, 1, 0, 1])
+        >>> found = net.evaluate(x, y, loss="cross_entropy", metrics=["accuracy"])
+        >>> list(found), found["accuracy"]
+        (['loss', 'accuracy'], 0.5)
+        """
+        loss = find_loss(loss)
+        samples = Samples.of(self, x, y, lengths, loss, weights)
+        value, found = self._loss_of(samples, loss, checked_metrics(metrics, samples))
+        return {"loss": value} | found
+
+    def _call_loss(self, loss, prediction, target, weights, samples):
+        """(loss, derivative) of what `_rows`, `_target_rows` and `_weight_rows` give."""
+        if not is_of_library(loss):  # it may write to copies: arrays of the caller may be behind all of them
+            prediction, target = prediction.copy(), target.copy()
+            if samples.classes is not None and samples.ignore_index is not None:
+                target[target < 0] = samples.ignore_index
+            found = loss(prediction, target) if weights is None else loss(prediction, target, weights=weights.copy())
+            return checked_result(found, prediction)
+        if takes_labels(loss, target) != (samples.classes is not None):  # of a metric: other samples go with it
+            expected, found = ("labels", "numbers") if samples.classes is None else ("numbers", "labels")
+            raise TypeError(f"{loss.name}: expected targets that are {expected}, got {found}")
+        if samples.classes is not None:
+            return loss.of_labels(prediction, target, None if weights is None else weights[:, 0])
+        axis = -1 if samples.in_rows else self.output_layout.index("c") - prediction.ndim
+        check_target(prediction, target, target_channels(loss, prediction.shape[axis]), axis)
+        if axis == -1:
+            return loss.of_rows(prediction, target, weights)
+        rows = (None if part is None else np.moveaxis(part, axis, -1) for part in (prediction, target, weights))
+        value, gradient = loss.of_rows(*rows)
+        return value, np.moveaxis(gradient, -1, axis)
+
+    def _weight_rows(self, batch, samples):
+        """The weights as a loss sees them, of one channel, laid out like the prediction; None if there are none."""
+        if samples.weights is None:
+            return None
+        if samples.classes is not None:
+            return samples.weight_rows(batch)[:, None]  # beside labels, in the host's memory
+        return moved(samples.weight_rows(batch)[:, None] if samples.in_rows else samples.weights.array, self.device)
+
+    def _target_rows(self, batch, prediction, samples):
+        """The targets as a loss sees them, next to a prediction's descriptor."""
+        if samples.classes is not None:
+            return samples.labels(batch)
+        if not samples.in_rows:
+            return samples.y.array
+        if not prediction.packing.rows:
+            raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
+        channels = target_channels(samples.loss, prediction.channels)
+        return self._rows(batch.describe("y", samples.y.array, channels, prediction.dtype), samples)
+
+    def loss_and_gradient(
+        self,
+        flat: np.ndarray,
+        x: np.ndarray | Ragged,
+        y: np.ndarray | Ragged,
+        loss: str | Callable = "mse",
+        lengths: np.ndarray | None = None,
+        weights: np.ndarray | Ragged | None = None,
+    ) -> tuple[float, np.ndarray]:
+        """The loss and its gradient at the parameters `flat`: what ``scipy.optimize.minimize(jac=True)`` takes.
+
+        The network's own parameters stay as they are.
+
+        Parameters
+        ----------
+        flat : numpy.ndarray
+            1-D, as long as ``params.flat`` and of the network's dtype.
+        x, y : array, list, DataFrame or Ragged
+            Samples and targets, as in `fit`.
+        loss : str or callable
+        lengths : array of int, optional
+            (N,): the steps of each sample in a padded x.
+        weights : array or Ragged, optional
+            As in `fit`.  Where nothing counts, as with weights of 0, loss and gradient are exactly 0.
+
+        Returns
+        -------
+        loss : float
+        gradient : numpy.ndarray
+            1-D, new.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> from scipy.optimize import minimize
+        >>> net = nr.Network([nr.RNN(3), nr.Last(), nr.Dense(1)], channels=1, dtype="float64")
+        >>> x, y = nr.windows(np.sin(np.arange(40) / 3), 4)
+        >>> found = minimize(net.loss_and_gradient, net.params.flat, args=(x, y), jac=True, method="L-BFGS-B")
+        >>> net.params.flat[:] = found.x
+        >>> net.loss(x, y) < 1e-3
+        True
+        """
+        checked_array("flat", flat)
+        if flat.dtype != self.dtype:
+            raise DTypeError(f"flat: expected {self.dtype} like the network, got {flat.dtype}")
+        given = Parameters(contiguous(moved(flat, self.device)), self.params.weights)
+        given.check_finite()
+        loss = find_loss(loss)
+        samples = Samples.of(self, x, y, lengths, loss, weights)
+        gradient = given.zeros()
+        workspace = Workspace(self, self.split(gradient.flat), self.split(given.flat))
+        return workspace.gradient(samples, loss), moved(gradient.flat, device_of(flat))

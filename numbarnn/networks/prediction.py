@@ -1,0 +1,302 @@
+"""What a network predicts, of any number of samples."""
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ..arrays.descriptor import axes_of, in_layout
+from ..arrays.devices import device_of
+from ..arrays.indices import index_axes
+from ..arrays.packing import checked_lengths, checked_reset
+from ..arrays.ragged import Ragged, joined
+from ..engine.keep import NOTHING
+from ..errors import checked_seeds, generator, integer
+from ..layers.dense import Activation, Dense
+from ..layers.prepared import PreparedCall, answer
+from ..training.losses import BinaryCrossEntropy, CrossEntropy
+from ..training.losses import loss as find_loss
+from .function import Function
+from .predictions import Predictions, together
+from .probabilities import PROBABILITIES, sigmoid_of, softmax_of
+from .reading import brought, home_of
+
+
+class Prediction(Function):
+    """The part of a network that predicts."""
+
+    _piece_rows = 1 << 15  # steps of all sequences that are predicted at once: no result depends on it
+
+    def predict(
+        self,
+        x: np.ndarray | Ragged,
+        lengths: np.ndarray | None = None,
+        reset: np.ndarray | None = None,
+        seed: int | None = None,
+    ) -> np.ndarray | Ragged:
+        """The output for `x`, any number of samples and steps.
+
+        Parameters
+        ----------
+        x : array, list, DataFrame or Ragged
+            (T, N, C) in the network's layout, or (T, C) for one sequence; of an `Embedding` integers (T, N) or (T,).  An
+            array of the network's dtype is read where it lies; other numbers (float64, integers, lists, tables) are
+            converted to that dtype once, as everywhere in this class.  Text, objects, complex numbers, masked arrays and
+            numbers that are too large for the dtype are refused; an `Embedding` takes integers only.
+        lengths : array of int, optional
+            (N,): the steps of each sequence, from 0 to T; T for all if None.
+        reset : array of bool, optional
+            (T, N): where True, a sequence starts afresh at that step.
+        seed : int or numpy.random.Generator, optional
+            Draw dropout, zoneout and noise, as a call with this seed does (Monte Carlo dropout; `predict_many` takes many
+            seeds).  Without it their mean is taken.
+
+        Returns
+        -------
+        numpy.ndarray or Ragged
+            (N, output channels) after `Last`, else (T, N, output channels) in the network's layout, 0 past the end of a
+            sequence, or Ragged like x; without N for one sequence.  N may be 0.  After a NaN in x a sequence is NaN.
+        """
+        if lengths is reset is seed is None and type(x) is np.ndarray and x.dtype is self.dtype:
+            found = answer(self.layers, self._params, x, self.layout, lambda: self._prepared(x))
+            if found is not None:
+                return found[0]
+        return self._predicted(x, lengths, reset, seed)
+
+    def _predicted(self, x, lengths, reset, seed, link=None):
+        """`predict`; link: what makes a descriptor of what is returned out of one of the output."""
+        x, random = self._read("x", x), None if seed is None else generator("seed", seed)
+        if 0 in (x.shape if not isinstance(x, Ragged) else (len(x),)):
+            nothing = self._predicted_of_none(x, lengths, reset)
+            if nothing is not None:
+                return nothing
+        batch, described = self._described(x, lengths, reset)
+        self.params.check_finite()
+        whole = [(x, lengths, reset)]  # what is drawn at random is drawn for all sequences at once
+        drawn = random is not None and self.random
+        found = []
+        for part, *own in whole if drawn else self._pieces(x, lengths, reset, described.packing):
+            if part is not x:
+                batch, described = self._described(part, *own)
+            output = self._forward(self._own, described, NOTHING, random)[0]
+            output = output if link is None else link(output)
+            found.append(self._given(batch, output, described, home_of(x)))
+        return found[0] if len(found) == 1 else joined(found, self.output_layout)
+
+    def predict_many(
+        self,
+        x: np.ndarray | Ragged,
+        seeds: Iterable[int],
+        lengths: np.ndarray | None = None,
+        reset: np.ndarray | None = None,
+    ) -> Predictions:
+        """What the network predicts with each of some seeds, dropout, zoneout and noise drawn: Monte Carlo dropout.
+
+        Parameters
+        ----------
+        x, lengths, reset
+            As in `predict`.
+        seeds : sequence of int
+            Member k of what is returned is, to the bit, ``predict(x, seed=seeds[k])``.
+
+        Returns
+        -------
+        Predictions
+            With mean, spread and quantiles over the seeds.
+
+        Raises
+        ------
+        ValueError
+            If the network draws nothing, so that every seed would give the same.
+
+        References
+        ----------
+        Gal and Ghahramani 2016, arXiv:1506.02142.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> net = nr.Network([nr.GRU(8), nr.Dropout(0.2), nr.Last(), nr.Dense(1)], channels=1, seed=0)
+        >>> found = net.predict_many(np.ones((5, 3, 1), np.float32), seeds=range(10))
+        >>> found.members.shape, found.mean.shape, found.spread.shape, found.quantile(0.9).shape
+        ((10, 3, 1), (3, 1), (3, 1), (3, 1))
+        """
+        seeds = checked_seeds(seeds)
+        if not self.random:
+            raise ValueError(f"seeds: expected a network that draws dropout, zoneout or noise, got {self!r}")
+        return together([self.predict(x, lengths, reset, seed) for seed in seeds])
+
+    def probabilities(
+        self,
+        x: np.ndarray | Ragged,
+        lengths: np.ndarray | None = None,
+        reset: np.ndarray | None = None,
+        seed: int | None = None,
+        loss: str | CrossEntropy | BinaryCrossEntropy = "cross_entropy",
+    ) -> np.ndarray | Ragged:
+        """What a network that was trained on logits says of its classes: the softmax of `predict`, or the sigmoid.
+
+        The network itself gives logits, what its loss takes; there is no layer and no function for softmax that could come
+        before a loss, or be applied to probabilities once more.
+
+        Parameters
+        ----------
+        x, lengths, reset, seed
+            As in `predict`.
+        loss : {"cross_entropy", "binary_cross_entropy"} or a loss of these
+            What the network was trained with: softmax over the channels, or sigmoid of each.
+
+        Returns
+        -------
+        numpy.ndarray or Ragged
+            Shaped like `predict` of x, 0 past the end of a sequence.
+
+        Raises
+        ------
+        ValueError
+            If the outputs are probabilities already, as of ``Dense(1, "sigmoid")``; for softmax, if there is one channel.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> net = nr.Network([nr.GRU(8), nr.Last(), nr.Dense(3)], channels=1, seed=0)
+        >>> p = net.probabilities(np.ones((5, 2, 1), np.float32))
+        >>> p.shape, np.allclose(p.sum(axis=1), 1)
+        ((2, 3), True)
+        """
+        return self._predicted(x, lengths, reset, seed, self._link(loss))
+
+    def _link(self, loss):
+        """What makes a descriptor of probabilities out of one of logits."""
+        loss = find_loss(loss)
+        if not isinstance(loss, (CrossEntropy, BinaryCrossEntropy)):
+            raise ValueError(f'loss: expected "cross_entropy" or "binary_cross_entropy", got {loss!r}')
+        last = self.layers[-1]
+        function = getattr(last, "activation", "linear") if isinstance(last, Dense) else getattr(last, "name", "linear")
+        name = function[0] if isinstance(function, tuple) else function
+        if isinstance(last, (Dense, Activation)) and name in PROBABILITIES:
+            raise ValueError(f"layers: expected the last one to give logits, got {last!r}, which gives probabilities")
+        if isinstance(loss, BinaryCrossEntropy):
+            return sigmoid_of
+        if self.output_channels == 1:
+            raise ValueError(
+                'loss: expected "binary_cross_entropy" for 1 output channel, whose softmax is always 1, got "cross_entropy"'
+            )
+        return softmax_of
+
+    def states(
+        self,
+        x: np.ndarray | Ragged,
+        layer: int | None = None,
+        state: tuple | None = None,
+        lengths: np.ndarray | None = None,
+        reset: np.ndarray | None = None,
+        index: int = -1,
+    ) -> np.ndarray | Ragged:
+        """The hidden state h of a recurrent layer after every step.
+
+        Parameters
+        ----------
+        x, lengths, reset
+            As in `predict`.
+        layer : int, optional
+            Which of ``net.layers``; the last recurrent one if None.
+        state : tuple, optional
+            Where the recurrent layers start from, as in a call of the network.
+        index : int
+            Which of that layer's stacked layers.
+
+        Returns
+        -------
+        numpy.ndarray or Ragged
+            (T, N, D * H) in the network's layout, forward direction first, 0 past the end of a sequence; or Ragged like x.
+
+        Raises
+        ------
+        TypeError, IndexError
+            If `layer` is none that has a state, or there is no such one.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> net = nr.Network([nr.GRU(8, layers=2), nr.Last(), nr.Dense(1)], channels=1, seed=0)
+        >>> x = np.ones((5, 3, 1), np.float32)
+        >>> h = net.states(x, layer=0)
+        >>> h.shape, np.array_equal(h[-1], net(x)[1][0][1])
+        ((5, 3, 8), True)
+        """
+        at = self._recurrent_at(layer)
+        index, count = integer("index", index), self.layers[at].layers
+        if not -count <= index < count:
+            raise IndexError(f"index: expected that of one of {count} stacked layers, got {index}")
+        x, found = self._read("x", x), {}
+        batch, described = self._described(x, lengths, reset)
+        self.params.check_finite()
+        initial = self._states_of("state", state, batch.sequences)
+        self._forward(self._own[: at + 1], described, NOTHING, initial=initial, seen=found.__setitem__)
+        return brought(batch.give(found[at].stack[index].outputs), home_of(x))
+
+    def _recurrent_at(self, layer):
+        """Which of the layers `layer` means, if it is one that has a state."""
+        stateful, count = self._stateful, len(self.layers)
+        if not stateful:
+            raise TypeError(f"layer: expected a network with a recurrent layer, got {self!r}")
+        if layer is None:
+            return stateful[-1]
+        at = integer("layer", layer, "the index of a layer")
+        if not -count <= at < count:
+            raise IndexError(f"layer: expected the index of one of {count} layers, got {at}")
+        if at % count not in stateful:
+            where = ", ".join(map(str, stateful))
+            raise TypeError(f"layer: expected the index of a recurrent layer ({where}), got {at}, {self.layers[at]!r}")
+        return at % count
+
+    def _prepared(self, x):
+        """A PreparedCall for predictions of x and of arrays that lie like it; None for more than one piece."""
+        batch, described = self._described(x)
+        if not batch.packing.uniform or described.packing.rows > self._piece_rows:
+            return None
+
+        def run(x):
+            tapes = []
+            for index, (layer, own) in enumerate(zip(self.layers, self._own)):
+                options = {"merged": False} if index in self._unmerged else {}
+                x, tape = layer.run(own, x, None, NOTHING, **options)
+                tapes.append(tape)
+            return x, tapes
+
+        letters = self._letters(batch)
+        return PreparedCall(self._params, described.tnc.shape, batch.layout, run, lambda y: in_layout(y.array, letters))
+
+    def _predicted_of_none(self, x, lengths, reset):
+        """What `predict` returns for no samples: none, in the shape that one would give.  None if x has some."""
+        if isinstance(x, Ragged):
+            found = self.predict(Ragged(x.data, [0, 0]), lengths, reset)
+            return Ragged(found.data, [0]) if isinstance(found, Ragged) else found[:0]
+        letters = index_axes("x", self.layout, x) if self.takes_indices else axes_of(self.layout, x.ndim)
+        lengths_of = dict(zip(letters, x.shape))
+        if x.ndim != len(letters) or lengths_of.get("n") != 0:
+            return None
+        if lengths is not None:
+            checked_lengths(lengths, 0, lengths_of["t"])
+        if reset is not None:
+            checked_reset(reset, 0, lengths_of["t"])
+        one = np.zeros([length or int(letter == "n") for letter, length in lengths_of.items()], x.dtype)
+        before = (slice(None),) * self.output_layout.index("n")
+        return brought(self.predict(one)[(*before, slice(0))], device_of(x))
+
+    def _pieces(self, x, lengths, reset, packing):
+        """[(x, lengths, reset)] of some sequences each, views, so few that memory does not follow their number."""
+        count = min(-(-packing.rows // self._piece_rows), packing.sequences)
+        if count < 2:
+            return [(x, lengths, reset)]
+        bounds = [packing.sequences * piece // count for piece in range(count + 1)]
+        parts = [slice(first, end) for first, end in zip(bounds, bounds[1:])]
+        if isinstance(x, Ragged):
+            return [(x[part], None, None) for part in parts]
+        letters = index_axes("x", self.layout, x) if self.takes_indices else self.layout
+        before = (slice(None),) * letters.index("n")
+        lengths, reset = (None if each is None else np.asarray(each) for each in (lengths, reset))
+        return [
+            (x[(*before, part)], None if lengths is None else lengths[part], None if reset is None else reset[:, part])
+            for part in parts
+        ]

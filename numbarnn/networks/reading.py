@@ -1,0 +1,118 @@
+"""What a network makes of the arrays that it is given, and the run of its layers over them."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from ..arrays.batch import Batch
+from ..arrays.conversion import integers_like, numbers_like
+from ..arrays.descriptor import checked_array, in_layout
+from ..arrays.devices import device_of, expect_device, moved, native, share_memory
+from ..arrays.ragged import Ragged
+from ..errors import DTypeError, ShapeError
+from ..training.sequences import other_layout
+from .structure import Structure
+
+
+class Reading(Structure):
+    """The part of a network that describes its input, and runs the layers."""
+
+    def _here(self, argument, array):
+        """An array on the network's device: a copy of one from the host, where the network is not there.
+
+        Integers, indices and labels, stay in the host's memory.
+        """
+        array = native(array)
+        if self.device == "cpu" or not isinstance(array, (np.ndarray, Ragged)) or array.dtype.kind in "iu":
+            return array
+        if isinstance(array, np.ndarray):
+            checked_array(argument, array)
+        return brought(array, self.device)
+
+    def _read(self, argument, value):
+        """What the caller gave as x, converted once to what this network reads; see `conversion`."""
+        value = native(value)
+        if not isinstance(value, Ragged):
+            return integers_like(argument, value) if self.takes_indices else numbers_like(argument, value, self.dtype)
+        if self.takes_indices or value.dtype == self.dtype or value.dtype.kind in "iu":
+            return value
+        return Ragged(numbers_like(argument, value.data, self.dtype), value.offsets)
+
+    def _described(self, x, lengths=None, reset=None):
+        """(Batch, descriptor) of an input of this network."""
+        if self.takes_indices:
+            batch, x = Batch.of_indices(x, self.layout, lengths, reset)
+            self.layers[0].check_indices(x)
+            return replace(batch, device=self.device), x
+        if not isinstance(x, Ragged):
+            self._check_axes(x, lengths)
+        batch, described = Batch.of(self._here("x", x), self.layout, lengths, reset)
+        expect_device("x", described.array, self.device)
+        if described.channels != self.channels:
+            hint = "" if isinstance(x, Ragged) else other_layout(x.shape, batch.layout, c=self.channels)
+            found = f"{x!r}" if isinstance(x, Ragged) else f"shape {x.shape}, axes {batch.layout}"
+            raise ShapeError(f"x: expected {self.channels} channels, got {described.channels} ({found}){hint}")
+        if described.dtype != self.dtype:
+            raise DTypeError(f"x: expected {self.dtype} like the network, got {described.dtype}")
+        return batch, described
+
+    def _check_axes(self, x, lengths):
+        """Raise ShapeError, with what would fit, of a series without a channel axis, of images, and of lengths of others."""
+        if np.ndim(x) == 1 and self.channels == 1:
+            hint = "; x[:, None] is one sequence of one channel"
+            raise ShapeError(f"x: expected 2 or 3 axes ({self.layout}), got 1 (shape {x.shape}){hint}")
+        images = np.ndim(x) > 3 or (np.ndim(x) == 3 and x.shape[self.layout.index("c")] != self.channels)
+        if images and math.prod(x.shape[1:]) == self.channels:
+            hint = "; x.reshape(len(x), -1) has them"
+            raise ShapeError(f"x: expected rows of {self.channels} numbers, got shape {x.shape}{hint}")
+        if lengths is None or np.ndim(lengths) != 1 or np.ndim(x) != 3:
+            return
+        count, there = len(lengths), x.shape[self.layout.index("n")]
+        hint = "" if count == there else other_layout(x.shape, self.layout, n=count, c=self.channels)
+        if hint:
+            raise ShapeError(f"lengths: expected shape ({there},), one length for each sequence, got ({count},){hint}")
+
+    def _forward(self, parts, x, keep, random=None, reading=None, initial=None, seen=None):
+        """(descriptor of the output, tapes) for a descriptor of x; with a Generator, dropout and the like are drawn.
+
+        parts: the parameters of each layer that is run.  reading: what an `Embedding` calls before it reads rows.  initial:
+        {index of a layer: the state it starts from}.  seen: what is called with each layer's index and tape.
+        """
+        tapes = []
+        for index, (layer, own) in enumerate(zip(self.layers, parts)):
+            options = {} if random is None or not layer.random else {"masks": layer.drawn_masks(x, random)}
+            if layer.takes_indices and reading is not None:
+                options["reading"] = reading
+            if index in self._unmerged:
+                options["merged"] = False
+            x, tape = layer.run(own, x, None if initial is None else initial.get(index), keep, **options)
+            if seen is not None:
+                seen(index, tape)
+            if keep.for_backward:
+                tapes.append(tape)
+        return x, tapes
+
+    def _letters(self, batch):
+        """The letters of the axes of the output's padded array."""
+        return self.output_layout if "n" in batch.layout else self.output_layout.replace("n", "")
+
+    def _given(self, batch, output, described, device):
+        """What the caller gets on a device of the output, for descriptors of that and of x: no memory of x."""
+        if output.packing.uniform:
+            given = in_layout(output.array, self._letters(batch))
+            if share_memory(given, described.array):  # of layers that pass numbers on: what is returned is new
+                given = given.copy()
+        else:
+            given = batch.give(output)
+        return brought(given, device)
+
+
+def home_of(x):
+    """The device on which the caller has an array or a Ragged."""
+    return device_of(x.data if isinstance(x, Ragged) else x)
+
+
+def brought(array, device):
+    """An array or a Ragged on `device`: a copy, where it is not there."""
+    return Ragged(moved(array.data, device), array.offsets) if isinstance(array, Ragged) else moved(array, device)

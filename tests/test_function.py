@@ -1,0 +1,237 @@
+"""A network as a function: what it returns, and its gradients for parameters, inputs and states."""
+
+import numpy as np
+import pytest
+
+import numbarnn as nr
+
+T, N, C = 5, 3, 2
+LENGTHS = np.array([5, 0, 3])
+RESET = np.array([[1, 0, 0], [0, 0, 1], [0, 1, 0], [1, 0, 0], [0, 0, 0]], bool)
+STATES = ((2, N, 3), ((1, N, 2), (1, N, 2)))
+
+
+def make(last=False, layout="tnc", embedding=False, middle=(), dtype="float64"):
+    first = [nr.Embedding(7, C)] if embedding else []
+    merged = [nr.GRU(3, bidirectional=True, merge="sum")]
+    layers = [*first, *merged, *middle, nr.LSTM(2), *([nr.Last()] if last else []), nr.Dense(2, "tanh")]
+    return nr.Network(layers, None if embedding else C, dtype, layout, seed=1)
+
+
+def numbers(shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def start(seed=3):
+    return tuple(tuple(numbers(part, seed) for part in s) if isinstance(s[0], tuple) else numbers(s, seed) for s in STATES)
+
+
+def flat_of(state):
+    """The arrays of a network's state."""
+    return [array for part in state for array in (part if isinstance(part, tuple) else (part,))]
+
+
+def inputs(kind, layout="tnc"):
+    """(x, the other arguments) of a call."""
+    x = numbers((T, N, C)).transpose(["tnc".index(letter) for letter in layout])
+    if kind == "indices":
+        return np.random.default_rng(1).integers(0, 7, (T, N)), {"lengths": LENGTHS, "reset": RESET}
+    if kind == "ragged":
+        return nr.Ragged(numbers((8, C)), [0, 5, 5, 8]), {}
+    return x, {"plain": {}, "lengths": {"lengths": LENGTHS}, "reset": {"lengths": LENGTHS, "reset": RESET}}[kind]
+
+
+def shifted(x, distance, direction):
+    return nr.Ragged(x.data + distance * direction, x.offsets) if isinstance(x, nr.Ragged) else x + distance * direction
+
+
+def data_of(array):
+    return array.data if isinstance(array, nr.Ragged) else array
+
+
+def check_slopes(net, x, options, seed=None):
+    """The slopes of <dy, y> + <dstate, final state> along directions of parameters, x and state are what backward says."""
+    state = start()
+    y, final, tape = net.forward(x, state, seed=seed, **options)
+    again, final_again = net(x, state, seed=seed, **options)
+    assert np.array_equal(data_of(y), data_of(again))
+    assert all(map(np.array_equal, flat_of(final), flat_of(final_again)))
+    dy = numbers(data_of(y).shape, 5)
+    dy = nr.Ragged(dy, y.offsets) if isinstance(y, nr.Ragged) else dy
+    dstate = start(6)
+    found = net.backward(tape, dy, dstate)
+    own = net.params.flat.copy()
+
+    def loss(parameters=0.0, inputs=0.0, states=0.0):
+        net.params.flat[:] = own + parameters * along["parameters"]
+        moved = x if along["inputs"] is None else shifted(x, inputs, along["inputs"])
+        arrays = iter([a + states * d for a, d in zip(flat_of(state), along["states"], strict=True)])
+        begin = tuple(tuple(next(arrays) for _ in part) if isinstance(part, tuple) else next(arrays) for part in state)
+        y, final = net(moved, begin, seed=seed, **options)
+        net.params.flat[:] = own
+        return (data_of(y) * data_of(dy)).sum() + sum((a * d).sum() for a, d in zip(flat_of(final), flat_of(dstate)))
+
+    along = {
+        "parameters": numbers(own.shape, 7),
+        "inputs": None if net.takes_indices else numbers(data_of(x).shape, 8),
+        "states": [numbers(a.shape, 9) for a in flat_of(state)],
+    }
+    slopes = {
+        "parameters": (found.params.flat * along["parameters"]).sum(),
+        "states": sum((g * d).sum() for g, d in zip(flat_of(found.state), along["states"], strict=True)),
+    }
+    if net.takes_indices:
+        assert found.x is None
+    else:
+        slopes["inputs"] = (data_of(found.x) * along["inputs"]).sum()
+    for name, slope in slopes.items():
+        step = 1e-5
+        measured = (loss(**{name: step}) - loss(**{name: -step})) / (2 * step)
+        # central differences of a sum of order 10: rounding 1e-15 / 1e-5, truncation 1e-10 times third derivatives
+        assert abs(measured - slope) < 2e-8 * (1 + abs(slope)), name
+    return found
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("kind", ["plain", "lengths", "reset", "ragged"])
+def test_backward_gives_the_slopes(kind, last):
+    found = check_slopes(make(last), *inputs(kind))
+    if kind in ("lengths", "reset"):
+        assert not found.x[:, 1].any() and not found.x[3:, 2].any()
+
+
+@pytest.mark.parametrize("layout", ["ntc", "cnt"])
+def test_backward_in_other_layouts(layout):
+    net = make(layout=layout)
+    found = check_slopes(net, *inputs("plain", layout))
+    assert found.x.shape == inputs("plain", layout)[0].shape
+
+
+def test_backward_after_an_embedding_and_with_dropout():
+    net = make(embedding=True, middle=[nr.Dropout(0.4)], last=True)
+    x, options = inputs("indices")
+    check_slopes(net, x, options, seed=11)
+    assert not np.array_equal(net(x, seed=1)[0], net(x, seed=2)[0])
+    assert np.array_equal(net(x, seed=1)[0], net.predict(x, seed=1))
+
+
+def test_layers_one_by_one_give_the_same_bits():
+    net, (x, options), state = make(), inputs("reset"), start()
+    y, final, tape = net.forward(x, state, **options)
+    own, stateful = net.split(net.params.flat), iter(state)
+    layers, tapes, expected, at = net.layers, [], [], x
+    for layer, p in zip(layers, own):
+        if isinstance(layer, nr.Recurrent):
+            at, last, t = layer.forward(p, at, next(stateful), **options)
+            expected.append(last)
+        else:
+            at, t = layer.forward(p, at, lengths=LENGTHS)
+        tapes.append(t)
+    rest = np.arange(T)[:, None] < LENGTHS
+    assert np.array_equal(y[rest], at[rest])
+    assert all(map(np.array_equal, flat_of(final), flat_of(expected)))
+    g = net.backward(tape, np.ones_like(y))
+    assert [p.shape for p in flat_of(g.state)] == [p.shape for p in flat_of(state)]
+
+
+def test_one_sequence_and_the_device_of_x():
+    net = make(last=True)
+    x = numbers((T, C))
+    y, state, tape = net.forward(x)
+    assert y.shape == (2,) and np.array_equal(y, net(x[:, None])[0][0])
+    g = net.backward(tape, np.ones(2))
+    assert g.x.shape == x.shape
+
+
+def test_a_network_whose_states_are_carried_goes_on():
+    net, x = nr.Network([nr.GRU(3), nr.LSTM(2), nr.Dense(1)], C, "float64"), numbers((T, N, C))
+    y, state = net(x[:3])
+    rest, end = net(x[3:], state)
+    whole, final = net(x)
+    assert np.array_equal(np.concatenate([y, rest]), whole)
+    assert all(map(np.array_equal, flat_of(end), flat_of(final)))
+    stream = net.stream(N)
+    stream.state = state
+    assert np.allclose(stream.run(x[3:]), rest, rtol=0, atol=1e-14)
+    assert np.array_equal(net(x, (None, state[1]))[1][0], final[0])
+
+
+def test_derivatives_are_overwritten_or_added_and_may_be_left_out():
+    net, (x, _) = make(), inputs("plain")
+    y, _, tape = net.forward(x)
+    dy = numbers(y.shape)
+    expected = net.backward(tape, dy).params.flat
+    into = net.params.zeros()
+    into.flat[:] = 7
+    assert net.backward(tape, dy, into=into).params is into and np.array_equal(into.flat, expected)
+    net.backward(tape, dy, into=into, accumulate=True)
+    assert np.allclose(into.flat, 2 * expected, rtol=1e-14)
+    assert net.backward(tape, dy, need_x=False).x is None
+    nothing = net.backward(tape, None, into=into)
+    assert not into.flat.any() and not nothing.x.any() and not any(map(np.any, flat_of(nothing.state)))
+    only_state = net.backward(tape, None, (None, tuple(numbers((1, N, 2), k) for k in (1, 2))))
+    assert only_state.x.any() and not only_state.params["2.weight"].any()
+
+
+def test_layers_without_a_state():
+    net = nr.Network([nr.Dropout(0.5), nr.Activation("linear")], C, "float64")
+    x = numbers((T, N, C))
+    y, state, tape = net.forward(x)
+    assert state == () and np.array_equal(y, x) and not np.shares_memory(net(x)[0], x)
+    dy = np.ones_like(y)
+    g = net.backward(tape, dy)
+    assert g.state == () and np.array_equal(g.x, dy) and not np.shares_memory(g.x, dy)
+    assert np.array_equal(net.backward(tape, None).x, np.zeros_like(x))
+
+
+def test_padding_is_not_read_and_backward_may_recompute():
+    net, (x, options), state = make(), inputs("lengths"), start()
+    y, _, tape = net.forward(x, state, **options)
+    x = x.copy()
+    x[3:, 2] = x[:, 1] = np.nan
+    dy = numbers(y.shape)
+    expected = net.backward(tape, dy)
+    dy[3:, 2] = np.nan
+    for way in ({}, {"tape": "states"}, {"checkpoints": 2}):
+        again, _, tape = net.forward(x, state, **options, **way)
+        found = net.backward(tape, dy)
+        assert np.array_equal(again, y)
+        assert np.array_equal(found.params.flat, expected.params.flat) and np.array_equal(found.x, expected.x)
+
+
+def test_wrong_arguments_are_named():
+    net, (x, _) = make(), inputs("plain")
+    y, state, tape = net.forward(x)
+    cases = [
+        (lambda: net(x, state[:1]), TypeError, "state: expected a tuple of 2 states, one for each recurrent layer, got 1"),
+        (lambda: net(x, state[0]), TypeError, "state: expected a tuple of 2 states"),
+        (lambda: net(x, (state[0][:, :1], None)), nr.ShapeError, r"state\[0\]: expected shape \(2, 3, 3\)"),
+        (lambda: net(x, (None, state[1][0])), TypeError, r"state\[1\]: expected the pair \(h, c\)"),
+        (lambda: net(x, (state[0].astype("f4"), None)), nr.DTypeError, r"state\[0\]: expected float64"),
+        (lambda: net(x, reset=RESET[:2]), nr.ShapeError, "reset: expected shape"),
+        (lambda: net(x, seed=-1), ValueError, "seed"),
+        (lambda: net.backward(tape, y[:2]), nr.ShapeError, "dy: expected 5 steps"),
+        (lambda: net.backward(tape, y.astype("f4")), nr.DTypeError, "dy: expected float64"),
+        (lambda: make().backward(tape, y), TypeError, "tape: expected one that forward of this network returned"),
+        (lambda: net.backward(tape, y, into=net.params), ValueError, "into: expected memory of its own"),
+        (lambda: net.backward(tape, y, into=make(embedding=True).params), nr.ShapeError, "into: expected the parameters"),
+        (lambda: net.backward(tape, y, need_x=1), TypeError, "need_x"),
+        (lambda: net.forward(x, tape="none"), nr.UnknownNameError, "tape"),
+        (lambda: net.predict(nr.Ragged(numbers((3, C)), [0, 3]), reset=RESET), TypeError, "reset: expected None"),
+    ]
+    for call, error, message in cases:
+        with pytest.raises(error, match=message):
+            call()
+
+
+def test_prediction_with_resets_is_that_of_the_pieces(monkeypatch):
+    net, (x, _) = nr.Network([nr.GRU(3), nr.Dense(1)], C, "float64"), inputs("plain")
+    found = net.predict(x, reset=RESET)
+    cut = net.predict(x[3:, :1])
+    assert np.array_equal(found[3:, :1], cut) and np.array_equal(found, net(x, reset=RESET)[0])
+    monkeypatch.setattr(nr.Network, "_piece_rows", 5)
+    assert np.array_equal(
+        net.predict(x, reset=RESET, lengths=LENGTHS)[:, [0, 2]],
+        found[:, [0, 2]] * (np.arange(T)[:, None] < LENGTHS)[:, [0, 2], None],
+    )
+    assert net.predict(x[:, :0], reset=RESET[:, :0]).shape == (T, 0, 1)
