@@ -109,6 +109,7 @@ class Network(Objective):
         shards: int | None = None,
         metrics: Iterable = (),
         weights: np.ndarray | Ragged | None = None,
+        reset: np.ndarray | None = None,
         frozen: Iterable[str] = (),
     ) -> History:
         """Train on samples and their targets.
@@ -137,7 +138,7 @@ class Network(Objective):
         lengths : array of int, optional
             (N,): the steps of each sample, from 0 to T; T for all if None.  The loss is the mean over the steps there are;
             one of your own is then called with (rows, channels) arrays of them, unless `Last` has left one step.
-        validation : (x, y), (x, y, lengths) or (x, y, lengths, weights), optional
+        validation : (x, y), (x, y, lengths), (x, y, lengths, weights) or (x, y, lengths, weights, reset), optional
             Where a loss is measured after each epoch; lengths and weights may be None.
         callbacks : sequence of callable
             Each is called with (network, history) after each epoch; one that returns True ends the training.
@@ -167,6 +168,8 @@ class Network(Objective):
             Ragged x a Ragged of one channel.  The loss of a batch is the weighted mean, divided by the sum of its weights,
             and the loss of an epoch is that of all samples.  Where a weight is 0, y is not read and the gradient is exactly
             0; samples whose weights are all 0 are in no batch.  x is read nevertheless, and must be finite.
+        reset : array of bool, optional
+            (T, N): where True, a sample starts afresh from the initial state at that step; no gradient goes back over it.
 
         Returns
         -------
@@ -199,7 +202,7 @@ class Network(Objective):
             optimizer, loss = Adam() if optimizer is None else optimizer, find_loss(loss)
             self.params.check_writable("params")
             self.params.check_finite()
-            samples = Samples.of(self, x, y, lengths, loss, weights)
+            samples = Samples.of(self, x, y, lengths, loss, weights, reset)
             return fit(
                 self, samples, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
                 seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress,

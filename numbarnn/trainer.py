@@ -150,6 +150,7 @@ class Trainer(Unsendable):
         progress: bool = True,
         weights: np.ndarray | Ragged | None = None,
         resume: bool = True,
+        reset: np.ndarray | None = None,
     ) -> History:
         """Train on samples and their targets, or on batches of your own, for some more epochs.
 
@@ -157,12 +158,13 @@ class Trainer(Unsendable):
         ----------
         x, y : array, list, DataFrame or Ragged
             Samples and targets, as in `Network.fit`.  Without y, x are the batches of an epoch: something to iterate over
-            for each epoch that gives ``(x, y)``, ``(x, y, lengths)`` or ``(x, y, lengths, weights)``, or a function of the
-            epoch, counted from 1, that returns such a thing.  A generator has the batches of one epoch.
+            for each epoch that gives ``(x, y)``, ``(x, y, lengths)``, ``(x, y, lengths, weights)`` or
+            ``(x, y, lengths, weights, reset)``, or a function of the epoch, counted from 1, that returns such a thing.  A
+            generator has the batches of one epoch.
         epochs : int, optional
             How many more, one that is begun among them.  None: those that are left of the run that a checkpoint has stopped
             in, else of the trainer's ``epochs``; 10 if there are none.
-        batch_size, shuffle, lengths, validation, callbacks, progress, weights
+        batch_size, shuffle, lengths, validation, callbacks, progress, weights, reset
             As in `Network.fit`.  Batches of your own are taken as they are.
         resume : bool
             Of a trainer from a `Checkpoint`: go on with the epoch that was begun, to the bit as if it had not been stopped;
@@ -190,9 +192,9 @@ class Trainer(Unsendable):
         course.network.params.check_writable("params")
         course.network.params.check_finite()
         if y is None:
-            feed = self._given(x, lengths=lengths, weights=weights)
+            feed = self._given(x, lengths=lengths, weights=weights, reset=reset)
         else:
-            samples = Samples.of(course.network, x, y, lengths, course.loss, weights)
+            samples = Samples.of(course.network, x, y, lengths, course.loss, weights, reset)
             check_samples(samples)
         held = None if validation is None else checked_samples(course.network, validation, course.loss, "validation")
         for given in (None if y is None else samples, held):
@@ -248,6 +250,7 @@ class Trainer(Unsendable):
         y: np.ndarray | Ragged,
         lengths: np.ndarray | None = None,
         weights: np.ndarray | Ragged | None = None,
+        reset: np.ndarray | None = None,
     ) -> float:
         """One update on a batch, in a loop of your own; returns the mean loss before it.
 
@@ -263,6 +266,8 @@ class Trainer(Unsendable):
         weights : array or Ragged, optional
             As in `Network.fit`.  Where nothing counts, all weights being 0 or all targets missing, the loss is 0, and the
             update is one by a gradient of zeros.
+        reset : array of bool, optional
+            As in `Network.fit`.
 
         Raises
         ------
@@ -282,7 +287,7 @@ class Trainer(Unsendable):
         course = self._course
         course.network.params.check_writable("params")
         course.network.params.check_finite()
-        samples = Samples.of(course.network, x, y, lengths, course.loss, weights)
+        samples = Samples.of(course.network, x, y, lengths, course.loss, weights, reset)
         check_samples(samples, empty=True)
         rate_of = course.rates()
         course.check_counted(rate_of, course.most)

@@ -7,6 +7,7 @@ import numpy as np
 import oracles
 from strategies import as_tnc
 
+from numbarnn.arrays.ragged import Ragged
 from numbarnn.testing import STEP, slope_error
 
 ROUTES = ("outputs", "final h", "final c", "all")
@@ -273,3 +274,77 @@ def check_network(net, x, y, lengths=None, seed=0, loss="mse"):
 
     error = slope_error(at, gradient @ direction, np.sqrt(gradient @ gradient), STEP)
     assert error <= 1, f"{net}: {error:.3g} times the error allowed"
+
+
+def flat_of(state):
+    """The arrays of a network's state."""
+    return [array for part in state for array in (part if isinstance(part, tuple) else (part,))]
+
+
+def shifted(x, distance, direction):
+    """An array or a Ragged moved along a direction."""
+    return type(x)(x.data + distance * direction, x.offsets) if hasattr(x, "offsets") else x + distance * direction
+
+
+def data_of(array):
+    """The numbers of an array or a Ragged."""
+    return array.data if hasattr(array, "offsets") else array
+
+
+def check_function(net, x, options, state, seed=0):
+    """Assert that a network's backward gives the slopes of <dy, y> + <dstate, final state> for parameters, x and state."""
+    random = np.random.default_rng(seed)
+    y, final, tape = net.forward(x, state, **options)
+    dy = random.standard_normal(data_of(y).shape)
+    dfinal = [random.standard_normal(array.shape) for array in flat_of(final)]
+    found = net.backward(tape, type(y)(dy, y.offsets) if hasattr(y, "offsets") else dy, nested(final, dfinal))
+    again, last = net(x, state, **options)
+    assert np.array_equal(data_of(y), data_of(again)) and all(map(np.array_equal, flat_of(final), flat_of(last)))
+    own = net.params.flat.copy()
+    gradients = {"parameters": [found.params.flat], "state": flat_of(found.state)}
+    if not net.takes_indices:
+        gradients["x"] = [data_of(found.x)]
+    for part, gradient in gradients.items():
+        way = [random.choice((-1.0, 1.0), g.shape) / np.sqrt(sum(g.size for g in gradient)) for g in gradient]
+
+        def loss(distance, part=part, way=way):
+            if part == "parameters":
+                net.params.flat[:] = own + distance * way[0]
+            there = shifted(x, distance, way[0]) if part == "x" else x
+            begin = nested(state, [a + distance * d for a, d in zip(flat_of(state), way)]) if part == "state" else state
+            y, final = net(there, begin, **options)
+            net.params.flat[:] = own
+            terms = [data_of(y) * dy, *(a * d for a, d in zip(flat_of(final), dfinal, strict=True))]
+            return sum(t.sum() for t in terms), sum(np.abs(t).sum() for t in terms)
+
+        slope, length = sum((g * d).sum() for g, d in zip(gradient, way)), np.sqrt(sum((g * g).sum() for g in gradient))
+        error = slope_error(loss, slope, length)
+        assert error <= 1, f"{part}: {error:.3g} times the error allowed"
+    return found
+
+
+def nested(state, arrays):
+    """Arrays in the form of a network's state."""
+    rest = iter(arrays)
+    return tuple(tuple(next(rest) for _ in part) if isinstance(part, tuple) else next(rest) for part in state)
+
+
+def check_pool(layer, x, lengths=None, ragged=False, seed=0):
+    """Assert that the derivative of pooling over the steps of x, (T, N, C), agrees with a finite difference."""
+    random, own = np.random.default_rng(seed), np.full(x.shape[1], len(x)) if lengths is None else lengths
+    dy, along = random.standard_normal(x.shape[1:]), random.standard_normal(x.shape)
+
+    def given(x):
+        if not ragged:
+            return x
+        return Ragged(np.concatenate([x[:length, n] for n, length in enumerate(own)]), [0, *np.cumsum(own)])
+
+    p, options = layer.init(x.shape[2], dtype="float64"), {} if ragged else {"lengths": lengths}
+    _, tape = layer.forward(p, given(x), **options)
+    g = layer.backward(tape, dy).x
+    slope = (g.data * given(along).data).sum() if ragged else (g * along).sum()
+    up, down = ((layer(p, given(x + s * 1e-6 * along), **options) * dy).sum() for s in (1, -1))
+    assert abs((up - down) / 2e-6 - slope) < 1e-8  # rounding 1e-15 / 1e-6; linear between two changes of the largest step
+    if not ragged:
+        for n, length in enumerate(own):
+            assert not g[length:, n].any()

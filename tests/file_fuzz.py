@@ -19,7 +19,7 @@ from numbarnn.files.container import KEY
 
 ROOM = 48 << 20  # bytes: what the interpreter and the header's JSON take
 EVENTS = ("import", "exec", "compile", "ctypes", "os.", "subprocess", "socket", "shutil", "tempfile", "marshal", "pickle")
-NAMES = "net", "text", "images", "layer", "params"
+LOADS = dict.fromkeys(("net", "text", "images", "layer", "params"), nr.load) | {"training": nr.Trainer.load}
 VALUES = (
     None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, 10**40, 0.5, -0.0, 1e308, "", "F32", "F64", "BF16", "LSTM", "GRU",
     "Network", "Embedding", "tanh", "os:system", "builtins:eval", "numbarnn:compile", "__main__:main", "a" * 5000,
@@ -34,19 +34,21 @@ VALUES = (
 
 
 def start(folder):
-    """Files to begin with, as (header, bytes behind it)."""
+    """Files to begin with, as (function that loads it, header, bytes behind it)."""
     dale = nr.Connectivity(1 - np.eye(3), [1, -1, 1])
     net = nr.Network([nr.LSTM(3, layers=2, connectivity=dale, zoneout=(0.1, 0.2)), nr.Last(), nr.Dense(1)], channels=2)
     net.save(folder / "net")
     nr.Network([nr.Embedding(3, 2), nr.LeakyRNN(2, (0.1, 0.2))], layout="ntc").save(folder / "text")
     nr.Network([nr.Conv2d(2, 3), nr.AvgPool2d(2), nr.Dense(1)], channels=(1, 4, 4)).save(folder / "images")
+    dense = nr.Network([nr.Dense(2), nr.Dropout(0.5)], channels=3)
+    nr.Trainer(dense, "mae", nr.AdamW(nr.warmup(nr.cosine(0.1), 3)), epochs=5, clip=1.0).save(folder / "training")
     layer = nr.GRU(2, activation=("leaky_relu", 0.1))
     layer.save(folder / "layer", layer.init(1))
     layer.init(2, dtype="float64").save(folder / "params")
-    for name in NAMES:
+    for name, load in LOADS.items():
         data = (folder / name).read_bytes()
         end = 8 + int.from_bytes(data[:8], "little")
-        yield data[8:end], data[end:]
+        yield load, data[8:end], data[end:]
 
 
 def places(value, found):
@@ -106,10 +108,10 @@ def hostile(header, body, draw):
 def main(folder, number, seed):
     """Load so many hostile files."""
     draw, starts, path = random.Random(seed), list(start(folder)), folder / "hostile"
-    path.write_bytes(starts[0][0])
+    path.write_bytes(starts[0][1])
     for _ in range(2):  # what is imported and compiled when it is first needed
-        for name in NAMES:
-            nr.load(folder / name)
+        for name, load in LOADS.items():
+            load(folder / name)
     watched, outcomes, events = [False], collections.Counter(), []
     allowed = str(path), str(Path(nr.__file__).parent)  # an error may quote a line of the library
 
@@ -123,11 +125,11 @@ def main(folder, number, seed):
         size = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + ROOM, size + ROOM))
     for _ in range(number):
-        data = hostile(*draw.choice(starts), draw)
-        path.write_bytes(data)
+        load, header, body = draw.choice(starts)
+        path.write_bytes(hostile(header, body, draw))
         watched[0] = True
         try:
-            found = nr.load(str(path))
+            found = load(str(path))
             outcome = type(found).__name__
         except (nr.FileFormatError, nr.TrustError) as error:
             outcome = type(error).__name__

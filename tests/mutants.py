@@ -4,13 +4,14 @@ Each cell's adjoint is rewritten one term at a time, a term dropped or its sign 
 and put to the check of test_gradients.py.  Then parts of what backward returns are lost, one at a time.  Then what places
 the rows of ragged batches is put wrong, and put to the check of test_ragged.py and test_reset.py, and the sums of an
 embedding's rows and the slopes of losses to those of test_embedding.py and test_classification.py, and the derivatives of
-layers of images to that of test_images.py.  The exit status is 1 if any mutant survives, or if what is unchanged does not
-pass.
+layers of images to that of test_images.py, of pooling over steps to that of test_over_time.py, of networks to that of
+test_function.py.  The exit status is 1 if any mutant survives, or if what is unchanged does not pass.
 """
 
 import argparse
 import ast
 import copy
+import functools
 import importlib
 import os
 import shutil
@@ -627,6 +628,96 @@ def last_caught():
     return False
 
 
+def pool_mutants():
+    """{kind: [(description, what becomes of dL/dx afterwards)]}, (T, N, C), of sequences of so many steps."""
+
+    def whole(dx, lengths):
+        dx *= np.maximum(lengths, 1)[:, None]
+
+    def later(dx, lengths):
+        dx[...] = np.roll(dx, 1, axis=0)
+
+    def one_channel(dx, lengths):
+        dx[..., 1:] = 0
+
+    def shared(dx, lengths):
+        dx[...] = dx.sum(axis=0) / len(dx)
+
+    return {
+        "mean": [("not divided by the steps", whole), ("one channel alone", one_channel)],
+        "max": [("a step later", later), ("to all steps", shared)],
+    }
+
+
+def pool_caught(kind, edit=None):
+    """Whether the property of test_over_time.py fails, for any seed, with dL/dx edited."""
+    from checks import check_pool
+
+    import numbarnn as nr
+    from numbarnn.layers.over_time import Pooled
+
+    own = Pooled._backward
+
+    def mutant(self, adjoint, need_x, fill):
+        def wrong(dx):
+            fill(dx)
+            if edit is not None:
+                edit(dx.tnc, self.lengths)
+
+        return own(self, adjoint, need_x, wrong)
+
+    with patch.object(Pooled, "_backward", mutant):
+        for seed in SEEDS:
+            try:
+                check_pool(nr.Pool(kind), np.random.default_rng(seed).standard_normal((5, 3, 2)), seed=seed)
+            except AssertionError:
+                return True
+    return False
+
+
+def function_mutants():
+    """[(description, what becomes of the arguments of a layer's adjoint)] of a network's backward."""
+
+    def without_final(dy, need_x, gradient, accumulate, dfinal=None):
+        return dy, need_x, gradient, accumulate, None
+
+    def twice(dy, need_x, gradient, accumulate, dfinal=None):
+        return dy, need_x, gradient, accumulate, None if dfinal is None else [2 * part for part in dfinal]
+
+    def added(dy, need_x, gradient, accumulate, dfinal=None):
+        gradient.flat[...] = 1
+        return dy, need_x, gradient, True, dfinal
+
+    return [
+        ("no derivative of the final states", without_final),
+        ("the derivative of the final states twice", twice),
+        ("gradients added to what was there", added),
+    ]
+
+
+def function_caught(edit=None):
+    """Whether the property of test_function.py fails, with the arguments of the layers' adjoints edited."""
+    from checks import check_function
+
+    import numbarnn as nr
+    from numbarnn.layers.chain import Tape
+
+    own = Tape.adjoint
+
+    def mutant(self, *arguments):
+        return own(self, *(arguments if edit is None else edit(*arguments)))
+
+    net = nr.Network([nr.GRU(3), nr.LSTM(2), nr.Dense(2)], 2, "float64", seed=0)
+    random = np.random.default_rng(1)
+    state = random.standard_normal((1, 3, 3)), tuple(random.standard_normal((1, 3, 2)) for _ in range(2))
+    with patch.object(Tape, "adjoint", mutant):
+        try:
+            check_function(net, random.standard_normal((4, 3, 2)), {}, state)
+        except AssertionError:
+            return True
+    return False
+
+
 def show(name, description, outcome):
     """One row of the table."""
     print(f"{name:<14} {description:<96} {outcome}", flush=True)
@@ -677,6 +768,14 @@ def main(every=1):
         with patch(f"numbarnn.layers.last.{part}", mutant):
             outcomes.append(last_caught())
         show("last", description, "yes" if outcomes[-1] else "SURVIVED")
+    checked = [(f"pool {kind}", edits, functools.partial(pool_caught, kind)) for kind, edits in pool_mutants().items()]
+    for name, edits, caught in (*checked, ("network", function_mutants(), function_caught)):
+        broken = caught()
+        show(name, "unchanged", "FAILS" if broken else "passes")
+        unchanged_passes &= not broken
+        for description, edit in edits:
+            outcomes.append(caught(edit))
+            show(name, description, "yes" if outcomes[-1] else "SURVIVED")
     for kind in WITHOUT_CELL:
         for description, found in loss_mutants(kind):
             show(kind, description, "yes" if found else "SURVIVED")

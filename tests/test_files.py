@@ -493,7 +493,7 @@ def test_hostile_headers_are_errors_and_no_more(tmp_path):
     said = json.loads(processes.run(str(Path(__file__).parent / "file_fuzz.py"), str(tmp_path), "10000", "1"))
     assert said["events"] == [] and sum(said["outcomes"].values()) == 10000
     assert said["outcomes"]["FileFormatError"] > 8000 and said["outcomes"]["TrustError"] > 50
-    assert set(said["outcomes"]) <= {"FileFormatError", "TrustError", "Network", "Parameters", "tuple"}
+    assert set(said["outcomes"]) <= {"FileFormatError", "TrustError", "Network", "Parameters", "Trainer", "tuple"}
 
 
 @pytest.mark.parametrize("count, error", [(9000, "another program"), (200_000, "with a header of at most")])

@@ -76,7 +76,7 @@ class NotCalled:
         (dict(callbacks=[Misspelt()]), TypeError, r"callbacks\[0\]: .* got Misspelt with finsh, never called"),
         (dict(callbacks=[Plain()]), TypeError, r"callbacks\[0\]: .* got Plain with start, never called"),
         (dict(callbacks=[NotCalled()]), TypeError, r"callbacks\[0\]: .* got NotCalled with epoch_end, never called"),
-        (dict(validation=X), TypeError, r"validation: expected the pair \(x, y\) or .*weights\), got ndarray"),
+        (dict(validation=X), TypeError, r"validation: expected the pair \(x, y\) or .*reset\), got ndarray"),
         (dict(validation={"x": X, "y": Y}), TypeError, "validation: expected the pair .* got dict"),
         (dict(validation=(X,)), TypeError, "validation: expected the pair .* got 1 of them"),
         (dict(validation=(X, Y[:4])), nr.ShapeError, "^validation y: expected 20 samples like x, got 4"),

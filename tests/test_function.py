@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from checks import check_function, flat_of
 
 import numbarnn as nr
 
@@ -26,11 +27,6 @@ def start(seed=3):
     return tuple(tuple(numbers(part, seed) for part in s) if isinstance(s[0], tuple) else numbers(s, seed) for s in STATES)
 
 
-def flat_of(state):
-    """The arrays of a network's state."""
-    return [array for part in state for array in (part if isinstance(part, tuple) else (part,))]
-
-
 def inputs(kind, layout="tnc"):
     """(x, the other arguments) of a call."""
     x = numbers((T, N, C)).transpose(["tnc".index(letter) for letter in layout])
@@ -41,61 +37,10 @@ def inputs(kind, layout="tnc"):
     return x, {"plain": {}, "lengths": {"lengths": LENGTHS}, "reset": {"lengths": LENGTHS, "reset": RESET}}[kind]
 
 
-def shifted(x, distance, direction):
-    return nr.Ragged(x.data + distance * direction, x.offsets) if isinstance(x, nr.Ragged) else x + distance * direction
-
-
-def data_of(array):
-    return array.data if isinstance(array, nr.Ragged) else array
-
-
-def check_slopes(net, x, options, seed=None):
-    """The slopes of <dy, y> + <dstate, final state> along directions of parameters, x and state are what backward says."""
-    state = start()
-    y, final, tape = net.forward(x, state, seed=seed, **options)
-    again, final_again = net(x, state, seed=seed, **options)
-    assert np.array_equal(data_of(y), data_of(again))
-    assert all(map(np.array_equal, flat_of(final), flat_of(final_again)))
-    dy = numbers(data_of(y).shape, 5)
-    dy = nr.Ragged(dy, y.offsets) if isinstance(y, nr.Ragged) else dy
-    dstate = start(6)
-    found = net.backward(tape, dy, dstate)
-    own = net.params.flat.copy()
-
-    def loss(parameters=0.0, inputs=0.0, states=0.0):
-        net.params.flat[:] = own + parameters * along["parameters"]
-        moved = x if along["inputs"] is None else shifted(x, inputs, along["inputs"])
-        arrays = iter([a + states * d for a, d in zip(flat_of(state), along["states"], strict=True)])
-        begin = tuple(tuple(next(arrays) for _ in part) if isinstance(part, tuple) else next(arrays) for part in state)
-        y, final = net(moved, begin, seed=seed, **options)
-        net.params.flat[:] = own
-        return (data_of(y) * data_of(dy)).sum() + sum((a * d).sum() for a, d in zip(flat_of(final), flat_of(dstate)))
-
-    along = {
-        "parameters": numbers(own.shape, 7),
-        "inputs": None if net.takes_indices else numbers(data_of(x).shape, 8),
-        "states": [numbers(a.shape, 9) for a in flat_of(state)],
-    }
-    slopes = {
-        "parameters": (found.params.flat * along["parameters"]).sum(),
-        "states": sum((g * d).sum() for g, d in zip(flat_of(found.state), along["states"], strict=True)),
-    }
-    if net.takes_indices:
-        assert found.x is None
-    else:
-        slopes["inputs"] = (data_of(found.x) * along["inputs"]).sum()
-    for name, slope in slopes.items():
-        step = 1e-5
-        measured = (loss(**{name: step}) - loss(**{name: -step})) / (2 * step)
-        # central differences of a sum of order 10: rounding 1e-15 / 1e-5, truncation 1e-10 times third derivatives
-        assert abs(measured - slope) < 2e-8 * (1 + abs(slope)), name
-    return found
-
-
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("kind", ["plain", "lengths", "reset", "ragged"])
 def test_backward_gives_the_slopes(kind, last):
-    found = check_slopes(make(last), *inputs(kind))
+    found = check_function(make(last), *inputs(kind), start())
     if kind in ("lengths", "reset"):
         assert not found.x[:, 1].any() and not found.x[3:, 2].any()
 
@@ -103,14 +48,14 @@ def test_backward_gives_the_slopes(kind, last):
 @pytest.mark.parametrize("layout", ["ntc", "cnt"])
 def test_backward_in_other_layouts(layout):
     net = make(layout=layout)
-    found = check_slopes(net, *inputs("plain", layout))
+    found = check_function(net, *inputs("plain", layout), start())
     assert found.x.shape == inputs("plain", layout)[0].shape
 
 
 def test_backward_after_an_embedding_and_with_dropout():
     net = make(embedding=True, middle=[nr.Dropout(0.4)], last=True)
     x, options = inputs("indices")
-    check_slopes(net, x, options, seed=11)
+    check_function(net, x, options | {"seed": 11}, start())
     assert not np.array_equal(net(x, seed=1)[0], net(x, seed=2)[0])
     assert np.array_equal(net(x, seed=1)[0], net.predict(x, seed=1))
 
@@ -235,3 +180,47 @@ def test_prediction_with_resets_is_that_of_the_pieces(monkeypatch):
         found[:, [0, 2]] * (np.arange(T)[:, None] < LENGTHS)[:, [0, 2], None],
     )
     assert net.predict(x[:, :0], reset=RESET[:, :0]).shape == (T, 0, 1)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("indices", [False, True])
+def test_training_with_resets_is_training_on_the_pieces(last, indices):
+    net = make(embedding=indices, last=last, dtype="float64")
+    x = np.random.default_rng(2).integers(0, 7, (T, N)) if indices else numbers((T, N, C))
+    y = numbers((N, 2) if last else (T, N, 2), 4)
+    loss = net.loss(x, y, reset=RESET)
+    if last:  # the last piece of each sequence makes its output
+        starts = [3, 2, 1]
+        pieces = [(x[s:, n : n + 1], y[n : n + 1]) for n, s in enumerate(starts)]
+        parts = [net.loss(*piece) / N for piece in pieces]
+    else:
+        cuts = [[0, 3, 5], [0, 2, 5], [0, 1, 5]]
+        pieces = [(n, a, b) for n, row in enumerate(cuts) for a, b in zip(row, row[1:])]
+        parts = [net.loss(x[a:b, n : n + 1], y[a:b, n : n + 1]) * (b - a) / (T * N) for n, a, b in pieces]
+    assert loss == pytest.approx(sum(parts), rel=1e-13)
+    value, gradient = net.loss_and_gradient(net.params.flat, x, y, reset=RESET)
+    assert value == pytest.approx(loss, rel=1e-13)
+    assert net.evaluate(x, y, reset=RESET)["loss"] == loss
+    along, flat = numbers(len(gradient), 9), net.params.flat.copy()
+    up, down = (net.loss_and_gradient(flat + s * 1e-5 * along, x, y, reset=RESET)[0] for s in (1, -1))
+    assert abs((up - down) / 2e-5 - gradient @ along) < 1e-8 * (1 + abs(gradient @ along))
+    expected = net.params.flat - 0.1 * gradient
+    validation = x, y, None, None, RESET
+    twin = nr.Network(net.layers, net.channels, "float64").transfer(net)
+    options = {"optimizer": nr.SGD(0.1), "epochs": 1, "batch_size": N, "shuffle": False, "progress": False}
+    history = net.fit(x, y, reset=RESET, validation=validation, **options)
+    assert history.loss[0] == pytest.approx(loss, rel=1e-12)
+    np.testing.assert_allclose(net.params.flat, expected, rtol=0, atol=1e-14)
+    assert history.validation[0] == net.loss(x, y, reset=RESET)
+    assert nr.Trainer(twin, optimizer=nr.SGD(0.1)).update(x, y, reset=RESET) == pytest.approx(loss, rel=1e-12)
+    np.testing.assert_allclose(twin.params.flat, expected, rtol=0, atol=1e-14)
+
+
+def test_resets_of_other_shapes_are_refused():
+    net = make(last=True)
+    x, y = numbers((T, N, C)), numbers((N, 2))
+    for call in (net.fit, net.loss, net.evaluate):
+        with pytest.raises(nr.ShapeError, match=r"reset: expected shape \(5, 3\)"):
+            call(x, y, reset=RESET.T)
+    with pytest.raises(nr.ShapeError, match="validation reset: expected shape"):
+        net.fit(x, y, validation=(x, y, None, None, RESET[:2]))

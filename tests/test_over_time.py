@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from checks import check_pool
 
 import numbarnn as nr
 
@@ -43,34 +44,7 @@ def test_values_in_every_layout(kind, layout):
 @pytest.mark.parametrize("ragged", [False, True])
 @pytest.mark.parametrize("lengths", [None, LENGTHS])
 def test_backward_gives_the_slopes(kind, ragged, lengths):
-    check_slopes(nr.Pool(kind), ragged, lengths)
-
-
-def check_slopes(layer, ragged=False, lengths=LENGTHS):
-    """Central differences of <dy, y> along a direction of x."""
-    x, dy, along = numbers(), numbers((N, C), 1), numbers(seed=2)
-    own = np.full(N, T) if lengths is None else lengths
-
-    def given(x):
-        if not ragged:
-            return x, {} if lengths is None else {"lengths": lengths}
-        return nr.Ragged(np.concatenate([x[:length, n] for n, length in enumerate(own)]), [0, *np.cumsum(own)]), {}
-
-    p = layer.init(C, dtype="float64")
-
-    def loss(distance):
-        x_, options = given(x + distance * along)
-        return (layer(p, x_, **options) * dy).sum()
-
-    x_, options = given(x)
-    y, tape = layer.forward(p, x_, **options)
-    g = layer.backward(tape, dy).x
-    slope = (g.data * given(along)[0].data).sum() if ragged else (g * along).sum()
-    measured = (loss(1e-6) - loss(-1e-6)) / 2e-6
-    assert abs(measured - slope) < 1e-8  # rounding 1e-15 / 1e-6; linear between two changes of the largest step
-    if lengths is not None and not ragged:
-        for n, length in enumerate(lengths):
-            assert not g[length:, n].any()
+    check_pool(nr.Pool(kind), numbers(), lengths, ragged)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -271,7 +271,7 @@ X, Y = numbers(4, 3, 1), numbers(4, 3, 2)
             "^y: expected finite targets, got nan",
         ),
         (dict(validation=(X, Y, None, [1])), nr.ShapeError, "^validation weights: expected shape"),
-        (dict(validation=(X, Y, None, None, None)), TypeError, "^validation: expected the pair .* got 5 of them"),
+        (dict(validation=(X, Y, *[None] * 4)), TypeError, "^validation: expected the pair .* got 6 of them"),
         (
             dict(loss=nr.MSE(missing="nan"), y=np.full_like(Y, np.nan)),
             ValueError,

@@ -188,7 +188,10 @@ class Program:
 
     def is_wrong(self):
         """Whether a number of the parameters was not finite; of a program with `flags` for all of them."""
-        return any(record[index] for record, index in self.flags)
+        for record, index in self.flags:
+            if record[index]:
+                return True
+        return False
 
     def run(self):
         """Follow the instructions."""

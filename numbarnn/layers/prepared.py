@@ -256,9 +256,9 @@ def ready(what, p, x, letters, make, states=(), keep=NOTHING):
     if not x.size:
         return None
     key = id(what), keep.what, letters, x.shape, *[state.shape for state in states]
-    kind, threads = p._calls.get(key), backend("cpu").threads.threads
+    kind = p._calls.get(key)
     if kind is not None and kind.large:
-        key = (*key, threads())
+        key = (*key, backend("cpu").threads.threads())
         kind = p._calls.get(key)
     if kind is None:
         _new_kind(what, p, key)
@@ -271,7 +271,7 @@ def ready(what, p, x, letters, make, states=(), keep=NOTHING):
     except IndexError:
         if kind.made == MOST_MADE:
             return None
-    count = threads()
+    count = backend("cpu").threads.threads()
     try:
         call = make()
     except NotInPrograms:

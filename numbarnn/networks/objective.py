@@ -37,6 +37,7 @@ class Objective(Prediction):
         loss: str | Callable = "mse",
         lengths: np.ndarray | None = None,
         weights: np.ndarray | Ragged | None = None,
+        reset: np.ndarray | None = None,
     ) -> float:
         """The loss of the network on samples and their targets, a float; all as in `fit`, see `numbarnn.loss` for names.
 
@@ -44,7 +45,7 @@ class Objective(Prediction):
         0 where all weights are 0.  A NaN or an infinity in x or y is in the loss as well, unless the loss leaves it out.
         """
         loss = find_loss(loss)
-        return self._loss_of(Samples.of(self, x, y, lengths, loss, weights), loss)
+        return self._loss_of(Samples.of(self, x, y, lengths, loss, weights, reset), loss)
 
     def _loss_of(self, samples, loss, metrics=None):
         """`loss` of samples that have been checked, a function; with metrics, see `measured`, (loss, {name: value})."""
@@ -82,6 +83,7 @@ class Objective(Prediction):
         metrics: Iterable = (),
         lengths: np.ndarray | None = None,
         weights: np.ndarray | Ragged | None = None,
+        reset: np.ndarray | None = None,
     ) -> dict[str, float]:
         """The loss and the metrics of the network on samples and their targets, by name, from one prediction.
 
@@ -96,6 +98,8 @@ class Objective(Prediction):
             (N,): the steps of each sample in a padded x.
         weights : array or Ragged, optional
             As in `fit`, for the loss.
+        reset : array of bool, optional
+            As in `fit`.
 
         Returns
         -------
@@ -112,7 +116,7 @@ class Objective(Prediction):
         (['loss', 'accuracy'], 0.5)
         """
         loss = find_loss(loss)
-        samples = Samples.of(self, x, y, lengths, loss, weights)
+        samples = Samples.of(self, x, y, lengths, loss, weights, reset)
         value, found = self._loss_of(samples, loss, checked_metrics(metrics, samples))
         return {"loss": value} | found
 
@@ -164,6 +168,7 @@ class Objective(Prediction):
         loss: str | Callable = "mse",
         lengths: np.ndarray | None = None,
         weights: np.ndarray | Ragged | None = None,
+        reset: np.ndarray | None = None,
     ) -> tuple[float, np.ndarray]:
         """The loss and its gradient at the parameters `flat`: what ``scipy.optimize.minimize(jac=True)`` takes.
 
@@ -180,6 +185,8 @@ class Objective(Prediction):
             (N,): the steps of each sample in a padded x.
         weights : array or Ragged, optional
             As in `fit`.  Where nothing counts, as with weights of 0, loss and gradient are exactly 0.
+        reset : array of bool, optional
+            As in `fit`.
 
         Returns
         -------
@@ -204,7 +211,7 @@ class Objective(Prediction):
         given = Parameters(contiguous(moved(flat, self.device)), self.params.weights)
         given.check_finite()
         loss = find_loss(loss)
-        samples = Samples.of(self, x, y, lengths, loss, weights)
+        samples = Samples.of(self, x, y, lengths, loss, weights, reset)
         gradient = given.zeros()
         workspace = Workspace(self, self.split(gradient.flat), self.split(given.flat))
         return workspace.gradient(samples, loss), moved(gradient.flat, device_of(flat))

@@ -139,7 +139,7 @@ class GivenFeed(Feed):
     ----------
     course : Course
     batches : iterable or callable
-        Of ``(x, y)``, ``(x, y, lengths)`` or ``(x, y, lengths, weights)``; a function of the epoch, from 1 on, returns such
+        Of what `checked_samples` takes, such as ``(x, y)``; a function of the epoch, from 1 on, returns such
         an iterable.
     read : callable
         The checked Samples of a batch and of what errors call it.

@@ -42,19 +42,20 @@ def alone(network):
 
 
 def checked_samples(network, given, loss, argument, empty=False):
-    """The Samples that an argument is, or holds as (x, y), perhaps with lengths and weights, if they can be learned from.
+    """The Samples that an argument is, or holds as (x, y) and perhaps more, if they can be learned from.
 
     Else a typed error that names it.  empty: see `check_samples`.
     """
     if isinstance(given, Samples):  # checked before
         return given
-    expected = "the pair (x, y) or (x, y, lengths) or (x, y, lengths, weights)"
+    expected = "the pair (x, y) or (x, y, lengths) or (x, y, lengths, weights) or (x, y, lengths, weights, reset)"
     if not isinstance(given, (tuple, list)):
         raise TypeError(f"{argument}: expected {expected}, got {type(given).__name__}")
-    if len(given) not in (2, 3, 4):
+    if len(given) not in (2, 3, 4, 5):
         raise TypeError(f"{argument}: expected {expected}, got {len(given)} of them")
     with arguments_of(argument):
-        samples = Samples.of(network, *given[:3], loss=loss, weights=given[3] if given[3:] else None)
+        x, y, lengths, weights, reset = [*given, None, None, None][:5]
+        samples = Samples.of(network, x, y, lengths, loss, weights, reset)
         check_samples(samples, empty)
     return samples
 
@@ -104,7 +105,8 @@ def fit(
         values = dict(
             network=(network.layers, network.channels, network.dtype.name), loss=loss, optimizer=optimizer, epochs=epochs,
             batch_size=batch_size, shuffle=shuffle, clip=clip, shards=count, validation=held is not None,
-            weights=samples.weights is not None, frozen=several("frozen", frozen, "names in a sequence"),
+            weights=samples.weights is not None, reset=samples.reset is not None,
+            frozen=several("frozen", frozen, "names in a sequence"),
         )  # fmt: skip
         ranks.same(values | own)
         flat, root = network.params.flat, ranks.agree(int(random.integers(2**63)))[0]

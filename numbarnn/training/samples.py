@@ -10,7 +10,7 @@ from ..arrays.conversion import array_of, numbers_like
 from ..arrays.descriptor import checked_array
 from ..arrays.devices import moved, native
 from ..arrays.indices import Indices, checked_integers, index_axes
-from ..arrays.packing import Uniform, checked_lengths
+from ..arrays.packing import Uniform, checked_lengths, checked_reset
 from ..arrays.ragged import Ragged
 from ..errors import NonFiniteError, ShapeError
 from .losses import check_takes_weights, check_weights, checked_weights, is_of_library, takes_labels, target_channels
@@ -38,6 +38,8 @@ class Samples:
         A number for each sample, or for each step of each, in the host's memory, laid out like y with one channel.
     stepwise : bool
         Whether these are samples of equal length out of ragged ones, whose loss sees rows.
+    reset : numpy.ndarray or None
+        (T, N) of bool: where a sample starts afresh.
     """
 
     x: Sequences
@@ -50,34 +52,39 @@ class Samples:
     weights: Sequences | None = None
     stepwise: bool = False
     device: str = "cpu"
+    reset: np.ndarray | None = None
 
     @classmethod
-    def of(cls, network, x, y, lengths=None, loss=None, weights=None):
+    def of(cls, network, x, y, lengths=None, loss=None, weights=None, reset=None):
         """Samples and targets of a network; raises a typed error that names the argument that does not fit.
 
         Both are converted here, once, see `conversion`.  One sequence, (T, C), becomes a batch of one; of a network that has
         nothing but layers that take each step by itself the rows (N, C) are as many samples of one step.
         """
         x = network._here("x", network._read("x", x))
-        batch, _ = network._described(x, lengths)
+        batch, _ = network._described(x, lengths, reset)
         letters, x_letters = network.output_layout, network.layout
         if network.takes_indices and not batch.ragged:
             x_letters = index_axes("x", x_letters, x)
         own, given = "", letters  # of x and y as the caller has them
         if not batch.ragged and "n" not in batch.layout:
             own, given = x_letters if network.takes_indices else batch.layout, given.replace("n", "")
-            if network._stepwise and lengths is None:
+            if network._stepwise and lengths is reset is None:
                 own, given = (each.replace("t", "n") for each in (own, given))
             x_letters = network.layout.replace("c", "") if network.takes_indices else network.layout
             x = placed(x, own, x_letters)
-            batch, _ = network._described(x, lengths)
+            batch, _ = network._described(x, lengths, reset)
         for count, what in ((batch.sequences, "sample"), (batch.steps, "step")):
             if not count and not (what == "step" and isinstance(x, Ragged)):  # empty sequences have a last state
                 raise ShapeError(f"x: expected at least one {what} to take the loss of, got {getattr(x, 'shape', x)}")
         if lengths is not None:
             lengths = checked_lengths(lengths, batch.sequences, batch.steps)
+        if reset is not None:
+            reset = checked_reset(reset, batch.sequences, batch.steps)
         x = Sequences(x, x_letters, own or x_letters)
-        samples = cls(x, None, lengths, network.layout, network.takes_indices, loss=loss, device=network.device)
+        samples = cls(
+            x, None, lengths, network.layout, network.takes_indices, loss=loss, device=network.device, reset=reset
+        )  # fmt: skip
         samples = samples._with_targets(network, y, letters, given, loss, batch)
         if weights is not None:
             samples = samples._with_weights(weights, letters, given, network.dtype, batch)
@@ -158,8 +165,8 @@ class Samples:
 
     @property
     def ragged(self):
-        """Whether lengths differ from sample to sample."""
-        return self.lengths is not None or self.x.ragged
+        """Whether lengths differ from sample to sample, or samples start afresh in between."""
+        return self.lengths is not None or self.reset is not None or self.x.ragged
 
     @property
     def in_rows(self):
@@ -269,7 +276,8 @@ class Samples:
         """Some of the samples, copied."""
         lengths = None if self.lengths is None else self.lengths[chosen]
         weights = None if self.weights is None else self.weights.take(chosen)
-        return replace(self, x=self.x.take(chosen), y=self.y.take(chosen), lengths=lengths, weights=weights)
+        reset = None if self.reset is None else self.reset[:, chosen]
+        return replace(self, x=self.x.take(chosen), y=self.y.take(chosen), lengths=lengths, weights=weights, reset=reset)
 
     def pieces(self, most_rows):
         """Some of the samples each, in order, with about so many steps in all, or a single sample."""
@@ -279,8 +287,8 @@ class Samples:
     def batch(self):
         """(Batch, descriptor of x)."""
         if not self.indices:
-            return Batch.of(self.x.array, self.layout, self.lengths)
-        batch, described = Batch.of_indices(self.x.array, self.layout, self.lengths)
+            return Batch.of(self.x.array, self.layout, self.lengths, self.reset)
+        batch, described = Batch.of_indices(self.x.array, self.layout, self.lengths, self.reset)
         return replace(batch, device=self.device), described
 
     def labels(self, batch):

@@ -125,7 +125,9 @@ class Workspaces:
         self._kept = {}  # {(samples, steps, threads): (workspace, buffer, bytes)}, the longest unused first
 
     def _common_steps(self, chosen):
-        """The steps of each of some samples; None if they differ, or are none."""
+        """The steps of each of some samples; None if they differ, or are none, or samples start afresh in between."""
+        if self.samples.reset is not None:
+            return None
         steps = self._lengths[chosen]
         first = int(steps[0])
         return first if first and (len(steps) == 1 or (steps == first).all()) else None
