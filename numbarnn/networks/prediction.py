@@ -20,11 +20,18 @@ from .predictions import Predictions, together
 from .probabilities import PROBABILITIES, sigmoid_of, softmax_of
 from .reading import brought, home_of
 
+PIECE_NUMBERS = 1 << 24  # of one layer's output that are predicted at once, as far as it is more than one row
+
 
 class Prediction(Function):
     """The part of a network that predicts."""
 
-    _piece_rows = 1 << 15  # steps of all sequences that are predicted at once: no result depends on it
+    _piece_rows = 1 << 15  # steps of all sequences that are predicted at once at most: no result depends on it
+
+    @property
+    def _rows_at_once(self):
+        """Steps of all sequences that are predicted at once: fewer where a layer's rows are long, as those of images."""
+        return max(1, min(self._piece_rows, PIECE_NUMBERS // max(self.output_channels, *self._inputs)))
 
     def predict(
         self,
@@ -80,7 +87,13 @@ class Prediction(Function):
             output = self._forward(self._own, described, NOTHING, random)[0]
             output = output if link is None else link(output)
             found.append(self._given(batch, output, described, home_of(x)))
+        if len(found) > 1 and self._is_rows(x):
+            return np.concatenate(found, axes_of(self.output_layout, 2).index("t"))
         return found[0] if len(found) == 1 else joined(found, self.output_layout)
+
+    def _is_rows(self, x):
+        """Whether x are rows (T, C), one sequence, each of which is taken by itself."""
+        return self._stepwise and not self.takes_indices and not isinstance(x, Ragged) and x.ndim == 2
 
     def predict_many(
         self,
@@ -253,7 +266,7 @@ class Prediction(Function):
     def _prepared(self, x):
         """A PreparedCall for predictions of x and of arrays that lie like it; None for more than one piece."""
         batch, described = self._described(x)
-        if not batch.packing.uniform or described.packing.rows > self._piece_rows:
+        if not batch.packing.uniform or described.packing.rows > self._rows_at_once:
             return None
 
         def run(x):
@@ -285,16 +298,21 @@ class Prediction(Function):
         return brought(self.predict(one)[(*before, slice(0))], device_of(x))
 
     def _pieces(self, x, lengths, reset, packing):
-        """[(x, lengths, reset)] of some sequences each, views, so few that memory does not follow their number."""
-        count = min(-(-packing.rows // self._piece_rows), packing.sequences)
+        """[(x, lengths, reset)] of some sequences each, views, so few that memory does not follow their number.
+
+        Where each step is taken by itself, the steps of one sequence are as good.
+        """
+        rows = self._is_rows(x) and lengths is None and reset is None
+        sequences = packing.rows if rows else packing.sequences
+        count = min(-(-packing.rows // self._rows_at_once), sequences)
         if count < 2:
             return [(x, lengths, reset)]
-        bounds = [packing.sequences * piece // count for piece in range(count + 1)]
+        bounds = [sequences * piece // count for piece in range(count + 1)]
         parts = [slice(first, end) for first, end in zip(bounds, bounds[1:])]
         if isinstance(x, Ragged):
             return [(x[part], None, None) for part in parts]
-        letters = index_axes("x", self.layout, x) if self.takes_indices else self.layout
-        before = (slice(None),) * letters.index("n")
+        letters = index_axes("x", self.layout, x) if self.takes_indices else axes_of(self.layout, x.ndim)
+        before = (slice(None),) * letters.index("t" if rows else "n")
         lengths, reset = (None if each is None else np.asarray(each) for each in (lengths, reset))
         return [
             (x[(*before, part)], None if lengths is None else lengths[part], None if reset is None else reset[:, part])

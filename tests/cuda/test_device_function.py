@@ -48,3 +48,11 @@ def test_predictions():
     close(cuda.states(x, lengths=LENGTHS), cpu.states(x, lengths=LENGTHS))
     for loss in ("cross_entropy", "binary_cross_entropy"):
         close(cuda.probabilities(x, LENGTHS, loss=loss), cpu.probabilities(x, LENGTHS, loss=loss))
+
+
+def test_training_with_resets():
+    cpu, cuda = pair(nr.RNN(2), nr.Dense(1))
+    x, y, reset = numbers(), numbers((T, N, 1), 1), np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1]], bool)
+    histories = [net.fit(x, y, reset=reset, epochs=1, batch_size=2, progress=False) for net in (cpu, cuda)]
+    np.testing.assert_allclose(histories[1].loss, histories[0].loss, rtol=1e-10)
+    close(cuda.params.flat, cpu.params.flat)
