@@ -198,6 +198,22 @@ def test_training_learns_and_copies_and_files_predict_alike(tmp_path):
     assert same_bits(nr.load(tmp_path / "net.safetensors").predict(x), net.predict(x))
 
 
+def test_many_images_are_predicted_some_at_a_time(monkeypatch):
+    x = np.random.default_rng(0).random((7, 96), dtype=np.float32)
+    net, turned = small(seed=0), small(seed=0, layout="ctn")
+    expected, sizes = net.predict(x), []
+    loss = net.loss(x, expected + 1)
+    monkeypatch.setattr("numbarnn.networks.prediction.PIECE_NUMBERS", 3 * 144)  # of the first layer's output
+    forward = type(net)._forward
+    monkeypatch.setattr(
+        type(net), "_forward", lambda self, own, x, *rest: sizes.append(x.steps) or forward(self, own, x, *rest)
+    )
+    assert same_bits(net.predict(x), expected) and sizes == [2, 2, 3]
+    assert same_bits(np.ascontiguousarray(turned.predict(x.T).T), expected)
+    assert same_bits(net.predict(x[:, None]), expected[:, None])
+    assert net.loss(x, expected + 1) == loss
+
+
 SHAPE = (1, 4, 4)
 
 

@@ -19,6 +19,8 @@ from ..parameters import Parameters
 from ..training.sequences import placed
 from .reading import Reading, brought, home_of
 
+PIECE_NUMBERS = 1 << 24  # of one layer's output that are predicted at once, as far as it is more than one row
+
 
 @dataclass(frozen=True, eq=False)
 class NetworkTape(Unsendable):
@@ -51,7 +53,12 @@ class NetworkTape(Unsendable):
 class Function(Reading):
     """The part of a network that is called as a layer is, and goes back as a layer does."""
 
-    _piece_rows = 1 << 15  # steps of all sequences that are predicted at once: no result depends on it
+    _piece_rows = 1 << 15  # steps of all sequences that are predicted at once at most: no result depends on it
+
+    @property
+    def _rows_at_once(self):
+        """Steps of all sequences that are predicted at once: fewer where a layer's rows are long, as those of images."""
+        return max(1, min(self._piece_rows, PIECE_NUMBERS // max(self.output_channels, *self._inputs)))
 
     def __call__(
         self,
@@ -130,7 +137,7 @@ class Function(Reading):
         """A PreparedCall for arrays like x, and like a state unless it is only to predict; None for more than one piece."""
         batch, described = self._described(x)
         self._states_of("state", state, batch.sequences)
-        if not batch.packing.uniform or described.packing.rows > self._piece_rows:
+        if not batch.packing.uniform or described.packing.rows > self._rows_at_once:
             return None
 
         def run(x):

@@ -51,7 +51,7 @@ class Objective(Prediction):
         """`loss` of samples that have been checked, a function; with metrics, see `measured`, (loss, {name: value})."""
         self.params.check_finite()
         predictions, targets, weights = [], [], []
-        for piece in samples.pieces(self._piece_rows):
+        for piece in samples.pieces(self._rows_at_once):
             batch, described = piece.batch()
             prediction = self._forward(self._own, described, NOTHING)[0]
             if piece.in_rows and not (prediction.packing.rows or piece is samples):

@@ -78,7 +78,13 @@ class Prediction(Function):
             output = self._forward(self._own, described, NOTHING, random)[0]
             output = output if link is None else link(output)
             found.append(self._given(batch, output, described, home_of(x)))
+        if len(found) > 1 and self._is_rows(x):
+            return np.concatenate(found, axes_of(self.output_layout, 2).index("t"))
         return found[0] if len(found) == 1 else joined(found, self.output_layout)
+
+    def _is_rows(self, x):
+        """Whether x are rows (T, C), one sequence, each of which is taken by itself."""
+        return self._stepwise and not self.takes_indices and not isinstance(x, Ragged) and x.ndim == 2
 
     def predict_many(
         self,
@@ -266,16 +272,21 @@ class Prediction(Function):
         return brought(self.predict(one)[(*before, slice(0))], device_of(x))
 
     def _pieces(self, x, lengths, reset, packing):
-        """[(x, lengths, reset)] of some sequences each, views, so few that memory does not follow their number."""
-        count = min(-(-packing.rows // self._piece_rows), packing.sequences)
+        """[(x, lengths, reset)] of some sequences each, views, so few that memory does not follow their number.
+
+        Where each step is taken by itself, the steps of one sequence are as good.
+        """
+        rows = self._is_rows(x) and lengths is None and reset is None
+        sequences = packing.rows if rows else packing.sequences
+        count = min(-(-packing.rows // self._rows_at_once), sequences)
         if count < 2:
             return [(x, lengths, reset)]
-        bounds = [packing.sequences * piece // count for piece in range(count + 1)]
+        bounds = [sequences * piece // count for piece in range(count + 1)]
         parts = [slice(first, end) for first, end in zip(bounds, bounds[1:])]
         if isinstance(x, Ragged):
             return [(x[part], None, None) for part in parts]
-        letters = index_axes("x", self.layout, x) if self.takes_indices else self.layout
-        before = (slice(None),) * letters.index("n")
+        letters = index_axes("x", self.layout, x) if self.takes_indices else axes_of(self.layout, x.ndim)
+        before = (slice(None),) * letters.index("t" if rows else "n")
         lengths, reset = (None if each is None else np.asarray(each) for each in (lengths, reset))
         return [
             (x[(*before, part)], None if lengths is None else lengths[part], None if reset is None else reset[:, part])
