@@ -72,7 +72,8 @@ from .training.losses import (
     loss,
 )
 from .training.metrics import accuracy
-from .training.optimizers import SGD, Adam, AdamW, Optimizer, RMSProp
+from .training.optimizer import Optimizer
+from .training.optimizers import SGD, Adam, AdamW, Nadam, RAdam, RMSProp
 from .training.ranks import own_part
 from .training.reports import CSVLogger, Printer
 from .training.schedules import constant, cosine, exponential, reduce_on_plateau, warmup
@@ -129,6 +130,7 @@ __all__ = [
     "LayoutError",
     "LeakyRNN",
     "MaxPool2d",
+    "Nadam",
     "NashSutcliffe",
     "Network",
     "NonFiniteError",
@@ -139,6 +141,7 @@ __all__ = [
     "Predictions",
     "Printer",
     "Quantile",
+    "RAdam",
     "RMSProp",
     "Ragged",
     "RankError",

@@ -18,7 +18,8 @@ from .network import Network
 from .training.loop import check_samples, checked_samples, checked_settings, fit
 from .training.losses import loss as find_loss
 from .training.members import Member, can_be_trained, train
-from .training.optimizers import Adam, AdamW, Optimizer
+from .training.optimizer import Optimizer
+from .training.optimizers import Adam, AdamW
 from .training.optimizers import optimizer as find_optimizer
 from .training.progress import bar
 from .training.ranks import Ranks, checked_comm

@@ -22,7 +22,8 @@ from .streaming import Stream
 from .training.history import History
 from .training.loop import fit
 from .training.losses import loss as find_loss
-from .training.optimizers import Adam, Optimizer
+from .training.optimizer import Optimizer
+from .training.optimizers import Adam
 from .training.samples import Samples
 from .training.shards import ranks_of
 
@@ -109,6 +110,7 @@ class Network(Objective):
         metrics: Iterable = (),
         weights: np.ndarray | Ragged | None = None,
         reset: np.ndarray | None = None,
+        frozen: Iterable[str] = (),
     ) -> History:
         """Train on samples and their targets.
 
@@ -158,6 +160,9 @@ class Network(Objective):
             `loss` gets: of labels and of ragged sequences rows (rows, C), of labels without those that are ignored.  A loss
             of the library has the weights of the samples, and leaves out the targets that `loss` leaves out.  Each costs
             nothing beside one prediction of all samples.
+        frozen : sequence of str
+            Parameters that keep their bits, by names or patterns: ``["0.*"]`` are those of the first layer, ``["*bias*"]``
+            all biases.  Their gradient is no part of the norm that `clip` limits.
         weights : array or Ragged, optional
             Numbers >= 0: one for each sample, (N,), or for each step, (T, N) in the order of the network's layout, of a
             Ragged x a Ragged of one channel.  The loss of a batch is the weighted mean, divided by the sum of its weights,
@@ -201,7 +206,7 @@ class Network(Objective):
             return fit(
                 self, samples, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
                 seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress,
-                metrics=metrics, tape=tape, checkpoints=checkpoints, ranks=ranks, count=shards,
+                metrics=metrics, frozen=frozen, tape=tape, checkpoints=checkpoints, ranks=ranks, count=shards,
             )  # fmt: skip
 
     def stream(self, batch: int = 1) -> Stream:

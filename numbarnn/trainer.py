@@ -21,7 +21,8 @@ from .training.history import History
 from .training.loop import alone, check_samples, checked_samples, checked_settings, run, validating
 from .training.losses import loss as find_loss
 from .training.metrics import checked_metrics
-from .training.optimizers import Adam, Optimizer
+from .training.optimizer import Optimizer
+from .training.optimizers import Adam
 from .training.optimizers import optimizer as find_optimizer
 from .training.samples import Samples
 from .training.saved import restored, save
@@ -55,7 +56,7 @@ class Trainer(Unsendable):
     accumulate : int
         Batches of which the gradient of the mean makes one update: the memory of one, and the update of a batch so many
         times as large (to rounding).  All rows of an `Embedding` are then updated each time.
-    metrics : sequence of str or callable, or dict
+    metrics, frozen
         As in `Network.fit`.
     seed : int or numpy.random.Generator
         For the order of samples, and for masks.
@@ -102,6 +103,7 @@ class Trainer(Unsendable):
         clip: float | None = None,
         accumulate: int = 1,
         metrics: Iterable = (),
+        frozen: Iterable[str] = (),
         seed: int = 0,
         tape: str = "all",
         checkpoints: str | int | None = None,
@@ -116,8 +118,8 @@ class Trainer(Unsendable):
         network.params.check_writable("params")
         network.params.check_finite()
         self._course = Course(
-            network, loss, optimizer, random, clip, accumulate, (tape, checkpoints), checked_metrics(metrics, None), epochs,
-            updates,
+            network, loss, optimizer, random, clip, accumulate, (tape, checkpoints), checked_metrics(metrics, None), frozen,
+            epochs, updates,
         )  # fmt: skip
 
     @property

@@ -416,6 +416,8 @@ def values():
         "CSVLogger": nr.CSVLogger("table.csv"),
         "SGD": nr.SGD(0.1, momentum=0.9, nesterov=True),
         "Adam": nr.Adam(nr.warmup(nr.cosine(0.1), 5)),
+        "RAdam": nr.RAdam(),
+        "Nadam": nr.Nadam(),
         "AdamW": nr.AdamW(nr.reduce_on_plateau(0.1)),
         "RMSProp": nr.RMSProp(nr.exponential(0.1, 0.01)),
         "constant": nr.constant(0.1),

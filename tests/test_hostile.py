@@ -310,6 +310,8 @@ CASES = {
         {"rate": (0.1, SCHEDULE), "beta1": (0.9, RATE), "beta2": (0.99, RATE), "epsilon": (1e-8, NOT_NEGATIVE)},
     ),
     "AdamW": (nr.AdamW, {"rate": (0.1, SCHEDULE), "decay": (0.1, NOT_NEGATIVE)}),
+    "RAdam": (nr.RAdam, {"rate": (0.1, SCHEDULE), "beta1": (0.9, RATE), "beta2": (0.99, RATE), "epsilon": (1e-8, POSITIVE)}),
+    "Nadam": (nr.Nadam, {"rate": (0.1, SCHEDULE), "beta1": (0.9, RATE), "warming": (0.01, NOT_NEGATIVE)}),
     "constant": (nr.constant, {"rate": (0.1, NOT_NEGATIVE)}),
     "cosine": (nr.cosine, {"rate": (0.1, NOT_NEGATIVE), "final": (0.0, NOT_NEGATIVE)}),
     "exponential": (nr.exponential, {"rate": (0.1, POSITIVE), "final": (0.01, POSITIVE)}),

@@ -1,6 +1,7 @@
 """Optimizers and schedules: against their published equations, written out in NumPy."""
 
 import math
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -128,3 +129,94 @@ def test_an_update_of_one_s_own_that_calls_the_library_s_decays_the_matrices_alo
     with pytest.raises(TypeError, match="^memory: expected the list that start returned, which says what decays, got list"):
         decaying(network(), Apart(0.01, decay=5.0))
     assert np.array_equal(decaying(network(), Apart(0.01, decay=5.0, decays="all")), all_of_it)
+
+
+PYTORCH = {  # each of PyTorch's optimizers, and the same one here
+    "SGD": (nr.SGD(0.1), dict(lr=0.1)),
+    "SGD with momentum": (nr.SGD(0.1, 0.9), dict(lr=0.1, momentum=0.9)),
+    "SGD with Nesterov's": (nr.SGD(0.1, 0.9, nesterov=True), dict(lr=0.1, momentum=0.9, nesterov=True)),
+    "RMSprop": (nr.RMSProp(0.01), dict(lr=0.01, alpha=0.99)),
+    "Adam": (nr.Adam(0.01), dict(lr=0.01)),
+    "AdamW": (nr.AdamW(0.01, decay=0.1), dict(lr=0.01, weight_decay=0.1)),
+    "RAdam": (nr.RAdam(0.01), dict(lr=0.01)),
+    "RAdam that never adapts": (nr.RAdam(0.01, beta2=0.5), dict(lr=0.01, betas=(0.9, 0.5))),
+    "RAdam with a large epsilon": (nr.RAdam(0.01, beta1=0.8, epsilon=0.1), dict(lr=0.01, betas=(0.8, 0.999), eps=0.1)),
+    "NAdam": (nr.Nadam(0.01), dict(lr=0.01)),
+    "NAdam that warms up": (
+        nr.Nadam(0.01, 0.95, 0.9, 0.1, 0.5),
+        dict(lr=0.01, betas=(0.95, 0.9), eps=0.1, momentum_decay=0.5),
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", PYTORCH)
+def test_updates_of_pytorch(name, dtype, request):
+    torch = pytest.importorskip("torch")
+    before = torch.get_default_dtype()
+    request.addfinalizer(lambda: torch.set_default_dtype(before))
+    torch.set_default_dtype(torch.float64)  # of NAdam's product of momenta
+    choice, options = PYTORCH[name]
+    random = np.random.default_rng(0)
+    flat = random.standard_normal(301).astype(dtype)
+    theirs = torch.nn.Parameter(torch.tensor(flat))
+    other = getattr(torch.optim, name.split()[0])([theirs], **options)
+    memory, previous = choice.start(flat), np.empty_like(flat)
+    for step in range(1, 41):  # RAdam adapts from the sixth on
+        gradient = (random.standard_normal(301) * 10.0 ** random.integers(-3, 3)).astype(dtype)
+        choice.update(flat, previous, gradient, memory, step, choice.rate)
+        theirs.grad = torch.tensor(gradient)
+        other.step()
+        near = 100 * np.finfo(dtype).eps
+        np.testing.assert_allclose(flat, theirs.detach().numpy(), rtol=near, atol=3 * near, err_msg=f"step {step}")
+
+
+def test_the_product_of_nadam_s_momenta_is_the_same_in_any_order():
+    from numbarnn.training.optimizers import _products
+
+    _products.cache_clear()
+    far = _products(0.9, 0.004)(60)
+    _products.cache_clear()
+    assert [_products(0.9, 0.004)(step) for step in range(1, 61)][-1] == far > 0
+    assert _products(0.9, 0.004)(10**9) == 0.0
+
+
+@pytest.mark.parametrize("choice", [nr.RAdam(0.05), nr.Nadam(0.05), nr.AdamW(0.05, decay=0.5, decays=["0.*"])], ids=repr)
+def test_rows_are_updated_as_all_are(choice):
+    class All(type(choice)):
+        def update(self, *arguments):
+            super().update(*arguments)
+
+    random = np.random.default_rng(0)
+    x, y = random.integers(0, 40, (3, 30)), random.integers(0, 2, 30)
+    found = []
+    for kind in (type(choice), All):
+        net = nr.Network([nr.Embedding(40, 3), nr.Last(), nr.Dense(2)], dtype="float64", seed=0)
+        own = kind(**{name: getattr(choice, name) for name in [field.name for field in fields(choice)]})
+        net.fit(x, y, "cross_entropy", own, epochs=3, batch_size=2, progress=False)
+        found.append(net.params.flat)
+    np.testing.assert_allclose(*found, rtol=0, atol=1e-12)
+
+
+def test_decay_by_names_and_patterns():
+    """Where the gradient is 0, a parameter that decays falls by its part, and another one stays."""
+
+    def flat_loss(prediction, target):
+        return 1.0, np.zeros_like(prediction)
+
+    x, y = np.zeros((3, 4, 1)), np.zeros((4, 1))
+    for decays, falls in ((["2.*"], {"2.weight", "2.bias"}), (["*bias*", "0.weight_hh_l0"], None)):
+        net = nr.Network([nr.RNN(3), nr.Last(), nr.Dense(1)], channels=1, dtype="float64", seed=0)
+        net.params.flat[:] = 1
+        net.fit(x, y, flat_loss, nr.AdamW(0.1, decay=0.5, decays=decays), epochs=1, progress=False)
+        fallen = {name for name, view in net.params.items() if np.allclose(view, 0.95)}
+        assert fallen == (falls or {"0.weight_hh_l0", "0.bias_ih_l0", "0.bias_hh_l0", "2.bias"})
+        assert all((view == 1).all() for name, view in net.params.items() if name not in fallen)
+    assert nr.AdamW(decays=["2.*"]) == nr.AdamW(decays=("2.*",))
+    for wrong, error in (("matrices", nr.UnknownNameError), (3, TypeError), ([], TypeError), ([3], TypeError)):
+        with pytest.raises(error, match="^decays: "):
+            nr.AdamW(decays=wrong)
+    with pytest.raises(nr.UnknownNameError, match=r"^decays: unknown name '3\.\*', expected one of '0.bias_hh_l0'"):
+        net.fit(x, y, optimizer=nr.AdamW(decays=["3.*"]), progress=False)
+    with pytest.raises(ValueError, match="^epsilon: expected a number > 0, got 0"):
+        nr.RAdam(epsilon=0)

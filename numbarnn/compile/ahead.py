@@ -15,7 +15,7 @@ from ..errors import known_name, positive_integer
 from ..layers.base import Layer
 from ..network import Network
 from ..training.losses import loss as find_loss
-from ..training.optimizers import Optimizer
+from ..training.optimizer import Optimizer
 from ..training.optimizers import optimizer as find_optimizer
 from . import helpers
 from .work import WORKS, Work

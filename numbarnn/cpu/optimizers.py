@@ -103,6 +103,29 @@ def _adam(cell, number, record, part):
     note_waste(waste, call, part)
 
 
+@Task
+def _nadam(cell, number, record, part):
+    """``p -= (direct g + rate m) / (root sqrt(v) + epsilon)`` with the running means m of g and v of g^2."""
+    real, call = number(0), record_at(record, UPDATE)[0]
+    scale, direct, rate = number(call.scalars[0]), number(call.scalars[1]), number(call.scalars[2])
+    beta1, beta2, root = number(call.scalars[3]), number(call.scalars[4]), number(call.scalars[5])
+    epsilon, (begin, count), size = number(call.scalars[6]), share(call.size, call.parts, part), size_of(real)
+    other1, other2, waste = number(1) - beta1, number(1) - beta2, splat(real, 0)
+    for i in range(begin, begin + count, lanes(real)):
+        at, rest = i * size, begin + count - i
+        value = load_first(real, call.flat + at, rest)
+        store_first(value, call.previous + at, rest)
+        g = load_first(real, call.gradient + at, rest) * scale
+        m = beta1 * load_first(real, call.first + at, rest) + other1 * g
+        v = beta2 * load_first(real, call.second + at, rest) + other2 * g * g
+        store_first(m, call.first + at, rest)
+        store_first(v, call.second + at, rest)
+        value = value - (direct * g + rate * m) / (root * square_root(v) + epsilon)
+        store_first(value, call.flat + at, rest)
+        waste = waste + keep_first(value - value, rest)
+    note_waste(waste, call, part)
+
+
 def _update(task, vectors, *scalars):
     """Run a task on vectors, `flat` the first, with scalars; returns whether all numbers of `flat` are finite then."""
     flat, addresses = vectors[0], [0 if vector is None else vector.ctypes.data for vector in vectors]
@@ -134,6 +157,11 @@ def adam_in_part(flat, previous, gradient, mean, square, decays, scale, rate, sh
     """`adam`, where only those parameters shrink whose `decays` is not 0; all of them if it is None."""
     vectors = flat, previous, gradient, mean, square, decays
     return _update(_adam, vectors, scale, rate, shrink, beta1, beta2, root, epsilon)
+
+
+def nadam(flat, previous, gradient, mean, square, scale, direct, rate, beta1, beta2, root, epsilon):
+    """``p -= (direct g + rate m) / (root sqrt(v) + epsilon)`` with the running means m of g and v of g^2."""
+    return _update(_nadam, (flat, previous, gradient, mean, square), scale, direct, rate, beta1, beta2, root, epsilon)
 
 
 TASKS = {"sgd": _sgd, "rmsprop": _rmsprop, "adam": _adam}

@@ -68,6 +68,19 @@ def _adam_in_part(
         flat[i] = kept * old - rate * m / (root * sqrt(v) + epsilon)
 
 
+@kernel
+def _nadam(count, flat, previous, gradient, mean, square, scale, direct, rate, beta1, beta2, root, epsilon, one):
+    for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+        old = flat[i]
+        previous[i] = old
+        g = gradient[i] * scale
+        m = beta1 * mean[i] + (one - beta1) * g
+        v = beta2 * square[i] + (one - beta2) * g * g
+        mean[i] = m
+        square[i] = v
+        flat[i] = old - (direct * g + rate * m) / (root * sqrt(v) + epsilon)
+
+
 def _launch(function, vectors, scalars):
     count = vectors[0].size
     if count:
@@ -94,6 +107,12 @@ def adam_in_part(flat, previous, gradient, mean, square, decays, scale, rate, sh
     """`adam`, where only those parameters shrink whose `decays` is not 0."""
     scalars = scale, rate, shrink, beta1, beta2, root, epsilon, flat.dtype.type(1)
     _launch(_adam_in_part, (flat, previous, gradient, mean, square, decays), scalars)
+
+
+def nadam(flat, previous, gradient, mean, square, scale, direct, rate, beta1, beta2, root, epsilon):
+    """``p -= (direct g + rate m) / (root sqrt(v) + epsilon)`` with the running means m of g and v of g^2."""
+    scalars = scale, direct, rate, beta1, beta2, root, epsilon, flat.dtype.type(1)
+    _launch(_nadam, (flat, previous, gradient, mean, square), scalars)
 
 
 class Finite:

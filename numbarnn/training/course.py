@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import NonFiniteError
+from ..errors import NonFiniteError, several
 from .history import History
+from .patterns import matched
 from .schedules import counts_updates, rate_at
 from .updates import Updates
 
@@ -58,6 +59,8 @@ class Course:
         What the layers keep for the gradient: ``tape`` and ``checkpoints`` of their `forward`.
     metrics : dict of str to str or callable
         What is measured after an epoch besides the loss.
+    frozen : sequence of str
+        Names and patterns of parameters that keep their bits.
     epochs, most : int, optional
         Epochs and updates in all: how many there will be at most.
     gradient : numpy.ndarray, optional
@@ -80,8 +83,8 @@ class Course:
     """
 
     def __init__(
-        self, network, loss, optimizer, random, clip=None, accumulate=1, kept=("all", None), metrics=None, epochs=None,
-        most=None, gradient=None,
+        self, network, loss, optimizer, random, clip=None, accumulate=1, kept=("all", None), metrics=None, frozen=(),
+        epochs=None, most=None, gradient=None,
     ):  # fmt: skip
         self.network, self.loss, self.optimizer, self.random = network, loss, optimizer, random
         self.clip, self.accumulate, self.kept, self.epochs, self.most = clip, accumulate, kept, epochs, most
@@ -90,7 +93,12 @@ class Course:
         self.masks = np.random.default_rng(random.integers(2**63)) if draws else None
         if accumulate > 1:
             gradient, self._sum = np.zeros_like(network.params.flat), np.zeros_like(network.params.flat)
-        self.updates = Updates(network, optimizer, gradient)
+        self.frozen = several("frozen", frozen, "names of parameters and patterns in a sequence")
+        names = network.params.names
+        still = matched("frozen", self.frozen, names)
+        if len(still) == len(names):
+            raise ValueError(f"frozen: expected parameters to be left that are trained, got all {len(names)} frozen")
+        self.updates = Updates(network, optimizer, gradient, still)
         self.history, self.place, self.order = History(), None, None
         self.calls, self.feed_of, self.resumed = None, None, None
 

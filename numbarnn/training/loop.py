@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ..arrays.devices import backend_of
 from ..engine.keep import kept
-from ..errors import NonFiniteError, arguments_of, flag, generator, positive_integer
+from ..errors import NonFiniteError, arguments_of, flag, generator, positive_integer, several
 from .callbacks import Calls, checked_callbacks, learns_of_batches
 from .course import Course, Place
 from .feeds import SampleFeed, ShardFeed, grouped
@@ -84,7 +84,7 @@ def checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints):
 
 def fit(
     network, samples, *, loss, optimizer, epochs, batch_size, shuffle, seed, clip=None, validation=None, callbacks=(),
-    progress=False, metrics=(), tape="all", checkpoints=None, ranks=None, count=None,
+    progress=False, metrics=(), frozen=(), tape="all", checkpoints=None, ranks=None, count=None,
 ):  # fmt: skip
     """Train `network` in place, from a state that is new; see `Network.fit`.
 
@@ -106,6 +106,7 @@ def fit(
             network=(network.layers, network.channels, network.dtype.name), loss=loss, optimizer=optimizer, epochs=epochs,
             batch_size=batch_size, shuffle=shuffle, clip=clip, shards=count, validation=held is not None,
             weights=samples.weights is not None, reset=samples.reset is not None,
+            frozen=several("frozen", frozen, "names in a sequence"),
         )  # fmt: skip
         ranks.same(values | own)
         flat, root = network.params.flat, ranks.agree(int(random.integers(2**63)))[0]
@@ -119,7 +120,8 @@ def fit(
         if ranks is not None:
             ranks.share(network.params.flat)
         course = Course(
-            network, loss, optimizer, random, clip, kept=(tape, checkpoints), metrics=metrics, gradient=gradient
+            network, loss, optimizer, random, clip, kept=(tape, checkpoints), metrics=metrics, frozen=frozen,
+            gradient=gradient,
         )  # fmt: skip
         feed = SampleFeed(course, samples, batch_size, shuffle) if shards is None else ShardFeed(course, samples, shards)
         return run(course, feed, Place(1, epochs), validated, callbacks, progress, ranks)

@@ -18,7 +18,7 @@ from ..layers.operations import NotInPrograms
 from .callbacks import Calls
 from .history import History
 from .losses import LOSSES, CrossEntropy
-from .optimizers import SGD, Adam, AdamW, RMSProp
+from .optimizers import SGD, Adam, AdamW, RAdam, RMSProp
 from .schedules import rate_at
 
 MOST_WORK = 1 << 35  # multiplications between two returns to Python, about a second's
@@ -71,7 +71,7 @@ def can_be_trained(network, samples, loss, optimizers, clip, tape, checkpoints):
         and not any(each.ragged or each.indices or (each.classes is None) == of_labels for each in samples)
         and len(shapes) == 1 and first.x.count > 0 and all(each.weights is None for each in samples)
         and (of_labels or any(loss == LOSSES[name] for name in epochs.KINDS))
-        and len({type(each) for each in optimizers}) == 1 and type(optimizers[0]) in (SGD, Adam, AdamW, RMSProp)
+        and len({type(each) for each in optimizers}) == 1 and type(optimizers[0]) in (SGD, Adam, AdamW, RAdam, RMSProp)
     )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ def described(course):
         "accumulate": course.accumulate,
         "kept": course.kept,
         "metrics": course.metrics,
+        "frozen": course.frozen,
         "epochs": course.epochs,
         "most": course.most,
         "random": _state_of(course.random),
@@ -63,7 +64,7 @@ def restored(network, found):
     random = _generator_of(found["random"])
     course = Course(
         network, loss, optimizer, random, found["clip"], _count(found["accumulate"], 1), tuple(found["kept"]),
-        checked_metrics(found["metrics"], None), found["epochs"], found["most"],
+        checked_metrics(found["metrics"], None), found["frozen"], found["epochs"], found["most"],
     )  # fmt: skip
     if (found["masks"] is None) != (course.masks is None):
         raise ValueError("masks: expected what the network's layers draw them with")

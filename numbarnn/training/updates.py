@@ -10,7 +10,7 @@ from ..arrays.descriptor import is_writable
 from ..arrays.devices import backend_of, moved, share_memory
 from ..layers.embedding import Embedding, RowGradient
 from ..parameters import Parameters
-from .optimizers import Memory
+from .optimizer import Memory
 
 FIRST_SCALARS = 256  # steps whose scalars there is room for at first
 FOREVER = np.iinfo(np.int64).max // 2
@@ -30,6 +30,8 @@ class Updates:
     optimizer : Optimizer
     gradient : numpy.ndarray, optional
         (parameters,): where the gradient of all of them is written, of every row of an embedding's table too.
+    frozen : collection of str
+        Names of parameters that keep their bits.
 
     Attributes
     ----------
@@ -41,7 +43,7 @@ class Updates:
         What was not finite after the update that was undone, and what it was.
     """
 
-    def __init__(self, network, optimizer, gradient=None):
+    def __init__(self, network, optimizer, gradient=None, frozen=()):
         self.optimizer, self.step, self.wrong, self._rows = optimizer, 0, "", None
         self._open, self._held = 0, None  # the step that is being taken, 0 between two; a state from a file, see `restore`
         flat, own = network.params.flat, network.split(network.params.flat)
@@ -49,9 +51,13 @@ class Updates:
         self._on_host = network.device == "cpu"
         # A GPU updates a table about as fast as a few rows of it.
         if isinstance(network.layers[0], Embedding) and self._on_host and gradient is None:
-            if optimizer.row_updates(flat.dtype) is not None:
+            if self._weights[0].name in frozen:
                 at = len(own[0])
-                self._rows = RowUpdates(network.layers[0].table(flat[:at]), optimizer)
+                self.into.append(RowGradient())  # which nobody reads
+            elif optimizer.row_updates(flat.dtype) is not None:
+                at = len(own[0])
+                own_optimizer = optimizer._of_table(self._weights[0], self._weights)
+                self._rows = RowUpdates(network.layers[0].table(flat[:at]), own_optimizer)
                 self.into.append(self._rows.gradient)
         self._own, self._first = flat[at:], at
         self.gradient = np.zeros_like(self._own) if gradient is None else gradient
@@ -60,8 +66,9 @@ class Updates:
             at += len(part)
         self._previous, self._finite = self._own.copy(), True
         self._memory = optimizer.start(self._own)
-        weights = self._weights if self._rows is None else self._weights[1:]
-        parts = optimizer._of_parts(self._own, weights)
+        weights = self._weights[1:] if self._first else self._weights
+        parts = optimizer._of_parts(self._own, weights, self._weights)
+        self._still = _slices(weights, frozen)
         if not optimizer.is_own:
             _check_memory(self._memory, self._own, optimizer)
             self._memory = [*self._memory, *parts]
@@ -74,7 +81,8 @@ class Updates:
         return None if self._rows is None else self._rows.bring
 
     def norm(self):
-        """The Euclidean norm of the gradient."""
+        """The Euclidean norm of the gradient; of what is frozen it is 0."""
+        self._freeze_gradient()
         norm = backend_of(self.gradient).optimizers.norm
         own = norm(self.gradient)
         return own if self._rows is None else math.hypot(own, norm(self._rows.gradient.values.reshape(-1)))
@@ -86,15 +94,25 @@ class Updates:
         """
         if not self._on_host and not self.finite():
             return False
+        self._freeze_gradient()
         if self._on_host:
             self._previous[:1] = np.nan  # until the parameters have been copied here, there is nothing to undo
         self._open = step = self.step + 1
         finite = (self._update_by_own if self.optimizer.is_own else self._update)(step, rate, scale)
+        if self._still:
+            for part in self._still:
+                self._own[part] = self._previous[part]
+            finite = None
         self._finite = backend_of(self._own).optimizers.all_finite(self._own) if finite is None else finite
         if self._rows is not None:
             self._rows.update(step, rate, scale)
         self.step, self._open = step, 0
         return not self._on_host or self.finite()
+
+    def _freeze_gradient(self):
+        """Forget the gradient of what is frozen."""
+        for part in self._still:
+            self.gradient[part] = 0
 
     def _update(self, step, rate, scale):
         """One update by the library's kernels; whether all is finite after it, None where they do not say."""
@@ -215,6 +233,17 @@ class Updates:
             self._undo(self._open)
             self._open = 0
         self.finish()
+
+
+def _slices(weights, frozen):
+    """Where in a vector of these parts the frozen ones are: a slice for those that stand together."""
+    found, at = [], 0
+    for weight in weights:
+        if weight.name in frozen:
+            begin = found.pop().start if found and found[-1].stop == at else at
+            found.append(slice(begin, at + weight.size))
+        at += weight.size
+    return found
 
 
 def _check_memory(memory, flat, optimizer):

@@ -35,7 +35,7 @@ def test_updates_of_the_cpu(choice, dtype):
             np.testing.assert_allclose(found.get(), expected, rtol=0, atol=16 * np.finfo(dtype).eps)
 
 
-@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adam", "adam_in_part", "norm", "all_finite"])
+@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adam", "adam_in_part", "nadam", "norm", "all_finite"])
 def test_the_same_arguments(name):
     theirs = getattr(on_cpu, name)
     assert inspect.signature(getattr(optimizers, name)) == inspect.signature(getattr(theirs, "py_func", theirs))

@@ -16,7 +16,7 @@ NAMES = {  # what `numbarnn.arrays.devices.backend` is asked for
     "launch": ("run", "Adjoint", "Tape"),
     "losses": ("cross_entropy",),
     "memory": ("empty", "zeros", "asarray"),
-    "optimizers": ("sgd", "rmsprop", "adam", "norm"),
+    "optimizers": ("sgd", "rmsprop", "adam", "nadam", "norm"),
     "plans": ("Size",),
     "pooling": ("forward", "backward"),
     "threads": ("threads",),
