@@ -28,11 +28,3 @@ def run(layer, p, x):
     else:
         y = cut.max(axis=(4, 5)) if kind == "MaxPool2d" else cut.mean(axis=(4, 5))
     return y.reshape(len(x), -1)
-
-
-def closest(layer, x):
-    """How close the two greatest numbers of any window of a `MaxPool2d` are; where they are equal, it has a kink."""
-    stride = layer.kernel if layer.stride is None else layer.stride
-    cut = windows(x, layer.shape, layer.kernel, stride, layer.padding, -np.inf)
-    ordered = np.sort(cut.reshape(*cut.shape[:4], -1), axis=-1)
-    return (ordered[..., -1] - ordered[..., -2]).min() if ordered.shape[-1] > 1 else np.inf

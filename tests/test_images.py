@@ -4,9 +4,8 @@ import numba
 import numpy as np
 import pytest
 from checks import check_images, check_network, same_bits
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
-from image_oracle import closest
 
 import numbarnn as nr
 
@@ -33,8 +32,10 @@ def layers(draw, kind):
 def test_outputs_and_gradients(kind):
     @given(layers(kind), st.integers(1, 20), st.integers(0, 2**16))
     def check(layer, rows, seed):
-        x = np.random.default_rng(seed).standard_normal((rows, int(np.prod(layer.shape))))
-        assume(kind is not nr.MaxPool2d or closest(layer, x) > 0.01)
+        random, shape = np.random.default_rng(seed), (rows, int(np.prod(layer.shape)))
+        x = random.standard_normal(shape)
+        if kind is nr.MaxPool2d:  # no two numbers so close that a small step changes which is greater
+            x = random.permutation(x.size).reshape(shape) / 50
         check_images(layer, x, seed)
 
     check()
