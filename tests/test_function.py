@@ -224,3 +224,26 @@ def test_resets_of_other_shapes_are_refused():
             call(x, y, reset=RESET.T)
     with pytest.raises(nr.ShapeError, match="validation reset: expected shape"):
         net.fit(x, y, validation=(x, y, None, None, RESET[:2]))
+
+
+def test_calls_that_are_made_again_and_again_have_the_same_bits():
+    layers = [nr.GRU(3, layers=2), nr.Dense(3, "tanh"), nr.LSTM(2), nr.Dense(1)]
+    net, x = nr.Network(layers, C, "float64", seed=0), numbers((8, N, C))
+    whole, final = net(x)
+    state = (np.zeros((2, N, 3)), (np.zeros((1, N, 2)), np.zeros((1, N, 2))))
+    for t in range(8):
+        y, state = net(x[t : t + 1], state)
+        assert np.array_equal(y[0], whole[t])
+    assert all(map(np.array_equal, flat_of(state), flat_of(final)))
+    kept = [part.copy() for part in flat_of(state)]
+    net(x[:1], state)
+    assert all(map(np.array_equal, flat_of(state), kept))
+    wrong = ((state[0], state[1][0]), state[1][1])
+    for _ in range(3):
+        with pytest.raises(TypeError, match="state"):
+            net(x[:1], wrong)
+    net.params.flat[:] *= 0.5
+    assert np.array_equal(net(x[:1], state)[0], net(x[:1], state, lengths=[1] * N)[0])
+    net.params.flat[3] = np.nan
+    with pytest.raises(nr.NonFiniteError):
+        net(x[:1], state)

@@ -203,7 +203,7 @@ def test_many_images_are_predicted_some_at_a_time(monkeypatch):
     net, turned = small(seed=0), small(seed=0, layout="ctn")
     expected, sizes = net.predict(x), []
     loss = net.loss(x, expected + 1)
-    monkeypatch.setattr("numbarnn.networks.prediction.PIECE_NUMBERS", 3 * 144)  # of the first layer's output
+    monkeypatch.setattr("numbarnn.networks.function.PIECE_NUMBERS", 3 * 144)  # of the first layer's output
     forward = type(net)._forward
     monkeypatch.setattr(
         type(net), "_forward", lambda self, own, x, *rest: sizes.append(x.steps) or forward(self, own, x, *rest)

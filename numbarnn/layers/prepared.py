@@ -69,9 +69,11 @@ class PreparedCall:
         From a descriptor of x to one of y and the tapes of layers, the lowest first.
     give : callable
         From a descriptor of y to a view of it as the caller gets it.
+    stateful : bool
+        Whether the states of layers are given and asked for, those of the lowest first; else only that of a single layer.
     """
 
-    def __init__(self, p, shape, letters, run, give):
+    def __init__(self, p, shape, letters, run, give, stateful=False):
         on = backend("cpu")
         buffer = on.memory.zeros(shape, p.dtype)
         y, tapes = run(TensorDescriptor.of_tnc(buffer))
@@ -89,9 +91,11 @@ class PreparedCall:
         stack = [part for tape in tapes for part in tape.stack]
         # The c of an LSTM, where each step overwrites that of the step before.
         self._single = [part.c for part in stack if part.size.cell.states > 1 and len(part.c) == part.size.batch]
-        stack = stack if len(tapes) == 1 else []  # the states of several layers are not asked for
-        self._ends = [*zip(*(state for part in stack for state in part.final_parts()))]
-        self._starts = [*zip(*(state for part in stack for state in part.initial_parts()))]
+        stacks = [tape.stack for tape in tapes] if stateful or len(tapes) == 1 else []
+        self._ends, self._starts = (
+            [views for stack in stacks for views in zip(*(state for part in stack for state in getattr(part, name)()))]
+            for name in ("final_parts", "initial_parts")
+        )
 
     def __call__(self, x, state):
         """(y, list of final states), or None where a parameter is not finite."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..arrays.batch import Batch
-from ..arrays.descriptor import TensorDescriptor, make_read_only
+from ..arrays.descriptor import TensorDescriptor, in_layout, make_read_only
 from ..arrays.devices import native, share_memory
 from ..arrays.ragged import Ragged
 from ..arrays.rows import like
@@ -14,9 +14,12 @@ from ..engine.keep import NOTHING, kept
 from ..errors import flag, generator
 from ..layers.base import Gradients, gradient_vector
 from ..layers.chain import Tape
+from ..layers.prepared import PreparedCall, answer
 from ..parameters import Parameters
 from ..training.sequences import placed
 from .reading import Reading, brought, home_of
+
+PIECE_NUMBERS = 1 << 24  # of one layer's output that are predicted at once, as far as it is more than one row
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +52,13 @@ class NetworkTape(Unsendable):
 
 class Function(Reading):
     """The part of a network that is called as a layer is, and goes back as a layer does."""
+
+    _piece_rows = 1 << 15  # steps of all sequences that are predicted at once at most: no result depends on it
+
+    @property
+    def _rows_at_once(self):
+        """Steps of all sequences that are predicted at once: fewer where a layer's rows are long, as those of images."""
+        return max(1, min(self._piece_rows, PIECE_NUMBERS // max(self.output_channels, *self._inputs)))
 
     def __call__(
         self,
@@ -97,7 +107,50 @@ class Function(Reading):
         >>> np.array_equal(np.concatenate([y, rest]), net.predict(x))
         True
         """
+        if lengths is reset is seed is None and state is not None and type(x) is np.ndarray and x.dtype is self.dtype:
+            arrays = self._arrays_of(state)
+            make = lambda: self._prepared(x, state)  # noqa: E731
+            found = answer(self.layers, self._params, x, self.layout, make, arrays) if arrays else None
+            if found is not None:
+                rest = iter(found[1])
+                return found[0], tuple(
+                    tuple(next(rest) for _ in part) if type(part) is tuple else next(rest) for part in state
+                )
         return self._call(x, state, lengths, reset, seed, NOTHING)[:2]
+
+    def _arrays_of(self, state):
+        """The arrays of a state, the lowest layer's first; () if it has not the form of a whole one."""
+        cells = [self.layers[index].cell.states for index in self._stateful]
+        if not isinstance(state, (tuple, list)) or len(state) != len(cells):
+            return ()
+        found = []
+        for part, states in zip(state, cells):
+            if states == 1:
+                found.append(part)
+            elif type(part) is tuple and len(part) == states:
+                found += part
+            else:
+                return ()
+        return tuple(found)
+
+    def _prepared(self, x, state=None):
+        """A PreparedCall for arrays like x, and like a state unless it is only to predict; None for more than one piece."""
+        batch, described = self._described(x)
+        self._states_of("state", state, batch.sequences)
+        if not batch.packing.uniform or described.packing.rows > self._rows_at_once:
+            return None
+
+        def run(x):
+            tapes = []
+            for index, (layer, own) in enumerate(zip(self.layers, self._own)):
+                options = {"merged": False} if index in self._unmerged else {}
+                x, tape = layer.run(own, x, None, NOTHING, **options)
+                tapes.append(tape)
+            return x, tapes
+
+        letters, shape = self._letters(batch), described.tnc.shape
+        give = lambda y: in_layout(y.array, letters)  # noqa: E731
+        return PreparedCall(self._params, shape, batch.layout, run, give, stateful=state is not None)
 
     def forward(
         self,

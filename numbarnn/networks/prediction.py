@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from ..arrays.descriptor import axes_of, in_layout
+from ..arrays.descriptor import axes_of
 from ..arrays.devices import device_of
 from ..arrays.indices import index_axes
 from ..arrays.packing import checked_lengths, checked_reset
@@ -12,7 +12,7 @@ from ..arrays.ragged import Ragged, joined
 from ..engine.keep import NOTHING
 from ..errors import checked_seeds, generator, integer
 from ..layers.dense import Activation, Dense
-from ..layers.prepared import PreparedCall, answer
+from ..layers.prepared import answer
 from ..training.losses import BinaryCrossEntropy, CrossEntropy
 from ..training.losses import loss as find_loss
 from .function import Function
@@ -20,18 +20,9 @@ from .predictions import Predictions, together
 from .probabilities import PROBABILITIES, sigmoid_of, softmax_of
 from .reading import brought, home_of
 
-PIECE_NUMBERS = 1 << 24  # of one layer's output that are predicted at once, as far as it is more than one row
-
 
 class Prediction(Function):
     """The part of a network that predicts."""
-
-    _piece_rows = 1 << 15  # steps of all sequences that are predicted at once at most: no result depends on it
-
-    @property
-    def _rows_at_once(self):
-        """Steps of all sequences that are predicted at once: fewer where a layer's rows are long, as those of images."""
-        return max(1, min(self._piece_rows, PIECE_NUMBERS // max(self.output_channels, *self._inputs)))
 
     def predict(
         self,
@@ -262,23 +253,6 @@ class Prediction(Function):
             where = ", ".join(map(str, stateful))
             raise TypeError(f"layer: expected the index of a recurrent layer ({where}), got {at}, {self.layers[at]!r}")
         return at % count
-
-    def _prepared(self, x):
-        """A PreparedCall for predictions of x and of arrays that lie like it; None for more than one piece."""
-        batch, described = self._described(x)
-        if not batch.packing.uniform or described.packing.rows > self._rows_at_once:
-            return None
-
-        def run(x):
-            tapes = []
-            for index, (layer, own) in enumerate(zip(self.layers, self._own)):
-                options = {"merged": False} if index in self._unmerged else {}
-                x, tape = layer.run(own, x, None, NOTHING, **options)
-                tapes.append(tape)
-            return x, tapes
-
-        letters = self._letters(batch)
-        return PreparedCall(self._params, described.tnc.shape, batch.layout, run, lambda y: in_layout(y.array, letters))
 
     def _predicted_of_none(self, x, lengths, reset):
         """What `predict` returns for no samples: none, in the shape that one would give.  None if x has some."""
