@@ -111,6 +111,8 @@ class Network(Objective):
         weights: np.ndarray | Ragged | None = None,
         reset: np.ndarray | None = None,
         frozen: Iterable[str] = (),
+        validation_split: float | None = None,
+        split_by: str = "sample",
     ) -> History:
         """Train on samples and their targets.
 
@@ -163,6 +165,11 @@ class Network(Objective):
         frozen : sequence of str
             Parameters that keep their bits, by names or patterns: ``["0.*"]`` are those of the first layer, ``["*bias*"]``
             all biases.  Their gradient is no part of the norm that `clip` limits.
+        validation_split : float, optional
+            A part of the samples, between 0 and 1, that is held out for validation, in the place of `validation`.
+        split_by : {"sample", "time"}
+            What is held out: samples that are drawn, always the same of so many; or the last steps of each sequence, and
+            where each sample has one target, the last samples.
         weights : array or Ragged, optional
             Numbers >= 0: one for each sample, (N,), or for each step, (T, N) in the order of the network's layout, of a
             Ragged x a Ragged of one channel.  The loss of a batch is the weighted mean, divided by the sum of its weights,
@@ -206,7 +213,8 @@ class Network(Objective):
             return fit(
                 self, samples, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
                 seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress,
-                metrics=metrics, frozen=frozen, tape=tape, checkpoints=checkpoints, ranks=ranks, count=shards,
+                metrics=metrics, frozen=frozen, validation_split=validation_split, split_by=split_by,
+                tape=tape, checkpoints=checkpoints, ranks=ranks, count=shards,
             )  # fmt: skip
 
     def stream(self, batch: int = 1) -> Stream:

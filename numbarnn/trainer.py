@@ -18,7 +18,7 @@ from .training.checkpoints import newest
 from .training.course import Course, Place
 from .training.feeds import GivenFeed, SampleFeed
 from .training.history import History
-from .training.loop import alone, check_samples, checked_samples, checked_settings, run, validating
+from .training.loop import alone, check_samples, checked_samples, checked_settings, run, validating, with_held
 from .training.losses import loss as find_loss
 from .training.metrics import checked_metrics
 from .training.optimizer import Optimizer
@@ -151,6 +151,8 @@ class Trainer(Unsendable):
         weights: np.ndarray | Ragged | None = None,
         resume: bool = True,
         reset: np.ndarray | None = None,
+        validation_split: float | None = None,
+        split_by: str = "sample",
     ) -> History:
         """Train on samples and their targets, or on batches of your own, for some more epochs.
 
@@ -164,7 +166,7 @@ class Trainer(Unsendable):
         epochs : int, optional
             How many more, one that is begun among them.  None: those that are left of the run that a checkpoint has stopped
             in, else of the trainer's ``epochs``; 10 if there are none.
-        batch_size, shuffle, lengths, validation, callbacks, progress, weights, reset
+        batch_size, shuffle, lengths, validation, validation_split, split_by, callbacks, progress, weights, reset
             As in `Network.fit`.  Batches of your own are taken as they are.
         resume : bool
             Of a trainer from a `Checkpoint`: go on with the epoch that was begun, to the bit as if it had not been stopped;
@@ -196,8 +198,9 @@ class Trainer(Unsendable):
         else:
             samples = Samples.of(course.network, x, y, lengths, course.loss, weights, reset)
             check_samples(samples)
-        held = None if validation is None else checked_samples(course.network, validation, course.loss, "validation")
-        for given in (None if y is None else samples, held):
+        samples = None if y is None else samples
+        samples, held = with_held(course.network, samples, course.loss, validation, validation_split, split_by)
+        for given in (samples, held):
             checked_metrics(course.metrics, given)
         if y is None and held is None and course.metrics:
             expected = "validation data, on which the metrics are measured beside batches of your own"

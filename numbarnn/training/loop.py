@@ -22,6 +22,7 @@ from .progress import bar
 from .samples import Samples
 from .schedules import checked_rate
 from .shards import Shards
+from .splits import held_out
 
 _trained = {}  # what trains the parameters that are being trained now, by process
 
@@ -84,7 +85,8 @@ def checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints):
 
 def fit(
     network, samples, *, loss, optimizer, epochs, batch_size, shuffle, seed, clip=None, validation=None, callbacks=(),
-    progress=False, metrics=(), frozen=(), tape="all", checkpoints=None, ranks=None, count=None,
+    progress=False, metrics=(), frozen=(), validation_split=None,
+    split_by="sample", tape="all", checkpoints=None, ranks=None, count=None,
 ):  # fmt: skip
     """Train `network` in place, from a state that is new; see `Network.fit`.
 
@@ -95,7 +97,7 @@ def fit(
     progress, random = flag("progress", progress), generator("seed", seed)
     callbacks = checked_callbacks(callbacks)
     check_samples(samples)
-    held = None if validation is None else checked_samples(network, validation, loss, "validation")
+    samples, held = with_held(network, samples, loss, validation, validation_split, split_by, ranks is not None)
     metrics = checked_metrics(metrics, samples)
     validated, shards, gradient = validating(network, held, loss, metrics), None, None
     if ranks is not None:
@@ -125,6 +127,20 @@ def fit(
         )  # fmt: skip
         feed = SampleFeed(course, samples, batch_size, shuffle) if shards is None else ShardFeed(course, samples, shards)
         return run(course, feed, Place(1, epochs), validated, callbacks, progress, ranks)
+
+
+def with_held(network, samples, loss, validation, part, way, shared=False):
+    """(samples to train on, samples to validate with or None), from validation data or from a part of the samples."""
+    if part is None:
+        return samples, None if validation is None else checked_samples(network, validation, loss, "validation")
+    if validation is not None or samples is None or shared:
+        beside = "validation" if validation is not None else "comm or shards" if shared else "batches of your own"
+        raise ValueError(f"validation_split: expected None beside {beside}, got {part!r}")
+    samples, held = held_out(samples, part, way)
+    check_samples(samples)
+    with arguments_of("validation"):
+        check_samples(held)
+    return samples, held
 
 
 def validating(network, held, loss, metrics):
