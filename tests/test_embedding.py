@@ -302,10 +302,10 @@ def test_an_interrupted_training_leaves_rows_up_to_date():
     calls = iter(range(4))
 
     class Stops(nr.CrossEntropy):
-        def of_rows(self, logits, labels):
+        def of_labels(self, logits, labels, weights=None):
             if next(calls, None) is None:
                 raise KeyboardInterrupt
-            return super().of_rows(logits, labels)
+            return super().of_labels(logits, labels, weights)
 
     with pytest.raises(KeyboardInterrupt):
         net.fit(x, y, Stops(), nr.SGD(0.1, 0.9), 10, batch_size=1, shuffle=False, progress=False)
