@@ -196,6 +196,7 @@ CASES = {
     "Activation": (nr.Activation, {"name": ("tanh", FUNCTION)}),
     "Dropout": (nr.Dropout, {"rate": (0.5, RATE)}),
     "Conv2d": (nr.Conv2d, {"filters": (2, SIZE), "kernel": (3, SIZE), "stride": (1, SIZE)}),
+    "Pool": (nr.Pool, {"kind": ("mean", one_of("mean", "max"))}),
     "AvgPool2d": (nr.AvgPool2d, {"kernel": (3, SIZE), "stride": (None, optional(SIZE))}),
     "MaxPool2d": (nr.MaxPool2d, {"kernel": (3, SIZE), "stride": (None, optional(SIZE))}),
     "Embedding": (nr.Embedding, {"vocabulary": (5, SIZE), "size": (2, SIZE)}),
@@ -477,6 +478,7 @@ ALSO_CALLED = {"flat": ["parameter"]}
 # Public names that take nothing of a user's, or are tested elsewhere by hand.
 NO_ARGUMENTS = {
     "own_part",
+    "load",
     "Cell",
     "Ensemble",
     "Predictions",
