@@ -87,9 +87,7 @@ def _parts(series):
     """([(S, C) array of each series], names of the channels or None)."""
     if isinstance(series, Ragged):
         return _columns("series", native(series.to("cpu").data), series), None
-    several_series = (
-        isinstance(series, (list, tuple)) and series and all(getattr(part, "ndim", None) == 2 for part in series)
-    )
+    several_series = isinstance(series, (list, tuple)) and series and all(map(_is_table, series))
     given = {f"series[{k}]": part for k, part in enumerate(series)} if several_series else {"series": series}
     found, names = [], [_names(part) for part in given.values()]
     for (argument, part), own in zip(given.items(), names):
@@ -104,6 +102,11 @@ def _parts(series):
         if own != names[0]:
             raise ShapeError(f"{argument}: expected the columns of the first, {names[0]}, got {own}")
     return found, names[0]
+
+
+def _is_table(part):
+    """Whether it has two axes; a masked array is refused as a part of the whole list."""
+    return getattr(part, "ndim", None) == 2 and not isinstance(part, np.ma.MaskedArray)
 
 
 def _columns(argument, data, ragged):
