@@ -10,7 +10,9 @@ from .network import Network
 from .training.sequences import other_layout
 
 
-def extrapolate(network: Network, start: np.ndarray, steps: int, stateful: bool = False) -> np.ndarray:
+def extrapolate(
+    network: Network, start: np.ndarray, steps: int, stateful: bool = False, known: np.ndarray | None = None
+) -> np.ndarray:
     """What a network predicts after `start`, each prediction being the input of the next one.
 
     Parameters
@@ -25,11 +27,14 @@ def extrapolate(network: Network, start: np.ndarray, steps: int, stateful: bool 
     stateful : bool
         False: each is made from a window of the last T values, with a state of zeros, as in a training on windows.  True:
         the state goes on, over `start` and then from prediction to prediction; a step costs the same whatever came before.
+    known : array, optional
+        (steps, N, K) laid out like `start`: the last K of the C channels of the input, known ahead, beside each prediction,
+        which are the first C - K.  The last step is not read: no prediction follows it.
 
     Returns
     -------
     numpy.ndarray
-        (steps, N, C) laid out like `start`.
+        (steps, N, output channels) laid out like `start`.
 
     Examples
     --------
@@ -46,7 +51,7 @@ def extrapolate(network: Network, start: np.ndarray, steps: int, stateful: bool 
         raise TypeError(f"network: expected a Network, got {type(network).__name__}")
     stateful = flag("stateful", stateful)
     steps = positive_integer("steps", steps)
-    if network.output_channels != network.channels:
+    if known is None and network.output_channels != network.channels:
         raise ShapeError(
             f"network: expected as many output channels as input channels, {network.channels}, to feed predictions back,"
             f" got {network.output_channels}"
@@ -62,26 +67,52 @@ def extrapolate(network: Network, start: np.ndarray, steps: int, stateful: bool 
         hint = other_layout(start.shape, described.layout, c=network.channels)
         found = f"{described.channels} (shape {start.shape})"
         raise ShapeError(f"start: expected {network.channels} channels, got {found}{hint}")
-    ahead = (_stateful if stateful else _windowed)(network, described.tnc, steps)
+    if known is not None:
+        known = _known(network, known, steps, described)
+    ahead = (_stateful if stateful else _windowed)(network, described.tnc, steps, known)
     return in_layout(ahead, described.layout)
 
 
-def _windowed(network, start, steps):
+def _known(network, known, steps, start):
+    """The known channels, (steps, N, K); an error unless they and the predictions are the network's input."""
+    known = numbers_like("known", native(known), network.dtype)
+    if known.ndim != len(start.layout):
+        raise ShapeError(f"known: expected {len(start.layout)} axes ({start.layout}) like start, got shape {known.shape}")
+    found = TensorDescriptor.of(known, start.layout, "known")
+    wanted = steps, start.batch, network.channels - network.output_channels
+    if (found.steps, found.batch, found.channels) != wanted:
+        t, n, c = wanted
+        raise ShapeError(
+            f"known: expected {t} steps of {n} sequences and {c} channels, those of the input, {network.channels}, that the"
+            f" network does not predict, got shape {known.shape} ({start.layout})"
+        )
+    return found.tnc
+
+
+def _windowed(network, start, steps, known):
     """(steps, N, C), each from the T values before it: windows are views of one array that grows."""
     length = len(start)
     series = np.empty((length + steps, *start.shape[1:]), start.dtype)
     series[:length] = start
+    if known is not None:
+        series[length:, :, network.output_channels :] = known
     for step in range(steps):
         predicted = network.predict(in_layout(series[step : step + length], network.layout))
         if "t" in network.output_layout:
             predicted = predicted.take(-1, network.output_layout.index("t"))
         letters = network.output_layout.replace("t", "")
-        series[length + step] = predicted.transpose([letters.index(letter) for letter in "nc"])
-    return series[length:]
+        predicted = predicted.transpose([letters.index(letter) for letter in "nc"])
+        series[length + step, :, : network.output_channels] = predicted
+    return series[length:, :, : network.output_channels]
 
 
-def _stateful(network, start, steps):
+def _stateful(network, start, steps, known):
     """(steps, N, C) from a stream that has seen `start`."""
     stream = network.stream(start.shape[1])
     stream.run(start[:-1])
-    return stream.feed_back(start[-1], steps)
+    if known is None:
+        return stream.feed_back(start[-1], steps)
+    ahead = [stream.step(np.ascontiguousarray(start[-1]))]
+    for beside in known[:-1]:
+        ahead.append(stream.step(np.concatenate([ahead[-1], beside], axis=1)))
+    return np.stack(ahead)

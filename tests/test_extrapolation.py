@@ -100,3 +100,20 @@ def test_a_stream_runs_and_feeds_back():
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call(network(), start())
+
+
+@pytest.mark.parametrize("layout", ["tnc", "ntc"])
+@pytest.mark.parametrize("stateful", [True, False])
+def test_known_channels_stand_beside_each_prediction(stateful, layout):
+    net = nr.Network([nr.GRU(4), nr.Last(), nr.Dense(1)], channels=2, layout=layout, dtype="float64", seed=0)
+    order = ["tnc".index(letter) for letter in layout]
+    series, known = start(), np.random.default_rng(1).standard_normal((4, 3, 1))
+    found = nr.extrapolate(net, series.transpose(order), 4, stateful, known.transpose(order)).transpose(order)
+    for expected, beside in zip(found, known):
+        seen = series if stateful else series[-5:]
+        assert np.allclose(net.predict(seen.transpose(order).copy()), expected, rtol=1e-12, atol=0)
+        series = np.concatenate([series, np.concatenate([expected, beside], axis=1)[None]])
+    with pytest.raises(nr.ShapeError, match="known: expected 3 steps of 3 sequences and 1 channels"):
+        nr.extrapolate(net, start().transpose(order), 3, stateful, known.transpose(order))
+    with pytest.raises(nr.ShapeError, match=r"known: expected 3 axes \(.*\) like start"):
+        nr.extrapolate(net, start().transpose(order), 4, stateful, known[:, 0])

@@ -388,7 +388,10 @@ CASES = {
         nr.accuracy,
         {"prediction": (LOGITS, FLOATS), "target": (LABELS, integers(0, 1)), "lengths": (None, optional(NOTHING_ELSE))},
     ),
-    "windows": (nr.windows, {"series": (numbers(9, 2), SERIES), "steps": (3, SIZE)}),
+    "windows": (
+        nr.windows,
+        {"series": (numbers(9, 2), SERIES), "steps": (3, SIZE), "horizon": (None, optional(SIZE)), "stride": (1, SIZE)},
+    ),
     "extrapolate": (
         lambda **a: nr.extrapolate(nr.Network([nr.RNN(2)], channels=2, seed=0), **a),
         {"start": (X[:, 0], SERIES), "steps": (2, SIZE), "stateful": (False, FLAG)},
