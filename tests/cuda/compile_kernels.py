@@ -155,7 +155,7 @@ CALLS = {  # what a kernel is told: by its name, or for all others of its module
     "weights": records.Sums,
 }
 NUMBERS = (
-    "real", "one", "divisor", "scale", "rate", "momentum", "decay", "epsilon", "shrink", "beta1",
+    "real", "one", "divisor", "scale", "rate", "momentum", "decay", "epsilon", "shrink", "beta1", "direct",
     "beta2", "root", "total",
 )  # fmt: skip
 OTHERS = {  # arguments that are no arrays of the dtype, as `parsed` reads them; some kernels have their own
