@@ -1,6 +1,7 @@
 """Python calls and files on the way from a call to the kernel, when everything has run before, and microseconds."""
 
 import collections
+import gc
 import sys
 from pathlib import Path
 
@@ -25,12 +26,15 @@ def calls_of(function, times=3):
     for _ in range(times):
         kept = None  # what a call before has returned: to give it up is no part of a call
         found.clear()
-        before = sys.getprofile()
+        before, collects = sys.getprofile(), gc.isenabled()
+        gc.disable()  # what others have left behind is no part of a call either
         sys.setprofile(count)
         try:
             kept = function()
         finally:
             sys.setprofile(before)
+            if collects:
+                gc.enable()
     del kept
     return dict(found)
 

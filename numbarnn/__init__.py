@@ -10,6 +10,7 @@ from .cells.activations import FUNCTIONS
 from .compile.ahead import Compiled, compile
 from .data import datasets
 from .data.series import windows
+from .data.standardizer import Standardizer
 from .data.text import Vocabulary, padded
 from .descriptions import keywords
 from .ensemble import Ensemble
@@ -148,6 +149,7 @@ __all__ = [
     "Recurrent",
     "RowGradient",
     "ShapeError",
+    "Standardizer",
     "Stream",
     "TensorDescriptor",
     "Trainer",

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 
 from .arrays.devices import backend
-from .errors import DTypeError, ShapeError
+from .errors import DTypeError, ShapeError, flag
 from .files.container import read_file
 from .files.written import Reading
 from .layers.base import Layer
@@ -17,6 +17,7 @@ def load(
     into: Network | Parameters | None = None,
     trusted: Iterable = (),
     device: str = "cpu",
+    extra: bool = False,
 ) -> Network | Parameters | tuple:
     """What a file holds that ``save`` has written, to the bit as it was.
 
@@ -33,6 +34,8 @@ def load(
         for them.  A dict by import path, ``{"module:Name": Name}``, has those that have been renamed since.
     device : {"cpu", "cuda"}
         Where the parameters lie afterwards, wherever they were when they were saved.
+    extra : bool
+        Give the pair (network, dict) of a network and of what was saved with it by ``net.save(path, extra=...)``.
 
     Returns
     -------
@@ -67,13 +70,19 @@ def load(
     backend(device)
     if into is not None and not isinstance(into, (Network, Parameters)):
         raise TypeError(f"into: expected a Network, Parameters or None, got {type(into).__name__}")
+    extra = flag("extra", extra)
+    if extra and into is not None:
+        raise ValueError("extra: expected False beside into, got True")
     arrays, description = read_file(path)
     read = Reading(path, arrays, trusted)
     if into is not None:
         _copy_into(into.params if isinstance(into, Network) else into, Parameters._of_file(read, description))
         return into
     if "network" in description:
-        return Network._of_file(read, description).to(device)
+        network = Network._of_file(read, description).to(device)
+        return (network, _extra_of(read, description)) if extra else network
+    if extra:
+        raise read.error("network", "a network beside which something was saved, got none")
     if "layer" not in description:
         return Parameters._of_file(read, description).to(device)
     params, layer = Parameters._of_file(read, description), read("layer", description["layer"])
@@ -82,6 +91,14 @@ def load(
     if not layer.has_parameters(params):
         raise read.error("parameters", f"those of {layer!r}, got {params!r}")
     return layer, params.to(device)
+
+
+def _extra_of(read, description):
+    """What was saved with a network, by name."""
+    found = read("extra", description.get("extra", {}))
+    if not isinstance(found, dict):
+        raise read.error("extra", f"parts by name, got {found!r:.200}")
+    return found
 
 
 def _copy_into(own, found):

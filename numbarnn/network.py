@@ -1,7 +1,7 @@
 """Layers in a row with one parameter vector."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -277,7 +277,7 @@ class Network(Objective):
         self.params.flat = numbers_like("source", moved(source.params.flat, self.device), self.dtype)
         return self
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike, extra: Mapping | None = None) -> None:
         """Write the network into a file, from which `numbarnn.load` has one that predicts and trains to the bit like it.
 
         A safetensors file: the parameters by name, in the shapes of their views, and a description of the layers; see
@@ -287,13 +287,16 @@ class Network(Objective):
         ----------
         path : str or os.PathLike
             Written whole or not at all; an old file is replaced.
+        extra : dict, optional
+            What belongs to the network, by name: a `Standardizer`, numbers, text, arrays, for ``nr.load(path, extra=True)``.
 
         Raises
         ------
         OSError
             If it cannot be written, as on a full disk; an old file is then as it was.
         TypeError
-            If a layer has something that no file can describe, such as a lambda; of a subclass of Network.
+            If a layer, or a part of `extra`, has something that no file can describe, such as a lambda; of a subclass of
+            Network.
         ImportError
             Without the package safetensors (``numbarnn[files]``).
 
@@ -307,10 +310,12 @@ class Network(Objective):
         >>> loaded.layers == net.layers, np.array_equal(loaded.params.flat, net.params.flat)
         (True, True)
         """
-        write_file(path, *self._written())
+        write_file(path, *self._written(extra))
 
-    def _written(self):
+    def _written(self, extra=None):
         """(arrays, description): what a file holds of the network."""
+        if extra is not None and not (isinstance(extra, Mapping) and all(isinstance(name, str) for name in extra)):
+            raise TypeError(f"extra: expected a dict of what to keep by names, got {extra!r:.80}")
         if type(self) is not Network:
             raise TypeError(
                 f"save: expected a Network and no subclass, whose own attributes no file holds, got {type(self).__name__};"
@@ -323,6 +328,8 @@ class Network(Objective):
             "layout": self.layout,
         }
         described = {"network": network, "parameters": self._params._described()}
+        if extra:
+            described["extra"] = writing("extra", dict(extra))
         return self._params._arrays() | writing.arrays, described
 
     @classmethod

@@ -405,6 +405,7 @@ def values():
         "Ragged": nr.Ragged.of([np.ones((2, 3)), np.zeros((1, 3))]),
         "part of a Ragged": nr.Ragged(np.arange(100), [0, 50, 100])[1:],
         "TensorDescriptor": nr.TensorDescriptor.of(np.zeros((3, 2, 4)), "ntc"),
+        "Standardizer": nr.Standardizer((1.0, 2.0), (0.5, 4.0)),
         "Vocabulary": nr.Vocabulary.of(["the cat", "the dog"]),
         "characters": nr.Vocabulary.of(["hello"], split="characters"),
         "History": nr.History([1.0, 0.5], [], [0.1, 0.1], [0.01, 0.01]),

@@ -50,6 +50,7 @@ CALLABLE = hostile.Kind("function", lambda value, valid: hostile.ANYTHING if cal
 LAYOUT = hostile.Kind("layout", lambda value, valid: WRONG)
 LEVELS = hostile.Kind("levels", lambda value, valid: several(value, lambda found: 0 < found[0] and found[-1] < 1))
 SPREAD = hostile.Kind("spread", lambda value, valid: several(value, lambda found: min(found) > 0, one=True))
+TWO = hostile.Kind("two numbers", lambda value, valid: several(value, lambda found: len(found) == 2 and min(found) > 0))
 CLASS_WEIGHTS = hostile.Kind("weights of classes", lambda value, valid: None if value is None else several(value, any))
 DTYPE = one_of("float32", "float64")
 SCHEME = one_of("glorot", "pytorch")
@@ -434,6 +435,11 @@ CASES = {
     "TensorDescriptor.of": (
         lambda **a: nr.TensorDescriptor.of(**a).strides and 0,
         {"array": (X, SEQUENCES), "layout": ("tnc", LAYOUT)},
+    ),
+    "Standardizer": (nr.Standardizer, {"mean": ((1.0, 2.0), TWO), "scale": ((1.0, 2.0), TWO)}),
+    "Standardizer.of": (
+        lambda **a: nr.Standardizer.of(**{"x": X} | a),
+        {"lengths": (np.array([4, 2, 3]), LENGTHS), "layout": ("tnc", LAYOUT)},
     ),
     "Vocabulary": (nr.Vocabulary, {"entries": (["a"], TEXTS)}),
     "Vocabulary.of": (

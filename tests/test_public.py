@@ -38,6 +38,7 @@ PUBLIC = {
     "Parameters": "check_finite copy device dtype flat items names offset save to weights zeros",
     "Predictions": "mean quantile spread",
     "Ragged": "astype channels device dtype lengths of padded take to",
+    "Standardizer": "inverse of",
     "Stream": "feed_back reset run state step",
     "TensorDescriptor": "of tnc",
     "Trainer": "fit history load network save step update",
