@@ -92,7 +92,8 @@ def test_every_public_name_says_so(name, value):
 
 
 def test_what_a_function_is_stays_as_it_was():
-    assert list(inspect.signature(nr.windows).parameters)[:2] == ["series", "steps"]
+    expected = ["series", "steps", "horizon", "stride", "targets", "layout"]
+    assert list(inspect.signature(nr.windows).parameters) == expected
     assert list(inspect.signature(nr.GRU).parameters)[:3] == ["hidden", "reset", "layers"]
     assert list(inspect.signature(NET.fit).parameters)[:3] == ["x", "y", "loss"]
     assert nr.windows.__doc__.startswith("Every window") and nr.windows.__module__ == "numbarnn.data.series"
