@@ -22,6 +22,7 @@ from .images import (
     gather_windows,
     pad,
     place,
+    record_of,
     row_of,
     spread_windows,
     tasks_for,
@@ -209,18 +210,15 @@ def _scratch(windows, filters, dtype, backward):
 
 def _record(windows, filters, parameters, x, backward, **fields):
     """(record, bytes of scratch) of a call; its scratch is at address 0."""
-    rows, batch = counts(x)
+    rows, _ = counts(x)
     products = filters * windows.depth * windows.pixels
     groups = max(1, min(rows, GROUPS))
     tasks = min(tasks_for(rows, 3 * products), groups) if backward else tasks_for(rows, products)
     offsets, nbytes, image = _scratch(windows, filters, x.dtype, backward)
     at = parameters.ctypes.data
     values = {
-        **dict(zip([name for name, _ in WINDOWS], (*windows, *windows.outputs))),
         **offsets,
         "product": ROUTINES["product"].address(x.dtype),
-        "rows": rows,
-        "batch": max(1, batch),
         "tasks": tasks,
         "groups": groups,
         "filters": filters,
@@ -230,11 +228,7 @@ def _record(windows, filters, parameters, x, backward, **fields):
         "image_bytes": image,
         **fields,
     }
-    record = np.zeros(1, CONVOLUTION)
-    record["x"] = place(x)
-    for name, value in values.items():
-        record[name] = value
-    return record, tasks * nbytes
+    return record_of(CONVOLUTION, windows, x, **values), tasks * nbytes
 
 
 def _run(task, record, nbytes, dtype):
@@ -243,6 +237,13 @@ def _run(task, record, nbytes, dtype):
     record["scratch"] = scratch[1]
     run(task, None, dtype, record, int(record["tasks"][0]))
     give(scratch)
+
+
+def _add(program, task, dtype, record, nbytes, *kept, per_step=()):
+    """Add a task to a program, with scratch of its own of so many bytes."""
+    scratch, record["scratch"] = borrow(nbytes)
+    program.nbytes += nbytes
+    add_job(program, task, dtype, record, scratch, *kept, per_step=per_step)
 
 
 def forward(windows, filters, parameters, x, y):
@@ -266,9 +267,7 @@ def forward(windows, filters, parameters, x, y):
 def add_forward(program, windows, filters, parameters, x, y):
     """Add `forward` to a program, of (T, ...) arrays in C order: T is as many steps as the program takes at once."""
     record, nbytes = _record(windows, filters, parameters, x, False, y=y.ctypes.data)
-    kept, record["scratch"] = borrow(nbytes)
-    program.nbytes += nbytes
-    add_job(program, forward_task, x.dtype, record, int(record["tasks"][0]), kept, parameters, x, y, rows=(ROWS, len(x[0])))
+    _add(program, forward_task, x.dtype, record, nbytes, parameters, x, y, per_step=[(ROWS, len(x[0]))])
 
 
 def _backward(windows, filters, parameters, x, dy, gradient, accumulate, dx):
@@ -313,7 +312,5 @@ def backward(windows, filters, parameters, x, dy, gradient, accumulate, dx):
 def add_backward(program, windows, filters, parameters, x, dy, gradient, accumulate, dx):
     """Add `backward` to a program, of arrays that stay where they are."""
     record, sums, nbytes, kept = _backward(windows, filters, parameters, x, dy, gradient, accumulate, dx)
-    scratch, record["scratch"] = borrow(nbytes)
-    program.nbytes += nbytes
-    add_job(program, backward_task, x.dtype, record, int(record["tasks"][0]), scratch, *kept)
-    add_job(program, sum_task, x.dtype, sums, int(sums["tasks"][0]), *kept)
+    _add(program, backward_task, x.dtype, record, nbytes, *kept)
+    add_job(program, sum_task, x.dtype, sums, *kept)
