@@ -32,11 +32,17 @@ ROWS = index_of(POOLING, "rows")
 
 
 @inlined
-def window_at(call, i, j):
-    """(first row, end, first column, end) of the part of an image that is in the window of output pixel (i, j)."""
-    row, column = i * call.row_stride - call.row_padding, j * call.column_stride - call.column_padding
-    rows, columns = min(call.height, row + call.window_rows), min(call.width, column + call.window_columns)
-    return max(0, row), rows, max(0, column), columns
+def rows_of_window(call, i):
+    """(first, end) of the rows of an image in the windows of row i of the output."""
+    first = i * call.row_stride - call.row_padding
+    return max(0, first), min(call.height, first + call.window_rows)
+
+
+@inlined
+def columns_of_window(call, j):
+    """(first, end) of the columns of an image in the windows of column j of the output."""
+    first = j * call.column_stride - call.column_padding
+    return max(0, first), min(call.width, first + call.window_columns)
 
 
 @inlined
@@ -48,22 +54,22 @@ def clear_image(real, call, target):
 
 
 @inlined
-def total_of(real, call, x, window):
+def total_of(real, call, x, rows, columns):
     """The sum of the numbers of a window of the channel at x."""
     total = real
-    for i in range(window[0], window[1]):
-        for j in range(window[2], window[3]):
+    for i in range(rows[0], rows[1]):
+        for j in range(columns[0], columns[1]):
             total += get(real, x + (i * call.width + j) * call.x.channel)
     return total
 
 
 @inlined
-def greatest(real, call, x, window):
+def greatest(real, call, x, rows, columns):
     """(place in the channel, number) of the first greatest number of a window of the channel at x; of the last NaN."""
-    found = window[0] * call.width + window[2]
+    found = rows[0] * call.width + columns[0]
     best = get(real, x + found * call.x.channel)
-    for i in range(window[0], window[1]):
-        for j in range(window[2], window[3]):
+    for i in range(rows[0], rows[1]):
+        for j in range(columns[0], columns[1]):
             value = get(real, x + (i * call.width + j) * call.x.channel)
             if value > best or value != value:
                 best, found = value, i * call.width + j
@@ -74,19 +80,20 @@ def greatest(real, call, x, window):
 def forward_task(cell, number, record, part):
     """The mean of each window of some images, or its greatest number."""
     real, call = number(0), record_at(record, POOLING)[0]
-    size, count = size_of(real), number(call.window_rows * call.window_columns)
+    size, means, count = size_of(real), call.means, number(call.window_rows * call.window_columns)
     first, mine = share(call.rows, call.tasks, part)
     for row in range(first, first + mine):
         x = row_of(call.x, call.batch, row)
         y = call.y + row * call.channels * call.out_height * call.out_width * size
         for _ in range(call.channels):
             for i in range(call.out_height):
+                rows = rows_of_window(call, i)
                 for j in range(call.out_width):
-                    window = window_at(call, i, j)
-                    if call.means:
-                        put(total_of(real, call, x, window) / count, y)
+                    columns = columns_of_window(call, j)
+                    if means:
+                        put(total_of(real, call, x, rows, columns) / count, y)
                     else:
-                        put(greatest(real, call, x, window)[1], y)
+                        put(greatest(real, call, x, rows, columns)[1], y)
                     y += size
             x += call.height * call.width * call.x.channel
 
@@ -95,7 +102,7 @@ def forward_task(cell, number, record, part):
 def backward_task(cell, number, record, part):
     """dL/dx of some images: each window's derivative, added to its greatest number, or its share of a mean to them all."""
     real, call = number(0), record_at(record, POOLING)[0]
-    size, count = size_of(real), number(call.window_rows * call.window_columns)
+    size, means, count = size_of(real), call.means, number(call.window_rows * call.window_columns)
     first, mine = share(call.rows, call.tasks, part)
     for row in range(first, first + mine):
         x, dy = row_of(call.x, call.batch, row), row_of(call.dy, call.batch, row)
@@ -103,16 +110,17 @@ def backward_task(cell, number, record, part):
         clear_image(real, call, dx)
         for _ in range(call.channels):
             for i in range(call.out_height):
+                rows = rows_of_window(call, i)
                 for j in range(call.out_width):
-                    window, slope = window_at(call, i, j), get(real, dy)
-                    if call.means:
+                    columns, slope = columns_of_window(call, j), get(real, dy)
+                    if means:
                         slope = slope / count
-                        for a in range(window[0], window[1]):
-                            for b in range(window[2], window[3]):
+                        for a in range(rows[0], rows[1]):
+                            for b in range(columns[0], columns[1]):
                                 at = dx + (a * call.width + b) * size
                                 put(get(real, at) + slope, at)
                     else:
-                        at = dx + greatest(real, call, x, window)[0] * size
+                        at = dx + greatest(real, call, x, rows, columns)[0] * size
                         put(get(real, at) + slope, at)
                     dy += call.dy.channel
             x += call.height * call.width * call.x.channel
