@@ -26,6 +26,7 @@ from .images import (
     row_of,
     spread_windows,
     tasks_for,
+    unpad,
 )
 from .jobs import run
 from .memory import aligned, borrow, empty, give, take
@@ -158,13 +159,7 @@ def image_gradient(real, call, scratch, row, depth, vectors):
     )  # fmt: skip
     clear(real, image, call.image_bytes // vector)
     gather_windows(real, call, dwindows, image)
-    width, height = call.width + 2 * call.column_padding, call.height + 2 * call.row_padding
-    for channel in range(call.channels):
-        for i in range(call.height):
-            copy_numbers(
-                real, image + ((channel * height + i + call.row_padding) * width + call.column_padding) * size, size,
-                call.width, call.dx + ((row * call.channels + channel) * call.height + i) * call.width * size,
-            )  # fmt: skip
+    unpad(real, call, image, call.dx + row * call.channels * call.height * call.width * size)
 
 
 @Task

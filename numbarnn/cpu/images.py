@@ -72,11 +72,15 @@ def copy_numbers(real, source, stride, count, target):
 
 
 @inlined
+def padded_size(call):
+    """(height, width) of an image with its border."""
+    return call.height + 2 * call.row_padding, call.width + 2 * call.column_padding
+
+
+@inlined
 def pad(real, call, source, stride, target):
     """Copy an image into the middle of one with a border, which is left alone."""
-    size = size_of(real)
-    width = call.width + 2 * call.column_padding
-    height = call.height + 2 * call.row_padding
+    size, (height, width) = size_of(real), padded_size(call)
     for channel in range(call.channels):
         for i in range(call.height):
             copy_numbers(
@@ -86,13 +90,24 @@ def pad(real, call, source, stride, target):
 
 
 @inlined
+def unpad(real, call, source, target):
+    """Copy an image without its border."""
+    size, (height, width) = size_of(real), padded_size(call)
+    for channel in range(call.channels):
+        for i in range(call.height):
+            copy_numbers(
+                real, source + ((channel * height + i + call.row_padding) * width + call.column_padding) * size, size,
+                call.width, target + (channel * call.height + i) * call.width * size,
+            )  # fmt: skip
+
+
+@inlined
 def spread_windows(real, call, image, target):
     """Write a row of numbers for each place in a window, those of all windows side by side: ``[depth, pixels]``.
 
     image: padded, a vector of room behind it.  The rows of target are whole vectors; one more may be overwritten behind it.
     """
-    size, width = size_of(real), call.width + 2 * call.column_padding
-    height = call.height + 2 * call.row_padding
+    size, (height, width) = size_of(real), padded_size(call)
     row_bytes = vectors_for(real, call.out_height * call.out_width) * vector_bytes(real)
     for channel in range(call.channels):
         for di in range(call.window_rows):
@@ -112,8 +127,7 @@ def spread_windows(real, call, image, target):
 @inlined
 def gather_windows(real, call, source, image):
     """Add the numbers of all windows, ``[depth, pixels]``, to where they are in a padded image (modified)."""
-    size, width = size_of(real), call.width + 2 * call.column_padding
-    height = call.height + 2 * call.row_padding
+    size, (height, width) = size_of(real), padded_size(call)
     row_bytes = vectors_for(real, call.out_height * call.out_width) * vector_bytes(real)
     for channel in range(call.channels):
         for dj in range(call.window_columns):
