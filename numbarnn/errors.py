@@ -110,6 +110,12 @@ def finite_number(argument, value, above=-math.inf, error=ValueError):
     return number + 0.0  # -0.0 becomes 0.0, so that what is equal is the same
 
 
+def finite_numbers(argument, values, expected, above=-math.inf):
+    """A sequence as a tuple of floats, each of them a `finite_number`; errors name its place, ``argument[2]``."""
+    numbers = enumerate(several(argument, values, expected))
+    return tuple(finite_number(f"{argument}[{index}]", value, above) for index, value in numbers)
+
+
 def rate(argument, value):
     """`value` as a float, if it is a number from 0 to less than 1; else TypeError or ValueError."""
     number = finite_number(argument, value)

@@ -9,6 +9,7 @@ import numpy as np
 from .arrays.devices import backend
 from .arrays.ragged import Ragged
 from .descriptions.fields import Unsendable
+from .engine.keep import kept
 from .errors import flag, generator, positive_integer
 from .files.container import read_file
 from .files.written import Reading
@@ -18,7 +19,7 @@ from .training.checkpoints import newest
 from .training.course import Course, Place
 from .training.feeds import GivenFeed, SampleFeed
 from .training.history import History
-from .training.loop import alone, check_samples, checked_samples, checked_settings, run, validating, with_held
+from .training.loop import alone, check_samples, checked_clip, checked_samples, run, validating, with_held
 from .training.losses import loss as find_loss
 from .training.metrics import checked_metrics
 from .training.optimizer import Optimizer
@@ -113,7 +114,8 @@ class Trainer(Unsendable):
         loss, optimizer = find_loss(loss), Adam() if optimizer is None else find_optimizer(optimizer)
         epochs = None if epochs is None else positive_integer("epochs", epochs)
         updates = None if updates is None else positive_integer("updates", updates)
-        _, _, _, clip = checked_settings(1, 1, True, clip, tape, checkpoints)
+        clip = checked_clip(clip)
+        kept(tape, checkpoints, 1)
         accumulate, random = positive_integer("accumulate", accumulate), generator("seed", seed)
         network.params.check_writable("params")
         network.params.check_finite()
@@ -189,20 +191,20 @@ class Trainer(Unsendable):
         """
         course, resume = self._course, flag("resume", resume)
         place = self._place(epochs, resume)
-        _, batch_size, shuffle, _ = checked_settings(1, batch_size, shuffle, None, *course.kept)
+        batch_size, shuffle = positive_integer("batch_size", batch_size), flag("shuffle", shuffle)
         progress, callbacks = flag("progress", progress), checked_callbacks(callbacks)
         course.network.params.check_writable("params")
         course.network.params.check_finite()
+        feed = samples = None
         if y is None:
             feed = self._given(x, lengths=lengths, weights=weights, reset=reset)
         else:
             samples = Samples.of(course.network, x, y, lengths, course.loss, weights, reset)
             check_samples(samples)
-        samples = None if y is None else samples
         samples, held = with_held(course.network, samples, course.loss, validation, validation_split, split_by)
         for given in (samples, held):
             checked_metrics(course.metrics, given)
-        if y is None and held is None and course.metrics:
+        if samples is None and held is None and course.metrics:
             expected = "validation data, on which the metrics are measured beside batches of your own"
             raise TypeError(f"validation: expected {expected}, got None")
         validated = validating(course.network, held, course.loss, course.metrics)
@@ -212,7 +214,7 @@ class Trainer(Unsendable):
         with alone(course.network):
             if not resume:
                 course.forget_run()
-            if y is not None:
+            if feed is None:
                 feed = SampleFeed(course, samples, batch_size, shuffle)
             course.check_feed(feed)
             course.updates.check_usable()

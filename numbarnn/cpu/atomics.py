@@ -9,6 +9,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from .failures import integers_of
 from .simd import INT32, INT64
 
 ORDER, ALIGNMENT = "seq_cst", 8
@@ -121,8 +122,7 @@ def call_function(typingctx, address, arguments):
     """Call the C function at an address, with a tuple of integers, for nothing."""
 
     def codegen(context, builder, signature, args):
-        values = cgutils.unpack_tuple(builder, args[1], len(arguments))
-        values = [context.cast(builder, v, t, types.int64) for v, t in zip(values, arguments.types)]
+        values = integers_of(context, builder, arguments, args[1])
         pointer = ir.FunctionType(ir.VoidType(), [INT64] * len(values)).as_pointer()
         builder.call(builder.inttoptr(args[0], pointer), values)
         return context.get_dummy_value()

@@ -139,13 +139,6 @@ def compile_together(*wanted):
     """
     left = [each for each in wanted if not each[0].is_there(*each[1:])]
     while left:
-        elsewhere, most = 0, usable()
-        for each in left:
-            if not each[0].is_compiled_elsewhere(*each[1:]):
-                break
-            elsewhere += 1
-            if elsewhere == most or elsewhere == len(left):
-                each = left[0]
-                break
+        each = next((each for each in left[: usable()] if not each[0].is_compiled_elsewhere(*each[1:])), left[0])
         left.remove(each)
         each[0].at(*each[1:])

@@ -22,9 +22,11 @@ from .images import (
     gather_windows,
     pad,
     place,
+    record_of,
     row_of,
     spread_windows,
     tasks_for,
+    unpad,
 )
 from .jobs import run
 from .memory import aligned, borrow, empty, give, take
@@ -157,13 +159,7 @@ def image_gradient(real, call, scratch, row, depth, vectors):
     )  # fmt: skip
     clear(real, image, call.image_bytes // vector)
     gather_windows(real, call, dwindows, image)
-    width, height = call.width + 2 * call.column_padding, call.height + 2 * call.row_padding
-    for channel in range(call.channels):
-        for i in range(call.height):
-            copy_numbers(
-                real, image + ((channel * height + i + call.row_padding) * width + call.column_padding) * size, size,
-                call.width, call.dx + ((row * call.channels + channel) * call.height + i) * call.width * size,
-            )  # fmt: skip
+    unpad(real, call, image, call.dx + row * call.channels * call.height * call.width * size)
 
 
 @Task
@@ -209,18 +205,15 @@ def _scratch(windows, filters, dtype, backward):
 
 def _record(windows, filters, parameters, x, backward, **fields):
     """(record, bytes of scratch) of a call; its scratch is at address 0."""
-    rows, batch = counts(x)
+    rows, _ = counts(x)
     products = filters * windows.depth * windows.pixels
     groups = max(1, min(rows, GROUPS))
     tasks = min(tasks_for(rows, 3 * products), groups) if backward else tasks_for(rows, products)
     offsets, nbytes, image = _scratch(windows, filters, x.dtype, backward)
     at = parameters.ctypes.data
     values = {
-        **dict(zip([name for name, _ in WINDOWS], (*windows, *windows.outputs))),
         **offsets,
         "product": ROUTINES["product"].address(x.dtype),
-        "rows": rows,
-        "batch": max(1, batch),
         "tasks": tasks,
         "groups": groups,
         "filters": filters,
@@ -230,11 +223,7 @@ def _record(windows, filters, parameters, x, backward, **fields):
         "image_bytes": image,
         **fields,
     }
-    record = np.zeros(1, CONVOLUTION)
-    record["x"] = place(x)
-    for name, value in values.items():
-        record[name] = value
-    return record, tasks * nbytes
+    return record_of(CONVOLUTION, windows, x, **values), tasks * nbytes
 
 
 def _run(task, record, nbytes, dtype):
@@ -243,6 +232,13 @@ def _run(task, record, nbytes, dtype):
     record["scratch"] = scratch[1]
     run(task, None, dtype, record, int(record["tasks"][0]))
     give(scratch)
+
+
+def _add(program, task, dtype, record, nbytes, *kept, per_step=()):
+    """Add a task to a program, with scratch of its own of so many bytes."""
+    scratch, record["scratch"] = borrow(nbytes)
+    program.nbytes += nbytes
+    add_job(program, task, dtype, record, scratch, *kept, per_step=per_step)
 
 
 def forward(windows, filters, parameters, x, y):
@@ -266,9 +262,7 @@ def forward(windows, filters, parameters, x, y):
 def add_forward(program, windows, filters, parameters, x, y):
     """Add `forward` to a program, of (T, ...) arrays in C order: T is as many steps as the program takes at once."""
     record, nbytes = _record(windows, filters, parameters, x, False, y=y.ctypes.data)
-    kept, record["scratch"] = borrow(nbytes)
-    program.nbytes += nbytes
-    add_job(program, forward_task, x.dtype, record, int(record["tasks"][0]), kept, parameters, x, y, rows=(ROWS, len(x[0])))
+    _add(program, forward_task, x.dtype, record, nbytes, parameters, x, y, per_step=[(ROWS, len(x[0]))])
 
 
 def _backward(windows, filters, parameters, x, dy, gradient, accumulate, dx):
@@ -313,7 +307,5 @@ def backward(windows, filters, parameters, x, dy, gradient, accumulate, dx):
 def add_backward(program, windows, filters, parameters, x, dy, gradient, accumulate, dx):
     """Add `backward` to a program, of arrays that stay where they are."""
     record, sums, nbytes, kept = _backward(windows, filters, parameters, x, dy, gradient, accumulate, dx)
-    scratch, record["scratch"] = borrow(nbytes)
-    program.nbytes += nbytes
-    add_job(program, backward_task, x.dtype, record, int(record["tasks"][0]), scratch, *kept)
-    add_job(program, sum_task, x.dtype, sums, int(sums["tasks"][0]), *kept)
+    _add(program, backward_task, x.dtype, record, nbytes, *kept)
+    add_job(program, sum_task, x.dtype, sums, *kept)

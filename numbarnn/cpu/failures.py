@@ -27,7 +27,7 @@ def emit_raise(context, builder, error):
         context.call_conv.return_status_propagate(builder, status)
 
 
-def _integers(context, builder, arguments, values):
+def integers_of(context, builder, arguments, values):
     """The values of a tuple of integers, 64 bits each."""
     values = cgutils.unpack_tuple(builder, values, len(arguments))
     return [context.cast(builder, v, t, types.int64) for v, t in zip(values, arguments.types)]
@@ -38,7 +38,7 @@ def error_of_call(typingctx, address, arguments):
     """Call the C function at an address, with a tuple of integers; what describes its exception, or 0."""
 
     def codegen(context, builder, signature, args):
-        return emit_call(builder, args[0], _integers(context, builder, arguments, args[1]))
+        return emit_call(builder, args[0], integers_of(context, builder, arguments, args[1]))
 
     return types.int64(types.intp, arguments), codegen
 
@@ -48,7 +48,7 @@ def call_or_raise(typingctx, address, arguments):
     """Call the C function at an address, with a tuple of integers; what it raises is raised here."""
 
     def codegen(context, builder, signature, args):
-        emit_raise(context, builder, emit_call(builder, args[0], _integers(context, builder, arguments, args[1])))
+        emit_raise(context, builder, emit_call(builder, args[0], integers_of(context, builder, arguments, args[1])))
         return context.get_dummy_value()
 
     return types.void(types.intp, arguments), codegen

@@ -4,8 +4,6 @@ import numpy as np
 
 from ..engine.inlined import inlined
 from .blocks import vector_bytes, vectors_for
-from .pool import share as share_address
-from .programs import JOB, job
 from .records import integers
 from .simd import get, lanes, load, load_first, put, size_of, store, store_first
 from .threads import threads, threads_for
@@ -17,7 +15,6 @@ WINDOWS = integers(
     "column_padding", "out_height", "out_width",
 )  # fmt: skip
 IMAGES = np.dtype(PLACE)
-JOB_WORDS = JOB.itemsize // 8
 
 
 def place(array):
@@ -38,17 +35,22 @@ def tasks_for(rows, products):
     return 1 if sharing == 1 else max(1, min(rows, TASKS * sharing))
 
 
-def add_job(program, task, dtype, record, tasks, *kept, rows=None):
-    """Add to a program a task that threads share, done `tasks` times, with an array of one record.
+def record_of(dtype, windows, x, /, **fields):
+    """A record, as an array of one, of a call for images x: of a dtype that has x, WINDOWS, rows and batch, and `fields`."""
+    record = np.zeros(1, dtype)
+    for (name, _), value in zip(WINDOWS, (*windows, *windows.outputs)):
+        record[name] = value
+    rows, batch = counts(x)
+    for name, value in {"x": place(x), "rows": rows, "batch": max(1, batch), **fields}.items():
+        record[name] = value
+    return record
 
-    rows: which integer of the record is the number of rows, and the rows of a step, where the program takes some at once.
-    """
-    numbers = np.concatenate([np.zeros(JOB_WORDS, np.int64), record.view(np.int64).reshape(-1)])
-    at = numbers.ctypes.data + 8 * JOB_WORDS
-    numbers[:JOB_WORDS] = share_address.address, 0, task.address(None, dtype), at, tasks
-    per_step = () if rows is None else [(JOB_WORDS + rows[0], rows[1])]
-    program.add(job, numbers, *kept, per_step=per_step, pool=(1, min(tasks, threads()), 1))
-    program.large |= tasks > 1
+
+def add_job(program, task, dtype, record, *kept, per_step=()):
+    """Add to a program a task that threads share, with a record that says into how many `tasks` it is split."""
+    count = int(record["tasks"][0])
+    program.add_job(task, None, dtype, record, *kept, count=count, per_step=per_step, threads=min(count, threads()))
+    program.large |= count > 1
 
 
 @inlined
@@ -70,11 +72,15 @@ def copy_numbers(real, source, stride, count, target):
 
 
 @inlined
+def padded_size(call):
+    """(height, width) of an image with its border."""
+    return call.height + 2 * call.row_padding, call.width + 2 * call.column_padding
+
+
+@inlined
 def pad(real, call, source, stride, target):
     """Copy an image into the middle of one with a border, which is left alone."""
-    size = size_of(real)
-    width = call.width + 2 * call.column_padding
-    height = call.height + 2 * call.row_padding
+    size, (height, width) = size_of(real), padded_size(call)
     for channel in range(call.channels):
         for i in range(call.height):
             copy_numbers(
@@ -84,13 +90,24 @@ def pad(real, call, source, stride, target):
 
 
 @inlined
+def unpad(real, call, source, target):
+    """Copy an image without its border."""
+    size, (height, width) = size_of(real), padded_size(call)
+    for channel in range(call.channels):
+        for i in range(call.height):
+            copy_numbers(
+                real, source + ((channel * height + i + call.row_padding) * width + call.column_padding) * size, size,
+                call.width, target + (channel * call.height + i) * call.width * size,
+            )  # fmt: skip
+
+
+@inlined
 def spread_windows(real, call, image, target):
     """Write a row of numbers for each place in a window, those of all windows side by side: ``[depth, pixels]``.
 
     image: padded, a vector of room behind it.  The rows of target are whole vectors; one more may be overwritten behind it.
     """
-    size, width = size_of(real), call.width + 2 * call.column_padding
-    height = call.height + 2 * call.row_padding
+    size, (height, width) = size_of(real), padded_size(call)
     row_bytes = vectors_for(real, call.out_height * call.out_width) * vector_bytes(real)
     for channel in range(call.channels):
         for di in range(call.window_rows):
@@ -110,8 +127,7 @@ def spread_windows(real, call, image, target):
 @inlined
 def gather_windows(real, call, source, image):
     """Add the numbers of all windows, ``[depth, pixels]``, to where they are in a padded image (modified)."""
-    size, width = size_of(real), call.width + 2 * call.column_padding
-    height = call.height + 2 * call.row_padding
+    size, (height, width) = size_of(real), padded_size(call)
     row_bytes = vectors_for(real, call.out_height * call.out_width) * vector_bytes(real)
     for channel in range(call.channels):
         for dj in range(call.window_columns):

@@ -28,6 +28,34 @@ SQUARES = np.dtype(integers("vector", "size", "partial"))
 
 
 @inlined
+def begin_update(real, call, at, rest, scale):
+    """(the parameters of some places, which `previous` receives, the scaled gradient there)."""
+    value = load_first(real, call.flat + at, rest)
+    store_first(value, call.previous + at, rest)
+    return value, load_first(real, call.gradient + at, rest) * scale
+
+
+@inlined
+def end_update(value, waste, call, at, rest):
+    """Write new parameters; returns `waste` with a NaN more where one of them is not finite."""
+    store_first(value, call.flat + at, rest)
+    return waste + keep_first(value - value, rest)
+
+
+@inlined
+def means_of(real, call, at, rest, g, beta1, beta2, other1, other2):
+    """The running means of the gradient and of its square, with those of this step; they are kept.
+
+    other1, other2: what is missing from beta1 and beta2 to 1.
+    """
+    m = beta1 * load_first(real, call.first + at, rest) + other1 * g
+    v = beta2 * load_first(real, call.second + at, rest) + other2 * g * g
+    store_first(m, call.first + at, rest)
+    store_first(v, call.second + at, rest)
+    return m, v
+
+
+@inlined
 def note_waste(waste, call, part):
     """Write whether a part has met a number that is not finite: NaN among the lanes of `waste`."""
     store_first(lane_sum(waste), call.wrong + part * WASTE_BYTES, 1)
@@ -42,14 +70,10 @@ def _sgd(cell, number, record, part):
     waste = splat(real, 0)
     for i in range(begin, begin + count, lanes(real)):
         at, rest = i * size, begin + count - i
-        value = load_first(real, call.flat + at, rest)
-        store_first(value, call.previous + at, rest)
-        g = load_first(real, call.gradient + at, rest) * scale
+        value, g = begin_update(real, call, at, rest, scale)
         v = momentum * load_first(real, call.first + at, rest) + g
         store_first(v, call.first + at, rest)
-        value = value - rate * (g + momentum * v if nesterov else v)
-        store_first(value, call.flat + at, rest)
-        waste = waste + keep_first(value - value, rest)
+        waste = end_update(value - rate * (g + momentum * v if nesterov else v), waste, call, at, rest)
     note_waste(waste, call, part)
 
 
@@ -62,14 +86,10 @@ def _rmsprop(cell, number, record, part):
     other, waste = number(1) - decay, splat(real, 0)
     for i in range(begin, begin + count, lanes(real)):
         at, rest = i * size, begin + count - i
-        value = load_first(real, call.flat + at, rest)
-        store_first(value, call.previous + at, rest)
-        g = load_first(real, call.gradient + at, rest) * scale
+        value, g = begin_update(real, call, at, rest, scale)
         s = decay * load_first(real, call.first + at, rest) + other * g * g
         store_first(s, call.first + at, rest)
-        value = value - rate * g / (square_root(s) + epsilon)
-        store_first(value, call.flat + at, rest)
-        waste = waste + keep_first(value - value, rest)
+        waste = end_update(value - rate * g / (square_root(s) + epsilon), waste, call, at, rest)
     note_waste(waste, call, part)
 
 
@@ -86,20 +106,13 @@ def _adam(cell, number, record, part):
     other1, other2, one, waste = number(1) - beta1, number(1) - beta2, splat(real, 1), splat(real, 0)
     for i in range(begin, begin + count, lanes(real)):
         at, rest = i * size, begin + count - i
-        value = load_first(real, call.flat + at, rest)
-        store_first(value, call.previous + at, rest)
-        g = load_first(real, call.gradient + at, rest) * scale
-        m = beta1 * load_first(real, call.first + at, rest) + other1 * g
-        v = beta2 * load_first(real, call.second + at, rest) + other2 * g * g
-        store_first(m, call.first + at, rest)
-        store_first(v, call.second + at, rest)
+        value, g = begin_update(real, call, at, rest, scale)
+        m, v = means_of(real, call, at, rest, g, beta1, beta2, other1, other2)
         kept = splat(real, shrink)
         if call.decays != 0:
             decays = absolute(load_first(real, call.decays + at, rest))
             kept = select(decays > splat(real, 0), kept, one)
-        value = kept * value - rate * m / (root * square_root(v) + epsilon)
-        store_first(value, call.flat + at, rest)
-        waste = waste + keep_first(value - value, rest)
+        waste = end_update(kept * value - rate * m / (root * square_root(v) + epsilon), waste, call, at, rest)
     note_waste(waste, call, part)
 
 
@@ -113,16 +126,9 @@ def _nadam(cell, number, record, part):
     other1, other2, waste = number(1) - beta1, number(1) - beta2, splat(real, 0)
     for i in range(begin, begin + count, lanes(real)):
         at, rest = i * size, begin + count - i
-        value = load_first(real, call.flat + at, rest)
-        store_first(value, call.previous + at, rest)
-        g = load_first(real, call.gradient + at, rest) * scale
-        m = beta1 * load_first(real, call.first + at, rest) + other1 * g
-        v = beta2 * load_first(real, call.second + at, rest) + other2 * g * g
-        store_first(m, call.first + at, rest)
-        store_first(v, call.second + at, rest)
-        value = value - (direct * g + rate * m) / (root * square_root(v) + epsilon)
-        store_first(value, call.flat + at, rest)
-        waste = waste + keep_first(value - value, rest)
+        value, g = begin_update(real, call, at, rest, scale)
+        m, v = means_of(real, call, at, rest, g, beta1, beta2, other1, other2)
+        waste = end_update(value - (direct * g + rate * m) / (root * square_root(v) + epsilon), waste, call, at, rest)
     note_waste(waste, call, part)
 
 

@@ -206,34 +206,31 @@ def call_together(pool, task, record, count, parts):
     return max(0, worked) * count // own if own else 0, error
 
 
-@Function
-def share(pool, task, record, count):
-    """Call a task once for each index below `count`, with the pool's helpers if it is free; address 0: without a pool."""
+@inlined
+def share_if_it_pays(pool, task, record, count, parts):
+    """Call a task once for each index below `count`, with the pool's helpers if it is free; parts: as of `call_together`."""
     start = now(pool) if count > 1 and pool != 0 else 0
     if start == 0 or start < atomic_load(pool + ALONE_UNTIL) or not exchange_if(pool + OWNER, 0, 1):
         call_alone(task, record, count)
         return
-    alone, error = call_together(pool, task, record, count, 0)
+    alone, error = call_together(pool, task, record, count, parts)
     if alone:
         time = now(pool)
         account(pool, alone - (time - start), time)
     atomic_store(pool + OWNER, 0)
     raise_error(error)
+
+
+@Function
+def share(pool, task, record, count):
+    """Call a task once for each index below `count`, with the pool's helpers if it is free; address 0: without a pool."""
+    share_if_it_pays(pool, task, record, count, 0)
 
 
 @Function
 def share_parts(pool, task, parts, count):
     """`share` of the task `take_parts`."""
-    start = now(pool)
-    if start < atomic_load(pool + ALONE_UNTIL) or not exchange_if(pool + OWNER, 0, 1):
-        call_alone(task, parts, count)
-        return
-    alone, error = call_together(pool, task, parts, count, parts)
-    if alone:
-        time = now(pool)
-        account(pool, alone - (time - start), time)
-    atomic_store(pool + OWNER, 0)
-    raise_error(error)
+    share_if_it_pays(pool, task, parts, count, parts)
 
 
 @Function

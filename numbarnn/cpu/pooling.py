@@ -8,7 +8,7 @@ import numpy as np
 from ..engine.inlined import inlined
 from .blocks import share
 from .compiled import Task
-from .images import IMAGES, WINDOWS, add_job, counts, place, row_of, tasks_for
+from .images import IMAGES, WINDOWS, add_job, counts, place, record_of, row_of, tasks_for
 from .jobs import run
 from .records import integers
 from .records import place as index_of
@@ -23,6 +23,7 @@ POOLING = np.dtype(
         "rows",  # images
         "batch",  # of a step
         "tasks",
+        "means",  # 1 for means, 0 for maxima
         "y",  # (rows, channels, pixels)
         "dx",  # (rows, image)
     )
@@ -31,10 +32,17 @@ ROWS = index_of(POOLING, "rows")
 
 
 @inlined
-def part_of_window(place, stride, padding, length, limit):
-    """(first, end) of the rows, or columns, of an image in the window at `place`."""
-    first = place * stride - padding
-    return max(0, first), min(limit, first + length)
+def rows_of_window(call, i):
+    """(first, end) of the rows of an image in the windows of row i of the output."""
+    first = i * call.row_stride - call.row_padding
+    return max(0, first), min(call.height, first + call.window_rows)
+
+
+@inlined
+def columns_of_window(call, j):
+    """(first, end) of the columns of an image in the windows of column j of the output."""
+    first = j * call.column_stride - call.column_padding
+    return max(0, first), min(call.width, first + call.window_columns)
 
 
 @inlined
@@ -46,14 +54,22 @@ def clear_image(real, call, target):
 
 
 @inlined
-def greatest(real, call, x, first_row, end_row, first_column, end_column):
+def total_of(real, call, x, rows, columns):
+    """The sum of the numbers of a window of the channel at x."""
+    total = real
+    for i in range(rows[0], rows[1]):
+        for j in range(columns[0], columns[1]):
+            total += get(real, x + (i * call.width + j) * call.x.channel)
+    return total
+
+
+@inlined
+def greatest(real, call, x, rows, columns):
     """(place in the channel, number) of the first greatest number of a window of the channel at x; of the last NaN."""
-    best, found = (
-        get(real, x + (first_row * call.width + first_column) * call.x.channel),
-        first_row * call.width + first_column,
-    )
-    for i in range(first_row, end_row):
-        for j in range(first_column, end_column):
+    found = rows[0] * call.width + columns[0]
+    best = get(real, x + found * call.x.channel)
+    for i in range(rows[0], rows[1]):
+        for j in range(columns[0], columns[1]):
             value = get(real, x + (i * call.width + j) * call.x.channel)
             if value > best or value != value:
                 best, found = value, i * call.width + j
@@ -61,83 +77,32 @@ def greatest(real, call, x, first_row, end_row, first_column, end_column):
 
 
 @Task
-def mean_task(cell, number, record, part):
-    """The mean of each window of some images."""
+def forward_task(cell, number, record, part):
+    """The mean of each window of some images, or its greatest number."""
     real, call = number(0), record_at(record, POOLING)[0]
-    size, stride = size_of(real), call.x.channel
-    count = number(call.window_rows * call.window_columns)
+    size, means, count = size_of(real), call.means, number(call.window_rows * call.window_columns)
     first, mine = share(call.rows, call.tasks, part)
     for row in range(first, first + mine):
         x = row_of(call.x, call.batch, row)
         y = call.y + row * call.channels * call.out_height * call.out_width * size
         for _ in range(call.channels):
             for i in range(call.out_height):
-                first_row, end_row = part_of_window(i, call.row_stride, call.row_padding, call.window_rows, call.height)
+                rows = rows_of_window(call, i)
                 for j in range(call.out_width):
-                    first_column, end_column = part_of_window(
-                        j, call.column_stride, call.column_padding, call.window_columns, call.width
-                    )
-                    total = real
-                    for a in range(first_row, end_row):
-                        for b in range(first_column, end_column):
-                            total += get(real, x + (a * call.width + b) * stride)
-                    put(total / count, y)
-                    y += size
-            x += call.height * call.width * stride
-
-
-@Task
-def mean_gradient_task(cell, number, record, part):
-    """dL/dx of the means of some images: each window's derivative, divided by its numbers, added to them."""
-    real, call = number(0), record_at(record, POOLING)[0]
-    size = size_of(real)
-    count = number(call.window_rows * call.window_columns)
-    first, mine = share(call.rows, call.tasks, part)
-    for row in range(first, first + mine):
-        dy, dx = row_of(call.dy, call.batch, row), call.dx + row * call.channels * call.height * call.width * size
-        clear_image(real, call, dx)
-        for _ in range(call.channels):
-            for i in range(call.out_height):
-                first_row, end_row = part_of_window(i, call.row_stride, call.row_padding, call.window_rows, call.height)
-                for j in range(call.out_width):
-                    first_column, end_column = part_of_window(
-                        j, call.column_stride, call.column_padding, call.window_columns, call.width
-                    )
-                    slope = get(real, dy) / count
-                    for a in range(first_row, end_row):
-                        for b in range(first_column, end_column):
-                            at = dx + (a * call.width + b) * size
-                            put(get(real, at) + slope, at)
-                    dy += call.dy.channel
-            dx += call.height * call.width * size
-
-
-@Task
-def greatest_task(cell, number, record, part):
-    """The greatest number of each window of some images."""
-    real, call = number(0), record_at(record, POOLING)[0]
-    size = size_of(real)
-    first, mine = share(call.rows, call.tasks, part)
-    for row in range(first, first + mine):
-        x = row_of(call.x, call.batch, row)
-        y = call.y + row * call.channels * call.out_height * call.out_width * size
-        for _ in range(call.channels):
-            for i in range(call.out_height):
-                first_row, end_row = part_of_window(i, call.row_stride, call.row_padding, call.window_rows, call.height)
-                for j in range(call.out_width):
-                    first_column, end_column = part_of_window(
-                        j, call.column_stride, call.column_padding, call.window_columns, call.width
-                    )
-                    put(greatest(real, call, x, first_row, end_row, first_column, end_column)[1], y)
+                    columns = columns_of_window(call, j)
+                    if means:
+                        put(total_of(real, call, x, rows, columns) / count, y)
+                    else:
+                        put(greatest(real, call, x, rows, columns)[1], y)
                     y += size
             x += call.height * call.width * call.x.channel
 
 
 @Task
-def greatest_gradient_task(cell, number, record, part):
-    """dL/dx of the maxima of some images: each window's derivative, added to its greatest number."""
+def backward_task(cell, number, record, part):
+    """dL/dx of some images: each window's derivative, added to its greatest number, or its share of a mean to them all."""
     real, call = number(0), record_at(record, POOLING)[0]
-    size = size_of(real)
+    size, means, count = size_of(real), call.means, number(call.window_rows * call.window_columns)
     first, mine = share(call.rows, call.tasks, part)
     for row in range(first, first + mine):
         x, dy = row_of(call.x, call.batch, row), row_of(call.dy, call.batch, row)
@@ -145,32 +110,27 @@ def greatest_gradient_task(cell, number, record, part):
         clear_image(real, call, dx)
         for _ in range(call.channels):
             for i in range(call.out_height):
-                first_row, end_row = part_of_window(i, call.row_stride, call.row_padding, call.window_rows, call.height)
+                rows = rows_of_window(call, i)
                 for j in range(call.out_width):
-                    first_column, end_column = part_of_window(
-                        j, call.column_stride, call.column_padding, call.window_columns, call.width
-                    )
-                    at = dx + greatest(real, call, x, first_row, end_row, first_column, end_column)[0] * size
-                    put(get(real, at) + get(real, dy), at)
+                    columns, slope = columns_of_window(call, j), get(real, dy)
+                    if means:
+                        slope = slope / count
+                        for a in range(rows[0], rows[1]):
+                            for b in range(columns[0], columns[1]):
+                                at = dx + (a * call.width + b) * size
+                                put(get(real, at) + slope, at)
+                    else:
+                        at = dx + greatest(real, call, x, rows, columns)[0] * size
+                        put(get(real, at) + slope, at)
                     dy += call.dy.channel
             x += call.height * call.width * call.x.channel
             dx += call.height * call.width * size
 
 
-FORWARD = {"mean": mean_task, "max": greatest_task}
-BACKWARD = {"mean": mean_gradient_task, "max": greatest_gradient_task}
-
-
-def _record(windows, x, **fields):
-    """(record, tasks) of a call; x, and a dy, are placed."""
-    rows, batch = counts(x)
-    tasks = tasks_for(rows, WORK * windows.pixels * windows.depth)
-    values = dict(zip([name for name, _ in WINDOWS], (*windows, *windows.outputs)))
-    values |= {"x": place(x), "rows": rows, "batch": max(1, batch), "tasks": tasks, **fields}
-    record = np.zeros(1, POOLING)
-    for name, value in values.items():
-        record[name] = value
-    return record, tasks
+def _record(kind, windows, x, **fields):
+    """The record of a call for images x."""
+    tasks = tasks_for(counts(x)[0], WORK * windows.pixels * windows.depth)
+    return record_of(POOLING, windows, x, tasks=tasks, means=kind == "mean", **fields)
 
 
 def forward(kind, windows, x, y):
@@ -185,23 +145,23 @@ def forward(kind, windows, x, y):
     y : numpy.ndarray
         As many rows of (channels, pixels), contiguous (is modified).
     """
-    record, tasks = _record(windows, x, y=y.ctypes.data)
-    run(FORWARD[kind], None, x.dtype, record, tasks)
+    record = _record(kind, windows, x, y=y.ctypes.data)
+    run(forward_task, None, x.dtype, record, int(record["tasks"][0]))
 
 
 def add_forward(program, kind, windows, x, y):
     """Add `forward` to a program, of (T, ...) arrays in C order: T is as many steps as the program takes at once."""
-    record, tasks = _record(windows, x, y=y.ctypes.data)
-    add_job(program, FORWARD[kind], x.dtype, record, tasks, x, y, rows=(ROWS, len(x[0])))
+    record = _record(kind, windows, x, y=y.ctypes.data)
+    add_job(program, forward_task, x.dtype, record, x, y, per_step=[(ROWS, len(x[0]))])
 
 
 def backward(kind, windows, x, dy, dx):
     """Write the derivatives of x, contiguous rows `dx` (is modified), from those of the outputs, rows at any strides."""
-    record, tasks = _record(windows, x, dy=place(dy), dx=dx.ctypes.data)
-    run(BACKWARD[kind], None, x.dtype, record, tasks)
+    record = _record(kind, windows, x, dy=place(dy), dx=dx.ctypes.data)
+    run(backward_task, None, x.dtype, record, int(record["tasks"][0]))
 
 
 def add_backward(program, kind, windows, x, dy, dx):
     """Add `backward` to a program, of arrays that stay where they are."""
-    record, tasks = _record(windows, x, dy=place(dy), dx=dx.ctypes.data)
-    add_job(program, BACKWARD[kind], x.dtype, record, tasks, x, dy, dx)
+    record = _record(kind, windows, x, dy=place(dy), dx=dx.ctypes.data)
+    add_job(program, backward_task, x.dtype, record, x, dy, dx)

@@ -37,6 +37,7 @@ PROGRAM = np.dtype(
     )
 )
 STEPS, PIECE, X, SOURCE, Y, TARGET = (place(PROGRAM, name) for name in ("steps", "piece", "x", "source", "y", "target"))
+JOB_POOL = place(JOB, "pool")
 LARGE = ALONE  # multiplications of numbers by parameters that several threads may share, if that pays
 MOST_STEPS, MOST_ROWS = 384, 1 << 12  # that a stream takes at once: of a sequence, and of all
 
@@ -150,17 +151,17 @@ class Program:
         self._borrowers.append(call)
         self.nbytes += nbytes
 
-    def add_job(self, task, cell, dtype, record, *kept, count=1, per_step=(), alone=False):
-        """Add a task that one thread does, `count` times, with a record of integers; the rest as of `add`.
+    def add_job(self, task, cell, dtype, record, *kept, count=1, per_step=(), alone=False, threads=1):
+        """Add a task that is done `count` times, with a record of integers; the rest as of `add`.
 
-        alone: whether several would pay.
+        alone: whether one thread does it though several would pay; threads: how many share the work of all steps.
         """
         self.alone |= alone
         address = record.ctypes.data
         whole = np.array((share.address, 0, task.address(cell, dtype), address, count), np.int64)
         for index, number in per_step:
             self._places += address + 8 * index, number
-        self.add(job, whole, record, *kept)
+        self.add(job, whole, record, *kept, pool=(JOB_POOL, threads, 1))
 
     def _made(self):
         """A PROGRAM record of all that has been added."""

@@ -2,11 +2,10 @@
 
 from llvmlite import ir
 from numba import carray, types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..engine.inlined import inlined
-from .failures import emit_call, emit_raise
+from .failures import emit_call, emit_raise, integers_of
 
 
 @intrinsic
@@ -14,9 +13,8 @@ def invoke(typingctx, address, real, arguments):
     """Call the C function at `address` with a number of its dtype and a tuple of integers; what it raises is raised here."""
 
     def codegen(context, builder, signature, args):
-        values = cgutils.unpack_tuple(builder, args[2], len(arguments))
-        values = [context.cast(builder, v, t, types.int64) for v, t in zip(values, arguments.types)]
-        emit_raise(context, builder, emit_call(builder, args[0], [args[1], *values]))
+        values = [args[1], *integers_of(context, builder, arguments, args[2])]
+        emit_raise(context, builder, emit_call(builder, args[0], values))
         return context.get_dummy_value()
 
     return types.void(types.intp, real, arguments), codegen

@@ -50,11 +50,10 @@ def pack_group(real, call, group, columns, direction, part):
     units, gates, _, per_block = columns
     weight = call.parameters + direction * call.direction_stride + group.parameter
     first, count = share(group.rows, call.parts, part)
-    wrong = pack(
+    return pack(
         real, weight, group.rows, units, gates, group.gates, group.slots, per_block, first, count,
         group.weight + direction * group.rows * group.slots * vectors_for(real, units) * vector_bytes(real),
     )  # fmt: skip
-    return wrong
 
 
 @inlined

@@ -86,6 +86,11 @@ def may_share_memory(a, b):
     return first.data.ptr < second.data.ptr + second.nbytes and second.data.ptr < first.data.ptr + first.nbytes
 
 
+def contiguous(array):
+    """The array, in C order: itself if it lies so, else a copy."""
+    return array if array.flags.c_contiguous else array.copy()
+
+
 def flat(array):
     """(numbers, start): the stretch of memory that an array lies in as a 1-D array, and where in it the first number is."""
     if array.flags.c_contiguous or not array.size:

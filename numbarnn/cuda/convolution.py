@@ -4,9 +4,9 @@ A sum has one order, whatever the batch: the places of a window one after the ot
 threads of a block, and their sums are added in pairs.
 """
 
-from .arrays import launch
+from .arrays import contiguous, launch
 from .device import THREADS, blocks_for, cuda, kernel
-from .images import contiguous, images
+from .images import images
 
 
 @kernel

@@ -1,6 +1,6 @@
 """One function of every number of an array, on the GPU."""
 
-from .arrays import empty, launch
+from .arrays import contiguous, empty, launch
 from .device import blocks_for, cuda, kernel
 from .types import get, put
 
@@ -18,10 +18,6 @@ def _times_slope(cell, real, count, kept, dy, dx):
         put(get(dy, i) * slope, dx, i)
 
 
-def _contiguous(array):
-    return array if array.flags.c_contiguous else array.copy()
-
-
 def _launch(function, cell, *arrays):
     count = arrays[-1].size
     if count:
@@ -30,7 +26,7 @@ def _launch(function, cell, *arrays):
 
 def value(cell, x, y=None):
     """``f(x)`` as a C-contiguous array, `y` (is modified) or a new one, f being the cell's activation."""
-    x = _contiguous(x)
+    x = contiguous(x)
     y = empty(x.shape, x.dtype) if y is None else y
     _launch(_value, cell, x, y)
     return y
@@ -38,4 +34,4 @@ def value(cell, x, y=None):
 
 def times_slope(cell, kept, dy, dx):
     """Write ``dy * f'(x)``, from what f keeps of x, to the C-contiguous array `dx` (is modified)."""
-    _launch(_times_slope, cell, _contiguous(kept), _contiguous(dy), dx)
+    _launch(_times_slope, cell, contiguous(kept), contiguous(dy), dx)

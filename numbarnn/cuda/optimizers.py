@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from .arrays import launch
-from .device import SIMULATED, blocks_for, cuda, kernel
+from .device import SIMULATED, blocks_for, cuda, function, kernel
 
 if SIMULATED:  # what Python's raise an error for is NaN on a GPU
     from numpy import sqrt
@@ -39,16 +39,23 @@ def _rmsprop(count, flat, previous, gradient, square, scale, rate, decay, epsilo
         flat[i] = old - rate * g / (sqrt(s) + epsilon)
 
 
+@function
+def means_of(i, flat, previous, gradient, mean, square, scale, beta1, beta2, one):
+    """(a parameter, kept in `previous`; its scaled gradient g; the running means of g and g^2, which are kept too)."""
+    old = flat[i]
+    previous[i] = old
+    g = gradient[i] * scale
+    m = beta1 * mean[i] + (one - beta1) * g
+    v = beta2 * square[i] + (one - beta2) * g * g
+    mean[i] = m
+    square[i] = v
+    return old, g, m, v
+
+
 @kernel
 def _adam(count, flat, previous, gradient, mean, square, scale, rate, shrink, beta1, beta2, root, epsilon, one):
     for i in range(cuda.grid(1), count, cuda.gridsize(1)):
-        old = flat[i]
-        previous[i] = old
-        g = gradient[i] * scale
-        m = beta1 * mean[i] + (one - beta1) * g
-        v = beta2 * square[i] + (one - beta2) * g * g
-        mean[i] = m
-        square[i] = v
+        old, _, m, v = means_of(i, flat, previous, gradient, mean, square, scale, beta1, beta2, one)
         flat[i] = shrink * old - rate * m / (root * sqrt(v) + epsilon)
 
 
@@ -57,13 +64,7 @@ def _adam_in_part(
     count, flat, previous, gradient, mean, square, decays, scale, rate, shrink, beta1, beta2, root, epsilon, one
 ):
     for i in range(cuda.grid(1), count, cuda.gridsize(1)):
-        old = flat[i]
-        previous[i] = old
-        g = gradient[i] * scale
-        m = beta1 * mean[i] + (one - beta1) * g
-        v = beta2 * square[i] + (one - beta2) * g * g
-        mean[i] = m
-        square[i] = v
+        old, _, m, v = means_of(i, flat, previous, gradient, mean, square, scale, beta1, beta2, one)
         kept = shrink if decays[i] != 0 else one
         flat[i] = kept * old - rate * m / (root * sqrt(v) + epsilon)
 
@@ -71,13 +72,7 @@ def _adam_in_part(
 @kernel
 def _nadam(count, flat, previous, gradient, mean, square, scale, direct, rate, beta1, beta2, root, epsilon, one):
     for i in range(cuda.grid(1), count, cuda.gridsize(1)):
-        old = flat[i]
-        previous[i] = old
-        g = gradient[i] * scale
-        m = beta1 * mean[i] + (one - beta1) * g
-        v = beta2 * square[i] + (one - beta2) * g * g
-        mean[i] = m
-        square[i] = v
+        old, g, m, v = means_of(i, flat, previous, gradient, mean, square, scale, beta1, beta2, one)
         flat[i] = old - (direct * g + rate * m) / (root * sqrt(v) + epsilon)
 
 

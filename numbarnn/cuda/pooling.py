@@ -3,9 +3,9 @@
 Padding counts as zeros in a mean, and is no number of a maximum.
 """
 
-from .arrays import launch
+from .arrays import contiguous, launch
 from .device import blocks_for, cuda, function, kernel
-from .images import contiguous, images
+from .images import images
 
 
 @kernel

@@ -7,12 +7,10 @@ from typing import ClassVar
 import numpy as np
 
 from ..arrays.devices import backend_of
-from ..arrays.rows import like, numbers
 from ..engine.keep import WEIGHTS
 from ..errors import positive_integer
 from ..parameters import Weight, uniform
-from .images import OfImages, size
-from .operations import NotInPrograms, Operation
+from .images import OfImages, OverImages, OverImagesAdjoint, size
 
 
 @dataclass(frozen=True, repr=False)
@@ -92,7 +90,7 @@ class Conv2d(OfImages):
         return Convolution(self, p.copy() if keep is WEIGHTS else p, x)  # a stream reads parameters when it is made
 
 
-class Convolution(Operation):
+class Convolution(OverImages):
     """The convolution of a `Conv2d`, of every row.
 
     Parameters
@@ -105,44 +103,10 @@ class Convolution(Operation):
     learns = True
 
     def __init__(self, layer, p, source):
-        self.windows, self.filters, self.flat = layer.windows, layer.filters, p.flat
-        self.kernels = backend_of(source.array).convolution
-        super().__init__(source, like(source, layer.filters * layer.windows.pixels))
-
-    def forward(self):
-        self.kernels.forward(self.windows, self.filters, self.flat, numbers(self.source), self.outputs.array)
-
-    def add_to(self, program):
-        source = numbers(self.source)
-        if not source.flags.c_contiguous or source.ndim != 3:
-            raise NotInPrograms("a source that must be copied")
-        self.kernels.add_forward(program, self.windows, self.filters, self.flat, source, self.outputs.array)
+        what = layer.windows, layer.filters, p.flat
+        super().__init__(backend_of(source.array).convolution, what, source, layer.filters * layer.windows.pixels)
 
     def backward(self, adjoint, dy, need_x):
-        own = ConvolutionAdjoint(self, dy, adjoint.gradient.flat, adjoint.accumulate, need_x)
+        own = OverImagesAdjoint(self, dy, need_x, adjoint.gradient.flat, int(adjoint.accumulate))
         adjoint.fills.append(own.fill)
         return own.dx
-
-
-class ConvolutionAdjoint:
-    """Backward of a `Convolution`."""
-
-    def __init__(self, convolution, dy, gradient, accumulate, need_x):
-        self._of, self._dy, self._gradient, self._accumulate = convolution, dy, gradient, accumulate
-        self.dx = like(convolution.source) if need_x else None
-
-    def _arguments(self):
-        of, dx = self._of, None if self.dx is None else self.dx.array
-        derivatives = numbers(self._dy), self._gradient, int(self._accumulate), dx
-        return of.windows, of.filters, of.flat, numbers(of.source), *derivatives
-
-    def fill(self):
-        """Write the gradient, and dL/dx."""
-        self._of.kernels.backward(*self._arguments())
-
-    def add_to(self, program):
-        """Add it to a program, of sequences of equal length; whether that could be done."""
-        if not (self._of.source.packing.uniform and self._dy.packing.uniform):
-            return False
-        self._of.kernels.add_backward(program, *self._arguments())
-        return True

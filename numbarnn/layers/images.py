@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from ..arrays.rows import like, numbers
 from ..descriptions.fields import optional
 from ..engine.windows import Windows
 from ..errors import ShapeError, integer, positive_integer
 from .base import Layer
-from .operations import PassedOn
+from .operations import NotInPrograms, Operation, PassedOn
 from .stateless import Stateless
 
 
@@ -127,6 +128,60 @@ class OfImages(Stateless):
         if self.shape is not None:
             raise ShapeError(f"shape: expected {shape}, as the layer before has it, got {self.shape} in {self!r}")
         return replace(self, shape=shape)
+
+
+class OverImages(Operation):
+    """What kernels make of every image, one a row.
+
+    Parameters
+    ----------
+    kernels : module
+        Of a backend, with `forward`, `backward`, and what adds them to a program.
+    what : tuple
+        What they are told before the arrays.
+    source : TensorDescriptor
+    channels : int
+        Of the outputs.
+    """
+
+    def __init__(self, kernels, what, source, channels):
+        self.kernels, self.what = kernels, what
+        super().__init__(source, like(source, channels))
+
+    def forward(self):
+        self.kernels.forward(*self.what, numbers(self.source), self.outputs.array)
+
+    def add_to(self, program):
+        source = numbers(self.source)
+        if not source.flags.c_contiguous or source.ndim != 3:
+            raise NotInPrograms("a source that must be copied")
+        self.kernels.add_forward(program, *self.what, source, self.outputs.array)
+
+
+class OverImagesAdjoint:
+    """Backward of `OverImages`.
+
+    learned: the gradient vector, and whether it is added to, where there are parameters.
+    """
+
+    def __init__(self, operation, dy, need_x, *learned):
+        self._of, self._dy, self._learned = operation, dy, learned
+        self.dx = like(operation.source) if need_x else None
+
+    def _arguments(self):
+        of, dx = self._of, None if self.dx is None else self.dx.array
+        return *of.what, numbers(of.source), numbers(self._dy), *self._learned, dx
+
+    def fill(self):
+        """Write dL/dx, and the gradient."""
+        self._of.kernels.backward(*self._arguments())
+
+    def add_to(self, program):
+        """Add it to a program, of sequences of equal length; whether that could be done."""
+        if not (self._of.source.packing.uniform and self._dy.packing.uniform):
+            return False
+        self._of.kernels.add_backward(program, *self._arguments())
+        return True
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,10 +9,10 @@ from ..arrays.descriptor import TensorDescriptor
 from ..arrays.devices import backend_of, contiguous, device_of, moved
 from ..arrays.ieee import ieee
 from ..arrays.indices import Groups
-from ..arrays.rows import like, numbers
+from ..arrays.rows import like
 from ..descriptions.fields import one_of
 from .last import OneStep
-from .operations import Operation
+from .operations import Operation, in_rows
 
 KINDS = ("mean", "max")
 
@@ -63,16 +63,10 @@ class Pooled(Operation):
 
     def __init__(self, source):
         packing = source.packing
-        self.steps, self.sequences = packing.places
-        self.lengths = packing.lengths
+        self.sequences, self.lengths = packing.places[1], packing.lengths
         shape = 1, packing.sequences, source.channels
         outputs = backend_of(source.array).memory.zeros(shape, source.dtype)
         super().__init__(source, TensorDescriptor.of_tnc(outputs))
-
-    def _rows(self, described):
-        """The numbers of a descriptor, (rows, C), contiguous."""
-        array = contiguous(numbers(described))
-        return array.reshape(-1, array.shape[-1])
 
     def _backward(self, adjoint, need_x, fill):
         """A descriptor of dL/d(source), which `fill` writes to."""
@@ -96,7 +90,7 @@ class Mean(Pooled):
 
     @ieee
     def forward(self):
-        rows, sums = self._rows(self.source), self.outputs.array[0]
+        rows, sums = contiguous(in_rows(self.source)), self.outputs.array[0]
         if len(rows):
             backend_of(rows).embedding.sum_rows(rows, self._groups, sums, compact=False)
         np.divide(sums, self._lengths, out=sums)
@@ -125,7 +119,7 @@ class Largest(Pooled):
         super().__init__(source)
 
     def forward(self):
-        rows, channels = self._rows(self.source), self.source.channels
+        rows, channels = contiguous(in_rows(self.source)), self.source.channels
         found = self.outputs.array[0]
         if not len(rows):
             return

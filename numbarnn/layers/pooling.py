@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..arrays.devices import backend_of
-from ..arrays.rows import like, numbers
 from ..descriptions.fields import optional
 from ..errors import ShapeError
-from .images import OfImages, size
-from .operations import NotInPrograms, Operation
+from .images import OfImages, OverImages, OverImagesAdjoint, size
 
 
 class Pooling2d(OfImages):
@@ -29,7 +27,7 @@ class Pooling2d(OfImages):
                 raise ShapeError(f"padding: expected at most half the kernel {self.kernel}, got {self.padding}")
 
     def operation(self, p, x, keep):
-        return Pooled(self, x)
+        return WindowsPooled(self, x)
 
 
 @dataclass(frozen=True, repr=False)
@@ -125,7 +123,7 @@ class MaxPool2d(Pooling2d):
     kind = "max"
 
 
-class Pooled(Operation):
+class WindowsPooled(OverImages):
     """What a `Pooling2d` makes of every row.
 
     Parameters
@@ -135,44 +133,12 @@ class Pooled(Operation):
     """
 
     def __init__(self, layer, source):
-        self.kind, self.windows = layer.kind, layer.windows
-        self.kernels = backend_of(source.array).pooling
-        super().__init__(source, like(source, layer.windows.channels * layer.windows.pixels))
-
-    def forward(self):
-        self.kernels.forward(self.kind, self.windows, numbers(self.source), self.outputs.array)
-
-    def add_to(self, program):
-        source = numbers(self.source)
-        if not source.flags.c_contiguous or source.ndim != 3:
-            raise NotInPrograms("a source that must be copied")
-        self.kernels.add_forward(program, self.kind, self.windows, source, self.outputs.array)
+        channels = layer.windows.channels * layer.windows.pixels
+        super().__init__(backend_of(source.array).pooling, (layer.kind, layer.windows), source, channels)
 
     def backward(self, adjoint, dy, need_x):
         if not need_x:
             return None
-        own = PooledAdjoint(self, dy)
+        own = OverImagesAdjoint(self, dy, need_x)
         adjoint.fills.append(own.fill)
         return own.dx
-
-
-class PooledAdjoint:
-    """Backward of `Pooled`."""
-
-    def __init__(self, pooled, dy):
-        self._of, self._dy, self.dx = pooled, dy, like(pooled.source)
-
-    def _arguments(self):
-        of = self._of
-        return of.kind, of.windows, numbers(of.source), numbers(self._dy), self.dx.array
-
-    def fill(self):
-        """Write dL/dx."""
-        self._of.kernels.backward(*self._arguments())
-
-    def add_to(self, program):
-        """Add it to a program, of sequences of equal length; whether that could be done."""
-        if not (self._of.source.packing.uniform and self._dy.packing.uniform):
-            return False
-        self._of.kernels.add_backward(program, *self._arguments())
-        return True

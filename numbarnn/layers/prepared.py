@@ -307,11 +307,9 @@ def _has_room(p, call, keep):
 def answer(what, p, x, letters, make, states=()):
     """(y, list of states) of a prepared call, or None where there is none: then nothing has happened; see `ready`."""
     taken = ready(what, p, x, letters, make, states)
-    return None if taken is None else _run(*taken, x, states)
-
-
-def _run(call, kind, x, states):
-    """What a prepared call that was `ready` returns, after which it is idle; None where a parameter is not finite."""
+    if taken is None:
+        return None
+    call, kind = taken
     found = call(x, states or None)
     if found is None:
         kind.drop(call)  # what it has packed is of no use

@@ -142,11 +142,7 @@ class Function(Reading):
 
         def run(x):
             tapes = []
-            for index, (layer, own) in enumerate(zip(self.layers, self._own)):
-                options = {"merged": False} if index in self._unmerged else {}
-                x, tape = layer.run(own, x, None, NOTHING, **options)
-                tapes.append(tape)
-            return x, tapes
+            return self._forward(self._own, x, NOTHING, seen=lambda index, tape: tapes.append(tape))[0], tapes
 
         letters, shape = self._letters(batch), described.tnc.shape
         give = lambda y: in_layout(y.array, letters)  # noqa: E731
@@ -296,11 +292,10 @@ class Function(Reading):
         fresh, weights = into is None, self._params.weights
         apart = given | tape.read_by_backward()
         gradient = gradient_vector(into, weights, "this network", self.dtype, self.device, apart)
-        parts, described, back = self.split(gradient.flat), dy, []
+        parts, described, back, stateful = self.split(gradient.flat), dy, [], self._stateful
         for index in reversed(range(len(tape.tapes))):
             layer, own = self.layers[index], tape.tapes[index]
-            stateful = index in self._stateful
-            if described is None and not stateful:  # no derivative comes here
+            if described is None and index not in stateful:  # no derivative comes here
                 if not (accumulate or fresh):
                     parts[index].flat.fill(0)
                 continue
@@ -308,7 +303,7 @@ class Function(Reading):
             adjoint = own.adjoint(described, need_x or index > 0, parts[index], adding, dstates.get(index))
             adjoint.fill()
             described = adjoint.dx
-            if stateful:
+            if index in stateful:
                 dinitial = [[part.dinitial[m] for part in adjoint.stack] for m in range(layer.cell.states)]
                 back.insert(0, _on(tape.device, layer.as_state(dinitial)))
         if described is None or not need_x:

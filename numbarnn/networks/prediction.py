@@ -175,9 +175,8 @@ class Prediction(Function):
         if not isinstance(loss, (CrossEntropy, BinaryCrossEntropy)):
             raise ValueError(f'loss: expected "cross_entropy" or "binary_cross_entropy", got {loss!r}')
         last = self.layers[-1]
-        function = getattr(last, "activation", "linear") if isinstance(last, Dense) else getattr(last, "name", "linear")
-        name = function[0] if isinstance(function, tuple) else function
-        if isinstance(last, (Dense, Activation)) and name in PROBABILITIES:
+        function = last.activation if isinstance(last, Dense) else last.name if isinstance(last, Activation) else None
+        if (function[0] if isinstance(function, tuple) else function) in PROBABILITIES:
             raise ValueError(f"layers: expected the last one to give logits, got {last!r}, which gives probabilities")
         if isinstance(loss, BinaryCrossEntropy):
             return sigmoid_of

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays.devices import moved
 from ..arrays.ragged import Ragged
 from ..errors import finite_number
+from .reading import brought
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,5 +68,5 @@ class Predictions:
 
 def together(members):
     """The Predictions of what `Network.predict` has given for each member, in the host's memory."""
-    found = [one.to("cpu") if isinstance(one, Ragged) else moved(one, "cpu") for one in members]
+    found = [brought(one, "cpu") for one in members]
     return Predictions(tuple(found) if isinstance(found[0], Ragged) else np.stack(found))

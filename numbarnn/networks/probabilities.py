@@ -4,6 +4,7 @@ import numpy as np
 
 from ..arrays.ieee import ieee
 from ..arrays.rows import like, numbers
+from ..training.losses.numeric import logistic
 
 PROBABILITIES = ("sigmoid", "hard_sigmoid")  # activation functions whose outputs are probabilities already
 
@@ -20,7 +21,6 @@ def softmax_of(logits):
 @ieee
 def sigmoid_of(logits):
     """A descriptor of ``1 / (1 + exp(-z))`` of every number z, which neither overflows nor loses a small one."""
-    found, z = like(logits), numbers(logits)
-    small = np.exp(-np.abs(z))
-    found.array[...] = np.where(z >= 0, 1, small) / (1 + small)
+    found = like(logits)
+    found.array[...] = logistic(numbers(logits))[1]
     return found

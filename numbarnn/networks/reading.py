@@ -115,4 +115,4 @@ def home_of(x):
 
 def brought(array, device):
     """An array or a Ragged on `device`: a copy, where it is not there."""
-    return Ragged(moved(array.data, device), array.offsets) if isinstance(array, Ragged) else moved(array, device)
+    return array.to(device) if isinstance(array, Ragged) else moved(array, device)

@@ -51,7 +51,7 @@ class Course:
     optimizer : Optimizer
     random : numpy.random.Generator
         For the order of samples, and the seed of masks (is modified).
-    clip : float, optional
+    clip : float or None
         Largest Euclidean norm of the gradient.
     accumulate : int
         Batches whose gradients make one update.
@@ -83,12 +83,12 @@ class Course:
     """
 
     def __init__(
-        self, network, loss, optimizer, random, clip=None, accumulate=1, kept=("all", None), metrics=None, frozen=(),
-        epochs=None, most=None, gradient=None,
+        self, network, loss, optimizer, random, clip, accumulate, kept, metrics, frozen, epochs=None, most=None,
+        gradient=None,
     ):  # fmt: skip
         self.network, self.loss, self.optimizer, self.random = network, loss, optimizer, random
         self.clip, self.accumulate, self.kept, self.epochs, self.most = clip, accumulate, kept, epochs, most
-        self.metrics = metrics or {}
+        self.metrics = metrics
         draws = network.random and gradient is None
         self.masks = np.random.default_rng(random.integers(2**63)) if draws else None
         if accumulate > 1:

@@ -1,8 +1,9 @@
 """What happened in a training, epoch by epoch."""
 
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
+COLUMNS = "loss", "validation", "seconds", "rate"  # of each epoch a number, besides the metrics
 OF_VALIDATION = "validation_"  # before the name of a metric that is measured on the validation data
 
 
@@ -64,7 +65,7 @@ class History:
         {'epoch': [1, 2], 'loss': [0.5, 0.25], 'rate': [0.1, 0.1]}
         """
         count = len(self.loss)
-        columns = {field.name: list(getattr(self, field.name)) for field in fields(self) if field.name != "metrics"}
+        columns = {name: list(getattr(self, name)) for name in COLUMNS}
         columns |= {name: list(values) for name, values in self.metrics.items()}
         table = {"epoch": list(range(1, count + 1)), "loss": columns.pop("loss")}
         return table | {

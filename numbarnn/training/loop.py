@@ -74,13 +74,19 @@ def check_samples(samples, empty=False):
 def checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints):
     """(epochs, batch_size, shuffle, clip) as plain values, if `fit` can be called with all of them; else a typed error."""
     epochs, batch_size = positive_integer("epochs", epochs), positive_integer("batch_size", batch_size)
-    shuffle = flag("shuffle", shuffle)
-    if clip is not None:
-        clip = checked_rate("clip", clip)
-        if clip == 0:
-            raise ValueError("clip: expected a number > 0 or None, got 0")
+    shuffle, clip = flag("shuffle", shuffle), checked_clip(clip)
     kept(tape, checkpoints, 1)
     return epochs, batch_size, shuffle, clip
+
+
+def checked_clip(clip):
+    """`clip` as a float, if the norm of a gradient can be limited to it, or None; else a typed error."""
+    if clip is None:
+        return None
+    clip = checked_rate("clip", clip)
+    if clip == 0:
+        raise ValueError("clip: expected a number > 0 or None, got 0")
+    return clip
 
 
 def fit(
@@ -121,10 +127,7 @@ def fit(
     with alone(network):
         if ranks is not None:
             ranks.share(network.params.flat)
-        course = Course(
-            network, loss, optimizer, random, clip, kept=(tape, checkpoints), metrics=metrics, frozen=frozen,
-            gradient=gradient,
-        )  # fmt: skip
+        course = Course(network, loss, optimizer, random, clip, 1, (tape, checkpoints), metrics, frozen, gradient=gradient)
         feed = SampleFeed(course, samples, batch_size, shuffle) if shards is None else ShardFeed(course, samples, shards)
         return run(course, feed, Place(1, epochs), validated, callbacks, progress, ranks)
 
@@ -211,9 +214,7 @@ def _epoch(course, feed, validated, calls):
         place = course.place
         where = functools.partial(_where, epoch, place.batch + 1)
         total, counted, rate = course.take(feed, group, rate_of, most, where)
-        course.place = replace(
-            place, batch=place.batch + len(group), total=place.total + total, counted=place.counted + counted, rate=rate
-        )  # fmt: skip
+        course.place = Place(epoch, place.last, place.batch + len(group), place.total + total, place.counted + counted, rate)
         ends = bool(watched) and _called(network, calls.batch, total / counted if counted else 0.0)
         if ends or calls.keep_updates:
             _end(course, calls, False, ends)

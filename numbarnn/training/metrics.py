@@ -9,7 +9,7 @@ from ..arrays.devices import moved
 from ..arrays.indices import Indices
 from ..arrays.ragged import Ragged
 from ..errors import DTypeError, NonFiniteError, ShapeError, integer, nearest, real, takes
-from .history import OF_VALIDATION
+from .history import COLUMNS, OF_VALIDATION
 from .losses import LOSSES, count_labels, is_of_library, labelled_rows
 
 MODES = {"accuracy": "max"} | dict.fromkeys(LOSSES, "min")  # of the library's metrics: which values are better
@@ -108,7 +108,7 @@ def checked_metrics(metrics, samples):
         if metric is accuracy:
             metric = "accuracy"
         name = key if isinstance(key, str) else name
-        if name in found or name in ("epoch", "loss", "validation", "seconds", "rate") or name.startswith(OF_VALIDATION):
+        if name in found or name in ("epoch", *COLUMNS) or name.startswith(OF_VALIDATION):
             raise ValueError(
                 f"{argument}: expected a name of its own, got {name!r}; a dict of functions by name gives another"
             )

@@ -6,16 +6,17 @@ import numpy as np
 
 from ..arrays.descriptor import is_array
 from ..arrays.devices import moved
+from ..engine.keep import kept
 from ..files.container import write_file
 from ..files.written import Writing
 from .course import Course, Place
+from .history import COLUMNS
 from .losses import LOSSES
 from .losses import loss as find_loss
 from .metrics import checked_metrics
 from .optimizers import optimizer as find_optimizer
 
 BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
-COLUMNS = ("loss", "validation", "seconds", "rate")
 
 
 def save(path, course):
@@ -62,6 +63,7 @@ def restored(network, found):
     """
     loss, optimizer = find_loss(found["loss"]), find_optimizer(found["optimizer"])
     random = _generator_of(found["random"])
+    kept(*found["kept"], 1)  # what it raises is the error of a file
     course = Course(
         network, loss, optimizer, random, found["clip"], _count(found["accumulate"], 1), tuple(found["kept"]),
         checked_metrics(found["metrics"], None), found["frozen"], found["epochs"], found["most"],

@@ -7,8 +7,8 @@ import numpy as np
 
 from ...arrays.devices import device_of, moved
 from ...errors import ShapeError
-from .numeric import NumberLoss
-from .targets import count_labels, ignored, labelled_rows, laid_out, rows_of_weights
+from .numeric import NumberLoss, logistic
+from .targets import count_labels, ignored, loss_of_labels
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,7 @@ class BinaryCrossEntropy(NumberLoss):
         """(loss, dloss/dprediction); see `CrossEntropy.__call__`."""
         if not self.takes_labels(target):
             return super().__call__(prediction, target, lengths, layout, weights)
-        rows, labels, letters = labelled_rows(prediction, target, lengths, layout, self.classes, self.ignore_index)
-        value, gradient = self.of_labels(rows, labels, rows_of_weights(prediction, weights, letters))
-        return value, laid_out(gradient, prediction, letters)
+        return loss_of_labels(self, prediction, target, lengths, layout, weights)
 
     def of_labels(self, logits, labels, weights=None):
         """(loss, derivative) for (rows, 1) logits and (rows,) labels of int64, -1 for what counts nothing."""
@@ -80,7 +78,7 @@ class BinaryCrossEntropy(NumberLoss):
     def terms(self, prediction, target):
         """The function of each logit, and its derivative: ``exp`` of nothing positive, and 0 times infinity is 0."""
         x, y = prediction, target
-        size = np.abs(x)
-        small, wrong = np.exp(-size), np.where(x > 0, 1 - y, y)  # wrong: the probability of the label that x speaks against
-        value = np.where(wrong == 0, wrong, size) * wrong + np.log1p(small)
-        return value, np.where(x >= 0, 1, small) / (1 + small) - y
+        small, probability = logistic(x)
+        wrong = np.where(x > 0, 1 - y, y)  # the probability of the label that x speaks against
+        value = np.where(wrong == 0, wrong, np.abs(x)) * wrong + np.log1p(small)
+        return value, probability - y

@@ -8,8 +8,8 @@ import numpy as np
 from ...arrays.devices import backend_of, device_of, moved
 from ...arrays.ieee import ieee
 from ...descriptions.fields import Description
-from ...errors import ShapeError, finite_number, rate, several
-from .targets import count_labels, ignored, labelled_rows, laid_out, rows_of_weights
+from ...errors import ShapeError, finite_numbers, rate
+from .targets import count_labels, ignored, loss_of_labels
 
 
 def _class_weights(argument, values):
@@ -17,7 +17,7 @@ def _class_weights(argument, values):
     if values is None:
         return None
     expected = "a finite number >= 0 for each class, in a sequence"
-    numbers = tuple(finite_number(f"{argument}[{c}]", value) for c, value in enumerate(several(argument, values, expected)))
+    numbers = finite_numbers(argument, values, expected)
     if not numbers or min(numbers) < 0 or not max(numbers):
         raise ValueError(f"{argument}: expected {expected}, not all 0, got {numbers}")
     return numbers
@@ -101,9 +101,7 @@ class CrossEntropy(Description):
             A number >= 0 for each sample, (N,), or for each label, (T, N) in the order of `layout`.  The mean is weighted by
             them.  Where one is 0 the logits are not read, and the derivative is exactly 0.
         """
-        rows, labels, letters = labelled_rows(prediction, target, lengths, layout, self.classes, self.ignore_index)
-        value, gradient = self.of_labels(rows, labels, rows_of_weights(prediction, weights, letters))
-        return value, laid_out(gradient, prediction, letters)
+        return loss_of_labels(self, prediction, target, lengths, layout, weights)
 
     @ieee
     def of_labels(self, logits, labels, weights=None):

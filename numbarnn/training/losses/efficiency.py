@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...arrays.devices import device_of, moved
-from ...errors import ShapeError, finite_number, several
+from ...errors import ShapeError, finite_number, finite_numbers
 from .numeric import Regression
 
 
@@ -17,10 +17,10 @@ def _spread(argument, values):
     if np.ndim(values) == 0 and not isinstance(values, (set, dict)) and not np.iterable(values):
         return finite_number(argument, values, above=0)
     expected = "a number > 0, or one for each target in a sequence"
-    found = several(argument, values, expected)
+    found = finite_numbers(argument, values, expected, above=0)
     if not found:
         raise ValueError(f"{argument}: expected {expected}, got none")
-    return tuple(finite_number(f"{argument}[{k}]", value, above=0) for k, value in enumerate(found))
+    return found
 
 
 @dataclass(frozen=True)

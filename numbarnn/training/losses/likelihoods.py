@@ -11,7 +11,7 @@ from ...arrays.descriptor import checked_array
 from ...arrays.devices import device_of, moved
 from ...arrays.ieee import ieee
 from ...errors import ShapeError, finite_number
-from .numeric import Regression
+from .numeric import Regression, logistic
 from .targets import described
 
 
@@ -84,8 +84,8 @@ class GaussianNLL(Regression):
 
     def _deviation(self, r):
         """The standard deviation, and its derivative."""
-        small = np.exp(-np.abs(r))
-        return self.least + (np.maximum(r, 0) + np.log1p(small)), np.where(r >= 0, 1, small) / (1 + small)
+        small, slope = logistic(r)
+        return self.least + (np.maximum(r, 0) + np.log1p(small)), slope
 
     def terms(self, prediction, target):
         """The function of each target, and its derivative with respect to both of its channels."""

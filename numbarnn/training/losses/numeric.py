@@ -145,6 +145,12 @@ class NumberLoss(Description):
         return float(np.sum(value, dtype=np.float64)), slope.reshape(shape)
 
 
+def logistic(z):
+    """(``exp(-|z|)``, ``1 / (1 + exp(-z))``) of every number z: neither overflows nor loses a small one."""
+    small = np.exp(-np.abs(z))
+    return small, np.where(z >= 0, 1, small) / (1 + small)
+
+
 def masked(there, array):
     """An array, and 0 where `there` is False; all of it if that is None."""
     return array if there is None else np.where(there, array, 0)

@@ -6,14 +6,14 @@ from typing import ClassVar
 import numpy as np
 
 from ...arrays.devices import device_of, moved
-from ...errors import ShapeError, finite_number, several
+from ...errors import ShapeError, finite_numbers
 from .numeric import Regression
 
 
 def _levels(argument, values):
     """A tuple of rising numbers between 0 and 1."""
     expected = "rising numbers greater than 0 and less than 1, in a sequence"
-    found = tuple(finite_number(f"{argument}[{i}]", value) for i, value in enumerate(several(argument, values, expected)))
+    found = finite_numbers(argument, values, expected)
     edges = (0.0, *found, 1.0)
     if not found or any(low >= high for low, high in zip(edges, edges[1:])):
         raise ValueError(f"{argument}: expected {expected}, got {found}")

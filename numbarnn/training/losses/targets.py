@@ -85,6 +85,13 @@ def labelled_rows(prediction, target, lengths, layout, classes, ignore_index):
     return contiguous(found.tnc).reshape(-1, found.channels), rows.ravel(), found.layout
 
 
+def loss_of_labels(loss, prediction, target, lengths, layout, weights):
+    """What `of_labels` of a loss returns for arrays in a layout, the derivative laid out like the prediction."""
+    rows, labels, letters = labelled_rows(prediction, target, lengths, layout, loss.classes, loss.ignore_index)
+    value, gradient = loss.of_labels(rows, labels, rows_of_weights(prediction, weights, letters))
+    return value, laid_out(gradient, prediction, letters)
+
+
 def count_labels(labels):
     """How many of the rows count; ValueError if none does."""
     count = int(np.count_nonzero(labels >= 0))
