@@ -1,5 +1,6 @@
 """Channels of mean 0 and standard deviation 1, and the way back."""
 
+import functools
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,22 +12,14 @@ from ..arrays.devices import expect_device, native
 from ..arrays.packing import checked_lengths
 from ..arrays.ragged import Ragged
 from ..descriptions.fields import Description
-from ..errors import NonFiniteError, ShapeError, finite_number, several
+from ..errors import NonFiniteError, ShapeError, finite_numbers
 
 
-def _numbers(argument, values):
+def _numbers(argument, values, **limits):
     """A tuple of finite numbers, one for each channel."""
-    found = tuple(finite_number(argument, value) for value in several(argument, values, "a number for each channel"))
+    found = finite_numbers(argument, values, "a number for each channel", **limits)
     if not found:
         raise ValueError(f"{argument}: expected a number for each channel, got none")
-    return found
-
-
-def _scales(argument, values):
-    """The same, all positive."""
-    found = _numbers(argument, values)
-    if min(found) <= 0:
-        raise ValueError(f"{argument}: expected numbers > 0, got {min(found)}")
     return found
 
 
@@ -70,7 +63,7 @@ class Standardizer(Description):
     mean: tuple[float, ...]
     scale: tuple[float, ...]
 
-    accepts: ClassVar = {"mean": _numbers, "scale": _scales}
+    accepts: ClassVar = {"mean": _numbers, "scale": functools.partial(_numbers, above=0)}
 
     def __post_init__(self):
         super().__post_init__()
@@ -101,14 +94,14 @@ class Standardizer(Description):
         ShapeError, TypeError, DTypeError, LayoutError
             If x has other axes or holds no numbers; if lengths are not as described.
         """
-        array, axis = _read("x", x, layout)
+        array, axis, channels = _read("x", x, layout)
         rows = np.moveaxis(array, axis, -1)
         if lengths is not None:
             rows = rows[_there(array, axes_of(layout, 3), lengths)]
-        rows = rows.reshape(-1, array.shape[axis] if array.ndim > 1 else 1).astype(np.float64)
+        rows = rows.reshape(-1, channels).astype(np.float64)
         if np.isinf(rows).any():
             raise NonFiniteError("x: expected finite numbers, or NaN where nothing was observed, got an infinity")
-        found = [_mean_and_scale(channel, rows[:, channel]) for channel in range(rows.shape[1])]
+        found = [_mean_and_scale(channel, rows[:, channel]) for channel in range(channels)]
         return cls(*zip(*found))
 
     def __call__(self, x: np.ndarray | Ragged, layout: str = "tnc") -> np.ndarray | Ragged:
@@ -149,11 +142,10 @@ class Standardizer(Description):
 
     def _map(self, argument, x, layout, function):
         """`function` of the numbers of x, and of mean and scale along its axis of channels."""
-        array, axis = _read(argument, x, layout)
-        count = array.shape[axis] if array.ndim > 1 else 1
-        if count != len(self.mean):
-            raise ShapeError(f"{argument}: expected {len(self.mean)} channels, got {count} (shape {array.shape})")
-        along = [count if place == axis else 1 for place in range(array.ndim)]
+        array, axis, channels = _read(argument, x, layout)
+        if channels != len(self.mean):
+            raise ShapeError(f"{argument}: expected {len(self.mean)} channels, got {channels} (shape {array.shape})")
+        along = [channels if place == axis else 1 for place in range(array.ndim)]
         mean, scale = (np.reshape(values, along) for values in (self.mean, self.scale))
         with np.errstate(over="ignore", invalid="ignore"):
             found = function(array.astype(np.float64), mean, scale).astype(array.dtype)
@@ -165,16 +157,17 @@ class Standardizer(Description):
 
 
 def _read(argument, x, layout):
-    """(array in the host's memory, its axis of channels)."""
+    """(array in the host's memory, its axis of channels, how many there are)."""
     letters = axes_of(layout, 3)
     array = numbers_like(argument, native(x.data if isinstance(x, Ragged) else x))
     expect_device(argument, array, "cpu")
     if array.ndim not in (1, 2, 3):
         raise ShapeError(f"{argument}: expected shape (S,), (S, C), or 3 axes {letters}, got {array.shape}")
     axis = letters.index("c") if array.ndim == 3 else array.ndim - 1
-    if array.ndim > 1 and not array.shape[axis]:
+    channels = array.shape[axis] if array.ndim > 1 else 1
+    if not channels:
         raise ShapeError(f"{argument}: expected at least one channel, got shape {array.shape}")
-    return array, axis
+    return array, axis, channels
 
 
 def _there(array, letters, lengths):
