@@ -32,7 +32,7 @@ from .training.saved import restored, save
 class Trainer(Unsendable):
     """A training that goes on: a network, its loss and optimizer, what the optimizer remembers, where the schedule is.
 
-    `Network.fit` makes one, trains with it and forgets it.  One that is kept trains any number of times: two epochs are one
+    `Network.fit` trains likewise, and forgets what it was made of.  A trainer trains any number of times: two epochs are one
     epoch and another one, to the bit.
 
     A schedule of the learning rate is told how many updates there are in all.  ``updates`` says so, or ``epochs``; with
@@ -202,8 +202,7 @@ class Trainer(Unsendable):
             samples = Samples.of(course.network, x, y, lengths, course.loss, weights, reset)
             check_samples(samples)
         samples, held = with_held(course.network, samples, course.loss, validation, validation_split, split_by)
-        for given in (samples, held):
-            checked_metrics(course.metrics, given)
+        checked_metrics(course.metrics, samples)
         if samples is None and held is None and course.metrics:
             expected = "validation data, on which the metrics are measured beside batches of your own"
             raise TypeError(f"validation: expected {expected}, got None")

@@ -203,3 +203,22 @@ def test_bad_input_is_named(options, error, message):
 def test_bad_settings_are_named(make, error, message):
     with pytest.raises(error, match=f"^{message}"):
         make()
+
+
+@pytest.mark.parametrize(
+    "train",
+    [
+        nr.Network.fit,
+        lambda net, *samples, **rest: nr.Trainer(net, *samples[2:], metrics=rest.pop("metrics")).fit(*samples[:2], **rest),
+    ],
+    ids=["network", "trainer"],
+)
+def test_a_metric_that_validation_data_lack_is_refused_before_a_training(train):
+    net = network()
+    before = net.params.flat.copy()
+    with pytest.raises(TypeError, match=r"^metrics\['accuracy'\]: expected targets that are labels"):
+        train(
+            net, X, LABELS, "binary_cross_entropy", metrics=["accuracy"], epochs=1, validation=(X, np.full((40, 1), 0.5)),
+            progress=False,
+        )  # fmt: skip
+    assert np.array_equal(net.params.flat, before)

@@ -147,8 +147,14 @@ def with_held(network, samples, loss, validation, part, way, shared=False):
 
 
 def validating(network, held, loss, metrics):
-    """A function that returns (loss, {metric: value}) of the network on validation data; None without any."""
-    return None if held is None else functools.partial(network._loss_of, held, loss, metrics)
+    """A function that returns (loss, {metric: value}) of the network on validation data; None without any.
+
+    Raises as `checked_metrics` if a metric cannot be measured there.
+    """
+    if held is None:
+        return None
+    checked_metrics(metrics, held)
+    return functools.partial(network._loss_of, held, loss, metrics)
 
 
 def _check_for_ranks(callbacks, metrics):
