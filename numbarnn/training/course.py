@@ -77,6 +77,9 @@ class Course:
         Where the run of epochs stands; None outside of one.
     order : numpy.ndarray or None
         The samples in the order of the last epoch, from which the next one's is drawn.
+    carried : dict or None
+        Of a training in pieces of long sequences, in the middle of a batch: the states in which the last piece has ended,
+        see `Workspace.final`.
     calls : Calls or None
         The callbacks of the run.
     feed_of : dict or None
@@ -103,7 +106,7 @@ class Course:
             raise ValueError(f"frozen: expected parameters to be left that are trained, got all {len(names)} frozen")
         self.updates = updates = Updates(network, optimizer, gradient, still)
         self.workspaces = Workspaces(lambda: Workspace(network, updates.into, network._own, *kept, updates.reading))
-        self.history, self.place, self.order = History(), None, None
+        self.history, self.place, self.order, self.carried = History(), None, None, None
         self.calls, self.feed_of, self.resumed = None, None, None
 
     @property
@@ -121,7 +124,7 @@ class Course:
 
     def forget_run(self):
         """Of a course from a file: leave the run in the middle of which it was saved."""
-        self.place = self.resumed = None
+        self.place = self.resumed = self.carried = None
         self.updates.go_on(False)
 
     def callback_states(self):

@@ -14,10 +14,11 @@ from ..engine.keep import kept
 from ..errors import NonFiniteError, arguments_of, flag, generator, positive_integer, several
 from .callbacks import Calls, checked_callbacks, learns_of_batches
 from .course import Course, Place
-from .feeds import SampleFeed, ShardFeed, grouped
+from .feeds import ShardFeed, grouped
 from .losses import is_of_library
 from .metrics import checked_metrics
 from .optimizers import optimizer as find_optimizer
+from .pieces import checked_steps, feed_of
 from .progress import bar
 from .samples import Samples
 from .schedules import checked_rate
@@ -92,7 +93,7 @@ def checked_clip(clip):
 def fit(
     network, samples, *, loss, optimizer, epochs, batch_size, shuffle, seed, clip=None, validation=None, callbacks=(),
     progress=False, metrics=(), frozen=(), validation_split=None,
-    split_by="sample", tape="all", checkpoints=None, ranks=None, count=None,
+    split_by="sample", tape="all", checkpoints=None, ranks=None, count=None, carry=False, steps=None,
 ):  # fmt: skip
     """Train `network` in place, from a state that is new; see `Network.fit`.
 
@@ -101,13 +102,13 @@ def fit(
     optimizer = find_optimizer(optimizer)
     epochs, batch_size, shuffle, clip = checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints)
     progress, random = flag("progress", progress), generator("seed", seed)
-    callbacks = checked_callbacks(callbacks)
+    callbacks, steps = checked_callbacks(callbacks), checked_steps(network, carry, steps, samples.reset)
     check_samples(samples)
     samples, held = with_held(network, samples, loss, validation, validation_split, split_by, ranks is not None)
     metrics = checked_metrics(metrics, samples)
     validated, shards, gradient = validating(network, held, loss, metrics), None, None
     if ranks is not None:
-        _check_for_ranks(callbacks, metrics)
+        _check_for_ranks(callbacks, metrics, steps)
         own = {} if is_of_library(loss) else {"loss": type(loss).__name__}  # one of the user's may hold what its rank has
         own |= {"optimizer": type(optimizer).__name__} if optimizer.is_own else {}
         values = dict(
@@ -128,7 +129,10 @@ def fit(
         if ranks is not None:
             ranks.share(network.params.flat)
         course = Course(network, loss, optimizer, random, clip, 1, (tape, checkpoints), metrics, frozen, gradient=gradient)
-        feed = SampleFeed(course, samples, batch_size, shuffle) if shards is None else ShardFeed(course, samples, shards)
+        if shards is None:
+            feed = feed_of(course, samples, batch_size, shuffle, steps)
+        else:
+            feed = ShardFeed(course, samples, shards)
         return run(course, feed, Place(1, epochs), validated, callbacks, progress, ranks)
 
 
@@ -157,8 +161,10 @@ def validating(network, held, loss, metrics):
     return functools.partial(network._loss_of, held, loss, metrics)
 
 
-def _check_for_ranks(callbacks, metrics):
-    """Raise ValueError unless the callbacks and metrics can go with shards, whose ranks meet at each epoch's end only."""
+def _check_for_ranks(callbacks, metrics, steps):
+    """Raise ValueError unless all can go with shards, whose ranks meet at each epoch's end only, and have whole samples."""
+    if steps is not None:
+        raise ValueError("carry: expected False together with comm or shards, got True")
     if metrics:
         raise ValueError(f"metrics: expected none together with comm or shards, got {', '.join(map(repr, metrics))}")
     for index, callback in enumerate(callbacks):
@@ -198,7 +204,7 @@ def run(course, feed, place, validated=None, callbacks=(), progress=False, ranks
                 ends = _called(network, calls.epoch) if callbacks else False
                 _end(course, calls, True, ends if ranks is None else ranks.follow(ends))
         finally:
-            course.place = course.calls = course.feed_of = course.resumed = None
+            course.place = course.calls = course.feed_of = course.resumed = course.carried = None
             history._keep_whole_epochs()
     return history
 
