@@ -10,6 +10,7 @@ from .history import History
 from .patterns import matched
 from .schedules import counts_updates, rate_at
 from .updates import Updates
+from .workspace import Workspace, Workspaces
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class Course:
     Attributes
     ----------
     updates : Updates
+    workspaces : Workspaces
+        Where gradients are computed.
     history : History
     place : Place or None
         Where the run of epochs stands; None outside of one.
@@ -98,7 +101,8 @@ class Course:
         still = matched("frozen", self.frozen, names)
         if len(still) == len(names):
             raise ValueError(f"frozen: expected parameters to be left that are trained, got all {len(names)} frozen")
-        self.updates = Updates(network, optimizer, gradient, still)
+        self.updates = updates = Updates(network, optimizer, gradient, still)
+        self.workspaces = Workspaces(lambda: Workspace(network, updates.into, network._own, *kept, updates.reading))
         self.history, self.place, self.order = History(), None, None
         self.calls, self.feed_of, self.resumed = None, None, None
 
