@@ -115,7 +115,7 @@ class ShardFeed(Feed):
         self._counts, self.workspaces = samples.counts, workspaces_of(course, samples)
 
     def epoch(self, number, done):
-        return self.shards.epoch()
+        return self.shards.epoch(number)
 
     def gradient(self, update, checked):
         def gradient_of(chosen, masks):
