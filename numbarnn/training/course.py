@@ -11,6 +11,7 @@ from .patterns import matched
 from .schedules import counts_updates, rate_at
 from .shards import sum_over
 from .updates import Updates
+from .workspace import Workspace, Workspaces
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class Course:
     Attributes
     ----------
     updates : Updates
+    workspaces : Workspaces
+        Where gradients are computed.
     history : History
     place : Place or None
         Where the run of epochs stands; None outside of one.
@@ -114,7 +117,9 @@ class Course:
         flat, gradient = self.network.params.flat, None if self.summed is None else self.summed.vector
         if self.accumulate > 1:
             gradient = np.zeros_like(flat)
-        self.updates = Updates(self.network, self.optimizer, gradient, self._still)
+        self.updates = updates = Updates(self.network, self.optimizer, gradient, self._still)
+        parts, kept = self.network._own, self.kept
+        self.workspaces = Workspaces(lambda: Workspace(self.network, updates.into, parts, *kept, updates.reading))
 
     @property
     def is_begun(self):
