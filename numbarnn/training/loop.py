@@ -98,10 +98,11 @@ def fit(
 
     shared, ranks: of a training that ranks share, see `Course` and `train`.
     """
-    optimizer, metrics = find_optimizer(optimizer), checked_metrics(metrics, None)
+    optimizer = find_optimizer(optimizer)
     epochs, batch_size, shuffle, clip = checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints)
     progress, random, callbacks = flag("progress", progress), generator("seed", seed), checked_callbacks(callbacks)
     check_samples(samples)
+    metrics = checked_metrics(metrics, samples)
     course = Course(network, loss, optimizer, random, clip, 1, (tape, checkpoints), metrics, frozen, shared=shared)
     held = validation, validation_split, split_by
     return train(course, Place(1, epochs), samples, batch_size, shuffle, held, callbacks, progress, ranks=ranks)
