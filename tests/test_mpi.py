@@ -87,15 +87,15 @@ def test_a_trainer_with_shards_is_fit_with_shards():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda: nr.Trainer(scenarios.plain(), shards=2, accumulate=2), "accumulate: expected 1 together with comm or shards"),
-        (lambda: nr.Trainer(scenarios.plain(), shards=3), "shards: expected a power of two, got 3"),
-        (lambda: nr.Trainer(scenarios.plain(), shards=2).update(X, Y), "update: expected fit in a training with comm or shards"),
-        (lambda: nr.Trainer(scenarios.plain(), shards=2).fit([(X, Y)]), "y: expected targets of samples in a training with comm"),
+        (lambda net: nr.Trainer(net, shards=2, accumulate=2), "accumulate: expected 1 together with comm or shards"),
+        (lambda net: nr.Trainer(net, shards=3), "shards: expected a power of two, got 3"),
+        (lambda net: nr.Trainer(net, shards=2).update(X, Y), "update: expected fit in a training with comm or shards"),
+        (lambda net: nr.Trainer(net, shards=2).fit([(X, Y)]), "y: expected targets of samples in a training with comm"),
     ],
 )  # fmt: skip
 def test_what_a_shared_training_does_not_do(call, message):
     with pytest.raises((TypeError, ValueError), match=f"^{message}"):
-        call()
+        call(scenarios.plain())
 
 
 def test_shards_train_on_the_mean_over_all_samples():
