@@ -55,6 +55,7 @@ from .many import fit_many
 from .network import Network
 from .networks.predictions import Predictions
 from .parameters import Parameters
+from .sampling import sample
 from .streaming import Stream
 from .trainer import Trainer
 from .training.callbacks import Callback
@@ -174,6 +175,7 @@ __all__ = [
     "padded",
     "plot",
     "reduce_on_plateau",
+    "sample",
     "testing",
     "warmup",
     "windows",

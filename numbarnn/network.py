@@ -240,22 +240,34 @@ class Network(Objective):
         ((1, 1), 1)
         """
         self.params.check_finite()
-        on, batch = backend(self.device), positive_integer("batch", batch)
+        return self._stream(list(zip(self.layers, self._own)), positive_integer("batch", batch))
+
+    def _stream(self, layers, batch, last=None):
+        """The Stream of some layers, each with its parameters.
+
+        last : callable, optional
+            Makes what comes after them, an Operation with the `array` that it writes, out of a descriptor of their outputs.
+        """
+        on = backend(self.device)
         steps, vocabulary = on.programs.most_steps(batch), None
-        if self.takes_indices:
-            x, vocabulary = np.zeros((steps, batch), np.int64), self.layers[0].vocabulary
+        if layers[0][0].takes_indices:
+            x, vocabulary = np.zeros((steps, batch), np.int64), layers[0][0].vocabulary
             y = Indices(uniform(steps, batch), x)
         else:
             x = on.memory.zeros((steps, batch, self.channels), self.dtype)
             y = TensorDescriptor.of_tnc(x)
         operations, stateful = [], []
-        for layer, own in zip(self.layers, self._own):
+        for layer, own in layers:
             y, tape = layer.run_stream(own, y)
             operations.append(tape.operation)
             if isinstance(layer, Recurrent):
                 stateful.append((layer, tape))
-        program = on.programs.Steps(x, y.array, operations)
-        stream = Stream(x, program, stateful, y.array, single=False, vocabulary=vocabulary)
+        array = y.array
+        if last is not None:
+            operations.append(last(y))
+            array = operations[-1].array
+        program = on.programs.Steps(x, array, operations)
+        stream = Stream(x, program, stateful, array, single=False, vocabulary=vocabulary)
         stream.state = (None,) * len(stateful)
         return stream
 

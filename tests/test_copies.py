@@ -436,6 +436,7 @@ def values():
         "unknown name": errors.nearest("loss", "mze", ["mse"]),
         "Compiled": nr.compile(nr.Activation("tanh"), work="inference"),
         "functions": [nr.loss, nr.windows, nr.accuracy, nr.extrapolate, nr.padded, nr.compile, nr.fit_many, nr.load],
+        "sample": nr.sample,
     }
 
 
