@@ -7,8 +7,8 @@ from .recurrent import Recurrent
 def PerStep(layer: Layer) -> Layer:
     """The layer itself: it takes each step of a sequence by itself, and a network that says so is read more easily.
 
-    Every layer of samples does: `Dense`, `Conv2d`, `Flatten` and the like take (T, N, C) as T times N samples.  So nothing has
-    to be wrapped, as by Keras' ``TimeDistributed``, and the network is the same without it.
+    Every layer of samples does: `Dense`, `Conv2d`, `Flatten` and the like take (T, N, C) as T times N samples.  So nothing
+    has to be wrapped, as by Keras' ``TimeDistributed``, and the network is the same without it.
 
     Parameters
     ----------
