@@ -46,6 +46,7 @@ from .layers.leaky import LeakyRNN
 from .layers.lstm import LSTM
 from .layers.mgu import MGU
 from .layers.over_time import Pool
+from .layers.per_step import PerStep
 from .layers.pooling import AvgPool2d, MaxPool2d
 from .layers.recurrent import Recurrent
 from .layers.rnn import RNN
@@ -138,6 +139,7 @@ __all__ = [
     "NonFiniteError",
     "Optimizer",
     "Parameters",
+    "PerStep",
     "PoissonNLL",
     "Pool",
     "Predictions",

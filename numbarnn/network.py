@@ -25,7 +25,7 @@ from .training.losses import loss as find_loss
 from .training.optimizer import Optimizer
 from .training.optimizers import Adam
 from .training.samples import Samples
-from .training.shards import ranks_of
+from .training.shards import shared_by, together
 
 
 class Network(Objective):
@@ -204,8 +204,8 @@ class Network(Objective):
         `finish` of each callback, so that `EarlyStopping` has restored the best ones, and leaves the whole epochs in
         ``history``.  A validation loss that is NaN or infinite is warned of once, as a RuntimeWarning; training goes on.
         """
-        together, shards = ranks_of(comm, shards, self)
-        with together as ranks:
+        comm, shared = shared_by(comm, shards, self)
+        with together(comm, shared) as ranks:
             optimizer, loss = Adam() if optimizer is None else optimizer, find_loss(loss)
             self.params.check_writable("params")
             self.params.check_finite()
@@ -214,7 +214,7 @@ class Network(Objective):
                 self, samples, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
                 seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress,
                 metrics=metrics, frozen=frozen, validation_split=validation_split, split_by=split_by,
-                tape=tape, checkpoints=checkpoints, ranks=ranks, count=shards,
+                tape=tape, checkpoints=checkpoints, shared=shared, ranks=ranks,
             )  # fmt: skip
 
     def stream(self, batch: int = 1) -> Stream:

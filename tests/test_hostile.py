@@ -505,6 +505,7 @@ ALSO_CALLED = {"flat": ["parameter"]}
 
 # Public names that take nothing of a user's, or are tested elsewhere by hand.
 NO_ARGUMENTS = {
+    "PerStep",
     "own_part",
     "load",
     "Cell",
