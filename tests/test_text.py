@@ -78,7 +78,7 @@ KEPT = [
     nr.Vocabulary.of(["The cat saw the dog."], least=2),
     nr.Vocabulary.of(['ß"\\\n\U0001f600 a'], special=(), split="characters"),
     nr.Vocabulary(["a"], ("<start>", "<unknown>"), "characters", join="-"),
-    nr.Vocabulary(["a b", "c"], (), split=lines),
+    nr.Vocabulary(["a b", "c"], (), split=lines, join="\n"),
 ]
 
 
