@@ -110,7 +110,7 @@ class ShardFeed(Feed):
         self._counts = samples.counts
 
     def epoch(self, number, done):
-        return self.shards.epoch()
+        return self.shards.epoch(number)
 
     def gradient(self, update, checked):
         def gradient_of(chosen, masks):
