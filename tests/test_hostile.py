@@ -290,6 +290,8 @@ CASES = {
             "checkpoints": (None, optional(SIZE)),
             "comm": (None, optional(NOTHING_ELSE)),
             "shards": (None, optional(only(1, 2))),
+            "carry": (False, only(False)),
+            "steps": (None, optional(NOTHING_ELSE)),
         },
     ),
     "Trainer": (
