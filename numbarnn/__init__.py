@@ -46,6 +46,7 @@ from .layers.leaky import LeakyRNN
 from .layers.lstm import LSTM
 from .layers.mgu import MGU
 from .layers.over_time import Pool
+from .layers.per_step import PerStep
 from .layers.pooling import AvgPool2d, MaxPool2d
 from .layers.recurrent import Recurrent
 from .layers.rnn import RNN
@@ -54,6 +55,7 @@ from .many import fit_many
 from .network import Network
 from .networks.predictions import Predictions
 from .parameters import Parameters
+from .sampling import sample
 from .streaming import Stream
 from .trainer import Trainer
 from .training.callbacks import Callback
@@ -137,6 +139,7 @@ __all__ = [
     "NonFiniteError",
     "Optimizer",
     "Parameters",
+    "PerStep",
     "PoissonNLL",
     "Pool",
     "Predictions",
@@ -172,6 +175,7 @@ __all__ = [
     "padded",
     "plot",
     "reduce_on_plateau",
+    "sample",
     "testing",
     "warmup",
     "windows",

@@ -134,14 +134,18 @@ class Vocabulary:
 
     def encode(self, text: str) -> np.ndarray:
         """The indices of a text, (T,), of the smallest dtype of integers that has all; none of an empty text."""
+        return self._encoded("text", text)
+
+    def _encoded(self, argument, text):
+        """`encode` of an argument that errors name."""
         if not isinstance(text, str):
-            raise TypeError(f"text: expected a str, got {type(text).__name__}")
+            raise TypeError(f"{argument}: expected a str, got {type(text).__name__}")
         parts = self.split(text)
         if self._unknown is None:
             for place, part in enumerate(parts):
                 if part not in self._index:
                     raise UnknownNameError(
-                        f"text: expected the {len(self)} entries of the vocabulary, got {part!r} at {place}"
+                        f"{argument}: expected the {len(self)} entries of the vocabulary, got {part!r} at {place}"
                     )
         find, unknown = self._index.get, self._unknown
         return np.fromiter((find(part, unknown) for part in parts), self.dtype, len(parts))
@@ -151,7 +155,7 @@ class Vocabulary:
         texts = _strings("texts", texts)
         if not texts:
             raise ValueError("texts: expected at least one text, got none")
-        return Ragged.of([self.encode(text) for text in texts])
+        return Ragged.of([self._encoded(f"texts[{index}]", text) for index, text in enumerate(texts)])
 
     def decode(self, indices) -> str:
         """The words of some indices, joined."""
