@@ -10,6 +10,7 @@ from ..errors import DataNotFoundError
 from .downloads import DataFile, check, fetch, folder, written
 from .images import Images, read_idx
 from .reviews import read_archive
+from .sequences import Sequences, read_ts
 
 SHAKESPEARE = DataFile(
     "shakespeare.txt",
@@ -45,6 +46,14 @@ FASHION = {
 FASHION_CLASSES = (
     "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot",
 )  # fmt: skip
+VOWELS_URL = "https://raw.githubusercontent.com/aeon-toolkit/aeon/v1.6.0/aeon/datasets/data/JapaneseVowels/JapaneseVowels_"
+VOWELS = {
+    name: DataFile(f"japanese_vowels/{name}.ts", f"sha256:{content}", f"{VOWELS_URL}{name}.ts")
+    for name, content in (
+        ("TRAIN", "68a430eabd919cc77f40b1f5f3bc0dcafacc1486bca9260785aeb7d262cc78cd"),
+        ("TEST", "b3d41d6a0ca3bcad3afb9ca7d4365382aa51341e2e58bae2a574babdda5b9462"),
+    )
+}
 IMDB_ARCHIVE = DataFile(
     "aclImdb_v1.tar.gz",
     "md5:7c2ac02c03563afcf9b574c7e56c153a",
@@ -137,6 +146,39 @@ def fashion_mnist() -> FashionMnist:
         Images(arrays[f"{part}-images-idx3"], arrays[f"{part}-labels-idx1"].astype(np.int64)) for part in ("train", "t10k")
     )
     return FashionMnist(train, test, FASHION_CLASSES)
+
+
+@dataclass(frozen=True)
+class JapaneseVowels:
+    """The data set Japanese Vowels.
+
+    Attributes
+    ----------
+    train, test : Sequences
+    """
+
+    train: Sequences
+    test: Sequences
+
+
+def japanese_vowels() -> JapaneseVowels:
+    """Japanese Vowels (Kudo, Toyama and Shimbo 1999, doi:10.1016/S0167-8655(99)00077-X): which of nine men says "ae".
+
+    270 utterances to train on, 30 of each speaker, and 370 to test, 24 to 88 of each.  ``train.x`` is a `Ragged` of 7 to 29
+    steps and 12 channels, coefficients of a linear prediction's cepstrum; ``train.labels`` are the speakers, 0 to 8.
+
+    The data are those of the UCI archive (CC BY 4.0), in the files that the package aeon distributes: ``TRAIN.ts`` and
+    ``TEST.ts`` in ``japanese_vowels`` of the folder of data, ``NUMBARNN_DATA`` or one in the user's cache; downloaded once
+    (1 MB), which needs pooch (``pip install numbarnn[datasets]``).
+
+    Raises
+    ------
+    DataNotFoundError
+        If a file is not there and cannot be downloaded.
+    ChecksumError
+        If it is another file.
+    """
+    return JapaneseVowels(*(read_ts(fetch(file)) for file in VOWELS.values()))
 
 
 @dataclass(frozen=True)
