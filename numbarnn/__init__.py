@@ -188,7 +188,7 @@ keywords.guard(
     untouched=("Cell", "Stream.step", "elementary", "errors"),
     made=MADE,
 )  # fmt: skip
-written.know(globals(), sorted({*__all__} - {*MADE}), others=(Connectivity, *FUNCTIONS.values()))
+written.know(globals(), sorted({*__all__} - {*MADE}), others=(Connectivity, Vocabulary, *FUNCTIONS.values()))
 
 
 def __getattr__(name):
