@@ -129,7 +129,7 @@ def forecast(observed, forecasts, times=None, ax=None, label: str = "observed"):
 
 
 def _quantiles(ax, where, values, label):
-    """(H, L) quantiles in one colour: a line for the one in the middle, of NaN if there is none, and bands between others."""
+    """(H, L) quantiles in one colour: a line for the one in the middle, NaN if there is none, bands between the others."""
     outer, middle = divmod(values.shape[1], 2)
     (line,) = ax.plot(where, values[:, outer] if middle else np.full(len(values), np.nan), linewidth=1.2, label=label)
     for k in range(outer):
