@@ -32,6 +32,8 @@ from .errors import (
 )
 from .extrapolation import extrapolate
 from .files import written
+from .graph import Graph
+from .graphs.description import Input, Node
 from .layers.base import Gradients
 from .layers.connectivity import Connectivity
 from .layers.convolution import Conv2d
@@ -122,11 +124,13 @@ __all__ = [
     "Flatten",
     "GaussianNLL",
     "Gradients",
+    "Graph",
     "HalfMSE",
     "History",
     "Huber",
     "IndexRangeError",
     "IndRNN",
+    "Input",
     "KernelError",
     "Last",
     "LastStep",
@@ -136,6 +140,7 @@ __all__ = [
     "Nadam",
     "NashSutcliffe",
     "Network",
+    "Node",
     "NonFiniteError",
     "Optimizer",
     "Parameters",
