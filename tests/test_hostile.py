@@ -301,7 +301,7 @@ CASES = {
             "checkpoints": (None, optional(SIZE)),
             "comm": (None, optional(NOTHING_ELSE)),
             "shards": (None, optional(only(1, 2))),
-            "carry": (False, only(False)),
+            "carry": (False, NOTHING_ELSE),
             "steps": (None, optional(NOTHING_ELSE)),
         },
     ),
