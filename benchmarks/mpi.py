@@ -44,9 +44,9 @@ def messages(comm, size):
 
     with Ranks(comm) as ranks:
         found = {
-            "latency": Sum(ranks, 0, np.float32),
-            "plain": Sum(ranks, size, np.float32),
-            "tree": TreeSum(ranks, size, np.float32),
+            "latency": Sum(ranks.size, 0, np.float32, ranks),
+            "plain": Sum(ranks.size, size, np.float32, ranks),
+            "tree": TreeSum(ranks.size, size, np.float32, ranks),
         }
         return {name: median_of(lambda each=each: each.take(last=True), 200) for name, each in found.items()}
 

@@ -47,6 +47,7 @@ from .layers.leaky import LeakyRNN
 from .layers.lstm import LSTM
 from .layers.mgu import MGU
 from .layers.over_time import Pool
+from .layers.per_step import PerStep
 from .layers.pooling import AvgPool2d, MaxPool2d
 from .layers.recurrent import Recurrent
 from .layers.rnn import RNN
@@ -55,6 +56,7 @@ from .many import fit_many
 from .network import Network
 from .networks.predictions import Predictions
 from .parameters import Parameters
+from .sampling import sample
 from .streaming import Stream
 from .trainer import Trainer
 from .training.callbacks import Callback
@@ -139,6 +141,7 @@ __all__ = [
     "NonFiniteError",
     "Optimizer",
     "Parameters",
+    "PerStep",
     "PoissonNLL",
     "Pool",
     "Predictions",
@@ -175,6 +178,7 @@ __all__ = [
     "padded",
     "plot",
     "reduce_on_plateau",
+    "sample",
     "testing",
     "warmup",
     "windows",
@@ -187,7 +191,7 @@ keywords.guard(
     untouched=("Cell", "Stream.step", "elementary", "errors"),
     made=MADE,
 )  # fmt: skip
-written.know(globals(), sorted({*__all__} - {*MADE}), others=(Connectivity, *FUNCTIONS.values()))
+written.know(globals(), sorted({*__all__} - {*MADE}), others=(Connectivity, Vocabulary, *FUNCTIONS.values()))
 
 
 def __getattr__(name):

@@ -25,7 +25,7 @@ from .training.losses import loss as find_loss
 from .training.optimizer import Optimizer
 from .training.optimizers import Adam
 from .training.samples import Samples
-from .training.shards import ranks_of
+from .training.shards import shared_by, together
 
 
 class Network(Objective):
@@ -204,8 +204,8 @@ class Network(Objective):
         `finish` of each callback, so that `EarlyStopping` has restored the best ones, and leaves the whole epochs in
         ``history``.  A validation loss that is NaN or infinite is warned of once, as a RuntimeWarning; training goes on.
         """
-        together, shards = ranks_of(comm, shards, self)
-        with together as ranks:
+        comm, shared = shared_by(comm, shards, self)
+        with together(comm, shared) as ranks:
             optimizer, loss = Adam() if optimizer is None else optimizer, find_loss(loss)
             self.params.check_writable("params")
             self.params.check_finite()
@@ -214,7 +214,7 @@ class Network(Objective):
                 self, samples, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
                 seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress,
                 metrics=metrics, frozen=frozen, validation_split=validation_split, split_by=split_by,
-                tape=tape, checkpoints=checkpoints, ranks=ranks, count=shards,
+                tape=tape, checkpoints=checkpoints, shared=shared, ranks=ranks,
             )  # fmt: skip
 
     def stream(self, batch: int = 1) -> Stream:
@@ -240,22 +240,34 @@ class Network(Objective):
         ((1, 1), 1)
         """
         self.params.check_finite()
-        on, batch = backend(self.device), positive_integer("batch", batch)
+        return self._stream(list(zip(self.layers, self._own)), positive_integer("batch", batch))
+
+    def _stream(self, layers, batch, last=None):
+        """The Stream of some layers, each with its parameters.
+
+        last : callable, optional
+            Makes what comes after them, an Operation with the `array` that it writes, out of a descriptor of their outputs.
+        """
+        on = backend(self.device)
         steps, vocabulary = on.programs.most_steps(batch), None
-        if self.takes_indices:
-            x, vocabulary = np.zeros((steps, batch), np.int64), self.layers[0].vocabulary
+        if layers[0][0].takes_indices:
+            x, vocabulary = np.zeros((steps, batch), np.int64), layers[0][0].vocabulary
             y = Indices(uniform(steps, batch), x)
         else:
             x = on.memory.zeros((steps, batch, self.channels), self.dtype)
             y = TensorDescriptor.of_tnc(x)
         operations, stateful = [], []
-        for layer, own in zip(self.layers, self._own):
+        for layer, own in layers:
             y, tape = layer.run_stream(own, y)
             operations.append(tape.operation)
             if isinstance(layer, Recurrent):
                 stateful.append((layer, tape))
-        program = on.programs.Steps(x, y.array, operations)
-        stream = Stream(x, program, stateful, y.array, single=False, vocabulary=vocabulary)
+        array = y.array
+        if last is not None:
+            operations.append(last(y))
+            array = operations[-1].array
+        program = on.programs.Steps(x, array, operations)
+        stream = Stream(x, program, stateful, array, single=False, vocabulary=vocabulary)
         stream.state = (None,) * len(stateful)
         return stream
 

@@ -17,16 +17,18 @@ from .network import Network
 from .training.callbacks import checked_callbacks
 from .training.checkpoints import newest
 from .training.course import Course, Place
-from .training.feeds import GivenFeed, SampleFeed
+from .training.feeds import GivenFeed
 from .training.history import History
-from .training.loop import alone, check_samples, checked_clip, checked_samples, run, validating, with_held
+from .training.loop import alone, check_samples, checked_clip, checked_samples, train
 from .training.losses import loss as find_loss
 from .training.metrics import checked_metrics
 from .training.optimizer import Optimizer
 from .training.optimizers import Adam
 from .training.optimizers import optimizer as find_optimizer
+from .training.ranks import checked_comm
 from .training.samples import Samples
 from .training.saved import restored, save
+from .training.shards import shared_by, together
 
 
 class Trainer(Unsendable):
@@ -63,6 +65,9 @@ class Trainer(Unsendable):
         For the order of samples, and for masks.
     tape, checkpoints
         How much memory the recurrent layers keep for the gradient, as in their ``forward``.
+    comm, shards
+        Ranks of MPI that train the network together, and parts of the samples whose gradients are summed in one order: as in
+        `Network.fit`; see :doc:`/mpi`.
 
     Attributes
     ----------
@@ -108,6 +113,8 @@ class Trainer(Unsendable):
         seed: int = 0,
         tape: str = "all",
         checkpoints: str | int | None = None,
+        comm=None,
+        shards: int | None = None,
     ):
         if not isinstance(network, Network):
             raise TypeError(f"network: expected a Network, got {type(network).__name__}")
@@ -119,9 +126,12 @@ class Trainer(Unsendable):
         accumulate, random = positive_integer("accumulate", accumulate), generator("seed", seed)
         network.params.check_writable("params")
         network.params.check_finite()
+        self._comm, shared = shared_by(comm, shards, network)
+        if shared is not None and accumulate > 1:
+            raise ValueError(f"accumulate: expected 1 together with comm or shards, got {accumulate}")
         self._course = Course(
             network, loss, optimizer, random, clip, accumulate, (tape, checkpoints), checked_metrics(metrics, None), frozen,
-            epochs, updates,
+            epochs, updates, shared,
         )  # fmt: skip
 
     @property
@@ -189,35 +199,30 @@ class Trainer(Unsendable):
         RuntimeError
             If the network is being trained already.
         """
-        course, resume = self._course, flag("resume", resume)
-        place = self._place(epochs, resume)
-        batch_size, shuffle = positive_integer("batch_size", batch_size), flag("shuffle", shuffle)
-        progress, callbacks = flag("progress", progress), checked_callbacks(callbacks)
-        course.network.params.check_writable("params")
-        course.network.params.check_finite()
-        feed = samples = None
-        if y is None:
-            feed = self._given(x, lengths=lengths, weights=weights, reset=reset)
-        else:
-            samples = Samples.of(course.network, x, y, lengths, course.loss, weights, reset)
-            check_samples(samples)
-        samples, held = with_held(course.network, samples, course.loss, validation, validation_split, split_by)
-        checked_metrics(course.metrics, samples)
-        if samples is None and held is None and course.metrics:
-            expected = "validation data, on which the metrics are measured beside batches of your own"
-            raise TypeError(f"validation: expected {expected}, got None")
-        validated = validating(course.network, held, course.loss, course.metrics)
-        resume = resume and course.place is not None
-        if place.epoch > place.last and not resume:
-            return course.history
-        with alone(course.network):
-            if not resume:
-                course.forget_run()
-            if feed is None:
-                feed = SampleFeed(course, samples, batch_size, shuffle)
-            course.check_feed(feed)
-            course.updates.check_usable()
-            return run(course, feed, place, validated, callbacks, progress)
+        course = self._course
+        with together(self._comm, course.summed) as ranks:
+            resume = flag("resume", resume)
+            place = self._place(epochs, resume)
+            batch_size, shuffle = positive_integer("batch_size", batch_size), flag("shuffle", shuffle)
+            progress, callbacks = flag("progress", progress), checked_callbacks(callbacks)
+            course.network.params.check_writable("params")
+            course.network.params.check_finite()
+            feed = samples = None
+            if y is None:
+                self._check_not_shared("y", "targets of samples", y)
+                feed = self._given(x, lengths=lengths, weights=weights, reset=reset)
+            else:
+                samples = Samples.of(course.network, x, y, lengths, course.loss, weights, reset)
+                check_samples(samples)
+            held = validation, validation_split, split_by
+            resume = resume and course.place is not None
+            return train(course, place, samples, batch_size, shuffle, held, callbacks, progress, feed, resume, ranks)
+
+    def _check_not_shared(self, name, expected, value):
+        """Raise TypeError for what a training that ranks or shards share does not do."""
+        if self._course.summed is not None:
+            kind = type(value).__name__
+            raise TypeError(f"{name}: expected {expected} in a training with comm or shards, got {kind}")
 
     def _place(self, epochs, resume):
         """Where the next run of epochs begins and ends."""
@@ -289,6 +294,7 @@ class Trainer(Unsendable):
         (True, 50)
         """
         course = self._course
+        self._check_not_shared("update", "fit", self.update)
         course.network.params.check_writable("params")
         course.network.params.check_finite()
         samples = Samples.of(course.network, x, y, lengths, course.loss, weights, reset)
@@ -324,7 +330,7 @@ class Trainer(Unsendable):
         save(path, self._course)
 
     @classmethod
-    def load(cls, path: str | os.PathLike, trusted: Iterable = (), device: str = "cpu") -> "Trainer":
+    def load(cls, path: str | os.PathLike, trusted: Iterable = (), device: str = "cpu", comm=None) -> "Trainer":
         """The trainer that a file holds, or the last one of a folder of checkpoints, with a network of its own.
 
         Parameters
@@ -332,11 +338,15 @@ class Trainer(Unsendable):
         path : str or os.PathLike
         trusted, device
             As in `numbarnn.load`; losses, optimizers, schedules and metrics of your own are to be trusted, too.
+        comm : mpi4py.MPI.Intracomm, optional
+            The ranks that go on with a training that ranks have shared; with ``shards``, any number gives the same bits.
 
         Raises
         ------
         FileFormatError, TrustError, OSError, ImportError
             As `numbarnn.load`; if the file has a network and no training.
+        ValueError
+            If the ranks cannot share the training, as it was not shared, or has fewer shards.
 
         Examples
         --------
@@ -359,10 +369,14 @@ class Trainer(Unsendable):
             raise read.error("training", "one that Trainer.save or a Checkpoint has written, got none")
         network = Network._of_file(read, description).to(device)
         found, made = read("training", description["training"]), object.__new__(cls)
+        ranks = 1 if comm is None else checked_comm(comm).size
         try:
-            made._course = restored(network, found)
+            made._course = restored(network, found, ranks)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise read.error("training", f"what a training is made of; {error}") from error
+        if ranks > 1 and made._course.summed is None:
+            raise ValueError(f"comm: expected None for a training that was not shared when it was saved, got {ranks} ranks")
+        made._comm, _ = shared_by(comm, made._course.shards, network)
         return made
 
     def __repr__(self):

@@ -5,7 +5,9 @@ import faulthandler
 import io
 import json
 import os
+import shutil
 import sys
+import tempfile
 import warnings
 
 import numpy as np
@@ -293,11 +295,35 @@ def many(comm, own):
     return json.loads(json.dumps(found)) | {"warned": len(warned), "printed": shown.getvalue()}
 
 
+def stopped(comm, own):
+    """A training that an error ends in its third epoch, and that all ranks go on with from its checkpoint."""
+    folder = tempfile.mkdtemp() if comm is None or comm.rank == 0 else None
+    folder = folder if comm is None else comm.bcast(folder)
+    options = dict(optimizer=nr.AdamW(nr.cosine(0.01)), clip=0.5, seed=5, epochs=4, comm=comm, shards=8)
+    samples = dict(x=X[:, own], y=Y[own], batch_size=16, validation=(X[:, own], Y[own]), progress=False)
+    whole, begun = (nr.Trainer(network(comm.rank if comm else 0), **options) for _ in range(2))
+    whole.fit(**samples, epochs=1)
+    whole.fit(**samples)
+
+    def failing(network, history):
+        if len(history.loss) == 3:
+            raise LookupError
+
+    with contextlib.suppress(LookupError, nr.RankError):
+        begun.fit(**samples, callbacks=[nr.Checkpoint(folder), failing])
+    again = nr.Trainer.load(folder, comm=comm)
+    left = again.step
+    again.fit(**samples, callbacks=[nr.Checkpoint(folder)])
+    if comm is None or comm.rank == 0:
+        shutil.rmtree(folder)
+    return {"left": left, "whole": bits(whole.network, whole.history), "again": bits(again.network, again.history)}
+
+
 SCENARIOS = {
     each.__name__: each
     for each in (
         shards, shards_of_ragged, shards_of_words, shards_of_weights, plain_sum, plain_sum_of_ragged, plain_sum_of_words,
-        alone, callbacks, early_stopping, failures, mistakes, members, many,
+        stopped, alone, callbacks, early_stopping, failures, mistakes, members, many,
     )
 }  # fmt: skip
 

@@ -453,6 +453,7 @@ def values():
         "unknown name": errors.nearest("loss", "mze", ["mse"]),
         "Compiled": nr.compile(nr.Activation("tanh"), work="inference"),
         "functions": [nr.loss, nr.windows, nr.accuracy, nr.extrapolate, nr.padded, nr.compile, nr.fit_many, nr.load],
+        "sample": nr.sample,
     }
 
 
@@ -506,7 +507,7 @@ def test_what_has_worked_is_sent_like_what_has_not(every):
 def test_everything_that_is_public_is_in_this_list(every):
     seen = {type(value).__name__ for value in every.values()} | set(every)
     seen |= {"Network", "Stream", "Recurrent", "Cell", "Callback", "Trainer"}
-    seen |= {"loss", "windows", "accuracy", "extrapolate", "padded", "compile", "fit_many", "load", "own_part"}
+    seen |= {"loss", "PerStep", "windows", "accuracy", "extrapolate", "padded", "compile", "fit_many", "load", "own_part"}
     modules = {"datasets", "elementary", "errors", "interop", "plot", "testing", "cuda"}
     raised = {name for name in nr.__all__ if name.endswith("Error")}
     schedules = {"cosine", "exponential", "reduce_on_plateau", "warmup"}

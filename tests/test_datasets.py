@@ -15,7 +15,7 @@ import pytest
 
 import numbarnn as nr
 from numbarnn import datasets
-from numbarnn.data import downloads, images, reviews
+from numbarnn.data import downloads, images, reviews, sequences
 
 TEXT = b"First Citizen:\n"
 
@@ -91,7 +91,7 @@ def test_no_network_is_said(folder):
 
 def test_no_pooch_is_said(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "pooch", None)
-    for load in (datasets.shakespeare, datasets.imdb, datasets.fashion_mnist):
+    for load in (datasets.shakespeare, datasets.imdb, datasets.fashion_mnist, datasets.japanese_vowels):
         with pytest.raises(nr.DataNotFoundError, match=r"is not installed \(numbarnn\[datasets\]\)"):
             load()
     assert not folder.exists()
@@ -103,8 +103,10 @@ def test_a_folder_of_the_users_cache(monkeypatch):
 
 
 def test_a_wrong_data_file(folder):
-    folder.mkdir()
-    for name, load in (("shakespeare.txt", datasets.shakespeare), ("imdb.npz", datasets.imdb)):
+    (folder / "japanese_vowels").mkdir(parents=True)
+    wrong = {"shakespeare.txt": datasets.shakespeare, "imdb.npz": datasets.imdb}
+    wrong["japanese_vowels/TRAIN.ts"] = datasets.japanese_vowels
+    for name, load in wrong.items():
         (folder / name).write_bytes(b"wrong")
         with pytest.raises(nr.ChecksumError, match=f"{name}: expected a file with the checksum"):
             load()
@@ -195,6 +197,17 @@ def test_a_file_that_is_no_idx(tmp_path, content):
         images.read_idx(tmp_path / "x.gz")
 
 
+def test_labelled_sequences(tmp_path):
+    lines = ["# a note: with a colon", "@classLabel true red blue", "@data", "1,2,3:4,5,6.5:blue", "7:8:red"]
+    (tmp_path / "x.ts").write_text("\n".join(lines))
+    found = sequences.read_ts(tmp_path / "x.ts")
+    assert found.x == nr.Ragged.of([np.array([[1, 4], [2, 5], [3, 6.5]], np.float32), np.array([[7, 8]], np.float32)])
+    assert found.labels.tolist() == [1, 0] and found.labels.dtype == np.int64 and len(found) == 2
+    (tmp_path / "x.ts").write_text("1,2,3:4,5,6.5:blue")
+    with pytest.raises(nr.ChecksumError, match="x.ts: expected sequences after a line @data, found none"):
+        sequences.read_ts(tmp_path / "x.ts")
+
+
 def there(name):
     return pytest.mark.skipif(not (downloads.folder() / name).is_file(), reason=f"{name} is not in the folder of data")
 
@@ -221,3 +234,13 @@ def test_fashion_mnist():
     assert data.train.pixels.shape == (60_000, 28, 28) and data.test.pixels.shape == (10_000, 28, 28)
     assert (np.bincount(data.train.labels) == 6_000).all() and (np.bincount(data.test.labels) == 1_000).all()
     assert data.classes[data.train.labels[0]] == "Ankle boot"
+
+
+@there("japanese_vowels/TRAIN.ts")
+def test_japanese_vowels():
+    data = datasets.japanese_vowels()
+    assert len(data.train) == 270 and len(data.test) == 370 and data.train.x.dtype == np.float32
+    assert (np.bincount(data.train.labels) == 30).all()
+    assert np.bincount(data.test.labels).tolist() == [31, 35, 88, 44, 29, 24, 40, 50, 29]
+    assert data.train.x.channels == 12 and data.train.x.lengths.min() == 7 and data.test.x.lengths.max() == 29
+    assert np.array_equal(data.train.x[0][0, :3], np.array([1.860936, -0.207383, 0.261557], np.float32))

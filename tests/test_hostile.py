@@ -48,6 +48,10 @@ SCHEDULE = hostile.Kind(
 )
 CALLABLE = hostile.Kind("function", lambda value, valid: hostile.ANYTHING if callable(value) else WRONG)
 LAYOUT = hostile.Kind("layout", lambda value, valid: WRONG)
+SHARE = hostile.Kind(
+    "share", lambda value, valid: POSITIVE.right(value, valid) if POSITIVE.right(value, valid) in (0.5, 1.0) else WRONG
+)
+SEEDS = hostile.Kind("seeds", lambda value, valid: SEED.right(only_one(value), valid))
 LEVELS = hostile.Kind("levels", lambda value, valid: several(value, lambda found: 0 < found[0] and found[-1] < 1))
 SPREAD = hostile.Kind("spread", lambda value, valid: several(value, lambda found: min(found) > 0, one=True))
 TWO = hostile.Kind("two numbers", lambda value, valid: several(value, lambda found: len(found) == 2 and min(found) > 0))
@@ -73,6 +77,11 @@ def several(value, right, one=False):
     return WRONG if not found or any(each is WRONG for each in found) or not right(found) else tuple(found)
 
 
+def only_one(value):
+    """The only one of a list or array, anything else as it is."""
+    return value[0] if isinstance(value, (list, np.ndarray)) and np.shape(value) == (1,) else value
+
+
 def numbers(*shape, dtype=np.float32):
     return RANDOM.standard_normal(shape).astype(dtype)
 
@@ -88,6 +97,7 @@ TABLE = nr.Embedding(5, 2)
 T = TABLE.init(seed=0)
 LOGITS, LABELS = numbers(3, 2), np.array([0, 1, 1])
 RAGGED = nr.Ragged.of([numbers(2, 2), numbers(3, 2)])
+LANGUAGE = nr.Network([TABLE, nr.RNN(3), nr.Dense(5)], seed=0)
 VOCABULARY = nr.Vocabulary.of(["a b", "b c"])
 HISTORY = nr.History([2.0, 1.0], [2.0, 1.5], [0.1, 0.1], [0.01, 0.01])
 
@@ -397,6 +407,18 @@ CASES = {
         lambda **a: nr.extrapolate(nr.Network([nr.RNN(2)], channels=2, seed=0), **a),
         {"start": (X[:, 0], SERIES), "steps": (2, SIZE), "stateful": (False, FLAG)},
     ),
+    "sample": (
+        lambda **a: nr.sample(LANGUAGE, **a),
+        {
+            "prompt": (np.array([0, 3, 1]), indices(4)),
+            "length": (4, SIZE),
+            "temperature": (1.0, NOT_NEGATIVE),
+            "top_k": (2, optional(SIZE)),
+            "top_p": (0.75, optional(SHARE)),
+            "seed": (0, SEEDS),
+            "vocabulary": (None, optional(NOTHING_ELSE)),
+        },
+    ),
     "fit_many": (
         lambda **a: nr.fit_many(network(), seeds=(0, 1), **a).params,
         FIT
@@ -492,6 +514,7 @@ ALSO_CALLED = {"flat": ["parameter"]}
 
 # Public names that take nothing of a user's, or are tested elsewhere by hand.
 NO_ARGUMENTS = {
+    "PerStep",
     "own_part",
     "load",
     "Cell",

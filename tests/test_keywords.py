@@ -52,6 +52,8 @@ MISSPELT = [
     (lambda: NET.fit(0, 0, sample_weight=1), "sample_weight", "Network.fit", "did you mean weights?"),
     (lambda: nr.windows([1.0, 2.0], window=1), "window", "windows", "did you mean steps?"),
     (lambda: nr.extrapolate(NET, [1.0], horizon=1), "horizon", "extrapolate", "did you mean steps?"),
+    (lambda: nr.sample(NET, "a", max_new_tokens=3), "max_new_tokens", "sample", "did you mean length?"),
+    (lambda: nr.sample(NET, prefix="a"), "prefix", "sample", "did you mean prompt?"),
     (lambda: nr.accuracy(y_pred=1, y_true=1), "y_pred", "accuracy", "did you mean prediction?"),
     (lambda: nr.CrossEntropy()(1, y_true=1), "y_true", "CrossEntropy", "did you mean target?"),
     (lambda: nr.Vocabulary.of(["a"], min_count=1), "min_count", "Vocabulary.of", "did you mean least?"),

@@ -68,6 +68,36 @@ def test_with_shards_any_number_of_ranks_gives_the_same_bits(name, size):
         assert answers[name] == alone
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_a_training_of_ranks_goes_on_from_its_checkpoint_with_the_same_bits(size):
+    """Rank 0 writes it, all ranks read it; a trainer's two calls of fit are one of as many epochs."""
+    alone = scenarios.stopped(None, WHOLE)
+    assert alone["whole"] == alone["again"] and alone["left"] == 8
+    for answers in found(size):
+        assert answers["stopped"] == alone
+
+
+def test_a_trainer_with_shards_is_fit_with_shards():
+    trainer, net = nr.Trainer(scenarios.network(), shards=4, seed=3), scenarios.network()
+    history = trainer.fit(X, Y, epochs=2, progress=False)
+    assert history.loss == net.fit(X, Y, epochs=2, shards=4, seed=3, progress=False).loss
+    np.testing.assert_array_equal(trainer.network.params.flat, net.params.flat)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda net: nr.Trainer(net, shards=2, accumulate=2), "accumulate: expected 1 together with comm or shards"),
+        (lambda net: nr.Trainer(net, shards=3), "shards: expected a power of two, got 3"),
+        (lambda net: nr.Trainer(net, shards=2).update(X, Y), "update: expected fit in a training with comm or shards"),
+        (lambda net: nr.Trainer(net, shards=2).fit([(X, Y)]), "y: expected targets of samples in a training with comm"),
+    ],
+)  # fmt: skip
+def test_what_a_shared_training_does_not_do(call, message):
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        call(scenarios.plain())
+
+
 def test_shards_train_on_the_mean_over_all_samples():
     """One update on everything is that of an ordinary training, but for the order of the sum."""
     one, other = scenarios.plain(), scenarios.plain()

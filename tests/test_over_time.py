@@ -89,6 +89,20 @@ def test_networks_with_it(kind):
         assert history.loss[-1] < history.loss[0]
 
 
+def test_a_layer_per_step_is_the_layer():
+    layers = nr.Dense(3, "relu"), nr.GRU(2)
+    told, plain = (nr.Network(list(each), C, seed=1) for each in ((nr.PerStep(layers[0]), layers[1]), layers))
+    x = numbers().astype(np.float32)
+    np.testing.assert_array_equal(told.predict(x), plain.predict(x))
+    assert nr.PerStep(layers[0]) is layers[0]
+    for wrong in (nr.GRU(2), nr.LSTM(2, bidirectional=True), nr.Last(), nr.LastStep(), nr.Pool("max")):
+        with pytest.raises(ValueError, match="^layer: expected a layer of numbarnn that takes each step by itself"):
+            nr.PerStep(wrong)
+    for wrong in (None, nr.Dense, [nr.Dense(1)], "Dense"):
+        with pytest.raises(TypeError, match="^layer: expected a layer of numbarnn"):
+            nr.PerStep(wrong)
+
+
 def test_errors():
     with pytest.raises(nr.UnknownNameError, match="kind"):
         nr.Pool("sum")

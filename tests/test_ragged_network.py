@@ -217,7 +217,7 @@ def test_batches_of_equal_length_take_the_steps_of_any_other(last, form, layout,
     for kept_bytes, alike in ((training.KEPT_BYTES, True), (1, True), (1, False)):
         monkeypatch.setattr(training, "KEPT_BYTES", kept_bytes)
         if not alike:
-            monkeypatch.setattr(training.Workspaces, "_common_steps", lambda self, chosen: None)
+            monkeypatch.setattr(training.Workspaces, "_common_steps", lambda self, *batch: None)
         for batch_size in (1, 2):
             net = network(last, layout=layout)
             history = net.fit(x, y, epochs=3, batch_size=batch_size, progress=False, **way)

@@ -70,6 +70,44 @@ def test_padded(lengths, steps, at):
         assert column.tolist() == ([*fill, *kept] if at == "start" else [*kept, *fill])
 
 
+def lines(text):
+    return text.splitlines()
+
+
+KEPT = [
+    nr.Vocabulary.of(["The cat saw the dog."], least=2),
+    nr.Vocabulary.of(['ß"\\\n\U0001f600 a'], special=(), split="characters"),
+    nr.Vocabulary(["a"], ("<start>", "<unknown>"), "characters", join="-"),
+    nr.Vocabulary(["a b", "c"], (), split=lines, join="\n"),
+]
+
+
+@pytest.mark.parametrize("vocabulary", KEPT, ids=repr)
+def test_a_vocabulary_is_kept_with_a_network(vocabulary, tmp_path):
+    net = nr.Network([nr.Embedding(len(vocabulary), 2), nr.GRU(2), nr.Dense(len(vocabulary))], seed=0)
+    net.save(tmp_path / "net", extra={"vocabulary": vocabulary})
+    loaded, extra = nr.load(tmp_path / "net", extra=True, trusted=[lines] if callable(vocabulary.split) else [])
+    found = extra["vocabulary"]
+    assert found == vocabulary and hash(found) == hash(vocabulary) and found.entries == vocabulary.entries
+    text = vocabulary.decode(np.arange(len(vocabulary))[len(vocabulary.special) :])
+    assert found.encode(text).tolist() == vocabulary.encode(text).tolist()
+    assert nr.sample(loaded, text, 5, vocabulary=found) == nr.sample(net, text, 5, vocabulary=vocabulary)
+
+
+def test_what_tells_vocabularies_apart():
+    v = nr.Vocabulary(["a", "b"])
+    assert v == nr.Vocabulary(["<padding>", "<unknown>", "a", "b"]) and v != nr.Vocabulary(["b", "a"])
+    assert v != nr.Vocabulary(v.entries, ()) and v != nr.Vocabulary(["a", "b"], split="characters") and v != "ab"
+    with pytest.raises(AttributeError, match="entries: expected no assignment"):
+        v.entries = ("c",)
+
+
+def test_a_vocabulary_of_a_lambda_is_not_kept(tmp_path):
+    net = nr.Network([nr.Embedding(3, 2), nr.Dense(3)], seed=0)
+    with pytest.raises(TypeError, match="extra.v.split: expected what a file can describe"):
+        net.save(tmp_path / "net", extra={"v": nr.Vocabulary(["a"], split=lambda text: [text])})
+
+
 V = nr.Vocabulary(["a", "b"])
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import numbarnn as nr
+from numbarnn.training import workspace
 
 RANDOM = np.random.default_rng(0)
 X, Y = nr.windows(np.sin(np.arange(45.0) / 4), 5)
@@ -113,6 +114,33 @@ def test_updates_in_a_loop_of_one_s_own(kind):
     losses = [trainer.update(x, y, *rest) for _ in range(2)]
     assert losses == history.loss and trainer.step == 2 and not trainer.history.loss
     assert np.array_equal(net.params.flat, other.params.flat)
+
+
+def kinds_of_batches():
+    """Batches of one network that differ in what a workspace depends on: samples, steps, forms and dtypes."""
+    x, y = RANDOM.standard_normal((2, 6, 4, 1))
+    lengths = np.array([6, 2, 0, 4])
+    rows = [slice(0, 3), slice(3, 6)]
+    return [
+        (x, y), (x[:3], y[:3]), (x[:, :2], y[:, :2]), (x, y, lengths), (x[:, 0], y[:, 0]), (x, y),
+        tuple(nr.Ragged.of([part[rows[i], i] for i in range(2)]) for part in (x, y)),
+        (x, y, None, lengths), (x.astype(np.float32), y), (x, y, [6, 6, 6, 6]), (x[:3, :2], y[:3, :2]),
+    ]  # fmt: skip
+
+
+def test_memory_is_made_once_for_batches_of_a_size(monkeypatch):
+    """And what it is made for is no other's: each batch has the bits that it has in memory of its own."""
+    made, init, found, counts = [], workspace.Workspace.__init__, [], []
+    kind = workspace.Workspace
+    monkeypatch.setattr(kind, "__init__", lambda self, *given, **more: (made.append(self), init(self, *given, **more))[0])
+    batches = kinds_of_batches()
+    for most in (workspace.KEPT_BYTES, 0):
+        monkeypatch.setattr(workspace, "KEPT_BYTES", most)
+        trainer = nr.Trainer(nr.Network([nr.LSTM(3), nr.Dense(1)], channels=1, seed=0, dtype="float64"))
+        found.append(([trainer.update(*batch) for batch in batches * 3], trainer.network.params.flat))
+        counts.append(len(made))
+    assert found[0][0] == found[1][0] and np.array_equal(found[0][1], found[1][1])
+    assert counts == [9, 9 + 31]  # one of each is for batches whose samples differ in length
 
 
 def test_rows_are_up_to_date_after_each_update():

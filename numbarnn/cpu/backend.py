@@ -14,6 +14,7 @@ from . import (
     pooling,
     programs,
     recurrent,
+    sampling,
     threads,
     unpack,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "pooling",
     "programs",
     "recurrent",
+    "sampling",
     "threads",
     "unpack",
 ]

@@ -151,17 +151,18 @@ class Program:
         self._borrowers.append(call)
         self.nbytes += nbytes
 
-    def add_job(self, task, cell, dtype, record, *kept, count=1, per_step=(), alone=False, threads=1):
+    def add_job(self, task, cell, dtype, record, *kept, count=1, per_step=(), alone=False, threads=1, step_threads=1):
         """Add a task that is done `count` times, with a record of integers; the rest as of `add`.
 
-        alone: whether one thread does it though several would pay; threads: how many share the work of all steps.
+        alone: whether one thread does it though several would pay; threads, step_threads: how many share the work of all
+        steps, and that of one.
         """
         self.alone |= alone
         address = record.ctypes.data
         whole = np.array((share.address, 0, task.address(cell, dtype), address, count), np.int64)
         for index, number in per_step:
             self._places += address + 8 * index, number
-        self.add(job, whole, record, *kept, pool=(JOB_POOL, threads, 1))
+        self.add(job, whole, record, *kept, pool=(JOB_POOL, threads, step_threads))
 
     def _made(self):
         """A PROGRAM record of all that has been added."""

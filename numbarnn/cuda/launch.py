@@ -123,9 +123,8 @@ class Tape(StateTape):
 
     def again(self):
         """A tape that keeps all, of the same call, with the same bits."""
-        return Tape(
-            self.kernels, self.size, ALL, self.parameters, self.x, self._origin, self._write_unit_values, self.drives
-        )
+        start = self.initial if self._initial is None else self._initial
+        return Tape(self.kernels, self.size, ALL, self.parameters, self.x, start, self._write_unit_values, self.drives)
 
     def part(self, name, shape):
         """A named buffer of the tape."""

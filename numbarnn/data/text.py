@@ -9,6 +9,7 @@ import numpy as np
 from ..arrays.conversion import array_of
 from ..arrays.indices import checked_integers
 from ..arrays.ragged import Ragged
+from ..descriptions.fields import Settled
 from ..errors import IndexRangeError, ShapeError, UnknownNameError, known_name, positive_integer, several
 
 PADDING, UNKNOWN = "<padding>", "<unknown>"
@@ -28,13 +29,15 @@ def characters(text: str) -> list[str]:
 SPLITS = {"words": (words, " "), "characters": (characters, "")}
 
 
-class Vocabulary:
+class Vocabulary(Settled):
     """Words, or characters, and the index of each: what `Embedding` reads.
+
+    ``net.save(path, extra={"vocabulary": vocabulary})`` keeps it with a network.
 
     Parameters
     ----------
     entries : iterable of str
-        The words in the order of their indices, after `special`; none twice.
+        The words in the order of their indices, after `special`, or all with `special` at the beginning; none twice.
     special : sequence of str
         What has the first indices and stands for no word: ``"<unknown>"`` among them gets every word that is not in the
         vocabulary; without it such a word is an error.
@@ -59,6 +62,8 @@ class Vocabulary:
     array([2, 3, 0, 1], dtype=uint8)
     """
 
+    settled = ("entries", "special", "split", "join")  # what a file has of it
+
     def __init__(
         self,
         entries: Iterable[str],
@@ -68,12 +73,12 @@ class Vocabulary:
     ):
         if not callable(split):
             known_name("split", split, SPLITS)
-        self.split, joined = (split, " ") if callable(split) else SPLITS[split]
+        self._parts, joined = (split, " ") if callable(split) else SPLITS[split]
         if join is not None and not isinstance(join, str):
             raise TypeError(f"join: expected a str or None, got {join!r} ({type(join).__name__})")
-        self.join = joined if join is None else join
-        self.special = _strings("special", special)
-        self.entries = (*self.special, *_strings("entries", entries))
+        self.split, self.join = split, joined if join is None else join
+        self.special, entries = _strings("special", special), _strings("entries", entries)
+        self.entries = entries if entries[: len(self.special)] == self.special else (*self.special, *entries)
         if not self.entries:
             raise ValueError("entries: expected at least one word, got none")
         self._index = {entry: index for index, entry in enumerate(self.entries)}
@@ -105,7 +110,7 @@ class Vocabulary:
         special, split, join
             As for the class.
         """
-        parts, counts = cls(["any"], (), split).split, Counter()
+        parts, counts = cls(["any"], (), split)._parts, Counter()
         least, special = positive_integer("least", least), _strings("special", special)
         if size is not None:
             size = positive_integer("size", size)
@@ -134,14 +139,18 @@ class Vocabulary:
 
     def encode(self, text: str) -> np.ndarray:
         """The indices of a text, (T,), of the smallest dtype of integers that has all; none of an empty text."""
+        return self._encoded("text", text)
+
+    def _encoded(self, argument, text):
+        """`encode` of an argument that errors name."""
         if not isinstance(text, str):
-            raise TypeError(f"text: expected a str, got {type(text).__name__}")
-        parts = self.split(text)
+            raise TypeError(f"{argument}: expected a str, got {type(text).__name__}")
+        parts = self._parts(text)
         if self._unknown is None:
             for place, part in enumerate(parts):
                 if part not in self._index:
                     raise UnknownNameError(
-                        f"text: expected the {len(self)} entries of the vocabulary, got {part!r} at {place}"
+                        f"{argument}: expected the {len(self)} entries of the vocabulary, got {part!r} at {place}"
                     )
         find, unknown = self._index.get, self._unknown
         return np.fromiter((find(part, unknown) for part in parts), self.dtype, len(parts))
@@ -151,7 +160,7 @@ class Vocabulary:
         texts = _strings("texts", texts)
         if not texts:
             raise ValueError("texts: expected at least one text, got none")
-        return Ragged.of([self.encode(text) for text in texts])
+        return Ragged.of([self._encoded(f"texts[{index}]", text) for index, text in enumerate(texts)])
 
     def decode(self, indices) -> str:
         """The words of some indices, joined."""
@@ -164,6 +173,12 @@ class Vocabulary:
             at = int(np.argmax(wrong))
             raise IndexRangeError(f"indices: expected numbers from 0 to {len(self) - 1}, got {array[at]} at {at}")
         return self.join.join(self.entries[index] for index in array)
+
+    def __eq__(self, other):
+        return isinstance(other, Vocabulary) and all(getattr(self, name) == getattr(other, name) for name in self.settled)
+
+    def __hash__(self):
+        return hash((self.entries, self.special, self.join))
 
     def __repr__(self):
         shown = ", ".join(map(repr, self.entries[:6]))

@@ -89,6 +89,9 @@ ANSWERS = (
     ("filename filepath file_name fname file f", "path"),
     ("map_location", "device"),
     ("custom_objects allow safe", "trusted"),
+    ("max_new_tokens n_tokens max_length steps num_chars", "length"),
+    ("prefix text start context", "prompt"),
+    ("vocab tokenizer", "vocabulary"),
 )  # fmt: skip
 ELSEWHERE = {}
 for words, *answers in ANSWERS:

@@ -35,6 +35,10 @@ class Chain(Operation):
         for operation in self.operations:
             operation.forward()
 
+    def start(self, initial):
+        for operation in self.operations:
+            operation.start(initial)
+
     def backward(self, adjoint, dy, need_x):
         for index in reversed(range(len(self.operations))):
             wanted = need_x or any(operation.learns for operation in self.operations[:index])
@@ -84,6 +88,10 @@ class Tape(Unsendable):
         """Draw new masks, for the next `fill`."""
         if self.masks is not None:
             self.masks.redraw(random)
+
+    def start(self, initial):
+        """Let the next `fill` start from a state, as `Stacked.checked_state` gives it, or afresh for None."""
+        self.operation.start(initial)
 
     def fill(self):
         """Run forward again, with x, the parameters and the masks as they are now."""

@@ -36,6 +36,9 @@ class Operation:
     def forward(self):
         """Write the outputs, from the source as it is now."""
 
+    def start(self, initial):
+        """Let the next `forward` start from a state, (L, D, N, P or H) for each state of the cell, or afresh for None."""
+
     def backward(self, adjoint, dy, need_x):
         """A descriptor of dL/d(source), or None unless `need_x`, from that of dL/d(outputs).
 
@@ -213,6 +216,9 @@ class Residual(Operation):
     def forward(self):
         self.inner.forward()
         self._add()
+
+    def start(self, initial):
+        self.inner.start(initial)
 
     def backward(self, adjoint, dy, need_x):
         dx = self.inner.backward(adjoint, dy, need_x)

@@ -57,7 +57,6 @@ class Recurrence(Operation):
 
     def __init__(self, layer, index, p, weights, source, initial, keep, masks):
         self.layer, self.index, self.p, self.source = layer, index, p, source
-        self.starts_learned = initial is None
         device, packing = device_of(weights), source.packing
         on = backend(device)
         cell, drives = layer.driven(masks, index, packing, source.dtype, device)
@@ -66,7 +65,7 @@ class Recurrence(Operation):
                 f"{type(layer).__name__}.driven: expected an array for each of {cell.drives}, the drives of "
                 f"{type(cell).__name__}, got {len(drives)}"
             )
-        start = None if initial is None and not layer.learned_state else self._initial(initial, packing, keep)
+        self._afresh = self._learned(packing, keep) if layer.learned_state else None
         rest = source.channels, source.dtype, keep.for_backward
         if packing.uniform:
             kernels, size = uniform_work(on.threads.threads(), packing.steps, packing.batch, on, layer, cell, *rest)
@@ -74,6 +73,7 @@ class Recurrence(Operation):
             kernels, size = _work(on, layer, cell, packing, *rest)
         self.first = 0 if index == 0 else p.offset(f"weight_ih_l{index}")
         values = self._write_unit_values if cell.unit_values else None
+        start = self._start(initial)
         self.tape = on.launch.run(kernels, size, weights[self.first :], source, start, keep, values, drives)
         self.outputs = self.tape.outputs
 
@@ -94,10 +94,18 @@ class Recurrence(Operation):
     def nbytes(self):
         return self.tape.nbytes
 
-    def _initial(self, initial, packing, keep):
-        """What the kernels' tape takes: the state given, else the learned one, as it is at each call."""
-        if initial is not None:
-            return [state[self.index].copy() for state in initial]  # the caller's may change before backward
+    def start(self, initial):
+        self.tape.start(self._start(initial))
+
+    def _start(self, initial):
+        """What the kernels' tape takes: the state given, else what it starts from afresh."""
+        self.starts_learned = initial is None
+        if initial is None:
+            return self._afresh
+        return [state[self.index].copy() for state in initial]  # the caller's may change before backward
+
+    def _learned(self, packing, keep):
+        """The learned state, as it is at each call."""
         suffixes = self.layer.suffixes(self.index)
 
         def learned():
@@ -158,6 +166,9 @@ class Constrained(Operation):
     def forward(self):
         self.weights.fill()
         self.inner.forward()
+
+    def start(self, initial):
+        self.inner.start(initial)
 
     def backward(self, adjoint, dy, need_x):
         of_weights = replace(adjoint, gradient=adjoint.gradient.zeros(), accumulate=False)  # its lists are the same

@@ -9,7 +9,9 @@ from ..errors import NonFiniteError, several
 from .history import History
 from .patterns import matched
 from .schedules import counts_updates, rate_at
+from .shards import sum_over
 from .updates import Updates
+from .workspace import Workspace, Workspaces
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,21 @@ class Course:
         Names and patterns of parameters that keep their bits.
     epochs, most : int, optional
         Epochs and updates in all: how many there will be at most.
-    gradient : numpy.ndarray, optional
-        See `Updates`: where shards are summed.  They draw their own masks.
+    shared : tuple, optional
+        (how many ranks share the training, how many shards of samples or None); see `Shards`.  Shards draw their own masks.
 
     Attributes
     ----------
     updates : Updates
+    workspaces : Workspaces
+        Where gradients are computed.
     history : History
     place : Place or None
         Where the run of epochs stands; None outside of one.
     order : numpy.ndarray or None
         The samples in the order of the last epoch, from which the next one's is drawn.
+    summed, shards, seed
+        Of a training that is shared: the `Sum` of its gradient, how many shards, what these draw from; else None.
     calls : Calls or None
         The callbacks of the run.
     feed_of : dict or None
@@ -84,23 +90,36 @@ class Course:
 
     def __init__(
         self, network, loss, optimizer, random, clip, accumulate, kept, metrics, frozen, epochs=None, most=None,
-        gradient=None,
+        shared=None,
     ):  # fmt: skip
         self.network, self.loss, self.optimizer, self.random = network, loss, optimizer, random
         self.clip, self.accumulate, self.kept, self.epochs, self.most = clip, accumulate, kept, epochs, most
         self.metrics = metrics
-        draws = network.random and gradient is None
-        self.masks = np.random.default_rng(random.integers(2**63)) if draws else None
+        self.summed = self.shards = self.seed = self.masks = None
+        if shared is not None:
+            self.shards, self.seed = shared[1], int(random.integers(2**63))
+            self.summed = sum_over(*shared, network.params.flat)
+        elif network.random:
+            self.masks = np.random.default_rng(random.integers(2**63))
         if accumulate > 1:
-            gradient, self._sum = np.zeros_like(network.params.flat), np.zeros_like(network.params.flat)
+            self._sum = np.zeros_like(network.params.flat)
         self.frozen = several("frozen", frozen, "names of parameters and patterns in a sequence")
         names = network.params.names
-        still = matched("frozen", self.frozen, names)
-        if len(still) == len(names):
+        self._still = matched("frozen", self.frozen, names)
+        if len(self._still) == len(names):
             raise ValueError(f"frozen: expected parameters to be left that are trained, got all {len(names)} frozen")
-        self.updates = Updates(network, optimizer, gradient, still)
+        self.begin()
         self.history, self.place, self.order = History(), None, None
         self.calls, self.feed_of, self.resumed = None, None, None
+
+    def begin(self):
+        """No update has been taken, from the parameters that the network has now."""
+        flat, gradient = self.network.params.flat, None if self.summed is None else self.summed.vector
+        if self.accumulate > 1:
+            gradient = np.zeros_like(flat)
+        self.updates = updates = Updates(self.network, self.optimizer, gradient, self._still)
+        parts, kept = self.network._own, self.kept
+        self.workspaces = Workspaces(lambda: Workspace(self.network, updates.into, parts, *kept, updates.reading))
 
     @property
     def is_begun(self):
@@ -119,6 +138,11 @@ class Course:
         """Of a course from a file: leave the run in the middle of which it was saved."""
         self.place = self.resumed = None
         self.updates.go_on(False)
+
+    def forget_callbacks(self):
+        """Of a course from a file: leave the callbacks of the run in the middle of which it was saved."""
+        if self.resumed is not None:
+            self.resumed = self.resumed[0], []
 
     def callback_states(self):
         """[(class, state)] of the callbacks of the run, as they will go on; [] outside of one."""

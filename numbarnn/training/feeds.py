@@ -6,7 +6,6 @@ import numpy as np
 
 from .samples import Samples
 from .shards import Shards
-from .workspace import Workspace, Workspaces
 
 
 class Feed:
@@ -48,13 +47,6 @@ class Feed:
         return "", None
 
 
-def workspaces_of(course, samples):
-    """The `Workspaces` in which a course computes gradients of some samples."""
-    updates, network = course.updates, course.network
-    make = lambda: Workspace(network, updates.into, network._own, *course.kept, updates.reading)  # noqa: E731
-    return Workspaces(samples, make)
-
-
 class SampleFeed(Feed):
     """Batches of samples, which a course draws.
 
@@ -79,7 +71,6 @@ class SampleFeed(Feed):
                 raise ValueError(f"x: expected {expected}, got {len(there)} or others; resume=False begins a new one")
             course.order = there
         self.count = -(-len(there) // batch_size)
-        self.workspaces = workspaces_of(course, samples)
 
     def depends(self):
         return {"batch_size": self.batch_size}
@@ -91,8 +82,8 @@ class SampleFeed(Feed):
         return [order[i : i + self.batch_size] for i in range(done * self.batch_size, len(order), self.batch_size)]
 
     def gradient(self, chosen, checked):
-        over = float(self._counts[chosen].sum())
-        return checked(self.workspaces.gradient(chosen, self.course.loss, self.course.masks)) * over, over
+        course, over = self.course, float(self._counts[chosen].sum())
+        return checked(course.workspaces.gradient(self.samples, chosen, course.loss, course.masks)) * over, over
 
     def not_finite(self):
         return self.samples.not_left_out()
@@ -112,14 +103,14 @@ class ShardFeed(Feed):
 
     def __init__(self, course, samples, shards: Shards):
         self.course, self.samples, self.shards, self.count = course, samples, shards, shards.updates
-        self._counts, self.workspaces = samples.counts, workspaces_of(course, samples)
+        self._counts = samples.counts
 
     def epoch(self, number, done):
-        return self.shards.epoch()
+        return self.shards.epoch(number)
 
     def gradient(self, update, checked):
         def gradient_of(chosen, masks):
-            value = checked(self.workspaces.gradient(chosen, self.course.loss, masks))
+            value = checked(self.course.workspaces.gradient(self.samples, chosen, self.course.loss, masks))
             return value * float(self._counts[chosen].sum())
 
         self.shards.take(update, gradient_of)
@@ -166,7 +157,7 @@ class GivenFeed(Feed):
         self._batch, course = samples, self.course
         over = float(samples.counts.sum())
         everything = np.flatnonzero(samples.counts) if over else np.arange(samples.x.count)
-        return checked(workspaces_of(course, samples).gradient(everything, course.loss, course.masks)) * over, over
+        return checked(course.workspaces.gradient(samples, everything, course.loss, course.masks)) * over, over
 
     def not_finite(self):
         return self._batch.not_left_out() if self._batch is not None else ("", None)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ..arrays.devices import backend_of
 from ..engine.keep import kept
-from ..errors import NonFiniteError, arguments_of, flag, generator, positive_integer, several
+from ..errors import NonFiniteError, arguments_of, flag, generator, positive_integer
 from .callbacks import Calls, checked_callbacks, learns_of_batches
 from .course import Course, Place
 from .feeds import SampleFeed, ShardFeed, grouped
@@ -92,44 +92,94 @@ def checked_clip(clip):
 def fit(
     network, samples, *, loss, optimizer, epochs, batch_size, shuffle, seed, clip=None, validation=None, callbacks=(),
     progress=False, metrics=(), frozen=(), validation_split=None,
-    split_by="sample", tape="all", checkpoints=None, ranks=None, count=None,
+    split_by="sample", tape="all", checkpoints=None, shared=None, ranks=None,
 ):  # fmt: skip
     """Train `network` in place, from a state that is new; see `Network.fit`.
 
-    ranks: None for a single one; count: of their shards, see `Shards`.
+    shared, ranks: of a training that ranks share, see `Course` and `train`.
     """
     optimizer = find_optimizer(optimizer)
     epochs, batch_size, shuffle, clip = checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints)
-    progress, random = flag("progress", progress), generator("seed", seed)
-    callbacks = checked_callbacks(callbacks)
+    progress, random, callbacks = flag("progress", progress), generator("seed", seed), checked_callbacks(callbacks)
     check_samples(samples)
-    samples, held = with_held(network, samples, loss, validation, validation_split, split_by, ranks is not None)
     metrics = checked_metrics(metrics, samples)
-    validated, shards, gradient = validating(network, held, loss, metrics), None, None
+    course = Course(network, loss, optimizer, random, clip, 1, (tape, checkpoints), metrics, frozen, shared=shared)
+    held = validation, validation_split, split_by
+    return train(course, Place(1, epochs), samples, batch_size, shuffle, held, callbacks, progress, ranks=ranks)
+
+
+def train(
+    course, place, samples, batch_size, shuffle, held=(None, None, "sample"), callbacks=(), progress=False, feed=None,
+    resume=False, ranks=None,
+):  # fmt: skip
+    """Take a course (is modified) through the epochs of a `Place`; returns its History.
+
+    Parameters
+    ----------
+    course : Course
+    place : Place
+    samples : Samples or None
+        What is trained on; None with batches of a feed.
+    batch_size : int
+    shuffle : bool
+    held : tuple
+        ``validation``, ``validation_split`` and ``split_by`` of `Network.fit`.
+    callbacks : tuple of callable
+    progress : bool
+    feed : Feed, optional
+        In the place of samples.
+    resume : bool
+        Go on with the run in which the course was saved.
+    ranks : Ranks, optional
+        Those that share the training.
+    """
+    network, loss = course.network, course.loss
+    samples, held = with_held(network, samples, loss, *held, ranks is not None)
+    checked_metrics(course.metrics, samples)
+    if samples is None and held is None and course.metrics:
+        expected = "validation data, on which the metrics are measured beside batches of your own"
+        raise TypeError(f"validation: expected {expected}, got None")
+    validated, shards = validating(network, held, loss, course.metrics), None
     if ranks is not None:
-        _check_for_ranks(callbacks, metrics)
-        own = {} if is_of_library(loss) else {"loss": type(loss).__name__}  # one of the user's may hold what its rank has
-        own |= {"optimizer": type(optimizer).__name__} if optimizer.is_own else {}
-        values = dict(
-            network=(network.layers, network.channels, network.dtype.name), loss=loss, optimizer=optimizer, epochs=epochs,
-            batch_size=batch_size, shuffle=shuffle, clip=clip, shards=count, validation=held is not None,
-            weights=samples.weights is not None, reset=samples.reset is not None,
-            frozen=several("frozen", frozen, "names in a sequence"),
-        )  # fmt: skip
-        ranks.same(values | own)
-        flat, root = network.params.flat, ranks.agree(int(random.integers(2**63)))[0]
-        shards = Shards(ranks, count, samples, batch_size, shuffle, network.random, root, len(flat), flat.dtype)
-        gradient = shards.gradient
+        _check_for_ranks(callbacks, course.metrics)
+        _check_same(ranks, course, place, samples, held, batch_size, shuffle)
+        course.seed = ranks.agree(course.seed)[0]
+        shards = Shards(ranks, course.shards, samples, batch_size, shuffle, network.random, course.seed, course.summed)
         if held is not None:
             loss_of, mean = functools.partial(network._loss_of, loss=loss), shards.held_out(held)
             validated = lambda: (mean(loss_of), {})  # noqa: E731
-        callbacks, progress = (callbacks, progress) if ranks.rank == 0 else ((), False)
+        if ranks.rank:
+            callbacks, progress = (), False
+            course.forget_callbacks()
+    if place.epoch > place.last and not resume:
+        return course.history
     with alone(network):
+        if not resume:
+            course.forget_run()
         if ranks is not None:
             ranks.share(network.params.flat)
-        course = Course(network, loss, optimizer, random, clip, 1, (tape, checkpoints), metrics, frozen, gradient=gradient)
-        feed = SampleFeed(course, samples, batch_size, shuffle) if shards is None else ShardFeed(course, samples, shards)
-        return run(course, feed, Place(1, epochs), validated, callbacks, progress, ranks)
+            if course.updates.step == 0:
+                course.begin()
+            feed = ShardFeed(course, samples, shards)
+        elif feed is None:
+            feed = SampleFeed(course, samples, batch_size, shuffle)
+        course.check_feed(feed)
+        course.updates.check_usable()
+        return run(course, feed, place, validated, callbacks, progress, ranks)
+
+
+def _check_same(ranks, course, place, samples, held, batch_size, shuffle):
+    """Raise ValueError, on every rank, unless what must be the same on all of them is."""
+    network, loss, optimizer = course.network, course.loss, course.optimizer
+    own = {} if is_of_library(loss) else {"loss": type(loss).__name__}  # one of the user's may hold what its rank has
+    own |= {"optimizer": type(optimizer).__name__} if optimizer.is_own else {}
+    values = dict(
+        network=(network.layers, network.channels, network.dtype.name), loss=loss, optimizer=optimizer,
+        epochs=place.last + 1 - place.epoch, batch_size=batch_size, shuffle=shuffle, clip=course.clip, shards=course.shards,
+        validation=held is not None, weights=samples.weights is not None, reset=samples.reset is not None,
+        frozen=course.frozen, updates=course.updates.step,
+    )  # fmt: skip
+    ranks.same(values | own)
 
 
 def with_held(network, samples, loss, validation, part, way, shared=False):
@@ -158,15 +208,16 @@ def validating(network, held, loss, metrics):
 
 
 def _check_for_ranks(callbacks, metrics):
-    """Raise ValueError unless the callbacks and metrics can go with shards, whose ranks meet at each epoch's end only."""
+    """Raise ValueError unless callbacks and metrics can go with shards: callbacks are called at each epoch's end only."""
     if metrics:
         raise ValueError(f"metrics: expected none together with comm or shards, got {', '.join(map(repr, metrics))}")
     for index, callback in enumerate(callbacks):
         kind = type(callback).__name__
         if learns_of_batches(callback):
             raise ValueError(f"callbacks[{index}]: expected no method batch together with comm or shards, got {kind}")
-        if getattr(callback, "_keeps", False):
-            raise ValueError(f"callbacks[{index}]: expected no checkpoints together with comm or shards, got {kind}")
+        if getattr(callback, "_keeps", False) and callback.unit != "epoch":
+            expected = "checkpoints after whole epochs together with comm or shards"
+            raise ValueError(f"callbacks[{index}]: expected {expected}, got unit={callback.unit!r} of {kind}")
 
 
 def run(course, feed, place, validated=None, callbacks=(), progress=False, ranks=None):

@@ -267,10 +267,15 @@ class Samples:
             error = ValueError if np.isfinite(number) else NonFiniteError
             raise error(f"y: expected {self.loss.expected}, got {number} at {place}")
 
-    @property
+    @functools.cached_property
     def lengths_of_x(self):
         """(N,): the steps of each sample."""
         return self.x.lengths if self.lengths is None else self.lengths
+
+    @functools.cached_property
+    def kind(self):
+        """What samples have in common that can lie in the same memory, if they have as many steps."""
+        return self.x.letters, self.x.ragged, self.x.numbers.dtype, self.in_rows
 
     def take(self, chosen):
         """Some of the samples, copied."""
@@ -278,6 +283,17 @@ class Samples:
         weights = None if self.weights is None else self.weights.take(chosen)
         reset = None if self.reset is None else self.reset[:, chosen]
         return replace(self, x=self.x.take(chosen), y=self.y.take(chosen), lengths=lengths, weights=weights, reset=reset)
+
+    def between(self, chosen, begin, end):
+        """Some of the samples, copied, and of them the steps from one to another, or to where they end.
+
+        begin, end: an integer for all, or one for each.  None of the samples may start afresh in between.
+        """
+        lengths = self.lengths_of_x[chosen]
+        begin, end = np.minimum(begin, lengths), np.minimum(end, lengths)
+        parts = {name: getattr(self, name) for name in ("x", "y", "weights")}
+        parts = {name: None if part is None else part.between(chosen, begin, end) for name, part in parts.items()}
+        return replace(self, **parts, lengths=None if self.lengths is None else end - begin)
 
     def pieces(self, most_rows):
         """Some of the samples each, in order, with about so many steps in all, or a single sample."""

@@ -15,6 +15,7 @@ from .losses import LOSSES
 from .losses import loss as find_loss
 from .metrics import checked_metrics
 from .optimizers import optimizer as find_optimizer
+from .shards import checked_shards
 
 BIT_GENERATORS = ("PCG64", "PCG64DXSM", "MT19937", "Philox", "SFC64")
 
@@ -44,6 +45,7 @@ def described(course):
         "random": _state_of(course.random),
         "masks": None if course.masks is None else _state_of(course.masks),
         "order": course.order,
+        "shared": None if course.summed is None else {"shards": course.shards, "seed": course.seed},
         "updates": in_host(course.updates.state()),
         "history": {name: np.array(getattr(history, name), float) for name in COLUMNS},
         "measured": {name: np.array(values, float) for name, values in history.metrics.items()},
@@ -53,21 +55,27 @@ def described(course):
     }
 
 
-def restored(network, found):
+def restored(network, found, ranks=1):
     """The Course that `described` has described, of a network whose parameters are as they were.
+
+    ranks: how many will share it, if it is of a training that is shared.
 
     Raises
     ------
     KeyError, TypeError, ValueError
         If it is no such description.
     """
+    shared = found["shared"]
     loss, optimizer = find_loss(found["loss"]), find_optimizer(found["optimizer"])
     random = _generator_of(found["random"])
     kept(*found["kept"], 1)  # what it raises is the error of a file
     course = Course(
         network, loss, optimizer, random, found["clip"], _count(found["accumulate"], 1), tuple(found["kept"]),
         checked_metrics(found["metrics"], None), found["frozen"], found["epochs"], found["most"],
+        None if shared is None else (ranks, checked_shards(shared["shards"], 1)),
     )  # fmt: skip
+    if shared is not None:
+        course.seed = _count(shared["seed"])
     if (found["masks"] is None) != (course.masks is None):
         raise ValueError("masks: expected what the network's layers draw them with")
     course.random = random = _generator_of(found["random"])  # making a course has drawn from the first one

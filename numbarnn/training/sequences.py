@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..arrays.devices import moved, take
+from ..arrays.devices import device_of, moved, take
 from ..arrays.ragged import Ragged
 
 
@@ -58,15 +58,32 @@ class Sequences:
         array = self.array.take(chosen) if self.ragged else take(self.array, chosen, self.letters.index("n"))
         return replace(self, array=array)
 
-    def first_steps(self, chosen, steps, out=None):
-        """The first steps of some samples side by side, (T, N, C) or (T, N) out of a Ragged; written to `out` if given."""
+    def some_steps(self, chosen, first, steps, out=None):
+        """So many steps from the first on of some samples side by side, (T, N, C) or (T, N) out of a Ragged.
+
+        out: an array of that shape that they are written to (is modified), new if None.
+        """
         array, letters, where, axis = self.numbers, self.letters, chosen, 0
         if self.ragged:
-            letters, where = "tnc"[: 1 + array.ndim], self.array.offsets[chosen] + np.arange(steps)[:, None]
+            letters, where = "tnc"[: 1 + array.ndim], self.array.offsets[chosen] + np.arange(first, first + steps)[:, None]
         else:
-            array = array[tuple(slice(steps if letter == "t" else None) for letter in letters)]
+            array = array[tuple(slice(first, first + steps) if letter == "t" else slice(None) for letter in letters)]
             axis = letters.index("n")
         return Sequences(take(array, where, axis, out), letters, letters)
+
+    def between(self, chosen, begin, end):
+        """Some of the samples, copied, and of each the steps from one to another, which it has; all, if not `stepped`."""
+        if not self.stepped:
+            return self.take(chosen)
+        array, lengths = self.array, end - begin
+        if self.ragged:
+            places = [np.arange(at + b, at + e) for at, b, e in zip(array.offsets[chosen], begin, end)]
+            data = array.data[moved(np.concatenate(places), device_of(array.data))]
+            return replace(self, array=Ragged(data, np.concatenate([[0], np.cumsum(lengths)])))
+        axes = self.letters.index("t"), self.letters.index("n")
+        places = np.minimum(begin + np.arange(lengths.max())[:, None], array.shape[axes[0]] - 1)
+        places, each = moved(places, device_of(array)), moved(chosen, device_of(array))
+        return replace(self, array=np.moveaxis(np.moveaxis(array, axes, (0, 1))[places, each], (0, 1), axes))
 
     def not_finite(self, lengths):
         """(place, number) of the first NaN or infinity, as text; ("", None) if there is none."""

@@ -22,29 +22,33 @@ def checked_shards(shards, size):
     return shards
 
 
+def sum_over(ranks, shards, vector):
+    """The Sum of a gradient like a vector over so many ranks: by pairs where shards are counted, else as MPI sums."""
+    return (Sum if shards is None else TreeSum)(ranks, len(vector), vector.dtype)
+
+
 class Shard:
-    """Some of the samples: what is drawn for them depends on no other sample, nor on who draws it.
+    """Some of the samples: what is drawn for them in an epoch depends on no other sample or epoch, nor on who draws it.
 
     Parameters
     ----------
-    order : numpy.ndarray of int
+    there : numpy.ndarray of int
         The samples.
-    seeds : sequence of int
+    seeds : tuple of int
     shuffle, random : bool
         Whether an order and masks are drawn.
     """
 
-    def __init__(self, order, seeds, shuffle, random):
-        orders, masks = np.random.SeedSequence(seeds).spawn(2)
-        self.order, self._shuffle = order, np.random.default_rng(orders) if shuffle else None
-        self.masks = np.random.default_rng(masks) if random else None
-        self.loss = 0.0
+    def __init__(self, there, seeds, shuffle, random):
+        self._there, self._seeds, self._shuffle, self._random = there, seeds, shuffle, random
+        self.order, self.masks, self.loss = there, None, 0.0
 
-    def start(self):
-        """A new epoch: a new order, and no loss yet."""
+    def start(self, epoch):
+        """An epoch, counted from 1: an order and masks of its own, and no loss yet."""
+        orders, masks = np.random.SeedSequence((*self._seeds, epoch)).spawn(2)
+        self.order = np.random.default_rng(orders).permutation(self._there) if self._shuffle else self._there
+        self.masks = np.random.default_rng(masks) if self._random else None
         self.loss = 0.0
-        if self._shuffle is not None:
-            self._shuffle.shuffle(self.order)
 
 
 class Shards:
@@ -64,28 +68,26 @@ class Shards:
     shuffle, random : bool
     seed : int
         The same on all ranks.
-    size : int
-    dtype : numpy.dtype
-        Numbers of the gradient.
+    summed : Sum
+        Of the gradient, over the ranks, which it is told.
 
     Attributes
     ----------
     updates : int
         In an epoch.
     gradient : numpy.ndarray
-        (size,): where the gradient of a shard is written, and then that of the update is found.
+        (parameters,): where the gradient of a shard is written, and then that of the update is found.
     """
 
-    def __init__(self, ranks, shards, samples, batch_size, shuffle, random, seed, size, dtype):
+    def __init__(self, ranks, shards, samples, batch_size, shuffle, random, seed, summed):
         self.ranks, self._count, self._counts, self._batch_size = ranks, shards, samples.counts, batch_size
         orders = [chosen[self._counts[chosen] > 0] for chosen in self._parts(samples, "x")]
         first = ranks.rank * len(orders)
         self._own = [Shard(order, (seed, first + i), shuffle, random) for i, order in enumerate(orders)]
         self._samples = sum(ranks.joined(map(len, orders)))
         self.updates = -(-self._samples // batch_size)
-        self._sum = (Sum if shards is None else TreeSum)(ranks, size, dtype)
-        self.gradient = self._sum.vector
-        self._waiting = [np.empty(size, dtype) for _ in range((len(orders) - 1).bit_length())]
+        summed.ranks, self._sum, self.gradient = ranks, summed, summed.vector
+        self._waiting = [np.empty_like(self.gradient) for _ in range((len(orders) - 1).bit_length())]
 
     def _parts(self, samples, argument):
         """The samples of each of this rank's shards; ValueError if a rank has samples of another one's."""
@@ -102,13 +104,13 @@ class Shards:
         parts = [part(count, index, shards) for index in range(first, first + own)]
         return [np.arange(each.start - start, each.stop - start) for each in parts]
 
-    def epoch(self):
-        """The updates of a new epoch, from 0 on.
+    def epoch(self, number):
+        """The updates of an epoch, counted from 1; updates from 0 on.
 
         Orders are drawn, and the ranks tell each other what the mean of each update is over.
         """
         for shard in self._own:
-            shard.start()
+            shard.start(number)
         updates = range(self.updates)
         own = [np.array([self._counts[self._batch(shard, i)].sum() for i in updates]) for shard in self._own]
         with self.ranks.uninterrupted():
@@ -167,15 +169,20 @@ class Shards:
         return mean
 
 
-def ranks_of(comm, shards, network):
-    """(the `Ranks` of a training, as a context manager; `shards`, checked); None for a single one, that sums nothing."""
+def shared_by(comm, shards, network):
+    """(comm, None for a single rank; what a `Course` of the network is told of ranks and shards, None if it has neither)."""
     if comm is not None:
         checked_comm(comm)
     size = 1 if comm is None else comm.size
     shards = checked_shards(shards, size)
     if shards is None and size == 1:
-        return contextlib.nullcontext(), None
+        return None, None
     if network.device != "cpu":
         name = "comm" if shards is None else "shards"
         raise DeviceError(f"{name}: expected it for a network on 'cpu', got one on {network.device!r}")
-    return Ranks(comm if size > 1 else None), shards
+    return comm if size > 1 else None, (size, shards)
+
+
+def together(comm, shared):
+    """A context manager around a training: its `Ranks`, None of one that is not shared; see `shared_by`."""
+    return contextlib.nullcontext() if shared is None else Ranks(comm)

@@ -10,22 +10,25 @@ class Sum:
 
     Parameters
     ----------
-    ranks : Ranks
+    count : int
+        How many ranks.
     size : int
     dtype : numpy.dtype
+    ranks : Ranks, optional
+        Those that sum; they may be set later, and others after them.
 
     Attributes
     ----------
     vector : numpy.ndarray
-        (size,): what is to be summed, and its sum.
+        (size,): what is to be summed, and its sum; it lasts as long as the Sum.
     """
 
-    def __init__(self, ranks, size, dtype):
-        self.ranks, self._buffer = ranks, np.zeros(self._length(size, ranks.size), dtype)
+    def __init__(self, count, size, dtype, ranks=None):
+        self.ranks, self._buffer = ranks, np.zeros(self._length(size, count), dtype)
         self.vector, self._failed = self._buffer[:size], self._buffer[-1:]
 
     @staticmethod
-    def _length(size, ranks):
+    def _length(size, count):
         """Numbers that are sent: also one that says that a rank has failed."""
         return size + 1
 
@@ -58,13 +61,13 @@ class TreeSum(Sum):
     The ranks are a power of two.
     """
 
-    def __init__(self, ranks, size, dtype):
-        super().__init__(ranks, size, dtype)
-        self._pieces = np.empty((ranks.size, len(self._buffer) // ranks.size), dtype)  # one from each rank
+    def __init__(self, count, size, dtype, ranks=None):
+        super().__init__(count, size, dtype, ranks)
+        self._pieces = np.empty((count, len(self._buffer) // count), dtype)  # one from each rank
 
     @staticmethod
-    def _length(size, ranks):
-        return -(-(size + 1) // ranks) * ranks
+    def _length(size, count):
+        return -(-(size + 1) // count) * count
 
     def _sum(self, comm):
         comm.Alltoall(self._buffer, self._pieces)

@@ -24,27 +24,33 @@ class Workspace:
         self.network, self.into, self.parts, self.kept = network, into, parts, (tape, checkpoints)
         self.reading = reading
         self._tapes = self._adjoints = self._passes = None
+        self._started = False  # whether the layers start from states that were given
 
     @property
     def nbytes(self):
         """Bytes of the arrays that the layers' tapes hold."""
         return sum(tape.nbytes for tape in self._tapes or ())
 
-    def gradient(self, samples, loss, random=None):
+    def gradient(self, samples, loss, random=None, initial=None):
         """The loss of a batch; its gradient is written to `into` (is modified).
 
         Samples of equal length must lie where those of the first call lay.  random: a Generator, where dropout and the like
-        are to be drawn.
+        are to be drawn.  initial: {index of a layer: the state it starts from}; the others start afresh.
         """
         network = self.network
         if self._tapes is None or samples.ragged:
             self._batch, described = samples.batch()
             self._output, self._tapes = network._forward(
-                self.parts, described, kept(*self.kept, described.steps), random, self.reading
+                self.parts, described, kept(*self.kept, described.steps), random, self.reading, initial
             )
+            self._started = bool(initial)
             self._adjoints = self._passes = None
             self._seen = None if samples.in_rows else network._rows(self._output, samples)
         else:
+            if initial or self._started:
+                for index, tape in enumerate(self._tapes):
+                    tape.start(initial.get(index) if initial else None)
+                self._started = bool(initial)
             if random is not None:
                 for tape in self._tapes:
                     tape.redraw(random)
@@ -65,6 +71,14 @@ class Workspace:
                 adjoint.fill()
         return value
 
+    def final(self):
+        """{index of a layer: the state in which the last batch has left it}: copies, as `gradient` takes them."""
+        found = {}
+        for index in self.network._stateful:
+            finals = [part.final() for part in self._tapes[index].stack]
+            found[index] = [np.concatenate(parts).reshape(-1, *parts[0].shape) for parts in zip(*finals)]
+        return found
+
     def _start_backward(self, samples):
         """The layers' backward, each reading what the one above it writes."""
         described = like(self._output)
@@ -82,29 +96,28 @@ class Workspace:
 
 
 class BatchBuffer:
-    """Memory for batches of as many samples, that all have so many steps, as a first one: x lies in one place.
+    """Memory for batches of as many samples, of as many steps each, as a first one: x lies in one place.
 
     Parameters
     ----------
     samples : Samples
-    chosen : numpy.ndarray of int
-        The first batch.
-    steps : int
+        Of the first batch.
+    part : tuple
+        What `take` takes besides.
     """
 
-    def __init__(self, samples, chosen, steps):
-        self._samples, self._steps = samples, steps
-        first = samples.x.first_steps(chosen, steps).array
+    def __init__(self, samples, *part):
+        first = samples.x.some_steps(*part).array
         self._x = backend(device_of(first)).memory.empty(first.shape, first.dtype)
         self._common = {"lengths": None, "stepwise": samples.in_rows} | ({"layout": "tnc"} if samples.x.ragged else {})
         self.nbytes = self._x.nbytes
 
-    def take(self, chosen):
-        """Some of the samples, whose lengths must be those of the buffer: x is overwritten by the next call."""
-        x = self._samples.x.first_steps(chosen, self._steps, self._x)
-        others = self._samples.y, self._samples.weights
-        y, weights = (None if part is None else part.first_steps(chosen, self._steps) for part in others)
-        return replace(self._samples, x=x, y=y, weights=weights, **self._common)
+    def take(self, samples, chosen, first, steps):
+        """So many steps from the first on of some samples, which must have them: x is overwritten by the next call."""
+        x = samples.x.some_steps(chosen, first, steps, self._x)
+        others = samples.y, samples.weights
+        y, weights = (None if part is None else part.some_steps(chosen, first, steps) for part in others)
+        return replace(samples, x=x, y=y, weights=weights, **self._common)
 
 
 class Workspaces:
@@ -114,38 +127,47 @@ class Workspaces:
 
     Parameters
     ----------
-    samples : Samples
     make : callable
         Returns a new workspace.
     """
 
-    def __init__(self, samples, make):
-        self.samples, self._make, self._anew = samples, make, make()
-        self._lengths = samples.lengths_of_x
-        self._kept = {}  # {(samples, steps, threads): (workspace, buffer, bytes)}, the longest unused first
+    def __init__(self, make):
+        self._make, self._anew, self._last = make, make(), None
+        self._kept = {}  # {(samples, steps, threads, ...): (workspace, buffer, bytes)}, the longest unused first
 
-    def _common_steps(self, chosen):
-        """The steps of each of some samples; None if they differ, or are none, or samples start afresh in between."""
-        if self.samples.reset is not None:
+    def _common_steps(self, samples, chosen, first, end):
+        """The steps of each of some samples from the first to the end; None if they differ, or are none, or start afresh."""
+        if samples.reset is not None:
             return None
-        steps = self._lengths[chosen]
-        first = int(steps[0])
-        return first if first and (len(steps) == 1 or (steps == first).all()) else None
+        steps = samples.lengths_of_x[chosen]
+        if end is not None:
+            steps = np.clip(steps, first, end) - first
+        common = int(steps[0])
+        return common if common and (len(steps) == 1 or (steps == common).all()) else None
 
-    def gradient(self, chosen, loss, random):
-        """The loss of some samples; its gradient is written where the workspaces write it."""
-        steps = self._common_steps(chosen)
+    def gradient(self, samples, chosen, loss, random, first=0, end=None, initial=None):
+        """The loss of some samples; its gradient is written where the workspaces write it.
+
+        first, end: of the steps of them that are meant, all if there is no end.  initial: see `Workspace.gradient`.
+        """
+        steps = self._common_steps(samples, chosen, first, end)
         if steps is None:
-            samples = self.samples.take(chosen)
-            return self._anew.gradient(samples, loss, random)
-        key = len(chosen), steps, threads()  # each number of threads has plans of its own
+            batch = samples.take(chosen) if end is None else samples.between(chosen, first, end)
+            self._last = self._anew
+            return self._anew.gradient(batch, loss, random, initial)
+        key = len(chosen), steps, threads(), samples.kind  # each number of threads has plans of its own
         kept = self._kept.pop(key, None)
-        workspace, buffer, _ = kept or (self._make(), BatchBuffer(self.samples, chosen, steps), 0)
-        value = workspace.gradient(buffer.take(chosen), loss, random)
+        workspace, buffer, _ = kept or (self._make(), BatchBuffer(samples, chosen, first, steps), 0)
+        self._last = workspace
+        value = workspace.gradient(buffer.take(samples, chosen, first, steps), loss, random, initial)
         self._kept[key] = kept or (workspace, buffer, workspace.nbytes + buffer.nbytes + OBJECT_BYTES)
         if kept is None:
             self._let_go()
         return value
+
+    def final(self):
+        """The states in which the last batch has ended, see `Workspace.final`."""
+        return self._last.final()
 
     def _let_go(self):
         """Forget the workspaces that were not used for longest, as far as there are too many bytes."""
