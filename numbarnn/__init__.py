@@ -33,6 +33,8 @@ from .errors import (
 )
 from .extrapolation import extrapolate
 from .files import written
+from .graph import Graph
+from .graphs.description import Input, Node
 from .layers.base import Gradients
 from .layers.connectivity import Connectivity
 from .layers.convolution import Conv2d
@@ -124,11 +126,13 @@ __all__ = [
     "Flatten",
     "GaussianNLL",
     "Gradients",
+    "Graph",
     "HalfMSE",
     "History",
     "Huber",
     "IndexRangeError",
     "IndRNN",
+    "Input",
     "KernelError",
     "Last",
     "LastStep",
@@ -138,6 +142,7 @@ __all__ = [
     "Nadam",
     "NashSutcliffe",
     "Network",
+    "Node",
     "NonFiniteError",
     "Optimizer",
     "Parameters",

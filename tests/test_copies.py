@@ -426,6 +426,8 @@ def values():
         "Vocabulary": nr.Vocabulary.of(["the cat", "the dog"]),
         "characters": nr.Vocabulary.of(["hello"], split="characters"),
         "History": nr.History([1.0, 0.5], [], [0.1, 0.1], [0.01, 0.01]),
+        "Node": nr.Node([nr.Last(), nr.Dense(2)], ["past", "known"], state="encoder"),
+        "Input": nr.Input(3, steps=False),
         "Ensemble": nr.fit_many(network(), *series(), seeds=[0, 1], epochs=1, progress=False),
         "Predictions": nr.Predictions(np.ones((2, 3))),
         "EarlyStopping": stopping,
@@ -506,7 +508,7 @@ def test_what_has_worked_is_sent_like_what_has_not(every):
 
 def test_everything_that_is_public_is_in_this_list(every):
     seen = {type(value).__name__ for value in every.values()} | set(every)
-    seen |= {"Network", "Stream", "Recurrent", "Cell", "Callback", "Trainer"}
+    seen |= {"Network", "Graph", "Stream", "Recurrent", "Cell", "Callback", "Trainer"}
     seen |= {"loss", "PerStep", "windows", "accuracy", "extrapolate", "padded", "compile", "fit_many", "load", "own_part"}
     modules = {"datasets", "elementary", "errors", "interop", "plot", "testing", "cuda"}
     raised = {name for name in nr.__all__ if name.endswith("Error")}

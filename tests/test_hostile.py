@@ -107,6 +107,17 @@ def network():
     return nr.Network([nr.RNN(2), nr.Last(), nr.Dense(1)], channels=2, seed=0)
 
 
+def graph(**arguments):
+    """A new graph, small and the same each time; its two inputs are called as the arguments of `of_graph`."""
+    nodes = {"h": nr.Node(nr.RNN(2), ["x", "static"]), "y": nr.Node([nr.Last(), nr.Dense(1)], "h")}
+    return nr.Graph({"x": 2, "static": nr.Input(2, steps=False)}, nodes, ["y"], **arguments)
+
+
+def of_graph(x, static, lengths):
+    """What a graph makes of its inputs."""
+    return graph(seed=0).predict({"x": x, "static": static}, lengths)
+
+
 def trained(**arguments):
     """What `fit` makes of a network's parameters."""
     net = network()
@@ -311,6 +322,21 @@ CASES = {
             "tape": ("all", one_of("all", "states")),
             "checkpoints": (None, optional(SIZE)),
         },
+    ),
+    "Input": (nr.Input, {"channels": (2, optional(SIZE)), "steps": (True, FLAG)}),
+    "Graph": (
+        graph,
+        {
+            "dtype": ("float32", DTYPE),
+            "layout": ("tnc", LAYOUT),
+            "device": ("cpu", one_of("cpu")),
+            "seed": (0, SEED),
+            "scheme": ("glorot", SCHEME),
+        },
+    ),
+    "Graph.predict": (
+        of_graph,
+        {"x": (X, SAMPLES), "static": (X[0], SAMPLES), "lengths": (np.array([4, 2, 3]), LENGTHS)},
     ),
     "Network.stream": (lambda **a: network().stream(**a).step(X[0]), {"batch": (3, only(3))}),
     "Network.to": (lambda **a: network().to(**a), {"device": ("cpu", one_of("cpu"))}),
@@ -522,6 +548,7 @@ NO_ARGUMENTS = {
     "Predictions",
     "Compiled",
     "Callback",
+    "Node",
     "Flatten",
     "Last",
     "LastStep",
@@ -551,7 +578,7 @@ def alike(found, right):
         return alike(found.flat, right.flat)
     if isinstance(found, nr.Gradients):
         return all(alike(getattr(found, name), getattr(right, name)) for name in ("params", "x", "state"))
-    if isinstance(found, nr.Network):
+    if isinstance(found, (nr.Network, nr.Graph)):
         return alike(found.params.flat, right.params.flat) and repr(found) == repr(right)
     if is_dataclass(found):
         return type(found) is type(right) and all(
