@@ -46,6 +46,7 @@ SCHEDULE = hostile.Kind(
         hostile.ANYTHING if callable(value) and not isinstance(value, type) else NOT_NEGATIVE.right(value, valid)
     ),
 )
+STRIPS = hostile.Kind("series or indices", hostile.series_or_indices, arrays=True)
 CALLABLE = hostile.Kind("function", lambda value, valid: hostile.ANYTHING if callable(value) else WRONG)
 LAYOUT = hostile.Kind("layout", lambda value, valid: WRONG)
 SHARE = hostile.Kind(
@@ -431,6 +432,7 @@ CASES = {
         nr.windows,
         {"series": (numbers(9, 2), SERIES), "steps": (3, SIZE), "horizon": (None, optional(SIZE)), "stride": (1, SIZE)},
     ),
+    "strips": (nr.strips, {"series": (numbers(9, 2), STRIPS), "count": (2, SIZE)}),
     "extrapolate": (
         lambda **a: nr.extrapolate(nr.Network([nr.RNN(2)], channels=2, seed=0), **a),
         {"start": (X[:, 0], SERIES), "steps": (2, SIZE), "stateful": (False, FLAG)},
