@@ -118,6 +118,13 @@ def of_graph(x, static, lengths):
     return graph(seed=0).predict({"x": x, "static": static}, lengths)
 
 
+def trained_graph(x, static, y, **arguments):
+    """What `fit` makes of a graph's parameters."""
+    net = graph(seed=0)
+    history = net.fit({"x": x, "static": static}, {"y": y}, **arguments)
+    return net.params.flat, history.loss
+
+
 def trained(**arguments):
     """What `fit` makes of a network's parameters."""
     net = network()
@@ -337,6 +344,20 @@ CASES = {
     "Graph.predict": (
         of_graph,
         {"x": (X, SAMPLES), "static": (X[0], SAMPLES), "lengths": (np.array([4, 2, 3]), LENGTHS)},
+    ),
+    "Graph.fit": (
+        trained_graph,
+        {
+            "x": (X, NOTHING_ELSE),
+            "static": (X[0], NOTHING_ELSE),
+            "y": (Y, NUMBERS),
+            "epochs": (1, SIZE),
+            "batch_size": (2, SIZE),
+            "shuffle": (True, FLAG),
+            "seed": (0, SEED),
+            "clip": (None, optional(POSITIVE)),
+            "progress": (False, FLAG),
+        },
     ),
     "Network.stream": (lambda **a: network().stream(**a).step(X[0]), {"batch": (3, only(3))}),
     "Network.to": (lambda **a: network().to(**a), {"device": ("cpu", one_of("cpu"))}),

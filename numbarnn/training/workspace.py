@@ -158,13 +158,17 @@ class Workspaces:
             return self._anew.gradient(batch, loss, random, initial)
         key = len(chosen), steps, threads(), samples.kind  # each number of threads has plans of its own
         kept = self._kept.pop(key, None)
-        workspace, buffer, _ = kept or (self._make(), BatchBuffer(samples, chosen, first, steps), 0)
+        workspace, buffer, _ = kept or (self._make(), self._buffer(samples, chosen, first, steps), 0)
         self._last = workspace
         value = workspace.gradient(buffer.take(samples, chosen, first, steps), loss, random, initial)
         self._kept[key] = kept or (workspace, buffer, workspace.nbytes + buffer.nbytes + OBJECT_BYTES)
         if kept is None:
             self._let_go()
         return value
+
+    def _buffer(self, *part):
+        """Memory for batches like one; see `BatchBuffer`."""
+        return BatchBuffer(*part)
 
     def final(self):
         """The states in which the last batch has ended, see `Workspace.final`."""
