@@ -41,6 +41,7 @@ class Output(Comparison):
 class Objective(Function):
     """The part of a graph that knows what its outputs should be."""
 
+    _carries = False  # no states from batch to batch
     _row_layer = None  # no table is updated by rows: a node may share it
 
     def _view(self, output):

@@ -24,6 +24,8 @@ from .prediction import Prediction
 class Objective(Prediction, Comparison):
     """The part of a network that knows what its predictions should be."""
 
+    _carries = True  # whether a training may carry states from batch to batch
+
     def _samples(self, x, y, lengths=None, loss=None, weights=None, reset=None):
         """The Samples of what a caller gives, to train with a loss or to measure it."""
         return Samples.of(self, x, y, lengths, loss, weights, reset)
