@@ -208,8 +208,8 @@ def test_wrong_arguments_are_named():
         (lambda: net.fit(INPUTS, TARGETS, LOSS, validation=(INPUTS, TARGETS, None, None, 1), **fit), TypeError, "reset"),
         (lambda: net.loss_and_gradient(np.zeros(3, np.float32), INPUTS, TARGETS, LOSS), nr.ShapeError, "flat: "),
         (lambda: nr.Trainer(net, LOSS).fit(INPUTS, TARGETS, validation_split=0.2, split_by="time"), ValueError, "split_by"),
-        (lambda: nr.Trainer(net, LOSS).fit(INPUTS, TARGETS, carry=True, steps=2), TypeError, "carry: expected False for a graph"),
-        (lambda: nr.Trainer(net, LOSS).update(INPUTS, TARGETS, state=None), TypeError, "state: expected none given for a graph"),
+        (lambda: nr.Trainer(net, LOSS).fit(INPUTS, TARGETS, carry=True, steps=2), TypeError, "carry: expected False"),
+        (lambda: nr.Trainer(net, LOSS).update(INPUTS, TARGETS, state=None), TypeError, "state: expected none given"),
         (lambda: nr.Trainer(net, LOSS).fit(INPUTS, TARGETS, reset=3), TypeError, "reset: expected None for a graph"),
     ]:  # fmt: skip
         with pytest.raises(error, match=message):
