@@ -2,7 +2,7 @@
 
 import sys
 
-from . import errors, plot, testing
+from . import errors, interop, plot, testing
 from .arrays.descriptor import TensorDescriptor
 from .arrays.ragged import Ragged
 from .cells import ActivationFunction, Cell, elementary
@@ -17,6 +17,7 @@ from .ensemble import Ensemble
 from .errors import (
     CellError,
     ChecksumError,
+    ConversionError,
     DataNotFoundError,
     DeviceError,
     DTypeError,
@@ -32,6 +33,8 @@ from .errors import (
 )
 from .extrapolation import extrapolate
 from .files import written
+from .graph import Graph
+from .graphs.description import Input, Node
 from .layers.base import Gradients
 from .layers.connectivity import Connectivity
 from .layers.convolution import Conv2d
@@ -107,6 +110,7 @@ __all__ = [
     "Compiled",
     "Connectivity",
     "Conv2d",
+    "ConversionError",
     "CrossEntropy",
     "DataNotFoundError",
     "Adam",
@@ -122,11 +126,13 @@ __all__ = [
     "Flatten",
     "GaussianNLL",
     "Gradients",
+    "Graph",
     "HalfMSE",
     "History",
     "Huber",
     "IndexRangeError",
     "IndRNN",
+    "Input",
     "KernelError",
     "Last",
     "LastStep",
@@ -136,6 +142,7 @@ __all__ = [
     "Nadam",
     "NashSutcliffe",
     "Network",
+    "Node",
     "NonFiniteError",
     "Optimizer",
     "Parameters",
@@ -169,6 +176,7 @@ __all__ = [
     "exponential",
     "extrapolate",
     "fit_many",
+    "interop",
     "load",
     "loss",
     "own_part",

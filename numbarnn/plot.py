@@ -68,10 +68,11 @@ def forecast(observed, forecasts, times=None, ax=None, label: str = "observed"):
     Parameters
     ----------
     observed : array
-        (S,).
+        (S,); NaN leaves a gap.
     forecasts : array, pair or dict of str to these
         As many values as `observed`; or ``(first, values)`` with the index of the first one, from 0 on: they may go on past
-        the end.  In a dict by label.
+        the end.  In a dict by label.  Values are (H,), or (H, L) of L rising quantiles: a band from the first to the last, a
+        darker one from the second to the last but one, and so on; the one in the middle, if L is odd, is a line.
     times : array, optional
         (S,): where the values are, numbers or dates, instead of their indices; past the end it goes on by the last step.
     ax : matplotlib.axes.Axes, optional
@@ -88,6 +89,10 @@ def forecast(observed, forecasts, times=None, ax=None, label: str = "observed"):
     >>> ax = nr.plot.forecast(np.arange(4.0), {"by a line": (3, np.array([3.0, 4.0, 5.0]))}, times=np.arange(2000, 2004))
     >>> ax.lines[1].get_xdata().tolist()
     [2003.0, 2004.0, 2005.0]
+    >>> low_middle_high = np.arange(4.0)[:, None] + [-1, 0, 1]
+    >>> ax = nr.plot.forecast(np.arange(4.0), low_middle_high)
+    >>> len(ax.lines), len(ax.collections)
+    (2, 1)
     """
     observed = array_of("observed", observed)
     if observed.ndim != 1 or not len(observed):
@@ -103,8 +108,9 @@ def forecast(observed, forecasts, times=None, ax=None, label: str = "observed"):
             raise ValueError(f"forecasts: expected a pair (first, values), got {len(given)} parts for {name!r}")
         first, values = given if isinstance(given, tuple) else (0, given)
         first, values = integer("forecasts", first, "an integer first"), array_of("forecasts", values)
-        if values.ndim != 1:
-            raise ShapeError(f"forecasts: expected vectors, got shape {values.shape} for {name!r}")
+        if values.ndim not in (1, 2) or not values.shape[-1]:
+            expected = "vectors, or arrays (H, L) of quantiles"
+            raise ShapeError(f"forecasts: expected {expected}, got shape {values.shape} for {name!r}")
         if not isinstance(given, tuple) and len(values) != len(observed):
             expected = f"{len(observed)} values like observed, or a pair (first, values)"
             raise ShapeError(f"forecasts: expected {expected}, got {len(values)} values for {name!r}")
@@ -117,9 +123,17 @@ def forecast(observed, forecasts, times=None, ax=None, label: str = "observed"):
     ax = _axes(ax, (9, 3.5))
     ax.plot(times, observed, ".-", color="black", linewidth=0.4, markersize=3, zorder=3, label=label)
     for name, where, values in lines:
-        ax.plot(where, values, linewidth=1.2, label=name)
+        _quantiles(ax, where, values if values.ndim == 2 else values[:, None], name)
     ax.legend()
     return ax
+
+
+def _quantiles(ax, where, values, label):
+    """(H, L) quantiles in one colour: a line for the one in the middle, NaN if there is none, bands between the others."""
+    outer, middle = divmod(values.shape[1], 2)
+    (line,) = ax.plot(where, values[:, outer] if middle else np.full(len(values), np.nan), linewidth=1.2, label=label)
+    for k in range(outer):
+        ax.fill_between(where, values[:, k], values[:, -1 - k], color=line.get_color(), alpha=0.2, linewidth=0)
 
 
 def _over_time(argument, array, layout, sequence):

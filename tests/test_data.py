@@ -39,3 +39,14 @@ def test_sunspots():
     years, numbers = nr.datasets.sunspots()
     assert np.array_equal(years, np.arange(1700, 2009))
     assert numbers[0] == 5.0 and numbers[-1] == 2.9 and numbers.max() == 190.2
+
+
+def test_bikes():
+    bikes = nr.datasets.bikes()
+    assert (str(bikes.hours[0]), str(bikes.hours[-1])) == ("2011-01-01T00", "2011-12-31T23")
+    missing = np.isnan(bikes.rides)
+    assert bikes.rides.shape == (8760, 2) and (missing[:, 0] == missing[:, 1]).all() and missing[:, 0].sum() == 115
+    assert np.nansum(bikes.rides, axis=0).tolist() == [247252, 995851]  # as the authors' table of days has them
+    assert np.array_equal(np.isnan(bikes.temperature), missing[:, 0]) and np.nanmax(bikes.temperature) < 40
+    assert set(bikes.weather[~missing[:, 0]]) == {1, 2, 3, 4}
+    assert bikes.holiday.sum() == 10 * 24 and bikes.holiday[bikes.hours == np.datetime64("2011-07-04T12")]

@@ -116,6 +116,17 @@ def network():
     return nr.Network([nr.RNN(2), nr.Last(), nr.Dense(1)], channels=2, seed=0)
 
 
+def graph(**arguments):
+    """A new graph, small and the same each time; its two inputs are called as the arguments of `of_graph`."""
+    nodes = {"h": nr.Node(nr.RNN(2), ["x", "static"]), "y": nr.Node([nr.Last(), nr.Dense(1)], "h")}
+    return nr.Graph({"x": 2, "static": nr.Input(2, steps=False)}, nodes, ["y"], **arguments)
+
+
+def of_graph(x, static, lengths):
+    """What a graph makes of its inputs."""
+    return graph(seed=0).predict({"x": x, "static": static}, lengths)
+
+
 def trained(**arguments):
     """What `fit` makes of a network's parameters."""
     net = network()
@@ -321,6 +332,21 @@ CASES = {
             "checkpoints": (None, optional(SIZE)),
         },
     ),
+    "Input": (nr.Input, {"channels": (2, optional(SIZE)), "steps": (True, FLAG)}),
+    "Graph": (
+        graph,
+        {
+            "dtype": ("float32", DTYPE),
+            "layout": ("tnc", LAYOUT),
+            "device": ("cpu", one_of("cpu")),
+            "seed": (0, SEED),
+            "scheme": ("glorot", SCHEME),
+        },
+    ),
+    "Graph.predict": (
+        of_graph,
+        {"x": (X, SAMPLES), "static": (X[0], SAMPLES), "lengths": (np.array([4, 2, 3]), LENGTHS)},
+    ),
     "Network.stream": (lambda **a: network().stream(**a).step(X[0]), {"batch": (3, only(3))}),
     "Network.to": (lambda **a: network().to(**a), {"device": ("cpu", one_of("cpu"))}),
     "Network.transfer": (lambda **a: network().transfer(**a), {"source": (network(), NOTHING_ELSE)}),
@@ -464,6 +490,15 @@ CASES = {
         {"channels": (2, optional(SIZE)), "dtype": (None, optional(one_of("float32")))},
     ),
     "Parameters": (nr.Parameters, {"flat": (P.flat, FLOATS), "weights": (P.weights, NOTHING_ELSE)}),
+    "Parameters.update": (lambda **a: P.copy().update(**a), {"arrays": (P, NOTHING_ELSE)}),
+    "interop.torch.layer_of": (
+        nr.interop.torch.layer_of,
+        {
+            "source": (dict(RNN.init(2, seed=0).items()), NOTHING_ELSE),
+            "module": ("", TEXT),
+            "activation": ("tanh", one_of("tanh", "relu")),
+        },
+    ),
     "Parameters.__getitem__": (lambda **a: P[a["name"]], {"name": ("bias_ih_l0", NOTHING_ELSE)}),
     "Ragged": (nr.Ragged, {"data": (numbers(5, 2), FLOATS), "offsets": (np.array([0, 2, 5]), NOTHING_ELSE)}),
     "Connectivity": (
@@ -533,6 +568,7 @@ NO_ARGUMENTS = {
     "Predictions",
     "Compiled",
     "Callback",
+    "Node",
     "Flatten",
     "Last",
     "LastStep",
@@ -562,7 +598,7 @@ def alike(found, right):
         return alike(found.flat, right.flat)
     if isinstance(found, nr.Gradients):
         return all(alike(getattr(found, name), getattr(right, name)) for name in ("params", "x", "state"))
-    if isinstance(found, nr.Network):
+    if isinstance(found, (nr.Network, nr.Graph)):
         return alike(found.params.flat, right.params.flat) and repr(found) == repr(right)
     if is_dataclass(found):
         return type(found) is type(right) and all(

@@ -70,6 +70,20 @@ def test_forecast():
     assert ax.lines[2].get_xdata().tolist() == [30, 40, 50] and ax.lines[2].get_ydata().tolist() == [1, 2, 3]
 
 
+@pytest.mark.parametrize("levels", [1, 2, 3, 4, 5])
+def test_quantiles_are_bands_around_the_one_in_the_middle(levels):
+    quantiles = np.arange(3.0)[:, None] + np.arange(levels)
+    ax = nr.plot.forecast(np.arange(2.0), {"a": (1, quantiles), "b": (1, [2.0])})
+    middle = ax.lines[1].get_ydata()
+    assert np.array_equal(middle, quantiles[:, levels // 2] if levels % 2 else np.full(3, np.nan), equal_nan=True)
+    edges = [(band.get_datalim(ax.transData).y0, band.get_datalim(ax.transData).y1) for band in ax.collections]
+    assert edges == [(k, 2.0 + levels - 1 - k) for k in range(levels // 2)]
+    colours = {tuple(band.get_facecolor()[0][:3]) for band in ax.collections}
+    assert colours <= {pyplot.matplotlib.colors.to_rgb(ax.lines[1].get_color())}
+    assert [line.get_label() for line in ax.lines] == ["observed", "a", "b"]
+    assert ax.lines[2].get_color() != ax.lines[1].get_color()
+
+
 def test_dates_go_on_past_the_end():
     days = np.arange("2026-01-01", "2026-01-04", dtype="datetime64[D]")
     line = nr.plot.forecast(np.arange(3.0), (2, [3.0, 4.0]), times=days).lines[1]
@@ -101,7 +115,8 @@ def test_gates():
         (lambda: nr.plot.forecast(random(3, 1), random(3)), nr.ShapeError, r"observed: expected shape \(S,\), got \(3, 1\)"),
         (lambda: nr.plot.forecast(random(3), random(4)), nr.ShapeError, "forecasts: expected 3 values like observed"),
         (lambda: nr.plot.forecast(random(3), {"a": (4, random(4))}), ValueError, "forecasts: expected a first index from 0"),
-        (lambda: nr.plot.forecast(random(3), random(3, 1)), nr.ShapeError, "forecasts: expected vectors"),
+        (lambda: nr.plot.forecast(random(3), random(3, 1, 1)), nr.ShapeError, "forecasts: expected vectors, or arrays"),
+        (lambda: nr.plot.forecast(random(3), random(3, 0)), nr.ShapeError, r"forecasts: .* got shape \(3, 0\)"),
         (lambda: nr.plot.forecast(random(3), random(3), times=random(4)), nr.ShapeError, "times: expected shape"),
         (lambda: nr.plot.states(random(3)), nr.ShapeError, "y: expected 2 or 3 axes"),
         (lambda: nr.plot.states(random(3, 2, 4), sequence=2), IndexError, "sequence: expected an index from 0 to 1, got 2"),

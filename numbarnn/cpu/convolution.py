@@ -29,7 +29,7 @@ from .images import (
     unpad,
 )
 from .jobs import run
-from .memory import aligned, borrow, empty, give, take
+from .memory import aligned, empty, give, take
 from .records import integers
 from .records import place as index_of
 from .routine_call import invoke, record_at
@@ -234,11 +234,21 @@ def _run(task, record, nbytes, dtype):
     give(scratch)
 
 
+class _Borrower:
+    """A record whose scratch is lent by a program, see `Program.lend`."""
+
+    def __init__(self, record, nbytes):
+        self.record, self.scratch_bytes = record, nbytes
+
+    def keep_scratch(self, block):
+        """Take a block, of `borrow`, from now on."""
+        self.block, self.record["scratch"] = block
+
+
 def _add(program, task, dtype, record, nbytes, *kept, per_step=()):
-    """Add a task to a program, with scratch of its own of so many bytes."""
-    scratch, record["scratch"] = borrow(nbytes)
-    program.nbytes += nbytes
-    add_job(program, task, dtype, record, scratch, *kept, per_step=per_step)
+    """Add a task to a program, with scratch of so many bytes, which the program's other calls use too."""
+    program.lend(_Borrower(record, nbytes), nbytes)
+    add_job(program, task, dtype, record, *kept, per_step=per_step)
 
 
 def forward(windows, filters, parameters, x, y):

@@ -399,6 +399,25 @@ def keep_first(typingctx, value, count):
     return value(value, types.intp), codegen
 
 
+def _of_two(lane_of):
+    """An intrinsic that chooses lanes of two vectors, those of the second counted after the first's.
+
+    lane_of: from the number of a lane and how many a vector has to the lane that is taken.
+    """
+
+    @intrinsic
+    def chosen(typingctx, a, b):
+        lanes = ir.Constant(ir.VectorType(INT32, a.lanes), [lane_of(lane, a.lanes) for lane in range(a.lanes)])
+        return a(a, b), lambda context, builder, signature, args: builder.shuffle_vector(*args, lanes)
+
+    return chosen
+
+
+even_lanes = _of_two(lambda lane, lanes: 2 * lane)
+first_pairs = _of_two(lambda lane, lanes: lane // 2 + lane % 2 * lanes)  # a0, b0, a1, b1, ...
+last_pairs = _of_two(lambda lane, lanes: lanes // 2 + lane // 2 + lane % 2 * lanes)
+
+
 @intrinsic
 def first_lane(typingctx, a):
     """The number in the first lane."""

@@ -1,4 +1,4 @@
-"""Data to try things on: a table that comes with the package, and files that are downloaded once."""
+"""Data to try things on: tables that come with the package, and files that are downloaded once."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -80,16 +80,65 @@ def sunspots() -> tuple[np.ndarray, np.ndarray]:
     >>> int(years[0]), int(years[-1]), float(numbers[-1])
     (1700, 2008, 2.9)
     """
+    table = _table("sunspots.csv")
+    return table[:, 0].astype(np.int64), table[:, 1].copy()
+
+
+def _table(name):
+    """The numbers of a table that comes with the package, without its head; NaN for what is left out."""
     try:
-        text = files(__package__).joinpath("tables", "sunspots.csv").read_text(encoding="utf-8")
+        text = files(__package__).joinpath("tables", name).read_text(encoding="utf-8")
     except OSError as error:  # the package has been put into a program without its data
         raise DataNotFoundError(
-            f"sunspots.csv: expected in the package's folder tables, got {error}; PyInstaller takes it along with "
+            f"{name}: expected in the package's folder tables, got {error}; PyInstaller takes it along with "
             "--collect-data numbarnn"
         ) from error
-    lines = [line for line in text.splitlines() if line and line[0].isdigit()]
-    table = np.array([line.split(",") for line in lines], np.float64)
-    return table[:, 0].astype(np.int64), table[:, 1].copy()
+    lines = [line for line in text.splitlines() if not line.startswith("#")][1:]
+    return np.array([[float(number or "nan") for number in line.split(",")] for line in lines])
+
+
+@dataclass(frozen=True)
+class Bikes:
+    """The data set Bike Sharing, of one year.
+
+    Attributes
+    ----------
+    hours : numpy.ndarray
+        (8760,), datetime64[h]: when each hour of 2011 begins, local time.
+    rides : numpy.ndarray
+        (8760, 2), float64: those of casual users and of members in each hour.
+    temperature : numpy.ndarray
+        (8760,), float64: degrees Celsius.
+    weather : numpy.ndarray
+        (8760,), float64: 1 clear, 2 cloudy or misty, 3 light rain or snow, 4 heavy rain or snow.
+    holiday : numpy.ndarray
+        (8760,), bool: public holidays.
+    """
+
+    hours: np.ndarray = field(repr=False)
+    rides: np.ndarray = field(repr=False)
+    temperature: np.ndarray = field(repr=False)
+    weather: np.ndarray = field(repr=False)
+    holiday: np.ndarray = field(repr=False)
+
+
+def bikes() -> Bikes:
+    """Rides on the bicycles of Capital Bikeshare in Washington, D.C., in each hour of 2011.
+
+    The first year of the Bike Sharing Dataset, doi:10.24432/C5W894, licence CC BY 4.0 (Fanaee-T and Gama 2014,
+    doi:10.1007/s13748-013-0040-3).  In 115 hours nothing was recorded, nights without a ride, outages and snow: rides,
+    temperature and weather are NaN.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> bikes = nr.datasets.bikes()
+    >>> str(bikes.hours[8]), bikes.rides[8].tolist(), int(np.isnan(bikes.rides[:, 0]).sum())
+    ('2011-01-01T08', [1.0, 7.0], 115)
+    """
+    table = _table("bikes.csv")
+    hours = np.datetime64("2011-01-01T00") + np.arange(len(table))
+    return Bikes(hours, table[:, :2].copy(), table[:, 2].copy(), table[:, 3].copy(), table[:, 4] == 1)
 
 
 def shakespeare() -> str:

@@ -141,6 +141,13 @@ class Adjoint(Unsendable):
         for fill in self.fills:
             fill()
 
+    def spare(self):
+        """Have the tape, when it is filled again, leave out what this never reads: no other adjoint of it will be used."""
+        for fill in self.fills:
+            owner = getattr(fill, "__self__", None)
+            if hasattr(owner, "spare"):
+                owner.spare()
+
     def add_to(self, program):
         """Add backward to a program, on the CPU; NotInPrograms, with the program as it was or not, if that cannot be."""
         for fill in self.fills:

@@ -85,6 +85,7 @@ class Workspace:
         self._dy, self._adjoints = self.network._rows(described, samples), []
         for index in reversed(range(len(self._tapes))):
             adjoint = self._tapes[index].adjoint(described, index > 0, self.into[index], False)
+            adjoint.spare()
             self._adjoints.append(adjoint)
             described = adjoint.dx
 
