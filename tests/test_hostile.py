@@ -310,6 +310,8 @@ CASES = {
             "checkpoints": (None, optional(SIZE)),
             "comm": (None, optional(NOTHING_ELSE)),
             "shards": (None, optional(only(1, 2))),
+            "carry": (False, NOTHING_ELSE),
+            "steps": (None, optional(NOTHING_ELSE)),
         },
     ),
     "Trainer": (
