@@ -2,7 +2,7 @@
 
 import sys
 
-from . import errors, plot, testing
+from . import errors, interop, plot, testing
 from .arrays.descriptor import TensorDescriptor
 from .arrays.ragged import Ragged
 from .cells import ActivationFunction, Cell, elementary
@@ -17,6 +17,7 @@ from .ensemble import Ensemble
 from .errors import (
     CellError,
     ChecksumError,
+    ConversionError,
     DataNotFoundError,
     DeviceError,
     DTypeError,
@@ -109,6 +110,7 @@ __all__ = [
     "Compiled",
     "Connectivity",
     "Conv2d",
+    "ConversionError",
     "CrossEntropy",
     "DataNotFoundError",
     "Adam",
@@ -174,6 +176,7 @@ __all__ = [
     "exponential",
     "extrapolate",
     "fit_many",
+    "interop",
     "load",
     "loss",
     "own_part",

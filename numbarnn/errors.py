@@ -50,6 +50,10 @@ class CellError(TypeError):
     """A cell or an activation function of one's own that no kernel can be made of."""
 
 
+class ConversionError(ValueError):
+    """A layer, an option, a module or a node that one library has, and the one it is to go to has not."""
+
+
 class FileFormatError(ValueError):
     """A file that numbarnn has not saved, that was damaged, or that is of a newer version."""
 

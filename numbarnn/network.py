@@ -113,6 +113,8 @@ class Network(Objective):
         frozen: Iterable[str] = (),
         validation_split: float | None = None,
         split_by: str = "sample",
+        carry: bool = False,
+        steps: int | None = None,
     ) -> History:
         """Train on samples and their targets.
 
@@ -177,6 +179,14 @@ class Network(Objective):
             0; samples whose weights are all 0 are in no batch.  x is read nevertheless, and must be finite.
         reset : array of bool, optional
             (T, N): where True, a sample starts afresh from the initial state at that step; no gradient goes back over it.
+        carry : bool
+            Train long sequences in pieces, an update each: the states are carried from a piece to the next one, and no
+            gradient goes back over the cut (truncated backpropagation through time).  Each batch of samples goes through
+            all of its pieces, and starts afresh in each epoch; validation and metrics are of whole sequences.  `strips`
+            cuts a text into samples side by side.  Not with `reset`, `comm`, `shards`, and layers that take a whole
+            sequence: `Last`, `Pool` and those of two directions.
+        steps : int, optional
+            Steps of a piece, with ``carry=True``; the last piece may be shorter, and is trained too.
 
         Returns
         -------
@@ -214,7 +224,7 @@ class Network(Objective):
                 self, samples, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
                 seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress,
                 metrics=metrics, frozen=frozen, validation_split=validation_split, split_by=split_by,
-                tape=tape, checkpoints=checkpoints, shared=shared, ranks=ranks,
+                tape=tape, checkpoints=checkpoints, shared=shared, ranks=ranks, carry=carry, steps=steps,
             )  # fmt: skip
 
     def stream(self, batch: int = 1) -> Stream:

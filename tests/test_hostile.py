@@ -301,6 +301,8 @@ CASES = {
             "checkpoints": (None, optional(SIZE)),
             "comm": (None, optional(NOTHING_ELSE)),
             "shards": (None, optional(only(1, 2))),
+            "carry": (False, NOTHING_ELSE),
+            "steps": (None, optional(NOTHING_ELSE)),
         },
     ),
     "Trainer": (
@@ -470,6 +472,15 @@ CASES = {
         {"channels": (2, optional(SIZE)), "dtype": (None, optional(one_of("float32")))},
     ),
     "Parameters": (nr.Parameters, {"flat": (P.flat, FLOATS), "weights": (P.weights, NOTHING_ELSE)}),
+    "Parameters.update": (lambda **a: P.copy().update(**a), {"arrays": (P, NOTHING_ELSE)}),
+    "interop.torch.layer_of": (
+        nr.interop.torch.layer_of,
+        {
+            "source": (dict(RNN.init(2, seed=0).items()), NOTHING_ELSE),
+            "module": ("", TEXT),
+            "activation": ("tanh", one_of("tanh", "relu")),
+        },
+    ),
     "Parameters.__getitem__": (lambda **a: P[a["name"]], {"name": ("bias_ih_l0", NOTHING_ELSE)}),
     "Ragged": (nr.Ragged, {"data": (numbers(5, 2), FLOATS), "offsets": (np.array([0, 2, 5]), NOTHING_ELSE)}),
     "Connectivity": (

@@ -36,7 +36,7 @@ PUBLIC = {
     "Network": "backward evaluate fit forward history loss loss_and_gradient output_layout params predict predict_many "
     "probabilities random save split states stream summary takes_indices to transfer",
     **dict.fromkeys(("Optimizer", "SGD", "RMSProp", "Adam", "AdamW", "RAdam", "Nadam"), "start update"),
-    "Parameters": "check_finite copy device dtype flat items names offset save to weights zeros",
+    "Parameters": "check_finite copy device dtype flat items names offset save to update weights zeros",
     "Predictions": "mean quantile spread",
     "Ragged": "astype channels device dtype lengths of padded take to",
     "Standardizer": "inverse of",
