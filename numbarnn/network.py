@@ -276,8 +276,7 @@ class Network(Objective):
         if last is not None:
             operations.append(last(y))
             array = operations[-1].array
-        program = on.programs.Steps(x, array, operations)
-        stream = Stream(x, program, stateful, array, single=False, vocabulary=vocabulary)
+        stream = Stream(x, array, operations, stateful, on, single=False, vocabulary=vocabulary)
         stream.state = (None,) * len(stateful)
         return stream
 

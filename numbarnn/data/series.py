@@ -72,12 +72,13 @@ def windows(
     ahead = 1 if horizon is None else positive_integer("horizon", horizon)
     letters = axes_of(layout, 3)
     parts, names = _parts(series)
-    chosen = None if targets is None else _channels(targets, parts[0].shape[1], names)
-    found = [_windows(part, steps, ahead, stride, chosen) for part in parts if len(part) >= steps + ahead]
-    if not found:
+    long = [part for part in parts if len(part) >= steps + ahead]
+    if not long:
         of_y = "" if horizon is None else f" and the {ahead} after them"
         wanted = f"more than {steps + ahead - 1} values for windows of {steps} steps{of_y}"
         raise ShapeError(f"series: expected {wanted}, got {max(map(len, parts))}")
+    chosen = None if targets is None else _channels(targets, parts[0].shape[1], names)
+    found = [_windows(part, steps, ahead, stride, chosen) for part in long]
     x, y = found[0] if len(parts) == 1 else (np.concatenate(each, axis=1) for each in zip(*found))
     x.flags.writeable = y.flags.writeable = False
     return in_layout(x, letters), in_layout(y, letters if horizon is not None else letters.replace("t", ""))
