@@ -73,7 +73,9 @@ class Objective(Prediction):
                 metric = replace(metric, missing="nan")
             return self._call_loss(metric, predictions[0], targets[0], weights[0], samples)[0]
 
-        return value, measured(metrics, predictions[0], targets[0], samples.classes is not None, value_of)
+        return value, measured(
+            metrics, predictions[0], targets[0], weights[0], samples.classes is not None, value_of
+        )  # fmt: skip
 
     def evaluate(
         self,
@@ -97,7 +99,7 @@ class Objective(Prediction):
         lengths : array of int, optional
             (N,): the steps of each sample in a padded x.
         weights : array or Ragged, optional
-            As in `fit`, for the loss.
+            As in `fit`, for the loss and the metrics.
         reset : array of bool, optional
             As in `fit`.
 
