@@ -9,7 +9,7 @@ from .cells import ActivationFunction, Cell, elementary
 from .cells.activations import FUNCTIONS
 from .compile.ahead import Compiled, compile
 from .data import datasets
-from .data.series import windows
+from .data.series import strips, windows
 from .data.standardizer import Standardizer
 from .data.text import Vocabulary, padded
 from .descriptions import keywords
@@ -184,6 +184,7 @@ __all__ = [
     "plot",
     "reduce_on_plateau",
     "sample",
+    "strips",
     "testing",
     "warmup",
     "windows",

@@ -13,6 +13,7 @@ from .engine.keep import kept
 from .errors import flag, generator, positive_integer
 from .files.container import read_file
 from .files.written import Reading
+from .graph import Graph
 from .network import Network
 from .networks.reading import home_of
 from .training.callbacks import checked_callbacks
@@ -21,14 +22,11 @@ from .training.course import Course, Place
 from .training.feeds import GivenFeed
 from .training.history import History
 from .training.loop import alone, check_samples, checked_clip, checked_samples, train
-from .training.losses import loss as find_loss
-from .training.metrics import checked_metrics
 from .training.optimizer import Optimizer
 from .training.optimizers import Adam
 from .training.optimizers import optimizer as find_optimizer
 from .training.pieces import checked_steps
 from .training.ranks import checked_comm
-from .training.samples import Samples
 from .training.saved import restored, save
 from .training.shards import shared_by, together
 
@@ -128,9 +126,11 @@ class Trainer(Unsendable):
         comm=None,
         shards: int | None = None,
     ):
-        if not isinstance(network, Network):
-            raise TypeError(f"network: expected a Network, got {type(network).__name__}")
-        loss, optimizer = find_loss(loss), Adam() if optimizer is None else find_optimizer(optimizer)
+        if not isinstance(network, (Network, Graph)):
+            raise TypeError(f"network: expected a Network or a Graph, got {type(network).__name__}")
+        if isinstance(network, Graph) and (comm is not None or shards is not None):
+            raise TypeError("network: expected a Network together with comm or shards, got a Graph")
+        loss, optimizer = network._found_loss(loss), Adam() if optimizer is None else find_optimizer(optimizer)
         epochs = None if epochs is None else positive_integer("epochs", epochs)
         updates = None if updates is None else positive_integer("updates", updates)
         clip = checked_clip(clip)
@@ -142,8 +142,8 @@ class Trainer(Unsendable):
         if shared is not None and accumulate > 1:
             raise ValueError(f"accumulate: expected 1 together with comm or shards, got {accumulate}")
         self._course = Course(
-            network, loss, optimizer, random, clip, accumulate, (tape, checkpoints), checked_metrics(metrics, None), frozen,
-            epochs, updates, shared,
+            network, loss, optimizer, random, clip, accumulate, (tape, checkpoints), network._found_metrics(metrics, None),
+            frozen, epochs, updates, shared,
         )  # fmt: skip
 
     @property
@@ -231,7 +231,7 @@ class Trainer(Unsendable):
                     hint = "update(x, y, state=...) carries states in a loop of your own"
                     raise ValueError(f"carry: expected False beside batches of your own, got True; {hint}")
             else:
-                samples = Samples.of(course.network, x, y, lengths, course.loss, weights, reset)
+                samples = course.network._samples(x, y, lengths, course.loss, weights, reset)
                 check_samples(samples)
             held = validation, validation_split, split_by
             resume = resume and course.place is not None
@@ -337,9 +337,11 @@ class Trainer(Unsendable):
         """
         course = self._course
         self._check_not_shared("update", "fit", self.update)
+        if state is not NOT_GIVEN and not course.network._carries:
+            raise TypeError(f"state: expected none given for a graph, got {type(state).__name__}")
         course.network.params.check_writable("params")
         course.network.params.check_finite()
-        samples = Samples.of(course.network, x, y, lengths, course.loss, weights, reset)
+        samples = course.network._samples(x, y, lengths, course.loss, weights, reset)
         check_samples(samples, empty=True)
         rate_of = course.rates()
         course.check_counted(rate_of, course.most)

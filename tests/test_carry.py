@@ -280,3 +280,73 @@ def refused(*layers, **options):
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=f"^{message}"):
         call()
+
+
+CHUNKS = [slice(0, 4), slice(4, 5), slice(5, 15), slice(15, STEPS)]
+LAYERS = [
+    nr.LSTM(3, layers=2), nr.LSTM(4, projection=2), nr.GRU(3, "before"), nr.RNN(3, "relu", layers=2, residual=True),
+    nr.IndRNN(3),
+]  # fmt: skip
+
+
+def assert_near(found, expected):
+    """Sums of the same numbers in another order: one over all steps, or one over those of each chunk, and then these."""
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13 * np.abs(expected).max())
+
+
+def arrays_of(state):
+    """The arrays of a state of whatever form, in order."""
+    return [array for part in state for array in arrays_of(part)] if isinstance(state, (tuple, list)) else [state]
+
+
+def test_chunks_of_a_network_have_the_gradient_of_the_whole():
+    """Outputs, dL/dx and dL/d(states) to the bit: no sum of theirs is over steps."""
+    net = plain()
+    start, end = (tuple((RANDOM.standard_normal((2, SAMPLES, 3)),) * 2 if k == 0 else RANDOM.standard_normal((1, SAMPLES, 3))
+                  for k in range(2)) for _ in range(2))  # fmt: skip
+    dy = RANDOM.standard_normal(Y.shape)
+    y, final, tape = net.forward(X, start)
+    whole = net.backward(tape, dy, end)
+    outputs, tapes, state = [], [], start
+    for span in CHUNKS:
+        out, state, tape = net.forward(X[span], state)
+        outputs.append(out)
+        tapes.append(tape)
+    assert np.array_equal(np.concatenate(outputs), y)
+    assert all(map(np.array_equal, arrays_of(state), arrays_of(final)))
+    gradient, dstate, dx = net.params.zeros(), end, []
+    for span, tape in zip(reversed(CHUNKS), reversed(tapes)):
+        found = net.backward(tape, dy[span], dstate, into=gradient, accumulate=True)
+        dstate, dx = found.state, [found.x, *dx]
+    assert np.array_equal(np.concatenate(dx), whole.x)
+    assert all(map(np.array_equal, arrays_of(dstate), arrays_of(whole.state)))
+    assert_near(gradient.flat, whole.params.flat)
+    cut = net.params.zeros()
+    for span, tape in zip(CHUNKS, tapes):
+        net.backward(tape, dy[span], into=cut, accumulate=True)
+    assert np.abs(cut.flat - whole.params.flat).max() > 1e-3  # what dstate brings is needed
+
+
+@pytest.mark.parametrize("ragged", [False, True])
+@pytest.mark.parametrize("layer", LAYERS, ids=repr)
+def test_chunks_of_a_layer_have_the_gradient_of_the_whole(layer, ragged):
+    p, random = layer.init(2, seed=1, dtype="float64"), np.random.default_rng(2)
+    lengths = LENGTHS if ragged else np.full(SAMPLES, STEPS)
+    y, final, tape = layer.forward(p, X, lengths=lengths)
+    dy, dfinal = random.standard_normal(y.shape), [random.standard_normal(part.shape) for part in arrays_of(final)]
+    dfinal = tuple(dfinal) if isinstance(final, tuple) else dfinal[0]
+    whole = layer.backward(tape, dy, dfinal)
+    outputs, tapes, state = [], [], None
+    for span in CHUNKS:
+        own = np.clip(lengths - span.start, 0, span.stop - span.start)
+        out, state, tape = layer.forward(p, X[span], state, lengths=own)
+        outputs.append(out)
+        tapes.append(tape)
+    gradient, dstate, dx = p.zeros(), dfinal, []
+    for span, tape in zip(reversed(CHUNKS), reversed(tapes)):
+        found = layer.backward(tape, dy[span], dstate, into=gradient, accumulate=True)
+        dstate, dx = found.state, [found.x, *dx]
+    assert np.array_equal(np.concatenate(outputs), y) and np.array_equal(np.concatenate(dx), whole.x)
+    assert all(map(np.array_equal, arrays_of(state), arrays_of(final)))
+    assert all(map(np.array_equal, arrays_of(dstate), arrays_of(whole.state)))
+    assert_near(gradient.flat, whole.params.flat)

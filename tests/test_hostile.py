@@ -46,6 +46,7 @@ SCHEDULE = hostile.Kind(
         hostile.ANYTHING if callable(value) and not isinstance(value, type) else NOT_NEGATIVE.right(value, valid)
     ),
 )
+STRIPS = hostile.Kind("series or indices", hostile.series_or_indices, arrays=True)
 CALLABLE = hostile.Kind("function", lambda value, valid: hostile.ANYTHING if callable(value) else WRONG)
 LAYOUT = hostile.Kind("layout", lambda value, valid: WRONG)
 SHARE = hostile.Kind(
@@ -125,6 +126,13 @@ def graph(**arguments):
 def of_graph(x, static, lengths):
     """What a graph makes of its inputs."""
     return graph(seed=0).predict({"x": x, "static": static}, lengths)
+
+
+def trained_graph(x, static, y, **arguments):
+    """What `fit` makes of a graph's parameters."""
+    net = graph(seed=0)
+    history = net.fit({"x": x, "static": static}, {"y": y}, **arguments)
+    return net.params.flat, history.loss
 
 
 def trained(**arguments):
@@ -349,6 +357,20 @@ CASES = {
         of_graph,
         {"x": (X, SAMPLES), "static": (X[0], SAMPLES), "lengths": (np.array([4, 2, 3]), LENGTHS)},
     ),
+    "Graph.fit": (
+        trained_graph,
+        {
+            "x": (X, NOTHING_ELSE),
+            "static": (X[0], NOTHING_ELSE),
+            "y": (Y, NUMBERS),
+            "epochs": (1, SIZE),
+            "batch_size": (2, SIZE),
+            "shuffle": (True, FLAG),
+            "seed": (0, SEED),
+            "clip": (None, optional(POSITIVE)),
+            "progress": (False, FLAG),
+        },
+    ),
     "Network.stream": (lambda **a: network().stream(**a).step(X[0]), {"batch": (3, only(3))}),
     "Network.to": (lambda **a: network().to(**a), {"device": ("cpu", one_of("cpu"))}),
     "Network.transfer": (lambda **a: network().transfer(**a), {"source": (network(), NOTHING_ELSE)}),
@@ -452,6 +474,7 @@ CASES = {
             "layout": ("tnc", LAYOUT),
         },
     ),
+    "strips": (nr.strips, {"series": (numbers(9, 2), STRIPS), "count": (2, SIZE)}),
     "extrapolate": (
         lambda **a: nr.extrapolate(nr.Network([nr.RNN(2)], channels=2, seed=0), **a),
         {"start": (X[:, 0], SERIES), "steps": (2, SIZE), "stateful": (False, FLAG)},

@@ -11,7 +11,6 @@ from .patterns import matched
 from .schedules import counts_updates, rate_at
 from .shards import sum_over
 from .updates import Updates
-from .workspace import Workspace, Workspaces
 
 
 @dataclass(frozen=True)
@@ -121,8 +120,7 @@ class Course:
         if self.accumulate > 1:
             gradient = np.zeros_like(flat)
         self.updates = updates = Updates(self.network, self.optimizer, gradient, self._still)
-        parts, kept = self.network._own, self.kept
-        self.workspaces = Workspaces(lambda: Workspace(self.network, updates.into, parts, *kept, updates.reading))
+        self.workspaces = self.network._workspaces(updates.into, self.network._own, self.kept, updates.reading)
 
     @property
     def is_begun(self):

@@ -16,7 +16,6 @@ from .callbacks import Calls, checked_callbacks, learns_of_batches
 from .course import Course, Place
 from .feeds import ShardFeed, grouped
 from .losses import is_of_library
-from .metrics import checked_metrics
 from .optimizers import optimizer as find_optimizer
 from .pieces import checked_steps, feed_of
 from .progress import bar
@@ -57,7 +56,7 @@ def checked_samples(network, given, loss, argument, empty=False):
         raise TypeError(f"{argument}: expected {expected}, got {len(given)} of them")
     with arguments_of(argument):
         x, y, lengths, weights, reset = [*given, None, None, None][:5]
-        samples = Samples.of(network, x, y, lengths, loss, weights, reset)
+        samples = network._samples(x, y, lengths, loss, weights, reset)
         check_samples(samples, empty)
     return samples
 
@@ -104,7 +103,7 @@ def fit(
     progress, random, callbacks = flag("progress", progress), generator("seed", seed), checked_callbacks(callbacks)
     steps = checked_steps(network, carry, steps, samples.reset)
     check_samples(samples)
-    metrics = checked_metrics(metrics, samples)
+    metrics = network._found_metrics(metrics, samples)
     course = Course(network, loss, optimizer, random, clip, 1, (tape, checkpoints), metrics, frozen, shared=shared)
     held = validation, validation_split, split_by
     return train(
@@ -141,7 +140,7 @@ def train(
     """
     network, loss = course.network, course.loss
     samples, held = with_held(network, samples, loss, *held, ranks is not None)
-    checked_metrics(course.metrics, samples)
+    network._found_metrics(course.metrics, samples)
     if samples is None and held is None and course.metrics:
         expected = "validation data, on which the metrics are measured beside batches of your own"
         raise TypeError(f"validation: expected {expected}, got None")
@@ -209,7 +208,7 @@ def validating(network, held, loss, metrics):
     """
     if held is None:
         return None
-    checked_metrics(metrics, held)
+    network._found_metrics(metrics, held)
     return functools.partial(network._loss_of, held, loss, metrics)
 
 

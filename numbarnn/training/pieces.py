@@ -83,6 +83,8 @@ def checked_steps(network, carry, steps, reset):
         if steps is not None:
             raise ValueError(f"steps: expected None without carry=True, got {steps!r}")
         return None
+    if not network._carries:
+        raise TypeError("carry: expected False for a graph, whose states are not carried from batch to batch, got True")
     if steps is None:
         raise TypeError("steps: expected a positive integer beside carry=True, the steps of a piece, got None")
     steps = positive_integer("steps", steps)

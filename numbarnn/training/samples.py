@@ -85,14 +85,14 @@ class Samples:
         samples = cls(
             x, None, lengths, network.layout, network.takes_indices, loss=loss, device=network.device, reset=reset
         )  # fmt: skip
-        samples = samples._with_targets(network, y, letters, given, loss, batch)
+        samples = samples.with_targets(network, y, letters, given, loss, batch)
         if weights is not None:
-            samples = samples._with_weights(weights, letters, given, network.dtype, batch)
+            samples = samples.with_weights(weights, letters, given, network.dtype, batch)
         if samples.classes is not None:
             samples.labels(batch)
         return samples
 
-    def _with_targets(self, network, y, letters, given, loss, batch):
+    def with_targets(self, network, y, letters, given, loss, batch):
         """The samples with y as a loss reads it: labels, integers, or numbers of the network's dtype.
 
         The shape decides what integers are: labels, without a channel axis, of a loss that takes these; else numbers.
@@ -143,7 +143,7 @@ class Samples:
                 hint = fits.replace("its shape", f"the shape of x, {shape},")
             raise ShapeError(f"y: expected {expected[letter]} {what}, got {found} (shape {y.shape}, axes {letters}){hint}")
 
-    def _with_weights(self, weights, letters, given, dtype, batch):
+    def with_weights(self, weights, letters, given, dtype, batch):
         """The samples with weights, a number for each of them or for each of their steps."""
         check_takes_weights(self.loss)
         stepwise, given = batch.ragged and "t" in letters, given.replace("c", "")

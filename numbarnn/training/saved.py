@@ -12,8 +12,6 @@ from ..files.written import Writing
 from .course import Course, Place
 from .history import COLUMNS
 from .losses import LOSSES
-from .losses import loss as find_loss
-from .metrics import checked_metrics
 from .optimizers import optimizer as find_optimizer
 from .shards import checked_shards
 
@@ -67,12 +65,12 @@ def restored(network, found, ranks=1):
         If it is no such description.
     """
     shared = found["shared"]
-    loss, optimizer = find_loss(found["loss"]), find_optimizer(found["optimizer"])
+    loss, optimizer = network._found_loss(found["loss"]), find_optimizer(found["optimizer"])
     random = _generator_of(found["random"])
     kept(*found["kept"], 1)  # what it raises is the error of a file
     course = Course(
         network, loss, optimizer, random, found["clip"], _count(found["accumulate"], 1), tuple(found["kept"]),
-        checked_metrics(found["metrics"], None), found["frozen"], found["epochs"], found["most"],
+        network._found_metrics(found["metrics"], None), found["frozen"], found["epochs"], found["most"],
         None if shared is None else (ranks, checked_shards(shared["shards"], 1)),
     )  # fmt: skip
     if shared is not None:

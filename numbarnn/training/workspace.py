@@ -155,13 +155,17 @@ class Workspaces:
         key = len(chosen), steps, threads(), samples.kind  # each number of threads has plans of its own
         kept = self._kept.pop(key, None)
         part = chosen, 0 if span is None else span[0], steps
-        workspace, buffer, _ = kept or (self._make(), BatchBuffer(samples, *part), 0)
+        workspace, buffer, _ = kept or (self._make(), self._buffer(samples, *part), 0)
         self._last = workspace
         value = workspace.gradient(buffer.take(samples, *part), loss, random, initial)
         self._kept[key] = kept or (workspace, buffer, workspace.nbytes + buffer.nbytes + OBJECT_BYTES)
         if kept is None:
             self._let_go()
         return value
+
+    def _buffer(self, *part):
+        """Memory for batches like one; see `BatchBuffer`."""
+        return BatchBuffer(*part)
 
     def final(self):
         """The states in which the last batch has ended, see `Workspace.final`."""
