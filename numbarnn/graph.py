@@ -7,8 +7,8 @@ import numpy as np
 from .arrays.devices import backend
 from .arrays.ragged import Ragged
 from .errors import DeviceError, generator
+from .graphs.decoding import Decoding
 from .graphs.description import Input, Node
-from .graphs.objective import Objective
 from .parameters import Parameters
 from .training.history import History
 from .training.loop import fit
@@ -16,7 +16,7 @@ from .training.optimizer import Optimizer
 from .training.optimizers import Adam
 
 
-class Graph(Objective):
+class Graph(Decoding):
     """Named layers that read named inputs and each other: several inputs and outputs, and one parameter vector.
 
     Layers in a row are a `Network`.  A graph is for the rest: static covariates beside a series, future inputs that are

@@ -31,7 +31,7 @@ PUBLIC = {
     "EarlyStopping": "best epoch",
     "Ensemble": "finished predict_many",
     "GaussianNLL": "distribution",
-    "Graph": "backward evaluate fit forward history inputs loss loss_and_gradient nodes outputs params predict random split "
+    "Graph": "backward decode evaluate fit forward history inputs loss loss_and_gradient nodes outputs params predict random split "
     "summary",
     "History": "as_dict",
     "Network": "backward evaluate fit forward history loss loss_and_gradient output_layout params predict predict_many "
