@@ -160,9 +160,10 @@ class Network(Objective):
         metrics : sequence of str or callable, or dict
             What is measured after each epoch, on all samples and on `validation` data: "accuracy", the name of a loss, or
             functions of (prediction, target) that return a number, by their names or by those of a dict.  They get what
-            `loss` gets: of labels and of ragged sequences rows (rows, C), of labels without those that are ignored.  A loss
-            of the library has the weights of the samples, and leaves out the targets that `loss` leaves out.  Each costs
-            nothing beside one prediction of all samples.
+            `loss` gets: of labels and of ragged sequences rows (rows, C), of labels without those that are ignored; and one
+            with an argument ``weights`` those of the samples, of labels (rows,), else with one channel, or None.  What is of
+            the library has the weights of the samples, and leaves out the targets that `loss` leaves out; weights of classes
+            are the loss's alone.  Each costs nothing beside one prediction of all samples.
         frozen : sequence of str
             Parameters that keep their bits, by names or patterns: ``["0.*"]`` are those of the first layer, ``["*bias*"]``
             all biases.  Their gradient is no part of the norm that `clip` limits.
