@@ -35,6 +35,7 @@ from .extrapolation import extrapolate
 from .files import written
 from .graph import Graph
 from .graphs.description import Input, Node
+from .graphs.losses import Losses, OutputMetric
 from .layers.base import Gradients
 from .layers.connectivity import Connectivity
 from .layers.convolution import Conv2d
@@ -197,7 +198,9 @@ keywords.guard(
     untouched=("Cell", "Stream.step", "elementary", "errors"),
     made=MADE,
 )  # fmt: skip
-written.know(globals(), sorted({*__all__} - {*MADE}), others=(Connectivity, Vocabulary, *FUNCTIONS.values()))
+written.know(
+    globals(), sorted({*__all__} - {*MADE}), others=(Connectivity, Losses, OutputMetric, Vocabulary, *FUNCTIONS.values())
+)
 
 
 def __getattr__(name):

@@ -1,5 +1,6 @@
 """Named layers that read named inputs and each other, with one parameter vector."""
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
@@ -7,8 +8,9 @@ import numpy as np
 from .arrays.devices import backend
 from .arrays.ragged import Ragged
 from .errors import DeviceError, generator
+from .files.container import write_file
+from .graphs.decoding import Decoding
 from .graphs.description import Input, Node
-from .graphs.objective import Objective
 from .parameters import Parameters
 from .training.history import History
 from .training.loop import fit
@@ -16,7 +18,7 @@ from .training.optimizer import Optimizer
 from .training.optimizers import Adam
 
 
-class Graph(Objective):
+class Graph(Decoding):
     """Named layers that read named inputs and each other: several inputs and outputs, and one parameter vector.
 
     Layers in a row are a `Network`.  A graph is for the rest: static covariates beside a series, future inputs that are
@@ -189,6 +191,47 @@ class Graph(Objective):
             seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress, metrics=metrics,
             frozen=frozen, validation_split=validation_split, tape=tape, checkpoints=checkpoints,
         )  # fmt: skip
+
+    def save(self, path: str | os.PathLike, extra: Mapping | None = None) -> None:
+        """Write the graph into a file, from which `numbarnn.load` has one that predicts and trains to the bit like it.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            Written whole or not at all; an old file is replaced.
+        extra : dict, optional
+            What belongs to the graph, by name: a `Standardizer`, a `Vocabulary`, numbers, text, arrays, for
+            ``nr.load(path, extra=True)``.
+
+        Raises
+        ------
+        OSError, TypeError, ImportError
+            As `Network.save`.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr, os, tempfile
+        >>> net = nr.Graph({"x": 2}, {"h": nr.Node(nr.GRU(4), "x"), "y": nr.Node(nr.Dense(1), ["h", "x"])}, ["y"], seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     net.save(os.path.join(folder, "net.safetensors"))
+        ...     loaded = nr.load(os.path.join(folder, "net.safetensors"))
+        >>> repr(loaded) == repr(net), np.array_equal(loaded.params.flat, net.params.flat)
+        (True, True)
+        """
+        write_file(path, *self._written(extra))
+
+    def _for_file(self, writing):
+        """What a file holds of the graph besides its parameters."""
+        if type(self) is not Graph:
+            expected = "a Graph and no subclass, whose own attributes no file holds"
+            raise TypeError(f"save: expected {expected}, got {type(self).__name__}; pickle keeps all")
+        parts = {"inputs": self.inputs, "nodes": self.nodes, "outputs": self.outputs, "layout": self.layout}
+        return "graph", {name: writing(name, part) for name, part in parts.items()}
+
+    @classmethod
+    def _of_file(cls, read, description):
+        """The graph that `_written` has described."""
+        return cls._out_of_file(read, description, "graph", ("inputs", "nodes", "outputs", "layout"))
 
     def __repr__(self):
         parts = [f"inputs={self.inputs!r}", f"nodes={self.nodes!r}", f"outputs={list(self._outputs)!r}"]

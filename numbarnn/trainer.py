@@ -13,6 +13,7 @@ from .errors import flag, generator, positive_integer
 from .files.container import read_file
 from .files.written import Reading
 from .graph import Graph
+from .loading import network_of
 from .network import Network
 from .networks.reading import home_of
 from .training.callbacks import checked_callbacks
@@ -408,9 +409,9 @@ class Trainer(Unsendable):
         path = newest(path)
         arrays, description = read_file(path)
         read = Reading(os.fspath(path), arrays, trusted)
-        if "network" not in description or "training" not in description:
+        if not {"network", "graph"} & description.keys() or "training" not in description:
             raise read.error("training", "one that Trainer.save or a Checkpoint has written, got none")
-        network = Network._of_file(read, description).to(device)
+        network = network_of(read, description, device)
         found, made = read("training", description["training"]), object.__new__(cls)
         ranks = 1 if comm is None else checked_comm(comm).size
         try:

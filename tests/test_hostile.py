@@ -456,7 +456,12 @@ CASES = {
     "loss.huber": (nr.loss("huber"), {"prediction": (Y, ARRAY), "target": (Y + 1, ARRAY)}),
     "accuracy": (
         nr.accuracy,
-        {"prediction": (LOGITS, FLOATS), "target": (LABELS, integers(0, 1)), "lengths": (None, optional(NOTHING_ELSE))},
+        {
+            "prediction": (LOGITS, FLOATS),
+            "target": (LABELS, integers(0, 1)),
+            "lengths": (None, optional(NOTHING_ELSE)),
+            "weights": (np.ones(3, np.float32), optional(WEIGHTS)),
+        },
     ),
     "windows": (
         nr.windows,

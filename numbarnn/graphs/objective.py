@@ -142,8 +142,9 @@ class Objective(Function):
                     metric = replace(metric, missing="nan")
                 return view._call_loss(metric, *seen[output], part)[0]
 
-            prediction, target, _ = seen[each.output]
-            found |= measured({name: each.metric}, prediction, target, part.classes is not None, value_of)
+            if seen[each.output] is None:
+                raise ValueError(f"metrics: expected at least one target of {each.output!r} to measure, got none")
+            found |= measured({name: each.metric}, *seen[each.output], part.classes is not None, value_of)
         return total if metrics is None else (total, found)
 
     def _predicted(self, samples):

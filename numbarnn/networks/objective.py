@@ -90,7 +90,9 @@ class Objective(Prediction, Comparison):
                 metric = replace(metric, missing="nan")
             return self._call_loss(metric, predictions[0], targets[0], weights[0], samples)[0]
 
-        return value, measured(metrics, predictions[0], targets[0], samples.classes is not None, value_of)
+        return value, measured(
+            metrics, predictions[0], targets[0], weights[0], samples.classes is not None, value_of
+        )  # fmt: skip
 
     def evaluate(
         self,
@@ -114,7 +116,7 @@ class Objective(Prediction, Comparison):
         lengths : array of int, optional
             (N,): the steps of each sample in a padded x.
         weights : array or Ragged, optional
-            As in `fit`, for the loss.
+            As in `fit`, for the loss and the metrics.
         reset : array of bool, optional
             As in `fit`.
 
