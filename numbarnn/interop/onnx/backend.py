@@ -7,7 +7,7 @@ import numpy as np
 from ...errors import ConversionError
 from ...layers.recurrent import Recurrent
 from .files import model_of, onnx_library
-from .loading import Output, input_layout, made
+from .loading import Output, layout_of, made
 from .reading import Reader
 from .values import BATCH, CHANNELS, STEPS, Finals, Signal
 
@@ -215,7 +215,7 @@ class Run:
         """(y, states) of the first layers, y in the order t, n, c."""
         if at not in self._found:
             reader = self.reader
-            layout = input_layout(reader)
+            layout = layout_of(reader)
             net = made(reader, reader.layers[:at], reader.arrays[:at], layout)
             x = self.given[reader.source]
             if x.ndim == 4:

@@ -19,8 +19,8 @@ def network_of(reader):
     reader.check_lengths()
     if not reader.layers:
         raise ConversionError(f"{reader.where}: expected at least one node that is a layer, got none")
-    layout = input_layout(reader)
-    _check_order(reader, final, layout)
+    _check_channels(reader, final)
+    layout = layout_of(reader, [atom for axis in final.axes for atom in axis])
     layers, arrays = _stacked(reader.layers, reader.arrays)
     return made(reader, layers, arrays, layout)
 
@@ -56,37 +56,39 @@ class Output:
         return ConversionError(f"{self.where}: expected {expected}")
 
 
-def input_layout(reader):
-    """The layout of the network: the order of the axes of the input."""
+def layout_of(reader, outputs=()):
+    """The layout of the network, in which the axes of the input stand, and those of the output.
+
+    outputs: the atoms of the output, in order.
+    """
     signal = reader.inputs[reader.source]
     atoms = [atom for axis in signal.axes for atom in axis]
-    open_roles = [role for role in (STEPS, BATCH) if all(atom.role != role for atom in atoms)]
+    _name_the_rest(reader, atoms)
+    given, left = _letters(atoms), _letters(outputs)
+    for layout in ("tnc", "ntc", "tcn", "nct", "ctn", "cnt"):
+        if all("".join(letter for letter in layout if letter in each) == each for each in (given, left)):
+            return layout
+    raise ConversionError(f"{reader.where}: expected an output with axes in the order of the input, {given}, got {left}")
+
+
+def _letters(atoms):
+    """The letters of some atoms, in the order in which each stands last."""
+    return "".join(dict.fromkeys(atom.role for atom in reversed(atoms)))[::-1]
+
+
+def _name_the_rest(reader, atoms):
+    """Say what the atoms of the input run over that no layer has named (are modified)."""
+    known = {atom.role for atom in atoms}
     unknown = [atom for atom in atoms if atom.role is None]
-    indices = isinstance(reader.layers[0], Embedding)
-    last = [] if indices or any(atom.role == CHANNELS for atom in atoms) else unknown[-1:]
-    for atom in last:
-        atom.role = CHANNELS
-    unknown = [atom for atom in unknown if atom not in last]
-    for atom, role in zip(unknown, open_roles if len(unknown) == len(open_roles) else open_roles[::-1]):
+    if unknown and CHANNELS not in known and not isinstance(reader.layers[0], Embedding):
+        unknown.pop().role = CHANNELS
+    roles = [role for role in (STEPS, BATCH) if role not in known]
+    for atom, role in zip(unknown, roles[-len(unknown) :] if unknown else ()):  # of one axis it is the batch
         atom.role = role
-    letters = "".join(dict.fromkeys(atom.role for atom in atoms))
-    if sorted(letters) == sorted("tnc"):
-        return letters
-    return f"{letters}c" if sorted(letters) == sorted("tn") else "tnc"
 
 
-def _check_order(reader, signal, layout):
-    """Raise unless steps and batch come out in the order in which they went in."""
-    roles = [atom.role for axis in signal.axes for atom in axis if atom.role in (STEPS, BATCH)]
-    if (
-        roles == [STEPS, BATCH]
-        and "nt" in layout.replace("c", "")
-        or roles == [BATCH, STEPS]
-        and "tn" in layout.replace("c", "")
-    ):
-        raise ConversionError(
-            f"{reader.where}: expected an output with axes in the order of the input, {layout}, got {roles}"
-        )
+def _check_channels(reader, signal):
+    """Raise unless the channels of the output stand in the order that the network gives them."""
     channels = [atom for axis in signal.axes for atom in axis if atom.role == CHANNELS and atom.size != 1]
     if channels != [atom for atom in signal.channels or () if atom.size != 1]:
         raise ConversionError(f"{reader.where}: expected channels of the output in the order of the last layer")

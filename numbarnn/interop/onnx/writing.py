@@ -104,7 +104,7 @@ def model_of(net, lengths):
         _write(writing, index, layer, following)
     writing.where = "output"
     _rows(writing)
-    letters = net.output_layout if writing.axes != "nc" else "nc" if "n" in net.output_layout else net.output_layout
+    letters = "nc" if net._stepwise and not net.takes_indices else net.output_layout
     _transpose(writing, letters)
     shape = [net.output_channels if letter == "c" else NAMES[letter] for letter in letters]
     finals, writing.outputs = writing.outputs, []
