@@ -9,7 +9,7 @@ from .cells import ActivationFunction, Cell, elementary
 from .cells.activations import FUNCTIONS
 from .compile.ahead import Compiled, compile
 from .data import datasets
-from .data.series import windows
+from .data.series import strips, windows
 from .data.standardizer import Standardizer
 from .data.text import Vocabulary, padded
 from .descriptions import keywords
@@ -35,6 +35,7 @@ from .extrapolation import extrapolate
 from .files import written
 from .graph import Graph
 from .graphs.description import Input, Node
+from .graphs.losses import Losses, OutputMetric
 from .layers.base import Gradients
 from .layers.connectivity import Connectivity
 from .layers.convolution import Conv2d
@@ -184,6 +185,7 @@ __all__ = [
     "plot",
     "reduce_on_plateau",
     "sample",
+    "strips",
     "testing",
     "warmup",
     "windows",
@@ -196,7 +198,9 @@ keywords.guard(
     untouched=("Cell", "Stream.step", "elementary", "errors"),
     made=MADE,
 )  # fmt: skip
-written.know(globals(), sorted({*__all__} - {*MADE}), others=(Connectivity, Vocabulary, *FUNCTIONS.values()))
+written.know(
+    globals(), sorted({*__all__} - {*MADE}), others=(Connectivity, Losses, OutputMetric, Vocabulary, *FUNCTIONS.values())
+)
 
 
 def __getattr__(name):

@@ -206,7 +206,7 @@ def test_a_trainer_is_not_copied():
 @pytest.mark.parametrize(
     "make, error, message",
     [
-        (lambda t: nr.Trainer(nr.GRU(3)), TypeError, "network: expected a Network, got GRU"),
+        (lambda t: nr.Trainer(nr.GRU(3)), TypeError, "network: expected a Network or a Graph, got GRU"),
         (lambda t: nr.Trainer(plain(), epochs=0), ValueError, "epochs: expected a positive integer, got 0"),
         (lambda t: nr.Trainer(plain(), updates=1.5), TypeError, "updates: expected a positive integer, got 1.5"),
         (lambda t: nr.Trainer(plain(), accumulate=0), ValueError, "accumulate: expected a positive integer, got 0"),

@@ -55,6 +55,19 @@ class Joined(Step):
             else:
                 in_rows(self.outputs)[:, channels] = in_rows(source)
 
+    def add_to(self, program):
+        """Add the copies of one step to a program of a stream; what has no steps stays as it was copied at first."""
+        if program.anew:
+            raise NotInPrograms("values that are copied side by side, many rows at once")
+        add_copy = backend_of(self.outputs.array).programs.add_copy
+        for source, has_steps, channels in zip(self.sources, self.stepped, self.channels):
+            if not has_steps and self.repeats:
+                continue
+            target = self.outputs.of_channels(channels)
+            for n in range(source.batch):
+                addresses = (each.address + n * each.strides[1] for each in (source, target))
+                add_copy(program, *addresses, source.channels * source.dtype.itemsize)
+
     @property
     def nbytes(self):
         """Bytes of the outputs."""
@@ -164,12 +177,6 @@ def numbers_from(arrays):
     """(N, C) of a state, (L, D, N, P or H) for each state of its cell: the way back of `state_from`."""
     rows = [array.transpose(2, 0, 1, 3).reshape(array.shape[2], -1) for array in arrays]
     return rows[0] if len(rows) == 1 else np.concatenate(rows, axis=1)
-
-
-def final_of(layer, tape):
-    """The final state of a recurrent layer, (L, D, N, P or H) for each state of its cell."""
-    parts = [part.final() for part in tape.stack]
-    return [np.stack([states[m] for states in parts]) for m in range(layer.cell.states)]
 
 
 def initial_slope(layer, adjoint):

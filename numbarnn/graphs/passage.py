@@ -13,7 +13,6 @@ from .joining import (
     StateTotal,
     StaticSlope,
     Total,
-    final_of,
     initial_slope,
     numbers_from,
     rows_of,
@@ -89,9 +88,7 @@ class Passage(Unsendable):
         if not self.graph._has_steps(row.state):
             value = self.values[row.state]
             return lambda: state_from(part.layer, value)
-        source = self.graph._rows[row.state].recurrent[0]
-        tape = self.tapes[source.label]
-        return lambda: final_of(source.layer, tape)
+        return self.tapes[self.graph._rows[row.state].recurrent[0].label].final
 
     @property
     def steps(self):

@@ -126,7 +126,7 @@ class Reading(Structure):
     def _check_joined(self, batches):
         """Raise ShapeError unless values that are joined have the same steps."""
         for name, row in self._rows.items():
-            axes = [axis for axis in (self._axis(read, self._rows) for read in row.reads) if axis is not None]
+            axes = [axis for axis in (self._axis(read, self._rows) for read in row.reads) if axis in batches]
             for axis in axes[1:]:
                 one, other = batches[axes[0]].packing, batches[axis].packing
                 if one is other or (one.rows == other.rows and np.array_equal(one.lengths, other.lengths)):

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from ..arrays.batch import Batch
 from ..arrays.descriptor import TensorDescriptor
 from ..arrays.indices import Indices
@@ -92,6 +94,11 @@ class Tape(Unsendable):
     def start(self, initial):
         """Let the next `fill` start from a state, as `Stacked.checked_state` gives it, or afresh for None."""
         self.operation.start(initial)
+
+    def final(self):
+        """The state in which the last `fill` has ended, as `start` takes it: copies."""
+        states = zip(*(part.final() for part in self.stack))
+        return [np.concatenate(parts).reshape(-1, *parts[0].shape) for parts in states]
 
     def fill(self):
         """Run forward again, with x, the parameters and the masks as they are now."""

@@ -1,6 +1,7 @@
 """Layers and one vector of the parameters of all of them, and copies of both."""
 
 import copyreg
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -8,6 +9,7 @@ from ..arrays.descriptor import checked_array
 from ..arrays.devices import moved
 from ..descriptions.fields import Settled
 from ..errors import ShapeError, generator
+from ..files.written import Writing
 from ..parameters import Parameters
 from ..training.history import History
 
@@ -89,3 +91,38 @@ class Layered(Settled):
     def random(self) -> bool:
         """Whether training draws dropout, zoneout or noise."""
         return any(layer.random for layer in self.layers)
+
+    def _for_file(self, writing):
+        """(kind, dict): what a file calls such an object, and what its constructor takes besides the dtype."""
+        raise NotImplementedError
+
+    def _written(self, extra=None):
+        """(arrays, description): what a file holds of it, and of what belongs to it by name."""
+        if extra is not None and not (isinstance(extra, Mapping) and all(isinstance(name, str) for name in extra)):
+            raise TypeError(f"extra: expected a dict of what to keep by names, got {extra!r:.80}")
+        writing = Writing()
+        kind, own = self._for_file(writing)
+        described = {kind: own, "parameters": self._params._described()}
+        if extra:
+            described["extra"] = writing("extra", dict(extra))
+        return self._params._arrays() | writing.arrays, described
+
+    @classmethod
+    def _out_of_file(cls, read, description, kind, names):
+        """The object that `_written` has described, on the CPU; names: of what `_for_file` has.
+
+        read : files.written.Reading
+            Its arrays are taken out (is modified).
+        """
+        found = read(kind, description.get(kind))
+        if not isinstance(found, dict) or found.keys() != set(names):
+            raise read.error(kind, f"its {', '.join(names[:-1])} and {names[-1]}, got {found!r:.200}")
+        params, made = Parameters._of_file(read, description), object.__new__(cls)
+        try:
+            weights = made._settle(**found, dtype=params.dtype)
+        except (TypeError, ValueError) as error:
+            raise read.error(kind, f"what a {cls.__name__} is made of; {error}") from error
+        if tuple(weights) != params.weights:
+            raise read.error("parameters", f"those of {made!r}, got {params!r}")
+        made.device, made._params = "cpu", params
+        return made

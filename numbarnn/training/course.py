@@ -11,7 +11,6 @@ from .patterns import matched
 from .schedules import counts_updates, rate_at
 from .shards import sum_over
 from .updates import Updates
-from .workspace import Workspace, Workspaces
 
 
 @dataclass(frozen=True)
@@ -78,6 +77,9 @@ class Course:
         Where the run of epochs stands; None outside of one.
     order : numpy.ndarray or None
         The samples in the order of the last epoch, from which the next one's is drawn.
+    carried : dict or None
+        Of a training in pieces of long sequences, in the middle of a batch: the states in which the last piece has ended,
+        see `Workspace.final`.
     summed, shards, seed
         Of a training that is shared: the `Sum` of its gradient, how many shards, what these draw from; else None.
     calls : Calls or None
@@ -109,7 +111,7 @@ class Course:
         if len(self._still) == len(names):
             raise ValueError(f"frozen: expected parameters to be left that are trained, got all {len(names)} frozen")
         self.begin()
-        self.history, self.place, self.order = History(), None, None
+        self.history, self.place, self.order, self.carried = History(), None, None, None
         self.calls, self.feed_of, self.resumed = None, None, None
 
     def begin(self):
@@ -118,8 +120,7 @@ class Course:
         if self.accumulate > 1:
             gradient = np.zeros_like(flat)
         self.updates = updates = Updates(self.network, self.optimizer, gradient, self._still)
-        parts, kept = self.network._own, self.kept
-        self.workspaces = Workspaces(lambda: Workspace(self.network, updates.into, parts, *kept, updates.reading))
+        self.workspaces = self.network._workspaces(updates.into, self.network._own, self.kept, updates.reading)
 
     @property
     def is_begun(self):
@@ -136,7 +137,7 @@ class Course:
 
     def forget_run(self):
         """Of a course from a file: leave the run in the middle of which it was saved."""
-        self.place = self.resumed = None
+        self.place = self.resumed = self.carried = None
         self.updates.go_on(False)
 
     def forget_callbacks(self):

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..arrays.descriptor import is_writable
 from ..arrays.devices import backend_of, moved, share_memory
-from ..layers.embedding import Embedding, RowGradient
+from ..layers.embedding import RowGradient
 from ..parameters import Parameters
 from .optimizer import Memory
 
@@ -50,14 +50,15 @@ class Updates:
         self.into, at, self._weights, self._device = [], 0, network.params.weights, network.device
         self._on_host = network.device == "cpu"
         # A GPU updates a table about as fast as a few rows of it.
-        if isinstance(network.layers[0], Embedding) and self._on_host and gradient is None:
+        layer = network._row_layer
+        if layer is not None and self._on_host and gradient is None:
             if self._weights[0].name in frozen:
                 at = len(own[0])
                 self.into.append(RowGradient())  # which nobody reads
             elif optimizer.row_updates(flat.dtype) is not None:
                 at = len(own[0])
                 own_optimizer = optimizer._of_table(self._weights[0], self._weights)
-                self._rows = RowUpdates(network.layers[0].table(flat[:at]), own_optimizer)
+                self._rows = RowUpdates(layer.table(flat[:at]), own_optimizer)
                 self.into.append(self._rows.gradient)
         self._own, self._first = flat[at:], at
         self.gradient = np.zeros_like(self._own) if gradient is None else gradient

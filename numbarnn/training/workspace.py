@@ -72,12 +72,8 @@ class Workspace:
         return value
 
     def final(self):
-        """{index of a layer: the state in which the last batch has left it}: copies, as `gradient` takes them."""
-        found = {}
-        for index in self.network._stateful:
-            finals = [part.final() for part in self._tapes[index].stack]
-            found[index] = [np.concatenate(parts).reshape(-1, *parts[0].shape) for parts in zip(*finals)]
-        return found
+        """{index of a layer: the state in which the last batch has left it}, as `gradient` takes them: copies."""
+        return {index: self._tapes[index].final() for index in self.network._stateful}
 
     def _start_backward(self, samples):
         """The layers' backward, each reading what the one above it writes."""
@@ -136,35 +132,40 @@ class Workspaces:
         self._make, self._anew, self._last = make, make(), None
         self._kept = {}  # {(samples, steps, threads, ...): (workspace, buffer, bytes)}, the longest unused first
 
-    def _common_steps(self, samples, chosen, first, end):
-        """The steps of each of some samples from the first to the end; None if they differ, or are none, or start afresh."""
+    def _common_steps(self, samples, chosen, span):
+        """How many steps each of some samples has in a span; None if they differ, or are none, or a sample starts afresh."""
         if samples.reset is not None:
             return None
         steps = samples.lengths_of_x[chosen]
-        if end is not None:
-            steps = np.clip(steps, first, end) - first
+        if span is not None:
+            steps = np.clip(steps, *span) - span[0]
         common = int(steps[0])
         return common if common and (len(steps) == 1 or (steps == common).all()) else None
 
-    def gradient(self, samples, chosen, loss, random, first=0, end=None, initial=None):
+    def gradient(self, samples, chosen, loss, random, span=None, initial=None):
         """The loss of some samples; its gradient is written where the workspaces write it.
 
-        first, end: of the steps of them that are meant, all if there is no end.  initial: see `Workspace.gradient`.
+        span: (begin, end) of the steps that are meant, not all.  initial: see `Workspace.gradient`.
         """
-        steps = self._common_steps(samples, chosen, first, end)
+        steps = self._common_steps(samples, chosen, span)
         if steps is None:
-            batch = samples.take(chosen) if end is None else samples.between(chosen, first, end)
+            batch = samples.take(chosen) if span is None else samples.between(chosen, *span)
             self._last = self._anew
             return self._anew.gradient(batch, loss, random, initial)
         key = len(chosen), steps, threads(), samples.kind  # each number of threads has plans of its own
         kept = self._kept.pop(key, None)
-        workspace, buffer, _ = kept or (self._make(), BatchBuffer(samples, chosen, first, steps), 0)
+        part = chosen, 0 if span is None else span[0], steps
+        workspace, buffer, _ = kept or (self._make(), self._buffer(samples, *part), 0)
         self._last = workspace
-        value = workspace.gradient(buffer.take(samples, chosen, first, steps), loss, random, initial)
+        value = workspace.gradient(buffer.take(samples, *part), loss, random, initial)
         self._kept[key] = kept or (workspace, buffer, workspace.nbytes + buffer.nbytes + OBJECT_BYTES)
         if kept is None:
             self._let_go()
         return value
+
+    def _buffer(self, *part):
+        """Memory for batches like one; see `BatchBuffer`."""
+        return BatchBuffer(*part)
 
     def final(self):
         """The states in which the last batch has ended, see `Workspace.final`."""
