@@ -9,7 +9,6 @@ import numpy as np
 from .arrays.devices import backend, native
 from .arrays.ragged import Ragged
 from .descriptions.fields import Unsendable
-from .engine.keep import kept
 from .errors import flag, generator, positive_integer
 from .files.container import read_file
 from .files.written import Reading
@@ -22,7 +21,7 @@ from .training.checkpoints import newest
 from .training.course import Course, Place
 from .training.feeds import GivenFeed
 from .training.history import History
-from .training.loop import alone, check_samples, checked_clip, checked_samples, train
+from .training.loop import alone, check_samples, checked_samples, train
 from .training.optimizer import Optimizer
 from .training.optimizers import Adam
 from .training.optimizers import optimizer as find_optimizer
@@ -132,10 +131,6 @@ class Trainer(Unsendable):
         if isinstance(network, Graph) and (comm is not None or shards is not None):
             raise TypeError("network: expected a Network together with comm or shards, got a Graph")
         loss, optimizer = network._found_loss(loss), Adam() if optimizer is None else find_optimizer(optimizer)
-        epochs = None if epochs is None else positive_integer("epochs", epochs)
-        updates = None if updates is None else positive_integer("updates", updates)
-        clip = checked_clip(clip)
-        kept(tape, checkpoints, 1)
         accumulate, random = positive_integer("accumulate", accumulate), generator("seed", seed)
         network.params.check_writable("params")
         network.params.check_finite()

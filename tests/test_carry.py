@@ -188,6 +188,7 @@ def test_the_state_of_an_update():
 
 def test_pieces_of_a_size_have_their_memory_once(monkeypatch):
     made, init, kind = [], workspace.Workspace.__init__, workspace.Workspace
+    monkeypatch.setattr(workspace, "threads", lambda: 1)  # whatever else runs
     monkeypatch.setattr(kind, "__init__", lambda self, *given, **more: (made.append(self), init(self, *given, **more))[0])
     plain().fit(X, Y, epochs=3, batch_size=4, carry=True, steps=5, progress=False)
     assert len(made) == 3  # of 5 steps, of 3, and for samples that differ in length

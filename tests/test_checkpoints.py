@@ -290,6 +290,13 @@ CHANGES = {
     "no states": lambda t, a: t.pop("carried"),
     "states of no layer": lambda t, a: t.update(carried=[]),
     "states": lambda t, a: t.update(carried=3),
+    "no clip": lambda t, a: t.update(clip=0),
+    "a clip of text": lambda t, a: t.update(clip="1"),
+    "no epochs": lambda t, a: t.update(epochs=0),
+    "updates": lambda t, a: t.update(most=2.5),
+    "nothing accumulated": lambda t, a: t.update(accumulate=0),
+    "a tape of no kind": lambda t, a: t.update(kept=["some", None]),
+    "shards": lambda t, a: t.update(shared={"shards": 3, "seed": 0}),
 }
 
 

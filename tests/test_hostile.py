@@ -574,7 +574,7 @@ CASES = {
     ),
     "plot.forecast": (
         lines(nr.plot.forecast),
-        {"observed": (numbers(4), SERIES), "forecasts": (numbers(4), SERIES), "ax": (None, optional(NOTHING_ELSE))},
+        {"observed": (numbers(4), SERIES), "forecasts": (numbers(4, 3), SERIES), "ax": (None, optional(NOTHING_ELSE))},
     ),
     "plot.states": (
         lines(nr.plot.states),

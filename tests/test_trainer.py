@@ -132,6 +132,7 @@ def test_memory_is_made_once_for_batches_of_a_size(monkeypatch):
     """And what it is made for is no other's: each batch has the bits that it has in memory of its own."""
     made, init, found, counts = [], workspace.Workspace.__init__, [], []
     kind = workspace.Workspace
+    monkeypatch.setattr(workspace, "threads", lambda: 1)  # whatever else runs
     monkeypatch.setattr(kind, "__init__", lambda self, *given, **more: (made.append(self), init(self, *given, **more))[0])
     batches = kinds_of_batches()
     for most in (workspace.KEPT_BYTES, 0):
@@ -141,6 +142,18 @@ def test_memory_is_made_once_for_batches_of_a_size(monkeypatch):
         counts.append(len(made))
     assert found[0][0] == found[1][0] and np.array_equal(found[0][1], found[1][1])
     assert counts == [9, 9 + 31]  # one of each is for batches whose samples differ in length
+
+
+def test_a_workspace_is_kept_for_the_threads_that_all_of_it_was_made_for(monkeypatch):
+    """While one thread must go alone, nothing is made for several: not the way back either, after a forward for two."""
+    counts, x = iter([2, 2, 1, 1, *[2] * 99]), RANDOM.standard_normal((6, 4, 1))
+    monkeypatch.setattr(workspace, "threads", lambda: next(counts))
+    trainer = nr.Trainer(nr.Network([nr.RNN(3), nr.Dense(1)], channels=1, seed=0, dtype="float64"))
+    kept = []
+    for _ in range(3):
+        trainer.update(x, x)
+        kept.append(len(trainer._course.workspaces._kept))
+    assert kept == [0, 1, 1]
 
 
 def test_rows_are_up_to_date_after_each_update():

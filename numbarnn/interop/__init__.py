@@ -1,8 +1,8 @@
-"""Networks to and from other libraries: `interop.torch`, each a module that is imported when it is asked for."""
+"""Networks to and from other libraries, each in a module that is imported when it is asked for: `onnx`, `torch`."""
 
 import importlib
 
-MODULES = ("torch",)
+MODULES = ("onnx", "torch")
 
 
 def __getattr__(name):

@@ -50,6 +50,7 @@ class Pool(OneStep):
     kind: str
 
     accepts: ClassVar = {"kind": one_of(KINDS)}
+    needs_all = True
 
     def run_stream(self, p, x):
         raise ValueError(f"stream: {self!r} needs the whole sequence")

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import NonFiniteError, several
+from ..engine import keep
+from ..errors import NonFiniteError, positive_integer, several
 from .history import History
 from .patterns import matched
-from .schedules import counts_updates, rate_at
+from .schedules import checked_rate, counts_updates, rate_at
 from .shards import sum_over
 from .updates import Updates
 
@@ -39,6 +40,16 @@ class Place:
     total: float = 0.0
     counted: float = 0.0
     rate: float = 0.0
+
+
+def checked_clip(clip):
+    """`clip` as a float, if the norm of a gradient can be limited to it, or None; else a typed error."""
+    if clip is None:
+        return None
+    clip = checked_rate("clip", clip)
+    if clip == 0:
+        raise ValueError("clip: expected a number > 0 or None, got 0")
+    return clip
 
 
 class Course:
@@ -94,16 +105,19 @@ class Course:
         self, network, loss, optimizer, random, clip, accumulate, kept, metrics, frozen, epochs=None, most=None,
         shared=None,
     ):  # fmt: skip
+        keep.kept(*kept, 1)
         self.network, self.loss, self.optimizer, self.random = network, loss, optimizer, random
-        self.clip, self.accumulate, self.kept, self.epochs, self.most = clip, accumulate, kept, epochs, most
-        self.metrics = metrics
+        self.clip, self.accumulate = checked_clip(clip), positive_integer("accumulate", accumulate)
+        self.epochs = None if epochs is None else positive_integer("epochs", epochs)
+        self.most = None if most is None else positive_integer("updates", most)
+        self.kept, self.metrics = kept, metrics
         self.summed = self.shards = self.seed = self.masks = None
         if shared is not None:
             self.shards, self.seed = shared[1], int(random.integers(2**63))
             self.summed = sum_over(*shared, network.params.flat)
         elif network.random:
             self.masks = np.random.default_rng(random.integers(2**63))
-        if accumulate > 1:
+        if self.accumulate > 1:
             self._sum = np.zeros_like(network.params.flat)
         self.frozen = several("frozen", frozen, "names of parameters and patterns in a sequence")
         names = network.params.names

@@ -13,14 +13,13 @@ from ..arrays.devices import backend_of
 from ..engine.keep import kept
 from ..errors import NonFiniteError, arguments_of, flag, generator, positive_integer
 from .callbacks import Calls, checked_callbacks, learns_of_batches
-from .course import Course, Place
+from .course import Course, Place, checked_clip
 from .feeds import ShardFeed, grouped
 from .losses import is_of_library
 from .optimizers import optimizer as find_optimizer
 from .pieces import checked_steps, feed_of
 from .progress import bar
 from .samples import Samples
-from .schedules import checked_rate
 from .shards import Shards
 from .splits import held_out
 
@@ -77,16 +76,6 @@ def checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints):
     shuffle, clip = flag("shuffle", shuffle), checked_clip(clip)
     kept(tape, checkpoints, 1)
     return epochs, batch_size, shuffle, clip
-
-
-def checked_clip(clip):
-    """`clip` as a float, if the norm of a gradient can be limited to it, or None; else a typed error."""
-    if clip is None:
-        return None
-    clip = checked_rate("clip", clip)
-    if clip == 0:
-        raise ValueError("clip: expected a number > 0 or None, got 0")
-    return clip
 
 
 def fit(

@@ -6,7 +6,6 @@ import numpy as np
 
 from ..arrays.descriptor import is_array
 from ..arrays.devices import moved
-from ..engine.keep import kept
 from ..files.container import write_file
 from ..files.written import Writing
 from .course import Course, Place
@@ -67,9 +66,8 @@ def restored(network, found, ranks=1):
     shared = found["shared"]
     loss, optimizer = network._found_loss(found["loss"]), find_optimizer(found["optimizer"])
     random = _generator_of(found["random"])
-    kept(*found["kept"], 1)  # what it raises is the error of a file
     course = Course(
-        network, loss, optimizer, random, found["clip"], _count(found["accumulate"], 1), tuple(found["kept"]),
+        network, loss, optimizer, random, found["clip"], found["accumulate"], tuple(found["kept"]),
         network._found_metrics(found["metrics"], None), found["frozen"], found["epochs"], found["most"],
         None if shared is None else (ranks, checked_shards(shared["shards"], 1)),
     )  # fmt: skip

@@ -18,12 +18,18 @@ class Workspace:
     """A network's forward and backward; on batches of one size memory and kernel calls are made once, and used again.
 
     parts: the parameters of each layer; into: where each writes its gradient, likewise; reading: see `Network._forward`.
+
+    Attributes
+    ----------
+    threads : set of int
+        For how many its calls were made: several numbers, where one thread had to go alone in between.
     """
 
     def __init__(self, network, into, parts, tape="all", checkpoints=None, reading=None):
         self.network, self.into, self.parts, self.kept = network, into, parts, (tape, checkpoints)
         self.reading = reading
         self._tapes = self._adjoints = self._passes = None
+        self.threads = set()
         self._started = False  # whether the layers start from states that were given
 
     @property
@@ -39,6 +45,7 @@ class Workspace:
         """
         network = self.network
         if self._tapes is None or samples.ragged:
+            self.threads = {threads()}
             self._batch, described = samples.batch()
             self._output, self._tapes = network._forward(
                 self.parts, described, kept(*self.kept, described.steps), random, self.reading, initial
@@ -62,7 +69,9 @@ class Workspace:
         weights = network._weight_rows(self._batch, samples)
         value, dy = network._call_loss(loss, prediction, target, weights, samples)
         if self._adjoints is None:
+            self.threads.add(threads())
             self._start_backward(samples)
+            self.threads.add(threads())
         np.copyto(self._dy, dy)
         if self._passes is not None:
             self._passes[1].run()
@@ -158,8 +167,10 @@ class Workspaces:
         workspace, buffer, _ = kept or (self._make(), self._buffer(samples, *part), 0)
         self._last = workspace
         value = workspace.gradient(buffer.take(samples, *part), loss, random, initial)
-        self._kept[key] = kept or (workspace, buffer, workspace.nbytes + buffer.nbytes + OBJECT_BYTES)
-        if kept is None:
+        if kept is not None:
+            self._kept[key] = kept
+        elif workspace.threads == {key[2]}:
+            self._kept[key] = workspace, buffer, workspace.nbytes + buffer.nbytes + OBJECT_BYTES
             self._let_go()
         return value
 
