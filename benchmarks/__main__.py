@@ -14,6 +14,7 @@ from . import (
     activations,
     busy,
     calls,
+    characters,
     cpu,
     embedding,
     gpu,
@@ -34,7 +35,8 @@ from . import (
 )  # fmt: skip
 
 BENCHMARKS = {
-    "accuracy": accuracy, "activations": activations, "busy": busy, "calls": calls, "cpu": cpu, "embedding": embedding,
+    "accuracy": accuracy, "activations": activations, "busy": busy, "calls": calls,
+    "characters": characters, "cpu": cpu, "embedding": embedding,
     "gpu": gpu, "hello": hello, "images": images, "inference": inference, "limits": limits, "many": many,
     "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start, "sum": sums,
 }  # fmt: skip

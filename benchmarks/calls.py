@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import numbarnn
-from numbarnn import LSTM, Network
+from numbarnn import LSTM, Embedding, Network
 
 from . import call_times
 
@@ -68,9 +68,16 @@ def step():
     return lambda: stream.step(x)
 
 
+def step_of_indices():
+    """A function that takes a step of a stream of indices, through an embedding and LSTM(16)."""
+    stream, x = Network([Embedding(9, 3), LSTM(16)], seed=0).stream(4), np.arange(4)
+    return lambda: stream.step(x)
+
+
 def run():
     """The calls of a layer's forward and backward, a network's prediction and a stream's step, and `call_times`."""
     made = {"LSTM.forward": forward, "LSTM.backward": backward, "Network.predict": predict, "Stream.step": step}
+    made["Stream.step of indices"] = step_of_indices
     return {"calls": {name: calls_of(make()) for name, make in made.items()}, **call_times.run()}
 
 

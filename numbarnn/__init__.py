@@ -2,14 +2,14 @@
 
 import sys
 
-from . import errors, plot, testing
+from . import errors, interop, plot, testing
 from .arrays.descriptor import TensorDescriptor
 from .arrays.ragged import Ragged
 from .cells import ActivationFunction, Cell, elementary
 from .cells.activations import FUNCTIONS
 from .compile.ahead import Compiled, compile
 from .data import datasets
-from .data.series import windows
+from .data.series import strips, windows
 from .data.standardizer import Standardizer
 from .data.text import Vocabulary, padded
 from .descriptions import keywords
@@ -17,6 +17,7 @@ from .ensemble import Ensemble
 from .errors import (
     CellError,
     ChecksumError,
+    ConversionError,
     DataNotFoundError,
     DeviceError,
     DTypeError,
@@ -32,6 +33,9 @@ from .errors import (
 )
 from .extrapolation import extrapolate
 from .files import written
+from .graph import Graph
+from .graphs.description import Input, Node
+from .graphs.losses import Losses, OutputMetric
 from .layers.base import Gradients
 from .layers.connectivity import Connectivity
 from .layers.convolution import Conv2d
@@ -107,6 +111,7 @@ __all__ = [
     "Compiled",
     "Connectivity",
     "Conv2d",
+    "ConversionError",
     "CrossEntropy",
     "DataNotFoundError",
     "Adam",
@@ -122,11 +127,13 @@ __all__ = [
     "Flatten",
     "GaussianNLL",
     "Gradients",
+    "Graph",
     "HalfMSE",
     "History",
     "Huber",
     "IndexRangeError",
     "IndRNN",
+    "Input",
     "KernelError",
     "Last",
     "LastStep",
@@ -136,6 +143,7 @@ __all__ = [
     "Nadam",
     "NashSutcliffe",
     "Network",
+    "Node",
     "NonFiniteError",
     "Optimizer",
     "Parameters",
@@ -169,6 +177,7 @@ __all__ = [
     "exponential",
     "extrapolate",
     "fit_many",
+    "interop",
     "load",
     "loss",
     "own_part",
@@ -176,6 +185,7 @@ __all__ = [
     "plot",
     "reduce_on_plateau",
     "sample",
+    "strips",
     "testing",
     "warmup",
     "windows",
@@ -188,7 +198,9 @@ keywords.guard(
     untouched=("Cell", "Stream.step", "elementary", "errors"),
     made=MADE,
 )  # fmt: skip
-written.know(globals(), sorted({*__all__} - {*MADE}), others=(Connectivity, Vocabulary, *FUNCTIONS.values()))
+written.know(
+    globals(), sorted({*__all__} - {*MADE}), others=(Connectivity, Losses, OutputMetric, Vocabulary, *FUNCTIONS.values())
+)
 
 
 def __getattr__(name):

@@ -50,6 +50,10 @@ class CellError(TypeError):
     """A cell or an activation function of one's own that no kernel can be made of."""
 
 
+class ConversionError(ValueError):
+    """A layer, an option, a module or a node that one library has, and the one it is to go to has not."""
+
+
 class FileFormatError(ValueError):
     """A file that numbarnn has not saved, that was damaged, or that is of a newer version."""
 
@@ -212,3 +216,15 @@ def arguments_of(owner):
         if not re.match(r"(x|y|lengths|weights|reset)\b", str(error)):
             raise
         raise type(error)(f"{owner} {error}") from None
+
+
+@contextlib.contextmanager
+def renamed(**names):
+    """Errors that are raised inside about an argument x say what its caller calls it: ``renamed(x="inputs['past']")``."""
+    try:
+        yield
+    except (TypeError, ValueError, ArithmeticError, DeviceError) as error:
+        word = re.match(r"\w+", str(error))
+        if word is None or word[0] not in names:
+            raise
+        raise type(error)(names[word[0]] + str(error)[word.end() :]) from None

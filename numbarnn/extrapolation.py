@@ -52,9 +52,15 @@ def extrapolate(
     stateful = flag("stateful", stateful)
     steps = positive_integer("steps", steps)
     if known is None and network.output_channels != network.channels:
+        hint = "; known= has those that it does not predict" if network.output_channels < network.channels else ""
         raise ShapeError(
             f"network: expected as many output channels as input channels, {network.channels}, to feed predictions back,"
-            f" got {network.output_channels}"
+            f" got {network.output_channels}{hint}"
+        )
+    if known is not None and network.output_channels >= network.channels:
+        raise ShapeError(
+            f"network: expected fewer output channels than the {network.channels} of its input, of which known= has the"
+            f" others, got {network.output_channels}"
         )
     start = numbers_like("start", native(start), network.dtype)
     if start.ndim == 1 and network.channels == 1:
@@ -110,9 +116,4 @@ def _stateful(network, start, steps, known):
     """(steps, N, C) from a stream that has seen `start`."""
     stream = network.stream(start.shape[1])
     stream.run(start[:-1])
-    if known is None:
-        return stream.feed_back(start[-1], steps)
-    ahead = [stream.step(np.ascontiguousarray(start[-1]))]
-    for beside in known[:-1]:
-        ahead.append(stream.step(np.concatenate([ahead[-1], beside], axis=1)))
-    return np.stack(ahead)
+    return stream.feed_back(start[-1], steps, known)

@@ -1,12 +1,13 @@
-"""What was saved, as it was: networks, layers and parameters from files."""
+"""What was saved, as it was: networks, graphs, layers and parameters from files."""
 
 import os
 from collections.abc import Iterable
 
 from .arrays.devices import backend
-from .errors import DTypeError, ShapeError, flag
+from .errors import DeviceError, DTypeError, ShapeError, flag
 from .files.container import read_file
 from .files.written import Reading
+from .graph import Graph
 from .layers.base import Layer
 from .network import Network
 from .parameters import Parameters
@@ -14,11 +15,11 @@ from .parameters import Parameters
 
 def load(
     path: str | os.PathLike,
-    into: Network | Parameters | None = None,
+    into: Network | Graph | Parameters | None = None,
     trusted: Iterable = (),
     device: str = "cpu",
     extra: bool = False,
-) -> Network | Parameters | tuple:
+) -> Network | Graph | Parameters | tuple:
     """What a file holds that ``save`` has written, to the bit as it was.
 
     No code in the file is executed: it holds numbers, and a description in the words of this library.
@@ -26,7 +27,7 @@ def load(
     Parameters
     ----------
     path : str or os.PathLike
-    into : Network or Parameters, optional
+    into : Network, Graph or Parameters, optional
         Copy the file's parameters into these (is modified), and return it; all parts must have the same names, shapes and
         dtype.  The file's layers are not looked at.
     trusted : sequence of class or function
@@ -35,11 +36,12 @@ def load(
     device : {"cpu", "cuda"}
         Where the parameters lie afterwards, wherever they were when they were saved.
     extra : bool
-        Give the pair (network, dict) of a network and of what was saved with it by ``net.save(path, extra=...)``.
+        Give the pair (network, dict) of a network, or a graph, and of what was saved with it by
+        ``net.save(path, extra=...)``.
 
     Returns
     -------
-    Network, Parameters, or (Layer, Parameters)
+    Network, Graph, Parameters, or (Layer, Parameters)
         What was saved; of a training its network.
 
     Raises
@@ -68,18 +70,18 @@ def load(
     (LSTM(hidden=4), True)
     """
     backend(device)
-    if into is not None and not isinstance(into, (Network, Parameters)):
-        raise TypeError(f"into: expected a Network, Parameters or None, got {type(into).__name__}")
+    if into is not None and not isinstance(into, (Network, Graph, Parameters)):
+        raise TypeError(f"into: expected a Network, a Graph, Parameters or None, got {type(into).__name__}")
     extra = flag("extra", extra)
     if extra and into is not None:
         raise ValueError("extra: expected False beside into, got True")
     arrays, description = read_file(path)
     read = Reading(path, arrays, trusted)
     if into is not None:
-        _copy_into(into.params if isinstance(into, Network) else into, Parameters._of_file(read, description))
+        _copy_into(into if isinstance(into, Parameters) else into.params, Parameters._of_file(read, description))
         return into
-    if "network" in description:
-        network = Network._of_file(read, description).to(device)
+    if "network" in description or "graph" in description:
+        network = network_of(read, description, device)
         return (network, _extra_of(read, description)) if extra else network
     if extra:
         raise read.error("network", "a network beside which something was saved, got none")
@@ -91,6 +93,15 @@ def load(
     if not layer.has_parameters(params):
         raise read.error("parameters", f"those of {layer!r}, got {params!r}")
     return layer, params.to(device)
+
+
+def network_of(read, description, device):
+    """The Network or the Graph of a file, on a device."""
+    if "graph" not in description:
+        return Network._of_file(read, description).to(device)
+    if device != "cpu":
+        raise DeviceError(f"device: expected 'cpu', where graphs are computed, got {device!r}")
+    return Graph._of_file(read, description)
 
 
 def _extra_of(read, description):

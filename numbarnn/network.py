@@ -13,7 +13,6 @@ from .arrays.packing import uniform
 from .arrays.ragged import Ragged
 from .errors import generator, positive_integer
 from .files.container import write_file
-from .files.written import Writing
 from .layers.base import Layer
 from .layers.recurrent import Recurrent
 from .networks.objective import Objective
@@ -113,6 +112,8 @@ class Network(Objective):
         frozen: Iterable[str] = (),
         validation_split: float | None = None,
         split_by: str = "sample",
+        carry: bool = False,
+        steps: int | None = None,
     ) -> History:
         """Train on samples and their targets.
 
@@ -159,9 +160,10 @@ class Network(Objective):
         metrics : sequence of str or callable, or dict
             What is measured after each epoch, on all samples and on `validation` data: "accuracy", the name of a loss, or
             functions of (prediction, target) that return a number, by their names or by those of a dict.  They get what
-            `loss` gets: of labels and of ragged sequences rows (rows, C), of labels without those that are ignored.  A loss
-            of the library has the weights of the samples, and leaves out the targets that `loss` leaves out.  Each costs
-            nothing beside one prediction of all samples.
+            `loss` gets: of labels and of ragged sequences rows (rows, C), of labels without those that are ignored; and one
+            with an argument ``weights`` those of the samples, of labels (rows,), else with one channel, or None.  What is of
+            the library has the weights of the samples, and leaves out the targets that `loss` leaves out; weights of classes
+            are the loss's alone.  Each costs nothing beside one prediction of all samples.
         frozen : sequence of str
             Parameters that keep their bits, by names or patterns: ``["0.*"]`` are those of the first layer, ``["*bias*"]``
             all biases.  Their gradient is no part of the norm that `clip` limits.
@@ -177,6 +179,14 @@ class Network(Objective):
             0; samples whose weights are all 0 are in no batch.  x is read nevertheless, and must be finite.
         reset : array of bool, optional
             (T, N): where True, a sample starts afresh from the initial state at that step; no gradient goes back over it.
+        carry : bool
+            Train long sequences in pieces, an update each: the states are carried from a piece to the next one, and no
+            gradient goes back over the cut (truncated backpropagation through time).  Each batch of samples goes through
+            all of its pieces, and starts afresh in each epoch; validation and metrics are of whole sequences.  `strips`
+            cuts a text into samples side by side.  Not with `reset`, `comm`, `shards`, and layers that take a whole
+            sequence: `Last`, `Pool` and those of two directions.
+        steps : int, optional
+            Steps of a piece, with ``carry=True``; the last piece may be shorter, and is trained too.
 
         Returns
         -------
@@ -214,7 +224,7 @@ class Network(Objective):
                 self, samples, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
                 seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress,
                 metrics=metrics, frozen=frozen, validation_split=validation_split, split_by=split_by,
-                tape=tape, checkpoints=checkpoints, shared=shared, ranks=ranks,
+                tape=tape, checkpoints=checkpoints, shared=shared, ranks=ranks, carry=carry, steps=steps,
             )  # fmt: skip
 
     def stream(self, batch: int = 1) -> Stream:
@@ -266,8 +276,7 @@ class Network(Objective):
         if last is not None:
             operations.append(last(y))
             array = operations[-1].array
-        program = on.programs.Steps(x, array, operations)
-        stream = Stream(x, program, stateful, array, single=False, vocabulary=vocabulary)
+        stream = Stream(x, array, operations, stateful, on, single=False, vocabulary=vocabulary)
         stream.state = (None,) * len(stateful)
         return stream
 
@@ -324,45 +333,20 @@ class Network(Objective):
         """
         write_file(path, *self._written(extra))
 
-    def _written(self, extra=None):
-        """(arrays, description): what a file holds of the network."""
-        if extra is not None and not (isinstance(extra, Mapping) and all(isinstance(name, str) for name in extra)):
-            raise TypeError(f"extra: expected a dict of what to keep by names, got {extra!r:.80}")
+    def _for_file(self, writing):
+        """What a file holds of the network besides its parameters."""
         if type(self) is not Network:
             raise TypeError(
                 f"save: expected a Network and no subclass, whose own attributes no file holds, got {type(self).__name__};"
                 " Network(net.layers, net.channels).transfer(net) is one, and pickle keeps all"
             )
-        writing = Writing()
-        network = {
-            "layers": [writing(f"layers.{index}", layer) for index, layer in enumerate(self.layers)],
-            "channels": self.channels,
-            "layout": self.layout,
-        }
-        described = {"network": network, "parameters": self._params._described()}
-        if extra:
-            described["extra"] = writing("extra", dict(extra))
-        return self._params._arrays() | writing.arrays, described
+        layers = [writing(f"layers.{index}", layer) for index, layer in enumerate(self.layers)]
+        return "network", {"layers": layers, "channels": self.channels, "layout": self.layout}
 
     @classmethod
     def _of_file(cls, read, description):
-        """The network that `_written` has described, on the CPU.
-
-        read : files.written.Reading
-            Its arrays are taken out (is modified).
-        """
-        network = read("network", description.get("network"))
-        if not isinstance(network, dict) or network.keys() != {"layers", "channels", "layout"}:
-            raise read.error("network", f"its layers, channels and layout, got {network!r:.200}")
-        params, made = Parameters._of_file(read, description), object.__new__(cls)
-        try:
-            weights = made._settle(**network, dtype=params.dtype)
-        except (TypeError, ValueError) as error:
-            raise read.error("network", f"what a Network is made of; {error}") from error
-        if tuple(weights) != params.weights:
-            raise read.error("parameters", f"those of {made!r}, got {params!r}")
-        made.device, made._params = "cpu", params
-        return made
+        """The network that `_written` has described, on the CPU."""
+        return cls._out_of_file(read, description, "network", ("layers", "channels", "layout"))
 
     def __repr__(self):
         inner = ", ".join(map(repr, self.layers))

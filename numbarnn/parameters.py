@@ -7,14 +7,14 @@ import mmap
 import os
 import pickle
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from .arrays.descriptor import checked_array, is_writable
-from .arrays.devices import backend, device_of, moved, native
+from .arrays.devices import backend, device_of, moved, native, share_memory
 from .descriptions.fields import Description, optional
 from .errors import DeviceError, DTypeError, NonFiniteError, ShapeError, known_name, positive_integer, several
 from .files.container import write_file
@@ -185,15 +185,49 @@ class Parameters:
     def __setitem__(self, name, value):
         self._copy_in(f"parameter {name!r}", self[name], value)
 
+    def update(self, arrays: "Mapping[str, np.ndarray] | Parameters") -> None:
+        """Copy arrays into the parts of the same names; other parts stay as they are.
+
+        Parameters
+        ----------
+        arrays : dict of str to numpy.ndarray, or Parameters
+            Each of the shape and dtype of its part.
+
+        Raises
+        ------
+        UnknownNameError, ShapeError, DTypeError, TypeError, ValueError
+            As for ``p[name] = array``, for the first that does not fit; then nothing has been changed.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> p = nr.Dense(2).init(channels=1, seed=0)
+        >>> p.update({"weight": np.ones((2, 1), np.float32), "bias": np.zeros(2, np.float32)})
+        >>> p.flat
+        array([1., 1., 0., 0.], dtype=float32)
+        """
+        if not isinstance(arrays, (Mapping, Parameters)):
+            raise TypeError(f"arrays: expected a dict of arrays by name, or Parameters, got {type(arrays).__name__}")
+        found = [(name, self[known_name("arrays", name, self._start)], array) for name, array in arrays.items()]
+        self.check_writable("params")
+        found = [(view, self._fitting(f"arrays[{name!r}]", view, array)) for name, view, array in found]
+        own = [numbers.copy() if share_memory(numbers, self._flat) else numbers for _, numbers in found]
+        for (view, _), numbers in zip(found, own):
+            view[...] = numbers
+
     def _copy_in(self, argument, view, numbers):
         """Copy numbers into a view of the vector, if they have its shape and dtype and it can be written."""
         self.check_writable(argument)
+        view[...] = self._fitting(argument, view, numbers)
+
+    def _fitting(self, argument, view, numbers):
+        """The numbers, on the device of the parameters, if they have the shape and dtype of a view of them."""
         numbers = checked_array(argument, native(numbers))
         if numbers.shape != view.shape:
             raise ShapeError(f"{argument}: expected shape {view.shape}, got {numbers.shape}")
         if numbers.dtype != view.dtype:
             raise DTypeError(f"{argument}: expected {view.dtype} like the parameters, got {numbers.dtype}")
-        view[...] = moved(numbers, self.device)
+        return moved(numbers, self.device)
 
     def __array__(self, dtype=None, copy=None):
         """The vector, for ``numpy.asarray``: itself, or in another dtype a copy."""

@@ -117,6 +117,14 @@ def sample(
     return found.transpose([kept.index(letter) for letter in letters])
 
 
+def is_language_model(network):
+    """Whether `sample` takes a network, if it has a stream."""
+    try:
+        return bool(_indices_of(network))
+    except ValueError:
+        return False
+
+
 def _indices_of(network):
     """How many indices a language model takes, and gives logits of."""
     taken = network.layers[0].vocabulary if network.takes_indices else network.channels

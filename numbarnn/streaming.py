@@ -11,6 +11,8 @@ from .arrays.packing import checked_mask
 from .descriptions.fields import Unsendable
 from .errors import DTypeError, IndexRangeError, ShapeError, positive_integer
 
+FEW = 64  # indices
+
 
 class Stream(Unsendable):
     """Layers that take one step at a call, or the steps of a sequence; the state is the stream's.
@@ -22,12 +24,14 @@ class Stream(Unsendable):
     ----------
     x : numpy.ndarray
         The steps that the lowest layer reads, (K, N, C), or (K, N) of indices.
-    program : Steps
-        What takes up to K steps of all layers, from the lowest on.
-    layers : sequence of (Layer, Tape)
-        Those with a state.
     y : numpy.ndarray
         What the last layer writes, (K, N, channels).
+    operations : sequence of Operation
+        Up to K steps of all layers, from the lowest on.
+    layers : sequence of (Layer, Tape)
+        Those with a state.
+    on : module
+        The backend that they run on.
     single : bool
         True for the stream of one layer: its state is not in a tuple of layers.
     vocabulary : int, optional
@@ -47,8 +51,9 @@ class Stream(Unsendable):
 
     instead = "copy or send what it was made from and its state, make a new stream there and set its state"
 
-    def __init__(self, x, program, layers, y, single, vocabulary=None):
-        self._x, self._y, self._program, self._layers, self._single = x[0], y[0], program, layers, single
+    def __init__(self, x, y, operations, layers, on, single, vocabulary=None):
+        self._x, self._y, self._operations, self._layers, self._single = x[0], y[0], operations, layers, single
+        self._steps, self._program = on.programs.Steps, on.programs.Steps(x, y, operations)
         self._shape, self._dtype, self._vocabulary = self._x.shape, y.dtype, vocabulary
 
     def __repr__(self):
@@ -126,7 +131,7 @@ class Stream(Unsendable):
         TypeError, ShapeError, DTypeError, IndexRangeError
             If x is not as described; the state then stays as it is.
         """
-        if type(x) is not np.ndarray or x.shape != self._shape or x.dtype != self._dtype:
+        if type(x) is not np.ndarray or x.shape != self._shape or not self._takes(x):
             self._check(x, self._shape)
         here = type(x) is type(self._x)
         self._x[...] = x if here else moved(x, device_of(self._x))
@@ -165,8 +170,8 @@ class Stream(Unsendable):
         self._program.run(contiguous(source), y)
         return y if self._vocabulary else moved(y, device_of(x))
 
-    def feed_back(self, x: np.ndarray, steps: int) -> np.ndarray:
-        """Take a step, then steps from the output of the one before: free-running prediction.
+    def feed_back(self, x: np.ndarray, steps: int, known: np.ndarray | None = None) -> np.ndarray:
+        """Take a step, then steps from the output of the one before: free-running prediction, in compiled code.
 
         Parameters
         ----------
@@ -174,18 +179,33 @@ class Stream(Unsendable):
             (N, C): the input of the first step.
         steps : int
             How many outputs.
+        known : numpy.ndarray, optional
+            (steps, N, C - output channels), of the stream's dtype: the last channels of the inputs, beside each output that
+            is fed back.  The last step of it is not read.
 
         Returns
         -------
         numpy.ndarray
-            (steps, N, C).
+            (steps, N, output channels).
 
         Raises
         ------
         ShapeError
-            If outputs have other channels than inputs.
+            If outputs, with what is known, have other channels than inputs.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> net = nr.Network([nr.GRU(4), nr.Dense(1)], channels=2, seed=0)
+        >>> x, plan = np.zeros((1, 2), np.float32), np.ones((3, 1, 1), np.float32)
+        >>> found, stream = net.stream().feed_back(x, 3, plan), net.stream()
+        >>> y = stream.step(x)
+        >>> np.array_equal(stream.step(np.concatenate([y, plan[0]], axis=1)), found[1])
+        True
         """
         steps = positive_integer("steps", steps)
+        if known is not None:
+            return self._feed_back_beside(x, steps, known)
         if self._y.shape != self._shape:
             raise ShapeError(f"feed_back: expected outputs of shape {self._shape} like the inputs, got {self._y.shape}")
         self._check(x, self._shape)
@@ -193,6 +213,39 @@ class Stream(Unsendable):
         y[0] = moved(x, device_of(y))
         self._program.feed_back(y)
         return moved(y[1:], device_of(x))
+
+    def _feed_back_beside(self, x, steps, known):
+        """`feed_back` with known channels."""
+        missing = 0 if self._vocabulary else self._shape[-1] - self._y.shape[-1]
+        if missing < 1:
+            raise ShapeError(
+                f"known: expected None, since outputs of shape {self._y.shape} leave no channels of inputs of shape"
+                f" {self._shape}, got {type(known).__name__}"
+            )
+        checked_array("known", known)
+        expected = steps, self._shape[0], missing
+        if known.shape != expected:
+            raise ShapeError(f"known: expected shape {expected} (T, N, channels that are not fed back), got {known.shape}")
+        if known.dtype != self._dtype:
+            raise DTypeError(f"known: expected {self._dtype} like the parameters, got {known.dtype}")
+        first = self.step(x)
+        on = backend_of(self._y)
+        y = on.memory.empty((steps, *self._y.shape), self._dtype)
+        y[0] = moved(first, device_of(y))
+        beside = on.memory.zeros((1, *expected[1:]), self._dtype)
+        fed = FedBack(self._y, beside[0], self._x)
+        program = self._steps(beside, self._y[None], [fed, *self._operations])
+        program.run(contiguous(moved(known[:-1], device_of(y))), y[1:])
+        return moved(y, device_of(x))
+
+    def _takes(self, x):
+        """Whether an array of the right shape is right; of many indices that is not said, `_check` is faster then."""
+        if not self._vocabulary:
+            return x.dtype == self._dtype
+        if len(x) > FEW or x.dtype.kind not in "iu":
+            return False
+        found = x.tolist()
+        return 0 <= min(found) and max(found) < self._vocabulary
 
     def _check(self, x, expected):
         """Raise unless x has the shape expected, with any length for "T", and the parameters' dtype, or is of indices."""
@@ -207,3 +260,35 @@ class Stream(Unsendable):
                 raise IndexRangeError(f"x: expected indices from 0 to {self._vocabulary - 1}, got {x[wrong][0]}")
         elif x.dtype != self._dtype:
             raise DTypeError(f"x: expected {self._dtype} like the parameters, got {x.dtype}")
+
+
+class FedBack:
+    """The input of a step: the output of the step before, and beside it what is known.  An operation of a program.
+
+    Parameters
+    ----------
+    y : numpy.ndarray
+        (N, output channels).
+    known : numpy.ndarray
+        (N, channels).
+    x : numpy.ndarray
+        (N, C): is modified.
+    """
+
+    def __init__(self, y, known, x):
+        channels = y.shape[-1]
+        self._parts = [(y, x[:, :channels]), (known, x[:, channels:])]
+
+    def steppers(self):
+        """Functions that take one step of a stream, on a GPU."""
+        return [self._fill]
+
+    def _fill(self):
+        for source, target in self._parts:
+            target[...] = source
+
+    def add_to(self, program):
+        """Add it to a program: a row of a sequence after the other, since those of x are longer than what fills them."""
+        for source, target in self._parts:
+            for row, place in zip(source, target):
+                backend_of(source).programs.add_copy(program, row.ctypes.data, place.ctypes.data, row.nbytes)

@@ -6,29 +6,39 @@ from dataclasses import replace
 
 import numpy as np
 
-from .arrays.devices import backend
+from .arrays.devices import backend, native
 from .arrays.ragged import Ragged
 from .descriptions.fields import Unsendable
-from .engine.keep import kept
 from .errors import flag, generator, positive_integer
 from .files.container import read_file
 from .files.written import Reading
+from .graph import Graph
+from .loading import network_of
 from .network import Network
+from .networks.reading import home_of
 from .training.callbacks import checked_callbacks
 from .training.checkpoints import newest
 from .training.course import Course, Place
 from .training.feeds import GivenFeed
 from .training.history import History
-from .training.loop import alone, check_samples, checked_clip, checked_samples, train
-from .training.losses import loss as find_loss
-from .training.metrics import checked_metrics
+from .training.loop import alone, check_samples, checked_samples, train
 from .training.optimizer import Optimizer
 from .training.optimizers import Adam
 from .training.optimizers import optimizer as find_optimizer
+from .training.pieces import checked_steps
 from .training.ranks import checked_comm
-from .training.samples import Samples
 from .training.saved import restored, save
 from .training.shards import shared_by, together
+
+
+class NotGiven:
+    """An argument that was left out, where None is one that was given."""
+
+    def __repr__(self):
+        return "not given"
+
+
+NOT_GIVEN = NotGiven()
 
 
 class Trainer(Unsendable):
@@ -116,13 +126,11 @@ class Trainer(Unsendable):
         comm=None,
         shards: int | None = None,
     ):
-        if not isinstance(network, Network):
-            raise TypeError(f"network: expected a Network, got {type(network).__name__}")
-        loss, optimizer = find_loss(loss), Adam() if optimizer is None else find_optimizer(optimizer)
-        epochs = None if epochs is None else positive_integer("epochs", epochs)
-        updates = None if updates is None else positive_integer("updates", updates)
-        clip = checked_clip(clip)
-        kept(tape, checkpoints, 1)
+        if not isinstance(network, (Network, Graph)):
+            raise TypeError(f"network: expected a Network or a Graph, got {type(network).__name__}")
+        if isinstance(network, Graph) and (comm is not None or shards is not None):
+            raise TypeError("network: expected a Network together with comm or shards, got a Graph")
+        loss, optimizer = network._found_loss(loss), Adam() if optimizer is None else find_optimizer(optimizer)
         accumulate, random = positive_integer("accumulate", accumulate), generator("seed", seed)
         network.params.check_writable("params")
         network.params.check_finite()
@@ -130,8 +138,8 @@ class Trainer(Unsendable):
         if shared is not None and accumulate > 1:
             raise ValueError(f"accumulate: expected 1 together with comm or shards, got {accumulate}")
         self._course = Course(
-            network, loss, optimizer, random, clip, accumulate, (tape, checkpoints), checked_metrics(metrics, None), frozen,
-            epochs, updates, shared,
+            network, loss, optimizer, random, clip, accumulate, (tape, checkpoints), network._found_metrics(metrics, None),
+            frozen, epochs, updates, shared,
         )  # fmt: skip
 
     @property
@@ -165,6 +173,8 @@ class Trainer(Unsendable):
         reset: np.ndarray | None = None,
         validation_split: float | None = None,
         split_by: str = "sample",
+        carry: bool = False,
+        steps: int | None = None,
     ) -> History:
         """Train on samples and their targets, or on batches of your own, for some more epochs.
 
@@ -180,6 +190,8 @@ class Trainer(Unsendable):
             in, else of the trainer's ``epochs``; 10 if there are none.
         batch_size, shuffle, lengths, validation, validation_split, split_by, callbacks, progress, weights, reset
             As in `Network.fit`.  Batches of your own are taken as they are.
+        carry, steps
+            As in `Network.fit`.  `update` carries states between batches of your own.
         resume : bool
             Of a trainer from a `Checkpoint`: go on with the epoch that was begun, to the bit as if it had not been stopped;
             give the samples, batch size, validation data and callbacks that it had.  False begins a new epoch.
@@ -207,16 +219,21 @@ class Trainer(Unsendable):
             progress, callbacks = flag("progress", progress), checked_callbacks(callbacks)
             course.network.params.check_writable("params")
             course.network.params.check_finite()
-            feed = samples = None
+            steps, feed, samples = checked_steps(course.network, carry, steps, reset), None, None
             if y is None:
                 self._check_not_shared("y", "targets of samples", y)
                 feed = self._given(x, lengths=lengths, weights=weights, reset=reset)
+                if steps is not None:
+                    hint = "update(x, y, state=...) carries states in a loop of your own"
+                    raise ValueError(f"carry: expected False beside batches of your own, got True; {hint}")
             else:
-                samples = Samples.of(course.network, x, y, lengths, course.loss, weights, reset)
+                samples = course.network._samples(x, y, lengths, course.loss, weights, reset)
                 check_samples(samples)
             held = validation, validation_split, split_by
             resume = resume and course.place is not None
-            return train(course, place, samples, batch_size, shuffle, held, callbacks, progress, feed, resume, ranks)
+            return train(
+                course, place, samples, batch_size, shuffle, held, callbacks, progress, feed, resume, ranks, steps
+            )  # fmt: skip
 
     def _check_not_shared(self, name, expected, value):
         """Raise TypeError for what a training that ranks or shards share does not do."""
@@ -260,8 +277,9 @@ class Trainer(Unsendable):
         lengths: np.ndarray | None = None,
         weights: np.ndarray | Ragged | None = None,
         reset: np.ndarray | None = None,
-    ) -> float:
-        """One update on a batch, in a loop of your own; returns the mean loss before it.
+        state: tuple | None = NOT_GIVEN,
+    ) -> float | tuple[float, tuple]:
+        """One update on a batch, in a loop of your own; returns the mean loss before it, and with a state the final one.
 
         It is the update that `fit` takes on such a batch.  All rows of an `Embedding` are up to date afterwards, which costs
         more than in `fit`, where they are so after each epoch.
@@ -277,6 +295,15 @@ class Trainer(Unsendable):
             update is one by a gradient of zeros.
         reset : array of bool, optional
             As in `Network.fit`.
+        state : tuple or None, optional
+            Where each recurrent layer starts from, as in a call of the network; None starts afresh.  No gradient goes back
+            to what it comes from.
+
+        Returns
+        -------
+        loss : float
+        state : tuple
+            The final states, by the parameters before the update; only if `state` is given, as None too.
 
         Raises
         ------
@@ -292,23 +319,40 @@ class Trainer(Unsendable):
         >>> losses = [trainer.update(x, y) for _ in range(50)]
         >>> losses[-1] < 0.1 * losses[0], trainer.step
         (True, 50)
+
+        A long sequence in pieces, the state carried on: the updates of ``fit(x, y, carry=True, steps=20)``.
+
+        >>> net = nr.Network([nr.GRU(4), nr.Dense(1)], channels=1, seed=0)
+        >>> x = np.sin(np.arange(61, dtype=np.float32) / 4)[:, None]
+        >>> trainer, state = nr.Trainer(net, optimizer=nr.Adam(0.03)), None
+        >>> for first in range(0, 60, 20):
+        ...     piece = slice(first, first + 20)
+        ...     loss, state = trainer.update(x[:-1][piece], x[1:][piece], state=state)
+        >>> state[0].shape
+        (1, 1, 4)
         """
         course = self._course
         self._check_not_shared("update", "fit", self.update)
+        if state is not NOT_GIVEN and not course.network._carries:
+            raise TypeError(f"state: expected none given for a graph, got {type(state).__name__}")
         course.network.params.check_writable("params")
         course.network.params.check_finite()
-        samples = Samples.of(course.network, x, y, lengths, course.loss, weights, reset)
+        samples = course.network._samples(x, y, lengths, course.loss, weights, reset)
         check_samples(samples, empty=True)
         rate_of = course.rates()
         course.check_counted(rate_of, course.most)
-        feed = GivenFeed(course, (), None)
+        initial = None if state is NOT_GIVEN else course.network._states_of("state", state, samples.x.count)
+        feed = GivenFeed(course, (), None, initial)
         where = f"update {self.step + 1}"
         with alone(course.network), course.updates:
             course.forget_run()
             course.updates.check_usable()
             total, counted, _ = course.take(feed, [samples], rate_of, course.most, lambda index: where)
             course.finish(where, feed)
-        return total / counted if counted else 0.0
+        loss = total / counted if counted else 0.0
+        if state is NOT_GIVEN:
+            return loss
+        return loss, course.network._given_states(course.workspaces.final(), home_of(native(x)))
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the training into a file, from which `load` has one that goes on to the bit like this one.
@@ -365,9 +409,9 @@ class Trainer(Unsendable):
         path = newest(path)
         arrays, description = read_file(path)
         read = Reading(os.fspath(path), arrays, trusted)
-        if "network" not in description or "training" not in description:
+        if not {"network", "graph"} & description.keys() or "training" not in description:
             raise read.error("training", "one that Trainer.save or a Checkpoint has written, got none")
-        network = Network._of_file(read, description).to(device)
+        network = network_of(read, description, device)
         found, made = read("training", description["training"]), object.__new__(cls)
         ranks = 1 if comm is None else checked_comm(comm).size
         try:

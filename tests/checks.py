@@ -348,3 +348,54 @@ def check_pool(layer, x, lengths=None, ragged=False, seed=0):
     if not ragged:
         for n, length in enumerate(own):
             assert not g[length:, n].any()
+
+
+def check_graph(net, inputs, options, state, seed=0, directions=1):
+    """Assert that a graph's backward gives the slopes of <dy, y> + <dstate, final state> by all that it reads."""
+    random = np.random.default_rng(seed)
+    y, final, tape = net.forward(inputs, state, **options)
+    dy = {name: shifted(_zeros(each), 1.0, random.standard_normal(data_of(each).shape)) for name, each in y.items()}
+    dfinal = [random.standard_normal(array.shape) for array in flat_of(final.values())]
+    found = net.backward(tape, dy, _by_label(final, dfinal))
+    again, last = net(inputs, state, **options)
+    assert all(np.array_equal(data_of(y[name]), data_of(again[name])) for name in y)
+    assert all(map(np.array_equal, flat_of(final.values()), flat_of(last.values())))
+    numbers = [name for name in inputs if found.x[name] is not None]
+    points = {
+        "parameters": ([net.params.flat.copy()], [found.params.flat]),
+        "inputs": ([data_of(inputs[name]) for name in numbers], [data_of(found.x[name]) for name in numbers]),
+        "state": (flat_of(state.values()), flat_of(found.state[label] for label in state)),
+    }
+    for part, (at, gradient) in points.items():
+        for _ in range(directions if at else 0):
+            way = [random.choice((-1.0, 1.0), g.shape) / np.sqrt(sum(g.size for g in gradient)) for g in gradient]
+
+            def loss(distance, part=part, at=at, way=way):
+                moved = [a + distance * d for a, d in zip(at, way)]
+                x, begin = inputs, state
+                if part == "parameters":
+                    net.params.flat[:] = moved[0]
+                if part == "inputs":
+                    x = inputs | {name: shifted(_zeros(inputs[name]), 1.0, a) for name, a in zip(numbers, moved)}
+                if part == "state":
+                    begin = _by_label(state, moved)
+                y, final = net(x, begin, **options)
+                net.params.flat[:] = points["parameters"][0][0]
+                terms = [data_of(y[name]) * data_of(dy[name]) for name in y]
+                terms += [a * d for a, d in zip(flat_of(final.values()), dfinal, strict=True)]
+                return sum(t.sum() for t in terms), sum(np.abs(t).sum() for t in terms)
+
+            slope = sum((g * d).sum() for g, d in zip(gradient, way, strict=True))
+            error = slope_error(loss, slope, np.sqrt(sum((g * g).sum() for g in gradient)))
+            assert error <= 1, f"{part}: {error:.3g} times the error allowed"
+    return found
+
+
+def _zeros(array):
+    """Zeros like an array or a Ragged; NaN in padding is gone too."""
+    return type(array)(np.zeros_like(array.data), array.offsets) if hasattr(array, "offsets") else np.zeros_like(array)
+
+
+def _by_label(states, arrays):
+    """Arrays in the form of a graph's states."""
+    return dict(zip(states, nested(states.values(), arrays)))

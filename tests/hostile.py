@@ -190,6 +190,12 @@ def _series(value, valid):
     return array.astype(native if native in (np.float32, np.float64) else float)
 
 
+def series_or_indices(value, valid):
+    """Likewise, but integers stay what they are."""
+    array = _series(value, valid)
+    return array if array is WRONG or _read(value).dtype.kind not in "iu" else _read(value)
+
+
 def _floats(value, valid):
     """Any array of as many axes, of numbers that are computed with, is right."""
     if type(value) is not np.ndarray or value.dtype not in (np.float32, np.float64) or value.ndim != np.ndim(valid):

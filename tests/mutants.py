@@ -1,11 +1,12 @@
 """Shows that the gradient property can fail: `python tests/mutants.py`.
 
 Each cell's adjoint is rewritten one term at a time, a term dropped or its sign flipped, compiled into the real kernel
-and put to the check of test_gradients.py.  Then parts of what backward returns are lost, one at a time.  Then what places
-the rows of ragged batches is put wrong, and put to the check of test_ragged.py and test_reset.py, and the sums of an
-embedding's rows and the slopes of losses to those of test_embedding.py and test_classification.py, and the derivatives of
-layers of images to that of test_images.py, of pooling over steps to that of test_over_time.py, of networks to that of
-test_function.py.  The exit status is 1 if any mutant survives, or if what is unchanged does not pass.
+and put to the check of test_gradients.py.  Then parts of what backward returns are lost, one at a time.  Then what
+places the rows of ragged batches is put wrong, and put to the check of test_ragged.py and test_reset.py, and the sums
+of an embedding's rows and the slopes of losses to those of test_embedding.py and test_classification.py, and the
+derivatives of layers of images to that of test_images.py, of pooling over steps to that of test_over_time.py, of
+networks to that of test_function.py, of graphs to that of test_graph.py.  The exit status is 1 if any mutant
+survives, or if what is unchanged does not pass.
 """
 
 import argparse
@@ -718,6 +719,68 @@ def function_caught(edit=None):
     return False
 
 
+def graph_mutants():
+    """[(description, place, name, mutant)] of what lies between the nodes of a graph, on the way back."""
+    from numbarnn.graphs import joining, passage
+
+    own_total, own_states, own_static = joining.Total.__init__, joining.StateTotal.__init__, joining.StaticSlope.fill
+    own_start, own_sources, own_adjoint = (
+        passage.Return._to_start, passage.Return._to_sources, passage.Return.__init__,
+    )  # fmt: skip
+
+    def first_alone(self, value, parts):
+        own_total(self, value, parts[:1])
+
+    def one_state(self, parts):
+        own_states(self, parts[:1])
+
+    def last_step(self):
+        own_static(self)
+        self.rows[...] = self._dy.tnc[-1][:, self._channels] if self._dy.packing.uniform else 0
+
+    def unlinked(self, row, part, adjoint):
+        if row.state is None:
+            own_start(self, row, part, adjoint)
+
+    def swapped(self, name, row, described):
+        joined = self.passage.joined.get(name)
+        if joined is not None:
+            sizes = [own.stop - own.start for own in joined.channels]
+            joined.channels = [slice(0, size) for size in sizes]
+        own_sources(self, name, row, described)
+
+    def overwritten(self, passage, dy, dstate, into, accumulate, need_x, zeros=False):
+        copies = {}
+        for name, row in passage.graph._rows.items():
+            if isinstance(passage.graph.nodes[name].layers, str):
+                for part in row.parts:
+                    copies[part.index] = into[part.index].zeros()
+        own_adjoint(self, passage, dy, dstate, [copies.get(i, p) for i, p in enumerate(into)], accumulate, need_x, zeros)
+
+    return [
+        ("one of several derivatives of a value", joining.Total, "__init__", first_alone),
+        ("one of several derivatives of a final state", joining.StateTotal, "__init__", one_state),
+        ("the derivative of what is repeated at one step", joining.StaticSlope, "fill", last_step),
+        ("no derivative to the node that a state comes from", passage.Return, "_to_start", unlinked),
+        ("the channels of another joined value", passage.Return, "_to_sources", swapped),
+        ("no gradient of shared layers", passage.Return, "__init__", overwritten),
+    ]
+
+
+def graph_caught(seeds=range(24)):
+    """Whether the property of test_graph.py fails on one of some generated graphs."""
+    from checks import check_graph
+    from graph_strategies import graph_case
+
+    for seed in seeds:
+        case = graph_case(seed, ("plain", "lengths")[seed % 2])
+        try:
+            check_graph(case.net, case.inputs, case.options, case.state)
+        except AssertionError:
+            return True
+    return False
+
+
 def show(name, description, outcome):
     """One row of the table."""
     print(f"{name:<14} {description:<96} {outcome}", flush=True)
@@ -776,6 +839,13 @@ def main(every=1):
         for description, edit in edits:
             outcomes.append(caught(edit))
             show(name, description, "yes" if outcomes[-1] else "SURVIVED")
+    broken = graph_caught()
+    show("graph", "unchanged", "FAILS" if broken else "passes")
+    unchanged_passes &= not broken
+    for description, place, part, mutant in graph_mutants():
+        with patch.object(place, part, mutant):
+            outcomes.append(graph_caught())
+        show("graph", description, "yes" if outcomes[-1] else "SURVIVED")
     for kind in WITHOUT_CELL:
         for description, found in loss_mutants(kind):
             show(kind, description, "yes" if found else "SURVIVED")

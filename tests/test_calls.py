@@ -5,7 +5,7 @@ import gc
 import numpy as np
 import pytest
 
-from benchmarks.calls import backward, calls_of, forward, predict, step
+from benchmarks.calls import backward, calls_of, forward, predict, step, step_of_indices
 from numbarnn import LSTM
 
 
@@ -14,6 +14,10 @@ def test_a_warm_call_is_few_calls_in_few_files(make, calls, files):
     found = calls_of(make())
     assert sum(found.values()) <= calls, found
     assert len(found) <= files, found
+
+
+def test_a_step_of_indices_is_no_more_calls_than_one_of_numbers():
+    assert sum(calls_of(step_of_indices()).values()) == sum(calls_of(step()).values())
 
 
 def test_a_forward_that_is_too_large_to_be_prepared():

@@ -57,6 +57,43 @@ def test_a_training_that_is_stopped_and_goes_on(kind, way, tmp_path):
     assert same(found.network, whole.network)
 
 
+@pytest.mark.parametrize("kind", ["states of all kinds", "rows and lengths"])
+def test_states_that_are_carried_go_on(kind, tmp_path):
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal((2, 23, 5, 1))
+    options = {"optimizer": nr.Adam(nr.cosine(0.02))}
+    if kind == "rows and lengths":
+        x, y, options = random.integers(0, 9, (23, 5)), random.integers(0, 3, (23, 5)), {"loss": "cross_entropy"}
+
+    def trainer():
+        layers = [nr.LSTM(3, layers=2, dropout=0.2), nr.GRU(2, learned_state=True), nr.Dense(1)]
+        if kind == "rows and lengths":
+            layers = [nr.Embedding(9, 2), nr.LSTM(3, projection=2), nr.Dense(3)]
+        return nr.Trainer(nr.Network(layers, 1, "float64", seed=0), **options, seed=3)
+
+    def fit(trainer, **also):
+        way = {"lengths": [23, 4, 10, 11, 0]} if kind == "rows and lengths" else {}
+        way |= {"epochs": 3} if trainer.step == 0 else {}
+        return trainer.fit(x, y, **{**way, "batch_size": 3, "carry": True, "steps": 5, "progress": False, **also})
+
+    whole = trainer()
+    fit(whole)
+    found = went_on(trainer(), tmp_path, fit, (0, 1, 3, 4, 5, 6))
+    assert same(found.network, whole.network) and found.step == whole.step
+    stopped = trainer()
+    with pytest.raises(KeyboardInterrupt):
+        fit(stopped, callbacks=[Stop(2), nr.Checkpoint(tmp_path / "again", 1, "update")])
+    resumed = nr.Trainer.load(tmp_path / "again")
+    for other in ({"steps": 6}, {"carry": False, "steps": None}):
+        with pytest.raises(ValueError, match="^steps: expected 5 as in the epoch that is begun, got "):
+            fit(resumed, **other)
+    fit(resumed, epochs=1, resume=False, carry=False, steps=None)
+    (file,) = (tmp_path / "again").iterdir()
+    changed(file, lambda training, arrays: arrays.update({"training.carried.0.0": np.zeros((1, 1, 2, 3))}))
+    with pytest.raises(nr.FileFormatError, match="carried: expected float64 arrays of shapes"):
+        nr.Trainer.load(file)
+
+
 def test_rows_whose_momentum_has_faded(tmp_path):
     """Steps that a row has missed are taken as they would have been, not as a look at it in between would have them."""
     random = np.random.default_rng(0)
@@ -250,6 +287,16 @@ CHANGES = {
     "a place": lambda t, a: t.update(place=[0, 1, 2]),
     "a history": lambda t, a: a.update({"training.history.loss": np.zeros((2, 2))}),
     "callbacks": lambda t, a: t.update(callbacks=3),
+    "no states": lambda t, a: t.pop("carried"),
+    "states of no layer": lambda t, a: t.update(carried=[]),
+    "states": lambda t, a: t.update(carried=3),
+    "no clip": lambda t, a: t.update(clip=0),
+    "a clip of text": lambda t, a: t.update(clip="1"),
+    "no epochs": lambda t, a: t.update(epochs=0),
+    "updates": lambda t, a: t.update(most=2.5),
+    "nothing accumulated": lambda t, a: t.update(accumulate=0),
+    "a tape of no kind": lambda t, a: t.update(kept=["some", None]),
+    "shards": lambda t, a: t.update(shared={"shards": 3, "seed": 0}),
 }
 
 

@@ -247,6 +247,27 @@ def test_accuracy(dtype):
     assert nr.accuracy(x[..., :1], (x[..., 0] > 0).astype(int)) == 1
     ragged = [nr.Ragged.of([a[:length, n] for n, length in enumerate(LENGTHS)]) for a in (x, y)]
     assert nr.accuracy(*ragged) == right[there].mean()
+    check_weighted_accuracy(x, y, right, there, ragged)
+
+
+def check_weighted_accuracy(x, y, right, there, ragged):
+    steps = np.arange(right.size).reshape(right.shape) % 3 / 4
+    samples = np.arange(right.shape[1]) % 2 + 0.5
+    for weights in (steps, samples, np.ones(right.shape)):
+        each = np.broadcast_to(weights, right.shape)
+        assert np.isclose(nr.accuracy(x, y, weights=weights), np.average(right, weights=each), rtol=1e-14)
+        whole = nr.accuracy(x, y, LENGTHS, weights=weights)
+        assert np.isclose(whole, np.average(right[there], weights=each[there]), rtol=1e-14)
+        own = weights if weights is samples else nr.Ragged.of([each[:n, k, None] for k, n in enumerate(LENGTHS)])
+        assert np.isclose(nr.accuracy(*ragged, weights=own), whole, rtol=1e-14)
+    missing = np.where((steps == 0)[..., None], np.nan, x)
+    assert nr.accuracy(missing, y, weights=steps) == nr.accuracy(x, y, weights=steps)  # not read
+    with pytest.raises(ValueError, match="weights: expected a number > 0 for at least one label"):
+        nr.accuracy(x, y, weights=0 * samples)
+    with pytest.raises(ValueError, match=r"weights: expected finite numbers >= 0, got -0.5 at \(0,\)"):
+        nr.accuracy(x, y, weights=-samples)
+    with pytest.raises(nr.ShapeError, match="weights: expected a Ragged of one channel with the offsets of the prediction"):
+        nr.accuracy(*ragged, weights=nr.Ragged.of([np.ones((1, 1))]))
 
 
 @pytest.mark.parametrize("last", [True, False])

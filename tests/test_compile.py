@@ -54,6 +54,15 @@ def test_it_takes_every_kernel_that_a_program_takes():
     assert used == ahead and {"cpu.recurrent.forward_task", "cpu.recurrent.backward_task"} <= {name for name, _ in used}
 
 
+LAST = [("nr.Dense(5)", True), ("nr.Dense(5, 'sigmoid')", False), ("nr.Pool('mean'), nr.Dense(5)", False)]
+
+
+@pytest.mark.parametrize("last, draws", LAST)
+def test_language_models_are_sampled(last, draws):
+    found = {name for name, _ in kernels_of(f"nr.compile(nr.Network([nr.Embedding(5, 2), {last}]), work='inference')")}
+    assert "cpu.embedding._copy" in found and ("cpu.sampling._draw" in found) == draws
+
+
 SMALL = """
 import numpy as np, numbarnn as nr
 net = nr.Network([nr.Embedding(5, 3), nr.Last(), nr.Activation("softsign")])

@@ -322,6 +322,23 @@ def test_no_two_parts_have_one_name():
         nr.Parameters(np.zeros(12, np.float32), [*weights, nr.parameters.Weight("w", None, 3)])
 
 
+def test_update_changes_all_or_nothing():
+    p = nr.Dense(2).init(channels=2, seed=0)
+    before, one = p.flat.copy(), np.ones((2, 2), np.float32)
+    for wrong in ({"weight": one, "bias": one}, {"weight": one, "bias": np.ones(2)}, {"weight": one, "bais": one}, [one]):
+        with pytest.raises((TypeError, ValueError), match="'bias'|'bais'|^arrays: expected a dict"):
+            p.update(wrong)
+        assert np.array_equal(p.flat, before)
+    p.update({"weight": p["weight"].T, "bias": np.full(2, 3, np.float32)})  # a view of what is written
+    assert np.array_equal(p["weight"], before[:4].reshape(2, 2)) and (p["bias"] == 3).all()
+    other = nr.Dense(2).init(channels=2, seed=1)
+    p.update(other)
+    assert np.array_equal(p.flat, other.flat)
+    p.flat.flags.writeable = False
+    with pytest.raises(ValueError, match="params: expected parameters that may be written"):
+        p.update(other)
+
+
 @pytest.mark.parametrize("flat", [np.zeros(100, np.float32), np.zeros(88, np.float32), np.zeros((89, 1), np.float32)])
 def test_a_vector_of_another_length_is_not_split(flat):
     with pytest.raises(errors.ShapeError, match=r"^flat: expected shape \(89,\) like the parameters, got"):
@@ -409,6 +426,8 @@ def values():
         "Vocabulary": nr.Vocabulary.of(["the cat", "the dog"]),
         "characters": nr.Vocabulary.of(["hello"], split="characters"),
         "History": nr.History([1.0, 0.5], [], [0.1, 0.1], [0.01, 0.01]),
+        "Node": nr.Node([nr.Last(), nr.Dense(2)], ["past", "known"], state="encoder"),
+        "Input": nr.Input(3, steps=False),
         "Ensemble": nr.fit_many(network(), *series(), seeds=[0, 1], epochs=1, progress=False),
         "Predictions": nr.Predictions(np.ones((2, 3))),
         "EarlyStopping": stopping,
@@ -489,9 +508,9 @@ def test_what_has_worked_is_sent_like_what_has_not(every):
 
 def test_everything_that_is_public_is_in_this_list(every):
     seen = {type(value).__name__ for value in every.values()} | set(every)
-    seen |= {"Network", "Stream", "Recurrent", "Cell", "Callback", "Trainer"}
+    seen |= {"Network", "Graph", "Stream", "Recurrent", "Cell", "Callback", "Trainer"}
     seen |= {"loss", "PerStep", "windows", "accuracy", "extrapolate", "padded", "compile", "fit_many", "load", "own_part"}
-    modules = {"datasets", "elementary", "errors", "plot", "testing", "cuda"}
+    modules = {"datasets", "elementary", "errors", "interop", "plot", "testing", "cuda"}
     raised = {name for name in nr.__all__ if name.endswith("Error")}
     schedules = {"cosine", "exponential", "reduce_on_plateau", "warmup"}
     assert set(nr.__all__) - seen - modules - raised - schedules <= {"Optimizer"}

@@ -12,6 +12,12 @@ def network(layout="tnc", last=True, dtype="float64", **other):
     return nr.Network(layers, channels=2, layout=layout, dtype=dtype, seed=0, **other)
 
 
+def one_of_two(channels=2, **other):
+    """A network that predicts the first channel of its input."""
+    layers = [nr.LSTM(4, layers=2), nr.GRU(3, normalized=True), nr.Last(), nr.Dense(3, "tanh"), nr.Dense(1)]
+    return nr.Network(layers, channels=channels, **{"dtype": "float64", "seed": 0} | other)
+
+
 def start(dtype="float64"):
     return np.random.default_rng(0).standard_normal((5, 3, 2)).astype(dtype)
 
@@ -88,6 +94,46 @@ def test_a_stream_runs_and_feeds_back():
             ValueError,
             "is bidirectional and needs the whole sequence",
         ),
+        (
+            lambda n, x: nr.extrapolate(nr.Network([nr.GRU(1)], 2, "float64"), x, 1),
+            nr.ShapeError,
+            "got 1; known= has those that it does not predict",
+        ),
+        (
+            lambda n, x: nr.extrapolate(n, x, 1, known=x[:1]),
+            nr.ShapeError,
+            "network: expected fewer output channels than the 2 of its input, of which known= has the others, got 2",
+        ),
+        (
+            lambda n, x: nr.extrapolate(nr.Network([nr.GRU(3)], 2, "float64"), x, 1, True, x[:1]),
+            nr.ShapeError,
+            "network: expected fewer output channels than the 2 of its input, of which known= has the others, got 3",
+        ),
+        (
+            lambda n, x: n.stream(3).feed_back(x[0], 2, x[:2]),
+            nr.ShapeError,
+            r"known: expected None, since outputs of shape \(3, 2\) leave no channels of inputs of shape \(3, 2\), got",
+        ),
+        (
+            lambda n, x: one_of_two().stream(3).feed_back(x[0], 2, x[:2]),
+            nr.ShapeError,
+            r"known: expected shape \(2, 3, 1\) \(T, N, channels that are not fed back\), got \(2, 3, 2\)",
+        ),
+        (
+            lambda n, x: one_of_two().stream(3).feed_back(x[0], 2, x[:2, :, :1].astype("f")),
+            nr.DTypeError,
+            "known: expected float64 like the parameters, got float32",
+        ),
+        (
+            lambda n, x: one_of_two().stream(3).feed_back(x[0], 2, [1.0]),
+            TypeError,
+            "known: expected a numpy.ndarray, got list",
+        ),
+        (
+            lambda n, x: one_of_two().stream(3).feed_back(x[0, :2], 2, x[:2, :, :1]),
+            nr.ShapeError,
+            r"x: expected shape \(3, 2\)",
+        ),
         (lambda n, x: n.stream().feed_back(x[0], 2), nr.ShapeError, r"x: expected shape \(1, 2\)"),
         (lambda n, x: n.stream(3).run(x[0]), nr.ShapeError, r"x: expected shape \('T', 3, 2\) \(T, N, C\), got \(3, 2\)"),
         (
@@ -117,3 +163,29 @@ def test_known_channels_stand_beside_each_prediction(stateful, layout):
         nr.extrapolate(net, start().transpose(order), 3, stateful, known.transpose(order))
     with pytest.raises(nr.ShapeError, match=r"known: expected 3 axes \(.*\) like start"):
         nr.extrapolate(net, start().transpose(order), 4, stateful, known[:, 0])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("batch, steps", [(1, 1), (1, 2), (1, 9), (5, 4)])
+def test_a_stream_feeds_back_beside_what_is_known(batch, steps, dtype):
+    random = np.random.default_rng(0)
+    x, known = (random.standard_normal((count, batch, c)).astype(dtype) for count, c in ((4, 3), (steps, 2)))
+    net = one_of_two(3, dtype=dtype)
+    stream, other = net.stream(batch), net.stream(batch)
+    for each in (stream, other):
+        each.run(x[:3])
+    before = known.copy()
+    found = stream.feed_back(x[3], steps, known.transpose(2, 1, 0).copy().transpose(2, 1, 0))
+    expected = [other.step(x[3])]
+    for beside in known[:-1]:
+        expected.append(other.step(np.concatenate([expected[-1], beside], axis=1)))
+    assert same_bits(found, np.array(expected)) and same_bits(known, before)
+    assert same_bits(stream.run(x), other.run(x))  # the state has gone on, and the stream is as good as before
+    assert same_bits(stream.feed_back(x[0], steps, known)[0], other.step(x[0]))
+
+
+def test_what_is_known_after_the_last_step_is_not_read():
+    x, known = start(), start()[:4, :, :1].copy()
+    expected = nr.extrapolate(one_of_two(), x, 4, True, known)
+    known[-1] = np.nan
+    assert same_bits(nr.extrapolate(one_of_two(), x, 4, True, known), expected)

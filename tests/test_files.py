@@ -365,7 +365,7 @@ def test_loading_into_another_structure_says_what_differs(path):
     assert "3.bias (2,): here alone" in said and "2.bias" not in said and same_bits(other.params.flat, before)
     with pytest.raises(nr.DTypeError, match="^into: expected float32 like the file, got float64"):
         nr.load(path, into=small(dtype="float64"))
-    with pytest.raises(TypeError, match="^into: expected a Network, Parameters or None, got GRU"):
+    with pytest.raises(TypeError, match="^into: expected a Network, a Graph, Parameters or None, got GRU"):
         nr.load(path, into=nr.GRU(4))
     frozen = small(seed=1).params
     frozen.flat.flags.writeable = False

@@ -46,6 +46,7 @@ SCHEDULE = hostile.Kind(
         hostile.ANYTHING if callable(value) and not isinstance(value, type) else NOT_NEGATIVE.right(value, valid)
     ),
 )
+STRIPS = hostile.Kind("series or indices", hostile.series_or_indices, arrays=True)
 CALLABLE = hostile.Kind("function", lambda value, valid: hostile.ANYTHING if callable(value) else WRONG)
 LAYOUT = hostile.Kind("layout", lambda value, valid: WRONG)
 SHARE = hostile.Kind(
@@ -55,6 +56,7 @@ SEEDS = hostile.Kind("seeds", lambda value, valid: SEED.right(only_one(value), v
 LEVELS = hostile.Kind("levels", lambda value, valid: several(value, lambda found: 0 < found[0] and found[-1] < 1))
 SPREAD = hostile.Kind("spread", lambda value, valid: several(value, lambda found: min(found) > 0, one=True))
 TWO = hostile.Kind("two numbers", lambda value, valid: several(value, lambda found: len(found) == 2 and min(found) > 0))
+CHANNELS = hostile.Kind("channels of two", lambda value, valid: None if value is None else of_two(value))
 CLASS_WEIGHTS = hostile.Kind("weights of classes", lambda value, valid: None if value is None else several(value, any))
 DTYPE = one_of("float32", "float64")
 SCHEME = one_of("glorot", "pytorch")
@@ -82,6 +84,14 @@ def only_one(value):
     return value[0] if isinstance(value, (list, np.ndarray)) and np.shape(value) == (1,) else value
 
 
+def of_two(value):
+    """The channels, out of two, that an integer or several stand for."""
+    many = isinstance(value, (list, tuple, set)) or (isinstance(value, np.ndarray) and value.ndim)
+    found = [hostile.plain(each) for each in (value if many else [value])]
+    right = found and all(type(each) is int and each in (0, 1) for each in found) and len({*found}) == len(found)
+    return tuple(found) if right else WRONG
+
+
 def numbers(*shape, dtype=np.float32):
     return RANDOM.standard_normal(shape).astype(dtype)
 
@@ -105,6 +115,24 @@ HISTORY = nr.History([2.0, 1.0], [2.0, 1.5], [0.1, 0.1], [0.01, 0.01])
 def network():
     """A new network, small and the same each time."""
     return nr.Network([nr.RNN(2), nr.Last(), nr.Dense(1)], channels=2, seed=0)
+
+
+def graph(**arguments):
+    """A new graph, small and the same each time; its two inputs are called as the arguments of `of_graph`."""
+    nodes = {"h": nr.Node(nr.RNN(2), ["x", "static"]), "y": nr.Node([nr.Last(), nr.Dense(1)], "h")}
+    return nr.Graph({"x": 2, "static": nr.Input(2, steps=False)}, nodes, ["y"], **arguments)
+
+
+def of_graph(x, static, lengths):
+    """What a graph makes of its inputs."""
+    return graph(seed=0).predict({"x": x, "static": static}, lengths)
+
+
+def trained_graph(x, static, y, **arguments):
+    """What `fit` makes of a graph's parameters."""
+    net = graph(seed=0)
+    history = net.fit({"x": x, "static": static}, {"y": y}, **arguments)
+    return net.params.flat, history.loss
 
 
 def trained(**arguments):
@@ -290,6 +318,8 @@ CASES = {
             "checkpoints": (None, optional(SIZE)),
             "comm": (None, optional(NOTHING_ELSE)),
             "shards": (None, optional(only(1, 2))),
+            "carry": (False, NOTHING_ELSE),
+            "steps": (None, optional(NOTHING_ELSE)),
         },
     ),
     "Trainer": (
@@ -310,6 +340,35 @@ CASES = {
             "progress": (False, FLAG),
             "tape": ("all", one_of("all", "states")),
             "checkpoints": (None, optional(SIZE)),
+        },
+    ),
+    "Input": (nr.Input, {"channels": (2, optional(SIZE)), "steps": (True, FLAG)}),
+    "Graph": (
+        graph,
+        {
+            "dtype": ("float32", DTYPE),
+            "layout": ("tnc", LAYOUT),
+            "device": ("cpu", one_of("cpu")),
+            "seed": (0, SEED),
+            "scheme": ("glorot", SCHEME),
+        },
+    ),
+    "Graph.predict": (
+        of_graph,
+        {"x": (X, SAMPLES), "static": (X[0], SAMPLES), "lengths": (np.array([4, 2, 3]), LENGTHS)},
+    ),
+    "Graph.fit": (
+        trained_graph,
+        {
+            "x": (X, NOTHING_ELSE),
+            "static": (X[0], NOTHING_ELSE),
+            "y": (Y, NUMBERS),
+            "epochs": (1, SIZE),
+            "batch_size": (2, SIZE),
+            "shuffle": (True, FLAG),
+            "seed": (0, SEED),
+            "clip": (None, optional(POSITIVE)),
+            "progress": (False, FLAG),
         },
     ),
     "Network.stream": (lambda **a: network().stream(**a).step(X[0]), {"batch": (3, only(3))}),
@@ -397,15 +456,32 @@ CASES = {
     "loss.huber": (nr.loss("huber"), {"prediction": (Y, ARRAY), "target": (Y + 1, ARRAY)}),
     "accuracy": (
         nr.accuracy,
-        {"prediction": (LOGITS, FLOATS), "target": (LABELS, integers(0, 1)), "lengths": (None, optional(NOTHING_ELSE))},
+        {
+            "prediction": (LOGITS, FLOATS),
+            "target": (LABELS, integers(0, 1)),
+            "lengths": (None, optional(NOTHING_ELSE)),
+            "weights": (np.ones(3, np.float32), optional(WEIGHTS)),
+        },
     ),
     "windows": (
         nr.windows,
-        {"series": (numbers(9, 2), SERIES), "steps": (3, SIZE), "horizon": (None, optional(SIZE)), "stride": (1, SIZE)},
+        {
+            "series": (numbers(9, 2), SERIES),
+            "steps": (3, SIZE),
+            "horizon": (None, optional(SIZE)),
+            "stride": (1, SIZE),
+            "targets": ([1, 0], CHANNELS),
+            "layout": ("tnc", LAYOUT),
+        },
     ),
+    "strips": (nr.strips, {"series": (numbers(9, 2), STRIPS), "count": (2, SIZE)}),
     "extrapolate": (
         lambda **a: nr.extrapolate(nr.Network([nr.RNN(2)], channels=2, seed=0), **a),
         {"start": (X[:, 0], SERIES), "steps": (2, SIZE), "stateful": (False, FLAG)},
+    ),
+    "extrapolate with known channels": (
+        lambda **a: nr.extrapolate(nr.Network([nr.RNN(1)], channels=2, seed=0), **{"start": X, "steps": 3} | a),
+        {"known": (numbers(3, 3, 1), SERIES), "stateful": (True, FLAG)},
     ),
     "sample": (
         lambda **a: nr.sample(LANGUAGE, **a),
@@ -444,6 +520,15 @@ CASES = {
         {"channels": (2, optional(SIZE)), "dtype": (None, optional(one_of("float32")))},
     ),
     "Parameters": (nr.Parameters, {"flat": (P.flat, FLOATS), "weights": (P.weights, NOTHING_ELSE)}),
+    "Parameters.update": (lambda **a: P.copy().update(**a), {"arrays": (P, NOTHING_ELSE)}),
+    "interop.torch.layer_of": (
+        nr.interop.torch.layer_of,
+        {
+            "source": (dict(RNN.init(2, seed=0).items()), NOTHING_ELSE),
+            "module": ("", TEXT),
+            "activation": ("tanh", one_of("tanh", "relu")),
+        },
+    ),
     "Parameters.__getitem__": (lambda **a: P[a["name"]], {"name": ("bias_ih_l0", NOTHING_ELSE)}),
     "Ragged": (nr.Ragged, {"data": (numbers(5, 2), FLOATS), "offsets": (np.array([0, 2, 5]), NOTHING_ELSE)}),
     "Connectivity": (
@@ -489,7 +574,7 @@ CASES = {
     ),
     "plot.forecast": (
         lines(nr.plot.forecast),
-        {"observed": (numbers(4), SERIES), "forecasts": (numbers(4), SERIES), "ax": (None, optional(NOTHING_ELSE))},
+        {"observed": (numbers(4), SERIES), "forecasts": (numbers(4, 3), SERIES), "ax": (None, optional(NOTHING_ELSE))},
     ),
     "plot.states": (
         lines(nr.plot.states),
@@ -513,6 +598,7 @@ NO_ARGUMENTS = {
     "Predictions",
     "Compiled",
     "Callback",
+    "Node",
     "Flatten",
     "Last",
     "LastStep",
@@ -542,7 +628,7 @@ def alike(found, right):
         return alike(found.flat, right.flat)
     if isinstance(found, nr.Gradients):
         return all(alike(getattr(found, name), getattr(right, name)) for name in ("params", "x", "state"))
-    if isinstance(found, nr.Network):
+    if isinstance(found, (nr.Network, nr.Graph)):
         return alike(found.params.flat, right.params.flat) and repr(found) == repr(right)
     if is_dataclass(found):
         return type(found) is type(right) and all(

@@ -60,6 +60,51 @@ def test_labels_that_do_not_count_are_in_no_metric(ragged):
     assert seen[0][0].shape == (there.sum(), 2) and len(seen[0][1]) == there.sum() and 7 not in seen[0][1]
 
 
+@pytest.mark.parametrize("kind", ["padded", "ragged", "samples", "last"])
+def test_metrics_have_the_weights_of_the_samples(kind):
+    net, labels, seen = classifier(*([nr.Last()] if kind == "last" else [])), RANDOM.integers(0, 2, (5, 40)), []
+    labels[RANDOM.random((5, 40)) < 0.3] = 7
+    labels = np.maximum(labels, 0)[0] if kind == "last" else labels
+    lengths = RANDOM.integers(1, 6, 40)
+    weights = RANDOM.integers(0, 4, 40 if kind in ("samples", "last") else (5, 40)) / 2
+    there = (labels != 7) & (weights > 0) & ((np.arange(5)[:, None] < lengths) if kind != "last" else True)
+
+    def see(prediction, target, weights):
+        seen.append((prediction, target, weights))
+        return 0
+
+    def see_more(prediction, target, *, weights=None):
+        return float(weights.sum())
+
+    x, y, w, rest = X, labels, weights, {"lengths": lengths}
+    if kind == "ragged":
+        parts = X, labels, weights[..., None]
+        x, y, w = (nr.Ragged.of([part[:n, k] for k, n in enumerate(lengths)]) for part in parts)
+        rest = {}
+    loss, right = nr.CrossEntropy(7, class_weights=(1, 5)), net.predict(X, lengths).argmax(-1) == labels
+    found = net.evaluate(x, y, loss, ["accuracy", see, see_more], weights=w, **rest)
+    weighed = np.broadcast_to(weights, there.shape)[there]
+    assert found["accuracy"] == pytest.approx((weighed * right[there]).sum() / weighed.sum(), rel=1e-14)
+    prediction, target, given = seen[0]
+    assert prediction.shape == (there.sum(), 2) and target.shape == given.shape == (there.sum(),) and 7 not in target
+    assert given.sum() == weighed.sum() == found["see_more"] and given.dtype == np.float64
+    history = net.fit(x, y, loss, epochs=1, metrics=["accuracy"], weights=w, progress=False, **rest)
+    assert history.metrics["accuracy"] == [net.evaluate(x, y, loss, ["accuracy"], weights=w, **rest)["accuracy"]]
+    net.evaluate(x, y, loss, [see], **rest)
+    assert seen[-1][2] is None
+
+
+def test_metrics_of_numbers_have_the_weights_too():
+    net, weights = network(), RANDOM.random(40)
+
+    def far(prediction, target, weights):
+        assert weights.shape == target.shape
+        return float((weights * np.abs(prediction - target)).sum() / weights.sum())
+
+    found = net.evaluate(X, Y, metrics=["mae", far], weights=weights)
+    assert found["far"] == pytest.approx(found["mae"], rel=1e-14)
+
+
 def test_a_metric_may_write_to_its_arguments():
     def spoil(prediction, target):
         prediction[...] = target[...] = 7
@@ -168,6 +213,7 @@ class OfBatches(nr.Callback):
         (dict(metrics=3), TypeError, "metrics: expected a sequence of names and functions"),
         (dict(metrics=["hubr"]), nr.UnknownNameError, r"metrics\[0\]: unknown name 'hubr', .*did you mean 'huber'"),
         (dict(metrics=["mae", lambda y: 0]), TypeError, r"metrics\[1\]: expected a function of \(prediction, target\)"),
+        (dict(metrics=[lambda y, weights: 0]), TypeError, r"metrics\[0\]: expected a function of \(prediction, target\)"),
         (dict(metrics=["accuracy"]), TypeError, r"metrics\[0\]: expected targets that are labels"),
         (dict(metrics=[lambda p, y: 0] * 2), ValueError, r"metrics\[1\]: expected a name of its own, got '<lambda>'"),
         (dict(metrics={"loss": largest}), ValueError, r"metrics\['loss'\]: expected a name of its own"),

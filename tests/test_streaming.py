@@ -234,6 +234,39 @@ def test_a_bad_sequence_leaves_the_state(make, x, error, message):
     assert same_bits(as_tuple(stream.state[0]), as_tuple(before[0]))
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int16", ">i4", "int64", "uint64"])
+@pytest.mark.parametrize("batch", [1, 3, 65])
+def test_a_step_of_indices(batch, dtype):
+    x = np.random.default_rng(0).integers(0, 7, (3, batch)).astype(dtype)
+    stream = embedded().stream(batch)
+    expected = stream.run(x)
+    stream.reset()
+    assert same_bits(np.array([stream.step(x_t) for x_t in x]), expected)
+
+
+@pytest.mark.parametrize("batch", [1, 65])
+@pytest.mark.parametrize(
+    "change, error, message",
+    [
+        (lambda x: x + 7, nr.IndexRangeError, "x: expected indices from 0 to 6, got 7"),
+        (lambda x: x - 1, nr.IndexRangeError, "x: expected indices from 0 to 6, got -1"),
+        (lambda x: x.astype(np.uint64) - np.uint64(1), nr.IndexRangeError, "x: expected indices from 0 to 6, got 18446744"),
+        (lambda x: x.astype(np.float32), nr.DTypeError, "x: expected integers"),
+        (lambda x: x == 1, nr.DTypeError, "x: expected integers"),
+        (lambda x: x[:, None], nr.ShapeError, "x: expected shape"),
+        (lambda x: np.ma.array(x), TypeError, "x: expected a numpy.ndarray of integers, got MaskedArray"),
+        (lambda x: x.tolist(), TypeError, "x: expected a numpy.ndarray of integers, got list"),
+    ],
+)
+def test_a_bad_step_of_indices_leaves_the_state(change, batch, error, message):
+    stream, x = embedded().stream(batch), np.zeros(batch, np.int64)
+    stream.step(x)
+    before = stream.state
+    with pytest.raises(error, match=message):
+        stream.step(change(x))
+    assert same_bits(stream.state[0], before[0])
+
+
 def test_bad_streams():
     layer = nr.GRU(3, bidirectional=True)
     with pytest.raises(ValueError, match="bidirectional"):

@@ -10,7 +10,7 @@ from strategies import KINDS, random_case
 
 pytest.importorskip("torch")
 
-from torch_layers import SUPPORTED, results, twin  # noqa: E402
+from torch_layers import SUPPORTED, results  # noqa: E402
 
 TOLERANCE = {"float64": 1e-13, "float32": 2e-5}
 
@@ -86,11 +86,7 @@ def test_last_of_two_directions(kind, lengths):
     layer, random = getattr(nr, kind)(4, layers=2, bidirectional=True), np.random.default_rng(0)
     net = nr.Network([layer, nr.Last(), nr.Dense(2)], channels=3, dtype="float64", seed=0)
     x, y = random.standard_normal((5, 3, 3)), random.standard_normal((3, 2))
-    module = twin(layer, net.split(net.params.flat)[0])
-    dense = torch.nn.Linear(8, 2, dtype=torch.float64)
-    with torch.no_grad():
-        dense.weight.copy_(torch.from_numpy(net.params["2.weight"].copy()))
-        dense.bias.copy_(torch.from_numpy(net.params["2.bias"].copy()))
+    module, _, dense = nr.interop.torch.to_module(net)
     given = torch.from_numpy(x)
     if lengths is not None:
         given = torch.nn.utils.rnn.pack_padded_sequence(given, torch.tensor(lengths), enforce_sorted=False)

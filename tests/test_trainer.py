@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import numbarnn as nr
+from numbarnn.cpu.pool import REST, RESTS, pool
 from numbarnn.training import workspace
 
 RANDOM = np.random.default_rng(0)
@@ -132,6 +133,7 @@ def test_memory_is_made_once_for_batches_of_a_size(monkeypatch):
     """And what it is made for is no other's: each batch has the bits that it has in memory of its own."""
     made, init, found, counts = [], workspace.Workspace.__init__, [], []
     kind = workspace.Workspace
+    monkeypatch.setattr(workspace, "threads", lambda: 1)  # whatever else runs
     monkeypatch.setattr(kind, "__init__", lambda self, *given, **more: (made.append(self), init(self, *given, **more))[0])
     batches = kinds_of_batches()
     for most in (workspace.KEPT_BYTES, 0):
@@ -141,6 +143,23 @@ def test_memory_is_made_once_for_batches_of_a_size(monkeypatch):
         counts.append(len(made))
     assert found[0][0] == found[1][0] and np.array_equal(found[0][1], found[1][1])
     assert counts == [9, 9 + 31]  # one of each is for batches whose samples differ in length
+
+
+def test_what_several_threads_share_is_made_while_they_do(monkeypatch):
+    """A loss of time in the first run of new memory does not have one thread go alone, and the rest be made for one."""
+    seen, x = [], RANDOM.standard_normal((6, 4, 1))
+
+    def loss(prediction, target):
+        seen.append(int(pool._block[REST // 8]))
+        return 0.0, np.zeros_like(prediction)
+
+    for count, expected in ((2, [0, RESTS]), (1, [RESTS, RESTS])):
+        monkeypatch.setattr(workspace, "threads", lambda: count)  # noqa: B023 (called in this turn)
+        seen.clear()
+        trainer = nr.Trainer(nr.Network([nr.RNN(3), nr.Dense(1)], channels=1, seed=0, dtype="float64"), loss)
+        for _ in expected:
+            trainer.update(x, x)
+        assert seen == expected
 
 
 def test_rows_are_up_to_date_after_each_update():
@@ -206,7 +225,7 @@ def test_a_trainer_is_not_copied():
 @pytest.mark.parametrize(
     "make, error, message",
     [
-        (lambda t: nr.Trainer(nr.GRU(3)), TypeError, "network: expected a Network, got GRU"),
+        (lambda t: nr.Trainer(nr.GRU(3)), TypeError, "network: expected a Network or a Graph, got GRU"),
         (lambda t: nr.Trainer(plain(), epochs=0), ValueError, "epochs: expected a positive integer, got 0"),
         (lambda t: nr.Trainer(plain(), updates=1.5), TypeError, "updates: expected a positive integer, got 1.5"),
         (lambda t: nr.Trainer(plain(), accumulate=0), ValueError, "accumulate: expected a positive integer, got 0"),

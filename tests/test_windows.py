@@ -1,4 +1,4 @@
-"""Windows of one series and of several."""
+"""Windows of one series and of several, and strips of a long one."""
 
 import numpy as np
 import pytest
@@ -74,3 +74,29 @@ def test_columns_by_name():
 def test_bad_input_is_named(arguments, error, message):
     with pytest.raises(error, match=message):
         nr.windows(**{"series": SERIES, "steps": 5, **arguments})
+
+
+@pytest.mark.parametrize("count", [1, 3, 11])
+def test_strips_lie_side_by_side(count):
+    found, steps = nr.strips(SERIES, count), 11 // count
+    assert found.shape == (steps, count, 3) and np.shares_memory(found, SERIES) and not found.flags.writeable
+    for n in range(count):
+        assert np.array_equal(found[:, n], SERIES[n * steps : (n + 1) * steps])
+    letters = np.arange(11, dtype=np.uint8)
+    assert same_bits(nr.strips(letters, count).copy(), np.stack(np.split(letters[: steps * count], count), axis=1))
+    assert nr.strips([0.5, 1.5, 2.5], 2).tolist() == [[0.5, 1.5]] and nr.strips(np.ones(4, bool), 2).dtype == np.float64
+
+
+@pytest.mark.parametrize(
+    "series, count, error, message",
+    [
+        (SERIES, 0, ValueError, "count: expected a positive integer, got 0"),
+        (SERIES, 12, nr.ShapeError, "series: expected at least 12 values for 12 strips, got 11"),
+        (SERIES[None], 2, nr.ShapeError, r"series: expected shape \(S,\) or \(S, C\), got \(1, 11, 3\)"),
+        ("text", 2, TypeError, "series: expected numbers"),
+        (np.ma.array([1.0, 2.0], mask=[0, 1]), 1, TypeError, "series: .* whose mask would be lost"),
+    ],
+)
+def test_strips_of_something_else_are_refused(series, count, error, message):
+    with pytest.raises(error, match=f"^{message}"):
+        nr.strips(series, count)

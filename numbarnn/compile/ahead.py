@@ -77,9 +77,10 @@ def compile(
 ) -> Compiled:
     """Compile, ahead of time, the kernels that a network or a layer needs, and keep them on disk.
 
-    It does in small what a process does that uses them, predictions and a training step: kernels depend on the layer's
-    kind, activation functions and dtype, and not on sizes.  Afterwards no process with the same folder, processor and
-    versions compiles them.  Parameters stay as they are.  ``python -m numbarnn.compile`` does it from a command line.
+    It does in small what a process does that uses them, predictions, a stream, a training step, and of a language model
+    `sample`: kernels depend on the layer's kind, activation functions and dtype, and not on sizes.  Afterwards no process
+    with the same folder, processor and versions compiles them.  Parameters stay as they are.  ``python -m
+    numbarnn.compile`` does it from a command line.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ from ..engine.compilations import watched
 from ..layers.base import Layer
 from ..many import fit_many
 from ..network import Network
+from ..sampling import is_language_model, sample
 from ..training.losses import loss as find_loss
 from ..training.losses import takes_labels, target_channels
 
@@ -55,10 +56,12 @@ class Work:
             x = inputs(network)
             prediction = [network.predict(x) for _ in range(2)][1]  # the second call is prepared
             network.predict(x, lengths=LENGTHS)
-            if not any(getattr(layer, "bidirectional", False) for layer in network.layers):
+            if not any(layer.needs_all or getattr(layer, "bidirectional", False) for layer in network.layers):
                 shape, dtype = ((BATCH,), np.int64) if network.takes_indices else ((BATCH, network.channels), network.dtype)
                 step = np.zeros(shape, dtype)
                 network.stream(BATCH).step(step if network.takes_indices else moved(step, network.device))
+                if network.takes_indices and is_language_model(network):
+                    sample(network, step[None], STEPS)
             if self.work != "inference":
                 for loss, optimizer in self._pairs():
                     fit(network, x, prediction, loss, optimizer)

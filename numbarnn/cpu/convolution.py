@@ -17,6 +17,7 @@ from .images import (
     IMAGES,
     WINDOWS,
     add_job,
+    add_windows,
     copy_numbers,
     counts,
     gather_windows,
@@ -29,7 +30,7 @@ from .images import (
     unpad,
 )
 from .jobs import run
-from .memory import aligned, borrow, empty, give, take
+from .memory import aligned, empty, give, take
 from .records import integers
 from .records import place as index_of
 from .routine_call import invoke, record_at
@@ -37,7 +38,8 @@ from .routines import ROUTINES
 from .simd import get, lanes, lanes_of, load, put, size_of, splat, store, transpose
 
 GROUPS = 16  # sums over images that the gradient is the sum of: fixed, so that it has one order
-BUFFERS = ("image", "windows", "outputs", "biases", "across", "dwindows", "dimage")  # of a task, offsets in its scratch
+# Of a task, offsets in its scratch.
+BUFFERS = ("image", "columns", "windows", "outputs", "biases", "across", "dwindows", "dimage")
 CONVOLUTION = np.dtype(
     [("x", IMAGES), ("dy", IMAGES)]
     + WINDOWS
@@ -81,7 +83,7 @@ def forward_task(cell, number, record, part):
     first, mine = share(call.rows, call.tasks, part)
     for row in range(first, first + mine):
         pad(real, call, row_of(call.x, call.batch, row), call.x.channel, scratch + call.image)
-        spread_windows(real, call, scratch + call.image, scratch + call.windows)
+        spread_windows(real, call, scratch + call.image, scratch + call.columns, scratch + call.windows)
         y = call.y + row * call.filters * pixels * size
         whole = pixels % lanes(real) == 0
         target, target_row = (y, pixels * size) if whole else (scratch + call.outputs, vectors * vector)
@@ -120,7 +122,7 @@ def backward_task(cell, number, record, part):
         first_row, rows = share(call.rows, call.groups, group)
         for row in range(first_row, first_row + rows):
             pad(real, call, row_of(call.x, call.batch, row), call.x.channel, image)
-            spread_windows(real, call, image, windows + vectors * vector)
+            spread_windows(real, call, image, scratch + call.columns, windows + vectors * vector)
             dy = row_of(call.dy, call.batch, row)
             for f in range(call.filters):
                 copy_numbers(
@@ -148,7 +150,7 @@ def backward_task(cell, number, record, part):
 def image_gradient(real, call, scratch, row, depth, vectors):
     """dL/dx of one image, whose dL/dy lies in `outputs`."""
     size, vector = size_of(real), vector_bytes(real)
-    image, dwindows = scratch + call.dimage, scratch + call.dwindows
+    image, dwindows, dx = scratch + call.dimage, scratch + call.dwindows, row * call.channels * call.height * call.width
     invoke(
         call.product,
         real,
@@ -157,9 +159,12 @@ def image_gradient(real, call, scratch, row, depth, vectors):
             scratch + call.outputs, vectors * vector, call.filters, depth, vectors,
         ),
     )  # fmt: skip
-    clear(real, image, call.image_bytes // vector)
-    gather_windows(real, call, dwindows, image)
-    unpad(real, call, image, call.dx + row * call.channels * call.height * call.width * size)
+    if call.column_stride == 1:
+        gather_windows(real, call, dwindows, call.dx + dx * size)
+    else:
+        clear(real, image, call.image_bytes // vector)
+        add_windows(real, call, dwindows, image)
+        unpad(real, call, image, call.dx + dx * size)
 
 
 @Task
@@ -188,9 +193,11 @@ def _scratch(windows, filters, dtype, backward):
     vector = lanes_of(dtype)
     pixels, filter_vectors = vectors_in(windows.pixels, dtype), vectors_in(filters, dtype)
     image = vectors_in(windows.channels * windows.padded[0] * windows.padded[1], dtype) + 1  # read a vector too far
+    rows = windows.row_stride * -(-windows.padded[0] // windows.row_stride)
     vectors = {
         "image": image,
-        "windows": (1 + windows.depth) * pixels + 1,  # written a vector too far
+        "columns": vectors_in(rows * windows.outputs[1], dtype) + 1,  # read and written a vector too far
+        "windows": (1 + windows.depth) * pixels,
         "outputs": filter_vectors * vector * pixels,
         "biases": filters,
     }
@@ -234,11 +241,21 @@ def _run(task, record, nbytes, dtype):
     give(scratch)
 
 
+class _Borrower:
+    """A record whose scratch is lent by a program, see `Program.lend`."""
+
+    def __init__(self, record, nbytes):
+        self.record, self.scratch_bytes = record, nbytes
+
+    def keep_scratch(self, block):
+        """Take a block, of `borrow`, from now on."""
+        self.block, self.record["scratch"] = block
+
+
 def _add(program, task, dtype, record, nbytes, *kept, per_step=()):
-    """Add a task to a program, with scratch of its own of so many bytes."""
-    scratch, record["scratch"] = borrow(nbytes)
-    program.nbytes += nbytes
-    add_job(program, task, dtype, record, scratch, *kept, per_step=per_step)
+    """Add a task to a program, with scratch of so many bytes, which the program's other calls use too."""
+    program.lend(_Borrower(record, nbytes), nbytes)
+    add_job(program, task, dtype, record, *kept, per_step=per_step)
 
 
 def forward(windows, filters, parameters, x, y):

@@ -69,9 +69,17 @@ def _product(cell, number, record, part):
 
 def add_value(program, cell, x, y):
     """Add `value` to a program, of (T, ...) arrays in C order: T is as many steps as the program takes at once."""
-    record = np.array((1, x.size, x.ctypes.data, y.ctypes.data), np.int64)
-    alone = x.size >= 2 * SMALLEST_PART
-    program.add_job(_value, cell, x.dtype, record, x, y, per_step=[(COUNT, x[0].size)], alone=alone)
+    parts = parts_for(x.size, SMALLEST_PART)
+    record = np.array((parts, x.size, x.ctypes.data, y.ctypes.data), np.int64)
+    per_step = [(COUNT, x[0].size)]
+    program.add_job(_value, cell, x.dtype, record, x, y, count=parts, per_step=per_step, threads=parts)
+
+
+def add_times_slope(program, cell, kept, dy, dx):
+    """Add `times_slope` to a program, of C-contiguous arrays that stay where they are."""
+    parts = parts_for(dx.size, SMALLEST_PART)
+    record = np.array((parts, dx.size, kept.ctypes.data, dy.ctypes.data, dx.ctypes.data), np.int64)
+    program.add_job(_times_slope, cell, dx.dtype, record, kept, dy, dx, count=parts, threads=parts)
 
 
 def add_sum(program, x, other, y):

@@ -5,7 +5,7 @@ import numpy as np
 from ..engine.inlined import inlined
 from .blocks import vector_bytes, vectors_for
 from .records import integers
-from .simd import get, lanes, load, load_first, put, size_of, store, store_first
+from .simd import get, lanes, load, load_between, load_first, put, size_of, splat, store, store_first
 from .threads import threads, threads_for
 
 TASKS = 4  # tasks of each thread: one that is held up leaves the others something to take
@@ -102,47 +102,90 @@ def unpad(real, call, source, target):
 
 
 @inlined
-def spread_windows(real, call, image, target):
-    """Write a row of numbers for each place in a window, those of all windows side by side: ``[depth, pixels]``.
+def cut_columns(real, call, image, dj, target):
+    """Write those columns of a padded channel that are in place dj of windows, row after row: ``[rows, out_width]``.
 
-    image: padded, a vector of room behind it.  The rows of target are whole vectors; one more may be overwritten behind it.
+    Rows that are `row_stride` apart stand together: so then do the numbers in one place of all windows.  A vector behind
+    the last may be overwritten.
     """
     size, (height, width) = size_of(real), padded_size(call)
-    row_bytes = vectors_for(real, call.out_height * call.out_width) * vector_bytes(real)
+    for phase in range(call.row_stride):
+        to = target + phase * rows_apart(call) * call.out_width * size
+        for row in range(phase, height, call.row_stride):
+            source = image + (row * width + dj) * size
+            if call.column_stride == 1:
+                for j in range(0, call.out_width, lanes(real)):  # what is too much is overwritten by the next row
+                    store(load(real, source + j * size), to + j * size)
+            else:
+                for j in range(call.out_width):
+                    put(get(real, source + j * call.column_stride * size), to + j * size)
+            to += call.out_width * size
+
+
+@inlined
+def rows_apart(call):
+    """Rows of a padded image that are `row_stride` apart: how many, at most."""
+    return (call.height + 2 * call.row_padding + call.row_stride - 1) // call.row_stride
+
+
+@inlined
+def spread_windows(real, call, image, columns, target):
+    """Write a row of numbers for each place in a window, those of all windows side by side: ``[depth, pixels]``.
+
+    image: padded, a vector of room behind it; columns: room for `cut_columns`.  The rows of target are whole vectors.
+    """
+    size, vector, (height, width) = size_of(real), vector_bytes(real), padded_size(call)
+    vectors = vectors_for(real, call.out_height * call.out_width)
     for channel in range(call.channels):
-        for di in range(call.window_rows):
-            for dj in range(call.window_columns):
-                for i in range(call.out_height):
-                    source = image + ((channel * height + i * call.row_stride + di) * width + dj) * size
-                    to = target + i * call.out_width * size
-                    if call.column_stride == 1:
-                        for j in range(0, call.out_width, lanes(real)):  # what is too much is overwritten by the next row
-                            store(load(real, source + j * size), to + j * size)
-                    else:
-                        for j in range(call.out_width):
-                            put(get(real, source + j * call.column_stride * size), to + j * size)
-                target += row_bytes
+        for dj in range(call.window_columns):
+            cut_columns(real, call, image + channel * height * width * size, dj, columns)
+            for di in range(call.window_rows):
+                row = di % call.row_stride * rows_apart(call) + di // call.row_stride
+                source = columns + row * call.out_width * size
+                to = target + ((channel * call.window_rows + di) * call.window_columns + dj) * vectors * vector
+                for v in range(vectors):
+                    store(load(real, source + v * vector), to + v * vector)
 
 
 @inlined
 def gather_windows(real, call, source, image):
+    """Write the sums of all numbers of the windows, ``[depth, pixels]``, that are in one place of an image.
+
+    Only of windows a column apart; `add_windows` takes others.
+    """
+    size = size_of(real)
+    row_bytes = vectors_for(real, call.out_height * call.out_width) * vector_bytes(real)
+    for channel in range(call.channels):
+        for row in range(call.height):
+            # The last window that has this row has it as its row `over`; each one before `row_stride` further down.
+            last, over = (row + call.row_padding) // call.row_stride, (row + call.row_padding) % call.row_stride
+            first_back = max(0, last + 1 - call.out_height)
+            end_back = min(last, (call.window_rows - 1 - over) // call.row_stride) + 1
+            for column in range(0, call.width, lanes(real)):
+                total = splat(real, 0)
+                for dj in range(call.window_columns):
+                    j = column + call.column_padding - dj  # of the window whose column dj is in the first lane
+                    for back in range(first_back, end_back):
+                        di = over + back * call.row_stride
+                        k = (channel * call.window_rows + di) * call.window_columns + dj
+                        at = source + k * row_bytes + ((last - back) * call.out_width + j) * size
+                        total = total + load_between(real, at, -j, call.out_width - j)
+                to = image + ((channel * call.height + row) * call.width + column) * size
+                store_first(total, to, call.width - column)
+
+
+@inlined
+def add_windows(real, call, source, image):
     """Add the numbers of all windows, ``[depth, pixels]``, to where they are in a padded image (modified)."""
     size, (height, width) = size_of(real), padded_size(call)
     row_bytes = vectors_for(real, call.out_height * call.out_width) * vector_bytes(real)
     for channel in range(call.channels):
         for dj in range(call.window_columns):
-            # Rows one after the other, so that none is read again right after it was written.
             for di in range(call.window_rows):
                 k = (channel * call.window_rows + di) * call.window_columns + dj
                 for i in range(call.out_height):
                     to = image + ((channel * height + i * call.row_stride + di) * width + dj) * size
                     numbers = source + k * row_bytes + i * call.out_width * size
-                    if call.column_stride == 1:
-                        for j in range(0, call.out_width, lanes(real)):
-                            rest = call.out_width - j
-                            total = load_first(real, to + j * size, rest) + load_first(real, numbers + j * size, rest)
-                            store_first(total, to + j * size, rest)
-                    else:
-                        for j in range(call.out_width):
-                            at = to + j * call.column_stride * size
-                            put(get(real, at) + get(real, numbers + j * size), at)
+                    for j in range(call.out_width):
+                        at = to + j * call.column_stride * size
+                        put(get(real, at) + get(real, numbers + j * size), at)

@@ -24,8 +24,9 @@ from .records import BACKWARD, FORWARD, ROWS, place
 from .simd import lanes_of
 from .threads import sharing, threads, threads_for
 
-F_X, F_DRIVES, F_PARAMETERS, F_STEPS, F_START, F_PACK, F_WRONG, F_POOL = (
-    place(FORWARD, name) for name in ("x", "drives", "parameters", "steps", "start", "pack", "wrong", "work.pool")
+F_X, F_DRIVES, F_PARAMETERS, F_STEPS, F_START, F_PACK, F_WRONG, F_POOL, F_BACK_TO_X = (
+    place(FORWARD, name)
+    for name in ("x", "drives", "parameters", "steps", "start", "pack", "wrong", "work.pool", "input.transposed")
 )
 B_X, B_DY, B_DCELLS, B_DRIVES, B_DX, B_DH, B_DC, B_DUNIT_VALUES, B_PARAMETERS, B_ACCUMULATE, B_STEPS, B_START, B_POOL = (
     place(BACKWARD, name)
@@ -345,6 +346,11 @@ class Adjoint(StateAdjoint):
         if self._dx is not None and len(self._dx) == 2:
             self._dx[0] += self._dx[1]
         self.dinitial = [packing.summed(dstate) for dstate in self._dstates]
+
+    def spare(self):
+        """From now on the tape's `fill` leaves out what only dL/dx needs, if that is not computed here."""
+        if self.dx is None:
+            self.tape.forward.record[F_BACK_TO_X] = 0
 
     def add_to(self, program):
         """Add backward to a program, of whole sequences of equal length; whether that could be done."""

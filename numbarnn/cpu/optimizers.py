@@ -63,7 +63,7 @@ def note_waste(waste, call, part):
 
 @Task
 def _sgd(cell, number, record, part):
-    """``v = momentum v + g``, ``p -= rate v`` (Nesterov: ``p -= rate (g + momentum v)``)."""
+    """``v = momentum v + g``, ``p -= rate v`` (Nesterov: ``p -= rate (g + momentum v)``); without momentum v is not kept."""
     real, call = number(0), record_at(record, UPDATE)[0]
     scale, rate, momentum = number(call.scalars[0]), number(call.scalars[1]), number(call.scalars[2])
     nesterov, (begin, count), size = call.scalars[3] != 0, share(call.size, call.parts, part), size_of(real)
@@ -71,8 +71,10 @@ def _sgd(cell, number, record, part):
     for i in range(begin, begin + count, lanes(real)):
         at, rest = i * size, begin + count - i
         value, g = begin_update(real, call, at, rest, scale)
-        v = momentum * load_first(real, call.first + at, rest) + g
-        store_first(v, call.first + at, rest)
+        v = g
+        if momentum != 0:  # else nobody reads what was remembered: a quarter of the bytes
+            v = momentum * load_first(real, call.first + at, rest) + g
+            store_first(v, call.first + at, rest)
         waste = end_update(value - rate * (g + momentum * v if nesterov else v), waste, call, at, rest)
     note_waste(waste, call, part)
 

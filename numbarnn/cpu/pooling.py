@@ -6,14 +6,28 @@ Padding counts as zeros in a mean, and is no number of a maximum.
 import numpy as np
 
 from ..engine.inlined import inlined
-from .blocks import share
+from .blocks import share, vector_bytes
 from .compiled import Task
 from .images import IMAGES, WINDOWS, add_job, counts, place, record_of, row_of, tasks_for
 from .jobs import run
 from .records import integers
 from .records import place as index_of
 from .routine_call import record_at
-from .simd import get, lanes, put, size_of, splat, store_first
+from .simd import (
+    absolute,
+    even_lanes,
+    first_pairs,
+    get,
+    greater,
+    lanes,
+    last_pairs,
+    load_first,
+    put,
+    select,
+    size_of,
+    splat,
+    store_first,
+)
 
 WORK = 16  # multiplications of a product in the time that one number of a window takes
 POOLING = np.dtype(
@@ -76,25 +90,100 @@ def greatest(real, call, x, rows, columns):
     return found, best
 
 
+@inlined
+def whole_windows(call):
+    """(first, end) of the columns of the output whose windows lie within the image: those between are taken by vectors."""
+    first = (call.column_padding + call.column_stride - 1) // call.column_stride
+    last = (call.width + call.column_padding - call.window_columns) // call.column_stride
+    return first, max(first, min(last + 1, call.out_width))
+
+
+@inlined
+def load_apart(real, at, apart, count):
+    """`count` numbers from `at` on, every one or, if `apart` is 2, every other."""
+    if apart == 1:
+        return load_first(real, at, count)
+    span = 2 * count - 1
+    low = high = load_first(real, at, span)
+    if span > lanes(real):
+        high = load_first(real, at + vector_bytes(real), span - lanes(real))
+    return even_lanes(low, high)
+
+
+@inlined
+def add_apart(real, values, nexts, at, apart, span):
+    """Add to `span` numbers from `at` on (modified): values, or if `apart` is 2 by turns values and nexts."""
+    if apart == 1:
+        store_first(load_first(real, at, span) + values, at, span)
+    else:
+        store_first(load_first(real, at, span) + first_pairs(values, nexts), at, span)
+        if span > lanes(real):
+            at, span = at + vector_bytes(real), span - lanes(real)
+            store_first(load_first(real, at, span) + last_pairs(values, nexts), at, span)
+
+
+@inlined
+def totals(real, call, corner, rows, count):
+    """`total_of` of `count` windows side by side, whose first number is at `corner`: as many rows of each."""
+    total = splat(real, 0)
+    for i in range(rows):
+        for j in range(call.window_columns):
+            total = total + load_apart(real, corner + (i * call.width + j) * size_of(real), call.column_stride, count)
+    return total
+
+
+@inlined
+def all_greatest(real, call, corner, rows, count):
+    """`greatest` of such windows: (places in the window, numbers)."""
+    best = load_apart(real, corner, call.column_stride, count)
+    found = splat(real, 0)
+    for i in range(rows):
+        for j in range(call.window_columns):
+            value = load_apart(real, corner + (i * call.width + j) * size_of(real), call.column_stride, count)
+            place, is_number = splat(real, i * call.window_columns + j), value >= value
+            found = select(is_number, greater(value, best, place, found), place)
+            best = select(is_number, greater(value, best, value, best), value)
+    return found, best
+
+
+@inlined
+def where_found(real, found, place, slopes):
+    """The slopes of those windows whose greatest number is at a place, 0 for the others."""
+    zero = splat(real, 0)
+    return select(absolute(found - splat(real, place)) > zero, zero, slopes)
+
+
 @Task
 def forward_task(cell, number, record, part):
     """The mean of each window of some images, or its greatest number."""
     real, call = number(0), record_at(record, POOLING)[0]
     size, means, count = size_of(real), call.means, number(call.window_rows * call.window_columns)
     first, mine = share(call.rows, call.tasks, part)
+    whole, end = whole_windows(call)
+    if call.x.channel != size or call.column_stride > 2:
+        whole, end = 0, 0
     for row in range(first, first + mine):
         x = row_of(call.x, call.batch, row)
         y = call.y + row * call.channels * call.out_height * call.out_width * size
         for _ in range(call.channels):
             for i in range(call.out_height):
                 rows = rows_of_window(call, i)
-                for j in range(call.out_width):
+                for j in range(whole, end, lanes(real)):
+                    together = min(lanes(real), end - j)
+                    corner = x + (rows[0] * call.width + j * call.column_stride - call.column_padding) * size
+                    if means:
+                        values = totals(real, call, corner, rows[1] - rows[0], together) / count
+                    else:
+                        values = all_greatest(real, call, corner, rows[1] - rows[0], together)[1]
+                    store_first(values, y + j * size, together)
+                for index in range(call.out_width - (end - whole)):
+                    j = index if index < whole else index + end - whole
                     columns = columns_of_window(call, j)
                     if means:
-                        put(total_of(real, call, x, rows, columns) / count, y)
+                        put(total_of(real, call, x, rows, columns) / count, y + j * size)
                     else:
-                        put(greatest(real, call, x, rows, columns)[1], y)
-                    y += size
+                        put(greatest(real, call, x, rows, columns)[1], y + j * size)
+                y += call.out_width * size
             x += call.height * call.width * call.x.channel
 
 
@@ -104,6 +193,10 @@ def backward_task(cell, number, record, part):
     real, call = number(0), record_at(record, POOLING)[0]
     size, means, count = size_of(real), call.means, number(call.window_rows * call.window_columns)
     first, mine = share(call.rows, call.tasks, part)
+    whole, end = whole_windows(call)
+    apart = call.column_stride
+    if call.x.channel != size or call.dy.channel != size or apart > 2 or call.window_columns > apart:
+        whole, end = 0, 0  # of windows with columns in common each adds in its turn
     for row in range(first, first + mine):
         x, dy = row_of(call.x, call.batch, row), row_of(call.dy, call.batch, row)
         dx = call.dx + row * call.channels * call.height * call.width * size
@@ -111,8 +204,26 @@ def backward_task(cell, number, record, part):
         for _ in range(call.channels):
             for i in range(call.out_height):
                 rows = rows_of_window(call, i)
-                for j in range(call.out_width):
-                    columns, slope = columns_of_window(call, j), get(real, dy)
+                for j in range(whole, end, lanes(real)):
+                    together = min(lanes(real), end - j)
+                    span = (together - 1) * apart + call.window_columns
+                    corner = (rows[0] * call.width + j * apart - call.column_padding) * size
+                    slopes, found = load_first(real, dy + j * size, together), splat(real, 0)
+                    if means:
+                        slopes = slopes / count
+                    else:
+                        found = all_greatest(real, call, x + corner, rows[1] - rows[0], together)[0]
+                    for a in range(rows[1] - rows[0]):
+                        place = a * call.window_columns
+                        values, nexts = slopes, splat(real, 0)
+                        if call.window_columns == 2:
+                            nexts = slopes if means else where_found(real, found, place + 1, slopes)
+                        if not means:
+                            values = where_found(real, found, place, slopes)
+                        add_apart(real, values, nexts, dx + corner + a * call.width * size, apart, span)
+                for index in range(call.out_width - (end - whole)):
+                    j = index if index < whole else index + end - whole
+                    columns, slope = columns_of_window(call, j), get(real, dy + j * call.dy.channel)
                     if means:
                         slope = slope / count
                         for a in range(rows[0], rows[1]):
@@ -122,7 +233,7 @@ def backward_task(cell, number, record, part):
                     else:
                         at = dx + greatest(real, call, x, rows, columns)[0] * size
                         put(get(real, at) + slope, at)
-                    dy += call.dy.channel
+                dy += call.out_width * call.dy.channel
             x += call.height * call.width * call.x.channel
             dx += call.height * call.width * size
 

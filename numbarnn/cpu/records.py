@@ -59,7 +59,7 @@ GROUP = np.dtype(
         "bias",  # where in a direction's parameters its bias (G, H) starts
         "bias_slot",  # backward: the first of the derivatives that sum to that of the bias
         "weight",  # forward: [D] the weight in blocks; backward: its gradient
-        "transposed",  # [D] [panels over rows, (block, slot, unit), row]: takes slot derivatives back to rows
+        "transposed",  # [D] [panels over rows, (block, slot, unit), row]: takes slot derivatives back to rows; 0: not wanted
     )
 )
 

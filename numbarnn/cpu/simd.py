@@ -314,19 +314,19 @@ def _mask(builder, vector, count):
 def load_first_of(vector):
     """A function of (builder, address, count) that emits the load of a vector's first `count` lanes, 0 in the others."""
 
-    def emit(builder, address, count):
-        v, mask_type = llvm_vector(vector), ir.VectorType(ir.IntType(1), vector.lanes)
-        function = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(v, [v.as_pointer(), INT32, mask_type, v]),
-            f"llvm.masked.load.{llvm_suffix(vector)}.p0",
-        )
-        pointer = builder.inttoptr(address, v.as_pointer())
-        zeros = ir.Constant(v, [0.0] * vector.lanes)
-        align = ir.Constant(INT32, vector.dtype.bitwidth // 8)
-        return builder.call(function, [pointer, align, _mask(builder, vector, count), zeros])
+    return lambda builder, address, count: _load_masked(builder, vector, address, _mask(builder, vector, count))
 
-    return emit
+
+def _load_masked(builder, vector, address, mask):
+    """The lanes of a mask from an address, 0 in the others."""
+    v, mask_type = llvm_vector(vector), ir.VectorType(ir.IntType(1), vector.lanes)
+    function = cgutils.get_or_insert_function(
+        builder.module,
+        ir.FunctionType(v, [v.as_pointer(), INT32, mask_type, v]),
+        f"llvm.masked.load.{llvm_suffix(vector)}.p0",
+    )
+    pointer, zeros = builder.inttoptr(address, v.as_pointer()), ir.Constant(v, [0.0] * vector.lanes)
+    return builder.call(function, [pointer, ir.Constant(INT32, vector.dtype.bitwidth // 8), mask, zeros])
 
 
 @intrinsic
@@ -339,6 +339,18 @@ def load_first(typingctx, real, address, count):
         return emit(builder, args[1], args[2])
 
     return vector(real, types.intp, types.intp), codegen
+
+
+@intrinsic
+def load_between(typingctx, real, address, first, end):
+    """The vector at `address`, 0 in the lanes before `first` and from `end` on; nothing is read there."""
+    vector = Vector(real)
+
+    def codegen(context, builder, signature, args):
+        before, until = (_mask(builder, vector, count) for count in args[2:])
+        return _load_masked(builder, vector, args[1], builder.and_(until, builder.not_(before)))
+
+    return vector(real, types.intp, types.intp, types.intp), codegen
 
 
 @intrinsic
@@ -397,6 +409,25 @@ def keep_first(typingctx, value, count):
         return builder.select(_mask(builder, value, args[1]), args[0], zeros)
 
     return value(value, types.intp), codegen
+
+
+def _of_two(lane_of):
+    """An intrinsic that chooses lanes of two vectors, those of the second counted after the first's.
+
+    lane_of: from the number of a lane and how many a vector has to the lane that is taken.
+    """
+
+    @intrinsic
+    def chosen(typingctx, a, b):
+        lanes = ir.Constant(ir.VectorType(INT32, a.lanes), [lane_of(lane, a.lanes) for lane in range(a.lanes)])
+        return a(a, b), lambda context, builder, signature, args: builder.shuffle_vector(*args, lanes)
+
+    return chosen
+
+
+even_lanes = _of_two(lambda lane, lanes: 2 * lane)
+first_pairs = _of_two(lambda lane, lanes: lane // 2 + lane % 2 * lanes)  # a0, b0, a1, b1, ...
+last_pairs = _of_two(lambda lane, lanes: lanes // 2 + lane // 2 + lane % 2 * lanes)
 
 
 @intrinsic

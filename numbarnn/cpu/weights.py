@@ -96,12 +96,12 @@ def pack_task(cell, number, record, index):
 
 @Task
 def transpose_task(cell, number, record, index):
-    """One part of each weight of a direction, transposed for backward."""
+    """One part of each weight of a direction that backward wants, transposed for it."""
     real, call = number(0), record_at(record, FORWARD)[0]
     direction, part = index // call.parts, index % call.parts
     for index in range(PROJECTION + 1):
         group = group_at(call, index)
-        if group.slots:
+        if group.slots and group.transposed:
             units, gates, _, per_block = columns_of(call, index)
             row_vectors = vectors_for(real, group.rows)
             first, count = share(row_vectors, call.parts, part)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..arrays.conversion import numbers_like
+from ..arrays.conversion import array_of, numbers_like
 from ..arrays.descriptor import axes_of, in_layout
 from ..arrays.devices import native
 from ..arrays.ragged import Ragged
@@ -72,15 +72,68 @@ def windows(
     ahead = 1 if horizon is None else positive_integer("horizon", horizon)
     letters = axes_of(layout, 3)
     parts, names = _parts(series)
-    chosen = None if targets is None else _channels(targets, parts[0].shape[1], names)
-    found = [_windows(part, steps, ahead, stride, chosen) for part in parts if len(part) >= steps + ahead]
-    if not found:
+    long = [part for part in parts if len(part) >= steps + ahead]
+    if not long:
         of_y = "" if horizon is None else f" and the {ahead} after them"
         wanted = f"more than {steps + ahead - 1} values for windows of {steps} steps{of_y}"
         raise ShapeError(f"series: expected {wanted}, got {max(map(len, parts))}")
+    chosen = None if targets is None else _channels(targets, parts[0].shape[1], names)
+    found = [_windows(part, steps, ahead, stride, chosen) for part in long]
     x, y = found[0] if len(parts) == 1 else (np.concatenate(each, axis=1) for each in zip(*found))
     x.flags.writeable = y.flags.writeable = False
     return in_layout(x, letters), in_layout(y, letters if horizon is not None else letters.replace("t", ""))
+
+
+def strips(series: np.ndarray, count: int) -> np.ndarray:
+    """A long series cut into strips of equal length, side by side, which ``fit(carry=True)`` takes a piece at a time.
+
+    S values of C channels or none, N strips of T = S // N steps ::
+
+        strips[t, n] = series[n * T + t]
+
+    Parameters
+    ----------
+    series : array, list, Series or DataFrame
+        (S,) or (S, C), such as the indices of a text.  Integers, float32 and float64 are taken as they are, other numbers
+        become float64.
+    count : int
+        N.  The last S % N values are in no strip.
+
+    Returns
+    -------
+    numpy.ndarray
+        (T, N) or (T, N, C); a read-only view of `series`, unless that was converted.
+
+    Raises
+    ------
+    ShapeError
+        If the series has other axes, or fewer values than strips.
+    TypeError, DTypeError, ValueError
+        If it holds something else than numbers, or is a masked array; if `count` is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> text = np.arange(10)
+    >>> nr.strips(text[:-1], 2)
+    array([[0, 4],
+           [1, 5],
+           [2, 6],
+           [3, 7]])
+    >>> nr.strips(text[1:], 2)[0]  # what follows
+    array([1, 5])
+    """
+    count, numbers = positive_integer("count", count), array_of("series", native(series))
+    if numbers.dtype.kind not in "iu":
+        numbers = numbers_like("series", numbers)
+    if numbers.ndim not in (1, 2):
+        raise ShapeError(f"series: expected shape (S,) or (S, C), got {numbers.shape}")
+    steps = len(numbers) // count
+    if not steps:
+        raise ShapeError(f"series: expected at least {count} values for {count} strips, got {len(numbers)}")
+    found = numbers[: steps * count].reshape(count, steps, *numbers.shape[1:]).swapaxes(0, 1)
+    found.flags.writeable = False
+    return found
 
 
 def _parts(series):

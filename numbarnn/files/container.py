@@ -4,6 +4,7 @@
 take, dtypes that NumPy does not have, shapes that it cannot make, and what the description says.
 """
 
+import contextlib
 import errno
 import json
 import math
@@ -13,6 +14,7 @@ import stat
 from ..errors import FileFormatError
 from .drafts import write_whole
 
+OWN = "a file that numbarnn has saved"
 KEY = "numbarnn"  # in the metadata of the file: the description
 VERSION = 1  # of the description; a file of a newer one is refused
 DTYPES = {  # safetensors' name of each dtype that a file may hold
@@ -43,7 +45,7 @@ def write_file(path, arrays, description):
     OSError
         If the file cannot be written; an old one is then as it was.
     """
-    path, library = checked_path(path), _safetensors()
+    path, library = checked_path(path), safetensors_library()
     for name, array in arrays.items():
         if array.dtype.name not in DTYPES.values():
             raise TypeError(f"{name}: expected numbers that a file holds ({', '.join(DTYPES.values())}), got {array.dtype}")
@@ -70,28 +72,44 @@ def read_file(path):
     OSError
         If it cannot be read.
     """
-    path, library = checked_path(path), _safetensors()
-    _check_header(path)
+    with opened(checked_path(path), OWN) as file:
+        description = _description(path, file.metadata() or {})
+        return arrays_of(path, file), description
+
+
+@contextlib.contextmanager
+def opened(path, expected):
+    """A safetensors file whose header is believable, opened; what is wrong with it, then and inside, a FileFormatError.
+
+    expected : str
+        What the error says was expected.
+    """
+    library = safetensors_library()
+    _check_header(path, expected)
     try:
         with library.safe_open(path, framework="np") as file:
-            description = _description(path, file.metadata() or {})
-            return {name: _array(path, name, file) for name in file.keys()}, description  # noqa: SIM118 (no dict)
+            yield file
     except (OSError, MemoryError, FileFormatError):
         raise
     except Exception as error:  # SafetensorError, and what NumPy says of what that has let pass
-        raise FileFormatError(f"{path}: expected a file that numbarnn has saved, got a damaged one ({error})") from None
+        raise FileFormatError(f"{path}: expected {expected}, got a damaged one ({error})") from None
 
 
-def checked_path(path):
-    """`path` as text, if it names a file; else TypeError or ValueError."""
+def arrays_of(path, file):
+    """{name: array} of an opened file, new."""
+    return {name: _array(path, name, file) for name in file.keys()}  # noqa: SIM118 (no dict)
+
+
+def checked_path(path, argument="path"):
+    """`path` as text, if it names a file; else TypeError or ValueError that names the argument."""
     if not isinstance(path, (str, os.PathLike)) or not isinstance(os.fspath(path), str):
-        raise TypeError(f"path: expected a str or an os.PathLike, got {path!r} ({type(path).__name__})")
+        raise TypeError(f"{argument}: expected a str or an os.PathLike, got {path!r} ({type(path).__name__})")
     if not os.fspath(path):
-        raise ValueError("path: expected the name of a file, got ''")
+        raise ValueError(f"{argument}: expected the name of a file, got ''")
     return os.fspath(path)
 
 
-def _safetensors():
+def safetensors_library():
     """The package safetensors; ImportError, saying how to get it, if it is not there."""
     try:
         import safetensors
@@ -106,22 +124,21 @@ def _most(size):
     return max(HEADER, size // PART)
 
 
-def _check_header(path):
+def _check_header(path, expected):
     """Raise unless `path` is a file and its header, by its own account, is no longer than a header may be."""
-    with open(path, "rb", opener=_open_file) as file:
+    with open(path, "rb", opener=open_file) as file:
         size, start = os.fstat(file.fileno()).st_size, file.read(8)
     header = int.from_bytes(start, "little")
     if len(start) < 8 or header > size - 8:
         found = f"one that ends after {size:,} bytes" if len(start) == 8 else f"{size} bytes"
-        raise FileFormatError(f"{path}: expected a file that numbarnn has saved, got a truncated or foreign one, {found}")
+        raise FileFormatError(f"{path}: expected {expected}, got a truncated or foreign one, {found}")
     if header > _most(size):
         raise FileFormatError(
-            f"{path}: expected a file that numbarnn has saved, with a header of at most {_most(size):,} bytes, got one of"
-            f" {header:,}"
+            f"{path}: expected {expected}, with a header of at most {_most(size):,} bytes, got one of {header:,}"
         )
 
 
-def _open_file(path, flags):
+def open_file(path, flags):
     """`os.open` of a file, and of nothing that would be waited for."""
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -130,7 +147,7 @@ def _open_file(path, flags):
     os.close(descriptor)
     if is_folder:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-    raise FileFormatError(f"{path}: expected a file that numbarnn has saved, got a device or a pipe")
+    raise FileFormatError(f"{path}: expected a file on a disk, got a device or a pipe")
 
 
 def _array(path, name, file):

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from ..arrays.batch import Batch
 from ..arrays.descriptor import TensorDescriptor
 from ..arrays.indices import Indices
@@ -93,6 +95,11 @@ class Tape(Unsendable):
         """Let the next `fill` start from a state, as `Stacked.checked_state` gives it, or afresh for None."""
         self.operation.start(initial)
 
+    def final(self):
+        """The state in which the last `fill` has ended, as `start` takes it: copies."""
+        states = zip(*(part.final() for part in self.stack))
+        return [np.concatenate(parts).reshape(-1, *parts[0].shape) for parts in states]
+
     def fill(self):
         """Run forward again, with x, the parameters and the masks as they are now."""
         self.operation.forward()
@@ -140,6 +147,13 @@ class Adjoint(Unsendable):
         """Run backward, with the tape and dy as they are now."""
         for fill in self.fills:
             fill()
+
+    def spare(self):
+        """Have the tape, when it is filled again, leave out what this never reads: no other adjoint of it will be used."""
+        for fill in self.fills:
+            owner = getattr(fill, "__self__", None)
+            if hasattr(owner, "spare"):
+                owner.spare()
 
     def add_to(self, program):
         """Add backward to a program, on the CPU; NotInPrograms, with the program as it was or not, if that cannot be."""

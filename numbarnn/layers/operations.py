@@ -161,9 +161,32 @@ class Elementwise(Operation):
     def backward(self, adjoint, dy, need_x):
         if not need_x:
             return None
-        dx, kept = like(self.source), self.outputs if self.cell.activation.from_output else self.source
-        adjoint.fills.append(lambda: self.kernels.times_slope(self.cell, numbers(kept), numbers(dy), dx.array))
-        return dx
+        own = ElementwiseAdjoint(self, dy)
+        adjoint.fills.append(own.fill)
+        return own.dx
+
+
+class ElementwiseAdjoint:
+    """Backward of `Elementwise`: dL/d(outputs) times the slope."""
+
+    def __init__(self, of, dy):
+        self._kernels, self._cell, self._dy = of.kernels, of.cell, dy
+        self._kept = of.outputs if of.cell.activation.from_output else of.source
+        self.dx = like(of.source)
+
+    def fill(self):
+        """Write dL/dx."""
+        self._kernels.times_slope(self._cell, numbers(self._kept), numbers(self._dy), self.dx.array)
+
+    def add_to(self, program):
+        """Add it to a program; whether that could be done."""
+        if not (self._kept.packing.uniform and self._dy.packing.uniform):
+            return False
+        kept, dy = numbers(self._kept), numbers(self._dy)
+        if not (kept.size and kept.flags.c_contiguous and dy.flags.c_contiguous):
+            return False
+        self._kernels.add_times_slope(program, self._cell, kept, dy, self.dx.array)
+        return True
 
 
 class Merged(Operation):

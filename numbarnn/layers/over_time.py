@@ -50,6 +50,7 @@ class Pool(OneStep):
     kind: str
 
     accepts: ClassVar = {"kind": one_of(KINDS)}
+    needs_all = True
 
     def run_stream(self, p, x):
         raise ValueError(f"stream: {self!r} needs the whole sequence")
@@ -77,22 +78,33 @@ class Pooled(Operation):
         return dx
 
 
+class StepSums:
+    """The sums of the rows of each sequence of a packing, from its first step on, so that none depends on the batch."""
+
+    def __init__(self, packing):
+        order = np.lexsort((packing.places[0], packing.places[1]))
+        self._groups = Groups(packing.places[1][order])
+        self._groups.order = np.ascontiguousarray(order[self._groups.order])
+
+    def write(self, rows, sums):
+        """Write the sums of (rows, C) to (N, C), which is modified, but for sequences without steps."""
+        if len(rows):
+            backend_of(rows).embedding.sum_rows(contiguous(rows), self._groups, sums, compact=False)
+
+
 class Mean(Pooled):
     """The sums of the rows of each sequence, from its first step on, over their number."""
 
     def __init__(self, source):
-        order = np.lexsort((source.packing.places[0], source.packing.places[1]))
-        self._groups = Groups(source.packing.places[1][order])
-        self._groups.order = np.ascontiguousarray(order[self._groups.order])
+        self._sums = StepSums(source.packing)
         lengths = np.maximum(source.packing.lengths, 1).astype(source.dtype)[:, None]
         self._lengths = moved(lengths, device_of(source.array))
         super().__init__(source)
 
     @ieee
     def forward(self):
-        rows, sums = contiguous(in_rows(self.source)), self.outputs.array[0]
-        if len(rows):
-            backend_of(rows).embedding.sum_rows(rows, self._groups, sums, compact=False)
+        sums = self.outputs.array[0]
+        self._sums.write(in_rows(self.source), sums)
         np.divide(sums, self._lengths, out=sums)
 
     def backward(self, adjoint, dy, need_x):

@@ -42,8 +42,9 @@ class Recurrence(Operation):
     weights : numpy.ndarray
         The vector that kernels read: of `p`, or of the effective weights.
     source : TensorDescriptor
-    initial : list of numpy.ndarray or None
-        The state given, (L, D, N, P or H) for each state of the cell.
+    initial : list of numpy.ndarray, callable or None
+        The state given, (L, D, N, P or H) for each state of the cell; or what returns it at each call, as another layer
+        has left it.
     keep : Keep
     masks : Masks or None
 
@@ -51,6 +52,8 @@ class Recurrence(Operation):
     ----------
     tape : launch.Tape
         The kernels' own, of the backend.
+    starts_learned, starts_elsewhere : bool
+        Whether it starts from zeros or the learned state, or from what another layer has left.
     """
 
     learns = True
@@ -86,6 +89,8 @@ class Recurrence(Operation):
     def add_to(self, program):
         if program.anew and (self.layer.unit_parameters or self.layer.cell.unit_values or self.layer.learned_state):
             raise NotInPrograms("values of units")
+        if self.starts_elsewhere:
+            raise NotInPrograms("a state that another layer has left")
         if self.tape.checkpoints is not None:
             raise NotInPrograms("checkpoints")
         self.tape.add_to(program)
@@ -99,9 +104,11 @@ class Recurrence(Operation):
 
     def _start(self, initial):
         """What the kernels' tape takes: the state given, else what it starts from afresh."""
-        self.starts_learned = initial is None
+        self.starts_learned, self.starts_elsewhere = initial is None, callable(initial)
         if initial is None:
             return self._afresh
+        if callable(initial):
+            return lambda: [state[self.index] for state in initial()]
         return [state[self.index].copy() for state in initial]  # the caller's may change before backward
 
     def _learned(self, packing, keep):

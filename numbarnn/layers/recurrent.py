@@ -312,8 +312,7 @@ class Recurrent(Stacked):
         batch, on = positive_integer("batch", batch), backend_of(p.flat)
         x = on.memory.zeros((on.programs.most_steps(batch), batch, channels), p.dtype)
         y, tape = self.run_stream(p, TensorDescriptor.of_tnc(x))
-        program = on.programs.Steps(x, y.array, [tape.operation])
-        stream = Stream(x, program, [(self, tape)], y.array, single=True)
+        stream = Stream(x, y.array, [tape.operation], [(self, tape)], on, single=True)
         stream.state = state
         return stream
 

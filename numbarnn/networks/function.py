@@ -224,6 +224,10 @@ class Function(Reading):
             for at, (index, state) in enumerate(zip(stateful, states))
         }
 
+    def _given_states(self, states, device):
+        """The states that a caller gets on a device, of {index of a layer: arrays (L, D, N, P or H)}."""
+        return tuple(_on(device, self.layers[index].as_state(states[index])) for index in self._stateful)
+
     def _state_here(self, argument, state):
         """A layer's state on the network's device."""
         if isinstance(state, (tuple, list)):

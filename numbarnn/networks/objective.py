@@ -5,30 +5,47 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..arrays.descriptor import checked_array, in_layout
+from ..arrays.descriptor import checked_array
 from ..arrays.devices import contiguous, device_of, moved
 from ..arrays.ragged import Ragged
-from ..arrays.rows import numbers
 from ..engine.keep import NOTHING
 from ..errors import DTypeError
+from ..layers.embedding import Embedding
 from ..parameters import Parameters
-from ..training.losses import check_target, checked_result, is_of_library, takes_labels, target_channels
 from ..training.losses import loss as find_loss
 from ..training.losses.numeric import Regression
 from ..training.metrics import checked_metrics, measured
 from ..training.samples import Samples
-from ..training.workspace import Workspace
+from ..training.workspace import Workspace, Workspaces
+from .comparison import Comparison
 from .prediction import Prediction
 
 
-class Objective(Prediction):
+class Objective(Prediction, Comparison):
     """The part of a network that knows what its predictions should be."""
 
-    def _rows(self, described, samples):
-        """What a loss sees of an output: an array in the network's layout; of ragged sequences (rows, C)."""
-        if samples.in_rows:
-            return numbers(described).reshape(-1, described.channels)
-        return in_layout(described.array, self.output_layout)
+    _carries = True  # whether a training may carry states from batch to batch
+
+    def _samples(self, x, y, lengths=None, loss=None, weights=None, reset=None):
+        """The Samples of what a caller gives, to train with a loss or to measure it."""
+        return Samples.of(self, x, y, lengths, loss, weights, reset)
+
+    def _found_loss(self, loss):
+        """The loss that a caller gives, or that has this name."""
+        return find_loss(loss)
+
+    def _found_metrics(self, metrics, samples):
+        """{name: metric} of what a caller gives, see `checked_metrics`."""
+        return checked_metrics(metrics, samples)
+
+    def _workspaces(self, into, parts, kept, reading=None):
+        """The Workspaces in which gradients are computed; see `Workspace`."""
+        return Workspaces(lambda: Workspace(self, into, parts, *kept, reading))
+
+    @property
+    def _row_layer(self):
+        """The layer whose table a training updates by the rows that are used; None if it has none."""
+        return self.layers[0] if isinstance(self.layers[0], Embedding) else None
 
     def loss(
         self,
@@ -73,7 +90,9 @@ class Objective(Prediction):
                 metric = replace(metric, missing="nan")
             return self._call_loss(metric, predictions[0], targets[0], weights[0], samples)[0]
 
-        return value, measured(metrics, predictions[0], targets[0], samples.classes is not None, value_of)
+        return value, measured(
+            metrics, predictions[0], targets[0], weights[0], samples.classes is not None, value_of
+        )  # fmt: skip
 
     def evaluate(
         self,
@@ -97,7 +116,7 @@ class Objective(Prediction):
         lengths : array of int, optional
             (N,): the steps of each sample in a padded x.
         weights : array or Ragged, optional
-            As in `fit`, for the loss.
+            As in `fit`, for the loss and the metrics.
         reset : array of bool, optional
             As in `fit`.
 
@@ -119,46 +138,6 @@ class Objective(Prediction):
         samples = Samples.of(self, x, y, lengths, loss, weights, reset)
         value, found = self._loss_of(samples, loss, checked_metrics(metrics, samples))
         return {"loss": value} | found
-
-    def _call_loss(self, loss, prediction, target, weights, samples):
-        """(loss, derivative) of what `_rows`, `_target_rows` and `_weight_rows` give."""
-        if not is_of_library(loss):  # it may write to copies: arrays of the caller may be behind all of them
-            prediction, target = prediction.copy(), target.copy()
-            if samples.classes is not None and samples.ignore_index is not None:
-                target[target < 0] = samples.ignore_index
-            found = loss(prediction, target) if weights is None else loss(prediction, target, weights=weights.copy())
-            return checked_result(found, prediction)
-        if takes_labels(loss, target) != (samples.classes is not None):  # of a metric: other samples go with it
-            expected, found = ("labels", "numbers") if samples.classes is None else ("numbers", "labels")
-            raise TypeError(f"{loss.name}: expected targets that are {expected}, got {found}")
-        if samples.classes is not None:
-            return loss.of_labels(prediction, target, None if weights is None else weights[:, 0])
-        axis = -1 if samples.in_rows else self.output_layout.index("c") - prediction.ndim
-        check_target(prediction, target, target_channels(loss, prediction.shape[axis]), axis)
-        if axis == -1:
-            return loss.of_rows(prediction, target, weights)
-        rows = (None if part is None else np.moveaxis(part, axis, -1) for part in (prediction, target, weights))
-        value, gradient = loss.of_rows(*rows)
-        return value, np.moveaxis(gradient, -1, axis)
-
-    def _weight_rows(self, batch, samples):
-        """The weights as a loss sees them, of one channel, laid out like the prediction; None if there are none."""
-        if samples.weights is None:
-            return None
-        if samples.classes is not None:
-            return samples.weight_rows(batch)[:, None]  # beside labels, in the host's memory
-        return moved(samples.weight_rows(batch)[:, None] if samples.in_rows else samples.weights.array, self.device)
-
-    def _target_rows(self, batch, prediction, samples):
-        """The targets as a loss sees them, next to a prediction's descriptor."""
-        if samples.classes is not None:
-            return samples.labels(batch)
-        if not samples.in_rows:
-            return samples.y.array
-        if not prediction.packing.rows:
-            raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
-        channels = target_channels(samples.loss, prediction.channels)
-        return self._rows(batch.describe("y", samples.y.array, channels, prediction.dtype), samples)
 
     def loss_and_gradient(
         self,

@@ -1,27 +1,19 @@
-"""What a network is: layers in a row, the parameters of all of them, and copies."""
+"""What a network is: layers in a row, and what each of them reads."""
 
-import copyreg
 from dataclasses import replace
 
-import numpy as np
-
-from ..arrays.descriptor import axes_of, checked_array, checked_dtype
-from ..arrays.devices import moved
-from ..descriptions.fields import Settled
+from ..arrays.descriptor import axes_of, checked_dtype
 from ..descriptions.summary import Summary
-from ..errors import ShapeError, generator, positive_integer, several
+from ..errors import positive_integer, several
 from ..layers.base import Layer
 from ..layers.embedding import Embedding
 from ..layers.images import shaped
 from ..layers.last import chained, unmerged
 from ..layers.recurrent import Recurrent
-from ..parameters import Parameters
-from ..training.history import History
-
-OF_A_TRAINING = ("_history",)  # attributes that no copy has
+from .layered import Layered
 
 
-class Structure(Settled):
+class Structure(Layered):
     """The part of a network that depends on no input."""
 
     settled = ("layers", "channels", "dtype", "layout", "device", "output_channels")
@@ -53,76 +45,6 @@ class Structure(Settled):
             at = layer.output_channels(at) * (2 if index in self._unmerged else 1)
         self.output_channels, self._inputs = at, tuple(inputs)
         return weights
-
-    def _fresh(self, random, scheme):
-        """A vector of initial parameters, in the host's memory."""
-        return np.concatenate(
-            [layer.init(at, random, self.dtype, scheme).flat for layer, at in zip(self.layers, self._inputs)]
-        )
-
-    @property
-    def params(self) -> Parameters:
-        """All parameters: one vector, ``params.flat``, and its named parts.  Assigning copies the numbers in."""
-        return self._params
-
-    @params.setter
-    def params(self, source):
-        if not isinstance(source, Parameters):
-            raise TypeError(f"params: expected numbarnn.Parameters, got {type(source).__name__}")
-        self._params.check_structure("params", source)
-        self._params.flat = source.flat
-
-    @property
-    def _own(self):
-        """The parameters of each layer: views of the vector, kept with it so that there is only one of everything."""
-        params = self._params
-        if params._split is None:
-            params._split = self.split(params.flat)
-        return params._split
-
-    @property
-    def history(self) -> History | None:
-        """The History of the last training, also of one that an exception ended, or that is running; None in copies."""
-        return self.__dict__.get("_history")
-
-    def __getstate__(self):
-        state = {name: value for name, value in self.__dict__.items() if name not in OF_A_TRAINING}
-        slots = {name: getattr(self, name) for name in copyreg._slotnames(type(self)) if hasattr(self, name)}
-        return (state, slots) if slots else state  # as copy and pickle have it, for a subclass with __slots__
-
-    def _with(self, params):
-        """A network of the same layers over other parameters."""
-        other = object.__new__(type(self))
-        state = self.__getstate__()
-        state, slots = state if isinstance(state, tuple) else (state, {})
-        other.__dict__.update(state, _params=params, device=params.device)
-        for name, value in slots.items():
-            setattr(other, name, value)
-        return other
-
-    def _drawn(self, seed, scheme):
-        """A network of the same layers with the initial parameters that a new one would draw."""
-        return self._with(self._params._over(moved(self._fresh(generator("seed", seed), scheme), self.device)))
-
-    def __copy__(self):
-        return self._with(self._params.copy())
-
-    def split(self, flat: np.ndarray) -> list[Parameters]:
-        """A Parameters for each layer, over its part of a vector `flat`: views, as of ``net.params.flat``."""
-        if checked_array("flat", flat).shape != self._params.flat.shape:
-            raise ShapeError(f"flat: expected shape {self._params.flat.shape} like the parameters, got {flat.shape}")
-        parts, at = [], 0
-        for layer, channels in zip(self.layers, self._inputs):
-            weights = layer.weights(channels)
-            size = sum(w.size for w in weights)
-            parts.append(Parameters(flat[at : at + size], weights))
-            at += size
-        return parts
-
-    @property
-    def random(self) -> bool:
-        """Whether training draws dropout, zoneout or noise."""
-        return any(layer.random for layer in self.layers)
 
     @property
     def _stateful(self):

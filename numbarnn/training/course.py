@@ -5,13 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import NonFiniteError, several
+from ..engine import keep
+from ..errors import NonFiniteError, positive_integer, several
 from .history import History
 from .patterns import matched
-from .schedules import counts_updates, rate_at
+from .schedules import checked_rate, counts_updates, rate_at
 from .shards import sum_over
 from .updates import Updates
-from .workspace import Workspace, Workspaces
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,16 @@ class Place:
     total: float = 0.0
     counted: float = 0.0
     rate: float = 0.0
+
+
+def checked_clip(clip):
+    """`clip` as a float, if the norm of a gradient can be limited to it, or None; else a typed error."""
+    if clip is None:
+        return None
+    clip = checked_rate("clip", clip)
+    if clip == 0:
+        raise ValueError("clip: expected a number > 0 or None, got 0")
+    return clip
 
 
 class Course:
@@ -78,6 +88,9 @@ class Course:
         Where the run of epochs stands; None outside of one.
     order : numpy.ndarray or None
         The samples in the order of the last epoch, from which the next one's is drawn.
+    carried : dict or None
+        Of a training in pieces of long sequences, in the middle of a batch: the states in which the last piece has ended,
+        see `Workspace.final`.
     summed, shards, seed
         Of a training that is shared: the `Sum` of its gradient, how many shards, what these draw from; else None.
     calls : Calls or None
@@ -92,16 +105,19 @@ class Course:
         self, network, loss, optimizer, random, clip, accumulate, kept, metrics, frozen, epochs=None, most=None,
         shared=None,
     ):  # fmt: skip
+        keep.kept(*kept, 1)
         self.network, self.loss, self.optimizer, self.random = network, loss, optimizer, random
-        self.clip, self.accumulate, self.kept, self.epochs, self.most = clip, accumulate, kept, epochs, most
-        self.metrics = metrics
+        self.clip, self.accumulate = checked_clip(clip), positive_integer("accumulate", accumulate)
+        self.epochs = None if epochs is None else positive_integer("epochs", epochs)
+        self.most = None if most is None else positive_integer("updates", most)
+        self.kept, self.metrics = kept, metrics
         self.summed = self.shards = self.seed = self.masks = None
         if shared is not None:
             self.shards, self.seed = shared[1], int(random.integers(2**63))
             self.summed = sum_over(*shared, network.params.flat)
         elif network.random:
             self.masks = np.random.default_rng(random.integers(2**63))
-        if accumulate > 1:
+        if self.accumulate > 1:
             self._sum = np.zeros_like(network.params.flat)
         self.frozen = several("frozen", frozen, "names of parameters and patterns in a sequence")
         names = network.params.names
@@ -109,7 +125,7 @@ class Course:
         if len(self._still) == len(names):
             raise ValueError(f"frozen: expected parameters to be left that are trained, got all {len(names)} frozen")
         self.begin()
-        self.history, self.place, self.order = History(), None, None
+        self.history, self.place, self.order, self.carried = History(), None, None, None
         self.calls, self.feed_of, self.resumed = None, None, None
 
     def begin(self):
@@ -118,8 +134,7 @@ class Course:
         if self.accumulate > 1:
             gradient = np.zeros_like(flat)
         self.updates = updates = Updates(self.network, self.optimizer, gradient, self._still)
-        parts, kept = self.network._own, self.kept
-        self.workspaces = Workspaces(lambda: Workspace(self.network, updates.into, parts, *kept, updates.reading))
+        self.workspaces = self.network._workspaces(updates.into, self.network._own, self.kept, updates.reading)
 
     @property
     def is_begun(self):
@@ -136,7 +151,7 @@ class Course:
 
     def forget_run(self):
         """Of a course from a file: leave the run in the middle of which it was saved."""
-        self.place = self.resumed = None
+        self.place = self.resumed = self.carried = None
         self.updates.go_on(False)
 
     def forget_callbacks(self):

@@ -70,16 +70,20 @@ class SampleFeed(Feed):
                 expected = f"the samples of the epoch that is begun, {len(course.order)} that count"
                 raise ValueError(f"x: expected {expected}, got {len(there)} or others; resume=False begins a new one")
             course.order = there
-        self.count = -(-len(there) // batch_size)
+        self.count = len(self.batches())
 
     def depends(self):
         return {"batch_size": self.batch_size}
 
     def epoch(self, number, done):
-        order = self.course.order
         if self.shuffle and not done:
-            self.course.random.shuffle(order)
-        return [order[i : i + self.batch_size] for i in range(done * self.batch_size, len(order), self.batch_size)]
+            self.course.random.shuffle(self.course.order)
+        return self.batches()[done:]
+
+    def batches(self):
+        """All of an epoch, with the samples in the order that they have now."""
+        order = self.course.order
+        return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
 
     def gradient(self, chosen, checked):
         course, over = self.course, float(self._counts[chosen].sum())
@@ -134,10 +138,13 @@ class GivenFeed(Feed):
         an iterable.
     read : callable
         The checked Samples of a batch and of what errors call it.
+    initial : dict, optional
+        What the next batch starts from, see `Workspace.gradient`; all of its samples are then run, so that each has a state
+        in the end.
     """
 
-    def __init__(self, course, batches, read):
-        self.course, self.batches, self.read, self._batch = course, batches, read, None
+    def __init__(self, course, batches, read, initial=None):
+        self.course, self.batches, self.read, self.initial, self._batch = course, batches, read, initial, None
 
     def epoch(self, number, done):
         batches = self.batches(number) if callable(self.batches) else self.batches
@@ -156,8 +163,10 @@ class GivenFeed(Feed):
     def gradient(self, samples, checked):
         self._batch, course = samples, self.course
         over = float(samples.counts.sum())
-        everything = np.flatnonzero(samples.counts) if over else np.arange(samples.x.count)
-        return checked(course.workspaces.gradient(samples, everything, course.loss, course.masks)) * over, over
+        some = over and self.initial is None
+        chosen = np.flatnonzero(samples.counts) if some else np.arange(samples.x.count)
+        value = course.workspaces.gradient(samples, chosen, course.loss, course.masks, initial=self.initial)
+        return checked(value) * over, over
 
     def not_finite(self):
         return self._batch.not_left_out() if self._batch is not None else ("", None)

@@ -13,14 +13,13 @@ from ..arrays.devices import backend_of
 from ..engine.keep import kept
 from ..errors import NonFiniteError, arguments_of, flag, generator, positive_integer
 from .callbacks import Calls, checked_callbacks, learns_of_batches
-from .course import Course, Place
-from .feeds import SampleFeed, ShardFeed, grouped
+from .course import Course, Place, checked_clip
+from .feeds import ShardFeed, grouped
 from .losses import is_of_library
-from .metrics import checked_metrics
 from .optimizers import optimizer as find_optimizer
+from .pieces import checked_steps, feed_of
 from .progress import bar
 from .samples import Samples
-from .schedules import checked_rate
 from .shards import Shards
 from .splits import held_out
 
@@ -56,7 +55,7 @@ def checked_samples(network, given, loss, argument, empty=False):
         raise TypeError(f"{argument}: expected {expected}, got {len(given)} of them")
     with arguments_of(argument):
         x, y, lengths, weights, reset = [*given, None, None, None][:5]
-        samples = Samples.of(network, x, y, lengths, loss, weights, reset)
+        samples = network._samples(x, y, lengths, loss, weights, reset)
         check_samples(samples, empty)
     return samples
 
@@ -79,20 +78,10 @@ def checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints):
     return epochs, batch_size, shuffle, clip
 
 
-def checked_clip(clip):
-    """`clip` as a float, if the norm of a gradient can be limited to it, or None; else a typed error."""
-    if clip is None:
-        return None
-    clip = checked_rate("clip", clip)
-    if clip == 0:
-        raise ValueError("clip: expected a number > 0 or None, got 0")
-    return clip
-
-
 def fit(
     network, samples, *, loss, optimizer, epochs, batch_size, shuffle, seed, clip=None, validation=None, callbacks=(),
     progress=False, metrics=(), frozen=(), validation_split=None,
-    split_by="sample", tape="all", checkpoints=None, shared=None, ranks=None,
+    split_by="sample", tape="all", checkpoints=None, shared=None, ranks=None, carry=False, steps=None,
 ):  # fmt: skip
     """Train `network` in place, from a state that is new; see `Network.fit`.
 
@@ -101,16 +90,19 @@ def fit(
     optimizer = find_optimizer(optimizer)
     epochs, batch_size, shuffle, clip = checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints)
     progress, random, callbacks = flag("progress", progress), generator("seed", seed), checked_callbacks(callbacks)
+    steps = checked_steps(network, carry, steps, samples.reset)
     check_samples(samples)
-    metrics = checked_metrics(metrics, samples)
+    metrics = network._found_metrics(metrics, samples)
     course = Course(network, loss, optimizer, random, clip, 1, (tape, checkpoints), metrics, frozen, shared=shared)
     held = validation, validation_split, split_by
-    return train(course, Place(1, epochs), samples, batch_size, shuffle, held, callbacks, progress, ranks=ranks)
+    return train(
+        course, Place(1, epochs), samples, batch_size, shuffle, held, callbacks, progress, ranks=ranks, steps=steps
+    )  # fmt: skip
 
 
 def train(
     course, place, samples, batch_size, shuffle, held=(None, None, "sample"), callbacks=(), progress=False, feed=None,
-    resume=False, ranks=None,
+    resume=False, ranks=None, steps=None,
 ):  # fmt: skip
     """Take a course (is modified) through the epochs of a `Place`; returns its History.
 
@@ -132,16 +124,18 @@ def train(
         Go on with the run in which the course was saved.
     ranks : Ranks, optional
         Those that share the training.
+    steps : int, optional
+        Of the pieces in which samples are trained, see `PieceFeed`.
     """
     network, loss = course.network, course.loss
     samples, held = with_held(network, samples, loss, *held, ranks is not None)
-    checked_metrics(course.metrics, samples)
+    network._found_metrics(course.metrics, samples)
     if samples is None and held is None and course.metrics:
         expected = "validation data, on which the metrics are measured beside batches of your own"
         raise TypeError(f"validation: expected {expected}, got None")
     validated, shards = validating(network, held, loss, course.metrics), None
     if ranks is not None:
-        _check_for_ranks(callbacks, course.metrics)
+        _check_for_ranks(callbacks, course.metrics, steps)
         _check_same(ranks, course, place, samples, held, batch_size, shuffle)
         course.seed = ranks.agree(course.seed)[0]
         shards = Shards(ranks, course.shards, samples, batch_size, shuffle, network.random, course.seed, course.summed)
@@ -162,7 +156,7 @@ def train(
                 course.begin()
             feed = ShardFeed(course, samples, shards)
         elif feed is None:
-            feed = SampleFeed(course, samples, batch_size, shuffle)
+            feed = feed_of(course, samples, batch_size, shuffle, steps)
         course.check_feed(feed)
         course.updates.check_usable()
         return run(course, feed, place, validated, callbacks, progress, ranks)
@@ -203,12 +197,14 @@ def validating(network, held, loss, metrics):
     """
     if held is None:
         return None
-    checked_metrics(metrics, held)
+    network._found_metrics(metrics, held)
     return functools.partial(network._loss_of, held, loss, metrics)
 
 
-def _check_for_ranks(callbacks, metrics):
-    """Raise ValueError unless callbacks and metrics can go with shards: callbacks are called at each epoch's end only."""
+def _check_for_ranks(callbacks, metrics, steps):
+    """Raise ValueError unless all can go with shards: callbacks are called after whole epochs, samples not cut."""
+    if steps is not None:
+        raise ValueError("carry: expected False together with comm or shards, got True")
     if metrics:
         raise ValueError(f"metrics: expected none together with comm or shards, got {', '.join(map(repr, metrics))}")
     for index, callback in enumerate(callbacks):
@@ -249,7 +245,7 @@ def run(course, feed, place, validated=None, callbacks=(), progress=False, ranks
                 ends = _called(network, calls.epoch) if callbacks else False
                 _end(course, calls, True, ends if ranks is None else ranks.follow(ends))
         finally:
-            course.place = course.calls = course.feed_of = course.resumed = None
+            course.place = course.calls = course.feed_of = course.resumed = course.carried = None
             history._keep_whole_epochs()
     return history
 

@@ -119,6 +119,7 @@ class _Batches:
         self._kept = [described, kept]
         for index in reversed(range(len(tapes))):
             adjoint = tapes[index].adjoint(described, index > 0, into[index], False)
+            adjoint.spare()
             adjoint.add_to(program)
             self._kept.append(adjoint)
             described = adjoint.dx

@@ -1,16 +1,27 @@
 """What is said of predictions besides their loss: accuracy, other losses, functions of one's own."""
 
+import functools
+import inspect
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from ..arrays.conversion import numbers_like
 from ..arrays.descriptor import checked_array
 from ..arrays.devices import moved
 from ..arrays.indices import Indices
 from ..arrays.ragged import Ragged
 from ..errors import DTypeError, NonFiniteError, ShapeError, integer, nearest, real, takes
 from .history import COLUMNS, OF_VALIDATION
-from .losses import LOSSES, count_labels, is_of_library, labelled_rows
+from .losses import (
+    LOSSES,
+    check_weights,
+    checked_weights,
+    count_labels,
+    is_of_library,
+    labelled_rows,
+    rows_of_weights,
+)
 
 MODES = {"accuracy": "max"} | dict.fromkeys(LOSSES, "min")  # of the library's metrics: which values are better
 
@@ -21,8 +32,9 @@ def accuracy(
     lengths: np.ndarray | None = None,
     layout: str = "tnc",
     ignore_index: int | None = None,
+    weights: np.ndarray | Ragged | None = None,
 ) -> float:
-    """The share of labels that are predicted.
+    """The share of labels that are predicted, each by its weight.
 
     Of C channels the label predicted is the one of the largest, the first of equals; of a single one it is 1 where it is
     positive, else 0.
@@ -39,6 +51,9 @@ def accuracy(
         The letters t, n, c in the order of the prediction's axes; without t for a 2-D one.
     ignore_index : int, optional
         A label that counts nothing.
+    weights : array or Ragged, optional
+        Numbers >= 0 that labels count, as of a loss: one for each sample, (N,), or for each label; of a Ragged prediction a
+        Ragged of one channel.  Where one is 0, what is predicted is not read.  1 for all if None.
 
     Returns
     -------
@@ -48,8 +63,8 @@ def accuracy(
     ------
     NonFiniteError
         Where a prediction that counts is NaN.
-    TypeError, DTypeError, ShapeError, IndexRangeError
-        Named ``prediction``, ``target``, ``lengths`` or ``ignore_index``, if it is not as described.
+    TypeError, DTypeError, ShapeError, IndexRangeError, ValueError
+        Named ``prediction``, ``target``, ``lengths``, ``ignore_index`` or ``weights``, if it is not as described.
 
     Examples
     --------
@@ -70,20 +85,31 @@ def accuracy(
         rows = prediction.data
         indices = Indices.of(target.data, "n", "target y")
         labels = indices.checked("target y", "labels", _classes(prediction.channels), ignore_index)
+        weights = None if weights is None else _weights_of_ragged(prediction, weights)
     else:
-        rows, labels, _ = labelled_rows(prediction, target, lengths, layout, _classes, ignore_index)
+        rows, labels, letters = labelled_rows(prediction, target, lengths, layout, _classes, ignore_index)
+        weights = rows_of_weights(prediction, weights, letters)
+    count = count_labels(labels)
+    if weights is not None:
+        labels = np.where(weights > 0, labels, -1)
+        if not (labels >= 0).any():
+            raise ValueError("weights: expected a number > 0 for at least one label that counts, got none")
     unknown = moved(np.isnan(rows).any(axis=1), "cpu") & (labels >= 0)
     if unknown.any():
         count = int(np.count_nonzero(unknown))
         raise NonFiniteError(f"prediction: expected numbers, got NaN for {count} of {len(labels)} labels")
     found = rows[:, 0] > 0 if rows.shape[1] == 1 else rows.argmax(axis=1)
-    return int(np.count_nonzero((moved(found, "cpu") == labels) & (labels >= 0))) / count_labels(labels)
+    right = (moved(found, "cpu") == labels) & (labels >= 0)
+    if weights is None:
+        return int(np.count_nonzero(right)) / count
+    weights = weights.astype(np.float64)
+    return float(weights[right].sum() / weights[labels >= 0].sum())
 
 
 def checked_metrics(metrics, samples):
     """{name: metric} of what a user gives as `metrics`; a typed error if it is no such thing.
 
-    A metric is one of the library's, by name, or a function of (prediction, target).
+    A metric is one of the library's, by name, or a function of (prediction, target), or of (prediction, target, weights).
 
     samples : Samples or None
         What they will be measured on, if that is known.
@@ -103,7 +129,9 @@ def checked_metrics(metrics, samples):
         elif is_of_library(metric):
             name = metric.name
         else:
-            takes(argument, metric, "prediction, target")
+            takes(
+                argument, functools.partial(metric, weights=None) if _takes_weights(metric) else metric, "prediction, target"
+            )  # fmt: skip
             name = getattr(metric, "__name__", type(metric).__name__)
         if metric is accuracy:
             metric = "accuracy"
@@ -118,9 +146,11 @@ def checked_metrics(metrics, samples):
     return found
 
 
-def measured(metrics, prediction, target, labelled, value_of):
+def measured(metrics, prediction, target, weights, labelled, value_of):
     """{name: float} of what metrics say of a prediction and its targets, which they get as copies in the host's memory.
 
+    weights : array or None
+        Those of the samples, of one channel, next to the target.
     labelled : bool
         Whether the target are labels, of which those that are negative do not count.
     value_of : callable
@@ -133,10 +163,35 @@ def measured(metrics, prediction, target, labelled, value_of):
             found[name] = value_of(loss)
             continue
         metric = accuracy if loss is None else metric
-        own, right = moved(prediction, "cpu"), moved(target, "cpu")
-        own, right = (own[right >= 0], right[right >= 0]) if labelled else (own.copy(), right.copy())
-        found[name] = real(f"metrics[{name!r}]", metric(own, right), "a function that returns a number")
+        given = [moved(part, "cpu") for part in (prediction, target, *([] if weights is None else [weights]))]
+        if labelled:
+            counted = given[1] >= 0
+            own, right, *weighed = (part[counted] for part in given)
+            weighed = [part[:, 0] for part in weighed]
+        else:
+            own, right, *weighed = (part.copy() for part in given)
+        more = {"weights": weighed[0] if weighed else None} if _takes_weights(metric) else {}
+        found[name] = real(f"metrics[{name!r}]", metric(own, right, **more), "a function that returns a number")
     return found
+
+
+def _takes_weights(metric):
+    """Whether a function has an argument for the weights of the samples."""
+    try:
+        return "weights" in inspect.signature(metric).parameters
+    except (TypeError, ValueError):  # a function of C that does not tell
+        return False
+
+
+def _weights_of_ragged(prediction, weights):
+    """(rows,) of a weight for each sequence of a Ragged, or for each of its steps."""
+    if not isinstance(weights, Ragged):
+        return np.repeat(checked_weights(weights, {"n": len(prediction)}, prediction.dtype), prediction.lengths)
+    if weights.channels != 1 or not np.array_equal(weights.offsets, prediction.offsets):
+        raise ShapeError(f"weights: expected a Ragged of one channel with the offsets of the prediction, got {weights!r}")
+    data = moved(numbers_like("weights", weights.data.reshape(-1), prediction.dtype), "cpu")
+    check_weights(data)
+    return data
 
 
 def _classes(channels):

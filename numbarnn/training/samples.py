@@ -85,14 +85,14 @@ class Samples:
         samples = cls(
             x, None, lengths, network.layout, network.takes_indices, loss=loss, device=network.device, reset=reset
         )  # fmt: skip
-        samples = samples._with_targets(network, y, letters, given, loss, batch)
+        samples = samples.with_targets(network, y, letters, given, loss, batch)
         if weights is not None:
-            samples = samples._with_weights(weights, letters, given, network.dtype, batch)
+            samples = samples.with_weights(weights, letters, given, network.dtype, batch)
         if samples.classes is not None:
             samples.labels(batch)
         return samples
 
-    def _with_targets(self, network, y, letters, given, loss, batch):
+    def with_targets(self, network, y, letters, given, loss, batch):
         """The samples with y as a loss reads it: labels, integers, or numbers of the network's dtype.
 
         The shape decides what integers are: labels, without a channel axis, of a loss that takes these; else numbers.
@@ -143,7 +143,7 @@ class Samples:
                 hint = fits.replace("its shape", f"the shape of x, {shape},")
             raise ShapeError(f"y: expected {expected[letter]} {what}, got {found} (shape {y.shape}, axes {letters}){hint}")
 
-    def _with_weights(self, weights, letters, given, dtype, batch):
+    def with_weights(self, weights, letters, given, dtype, batch):
         """The samples with weights, a number for each of them or for each of their steps."""
         check_takes_weights(self.loss)
         stepwise, given = batch.ragged and "t" in letters, given.replace("c", "")
@@ -190,14 +190,24 @@ class Samples:
         Its weights, of labels with those of their classes, of targets of which some are missing once for each that is there;
         without weights its labels where some are ignored, its steps where these differ, else 1.
         """
-        if self.classes is not None:
-            weighs = getattr(self.loss, "class_weights", None) is not None and is_of_library(self.loss)
-            if self.weights is not None or self.ignore_index is not None or weighs:
-                return self._counts_of_labels()
-        elif self.weights is not None or self.missing:
-            return self._counts_of_numbers()
+        if self._weighed:
+            return self._counts_of_numbers() if self.classes is None else self._counts_of_labels()
         counts = self.lengths_of_x if self.ragged and self.y.stepped else np.ones(self.x.count)
         return counts.astype(np.float64)
+
+    @property
+    def _weighed(self):
+        """Whether some targets may count more than others."""
+        if self.classes is None:
+            return self.weights is not None or self.missing
+        of_classes = getattr(self.loss, "class_weights", None) is not None and is_of_library(self.loss)
+        return self.weights is not None or self.ignore_index is not None or of_classes
+
+    def count_between(self, chosen, begin, end):
+        """What the loss of the steps of some samples from one to another counts in a mean over steps, of stepped targets."""
+        if self._weighed:
+            return float(self.between(chosen, begin, end).counts.sum())
+        return float(np.clip(self.lengths_of_x[chosen], begin, end).sum() - begin * len(chosen))
 
     def _counts_of_labels(self):
         batch = self.batch()[0]

@@ -6,14 +6,11 @@ import numpy as np
 
 from ..arrays.descriptor import is_array
 from ..arrays.devices import moved
-from ..engine.keep import kept
 from ..files.container import write_file
 from ..files.written import Writing
 from .course import Course, Place
 from .history import COLUMNS
 from .losses import LOSSES
-from .losses import loss as find_loss
-from .metrics import checked_metrics
 from .optimizers import optimizer as find_optimizer
 from .shards import checked_shards
 
@@ -45,6 +42,7 @@ def described(course):
         "random": _state_of(course.random),
         "masks": None if course.masks is None else _state_of(course.masks),
         "order": course.order,
+        "carried": None if course.carried is None else in_host([*course.carried.values()]),
         "shared": None if course.summed is None else {"shards": course.shards, "seed": course.seed},
         "updates": in_host(course.updates.state()),
         "history": {name: np.array(getattr(history, name), float) for name in COLUMNS},
@@ -66,12 +64,11 @@ def restored(network, found, ranks=1):
         If it is no such description.
     """
     shared = found["shared"]
-    loss, optimizer = find_loss(found["loss"]), find_optimizer(found["optimizer"])
+    loss, optimizer = network._found_loss(found["loss"]), find_optimizer(found["optimizer"])
     random = _generator_of(found["random"])
-    kept(*found["kept"], 1)  # what it raises is the error of a file
     course = Course(
-        network, loss, optimizer, random, found["clip"], _count(found["accumulate"], 1), tuple(found["kept"]),
-        checked_metrics(found["metrics"], None), found["frozen"], found["epochs"], found["most"],
+        network, loss, optimizer, random, found["clip"], found["accumulate"], tuple(found["kept"]),
+        network._found_metrics(found["metrics"], None), found["frozen"], found["epochs"], found["most"],
         None if shared is None else (ranks, checked_shards(shared["shards"], 1)),
     )  # fmt: skip
     if shared is not None:
@@ -84,6 +81,7 @@ def restored(network, found, ranks=1):
     if order is not None and (order.ndim != 1 or order.dtype.kind != "i"):
         raise ValueError("order: expected a vector of integers")
     course.order = order
+    course.carried = None if found["carried"] is None else _states(network, found["carried"])
     for name in COLUMNS:
         getattr(course.history, name).extend(_column(found["history"][name]))
     course.history.metrics.update({name: _column(values) for name, values in found["measured"].items()})
@@ -93,6 +91,18 @@ def restored(network, found, ranks=1):
         course.place = Place(_count(epoch, 1), _count(last), _count(batch), float(total), float(counted), float(rate))
     course.updates.restore(found["updates"])
     return course
+
+
+def _states(network, found):
+    """{index of a layer: its state} from a file, of as many sequences each."""
+    sequences, states = found[0][0].shape[2], {}
+    for index, arrays in zip(network._stateful, found, strict=True):
+        layer = network.layers[index]
+        wanted = [(layer.layers, layer.directions, sequences, width) for width in layer.state_widths]
+        if [array.shape for array in arrays] != wanted or any(array.dtype != network.dtype for array in arrays):
+            raise ValueError(f"carried: expected {network.dtype} arrays of shapes {wanted} as the state of layer {index}")
+        states[index] = [moved(array, network.device) for array in arrays]
+    return states
 
 
 def _count(value, least=0):

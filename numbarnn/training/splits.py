@@ -25,6 +25,8 @@ def held_out(samples, part, way):
         Named ``validation_split`` or ``split_by``, if they are not as described, or nothing would be left or held out.
     """
     number, way = finite_number("validation_split", part), known_name("split_by", way, WAYS)
+    if way == "time" and not hasattr(samples, "y"):
+        raise ValueError("split_by: expected 'sample' for a graph, whose inputs may have steps of their own, got 'time'")
     if not 0 < number < 1:
         raise ValueError(f"validation_split: expected a number between 0 and 1, got {part!r}")
     if way == "time" and samples.y.stepped:

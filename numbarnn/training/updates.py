@@ -8,7 +8,7 @@ import numpy as np
 
 from ..arrays.descriptor import is_writable
 from ..arrays.devices import backend_of, moved, share_memory
-from ..layers.embedding import Embedding, RowGradient
+from ..layers.embedding import RowGradient
 from ..parameters import Parameters
 from .optimizer import Memory
 
@@ -46,18 +46,20 @@ class Updates:
     def __init__(self, network, optimizer, gradient=None, frozen=()):
         self.optimizer, self.step, self.wrong, self._rows = optimizer, 0, "", None
         self._open, self._held = 0, None  # the step that is being taken, 0 between two; a state from a file, see `restore`
+        self._finished = None  # the step after which all was brought up to date and looked at
         flat, own = network.params.flat, network.split(network.params.flat)
         self.into, at, self._weights, self._device = [], 0, network.params.weights, network.device
         self._on_host = network.device == "cpu"
         # A GPU updates a table about as fast as a few rows of it.
-        if isinstance(network.layers[0], Embedding) and self._on_host and gradient is None:
+        layer = network._row_layer
+        if layer is not None and self._on_host and gradient is None:
             if self._weights[0].name in frozen:
                 at = len(own[0])
                 self.into.append(RowGradient())  # which nobody reads
             elif optimizer.row_updates(flat.dtype) is not None:
                 at = len(own[0])
                 own_optimizer = optimizer._of_table(self._weights[0], self._weights)
-                self._rows = RowUpdates(network.layers[0].table(flat[:at]), own_optimizer)
+                self._rows = RowUpdates(layer.table(flat[:at]), own_optimizer)
                 self.into.append(self._rows.gradient)
         self._own, self._first = flat[at:], at
         self.gradient = np.zeros_like(self._own) if gradient is None else gradient
@@ -167,11 +169,14 @@ class Updates:
 
     def finish(self):
         """Bring all rows up to date, and see whether what is remembered is finite; see `finite`."""
+        if self._finished == self.step:
+            return
         if self._rows is not None:
             self._rows.bring_all()
         if not self.optimizer.is_own:
             all_finite = backend_of(self._own).optimizers.all_finite
             self._finite = bool(self._finite) and all(bool(all_finite(vector)) for vector in self._memory)
+        self._finished = self.step
 
     def check_usable(self):
         """Raise RuntimeError after a step that has made numbers which are not finite: what is remembered may hold some."""
@@ -212,7 +217,7 @@ class Updates:
             memory = [moved(vector, self._device) for vector in memory]
             _check_memory(memory, self._own, self.optimizer)
             self._memory = [*memory, *self._memory[self.optimizer.vectors :]]
-        self.step = step
+        self.step, self._finished = step, None
         if rows is not None:
             self._rows.restore(rows, step)
             if not onward and self._rows.behind:

@@ -1,11 +1,13 @@
 """The memory of a training: what the layers keep, and a batch, for batches that are alike."""
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
 
 from ..arrays.devices import backend, device_of
 from ..arrays.rows import like
+from ..cpu.pool import RESTS, pool
 from ..cpu.threads import threads
 from ..engine.keep import kept
 from .passes import Passes
@@ -72,12 +74,8 @@ class Workspace:
         return value
 
     def final(self):
-        """{index of a layer: the state in which the last batch has left it}: copies, as `gradient` takes them."""
-        found = {}
-        for index in self.network._stateful:
-            finals = [part.final() for part in self._tapes[index].stack]
-            found[index] = [np.concatenate(parts).reshape(-1, *parts[0].shape) for parts in zip(*finals)]
-        return found
+        """{index of a layer: the state in which the last batch has left it}, as `gradient` takes them: copies."""
+        return {index: self._tapes[index].final() for index in self.network._stateful}
 
     def _start_backward(self, samples):
         """The layers' backward, each reading what the one above it writes."""
@@ -85,6 +83,7 @@ class Workspace:
         self._dy, self._adjoints = self.network._rows(described, samples), []
         for index in reversed(range(len(self._tapes))):
             adjoint = self._tapes[index].adjoint(described, index > 0, self.into[index], False)
+            adjoint.spare()
             self._adjoints.append(adjoint)
             described = adjoint.dx
 
@@ -93,6 +92,19 @@ class Workspace:
         onward = [(tape.fill, tape.operation.add_to) for tape in self._tapes]
         back = [(adjoint.fill, adjoint.add_to) for adjoint in self._adjoints]
         return Passes(self.network.device, onward), Passes(self.network.device, back)
+
+
+@contextlib.contextmanager
+def _sharing():
+    """Share work whatever it costs: what is made while one thread goes alone would be for one thread ever after.
+
+    The first run of new memory takes long, and does not tell whether sharing pays.
+    """
+    pool.set_rest(0)
+    try:
+        yield
+    finally:
+        pool.set_rest(RESTS)
 
 
 class BatchBuffer:
@@ -135,35 +147,41 @@ class Workspaces:
         self._make, self._anew, self._last = make, make(), None
         self._kept = {}  # {(samples, steps, threads, ...): (workspace, buffer, bytes)}, the longest unused first
 
-    def _common_steps(self, samples, chosen, first, end):
-        """The steps of each of some samples from the first to the end; None if they differ, or are none, or start afresh."""
+    def _common_steps(self, samples, chosen, span):
+        """How many steps each of some samples has in a span; None if they differ, or are none, or a sample starts afresh."""
         if samples.reset is not None:
             return None
         steps = samples.lengths_of_x[chosen]
-        if end is not None:
-            steps = np.clip(steps, first, end) - first
+        if span is not None:
+            steps = np.clip(steps, *span) - span[0]
         common = int(steps[0])
         return common if common and (len(steps) == 1 or (steps == common).all()) else None
 
-    def gradient(self, samples, chosen, loss, random, first=0, end=None, initial=None):
+    def gradient(self, samples, chosen, loss, random, span=None, initial=None):
         """The loss of some samples; its gradient is written where the workspaces write it.
 
-        first, end: of the steps of them that are meant, all if there is no end.  initial: see `Workspace.gradient`.
+        span: (begin, end) of the steps that are meant, not all.  initial: see `Workspace.gradient`.
         """
-        steps = self._common_steps(samples, chosen, first, end)
+        steps = self._common_steps(samples, chosen, span)
         if steps is None:
-            batch = samples.take(chosen) if end is None else samples.between(chosen, first, end)
+            batch = samples.take(chosen) if span is None else samples.between(chosen, *span)
             self._last = self._anew
             return self._anew.gradient(batch, loss, random, initial)
         key = len(chosen), steps, threads(), samples.kind  # each number of threads has plans of its own
         kept = self._kept.pop(key, None)
-        workspace, buffer, _ = kept or (self._make(), BatchBuffer(samples, chosen, first, steps), 0)
+        part = chosen, 0 if span is None else span[0], steps
+        workspace, buffer, _ = kept or (self._make(), self._buffer(samples, *part), 0)
         self._last = workspace
-        value = workspace.gradient(buffer.take(samples, chosen, first, steps), loss, random, initial)
+        with contextlib.nullcontext() if kept or key[2] == 1 else _sharing():
+            value = workspace.gradient(buffer.take(samples, *part), loss, random, initial)
         self._kept[key] = kept or (workspace, buffer, workspace.nbytes + buffer.nbytes + OBJECT_BYTES)
         if kept is None:
             self._let_go()
         return value
+
+    def _buffer(self, *part):
+        """Memory for batches like one; see `BatchBuffer`."""
+        return BatchBuffer(*part)
 
     def final(self):
         """The states in which the last batch has ended, see `Workspace.final`."""

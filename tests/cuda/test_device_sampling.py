@@ -1,4 +1,4 @@
-"""Language models on a GPU: the indices that they draw are those of the CPU."""
+"""What is fed back on a GPU: indices that language models draw, those of the CPU, and outputs beside what is known."""
 
 import numpy as np
 import pytest
@@ -16,3 +16,15 @@ def test_a_device_draws_the_same(one_hot):
         assert type(found) is np.ndarray and np.array_equal(found, nr.sample(net, prompt, 5, seed=1, **how))
     v = nr.Vocabulary([*"abcde"], (), "characters")
     assert nr.sample(net.to("cuda"), ["ab", "c"], 4, vocabulary=v) == nr.sample(net, ["ab", "c"], 4, vocabulary=v)
+
+
+@pytest.mark.parametrize("where", ["cpu", "cuda"])
+def test_a_device_feeds_back_beside_what_is_known(where):
+    net = nr.Network([nr.GRU(4), nr.Dense(1)], channels=3, seed=0)
+    x, known = np.ones((2, 3), np.float32), np.arange(12, dtype=np.float32).reshape(3, 2, 2) / 9
+    expected = net.stream(2).feed_back(x, 3, known)
+    given = [array if where == "cpu" else nr.cuda.asarray(array) for array in (x, known)]
+    stream = net.to("cuda").stream(2)
+    found = stream.feed_back(given[0], 3, given[1])
+    assert type(found) is type(given[0])
+    assert np.allclose(found if where == "cpu" else found.get(), expected, rtol=1e-5, atol=1e-6)

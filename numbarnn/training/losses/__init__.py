@@ -13,6 +13,7 @@ from .targets import (
     checked_weights,
     count_labels,
     labelled_rows,
+    rows_of_weights,
     takes_labels,
     target_channels,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "is_of_library",
     "labelled_rows",
     "loss",
+    "rows_of_weights",
     "takes_labels",
     "target_channels",
 ]

@@ -1,0 +1,219 @@
+"""The loss of a graph on samples, its metrics, and its gradient for a vector of parameters."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..arrays.descriptor import checked_array
+from ..arrays.devices import contiguous
+from ..arrays.ragged import Ragged
+from ..engine.keep import NOTHING
+from ..errors import DTypeError
+from ..networks.comparison import Comparison
+from ..parameters import Parameters
+from ..training.losses.numeric import Regression
+from ..training.metrics import measured
+from .function import Function
+from .losses import Losses, found_metrics
+from .passage import Passage
+from .reading import by_name
+from .samples import GraphSamples
+from .workspace import GraphWorkspace, GraphWorkspaces
+
+PIECE_ROWS = 1 << 15  # steps of all sequences that are predicted at once at most, to measure a loss
+
+
+@dataclass(frozen=True)
+class Output(Comparison):
+    """An output of a graph, as a loss sees it."""
+
+    dtype: np.dtype
+    output_channels: int
+    output_layout: str
+    device: str
+
+    def _here(self, argument, array):
+        """An array of targets on the graph's device."""
+        return array
+
+
+class Objective(Function):
+    """The part of a graph that knows what its outputs should be."""
+
+    _carries = False  # no states from batch to batch
+    _row_layer = None  # no table is updated by rows: a node may share it
+
+    def _view(self, output):
+        """An Output by its name."""
+        return Output(self.dtype, self._channels(output), self._letters(output), self.device)
+
+    def _found_loss(self, loss):
+        """The Losses that a caller gives."""
+        return Losses.of(loss, self._outputs)
+
+    def _found_metrics(self, metrics, samples):
+        """{name: OutputMetric} of what a caller gives."""
+        return found_metrics(metrics, self._outputs, None if samples is None else samples.parts)
+
+    def _samples(self, inputs, targets, lengths=None, loss=None, weights=None, reset=None):
+        """The GraphSamples of what a caller gives, to train with a loss or to measure it."""
+        if reset is not None:
+            expected = "None for a graph, whose sequences do not start afresh"
+            raise TypeError(f"reset: expected {expected}, got {type(reset).__name__}")
+        losses = self._found_loss("mse" if loss is None else loss)
+        targets = by_name("targets", targets, losses.outputs, "targets", whole=True)
+        if weights is None:
+            weights = {}
+        elif isinstance(weights, Mapping):
+            weights = by_name("weights", weights, losses.outputs, "weights")
+        else:
+            weights = dict.fromkeys(losses.outputs, weights)
+        return GraphSamples.of(self, inputs, targets, lengths, losses, weights)
+
+    def _workspaces(self, into, parts, kept, reading=None):
+        """The Workspaces in which gradients are computed."""
+        return GraphWorkspaces(lambda: GraphWorkspace(self, into, parts, kept))
+
+    def loss(
+        self,
+        inputs: dict[str, np.ndarray | Ragged],
+        targets: dict[str, np.ndarray | Ragged],
+        loss: str | Callable | dict = "mse",
+        lengths: dict[str, np.ndarray] | np.ndarray | None = None,
+        weights: dict[str, np.ndarray | Ragged] | np.ndarray | None = None,
+    ) -> float:
+        """The loss of the graph on samples and their targets, a float; all as in `fit`.
+
+        It is the sum over the outputs of their losses, each the mean over all that is observed of the output, times its
+        weight.
+        """
+        losses = self._found_loss(loss)
+        return self._loss_of(self._samples(inputs, targets, lengths, losses, weights), losses)
+
+    def evaluate(
+        self,
+        inputs: dict[str, np.ndarray | Ragged],
+        targets: dict[str, np.ndarray | Ragged],
+        loss: str | Callable | dict = "mse",
+        metrics: dict | None = None,
+        lengths: dict[str, np.ndarray] | np.ndarray | None = None,
+        weights: dict[str, np.ndarray | Ragged] | np.ndarray | None = None,
+    ) -> dict[str, float]:
+        """The loss of the graph, those of its outputs, and metrics of them, by name, from one prediction.
+
+        Parameters
+        ----------
+        inputs, targets, loss, lengths, weights
+            As in `fit`.
+        metrics : dict of str to sequence, optional
+            As in `fit`.
+
+        Returns
+        -------
+        dict of str to float
+            ``"loss"``; of each output its own, such as ``"y_loss"``; and each metric, such as ``"class_accuracy"``.
+        """
+        losses = self._found_loss(loss)
+        samples = self._samples(inputs, targets, lengths, losses, weights)
+        found = self._found_metrics({} if metrics is None else metrics, samples)
+        own = {}
+        value, measures = self._loss_of(samples, losses, found, own)
+        return {"loss": value} | own | measures
+
+    def _loss_of(self, samples, loss, metrics=None, own=None):
+        """`loss` of checked samples; with metrics (loss, {name: value}).
+
+        own: gains the loss of each output, by name (is modified).
+        """
+        self.params.check_finite()
+        seen, total, found = self._predicted(samples), 0.0, {}
+        for output, own_loss, weight in loss.parts:
+            part, view = samples.parts[output], self._view(output)
+            value = 0.0 if output in samples.empty else view._call_loss(own_loss, *seen[output], part)[0]
+            if own is not None:
+                own[f"{output}_loss"] = value
+            total += weight * value
+        for name, each in (metrics or {}).items():
+            part, view = samples.parts[each.output], self._view(each.output)
+
+            def value_of(metric, part=part, view=view, output=each.output):
+                if part.missing and isinstance(metric, Regression):
+                    metric = replace(metric, missing="nan")
+                return view._call_loss(metric, *seen[output], part)[0]
+
+            if seen[each.output] is None:
+                raise ValueError(f"metrics: expected at least one target of {each.output!r} to measure, got none")
+            found |= measured({name: each.metric}, *seen[each.output], part.classes is not None, value_of)
+        return total if metrics is None else (total, found)
+
+    def _predicted(self, samples):
+        """{output: (prediction, targets, weights)} as losses see them."""
+        found = {output: [] for output in samples.parts}
+        for piece in samples.pieces(PIECE_ROWS):
+            given = piece.given()
+            passage = Passage(self, self._own, given.described, NOTHING)
+            for output, part in piece.parts.items():
+                described, view = passage.values[output], self._view(output)
+                if part.in_rows and not described.packing.rows:
+                    continue  # sequences without any step
+                batch = piece.batch_of(output, given.batches)
+                rows = view._rows(described, part)
+                rows = contiguous(rows) if part.in_rows else rows
+                found[output].append((rows, view._target_rows(batch, described, part), view._weight_rows(batch, part)))
+        return {output: self._put_together(samples.parts[output], pieces) for output, pieces in found.items()}
+
+    @staticmethod
+    def _put_together(part, pieces):
+        """One triple of arrays of those of several pieces."""
+        if len(pieces) < 2:
+            return pieces[0] if pieces else None
+        axis = 0 if part.in_rows else part.y.letters.index("n")
+        return tuple(None if each[0] is None else np.concatenate(each, axis) for each in zip(*pieces))
+
+    def loss_and_gradient(
+        self,
+        flat: np.ndarray,
+        inputs: dict[str, np.ndarray | Ragged],
+        targets: dict[str, np.ndarray | Ragged],
+        loss: str | Callable | dict = "mse",
+        lengths: dict[str, np.ndarray] | np.ndarray | None = None,
+        weights: dict[str, np.ndarray | Ragged] | np.ndarray | None = None,
+    ) -> tuple[float, np.ndarray]:
+        """The loss and its gradient at the parameters `flat`: what ``scipy.optimize.minimize(jac=True)`` takes.
+
+        The graph's own parameters stay as they are.
+
+        Parameters
+        ----------
+        flat : numpy.ndarray
+            1-D, as long as ``params.flat`` and of the graph's dtype.
+        inputs, targets, loss, lengths, weights
+            As in `fit`.
+
+        Returns
+        -------
+        loss : float
+        gradient : numpy.ndarray
+            1-D, new.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> nodes = {"h": nr.Node(nr.RNN(3), "x"), "y": nr.Node(nr.Dense(1), ["h", "x"])}
+        >>> net = nr.Graph({"x": 1}, nodes, ["y"], dtype="float64", seed=0)
+        >>> x = np.sin(np.arange(40.0)).reshape(20, 2, 1)
+        >>> value, gradient = net.loss_and_gradient(net.params.flat, {"x": x[:-1]}, {"y": x[1:]})
+        >>> value == net.loss({"x": x[:-1]}, {"y": x[1:]}), gradient.shape == net.params.flat.shape
+        (True, True)
+        """
+        checked_array("flat", flat)
+        if flat.dtype != self.dtype:
+            raise DTypeError(f"flat: expected {self.dtype} like the graph, got {flat.dtype}")
+        given = Parameters(contiguous(flat), self.params.weights)
+        given.check_finite()
+        losses = self._found_loss(loss)
+        samples = self._samples(inputs, targets, lengths, losses, weights)
+        gradient = given.zeros()
+        workspace = GraphWorkspace(self, self.split(gradient.flat), self.split(given.flat), ("all", None))
+        return workspace.gradient(samples, losses), gradient.flat

@@ -1,0 +1,165 @@
+"""Inputs and targets of a graph, checked to belong together, and batches of them."""
+
+import functools
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..arrays.batch import Batch
+from ..arrays.packing import checked_lengths
+from ..errors import NonFiniteError, ShapeError, renamed
+from ..training.samples import Samples
+from ..training.sequences import Sequences
+from .losses import Losses
+
+
+@dataclass(frozen=True)
+class GraphSamples:
+    """Inputs and targets by name.
+
+    Attributes
+    ----------
+    graph : Reading
+    inputs : dict of str to Sequences
+    lengths : dict of str to numpy.ndarray
+        (N,): the steps of each sample in a padded input, of those inputs for which they are given.
+    parts : dict of str to Samples
+        By output its targets; their x is the input from which it has its steps, or any where it has none.
+    owner : dict of str to str
+        By output the name of that input.
+    empty : frozenset of str
+        The outputs of which no target counts.
+    """
+
+    graph: object
+    inputs: dict
+    lengths: dict
+    parts: dict
+    owner: dict
+    empty: frozenset = frozenset()
+
+    reset = weights = None  # as of Samples, where a sample starts afresh
+
+    @classmethod
+    def of(cls, graph, inputs, targets, lengths, losses: Losses, weights):
+        """Samples of a graph; raises a typed error that names the argument that does not fit.
+
+        targets and weights: by the names of the outputs that have a loss.
+        """
+        given = graph._given(inputs, lengths)
+        own_lengths = {
+            name: checked_lengths(each, given.sequences, given.batches[name].steps)
+            for name, each in graph._lengths_of(lengths).items()
+        }
+        sequences = {}
+        for name, array in given.arrays.items():
+            batch = given.batches[name]
+            if not batch.steps and not batch.ragged:
+                raise ShapeError(f"inputs[{name!r}]: expected at least one step to take the loss of, got {array.shape}")
+            letters = graph._letters(name) if batch.ragged else graph._input_letters(name, array)
+            sequences[name] = Sequences(array, letters, letters)
+        parts, owner = {}, {}
+        for output, loss, _ in losses.parts:
+            view, axis = graph._view(output), graph._axis(output, graph._rows)
+            owner[output] = name = axis or next(iter(sequences))
+            indices = graph._described_inputs[name].channels is None
+            x, letters = sequences[name], graph._letters(name)
+            part = Samples(x, None, own_lengths.get(axis), letters, indices, loss=loss, device=graph.device)
+            batch, output_letters = given.batches[name], view.output_layout
+            with renamed(y=f"targets[{output!r}]", weights=f"weights[{output!r}]", loss=f"loss[{output!r}]"):
+                part = part.with_targets(view, targets[output], output_letters, output_letters, loss, batch)
+                if weights.get(output) is not None:
+                    part = part.with_weights(weights[output], output_letters, output_letters, graph.dtype, batch)
+                if part.classes is not None:
+                    part.labels(batch)
+            parts[output] = part
+        samples = cls(graph, sequences, own_lengths, parts, owner)
+        return replace(samples, empty=samples._empty(np.arange(given.sequences)))
+
+    @property
+    def x(self):
+        """Some input: all have as many samples."""
+        return next(iter(self.inputs.values()))
+
+    @property
+    def ragged(self):
+        """Whether lengths differ from sample to sample."""
+        return bool(self.lengths) or any(each.ragged for each in self.inputs.values())
+
+    @functools.cached_property
+    def counts(self):
+        """What each sample counts in a mean over samples: (N,), float64.
+
+        With one loss what it counts in that; with several 1, or 0 where nothing counts in any of them.
+        """
+        each = [part.counts for part in self.parts.values()]
+        return each[0] if len(each) == 1 else np.any([counts > 0 for counts in each], axis=0).astype(np.float64)
+
+    def _empty(self, chosen):
+        """The outputs of which no target of some samples counts."""
+        return frozenset(output for output, part in self.parts.items() if not part.counts[chosen].any())
+
+    def check_counted(self, empty=False):
+        """Raise ValueError unless there is something to take the loss of each output of."""
+        for output, part in self.parts.items():
+            with self._named(output):
+                part.check_counted(empty)
+
+    def check_finite(self):
+        """Raise NonFiniteError, with its place, of the first NaN or infinity in an input that is not behind a length."""
+        for name, each in self.inputs.items():
+            place, number = each.not_finite(self.lengths.get(name))
+            if place:
+                raise NonFiniteError(f"inputs[{name!r}]: expected finite numbers, got {number} at {place}")
+
+    def check_targets(self):
+        """Raise NonFiniteError or ValueError, with its place, of the first number that is read and is no target."""
+        for output, part in self.parts.items():
+            with self._named(output):
+                part.check_targets()
+
+    def _named(self, output):
+        names = {"y": "targets", "weights": "weights", "class_weights": "loss"}
+        lengths = {"lengths": f"lengths[{self.owner[output]!r}]"}
+        return renamed(**{name: f"{argument}[{output!r}]" for name, argument in names.items()}, **lengths)
+
+    def not_left_out(self):
+        """(place, number) of the first target that a loss of one's own has perhaps not left out, as text; or ("", None)."""
+        found = (part.not_left_out() for part in self.parts.values())
+        return next((each for each in found if each[0]), ("", None))
+
+    @functools.cached_property
+    def lengths_of_inputs(self):
+        """{name: (N,)}: the steps of each sample."""
+        return {name: each.lengths if name not in self.lengths else self.lengths[name] for name, each in self.inputs.items()}
+
+    @functools.cached_property
+    def kind(self):
+        """What samples have in common that can lie in the same memory, if they have as many steps."""
+        return tuple((each.letters, each.ragged, each.numbers.dtype) for each in self.inputs.values()), tuple(self.parts)
+
+    def take(self, chosen):
+        """Some of the samples, copied."""
+        inputs = {name: each.take(chosen) for name, each in self.inputs.items()}
+        lengths = {name: each[chosen] for name, each in self.lengths.items()}
+        parts = {}
+        for output, part in self.parts.items():
+            name = self.owner[output]
+            own = {name: getattr(part, name) for name in ("y", "weights")}
+            own = {name: None if each is None else each.take(chosen) for name, each in own.items()}
+            parts[output] = replace(part, x=inputs[name], lengths=lengths.get(name) if part.y.stepped else None, **own)
+        return replace(self, inputs=inputs, lengths=lengths, parts=parts, empty=self._empty(chosen))
+
+    def pieces(self, most_rows):
+        """Some of the samples each, in order, with about so many steps in all, or a single sample."""
+        rows = max(int(lengths.sum()) for lengths in self.lengths_of_inputs.values())
+        count = min(-(-rows // most_rows), self.x.count)
+        return [self] if count < 2 else [self.take(chosen) for chosen in np.array_split(np.arange(self.x.count), count)]
+
+    def given(self):
+        """The Given of the inputs as they are."""
+        return self.graph._of_arrays({name: each.array for name, each in self.inputs.items()}, self.lengths)
+
+    def batch_of(self, output, batches) -> Batch:
+        """The Batch, among those of the inputs, from which an output has its steps."""
+        return batches[self.owner[output]]

@@ -1,0 +1,356 @@
+"""What a graph is: named inputs, nodes of layers in the order in which they run, and the parameters of all of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from ..arrays.descriptor import axes_of, checked_dtype
+from ..descriptions.summary import Summary
+from ..errors import ShapeError, known_name, nearest, renamed
+from ..layers.embedding import Embedding
+from ..layers.images import shaped
+from ..layers.last import Last, chained, unmerged
+from ..layers.recurrent import Recurrent
+from ..networks.layered import Layered
+from .description import Input, Node, checked_name
+from .joining import state_numbers
+
+
+@dataclass(frozen=True)
+class Part:
+    """One layer of a node.
+
+    Attributes
+    ----------
+    label : str
+        What its state is called; the names of its parameters begin with that of the node that owns them.
+    layer : Layer
+    index : int
+        Which of the graph's layers: those that share parameters have the same.
+    merged : bool
+        Whether it merges its directions, rather than the `Last` behind it.
+    """
+
+    label: str
+    layer: object
+    index: int
+    merged: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """A node, with all that is known of it before there is any input.
+
+    Attributes
+    ----------
+    name, reads, state : str, tuple of str, str or None
+        As in its `Node`.
+    parts : tuple of Part
+    inputs : tuple of int
+        Input channels of each part.
+    channels : int
+        Of its output.
+    axis : str or None
+        The input whose steps its output has; None if it has none.
+    before : tuple of Layer
+        What its own layers come after: for a `Last`, which looks for a layer of two directions.
+    """
+
+    name: str
+    reads: tuple
+    state: str | None
+    parts: tuple
+    inputs: tuple
+    channels: int
+    axis: str | None
+    before: tuple
+
+    @property
+    def layers(self):
+        """Its layers."""
+        return tuple(part.layer for part in self.parts)
+
+    @property
+    def recurrent(self):
+        """Those of its parts that have a state."""
+        return [part for part in self.parts if isinstance(part.layer, Recurrent)]
+
+
+def _mapping(argument, value, expected):
+    """`value` as a dict by name, if it is one and not empty."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{argument}: expected {expected} in a dict by name, got {value!r:.80} ({type(value).__name__})")
+    if not value:
+        raise ValueError(f"{argument}: expected at least one, got none")
+    return {checked_name(f"{argument} {name!r:.80}", name): each for name, each in value.items()}
+
+
+def _checked_inputs(inputs):
+    """{name: Input}; an integer stands for the channels of one with steps, None for indices with steps."""
+    found = {}
+    for name, given in _mapping("inputs", inputs, "the channels of each input, or nr.Input,").items():
+        if not isinstance(given, Input):
+            with renamed(channels=f"inputs[{name!r}]"):
+                given = Input(given)
+        found[name] = given
+    return found
+
+
+def _checked_nodes(nodes, inputs):
+    """{name: Node}, with names that the inputs do not have."""
+    found = _mapping("nodes", nodes, "an nr.Node for each")
+    for name, node in found.items():
+        if not isinstance(node, Node):
+            hint = "; nr.Node(layers, reads) is one"
+            raise TypeError(f"nodes[{name!r}]: expected an nr.Node, got {node!r:.80} ({type(node).__name__}){hint}")
+        if name in inputs:
+            raise ValueError(f"nodes[{name!r}]: expected a name that no input has, got {name!r}")
+    for name, node in found.items():
+        for what in (*node.reads, *(() if node.state is None else (node.state,))):
+            if what not in found and what not in inputs:
+                raise nearest(f"nodes[{name!r}]", what, [*inputs, *found])
+        if isinstance(node.layers, str):
+            owner = found.get(node.layers)
+            if owner is None:
+                raise nearest(f"nodes[{name!r}].layers", node.layers, found)
+            if isinstance(owner.layers, str):
+                expected = "a node with layers of its own"
+                raise ValueError(f"nodes[{name!r}].layers: expected {expected}, got {node.layers!r}, which shares others")
+    return found
+
+
+def needed(node):
+    """The names of what must be there before a node runs."""
+    return {*node.reads, *(() if node.state is None else (node.state,))}
+
+
+def _in_order(nodes):
+    """The names of nodes in an order in which each comes after what it needs: of those that may be next the first one."""
+    left, order = dict(nodes), []
+    while left:
+        name = next((name for name, node in left.items() if not needed(node) & left.keys()), None)
+        if name is None:
+            circle = [next(iter(left))]
+            while circle[-1] not in circle[:-1]:
+                circle.append(next(each for each in left if each in needed(left[circle[-1]])))
+            circle = circle[circle.index(circle[-1]) :]
+            raise ValueError(f"nodes: expected none that needs itself, got the circle {' <- '.join(circle)}")
+        order.append(name)
+        del left[name]
+    return order
+
+
+class Structure(Layered):
+    """The part of a graph that depends on no input."""
+
+    settled = ("layers", "dtype", "layout", "device", "_described_inputs", "_described_nodes", "_outputs", "_rows")
+
+    def _settle(self, inputs, nodes, outputs, dtype, layout):
+        """Set all that the graph is but its parameters; the weights that these have."""
+        self._described_inputs = inputs = _checked_inputs(inputs)
+        self._described_nodes = nodes = _checked_nodes(nodes, inputs)
+        self._outputs = _checked_outputs(outputs, nodes)
+        self.dtype, self.layout = checked_dtype("dtype", dtype), axes_of(layout, 3)
+        owners = [name for name, node in nodes.items() if not isinstance(node.layers, str)]
+        first, index = {}, 0
+        for name in owners:
+            first[name] = index
+            index += len(nodes[name].layers)
+        rows = {}
+        for name in _in_order(nodes):
+            rows[name] = self._row(name, rows, first)
+        self._rows = rows
+        for name, row in rows.items():
+            self._check_shared(name, row)
+            if row.state is not None:
+                self._check_state(row)
+        self._check_used()
+        self.layers = tuple(layer for name in owners for layer in rows[name].layers)
+        self._inputs = tuple(channels for name in owners for channels in rows[name].inputs)
+        return [
+            replace(weight, name=f"{part.label}.{weight.name}")
+            for name in owners
+            for part, channels in zip(rows[name].parts, rows[name].inputs)
+            for weight in part.layer.weights(channels)
+        ]
+
+    def _row(self, name, rows, first):
+        """The Row of a node, whose sources are in `rows`; first: {owner: which of the graph's layers its first one is}."""
+        node, argument = self._described_nodes[name], f"nodes[{name!r}]"
+        owner = node.layers if isinstance(node.layers, str) else name
+        layers = self._described_nodes[owner].layers
+        sources = [rows.get(read, self._described_inputs.get(read)) for read in node.reads]
+        self._check_indices(argument, layers, node.reads)
+        channels = 1 if layers[0].takes_indices else sum(source.channels for source in sources)
+        before = (*sources[0].before, *sources[0].layers) if len(sources) == 1 and isinstance(sources[0], Row) else ()
+        if len(sources) > 1:
+            _check_directions(argument, layers, sources)
+        axis = next(filter(None, (self._axis(read, rows) for read in node.reads)), None)
+        stepped = axis is not None
+        for layer in layers:
+            if layer.takes_steps and not stepped:
+                raise ValueError(f"{argument}: expected steps to read for {layer!r}, got none")
+            stepped = stepped and not layer.leaves_one
+        with renamed(layers=argument, channels=argument, shape=argument, directions=argument, merge=argument):
+            layers, channels = shaped(layers, channels)
+            layers = chained([*before, *layers])[len(before) :]
+        left = {index - len(before) for index in unmerged((*before, *layers))}
+        if -1 in left:
+            expected = f"Last in the node of {before[-1]!r}, which merges its directions"
+            raise ValueError(f"{argument}: expected {expected}, got it in one behind")
+        parts, inputs, at = [], [], channels
+        for index, layer in enumerate(layers):
+            label = name if len(layers) == 1 else f"{name}.{index}"
+            parts.append(Part(label, layer, first[owner] + index, index not in left))
+            inputs.append(at)
+            at = layer.output_channels(at) * (2 if index in left else 1)
+        axis = axis if stepped else None
+        return Row(name, node.reads, node.state, tuple(parts), tuple(inputs), at, axis, before)
+
+    def _axis(self, name, rows):
+        """The input whose steps a value has, or None."""
+        if name in rows:
+            return rows[name].axis
+        return name if self._described_inputs[name].steps else None
+
+    def _check_indices(self, argument, layers, reads):
+        """Raise unless an `Embedding` reads indices, and nothing else does."""
+        indices = [
+            read for read in reads if read in self._described_inputs and self._described_inputs[read].channels is None
+        ]
+        for index, layer in enumerate(layers):
+            if isinstance(layer, Embedding) and index:
+                raise ValueError(f"{argument}: expected an Embedding to be the first layer, got one at {index}")
+        if layers[0].takes_indices and (len(reads), len(indices)) != (1, 1):
+            raise ValueError(
+                f"{argument}: expected one input of indices for {layers[0]!r}, got {', '.join(map(repr, reads))}"
+            )
+        if indices and not layers[0].takes_indices:
+            raise ValueError(f"{argument}: expected an Embedding first, which takes {indices[0]!r}, got {layers[0]!r}")
+
+    def _check_shared(self, name, row):
+        """Raise unless a node that shares layers reads as many channels as the one that owns them."""
+        owner = self._described_nodes[name].layers
+        if not isinstance(owner, str):
+            return
+        own = self._rows[owner]
+        if row.inputs != own.inputs:
+            expected = f"{own.inputs[0]} channels to read like {owner!r}, whose layers it shares"
+            raise ShapeError(f"nodes[{name!r}]: expected {expected}, got {row.inputs[0]}")
+        if row.layers != own.layers:
+            expected = f"layers that are {own.layers!r} as in {owner!r}, which shares them"
+            raise ValueError(f"nodes[{name!r}]: expected {expected}, got {row.layers!r} behind what it reads")
+
+    def _check_state(self, row):
+        """Raise unless a node's recurrent layer can start from what its `state` names."""
+        argument = f"nodes[{row.name!r}].state"
+        if len(row.recurrent) != 1:
+            raise ValueError(
+                f"{argument}: expected None unless it has one recurrent layer, got {row.state!r} for {row.layers!r}"
+            )
+        layer, source = row.recurrent[0].layer, self._rows.get(row.state)
+        if not self._has_steps(row.state):
+            channels = self._channels(row.state)
+            if channels != state_numbers(layer):
+                what = f"{state_numbers(layer)} channels, the state of {layer!r}"
+                raise ShapeError(f"{argument}: expected {what}, got {channels} of {row.state!r}")
+            return
+        if source is None or len(source.recurrent) != 1:
+            expected = "a node with one recurrent layer, or one without steps"
+            raise ValueError(f"{argument}: expected {expected}, got {row.state!r}")
+        given = source.recurrent[0].layer
+        here, there = ((each.layers * each.directions, each.state_widths) for each in (layer, given))
+        if here != there:
+            raise ShapeError(f"{argument}: expected a state like that of {layer!r}, got that of {given!r} in {row.state!r}")
+
+    def _check_used(self):
+        """Raise ValueError if there is an input or a node that no output needs."""
+        used, todo = set(), [*self._outputs]
+        while todo:
+            name = todo.pop()
+            if name not in used:
+                used.add(name)
+                todo += needed(self._described_nodes[name]) if name in self._described_nodes else ()
+        for what, names in (("inputs", self._described_inputs), ("nodes", self._described_nodes)):
+            idle = [name for name in names if name not in used]
+            if idle:
+                raise ValueError(f"{what}: expected each to be needed for an output, got {', '.join(map(repr, idle))}")
+
+    def _has_steps(self, name):
+        """Whether the value of an input or a node has a time axis."""
+        return self._axis(name, self._rows) is not None
+
+    def _channels(self, name):
+        """Channels of an input or a node."""
+        return (self._rows.get(name) or self._described_inputs[name]).channels or 1
+
+    def _letters(self, name):
+        """The letters of the axes of an input's or a node's padded array."""
+        return self.layout if self._has_steps(name) else self.layout.replace("t", "")
+
+    @property
+    def inputs(self) -> dict[str, Input]:
+        """What the graph is given, by name."""
+        return dict(self._described_inputs)
+
+    @property
+    def nodes(self) -> dict[str, Node]:
+        """Its nodes by name, as they were described."""
+        return dict(self._described_nodes)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the nodes whose outputs it returns."""
+        return self._outputs
+
+    @property
+    def _stateful(self):
+        """{label: Part} of the recurrent layers, in the order in which they run."""
+        return {part.label: part for row in self._rows.values() for part in row.recurrent}
+
+    @property
+    def _linked(self):
+        """The labels of the recurrent layers that start from what another node has left."""
+        return {row.recurrent[0].label for row in self._rows.values() if row.state is not None}
+
+    def summary(self) -> str:
+        """A table of the nodes, what they read, their outputs and parameters, in the order in which they run."""
+        rows = [("node", "layers", "reads", "output", "parameters")]
+        for name, row in self._rows.items():
+            shared = self._described_nodes[name].layers
+            layers = f"those of {shared}" if isinstance(shared, str) else ", ".join(map(repr, row.layers))
+            reads = ", ".join(row.reads) + ("" if row.state is None else f"; state {row.state}")
+            shape = ", ".join(str(row.channels) if letter == "c" else letter.upper() for letter in self._letters(name))
+            count = 0 if isinstance(shared, str) else sum(len(self._own[part.index]) for part in row.parts)
+            rows.append((name + (" *" if name in self._outputs else ""), layers, reads, f"({shape})", f"{count:,}"))
+        rows.append(("all (* outputs)", "", "", "", f"{len(self.params):,}"))
+        return Summary.of(rows)
+
+
+def _check_directions(argument, layers, sources):
+    """Raise ValueError for a `Last` behind values that are joined, of which one is of two directions."""
+    for layer in layers:
+        if isinstance(layer, Recurrent):
+            return
+        if isinstance(layer, Last):
+            for source in sources:
+                behind = [] if not isinstance(source, Row) else [*source.before, *source.layers]
+                last = next((each for each in reversed(behind) if hasattr(each, "bidirectional")), None)
+                if last is not None and last.directions == 2:
+                    expected = f"Last right after {last!r}, whose directions end at different steps"
+                    raise ValueError(
+                        f"{argument}: expected {expected}, got it behind joined values; LastStep takes the last step"
+                    )
+
+
+def _checked_outputs(outputs, nodes):
+    """The names of nodes, each once, as a tuple."""
+    expected = "the names of nodes in a list"
+    names = (outputs,) if isinstance(outputs, str) else outputs
+    if not isinstance(names, (tuple, list)):
+        raise TypeError(f"outputs: expected {expected}, got {outputs!r:.80} ({type(outputs).__name__})")
+    if not names:
+        raise ValueError(f"outputs: expected {expected}, at least one, got none")
+    found = tuple(known_name("outputs", name, nodes) for name in names)
+    if len(set(found)) < len(found):
+        raise ValueError(f"outputs: expected each name once, got {found!r}")
+    return found

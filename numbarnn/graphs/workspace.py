@@ -1,0 +1,154 @@
+"""The memory of a graph's training: a pass through all nodes and back, and a batch, for batches that are alike."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..arrays.devices import backend, device_of
+from ..arrays.rows import like
+from ..training.passes import Passes
+from ..training.sequences import Sequences
+from ..training.workspace import Workspaces
+from .passage import Passage, Return
+
+
+class GraphWorkspace:
+    """A graph's forward and backward; on batches of one size memory and kernel calls are made once, and used again.
+
+    Parameters
+    ----------
+    graph : Objective
+    into : sequence of Parameters
+        Where the gradient of each layer is written.
+    parts : sequence of Parameters
+        Those of each layer.
+    kept : tuple
+        ``tape`` and ``checkpoints`` of `Graph.forward`.
+    """
+
+    def __init__(self, graph, into, parts, kept):
+        self.graph, self.into, self.parts, self.kept = graph, into, parts, kept
+        self._passage = self._back = self._passes = None
+
+    @property
+    def nbytes(self):
+        """Bytes of the arrays that the layers' tapes hold."""
+        return 0 if self._passage is None else self._passage.nbytes
+
+    def gradient(self, samples, losses, random=None, initial=None):
+        """The loss of a batch; its gradient is written to `into` (is modified).
+
+        Samples of equal length must lie where those of the first call lay.  random: a Generator, where dropout and the like
+        are to be drawn.  initial: None, since nothing is carried from batch to batch.
+        """
+        if self._passage is None or samples.ragged:
+            given = samples.given()
+            self._batches = given.batches
+            self._passage = Passage(self.graph, self.parts, given.described, self.kept, random)
+            self._back = self._passes = None
+        else:
+            if random is not None:
+                self._passage.redraw(random)
+            if self._passes is None:  # from the second time on
+                steps = self._passage.steps, self._back.steps
+                self._passes = [Passes(self.graph.device, each) for each in steps]
+            self._passes[0].run()
+        total, slopes = 0.0, {}
+        for output, loss, weight in losses.parts:
+            if output in samples.empty:
+                slopes[output] = None
+                continue
+            value, dy = self._compared(output, loss, samples)
+            total += weight * value
+            slopes[output] = dy if weight == 1 else dy * dy.dtype.type(weight)
+        if self._back is None:
+            self._start_backward(samples)
+        for output, dy in slopes.items():
+            if dy is None:
+                self._dy[output].fill(0)
+            else:
+                np.copyto(self._dy[output], dy)
+        if self._passes is not None:
+            self._passes[1].run()
+        else:
+            self._back.fill()
+        return total
+
+    def _compared(self, output, loss, samples):
+        """(loss, derivative) of one output."""
+        view, part = self.graph._view(output), samples.parts[output]
+        described, batch = self._passage.values[output], samples.batch_of(output, self._batches)
+        prediction = view._rows(described, part).copy()
+        target, weights = view._target_rows(batch, described, part), view._weight_rows(batch, part)
+        return view._call_loss(loss, prediction, target, weights, part)
+
+    def _start_backward(self, samples):
+        """The way back, from memory for the derivatives of the outputs."""
+        described = {output: like(self._passage.values[output]) for output in samples.parts}
+        self._dy = {
+            output: self.graph._view(output)._rows(each, samples.parts[output]) for output, each in described.items()
+        }
+        self._back = Return(self._passage, described, {}, self.into, accumulate=False, need_x=False)
+        for index in self._back.untouched:
+            self.into[index].flat.fill(0)
+
+
+class GraphBuffer:
+    """Memory for batches of as many samples, of as many steps in each input, as a first one: inputs lie in one place.
+
+    Parameters
+    ----------
+    samples : GraphSamples
+        Of the first batch.
+    chosen : numpy.ndarray of int
+    first : int
+        0: nothing is cut.
+    steps : tuple of int
+        Of each input.
+    """
+
+    def __init__(self, samples, chosen, first, steps):
+        self._arrays = {}
+        for (name, each), count in zip(samples.inputs.items(), steps):
+            array = each.some_steps(chosen, first, count).array
+            self._arrays[name] = backend(device_of(array)).memory.empty(array.shape, array.dtype)
+        self.nbytes = sum(array.nbytes for array in self._arrays.values())
+
+    def take(self, samples, chosen, first, steps):
+        """Some of the samples, which must have so many steps: the inputs are overwritten by the next call."""
+        counts = dict(zip(samples.inputs, steps))
+        inputs = {
+            name: _in_layout(each, each.some_steps(chosen, first, counts[name], self._arrays[name]))
+            for name, each in samples.inputs.items()
+        }
+        parts = {}
+        for output, part in samples.parts.items():
+            name = samples.owner[output]
+            own = {
+                what: None if each is None else _in_layout(each, each.some_steps(chosen, first, counts[name]))
+                for what, each in (("y", part.y), ("weights", part.weights))
+            }
+            parts[output] = replace(part, x=inputs[name], lengths=None, stepwise=part.in_rows, **own)
+        return replace(samples, inputs=inputs, lengths={}, parts=parts, empty=samples._empty(chosen))
+
+
+def _in_layout(original, taken):
+    """Steps side by side that were a Ragged, which lie in the order of time and samples, as a view in their own layout."""
+    if not original.ragged:
+        return taken
+    letters = original.letters.replace("c", "") if len(taken.letters) == 2 else original.letters
+    return Sequences(taken.array.transpose([taken.letters.index(letter) for letter in letters]), letters, letters)
+
+
+class GraphWorkspaces(Workspaces):
+    """A workspace and a buffer for each number of samples, of steps of each input, and of threads."""
+
+    def _common_steps(self, samples, chosen, *span):
+        """The steps that each of some samples has in each input; None if they differ, or are none."""
+        steps = [lengths[chosen] for lengths in samples.lengths_of_inputs.values()]
+        common = tuple(int(each[0]) for each in steps)
+        alike = all(count and (each == count).all() for each, count in zip(steps, common))
+        return common if alike else None
+
+    def _buffer(self, *part):
+        return GraphBuffer(*part)

@@ -1,0 +1,15 @@
+"""Networks to and from other libraries, each in a module that is imported when it is asked for: `onnx`, `torch`."""
+
+import importlib
+
+MODULES = ("onnx", "torch")
+
+
+def __getattr__(name):
+    if name in MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), *MODULES})

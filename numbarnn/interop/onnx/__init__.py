@@ -1,0 +1,125 @@
+"""ONNX: networks written as models, and models read as networks.  The package onnx is imported when it is needed."""
+
+import os
+
+from ...descriptions import keywords
+from ...errors import flag
+from ...files.container import checked_path
+from ...files.drafts import write_whole
+from ...network import Network
+from .backend import Backend
+from .files import model_of as _model_of
+from .files import onnx_library as _onnx_library
+from .loading import load_model as _load_model
+from .writing import model_of as _written
+
+
+def to_model(net: Network, lengths: bool = False) -> object:
+    """The ONNX model that a network is, with its parameters.
+
+    The graph reads ``x``, laid out like the network's input, of any number of steps and sequences, and gives ``y``.  For
+    each recurrent layer, number k of the network, it may be given ``k.initial_h``, of an LSTM ``k.initial_c`` too, which are
+    zeros or the learned state by default, and gives ``k.final_h`` and ``k.final_c``, all (L * D, N, H).  Networks without
+    recurrent layers and `Last` read rows (N, C).  The model is of opset 17, and of the network's dtype.
+
+    Parameters
+    ----------
+    net : Network
+    lengths : bool
+        Whether the graph reads ``lengths`` too, (N,) int32: the steps of each sequence.
+
+    Returns
+    -------
+    onnx.ModelProto
+
+    Raises
+    ------
+    ConversionError
+        For a layer, or an option of one, that ONNX does not have; it names the layer.
+    ImportError
+        Without the package onnx (``numbarnn[onnx]``).
+    """
+    if not isinstance(net, Network):
+        raise TypeError(f"net: expected a Network, got {type(net).__name__}")
+    lengths = flag("lengths", lengths)
+    _onnx_library()
+    return _written(net, lengths)
+
+
+def save(net: Network, path: str | os.PathLike, lengths: bool = False) -> None:
+    """Write a network into a file as an ONNX model; see `to_model`.
+
+    Parameters
+    ----------
+    net : Network
+    path : str or os.PathLike
+        Written whole or not at all; an old file is replaced.
+    lengths : bool
+        Whether the model reads ``lengths`` too.
+
+    Raises
+    ------
+    ConversionError
+        For a layer, or an option of one, that ONNX does not have; it names the layer.
+    OSError
+        If the file cannot be written; an old one is then as it was.
+    ImportError
+        Without the package onnx (``numbarnn[onnx]``).
+
+    Examples
+    --------
+    >>> import numbarnn as nr, os, tempfile
+    >>> net = nr.Network([nr.GRU(4), nr.Last(), nr.Dense(1)], channels=2, seed=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = os.path.join(folder, "net.onnx")
+    ...     nr.interop.onnx.save(net, path)
+    ...     again = nr.interop.onnx.load(path)
+    >>> again
+    Network([GRU(hidden=4), Last(), Dense(units=1)], channels=2, dtype='float32', layout='tnc')
+    >>> bool((again.params.flat == net.params.flat).all())
+    True
+    """
+    path, model = checked_path(path), to_model(net, lengths)
+    write_whole(path, model.SerializeToString())
+
+
+def load(model: object, output: str | None = None) -> Network:
+    """The Network that an ONNX model is, with its parameters to the bit.
+
+    Its nodes are layers in a row: RNN, GRU and LSTM, MatMul, Add and Gemm, activation functions, Gather of a table, Dropout,
+    Conv, pooling, and what stands between them without computing anything: Transpose, Reshape, Squeeze, Unsqueeze, Slice,
+    Split, Concat, Gather, Flatten, Cast, Identity.  States are no outputs of a network: a call of it has them anyway.
+    Equal recurrent layers one after the other become one of stacked layers.  A layer in reverse becomes one of two
+    directions, whose forward one is 0, merged by their sum.
+
+    Parameters
+    ----------
+    model : str, os.PathLike, bytes or onnx.ModelProto
+        Of opset 7 to 24.
+    output : str, optional
+        The value that the network ends with, such as what a Softmax reads; by default the first output that is no state.
+
+    Returns
+    -------
+    Network
+        Its layout is the order of the axes of the input.
+
+    Raises
+    ------
+    ConversionError
+        For a node, or an attribute of one, that has no counterpart; it names the node.
+    FileFormatError
+        If it is no model, was truncated or damaged.
+    OSError
+        If the file cannot be read.
+    ImportError
+        Without the package onnx (``numbarnn[onnx]``).
+    """
+    if output is not None and not isinstance(output, str):
+        raise TypeError(f"output: expected the name of a value or None, got {output!r} ({type(output).__name__})")
+    return _load_model(*_model_of(model), output)
+
+
+keywords.guard(globals(), ("load", "save", "to_model"))
+
+__all__ = ["Backend", "load", "save", "to_model"]

@@ -1,0 +1,288 @@
+"""Nodes that compute: as layers of a network.  Each function appends a layer and gives what the node gives."""
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ...layers.convolution import Conv2d
+from ...layers.dense import Activation, Dense
+from ...layers.dropout import Dropout
+from ...layers.over_time import Pool
+from ...layers.pooling import AvgPool2d, MaxPool2d
+from .values import STEPS, Atom, Signal
+
+ELEMENTWISE = {  # the activation function of each operator; its alpha and beta where they are not as here
+    "Relu": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid", "LeakyRelu": "leaky_relu", "HardSigmoid": "hard_sigmoid",
+    "ThresholdedRelu": "thresholded_relu", "Elu": "elu", "Softsign": "softsign", "Softplus": "softplus",
+}  # fmt: skip
+PLAIN = {"LeakyRelu": (0.01,), "HardSigmoid": (0.2, 0.5), "ThresholdedRelu": (1.0,), "Elu": (1.0,)}
+MERGES = {"ReduceSum": "sum", "ReduceMean": "average", "ReduceProd": "product"}
+POOLS = {"ReduceMean": "mean", "ReduceMax": "max"}
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """``alpha x + beta`` of a signal x, which becomes a layer where something else reads it."""
+
+    base: Signal
+    alpha: float
+    beta: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Erf:
+    """``alpha erf(x / sqrt(2)) + beta`` of a signal x, a part of gelu."""
+
+    base: Signal
+    alpha: float = 1.0
+    beta: float = 0.0
+
+
+def dense(reader, node):
+    """MatMul with a matrix."""
+    matrix = node.constant(1, "a matrix")
+    if matrix.ndim != 2:
+        raise node.error(f"a matrix, got shape {matrix.shape}")
+    reader.open_bias = len(reader.layers)  # may be read by an Add that follows
+    found = _dense(reader, node, matrix, np.zeros(matrix.shape[1], matrix.dtype))
+    reader.open_bias = len(reader.layers) - 1
+    return found
+
+
+def gemm(reader, node):
+    """``alpha x W + beta b``."""
+    if node.attribute("transA", 0):
+        raise node.error("transA 0, got 1")
+    matrix = node.constant(1, "a matrix")
+    if matrix.ndim != 2:
+        raise node.error(f"a matrix, got shape {matrix.shape}")
+    matrix = matrix.T if node.attribute("transB", 0) else matrix
+    bias = np.zeros(1, matrix.dtype) if node.input(2) is None else node.constant(2, "a bias")
+    alpha, beta = node.attribute("alpha", 1.0), node.attribute("beta", 1.0)
+    matrix = matrix if alpha == 1 else (matrix * alpha).astype(matrix.dtype)
+    bias = bias if beta == 1 else (bias * beta).astype(bias.dtype)
+    return _dense(reader, node, matrix, _bias(node, bias, matrix.shape[1]))
+
+
+def _bias(node, bias, units):
+    """A bias as a vector, if it is one number for each unit or one for all."""
+    if bias.ndim and (bias.shape[-1] not in (1, units) or bias.size != bias.shape[-1]):
+        raise node.error(f"a bias for {units} units, got shape {bias.shape}")
+    return np.broadcast_to(bias.reshape(-1), units).copy()
+
+
+def _dense(reader, node, matrix, bias):
+    """A Dense with a matrix (inputs, units)."""
+    signal = reader.bound(reader.data(node, node.input(0)), node)
+    if reader.width(signal) != len(matrix):
+        raise node.error(f"a matrix of {reader.width(signal)} rows, got shape {matrix.shape}")
+    matrix = reader.in_order(signal, matrix)
+    units = Atom("c", matrix.shape[1])
+    reader.append(Dense(units.size), {"weight": matrix.T, "bias": bias})
+    return Signal(len(reader.layers), (*signal.axes[:-1], (units,)), (units,))
+
+
+def elementwise(reader, node):
+    """An activation function of its own name."""
+    name, plain = ELEMENTWISE[node.operator], PLAIN.get(node.operator, ())
+    numbers = [float(node.attribute(letter, default)) for letter, default in zip(("alpha", "beta"), plain)]
+    return activate(reader, node, (name, *numbers) if tuple(numbers) != plain else name, node.input(0))
+
+
+def _rounded(numbers):
+    return tuple(float(np.float32(number)) for number in numbers)
+
+
+def activate(reader, node, spec, value):
+    """Append an activation function of a value."""
+    if isinstance(value, Scaled) and spec == "tanh" and value.beta == 0:
+        signal = reader.data(node, value.base)
+        spec = ("scaled_tanh", 1.0, value.alpha)
+    else:
+        signal = reader.data(node, value)
+    reader.append(Activation(spec), {})
+    reader.activated = value, len(reader.layers)
+    return replace(signal, at=len(reader.layers))
+
+
+def softplus_swish_gelu(reader, node):
+    """Gelu and Swish, since they are operators."""
+    if node.operator == "Gelu" and node.attribute("approximate", "none") != "none":
+        raise node.error(f"approximate 'none', got {node.attribute('approximate')!r}")
+    if node.operator == "Swish" and node.attribute("alpha", 1.0) != 1:
+        raise node.error(f"alpha 1, got {node.attribute('alpha')}")
+    return activate(reader, node, "gelu" if node.operator == "Gelu" else "silu", node.input(0))
+
+
+def erf(reader, node):
+    """A part of gelu."""
+    value = node.input(0)
+    if isinstance(value, Scaled) and value.beta == 0 and math.isclose(value.alpha, math.sqrt(0.5), rel_tol=1e-6):
+        return Erf(value.base)
+    raise node.error("x divided by the square root of 2, as gelu has it")
+
+
+def _parts(node):
+    """(value, number or array) of a node one of whose two inputs is a constant; (value, None) of another one."""
+    first, second = node.inputs
+    if isinstance(first, np.ndarray):
+        return second, first
+    return first, second if isinstance(second, np.ndarray) else None
+
+
+def add(reader, node):
+    """A bias, or a number."""
+    value, array = _parts(node)
+    if array is not None:
+        if isinstance(value, Signal) and value.at == len(reader.layers) == reader.open_bias + 1:
+            reader.arrays[-1]["bias"] = _bias(node, array, reader.layers[-1].units)
+            reader.open_bias = -2
+            return value
+        if array.size == 1:
+            return _scaled(node, value, 1.0, float(array.reshape(())))
+    raise node.error(f"a bias after MatMul, or a number, got {', '.join(node.names)}")
+
+
+def subtract(reader, node):
+    """A number taken away."""
+    if isinstance(node.input(1), np.ndarray) and node.input(1).size == 1:
+        return _scaled(node, node.input(0), 1.0, -float(node.input(1).reshape(())))
+    raise node.error(f"a number to take away, got {node.names[1]!r}")
+
+
+def divide(reader, node):
+    """A quotient by a number."""
+    if isinstance(node.input(1), np.ndarray) and node.input(1).size == 1 and node.input(1).reshape(()) != 0:
+        return _scaled(node, node.input(0), 1 / float(node.input(1).reshape(())), 0.0)
+    raise node.error(f"a number to divide by, got {node.names[1]!r}")
+
+
+def multiply(reader, node):
+    """A product with a number; or the products that silu and gelu are."""
+    value, array = _parts(node)
+    if array is not None:
+        if array.size == 1:
+            return _scaled(node, value, float(array.reshape(())), 0.0)
+        raise node.error(f"a number to multiply by, got shape {array.shape}")
+    for x, other in (node.inputs, node.inputs[::-1]):
+        if isinstance(other, Erf) and other.alpha == other.beta:
+            base, factor = (x.base, x.alpha) if isinstance(x, Scaled) and x.beta == 0 else (x, 1.0)
+            if base is other.base:
+                return _scaled(node, activate(reader, node, "gelu", base), 2 * factor * other.alpha, 0.0)
+        last, at = reader.activated
+        if x is last and isinstance(other, Signal) and other.at == at == len(reader.layers):
+            if reader.layers[-1] == Activation("sigmoid"):
+                reader.layers[-1] = Activation("silu")
+                return other
+    raise node.error(f"a product with a number, or silu or gelu, got {', '.join(node.names)}")
+
+
+def _scaled(node, value, alpha, beta):
+    """``alpha value + beta``."""
+    if isinstance(value, Erf):
+        return replace(value, alpha=alpha * value.alpha, beta=alpha * value.beta + beta)
+    if isinstance(value, Scaled):
+        value, alpha, beta = value.base, alpha * value.alpha, alpha * value.beta + beta
+    if not isinstance(value, Signal) and not hasattr(value, "rows"):
+        raise node.error(f"an output of a layer, got {type(value).__name__}")
+    return value if (alpha, beta) == (1.0, 0.0) else Scaled(value, alpha, beta)
+
+
+def reduce(reader, node):
+    """Over two directions a merge, over steps a Pool."""
+    value = node.input(0)
+    rank = len(value.axes)
+    axes = [node.place(axis, rank) for axis in node.numbers("axes", 1, range(rank))]
+    atoms = value.axes[axes[0]] if len(axes) == 1 else ()
+    rest = () if not axes else (*value.axes[: axes[0]], *([()] * node.attribute("keepdims", 1)), *value.axes[axes[0] + 1 :])
+    operator = node.operator
+    if hasattr(value, "rows") and atoms == (value.row,) and operator in MERGES and value.letter == "h":
+        return reader.merged_finals(node, value, MERGES[operator], rest)
+    if isinstance(value, Signal) and len(atoms) == 1:
+        both = value.channels is not None and len(value.channels) == 2 and atoms[0] is value.channels[0]
+        if both and operator in MERGES and atoms[0].size == 2 and reader.is_plain(value):
+            reader.layers[-1] = replace(reader.layers[-1], merge=MERGES[operator])
+            return replace(value, axes=rest, channels=value.channels[1:])
+        if atoms[0].role == STEPS and operator in POOLS:
+            signal = reader.data(node, value)
+            reader.append(Pool(POOLS[operator]), {})
+            reader.forget_lengths(node)
+            return replace(signal, at=len(reader.layers), axes=rest)
+    raise node.error("a mean or maximum over the steps, or a merge of two directions")
+
+
+def dropout(reader, node):
+    """Dropout, which does nothing to predictions."""
+    value = node.input(0)
+    rate = node.attribute("ratio", 0.5) if node.input(1) is None else float(node.constant(1, "ratio").reshape(()))
+    if not 0 < rate < 1:
+        return value
+    signal = reader.data(node, value)
+    reader.append(Dropout(float(rate)), {})
+    return replace(signal, at=len(reader.layers))
+
+
+def images(reader, node):
+    """Conv, MaxPool and AveragePool of images."""
+    signal = reader.image(node, reader.data(node, node.input(0)))
+    channels, height, width = (atom.size for atom in signal.channels)
+    operator = node.operator
+    if operator.startswith("Global"):
+        kernel, options = (height, width), {}
+    else:
+        kernel, options = _windows(node)
+    shape = (channels, height, width)
+    if operator == "Conv":
+        weight = node.constant(1, "W")
+        if node.attribute("group", 1) != 1 or weight.ndim != 4 or weight.shape[1] != channels:
+            raise node.error(f"W (filters, {channels}, rows, columns) and group 1, got {weight.shape}")
+        if kernel is not None and tuple(kernel) != weight.shape[2:]:
+            raise node.error(f"kernel_shape {weight.shape[2:]}, got {kernel}")
+        bias = np.zeros(len(weight), weight.dtype) if node.input(2) is None else node.constant(2, "B")
+        layer = Conv2d(len(weight), weight.shape[2:], shape=shape, **options)
+        arrays = {"weight": weight, "bias": bias}
+    else:
+        if operator == "AveragePool" and any(np.ravel(options["padding"])) and not node.attribute("count_include_pad", 0):
+            raise node.error("count_include_pad 1 where there is padding, got 0")
+        if operator.endswith("MaxPool"):
+            layer = MaxPool2d(tuple(kernel), shape=shape, **options)
+        else:
+            layer = AvgPool2d(tuple(kernel), shape=shape, **options)
+        arrays = {}
+    reader.append(layer, arrays)
+    atoms = tuple(Atom("c", size) for size in layer.output_shape)
+    return Signal(len(reader.layers), (signal.axes[0], *((atom,) for atom in atoms)), atoms)
+
+
+def _windows(node):
+    """(kernel or None, options) of windows."""
+    if node.attribute("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        raise node.error(f"auto_pad NOTSET, got {node.attribute('auto_pad')!r}")
+    strides, pads = node.attribute("strides", [1, 1]), node.attribute("pads", [0, 0, 0, 0])
+    if (
+        node.attribute("ceil_mode", 0)
+        or set(node.attribute("dilations", [1, 1])) != {1}
+        or node.attribute("storage_order", 0)
+    ):
+        raise node.error("ceil_mode 0, storage_order 0 and dilations 1")
+    if len(strides) != 2 or len(pads) != 4 or pads[:2] != pads[2:]:
+        raise node.error(f"two strides, and pads that are the same before and after, got {strides} and {pads}")
+    return node.attribute("kernel_shape"), {"stride": tuple(strides), "padding": tuple(pads[:2])}
+
+
+LAYERS = {
+    "Add": add,
+    "Div": divide,
+    "Dropout": dropout,
+    "Erf": erf,
+    "Gelu": softplus_swish_gelu,
+    "Gemm": gemm,
+    "MatMul": dense,
+    "Mul": multiply,
+    "Sub": subtract,
+    "Swish": softplus_swish_gelu,
+    **dict.fromkeys(ELEMENTWISE, elementwise),
+    **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceProd", "ReduceSum"), reduce),
+    **dict.fromkeys(("AveragePool", "Conv", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"), images),
+}

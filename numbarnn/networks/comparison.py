@@ -1,0 +1,58 @@
+"""What a loss sees of an output and its targets, and what it says of them."""
+
+import numpy as np
+
+from ..arrays.descriptor import in_layout
+from ..arrays.devices import moved
+from ..arrays.rows import numbers
+from ..training.losses import check_target, checked_result, is_of_library, takes_labels, target_channels
+
+
+class Comparison:
+    """An output that is compared with its targets; a subclass has its `output_layout` and `device`."""
+
+    def _rows(self, described, samples):
+        """What a loss sees of an output: an array in the network's layout; of ragged sequences (rows, C)."""
+        if samples.in_rows:
+            return numbers(described).reshape(-1, described.channels)
+        return in_layout(described.array, self.output_layout)
+
+    def _call_loss(self, loss, prediction, target, weights, samples):
+        """(loss, derivative) of what `_rows`, `_target_rows` and `_weight_rows` give."""
+        if not is_of_library(loss):  # it may write to copies: arrays of the caller may be behind all of them
+            prediction, target = prediction.copy(), target.copy()
+            if samples.classes is not None and samples.ignore_index is not None:
+                target[target < 0] = samples.ignore_index
+            found = loss(prediction, target) if weights is None else loss(prediction, target, weights=weights.copy())
+            return checked_result(found, prediction)
+        if takes_labels(loss, target) != (samples.classes is not None):  # of a metric: other samples go with it
+            expected, found = ("labels", "numbers") if samples.classes is None else ("numbers", "labels")
+            raise TypeError(f"{loss.name}: expected targets that are {expected}, got {found}")
+        if samples.classes is not None:
+            return loss.of_labels(prediction, target, None if weights is None else weights[:, 0])
+        axis = -1 if samples.in_rows else self.output_layout.index("c") - prediction.ndim
+        check_target(prediction, target, target_channels(loss, prediction.shape[axis]), axis)
+        if axis == -1:
+            return loss.of_rows(prediction, target, weights)
+        rows = (None if part is None else np.moveaxis(part, axis, -1) for part in (prediction, target, weights))
+        value, gradient = loss.of_rows(*rows)
+        return value, np.moveaxis(gradient, -1, axis)
+
+    def _weight_rows(self, batch, samples):
+        """The weights as a loss sees them, of one channel, laid out like the prediction; None if there are none."""
+        if samples.weights is None:
+            return None
+        if samples.classes is not None:
+            return samples.weight_rows(batch)[:, None]  # beside labels, in the host's memory
+        return moved(samples.weight_rows(batch)[:, None] if samples.in_rows else samples.weights.array, self.device)
+
+    def _target_rows(self, batch, prediction, samples):
+        """The targets as a loss sees them, next to a prediction's descriptor."""
+        if samples.classes is not None:
+            return samples.labels(batch)
+        if not samples.in_rows:
+            return samples.y.array
+        if not prediction.packing.rows:
+            raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
+        channels = target_channels(samples.loss, prediction.channels)
+        return self._rows(batch.describe("y", samples.y.array, channels, prediction.dtype), samples)

@@ -1,0 +1,128 @@
+"""Layers and one vector of the parameters of all of them, and copies of both."""
+
+import copyreg
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..arrays.descriptor import checked_array
+from ..arrays.devices import moved
+from ..descriptions.fields import Settled
+from ..errors import ShapeError, generator
+from ..files.written import Writing
+from ..parameters import Parameters
+from ..training.history import History
+
+OF_A_TRAINING = ("_history",)  # attributes that no copy has
+
+
+class Layered(Settled):
+    """Layers that are settled when it is made, the channels that each reads, and the parameters of all of them.
+
+    A subclass sets `layers`, `_inputs` (the input channels of each), `dtype`, `device` and `_params`.
+    """
+
+    def _fresh(self, random, scheme):
+        """A vector of initial parameters, in the host's memory."""
+        return np.concatenate(
+            [layer.init(at, random, self.dtype, scheme).flat for layer, at in zip(self.layers, self._inputs)]
+        )
+
+    @property
+    def params(self) -> Parameters:
+        """All parameters: one vector, ``params.flat``, and its named parts.  Assigning copies the numbers in."""
+        return self._params
+
+    @params.setter
+    def params(self, source):
+        if not isinstance(source, Parameters):
+            raise TypeError(f"params: expected numbarnn.Parameters, got {type(source).__name__}")
+        self._params.check_structure("params", source)
+        self._params.flat = source.flat
+
+    @property
+    def _own(self):
+        """The parameters of each layer: views of the vector, kept with it so that there is only one of everything."""
+        params = self._params
+        if params._split is None:
+            params._split = self.split(params.flat)
+        return params._split
+
+    @property
+    def history(self) -> History | None:
+        """The History of the last training, also of one that an exception ended, or that is running; None in copies."""
+        return self.__dict__.get("_history")
+
+    def __getstate__(self):
+        state = {name: value for name, value in self.__dict__.items() if name not in OF_A_TRAINING}
+        slots = {name: getattr(self, name) for name in copyreg._slotnames(type(self)) if hasattr(self, name)}
+        return (state, slots) if slots else state  # as copy and pickle have it, for a subclass with __slots__
+
+    def _with(self, params):
+        """A network of the same layers over other parameters."""
+        other = object.__new__(type(self))
+        state = self.__getstate__()
+        state, slots = state if isinstance(state, tuple) else (state, {})
+        other.__dict__.update(state, _params=params, device=params.device)
+        for name, value in slots.items():
+            setattr(other, name, value)
+        return other
+
+    def _drawn(self, seed, scheme):
+        """A network of the same layers with the initial parameters that a new one would draw."""
+        return self._with(self._params._over(moved(self._fresh(generator("seed", seed), scheme), self.device)))
+
+    def __copy__(self):
+        return self._with(self._params.copy())
+
+    def split(self, flat: np.ndarray) -> list[Parameters]:
+        """A Parameters for each layer, over its part of a vector `flat`: views, as of ``net.params.flat``."""
+        if checked_array("flat", flat).shape != self._params.flat.shape:
+            raise ShapeError(f"flat: expected shape {self._params.flat.shape} like the parameters, got {flat.shape}")
+        parts, at = [], 0
+        for layer, channels in zip(self.layers, self._inputs):
+            weights = layer.weights(channels)
+            size = sum(w.size for w in weights)
+            parts.append(Parameters(flat[at : at + size], weights))
+            at += size
+        return parts
+
+    @property
+    def random(self) -> bool:
+        """Whether training draws dropout, zoneout or noise."""
+        return any(layer.random for layer in self.layers)
+
+    def _for_file(self, writing):
+        """(kind, dict): what a file calls such an object, and what its constructor takes besides the dtype."""
+        raise NotImplementedError
+
+    def _written(self, extra=None):
+        """(arrays, description): what a file holds of it, and of what belongs to it by name."""
+        if extra is not None and not (isinstance(extra, Mapping) and all(isinstance(name, str) for name in extra)):
+            raise TypeError(f"extra: expected a dict of what to keep by names, got {extra!r:.80}")
+        writing = Writing()
+        kind, own = self._for_file(writing)
+        described = {kind: own, "parameters": self._params._described()}
+        if extra:
+            described["extra"] = writing("extra", dict(extra))
+        return self._params._arrays() | writing.arrays, described
+
+    @classmethod
+    def _out_of_file(cls, read, description, kind, names):
+        """The object that `_written` has described, on the CPU; names: of what `_for_file` has.
+
+        read : files.written.Reading
+            Its arrays are taken out (is modified).
+        """
+        found = read(kind, description.get(kind))
+        if not isinstance(found, dict) or found.keys() != set(names):
+            raise read.error(kind, f"its {', '.join(names[:-1])} and {names[-1]}, got {found!r:.200}")
+        params, made = Parameters._of_file(read, description), object.__new__(cls)
+        try:
+            weights = made._settle(**found, dtype=params.dtype)
+        except (TypeError, ValueError) as error:
+            raise read.error(kind, f"what a {cls.__name__} is made of; {error}") from error
+        if tuple(weights) != params.weights:
+            raise read.error("parameters", f"those of {made!r}, got {params!r}")
+        made.device, made._params = "cpu", params
+        return made
