@@ -1,6 +1,7 @@
 """A character model of Shakespeare, three LSTM layers of 512 units: loss over passes, and the time of one beside PyTorch."""
 
 import math
+import os
 import statistics
 import time
 
@@ -24,10 +25,17 @@ def network(characters, hidden=HIDDEN, layers=LAYERS, embedding=EMBEDDING, seed=
     return nr.Network([nr.Embedding(characters, embedding), nr.LSTM(hidden, layers=layers), nr.Dense(characters)], seed=seed)
 
 
-def reader():
-    """(text, Vocabulary of its characters)."""
+def read(count):
+    """(Vocabulary, (x, y) to train on, (x, y) to validate with or None) of so many strips, each character's index its input.
+
+    One sequence has the first characters of the text, several the whole text.
+    """
     text = nr.datasets.shakespeare()
-    return text, nr.Vocabulary.of([text], special=(), split="characters")
+    text = text[:PART] if count == 1 else text
+    vocabulary = nr.Vocabulary.of([text], special=(), split="characters")
+    indices = vocabulary.encode(text)
+    cut = len(indices) - (0 if count == 1 else round(HELD * len(indices)))
+    return vocabulary, samples(indices[:cut], count), None if count == 1 else samples(indices[cut:], count)
 
 
 def samples(indices, count):
@@ -35,20 +43,9 @@ def samples(indices, count):
     return nr.strips(indices[:-1], count), nr.strips(indices[1:], count)
 
 
-def parts(indices, count):
-    """(x, y) to train on, and to validate with or None: of one sequence the first characters, else the whole text."""
-    if count == 1:
-        return samples(indices[:PART], 1), None
-    cut = len(indices) - round(HELD * len(indices))
-    return samples(indices[:cut], count), samples(indices[cut:], count)
-
-
-def trainer_of(count, passes=1):
-    """The training of so many strips: (trainer, x, y, validation, vocabulary)."""
-    text, vocabulary = reader()
-    (x, y), held = parts(vocabulary.encode(text), count)
-    trainer = nr.Trainer(network(len(vocabulary)), "cross_entropy", nr.Adam(RATE), epochs=passes, clip=CLIP)
-    return trainer, x, y, held, vocabulary
+def trainer_of(vocabulary):
+    """A training that has not begun."""
+    return nr.Trainer(network(len(vocabulary)), "cross_entropy", nr.Adam(RATE), clip=CLIP)
 
 
 def numbarnn_library(threads):
@@ -58,8 +55,9 @@ def numbarnn_library(threads):
 
     def work(count, updates):
         if count not in kept:
-            kept[count] = trainer_of(count, None)
-        trainer, x, y, *_ = kept[count]
+            vocabulary, samples, _ = read(count)
+            kept[count] = trainer_of(vocabulary), *samples
+        trainer, x, y = kept[count]
         x, y = x[: updates * STEPS], y[: updates * STEPS]
         start = time.perf_counter()
         trainer.fit(x, y, epochs=1, batch_size=count, carry=True, steps=STEPS, progress=False)
@@ -108,8 +106,8 @@ def torch_library(threads):
 
     def work(count, updates):
         if count not in kept:
-            text, vocabulary = reader()
-            x, y = (torch.from_numpy(part.astype(np.int64)) for part in parts(vocabulary.encode(text), count)[0])
+            vocabulary, samples, _ = read(count)
+            x, y = (torch.from_numpy(part.astype(np.int64)) for part in samples)
             model = torch_network(len(vocabulary))
             kept[count] = model, torch.optim.Adam(model.parameters(), RATE), x, y
         model, optimizer, x, y = kept[count]
@@ -143,26 +141,27 @@ def times(turns, most):
 
 
 def train(count, passes, folder):
-    """Loss, validation loss, seconds and what is written after each pass; `folder` is where a stopped one goes on."""
-    trainer, x, y, held, vocabulary = trainer_of(count, passes)
-    written, callbacks = [], []
+    """Loss and validation loss of each pass, and what is written in the end; `folder` is where a stopped one goes on."""
+    vocabulary, (x, y), held = read(count)
+    trainer, callbacks = trainer_of(vocabulary), []
 
-    def write(net, history):
-        text = nr.sample(net, "\n", WRITTEN, seed=len(history.loss), vocabulary=vocabulary)
-        written.append(text)
+    def show(net, history):
+        text = nr.sample(net, "The ", WRITTEN, seed=len(history.loss), vocabulary=vocabulary)
         print(f"pass {len(history.loss)}: {history.loss[-1]:.3f} nats, {history.seconds[-1]:.0f} s\n{text}\n", flush=True)
 
     if folder is not None:
-        try:
-            trainer = nr.Trainer.load(f"{folder}/{count}")
-        except (FileNotFoundError, nr.DataNotFoundError):
-            pass
-        callbacks.append(nr.Checkpoint(f"{folder}/{count}", every=100, unit="update", keep_last=2))
-    history = trainer.fit(
-        x, y, carry=True, steps=STEPS, batch_size=count, shuffle=False, validation=held, callbacks=[write, *callbacks],
-        progress=False,
-    )  # fmt: skip
-    return {"loss": history.loss, "validation": history.validation, "seconds": history.seconds, "written": written[-1:]}
+        folder = f"{folder}/{count}"
+        if os.path.isdir(folder):
+            trainer = nr.Trainer.load(folder)
+        callbacks = [nr.Checkpoint(folder, every=100, unit="update")]
+    left = passes - len(trainer.history.loss)
+    if left > 0:
+        trainer.fit(
+            x, y, epochs=left, carry=True, steps=STEPS, batch_size=count, validation=held, callbacks=[show, *callbacks],
+            progress=False,
+        )  # fmt: skip
+    written = nr.sample(trainer.network, "The ", WRITTEN, seed=passes, vocabulary=vocabulary)
+    return {"loss": trainer.history.loss, "validation": trainer.history.validation, "written": written}
 
 
 def add_arguments(parser):
@@ -199,7 +198,7 @@ def table(result):
         loss, held = training["loss"], training["validation"]
         lines += [
             "",
-            f"Training on {TITLES[int(count)]}, {len(loss)} passes of {statistics.median(training['seconds']):.0f} s:",
+            f"Loss on {TITLES[int(count)]}:",
             "",
         ]
         lines += ["| pass | nats | validation, bits per character |", "|---" * 3 + "|"]
@@ -210,6 +209,6 @@ def table(result):
             "",
             "What it has written after the last one:",
             "",
-            *(f"    {line}" for line in training["written"][-1].split("\n")),
+            *(f"    {line}" for line in training["written"].split("\n")),
         ]
     return "\n".join(lines)

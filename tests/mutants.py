@@ -5,7 +5,8 @@ and put to the check of test_gradients.py.  Then parts of what backward returns 
 places the rows of ragged batches is put wrong, and put to the check of test_ragged.py and test_reset.py, and the sums
 of an embedding's rows and the slopes of losses to those of test_embedding.py and test_classification.py, and the
 derivatives of layers of images to that of test_images.py, of pooling over steps to that of test_over_time.py, of
-networks to that of test_function.py, of graphs to that of test_graph.py.  The exit status is 1 if any mutant
+networks to that of test_function.py, of graphs to that of test_graph.py, and what is carried from piece to piece of a
+long sequence to that of test_carry.py.  The exit status is 1 if any mutant
 survives, or if what is unchanged does not pass.
 """
 
@@ -719,6 +720,53 @@ def function_caught(edit=None):
     return False
 
 
+def piece_mutants():
+    """[(description, place, name, mutant)] of what a piece of a long sequence leaves to the next."""
+    from numbarnn.layers.chain import Tape
+    from numbarnn.layers.recurrence import Recurrence
+    from numbarnn.training.samples import Samples
+
+    start, final, own_start = Tape.start, Tape.final, Recurrence.start
+
+    def without_cell(self):
+        return [part if index == 0 else np.zeros_like(part) for index, part in enumerate(final(self))]
+
+    def lowest_alone(self):
+        found = final(self)
+        for part in found:
+            part[1:] = 0
+        return found
+
+    def never_afresh(self, initial):
+        if initial is not None:
+            start(self, initial)
+
+    def learned(self, initial):
+        own_start(self, initial)
+        self.starts_learned = True
+
+    return [
+        ("states that are not carried", Tape, "start", lambda self, initial: start(self, None)),
+        ("a cell state that is lost", Tape, "final", without_cell),
+        ("the lowest of stacked layers alone", Tape, "final", lowest_alone),
+        ("an epoch that goes on from the one before", Tape, "start", never_afresh),
+        ("a gradient of the learned state in each piece", Recurrence, "start", learned),
+        ("a short piece that counts as a whole one", Samples, "count_between", lambda self, chosen, begin, end: 1.0),
+    ]
+
+
+def piece_caught():
+    """Whether the property of test_carry.py fails."""
+    from test_carry import check_pieces
+
+    for kind in ("stacked layers", "a learned state"):
+        try:
+            check_pieces(kind, 5)
+        except AssertionError:
+            return True
+    return False
+
+
 def graph_mutants():
     """[(description, place, name, mutant)] of what lies between the nodes of a graph, on the way back."""
     from numbarnn.graphs import joining, passage
@@ -839,13 +887,14 @@ def main(every=1):
         for description, edit in edits:
             outcomes.append(caught(edit))
             show(name, description, "yes" if outcomes[-1] else "SURVIVED")
-    broken = graph_caught()
-    show("graph", "unchanged", "FAILS" if broken else "passes")
-    unchanged_passes &= not broken
-    for description, place, part, mutant in graph_mutants():
-        with patch.object(place, part, mutant):
-            outcomes.append(graph_caught())
-        show("graph", description, "yes" if outcomes[-1] else "SURVIVED")
+    for name, mutants, caught in (("graph", graph_mutants(), graph_caught), ("pieces", piece_mutants(), piece_caught)):
+        broken = caught()
+        show(name, "unchanged", "FAILS" if broken else "passes")
+        unchanged_passes &= not broken
+        for description, place, part, mutant in mutants:
+            with patch.object(place, part, mutant):
+                outcomes.append(caught())
+            show(name, description, "yes" if outcomes[-1] else "SURVIVED")
     for kind in WITHOUT_CELL:
         for description, found in loss_mutants(kind):
             show(kind, description, "yes" if found else "SURVIVED")

@@ -76,11 +76,8 @@ def by_hand(net, data, steps, epochs, rate=0.1):
     return losses
 
 
-MORE = [(kind, steps) for kind in ("stacked layers", "a learned state", "lengths") for steps in (1, 22, 40)]
-
-
-@pytest.mark.parametrize("kind, steps", [*((kind, 5) for kind in KINDS), *MORE])
-def test_pieces_are_those_of_a_loop_by_hand(kind, steps):
+def check_pieces(kind, steps):
+    """Assert that `fit` in pieces is the loop by hand; returns (the network, that of the loop)."""
     make, data = KINDS[kind]
     net, other = make(), make()
     names = dict(zip(("x", "y", "lengths", "weights"), data))
@@ -91,6 +88,15 @@ def test_pieces_are_those_of_a_loop_by_hand(kind, steps):
     losses = by_hand(other, data, steps, 3)
     np.testing.assert_allclose(net.params.flat, other.params.flat, rtol=1e-12, atol=1e-14)  # the loss sums in another order
     np.testing.assert_allclose(history.loss, losses, rtol=1e-12)
+    return net, other
+
+
+MORE = [(kind, steps) for kind in ("stacked layers", "a learned state", "lengths") for steps in (1, 22, 40)]
+
+
+@pytest.mark.parametrize("kind, steps", [*((kind, 5) for kind in KINDS), *MORE])
+def test_pieces_are_those_of_a_loop_by_hand(kind, steps):
+    net, other = check_pieces(kind, steps)
     if kind == "stacked layers":
         assert np.array_equal(net.params.flat, other.params.flat)
 

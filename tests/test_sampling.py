@@ -88,6 +88,26 @@ def test_each_index_is_drawn_from_the_logits_and_read_next(dtype, one_hot):
     assert np.array_equal(net.params.flat, before)
 
 
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [nr.GRU(SIZE, layers=2)],
+        [nr.LSTM(20, projection=SIZE), nr.Last()],
+        [nr.RNN(SIZE, learned_state=True), nr.Activation("softsign")],
+        [nr.GRU(4, normalized=True), nr.Dropout(0.3), nr.PerStep(nr.Dense(SIZE))],
+        [],
+    ],
+    ids=repr,
+)
+def test_whatever_gives_the_logits(layers):
+    net = nr.Network([nr.Embedding(SIZE, 3 if layers else SIZE), *layers], seed=1)
+    net.params.flat *= 3
+    prompt = np.array([[1, 2, 3], [0, 4, 1]])
+    found = nr.sample(net, prompt, 20, seed=2)
+    for n in range(3):
+        assert found[:, n].tolist() == expected(net, prompt[:, n], 20, 2, n)
+
+
 def test_greedily_it_is_the_largest_of_each_prediction():
     net, seen = language_model(), V.encode("or").tolist()
     found = nr.sample(net, np.array(seen), 20, temperature=0)

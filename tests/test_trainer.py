@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import numbarnn as nr
+from numbarnn.cpu.pool import REST, RESTS, pool
 from numbarnn.training import workspace
 
 RANDOM = np.random.default_rng(0)
@@ -144,16 +145,21 @@ def test_memory_is_made_once_for_batches_of_a_size(monkeypatch):
     assert counts == [9, 9 + 31]  # one of each is for batches whose samples differ in length
 
 
-def test_a_workspace_is_kept_for_the_threads_that_all_of_it_was_made_for(monkeypatch):
-    """While one thread must go alone, nothing is made for several: not the way back either, after a forward for two."""
-    counts, x = iter([2, 2, 1, 1, *[2] * 99]), RANDOM.standard_normal((6, 4, 1))
-    monkeypatch.setattr(workspace, "threads", lambda: next(counts))
-    trainer = nr.Trainer(nr.Network([nr.RNN(3), nr.Dense(1)], channels=1, seed=0, dtype="float64"))
-    kept = []
-    for _ in range(3):
-        trainer.update(x, x)
-        kept.append(len(trainer._course.workspaces._kept))
-    assert kept == [0, 1, 1]
+def test_what_several_threads_share_is_made_while_they_do(monkeypatch):
+    """A loss of time in the first run of new memory does not have one thread go alone, and the rest be made for one."""
+    seen, x = [], RANDOM.standard_normal((6, 4, 1))
+
+    def loss(prediction, target):
+        seen.append(int(pool._block[REST // 8]))
+        return 0.0, np.zeros_like(prediction)
+
+    for count, expected in ((2, [0, RESTS]), (1, [RESTS, RESTS])):
+        monkeypatch.setattr(workspace, "threads", lambda: count)  # noqa: B023 (called in this turn)
+        seen.clear()
+        trainer = nr.Trainer(nr.Network([nr.RNN(3), nr.Dense(1)], channels=1, seed=0, dtype="float64"), loss)
+        for _ in expected:
+            trainer.update(x, x)
+        assert seen == expected
 
 
 def test_rows_are_up_to_date_after_each_update():

@@ -1,11 +1,13 @@
 """The memory of a training: what the layers keep, and a batch, for batches that are alike."""
 
+import contextlib
 from dataclasses import replace
 
 import numpy as np
 
 from ..arrays.devices import backend, device_of
 from ..arrays.rows import like
+from ..cpu.pool import RESTS, pool
 from ..cpu.threads import threads
 from ..engine.keep import kept
 from .passes import Passes
@@ -18,18 +20,12 @@ class Workspace:
     """A network's forward and backward; on batches of one size memory and kernel calls are made once, and used again.
 
     parts: the parameters of each layer; into: where each writes its gradient, likewise; reading: see `Network._forward`.
-
-    Attributes
-    ----------
-    threads : set of int
-        For how many its calls were made: several numbers, where one thread had to go alone in between.
     """
 
     def __init__(self, network, into, parts, tape="all", checkpoints=None, reading=None):
         self.network, self.into, self.parts, self.kept = network, into, parts, (tape, checkpoints)
         self.reading = reading
         self._tapes = self._adjoints = self._passes = None
-        self.threads = set()
         self._started = False  # whether the layers start from states that were given
 
     @property
@@ -45,7 +41,6 @@ class Workspace:
         """
         network = self.network
         if self._tapes is None or samples.ragged:
-            self.threads = {threads()}
             self._batch, described = samples.batch()
             self._output, self._tapes = network._forward(
                 self.parts, described, kept(*self.kept, described.steps), random, self.reading, initial
@@ -69,9 +64,7 @@ class Workspace:
         weights = network._weight_rows(self._batch, samples)
         value, dy = network._call_loss(loss, prediction, target, weights, samples)
         if self._adjoints is None:
-            self.threads.add(threads())
             self._start_backward(samples)
-            self.threads.add(threads())
         np.copyto(self._dy, dy)
         if self._passes is not None:
             self._passes[1].run()
@@ -99,6 +92,19 @@ class Workspace:
         onward = [(tape.fill, tape.operation.add_to) for tape in self._tapes]
         back = [(adjoint.fill, adjoint.add_to) for adjoint in self._adjoints]
         return Passes(self.network.device, onward), Passes(self.network.device, back)
+
+
+@contextlib.contextmanager
+def _sharing():
+    """Share work whatever it costs: what is made while one thread goes alone would be for one thread ever after.
+
+    The first run of new memory takes long, and does not tell whether sharing pays.
+    """
+    pool.set_rest(0)
+    try:
+        yield
+    finally:
+        pool.set_rest(RESTS)
 
 
 class BatchBuffer:
@@ -166,11 +172,10 @@ class Workspaces:
         part = chosen, 0 if span is None else span[0], steps
         workspace, buffer, _ = kept or (self._make(), self._buffer(samples, *part), 0)
         self._last = workspace
-        value = workspace.gradient(buffer.take(samples, *part), loss, random, initial)
-        if kept is not None:
-            self._kept[key] = kept
-        elif workspace.threads == {key[2]}:
-            self._kept[key] = workspace, buffer, workspace.nbytes + buffer.nbytes + OBJECT_BYTES
+        with contextlib.nullcontext() if kept or key[2] == 1 else _sharing():
+            value = workspace.gradient(buffer.take(samples, *part), loss, random, initial)
+        self._kept[key] = kept or (workspace, buffer, workspace.nbytes + buffer.nbytes + OBJECT_BYTES)
+        if kept is None:
             self._let_go()
         return value
 

@@ -100,6 +100,50 @@ def test_ragged_samples_and_dropout():
     np.testing.assert_allclose(cuda.predict(ragged).data, cpu.predict(ragged).data, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("options", [{}, {"tape": "states"}, {"lengths": [5, 2]}], ids=str)
+def test_states_that_are_carried(options, tmp_path):
+    """From piece to piece, through the file of a checkpoint, and in updates of one's own."""
+    x, _ = samples(5, 2)
+    layers = nr.LSTM(2, learned_state=True), nr.GRU(2), nr.Dense(1)
+    way = {"epochs": 1, "batch_size": 2, "carry": True, "steps": 2, **options}
+    cpu, cuda = pair(*layers)
+    assert_same_training(cpu, cuda, x, np.cos(x), **way)
+    if "lengths" in options:
+        check_updates_that_carry(pair(*layers), x)
+    if "tape" in options:
+        check_carried_states_in_a_file(pair(*layers)[1], cpu.params.flat, x, way, tmp_path / "training")
+
+
+def check_updates_that_carry(networks, x):
+    """Updates of one's own carry the same states on both devices."""
+    trainers, states = [nr.Trainer(network) for network in networks], [None, None]
+    for first in (0, 2):
+        for index, trainer in enumerate(trainers):
+            piece = x[first : first + 2]
+            _, states[index] = trainer.update(piece, np.cos(piece), state=states[index])
+    for mine, theirs in zip((*states[0][0], states[0][1]), (*states[1][0], states[1][1])):
+        assert isinstance(theirs, np.ndarray)
+        np.testing.assert_allclose(theirs, mine, rtol=0, atol=1e-10)
+
+
+def check_carried_states_in_a_file(network, expected, x, way, file):
+    """A training that is stopped while it carries states goes on with those of its checkpoint."""
+    seen, tape = [], way.pop("tape")
+
+    class Stop(nr.Callback):
+        def batch(self, network, loss):
+            seen.append(loss)
+            if len(seen) == 2:
+                raise KeyboardInterrupt
+
+    trainer = nr.Trainer(network, tape=tape)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(x, np.cos(x), **way, callbacks=[Stop(), nr.Checkpoint(file, 1, "update")], progress=False)
+    resumed = nr.Trainer.load(file, device="cuda")
+    resumed.fit(x, np.cos(x), **way, progress=False)
+    np.testing.assert_allclose(to_host(resumed.network.params).flat, expected, rtol=0, atol=1e-10)
+
+
 def test_infinite_logits():
     inf = np.inf
     rows = np.array([[-inf, 1, 1], [inf, 0, 3], [inf, 0, 3], [inf, inf, -inf], [-inf, 0, 1], [np.nan, inf, 0], [inf, 0, 0]])

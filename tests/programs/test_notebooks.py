@@ -41,7 +41,7 @@ def test_it_runs_in_its_reduced_setting(path, tmp_path, monkeypatch):
     monkeypatch.setenv("NUMBARNN_REDUCED", "1")
     monkeypatch.delenv("MPLBACKEND", raising=False)
     notebook = read(path)
-    for name in ("imdb", "fashion_mnist"):
+    for name in ("imdb", "fashion_mnist", "japanese_vowels", "shakespeare"):
         if any(f"nr.datasets.{name}()" in cell.source for cell in code(notebook)):
             try:
                 getattr(nr.datasets, name)()

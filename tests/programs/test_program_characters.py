@@ -45,16 +45,15 @@ def test_both_libraries_train_the_same_network(count):
 
 def test_a_part_of_shakespeare_is_learned():
     try:
-        text, vocabulary = characters.reader()
+        vocabulary, (x, y), (x_held, y_held) = characters.read(characters.STRIPS)
     except nr.DataNotFoundError as error:
         pytest.skip(str(error))
-    indices = vocabulary.encode(text)
-    assert (
-        len(vocabulary) == 65 and [part.shape for part in characters.parts(indices, 1)[0]] == [(characters.PART - 1, 1)] * 2
-    )
-    (x, y), (x_held, y_held) = characters.parts(indices, characters.STRIPS)
-    assert x.shape == (31370, 32) and x_held.shape == (3485, 32)
+    assert len(vocabulary) == 65 and x.shape == (31370, 32) and x_held.shape == (3485, 32)
+    text = nr.datasets.shakespeare()
     assert vocabulary.decode(x[:20, 0]) == text[:20] and vocabulary.decode(y[:20, 0]) == text[1:21]
+    letters, first, held = characters.read(1)
+    assert len(letters) == 59 and [part.shape for part in first] == [(characters.PART - 1, 1)] * 2 and held is None
+    indices = vocabulary.encode(text)
     x, y = nr.strips(indices[:120_000], 32), nr.strips(indices[1:120_001], 32)
     net = characters.network(65, hidden=64, layers=1, embedding=32)
     history = net.fit(
