@@ -4,6 +4,7 @@ import io
 import unittest
 import warnings
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -550,3 +551,24 @@ def test_a_node_by_itself():
         interop.Backend.run_node(alone, [x])
     with pytest.raises(nr.ConversionError, match="device: expected 'CPU', got 'TPU'"):
         interop.Backend.prepare(small(), "TPU")
+
+
+EXPORTS = dict(np.load(Path(__file__).parent / "vectors" / "exports.npz"))
+
+
+@pytest.mark.parametrize("name", [name for name in EXPORTS if name.count(".") == 1])
+def test_what_pytorch_exports(name):
+    given = {key.removeprefix(f"{name}."): array for key, array in EXPORTS.items() if key.startswith(f"{name}.")}
+    contents = EXPORTS[name].tobytes()
+    net = interop.load(contents)
+    if "h" in given:
+        y, (final,) = net(given["x"], (given["h"],))
+        np.testing.assert_allclose(final, given["final"], rtol=0, atol=2e-6)
+        outputs = interop.Backend.run_model(contents, [given["x"], given["h"]])
+        np.testing.assert_allclose(outputs[1], given["final"], rtol=0, atol=2e-6)
+    else:
+        y, outputs = net.predict(given["x"]), interop.Backend.run_model(contents, [given["x"]])
+    for found in (y, outputs[0]):
+        np.testing.assert_allclose(found, given["y"], rtol=0, atol=2e-6)
+    kinds = {"lstm": nr.LSTM, "gru": nr.GRU, "indices": nr.Embedding, "state": nr.GRU}
+    assert type(net.layers[0]) is kinds[name.partition(".")[0]]

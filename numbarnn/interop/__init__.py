@@ -1,8 +1,8 @@
-"""Networks to and from other libraries, each in a module that is imported when it is asked for: `onnx`, `torch`."""
+"""Networks to and from other libraries, each in a module that is imported when it is asked for: `keras`, `onnx`, `torch`."""
 
 import importlib
 
-MODULES = ("onnx", "torch")
+MODULES = ("keras", "onnx", "torch")
 
 
 def __getattr__(name):

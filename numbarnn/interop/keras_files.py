@@ -1,0 +1,162 @@
+"""Files of Keras, ``.keras`` and ``.h5``, read by h5py without Keras.  Nothing in them is executed."""
+
+import io
+import json
+import os
+import re
+import zipfile
+import zlib
+
+import numpy as np
+
+from ..errors import ConversionError, FileFormatError
+from ..files.container import checked_path, open_file
+from .keras_layers import Described
+
+ENDINGS = (".keras", ".h5", ".hdf5")
+SQUEEZED = 1100  # how many times smaller zlib makes numbers at most
+OURS = (FileFormatError, ConversionError, MemoryError)
+
+
+def read_model(path):
+    """(list of Described, whether Keras 2 wrote it) of a file.
+
+    Raises
+    ------
+    FileFormatError
+        If it is no such file, or was damaged.
+    ConversionError
+        If it holds no layers in a row.
+    """
+    path = checked_path(path)
+    ending = os.path.splitext(path)[1]
+    if ending not in ENDINGS:
+        raise ValueError(f"path: expected a file that ends in {', '.join(ENDINGS)}, got {path!r}")
+    library = _h5py()
+    with open(path, "rb", opener=open_file) as file:
+        try:
+            if ending == ".keras":
+                return _zipped(library, file)
+            with library.File(file, "r") as whole:
+                return _in_hdf5(whole)
+        except OURS:
+            raise
+        except (OSError, zipfile.BadZipFile, zlib.error, LookupError, ValueError, TypeError, AttributeError) as error:
+            raise FileFormatError(f"{path}: expected a model that Keras has saved, got a damaged one ({error})") from None
+        except (RecursionError, RuntimeError, NotImplementedError) as error:
+            raise FileFormatError(f"{path}: expected a model that Keras has saved, got a foreign one ({error})") from None
+
+
+def _h5py():
+    """The package h5py; ImportError, saying how to get it, if it is not there."""
+    try:
+        import h5py
+    except ImportError:
+        raise ImportError("keras: expected h5py, which is not installed: pip install numbarnn[keras]") from None
+    return h5py
+
+
+def layers_of(config):
+    """[(class, config, name), ...] of the configuration of a model whose layers are in a row."""
+    kind, found = config.get("class_name"), config["config"]["layers"]
+    if kind not in ("Sequential", "Functional", "Model"):
+        raise ConversionError(f"model: expected a Sequential, or a Functional with layers in a row, got {kind!r}")
+    before = None
+    for layer in found:
+        name = layer["config"].get("name")
+        sources = _sources(layer.get("inbound_nodes", []))
+        if kind != "Sequential" and sources != ([before] if before else []):
+            raise ConversionError(f"layer {name!r} ({layer['class_name']}): expected {before!r} as its input, got {sources}")
+        before = name
+    return [(layer["class_name"], layer["config"], layer["config"].get("name")) for layer in found]
+
+
+def _sources(nodes):
+    """The names of the layers from which a layer reads, as Keras 3 or 2 has them."""
+    if isinstance(nodes, dict):
+        inside = nodes.get("config")
+        if isinstance(inside, dict) and "keras_history" in inside:
+            return [nodes["config"]["keras_history"][0]]
+        nodes = list(nodes.values())
+    if isinstance(nodes, (list, tuple)):
+        if len(nodes) > 2 and isinstance(nodes[0], str) and isinstance(nodes[1], int):
+            return [nodes[0]]
+        return [name for each in nodes for name in _sources(each)]
+    return []
+
+
+def _zipped(library, file):
+    with zipfile.ZipFile(file) as archive:
+        config = json.loads(archive.read("config.json"))
+        contents = archive.read("model.weights.h5")
+    with library.File(io.BytesIO(contents), "r") as weights:
+        groups = _child(weights, "layers")
+        names = {_name_of(group): group for group in (_child(groups, key) for key in groups)}
+        found, used = [], {}
+        for kind, own, name in layers_of(config):
+            key = re.sub(r"([a-z])([A-Z])", r"\1_\2", re.sub(r"(.)([A-Z][a-z0-9]+)", r"\1_\2", kind)).lower()
+            used[key] = used.get(key, -1) + 1
+            key = f"{key}_{used[key]}" if used[key] else key  # how groups are called that do not say whose they are
+            group = names.get(name) if None not in names else _child(groups, key) if key in groups else None
+            found.append(Described(kind, own, [] if group is None else _variables(group)))
+    return found, False
+
+
+def _child(group, name):
+    """What a group holds under a name; links out of the file are not followed."""
+    import h5py
+
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"{name!r} is no part of the file")
+    return group[name]
+
+
+def _name_of(group):
+    """The name of the layer whose weights a group holds, or None."""
+    if "vars" not in group:
+        return None
+    name = _child(group, "vars").attrs.get("name")
+    return name if isinstance(name, str) else None
+
+
+def _variables(group):
+    """The arrays of a group, those of a cell, a wrapped layer and two directions included, in Keras' order."""
+    found = []
+    for part in ("vars", "cell", "layer", "forward_layer", "backward_layer"):
+        if part not in group:
+            continue
+        inner = _child(group, part)
+        if part == "vars":
+            found += [_array(_child(inner, key)) for key in sorted(inner, key=int)]
+        else:
+            found += _variables(inner)
+    return found
+
+
+def _array(dataset):
+    """The array of a dataset of the file, if it can hold as many numbers as it claims."""
+    import h5py
+
+    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
+        raise ValueError(f"{dataset.name!r} is no array of the file")
+    if dataset.nbytes > SQUEEZED * (dataset.id.get_storage_size() + 1) or dataset.dtype.kind != "f":
+        raise ValueError(f"{dataset.name!r} claims {dataset.shape} {dataset.dtype} in {dataset.id.get_storage_size()} bytes")
+    return np.asarray(dataset[()])
+
+
+def _in_hdf5(whole):
+    old = str(whole.attrs.get("keras_version", "2")).startswith(("1", "2"))
+    config = json.loads(whole.attrs["model_config"])
+    groups = _child(whole, "model_weights")
+    found = []
+    for kind, own, name in layers_of(config):
+        weights = []
+        if name in groups:
+            group = _child(groups, name)
+            for path in group.attrs.get("weight_names", []):
+                at = group
+                for part in (path.decode("utf8") if isinstance(path, bytes) else str(path)).split("/"):
+                    at = _child(at, part)
+                weights.append(_array(at))
+        found.append(Described(kind, own, weights))
+    return found, old

@@ -1,0 +1,176 @@
+"""Keras' models, files and weights to networks and back: outputs side by side, parameters to the bit, errors by layer."""
+
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import numbarnn as nr
+
+interop = nr.interop.keras
+
+
+@pytest.fixture(scope="module")
+def keras():
+    """Keras, computing by NumPy unless another backend was chosen."""
+    pytest.importorskip("h5py")
+    os.environ.setdefault("KERAS_BACKEND", "numpy")
+    return pytest.importorskip("keras")
+
+
+MODELS = {  # the layers of a model of inputs (N, T, 3), by a function of keras.layers
+    "gru": lambda k: [k.GRU(4, return_sequences=True), k.Dense(2, activation="relu")],
+    "gru before": lambda k: [k.GRU(4, reset_after=False), k.Dense(2)],
+    "lstm": lambda k: [k.LSTM(4, return_sequences=True), k.Dropout(0.5), k.LSTM(2, use_bias=False), k.Activation("tanh")],
+    "rnn": lambda k: [k.TimeDistributed(k.Dense(3)), k.SimpleRNN(4, return_sequences=True), k.GlobalMaxPooling1D()],
+    "both": lambda k: [k.Bidirectional(k.LSTM(4, return_sequences=True)), k.Bidirectional(k.GRU(3)), k.Dense(2)],
+    "sums": lambda k: [k.Bidirectional(k.GRU(4), merge_mode="sum"), k.Dense(2, activation="gelu")],
+    "averages": lambda k: [k.Bidirectional(k.SimpleRNN(4), merge_mode="ave"), k.Dense(2, activation="hard_sigmoid")],
+    "indices": lambda k: [k.Embedding(7, 3), k.GRU(4), k.Dense(2, use_bias=False, activation="silu")],
+}
+
+
+def made(keras, name, functional=False):
+    """A model with random weights."""
+    layers = MODELS[name](keras.layers)
+    shape, dtype = ((None,), "int32") if name == "indices" else ((None, 3), "float32")
+    source = keras.Input(shape, dtype=dtype)
+    if functional:
+        value = source
+        for layer in layers:
+            value = layer(value)
+        model = keras.Model(source, value)
+    else:
+        model = keras.Sequential([source, *layers])
+    random = np.random.default_rng(0)
+    model.set_weights([random.uniform(-0.7, 0.7, each.shape).astype(np.float32) for each in model.get_weights()])
+    return model
+
+
+def input_of(name):
+    random = np.random.default_rng(1)
+    return random.integers(0, 7, (2, 5)) if name == "indices" else random.standard_normal((2, 5, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize("functional", [False, True])
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_there_and_back(keras, name, functional, tmp_path):
+    model, x = made(keras, name, functional), input_of(name)
+    expected = np.asarray(model(x))
+    net = interop.from_model(model)
+    np.testing.assert_allclose(net.predict(x), expected, rtol=0, atol=2e-6)
+    for ending in ("keras", "h5"):
+        model.save(tmp_path / f"m.{ending}")
+        loaded = interop.load(tmp_path / f"m.{ending}")
+        assert loaded.layers == net.layers and loaded.params.flat.tobytes() == net.params.flat.tobytes()
+    back = interop.to_model(net)
+    np.testing.assert_allclose(np.asarray(back(x)), expected, rtol=0, atol=2e-6)
+    assert interop.from_model(back).params.flat.tobytes() == net.params.flat.tobytes()
+    if "use_bias" not in str(MODELS[name].__code__.co_consts) and name not in ("indices", "lstm"):
+        lists = interop.weights(net)
+        assert all(np.array_equal(a, b) for a, b in zip(lists, model.get_weights(), strict=True))
+    other = nr.Network(net.layers, net.channels if name != "indices" else None, layout="ntc", seed=3)
+    assert interop.set_weights(other, interop.weights(net)).params.flat.tobytes() == net.params.flat.tobytes()
+
+
+def test_stacked_layers(keras):
+    net = nr.Network(
+        [nr.LSTM(3, layers=2, bidirectional=True, dropout=0.1), nr.Last(), nr.Dense(2)], 3, layout="ntc", seed=0
+    )
+    x = input_of("lstm")
+    model = interop.to_model(net)
+    np.testing.assert_allclose(np.asarray(model(x)), net.predict(x), rtol=0, atol=2e-6)
+    other = nr.Network(net.layers, 3, layout="ntc", seed=1)
+    assert np.array_equal(interop.set_weights(other, model.get_weights()).params.flat, net.params.flat)
+    with pytest.raises(nr.ShapeError, match="arrays: expected shapes"):
+        interop.set_weights(other, model.get_weights()[:-1])
+    assert np.array_equal(other.params.flat, net.params.flat)
+
+
+WRONG = {
+    "'a' .GRU.: expected go_backwards=False, got True": lambda k: [k.GRU(2, go_backwards=True, name="a")],
+    "'b' .Softmax.: expected a layer that numbarnn has": lambda k: [k.Dense(2), k.Softmax(name="b")],
+    "'c' .Dense.: expected a function of linear, .*got activation='softmax'": lambda k: [k.Dense(2, "softmax", name="c")],
+    "'d' .Bidirectional.: expected merge_mode": lambda k: [k.Bidirectional(k.GRU(2), merge_mode=None, name="d")],
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_a_layer_without_counterpart_is_named(keras, message, tmp_path):
+    try:
+        model = keras.Sequential([keras.Input((None, 3)), *WRONG[message](keras.layers)])
+    except ValueError:  # a Sequential takes no layer of two outputs
+        source = keras.Input((None, 3))
+        model = keras.Model(source, WRONG[message](keras.layers)[0](source))
+    with pytest.raises(nr.ConversionError, match=f"^layer {message}"):
+        interop.from_model(model)
+
+
+def test_layers_that_are_not_in_a_row(keras):
+    source = keras.Input((None, 3))
+    first, second = keras.layers.Dense(2)(source), keras.layers.Dense(2, name="second")(source)
+    model = keras.Model(source, keras.layers.Add()([first, second]))
+    with pytest.raises(nr.ConversionError, match="^layer 'second' .Dense.: expected 'dense.*' as its input"):
+        interop.from_model(model)
+
+
+NOT_IN_KERAS = [
+    (nr.LSTM(2, peepholes=True), "peepholes False"),
+    (nr.GRU(2, clip=1.0), "clip None"),
+    (nr.LSTM(2, output_activation="relu"), "output_activation 'tanh'"),
+    (nr.MGU(2), "a layer that Keras has, got MGU"),
+    (nr.Activation(("leaky_relu", 0.5)), "an activation function that Keras has"),
+]
+
+
+@pytest.mark.parametrize("layer, message", NOT_IN_KERAS)
+def test_a_layer_that_keras_does_not_have_is_named(layer, message):
+    net = nr.Network([nr.Dropout(0.1), layer], channels=2, layout="ntc", seed=0)
+    with pytest.raises(nr.ConversionError, match=rf"^layers\[1\]: expected .*{message}"):
+        interop.weights(net)
+
+
+@pytest.fixture(scope="module")
+def saved(keras, tmp_path_factory):
+    """The bytes of a model in files of both kinds."""
+    folder = tmp_path_factory.mktemp("saved")
+    for ending in ("keras", "h5"):
+        made(keras, "gru").save(folder / f"m.{ending}")
+    return {ending: (folder / f"m.{ending}").read_bytes() for ending in ("keras", "h5")}
+
+
+@settings(max_examples=100)
+@given(st.sampled_from(["keras", "h5"]), st.data())
+def test_damaged_files(saved, tmp_path_factory, ending, data):
+    contents = bytearray(saved[ending])
+    if data.draw(st.booleans()):
+        del contents[data.draw(st.integers(0, len(contents) - 1)) :]
+    for _ in range(data.draw(st.integers(0, 3))):
+        if contents:
+            contents[data.draw(st.integers(0, len(contents) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path_factory.mktemp("damaged") / f"m.{ending}"
+    path.write_bytes(contents)
+    try:
+        interop.load(path)
+    except (nr.FileFormatError, nr.ConversionError, nr.ShapeError) as error:
+        assert str(error)
+
+
+def test_links_out_of_a_file_are_not_followed(saved, tmp_path):
+    import h5py
+
+    path, secret = tmp_path / "m.h5", tmp_path / "secret.h5"
+    path.write_bytes(saved["h5"])
+    with h5py.File(secret, "w") as file:
+        file["kernel"] = np.ones((3, 12), np.float32)
+    with h5py.File(path, "r+") as file:
+        group = next(iter(file["model_weights"].values()))
+        name = group.attrs["weight_names"][0]
+        del group[name]
+        group[name] = h5py.ExternalLink("secret.h5", "kernel")
+    with pytest.raises(nr.FileFormatError, match="is no part of the file"):
+        interop.load(path)
+    with pytest.raises(ValueError, match="path: expected a file that ends in .keras"):
+        interop.load(secret.with_suffix(".bin"))
