@@ -93,7 +93,8 @@ def _sgd(cell, number, record, part):
                 value = value - get(real, scalars + (until + 1) * size) * ahead
                 waste = waste + _waste(value, velocity, rest)
             store_first(value, p + at, rest)
-            store_first(velocity, v + at, rest)
+            if momentum != 0:  # else it is not kept, as in the update of all numbers
+                store_first(velocity, v + at, rest)
         set_entry(seen, row, until + 1 if gradient else until)
     store_first(lane_sum(waste), call.wrong + part * size, 1)
 

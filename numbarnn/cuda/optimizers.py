@@ -22,9 +22,10 @@ def _sgd(count, flat, previous, gradient, velocity, scale, rate, momentum, neste
     for i in range(cuda.grid(1), count, cuda.gridsize(1)):
         old = flat[i]
         previous[i] = old
-        g = gradient[i] * scale
-        v = momentum * velocity[i] + g
-        velocity[i] = v
+        v = g = gradient[i] * scale
+        if momentum != 0:  # else it is not kept, as on the CPU
+            v = momentum * velocity[i] + g
+            velocity[i] = v
         flat[i] = old - rate * (g + momentum * v if nesterov else v)
 
 
