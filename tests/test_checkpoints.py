@@ -351,6 +351,7 @@ def test_bad_input_is_named(call, error, message, tmp_path):
         call(tmp_path)
 
 
-def test_killed_processes_go_on():
-    ends, updates = kills.kill_and_go_on(2)
-    assert ends >= 1 and len(updates) <= 2
+@pytest.mark.parametrize("kind, count", [("samples", 2), ("pieces", 1)])
+def test_killed_processes_go_on(kind, count):
+    ends, updates = kills.kill_and_go_on(count, kind)
+    assert ends >= 1 and len(updates) <= count

@@ -58,6 +58,9 @@ def test_a_repr_has_the_order_of_the_constructor():
         assert eval(repr(layer), vars(nr)) == layer
     net = nr.Network([nr.Dense(3)], 2, seed=0)
     assert repr(net.stream(4)) == "Stream(4 sequences, 2 to 3 channels, float32)"
+    assert repr(nr.Predictions(np.ones((2, 5, 3)))) == "Predictions(2 members of shape (5, 3), float64)"
+    of_two = nr.Predictions((nr.Ragged.of([np.ones((4, 1))]),) * 2)
+    assert repr(of_two) == "Predictions(2 members: Ragged(1 sequence of 4 to 4 steps, 1 channels, float64))"
 
 
 def test_a_summary_is_text_and_a_table():

@@ -64,6 +64,12 @@ FUNCTION = one_of("tanh", "relu", "sigmoid")
 LENGTHS = optional(integers(0, 4))
 MISSING = {"missing": (None, optional(one_of("nan")))}
 STEP_SIZE = optional(SIZE)
+INDICES = integers(0, 2)
+STARTS = hostile.Kind(  # an index for each sequence, or one for all
+    "starts",
+    lambda value, valid: INDICES.right(np.full(3, value) if np.isscalar(value) or np.shape(value) == () else value, valid),
+    arrays=True,
+)
 RANDOM = np.random.default_rng(0)
 
 
@@ -126,6 +132,14 @@ def graph(**arguments):
 def of_graph(x, static, lengths):
     """What a graph makes of its inputs."""
     return graph(seed=0).predict({"x": x, "static": static}, lengths)
+
+
+def decoded(**arguments):
+    """What a graph gives that feeds on its own output."""
+    nodes = {"h": nr.Node(nr.RNN(2), "x"), "e": nr.Node(nr.Embedding(3, 2), "before"), "y": nr.Node(nr.Dense(3), ["e", "d"])}
+    nodes["d"] = nr.Node(nr.RNN(2), "e", state="h")
+    net = nr.Graph({"x": 2, "before": None}, nodes, ["y"], seed=0)
+    return net.decode({"x": X}, feed="before", output="y", **arguments)
 
 
 def trained_graph(x, static, y, **arguments):
@@ -356,6 +370,15 @@ CASES = {
     "Graph.predict": (
         of_graph,
         {"x": (X, SAMPLES), "static": (X[0], SAMPLES), "lengths": (np.array([4, 2, 3]), LENGTHS)},
+    ),
+    "Graph.decode": (
+        decoded,
+        {
+            "start": (np.array([0, 2, 1]), STARTS),
+            "steps": (3, SIZE),
+            "choose": ("argmax", optional(one_of("argmax"))),
+            "stop": (None, optional(only(0, 1, 2))),
+        },
     ),
     "Graph.fit": (
         trained_graph,

@@ -136,7 +136,7 @@ def test_stopping_by_a_metric():
         callbacks=[stopping], progress=False,
     )  # fmt: skip
     assert stopping.best == max(history.metrics["validation_accuracy"]) > 0.5 and len(history.loss) == stopping.epoch + 2
-    with pytest.raises(nr.UnknownNameError, match="^monitor: unknown name 'accuracy', expected one of 'loss'"):
+    with pytest.raises(nr.UnknownNameError, match="^monitor: unknown name 'accuracy', expected one of 'loss'; .*metrics="):
         network().fit(X, Y, callbacks=[nr.EarlyStopping(monitor="accuracy")], progress=False)
 
 

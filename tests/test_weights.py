@@ -268,7 +268,7 @@ X, Y = numbers(4, 3, 1), numbers(4, 3, 2)
         (
             dict(weights=[1, 0, 1], y=np.where([[[0], [1], [2]]], Y, np.nan)),
             nr.NonFiniteError,
-            "^y: expected finite targets, got nan",
+            r"^y: expected finite targets, got nan at .*; MSE\(missing='nan'\) takes NaN for not observed$",
         ),
         (dict(validation=(X, Y, None, [1])), nr.ShapeError, "^validation weights: expected shape"),
         (dict(validation=(X, Y, *[None] * 4)), TypeError, "^validation: expected the pair .* got 6 of them"),
@@ -280,7 +280,7 @@ X, Y = numbers(4, 3, 1), numbers(4, 3, 2)
         (
             dict(loss=nr.MSE(missing="nan"), y=np.full_like(Y, np.inf)),
             nr.NonFiniteError,
-            "^y: expected finite targets, got inf",
+            r"^y: expected finite targets, got inf at [^;]*$",
         ),
     ],
 )

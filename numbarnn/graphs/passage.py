@@ -105,11 +105,6 @@ class Passage(Unsendable):
         for tape in self.tapes.values():
             tape.redraw(random)
 
-    def fill(self):
-        """Run forward again, with the inputs, the parameters and the masks as they are now."""
-        for take, _ in self._steps:
-            take()
-
     def final_states(self):
         """{label: the final state} of the recurrent layers that have run, as callers have it."""
         graph = self.graph

@@ -28,9 +28,9 @@ class Gradients:
     params : Parameters
         dL/dp, in the order of the parameters.
     x : numpy.ndarray or None
-        dL/dx, in the layout of x; None if it was not asked for.
+        dL/dx, in the layout of x; None if it was not asked for.  Of a `Graph` a dict by input.
     state : numpy.ndarray, tuple of two, or None
-        dL/d(initial state), shaped like the state; None for a layer without one.
+        dL/d(initial state), shaped like the state; None for a layer without one.  Of a `Graph` a dict.
     """
 
     params: Parameters

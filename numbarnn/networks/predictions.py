@@ -22,6 +22,8 @@ class Predictions:
     --------
     >>> import numpy as np, numbarnn as nr
     >>> found = nr.Predictions(np.array([[1.0, 2.0], [3.0, 6.0]]))
+    >>> found
+    Predictions(2 members of shape (2,), float64)
     >>> found.mean, found.spread
     (array([2., 4.]), array([1.41421356, 2.82842712]))
     >>> found.quantile(0.25)
@@ -64,6 +66,11 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.members)
+
+    def __repr__(self):
+        if isinstance(self.members, tuple):
+            return f"Predictions({len(self)} members: {self.members[0]!r})"
+        return f"Predictions({len(self)} members of shape {self.members.shape[1:]}, {self.members.dtype})"
 
 
 def together(members):

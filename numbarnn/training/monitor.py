@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from ..errors import known_name, nearest
+from ..errors import UnknownNameError, known_name, nearest
 from .history import OF_VALIDATION
 from .metrics import MODES
 
@@ -50,7 +50,8 @@ class Monitor:
             return (history.validation or history.loss)[-1]
         columns = {"loss": history.loss, "validation": history.validation} | history.metrics
         if not columns.get(self.name):
-            raise nearest("monitor", self.name, [name for name, values in columns.items() if values])
+            unknown = nearest("monitor", self.name, [name for name, values in columns.items() if values])
+            raise UnknownNameError(f"{unknown}; what fit measures besides is said by its metrics= and validation=")
         return columns[self.name][-1]
 
     def improves(self, value, best):

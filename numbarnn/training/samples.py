@@ -1,7 +1,7 @@
 """Samples and their targets, checked to belong together, and batches of them."""
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -275,7 +275,9 @@ class Samples:
         place, number = self.y.first(self.loss.refused, self.lengths, self.weights)
         if place:
             error = ValueError if np.isfinite(number) else NonFiniteError
-            raise error(f"y: expected {self.loss.expected}, got {number} at {place}")
+            may_be_missing = np.isnan(number) and "missing" in {field.name for field in fields(self.loss)}
+            hint = f"; {type(self.loss).__name__}(missing='nan') takes NaN for not observed" if may_be_missing else ""
+            raise error(f"y: expected {self.loss.expected}, got {number} at {place}{hint}")
 
     @functools.cached_property
     def lengths_of_x(self):

@@ -19,6 +19,7 @@ def test_the_intervals_hold_what_came(monkeypatch, tmp_path):
             exec("".join(cell["source"]), names)
         if "units" in names and "data" not in names:
             names |= {"seeds": range(1), "until": 9}
+    names["plt"].close("all")
     truth, network, calibrated = (names[name] for name in ("truth", "network", "calibrated"))
     assert truth.shape == (92 * 24, 2) and network.shape == (92 * 24, 2, 5)
     coverage = names["coverage"](truth, calibrated)

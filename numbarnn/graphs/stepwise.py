@@ -1,0 +1,247 @@
+"""What of a graph runs step by step where one of its inputs is fed, and what is fed."""
+
+import functools
+
+import numpy as np
+
+from ..arrays.conversion import integers_like, numbers_like
+from ..arrays.descriptor import TensorDescriptor
+from ..arrays.devices import backend
+from ..arrays.indices import Indices
+from ..arrays.packing import uniform
+from ..errors import (
+    DTypeError,
+    IndexRangeError,
+    NonFiniteError,
+    ShapeError,
+    integer,
+    known_name,
+    positive_integer,
+    takes,
+)
+from ..layers.recurrent import Recurrent
+from .joining import Joined
+from .names import needed
+
+CHOICES = ("argmax", "output")
+
+
+class Plan:
+    """Which nodes run before an input is fed, and which step by step.
+
+    Attributes
+    ----------
+    before, stepwise : list of str
+        The nodes that the output needs, in the order in which they run.
+    inputs : set of str
+        The inputs that it needs, but the one that is fed.
+    known : list of str
+        The values with steps that are there before, and are read step by step.
+    vocabulary : int or None
+        Of an input of indices: how many there are.
+    """
+
+    def __init__(self, graph, feed, output):
+        self.graph, self.feed, self.output = graph, known_name("feed", feed, graph._described_inputs), output
+        known_name("output", output, graph._rows)
+        if not graph._described_inputs[feed].steps:
+            raise ValueError(f"feed: expected an input with steps, got {feed!r}")
+        nodes, used, todo = graph._described_nodes, set(), [output]
+        while todo:
+            name = todo.pop()
+            if name not in used:
+                used.add(name)
+                todo += needed(nodes[name]) if name in nodes else ()
+        fed = {feed}
+        for name in graph._rows:
+            if needed(nodes[name]) & fed:
+                fed.add(name)
+        if output not in fed:
+            raise ValueError(f"output: expected a node that needs {feed!r}, got {output!r}")
+        self.inputs = (used & graph._described_inputs.keys()) - {feed}
+        self.before = [name for name in graph._rows if name in used - fed]
+        self.stepwise = [name for name in graph._rows if name in used & fed]
+        reads = {read for name in self.stepwise for read in graph._rows[name].reads}
+        self.known = [name for name in (*self.inputs, *self.before) if name in reads and graph._has_steps(name)]
+        self.vocabulary = None
+        for name in self.stepwise:
+            self._check(name, fed)
+
+    def _check(self, name, fed):
+        """Raise ValueError unless a node can take one step after the other."""
+        row = self.graph._rows[name]
+        for layer in row.layers:
+            if layer.leaves_one or getattr(layer, "bidirectional", False):
+                raise ValueError(f"output: expected nodes that take each step by itself, got {layer!r} in {name!r}")
+        if row.state in fed:
+            expected = f"a state that does not come from {self.feed!r}"
+            raise ValueError(f"output: expected {expected}, got {row.state!r} for node {name!r}")
+        if self.feed in row.reads and row.layers[0].takes_indices:
+            self.vocabulary = min(self.vocabulary or row.layers[0].vocabulary, row.layers[0].vocabulary)
+
+    def checked_steps(self, steps, called):
+        """How many steps there are, if what is known has so many."""
+        axes = [self.graph._axis(name, self.graph._rows) for name in self.known]
+        for axis in axes:
+            if not called.batches[axis].packing.uniform:
+                raise ValueError(f"lengths: expected none for inputs[{axis!r}], which is read step by step, got some")
+        there = {axis: called.batches[axis].steps for axis in axes}
+        if steps is None:
+            if not there:
+                raise TypeError("steps: expected a positive integer, since no input with steps is known, got None")
+            return min(there.values())
+        steps = positive_integer("steps", steps)
+        for axis, most in there.items():
+            if most < steps:
+                raise ShapeError(f"inputs[{axis!r}]: expected at least {steps} steps, which are decoded, got {most}")
+        return steps
+
+
+class Fed:
+    """What is fed: indices (N,), or numbers (N, C).
+
+    Parameters
+    ----------
+    channels : int or None
+        None for indices.
+    vocabulary : int or None
+        How many of these there are.
+    sequences : int
+    dtype : numpy.dtype
+    """
+
+    def __init__(self, channels, vocabulary, sequences, dtype):
+        self.channels, self.vocabulary, self.sequences, self.dtype = channels, vocabulary, sequences, dtype
+
+    @property
+    def shape(self):
+        """Of one step."""
+        return (self.sequences,) if self.channels is None else (self.sequences, self.channels)
+
+    def checked(self, argument, value, widened=False):
+        """An array of one step, as it is fed; widened: whether one for all sequences will do."""
+        if self.channels is None:
+            array = integers_like(argument, value)
+        else:
+            array = numbers_like(argument, value, self.dtype)
+        if widened and array.ndim < len(self.shape) and array.shape in ((), self.shape[1:]):
+            array = np.broadcast_to(array, self.shape)
+        if array.shape != self.shape:
+            raise ShapeError(f"{argument}: expected shape {self.shape}, got {array.shape}")
+        if self.channels is None:
+            wrong = (array < 0) | (array >= self.vocabulary)
+            if wrong.any():
+                raise IndexRangeError(f"{argument}: expected indices from 0 to {self.vocabulary - 1}, got {array[wrong][0]}")
+            return array.astype(np.int64)
+        if not np.isfinite(array).all():
+            raise NonFiniteError(f"{argument}: expected finite numbers, got others")
+        return array
+
+    def checked_choice(self, choose, channels):
+        """A function that makes what is fed of an output of so many channels, (N, channels)."""
+        if choose is None:
+            choose = "argmax" if self.channels is None else "output"
+        if not isinstance(choose, str):
+            takes("choose", choose, "output")
+            return lambda y: self.checked("choose", choose(y.copy()))
+        known_name("choose", choose, CHOICES)
+        most = self.vocabulary if self.channels is None else self.channels
+        if choose == "output" and self.channels is None:
+            raise ValueError("choose: expected 'argmax' or a function for an input of indices, got 'output'")
+        if channels != most:
+            raise ShapeError(f"output: expected {most} channels like what is fed, got {channels}")
+        if choose == "output":
+            return functools.partial(self.checked, "output")
+        return self._largest
+
+    def _largest(self, y):
+        """The index of the largest channel, or one-hot numbers."""
+        if not np.isfinite(y).all():
+            raise NonFiniteError("output: expected finite numbers, got others")
+        largest = y.argmax(axis=1)
+        return largest if self.channels is None else np.eye(self.channels, dtype=self.dtype)[largest]
+
+    def checked_stop(self, stop):
+        """The index that ends a sequence, or None."""
+        if stop is None:
+            return None
+        if self.channels is not None:
+            raise DTypeError("stop: expected None for an input of numbers, got one for indices")
+        number = integer("stop", stop)
+        if not 0 <= number < self.vocabulary:
+            raise IndexRangeError(f"stop: expected an index from 0 to {self.vocabulary - 1}, got {number}")
+        return number
+
+
+class StepRun:
+    """The nodes that run step by step, as one program.
+
+    Parameters
+    ----------
+    graph : Structure
+    plan : Plan
+    passage : Passage
+        Of the nodes before.
+    sequences : int
+    """
+
+    def __init__(self, graph, plan, passage, sequences):
+        self.graph, self.passage = graph, passage
+        on = backend(graph.device)
+        values, operations = dict(passage.values), []
+        feed = graph._described_inputs[plan.feed].channels
+        if feed is None:
+            self.x = np.zeros((1, sequences), np.int64)
+            values[plan.feed] = Indices(uniform(1, sequences), self.x)
+        else:
+            self.x = on.memory.zeros((1, sequences, feed), graph.dtype)
+            values[plan.feed] = TensorDescriptor.of_tnc(self.x)
+        self.known = []  # (where a step is read from, all of its steps)
+        for name in plan.known:
+            source = passage.values[name]
+            if isinstance(source, Indices):
+                step, steps = np.zeros((1, sequences), np.int64), source.array
+                values[name] = Indices(uniform(1, sequences), step)
+            else:
+                step, steps = on.memory.zeros((1, sequences, source.channels), graph.dtype), source.tnc
+                values[name] = TensorDescriptor.of_tnc(step)
+            self.known.append((step, steps))
+        for name in plan.stepwise:
+            row = graph._rows[name]
+            sources = [values[read] for read in row.reads]
+            y = sources[0]
+            if len(sources) > 1:
+                joined = Joined(sources, [graph._has_steps(read) for read in row.reads])
+                operations.append(joined)
+                y = joined.outputs
+            for part in row.parts:
+                y, tape = part.layer.run_stream(graph._own[part.index], y)
+                operations.append(tape.operation)
+                if isinstance(part.layer, Recurrent):
+                    tape.start(_values_of(passage._start(row, part)))
+            values[name] = y
+        self.y = values[plan.output].tnc[0]
+        self.operations = operations  # the program knows addresses of their memory
+        self.program = on.programs.Steps(self.x, values[plan.output].array, operations)
+
+    def take(self, fed, first, steps, choose, stop):
+        """(what was chosen, (T, N) or (T, N, C); how many steps each sequence has before `stop`)."""
+        chosen = np.zeros((steps, *fed.shape), np.int64 if fed.channels is None else fed.dtype)
+        ends = np.full(fed.sequences, steps)
+        now = first
+        for t in range(steps):
+            self.x[0] = now
+            for step, source in self.known:
+                step[0] = source[t]
+            self.program.step()
+            now = chosen[t] = choose(self.y)
+            if stop is not None:
+                np.minimum(ends, np.where(now == stop, t, steps), out=ends)
+                if (ends <= t).all():
+                    break
+        return chosen, ends
+
+
+def _values_of(state):
+    """The arrays of a state that is one, or a function that returns it."""
+    return state() if callable(state) else state
