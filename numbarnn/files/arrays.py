@@ -13,6 +13,10 @@ from .container import arrays_of, checked_path, open_file, opened, safetensors_l
 from .drafts import write_whole
 
 ENDINGS = (".safetensors", ".npz")
+DAMAGED = (  # what zipfile and NumPy raise of a damaged archive in memory
+    zipfile.BadZipFile, zlib.error, ArithmeticError, EOFError, LookupError, NotImplementedError, OSError, RuntimeError,
+    SyntaxError, TypeError, ValueError,
+)  # fmt: skip
 
 
 def _ending(argument, path):
@@ -42,11 +46,12 @@ def read_arrays(path, argument="path"):
         with opened(path, "a safetensors file") as file:
             return arrays_of(path, file)
     with open(path, "rb", opener=open_file) as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                return {info.filename.removesuffix(".npy"): _member(archive, info) for info in archive.infolist()}
-        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError, KeyError) as error:
-            raise FileFormatError(f"{path}: expected an npz file of NumPy, got a damaged or foreign one ({error})") from None
+        contents = file.read()
+    try:
+        with zipfile.ZipFile(io.BytesIO(contents)) as archive:
+            return {info.filename.removesuffix(".npy"): _member(archive, info) for info in archive.infolist()}
+    except DAMAGED as error:
+        raise FileFormatError(f"{path}: expected an npz file of NumPy, got a damaged or foreign one ({error})") from None
 
 
 def _member(archive, info):

@@ -203,7 +203,14 @@ def _described(net):
 
 def _network_of(described, old):
     """The Network of layers of Keras."""
-    found = [pair for each in described for pair in layers_from(each, old)]
+    found = []
+    for each in described:
+        try:
+            found += layers_from(each, old)
+        except ConversionError:
+            raise
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise each.error(f"a configuration and weights as Keras has them ({error})") from None
     if not found:
         raise ConversionError("model: expected at least one layer, got none")
     layers, arrays = zip(*found)

@@ -5,11 +5,11 @@ import json
 import os
 import re
 import zipfile
-import zlib
 
 import numpy as np
 
 from ..errors import ConversionError, FileFormatError
+from ..files.arrays import DAMAGED
 from ..files.container import checked_path, open_file
 from .keras_layers import Described
 
@@ -34,17 +34,16 @@ def read_model(path):
         raise ValueError(f"path: expected a file that ends in {', '.join(ENDINGS)}, got {path!r}")
     library = _h5py()
     with open(path, "rb", opener=open_file) as file:
-        try:
-            if ending == ".keras":
-                return _zipped(library, file)
-            with library.File(file, "r") as whole:
-                return _in_hdf5(whole)
-        except OURS:
-            raise
-        except (OSError, zipfile.BadZipFile, zlib.error, LookupError, ValueError, TypeError, AttributeError) as error:
-            raise FileFormatError(f"{path}: expected a model that Keras has saved, got a damaged one ({error})") from None
-        except (RecursionError, RuntimeError, NotImplementedError) as error:
-            raise FileFormatError(f"{path}: expected a model that Keras has saved, got a foreign one ({error})") from None
+        contents = file.read()
+    try:
+        if ending == ".keras":
+            return _zipped(library, contents)
+        with library.File(io.BytesIO(contents), "r") as whole:
+            return _in_hdf5(whole, SQUEEZED * len(contents))
+    except OURS:
+        raise
+    except (*DAMAGED, AttributeError) as error:
+        raise FileFormatError(f"{path}: expected a model that Keras has saved, got a damaged one ({error})") from None
 
 
 def _h5py():
@@ -85,8 +84,8 @@ def _sources(nodes):
     return []
 
 
-def _zipped(library, file):
-    with zipfile.ZipFile(file) as archive:
+def _zipped(library, contents):
+    with zipfile.ZipFile(io.BytesIO(contents)) as archive:
         config = json.loads(archive.read("config.json"))
         contents = archive.read("model.weights.h5")
     with library.File(io.BytesIO(contents), "r") as weights:
@@ -98,7 +97,7 @@ def _zipped(library, file):
             used[key] = used.get(key, -1) + 1
             key = f"{key}_{used[key]}" if used[key] else key  # how groups are called that do not say whose they are
             group = names.get(name) if None not in names else _child(groups, key) if key in groups else None
-            found.append(Described(kind, own, [] if group is None else _variables(group)))
+            found.append(Described(kind, own, [] if group is None else _variables(group, SQUEEZED * len(contents))))
     return found, False
 
 
@@ -119,32 +118,36 @@ def _name_of(group):
     return name if isinstance(name, str) else None
 
 
-def _variables(group):
-    """The arrays of a group, those of a cell, a wrapped layer and two directions included, in Keras' order."""
+def _variables(group, most):
+    """The arrays of a group, those of a cell, a wrapped layer and two directions included, in Keras' order.
+
+    most: how many bytes one of them may have.
+    """
     found = []
     for part in ("vars", "cell", "layer", "forward_layer", "backward_layer"):
         if part not in group:
             continue
         inner = _child(group, part)
         if part == "vars":
-            found += [_array(_child(inner, key)) for key in sorted(inner, key=int)]
+            found += [_array(_child(inner, key), most) for key in sorted(inner, key=int)]
         else:
-            found += _variables(inner)
+            found += _variables(inner, most)
     return found
 
 
-def _array(dataset):
-    """The array of a dataset of the file, if it can hold as many numbers as it claims."""
+def _array(dataset, most):
+    """The array of a dataset of the file, if it claims no more than so many bytes."""
     import h5py
 
     if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
         raise ValueError(f"{dataset.name!r} is no array of the file")
-    if dataset.nbytes > SQUEEZED * (dataset.id.get_storage_size() + 1) or dataset.dtype.kind != "f":
-        raise ValueError(f"{dataset.name!r} claims {dataset.shape} {dataset.dtype} in {dataset.id.get_storage_size()} bytes")
+    stored = dataset.id.get_storage_size()
+    if dataset.nbytes > min(most, SQUEEZED * (stored + 1)) or dataset.dtype.kind != "f":
+        raise ValueError(f"{dataset.name!r} claims {dataset.shape} {dataset.dtype} in {stored} bytes")
     return np.asarray(dataset[()])
 
 
-def _in_hdf5(whole):
+def _in_hdf5(whole, most):
     old = str(whole.attrs.get("keras_version", "2")).startswith(("1", "2"))
     config = json.loads(whole.attrs["model_config"])
     groups = _child(whole, "model_weights")
@@ -157,6 +160,6 @@ def _in_hdf5(whole):
                 at = group
                 for part in (path.decode("utf8") if isinstance(path, bytes) else str(path)).split("/"):
                     at = _child(at, part)
-                weights.append(_array(at))
+                weights.append(_array(at, most))
         found.append(Described(kind, own, weights))
     return found, old
