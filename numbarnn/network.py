@@ -133,7 +133,7 @@ class Network(Objective):
         batch_size : int
             Samples of one update; the last batch of an epoch may be smaller, and is trained too.
         shuffle : bool
-            Draw a new order for each epoch.
+            Draw a new order for each epoch; if not, it is that of the samples.
         seed : int or numpy.random.Generator
             For the order.
         clip : float, optional
@@ -186,7 +186,8 @@ class Network(Objective):
             cuts a text into samples side by side.  Not with `reset`, `comm`, `shards`, and layers that take a whole
             sequence: `Last`, `Pool` and those of two directions.
         steps : int, optional
-            Steps of a piece, with ``carry=True``; the last piece may be shorter, and is trained too.
+            Steps of a piece, with ``carry=True``; the last piece may be shorter, and is trained too.  The update of a piece
+            in which nothing counts, as all labels are ignored, is one by a gradient of zeros.
 
         Returns
         -------

@@ -292,7 +292,13 @@ def _read(stream, x, starts):
     at = 0
     for start in np.unique(starts):
         if start:
-            stream.run(x[at:start])
+            _run(stream, x[at:start])
             stream.reset(starts == start)
             at = start
-    stream.run(x[at:-1])
+    _run(stream, x[at:-1])
+
+
+def _run(stream, x):
+    """Run a stream over steps whose outputs nobody reads: memory holds those of a few only."""
+    for at in range(0, len(x), MOST_STEPS):
+        stream.run(x[at : at + MOST_STEPS])

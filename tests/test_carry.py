@@ -241,6 +241,40 @@ def test_accumulated_pieces_make_one_update():
     np.testing.assert_allclose(net.params.flat, other.params.flat, rtol=1e-12)
 
 
+def weighed(prediction, y, weights=None):
+    """The weighted mean of squares, a loss of one's own: NaN where all weights are 0."""
+    total = weights.sum()
+    return float((weights * (prediction - y) ** 2).sum() / total), weights * 2 * (prediction - y) / total
+
+
+THIRD = np.arange(STEPS)[:, None] // 5 == 2  # the steps of the third piece
+
+
+@pytest.mark.parametrize(
+    "make, x, y, options, loss",
+    [
+        (reader, WORDS, np.where(THIRD, 0, LABELS), {"loss": nr.CrossEntropy(ignore_index=0)}, None),
+        (plain, X, Y, {"loss": weighed, "weights": np.where(THIRD, 0.0, 1.0).repeat(SAMPLES, 1)}, nr.MSE()),
+    ],
+)
+def test_a_piece_in_which_nothing_counts_is_read_and_has_no_loss(make, x, y, options, loss):
+    net, other, loss = make(), make(), loss or options["loss"]
+    way = dict(optimizer=nr.SGD(0.1), epochs=1, batch_size=SAMPLES, shuffle=False, carry=True, steps=5, progress=False)
+    history = net.fit(x, y, **options, **way)
+    state, total, counted = None, 0.0, 0
+    for first in range(0, STEPS, 5):
+        span = slice(first, first + 5)
+        out, state, tape = other.forward(x[span], state)
+        if first == 10:
+            continue
+        value, gradient = loss(out, y[span])
+        other.params.flat[:] -= 0.1 * other.backward(tape, gradient).params.flat
+        count = y[span].size if loss == nr.MSE() else np.count_nonzero(y[span])
+        total, counted = total + value * count, counted + count
+    np.testing.assert_allclose(net.params.flat, other.params.flat, rtol=1e-12)
+    np.testing.assert_allclose(history.loss, total / counted, rtol=1e-12)
+
+
 def refused(*layers, **options):
     """A call of `fit` that carries."""
     return lambda: network(*layers).fit(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import numbarnn as nr
 from numbarnn import sampling
+from numbarnn.streaming import Stream
 
 TEXT = "to be, or not to be: that is the question"
 V = nr.Vocabulary.of([TEXT], special=(), split="characters")
@@ -219,6 +220,16 @@ def test_any_number_of_threads_and_pieces(monkeypatch):
         numba.set_num_threads(threads)
     monkeypatch.setattr(sampling, "MOST_STEPS", 3)
     assert np.array_equal(nr.sample(net, prompt, 20, top_p=0.95), alone)
+
+
+def test_a_long_prompt_is_read_some_steps_at_a_time(monkeypatch):
+    """Memory holds the logits of these only, and Ctrl-C is heard after them."""
+    net, prompt, read, run = language_model(), np.arange(105) % SIZE, [], Stream.run
+    whole = nr.sample(net, prompt, 5)
+    monkeypatch.setattr(sampling, "MOST_STEPS", 10)
+    monkeypatch.setattr(Stream, "run", lambda self, x: (read.append(len(x)), run(self, x))[1])
+    assert np.array_equal(nr.sample(net, prompt, 5), whole)
+    assert read == [*[10] * 10, 4]
 
 
 def test_words_are_joined():

@@ -200,6 +200,17 @@ def test_other_samples_may_follow():
     assert len(trainer.history.loss) == 2
 
 
+def test_samples_are_taken_in_their_order_after_a_shuffled_epoch():
+    trainer, by_hand = (nr.Trainer(plain(), optimizer=nr.SGD(0.05)) for _ in range(2))
+    for each in (trainer, by_hand):
+        each.fit(X, Y, epochs=1, batch_size=7, progress=False)
+    trainer.fit(X, Y, epochs=2, batch_size=7, shuffle=False, progress=False)
+    for _ in range(2):
+        for first in range(0, X.shape[1], 7):
+            by_hand.update(X[:, first : first + 7], Y[first : first + 7])
+    assert np.array_equal(trainer.network.params.flat, by_hand.network.params.flat)
+
+
 def test_a_trainer_whose_memory_is_spoilt_says_so():
     def steep(prediction, target):
         return 1.0, np.full_like(prediction, 1e200)

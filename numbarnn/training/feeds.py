@@ -70,6 +70,8 @@ class SampleFeed(Feed):
                 expected = f"the samples of the epoch that is begun, {len(course.order)} that count"
                 raise ValueError(f"x: expected {expected}, got {len(there)} or others; resume=False begins a new one")
             course.order = there
+        if not course.is_begun and not shuffle:
+            course.order.sort()
         self.count = len(self.batches())
 
     def depends(self):
@@ -78,6 +80,8 @@ class SampleFeed(Feed):
     def epoch(self, number, done):
         if self.shuffle and not done:
             self.course.random.shuffle(self.course.order)
+        elif not done:
+            self.course.order.sort()  # the epoch before it may have been shuffled
         return self.batches()[done:]
 
     def batches(self):

@@ -62,9 +62,15 @@ class PieceFeed(SampleFeed):
     def gradient(self, piece, checked):
         course, span = self.course, (piece.first, piece.end)
         over, initial = self.samples.count_between(piece.chosen, *span), course.carried if piece.first else None
-        value = course.workspaces.gradient(self.samples, piece.chosen, course.loss, course.masks, span, initial)
+        loss = course.loss if over else of_nothing
+        value = course.workspaces.gradient(self.samples, piece.chosen, loss, course.masks, span, initial)
         course.carried = None if piece.is_last else course.workspaces.final()
         return checked(value) * over, over
+
+
+def of_nothing(prediction, target, weights=None):
+    """The loss of a piece in which nothing counts: all labels are ignored, or all weights are 0."""
+    return 0.0, np.zeros_like(prediction)
 
 
 def feed_of(course, samples, batch_size, shuffle, steps):
