@@ -541,6 +541,80 @@ def test_onnx_s_own_tests_pass():
     assert result.testsRun - len(result.skipped) >= 12, result.skipped[:3]
 
 
+CHANGED = {
+    r"output 'm': .*'the_Add' \(Add\) has made a part": ("m y", [node("MatMul", "x V", "m"), node("Add", "m b", "y")]),
+    r"output 's': .*'the_Mul' \(Mul\) has made a part": (
+        "s y", [node("MatMul", "x V", "m"), node("Sigmoid", "m", "s"), node("Mul", "m s", "y")]
+    ),
+    r"output 'Y': .*'the_ReduceSum' \(ReduceSum\) has made": (
+        "Y y", [TURN, BOTH, node("ReduceSum", "Y one", "y", keepdims=0)]
+    ),
+    r"output 't': .*output 'y' has made a part": (
+        "t y",
+        [node("MatMul", "x V", "m"), node("Mul", "m two", "d"), node("Tanh", "d", "t"), node("Mul", "t two", "y")],
+    ),
+    r"node 'the_Mul' \(Mul\): .*'m', which node 'the_Add'": (
+        "y", [node("MatMul", "x V", "m"), node("Add", "m b", "a"), node("Sigmoid", "a", "s"), node("Mul", "m s", "y")]
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", CHANGED)
+def test_a_value_that_is_no_layer_s_output_any_more_is_named(message):
+    outputs, nodes = CHANGED[message]
+    arrays = {**NUMBERS, "V": W[0].T, "b": np.ones(9, np.float32), "two": np.float32(2)}
+    model, x = graph(nodes, arrays=arrays, outputs=outputs.split()), np.ones((2, 5, 3), np.float32)
+    with pytest.raises(nr.ConversionError, match=message):
+        interop.Backend.run_model(model, [x])
+    del model.graph.output[:-1]
+    if outputs != "y":  # by itself the last one is a network
+        (found,) = interop.Backend.run_model(model, [x])
+        (expected,) = onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x})
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
+
+
+def test_casts_of_numbers_are_not_left_out():
+    back = node("Cast", "i", "f", to=TensorProto.FLOAT)
+    nodes = [node("Cast", "x", "i", to=TensorProto.INT32), back, node("MatMul", "f V", "y")]
+    with pytest.raises(nr.ConversionError, match=r"node 'the_Cast' \(Cast\): expected float or double, or integers of an"):
+        interop.load(graph(nodes, arrays={"V": W[0].T}))
+    nodes = [node("Cast", "x", "i", to=TensorProto.INT64), node("Gather", "V i", "y")]
+    net = interop.load(graph(nodes, ("N", "T"), {"V": W[0]}, kind=TensorProto.INT32))
+    assert net.layers == (nr.Embedding(9, 3),)
+
+
+def test_arrays_in_other_files(tmp_path, monkeypatch):
+    def outside(name):
+        tensor = numpy_helper.from_array(W[0], "V")
+        tensor.ClearField("raw_data")
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value=name)
+        return tensor
+
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for place in (tmp_path, folder):
+        (2 * W[0]).tofile(place / "w.bin")
+    monkeypatch.chdir(tmp_path)
+    initializer = graph([node("MatMul", "x V", "y")], (2, 9), {"V": W[0]})
+    attribute = graph([node("Constant", "", "V", value=outside("w.bin")), node("MatMul", "x V", "y")], (2, 9))
+    attribute.graph.node[0].ClearField("input")
+    for model, tensor in (
+        (initializer, initializer.graph.initializer[0]),
+        (attribute, attribute.graph.node[0].attribute[0].t),
+    ):
+        tensor.CopyFrom(outside("w.bin"))
+        (folder / "m.onnx").write_bytes(model.SerializeToString())
+        assert np.array_equal(interop.load(folder / "m.onnx").params["0.weight"], 2 * W[0].T)
+        for source in (model, model.SerializeToString()):  # what is no path has no files beside it
+            with pytest.raises(nr.FileFormatError, match="expected a path of a model with arrays in other files, got 'V'"):
+                interop.load(source)
+        tensor.CopyFrom(outside("../w.bin"))
+        (folder / "m.onnx").write_bytes(model.SerializeToString())
+        with pytest.raises(nr.FileFormatError, match="m.onnx: expected the arrays of 'V' beside it"):
+            interop.load(folder / "m.onnx")
+
+
 def test_a_node_by_itself():
     x = np.random.default_rng(0).standard_normal((5, 2, 3)).astype(np.float32)
     alone = node("GRU", "x w r b", "y h", hidden_size=3)

@@ -35,7 +35,9 @@ def from_module(module: object, channels: int | tuple[int, int, int] | None = No
 
     RNN, GRU and LSTM become layers, and so do Linear, Embedding, Conv2d, MaxPool2d, AvgPool2d, Flatten, Dropout and the
     activation functions that `Activation` lists; of a recurrent module in a Sequential the outputs are passed on.  Biases of
-    a module with ``bias=False`` are zero.
+    a module with ``bias=False`` are zero.  The network predicts what the module does.  What only its training knows stays
+    behind: parameters that two modules share become two copies, and those without ``requires_grad`` and the row of
+    ``padding_idx`` are trained as the others.
 
     Parameters
     ----------

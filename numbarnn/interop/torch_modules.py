@@ -129,7 +129,7 @@ SPECS = {  # a class of modules: a function of one that returns the activation, 
     nn.Hardsigmoid: lambda m: ("hard_sigmoid", 1 / 6, 0.5),
     nn.ELU: lambda m: ("elu", m.alpha),
     nn.Softsign: lambda m: "softsign",
-    nn.Softplus: lambda m: "softplus" if m.beta == 1 else None,
+    nn.Softplus: lambda m: "softplus" if m.beta == 1 and m.threshold >= 20 else None,  # from where on it is x in float32
     nn.Identity: lambda m: "identity",
     nn.GELU: lambda m: "gelu" if m.approximate == "none" else None,
     nn.SiLU: lambda m: "silu",
@@ -236,7 +236,7 @@ def _parts(where, module):
     if hooks or "forward" in vars(module):
         raise ConversionError(f"{where}: expected a module without hooks and with its class's forward, got {_short(module)}")
     if isinstance(module, nn.Sequential) and type(module).forward in (nn.Sequential.forward, Row.forward):
-        for name, child in module.named_children():
+        for name, child in module._modules.items():  # `named_children` leaves out a module that has been there before
             yield from _parts(f"{where}.{name}", child)
         return
     yield where, module
@@ -342,6 +342,9 @@ def _dtype(arrays):
     found = {}
     for name, tensor in arrays.values():
         found.setdefault(tensor.dtype, name)
+    for name, tensor in arrays.values():
+        if tensor.is_meta:
+            raise ConversionError(f"{name}: expected a parameter with numbers, got one on the device 'meta'")
     other = [dtype for dtype in found if dtype not in FLOATS]
     if other:
         raise DTypeError(f"{found[other[0]]}: expected float32 or float64, got {other[0]}")

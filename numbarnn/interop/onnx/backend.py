@@ -171,11 +171,16 @@ class Run:
     def outputs(self):
         """The arrays of the outputs, in order."""
         reader = self.reader
-        values = [reader.values[name] for name in reader.outputs]
+        values, as_they_are = [reader.values[name] for name in reader.outputs], []
         for place, (name, value) in enumerate(zip(reader.outputs, values)):
+            reader.check_unchanged(Output(name), name)
             steps = isinstance(value, Signal) and (value.step is not None)
             if steps or not isinstance(value, (np.ndarray, Signal, Finals)):
                 values[place] = reader.data(Output(name), value)
+            else:
+                as_they_are.append(name)
+        for name in as_they_are:
+            reader.check_unchanged(Output(name), name)
         reader.check_lengths()
         return tuple(value if isinstance(value, np.ndarray) else self._array(value) for value in values)
 

@@ -54,7 +54,8 @@ def _parsed(onnx, contents, where):
 
 def _take_external_data(onnx, model, path):
     """Read the arrays that a model keeps in files beside it, which onnx looks for in its folder alone (is modified)."""
-    tensors = [each for each in model.graph.initializer if each.data_location == onnx.TensorProto.EXTERNAL]
+    constants = [each.t for node in model.graph.node for each in node.attribute if each.HasField("t")]
+    tensors = [each for each in (*model.graph.initializer, *constants) if each.data_location == onnx.TensorProto.EXTERNAL]
     if not tensors:
         return
     from onnx.external_data_helper import load_external_data_for_model
@@ -68,6 +69,8 @@ def _take_external_data(onnx, model, path):
 def array_of(where, tensor):
     """The array that a TensorProto is."""
     onnx = onnx_library()
+    if tensor.data_location == onnx.TensorProto.EXTERNAL:  # onnx would look for the file in the working directory
+        raise FileFormatError(f"{where}: expected a path of a model with arrays in other files, got {tensor.name!r} in one")
     try:
         return onnx.numpy_helper.to_array(tensor)
     except Exception as error:  # of NumPy, of dtypes, and of what a damaged tensor lacks

@@ -136,6 +136,7 @@ def add(reader, node):
     value, array = _parts(node)
     if array is not None:
         if isinstance(value, Signal) and value.at == len(reader.layers) == reader.open_bias + 1:
+            reader.change(node)
             reader.arrays[-1]["bias"] = _bias(node, array, reader.layers[-1].units)
             reader.open_bias = -2
             return value
@@ -173,6 +174,7 @@ def multiply(reader, node):
         last, at = reader.activated
         if x is last and isinstance(other, Signal) and other.at == at == len(reader.layers):
             if reader.layers[-1] == Activation("sigmoid"):
+                reader.change(node)
                 reader.layers[-1] = Activation("silu")
                 return other
     raise node.error(f"a product with a number, or silu or gelu, got {', '.join(node.names)}")
@@ -202,6 +204,7 @@ def reduce(reader, node):
     if isinstance(value, Signal) and len(atoms) == 1:
         both = value.channels is not None and len(value.channels) == 2 and atoms[0] is value.channels[0]
         if both and operator in MERGES and atoms[0].size == 2 and reader.is_plain(value):
+            reader.change(node)
             reader.layers[-1] = replace(reader.layers[-1], merge=MERGES[operator])
             return replace(value, axes=rest, channels=value.channels[1:])
         if atoms[0].role == STEPS and operator in POOLS:

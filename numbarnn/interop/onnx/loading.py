@@ -42,6 +42,7 @@ def _final(reader):
     if not chosen:
         raise ConversionError(f"{reader.where}: expected an output of a layer, got {reader.outputs}")
     name, value = chosen[0]
+    reader.check_unchanged(Output(name), name)
     return reader.data(Output(name), value)
 
 

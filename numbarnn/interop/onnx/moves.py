@@ -125,6 +125,8 @@ def _chosen(reader, node, value, axis, indices, keep):
         value = reader.states_given(value)
         atoms = value.axes[0]
     if isinstance(value, Finals) and atoms == (value.row,):
+        if max(indices) >= len(value.rows):
+            raise node.error(f"rows of states of which it is known how many there are, got indices {indices[:4]}")
         rows = [value.rows[index] for index in indices]
         return value.of_rows(rows) if keep else value.of_rows(rows, rest)
     if isinstance(value, Signal) and len(atoms) == 1 and len(indices) == 1:

@@ -63,6 +63,7 @@ class Reader:
         self.open_bias, self.activated = -2, (None, -1)
         self.source = None  # the name of the input that the layers read
         self.every_step = None  # a node that takes steps by their place, whatever the lengths of sequences
+        self._changed = {}  # by name of a value: the node that has changed the layer which gave it
         self._primes, self._free = primes(), {}
         self.inputs, self.values = {}, {}
         self._begin()
@@ -142,6 +143,8 @@ class Reader:
             )
         node = Node(proto, self.values, self.where)
         try:
+            for each in proto.input if node.operator != "Shape" else ():
+                self.check_unchanged(node, each)
             found = self._outputs(node)
         except (ConversionError, FileFormatError):
             raise
@@ -159,7 +162,9 @@ class Reader:
             if found is not None:
                 return found
             raise node.error("an operator that numbarnn works out of constants")
-        if operator in ("Identity", "Cast"):
+        if operator == "Cast":
+            return [self._cast(node, node.input(0))]
+        if operator == "Identity":
             return [node.input(0)]
         if operator == "Shape":
             value = node.input(0)
@@ -177,6 +182,27 @@ class Reader:
                 f"an operator that numbarnn has as a layer; output={node.names[0]!r} ends the network before it"
             )
         return found if isinstance(found, list) else [found]
+
+    def _cast(self, node, value):
+        """A value as numbers of another type: layers have one, and indices any of integers."""
+        types = onnx_library().TensorProto
+        if node.attribute("to") not in (types.FLOAT, types.DOUBLE):
+            info = next((each for each in self.model.graph.input if each.name == getattr(value, "source", "")), None)
+            if info is None or info.type.tensor_type.elem_type in (types.FLOAT, types.DOUBLE, types.FLOAT16, types.BFLOAT16):
+                raise node.error(f"float or double, or integers of an input of integers, got type {node.attribute('to')}")
+        return value
+
+    def change(self, node):
+        """Say that a node changes the last layer: what that has given before is no value of the network any more."""
+        for name, value in self.values.items():
+            signal = getattr(value, "base", value)
+            if isinstance(signal, Signal) and signal.at == len(self.layers):
+                self._changed[name] = node
+
+    def check_unchanged(self, node, name):
+        """Raise if a value that a node reads is none of the network any more."""
+        if name in self._changed:
+            raise node.error(f"layers in a row, got {name!r}, which {self._changed[name].where} has made a part of a layer")
 
     def settled(self, node, value):
         """A value that has axes."""
@@ -228,6 +254,7 @@ class Reader:
         scaled = isinstance(last, Activation) and isinstance(last.name, tuple) and last.name[:2] == ("scaled_tanh", 1.0)
         if scaled and not value.beta:
             spec = ("scaled_tanh", value.alpha, last.name[2])
+            self.change(node)
             del self.layers[-1], self.arrays[-1]
         self.append(Activation(spec), {})
         return replace(signal, at=len(self.layers))
@@ -266,6 +293,7 @@ class Reader:
         index = value.rows[0][0]
         if value.at != len(self.layers) or value.rows != ((index, 0), (index, 1)) or index != len(self.layers) - 1:
             raise node.error("the final h of both directions of the layer before")
+        self.change(node)
         self.layers[index] = replace(self.layers[index], merge=merge)
         self.append(Last(), {})
         return self._of_finals(replace(value, axes=axes), ())
