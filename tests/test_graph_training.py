@@ -212,6 +212,7 @@ def test_wrong_arguments_are_named():
          r"^validation targets\['y'\]: expected 4 steps"),
         (lambda: net.fit(INPUTS, TARGETS, LOSS, validation=({**INPUTS, "past": bad}, TARGETS), **fit), nr.NonFiniteError,
          r"^validation inputs\['past'\]"),
+        (lambda: nr.EarlyStopping(monitor="class_accuracy"), ValueError, "mode: expected .* a metric of .* an output, got"),
         (lambda: net.loss_and_gradient(np.zeros(3, np.float32), INPUTS, TARGETS, LOSS), nr.ShapeError, "flat: "),
         (lambda: nr.Trainer(net, LOSS).fit(INPUTS, TARGETS, validation_split=0.2, split_by="time"), ValueError, "split_by"),
         (lambda: nr.Trainer(net, LOSS).fit(INPUTS, TARGETS, carry=True, steps=2), TypeError, "carry: expected False"),
