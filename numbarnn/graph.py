@@ -92,7 +92,7 @@ class Graph(Decoding):
         scheme: str = "glorot",
     ):
         weights = self._settle(inputs, nodes, outputs, dtype, layout)
-        if device != "cpu":
+        if not isinstance(device, str) or device != "cpu":
             raise DeviceError(f"device: expected 'cpu', where graphs are computed, got {device!r}")
         self.device = device
         self._params = Parameters(self._fresh(generator("seed", seed), scheme), weights)
