@@ -209,11 +209,14 @@ def takes(argument, function, names):
 
 @contextlib.contextmanager
 def arguments_of(owner):
-    """Errors about x, y, lengths, weights and reset that are raised inside name `owner` too: "validation x: expected"."""
+    """Errors about x, y, lengths, weights and reset that are raised inside name `owner` too: "validation x: expected".
+
+    So do those about the inputs and targets of a graph.
+    """
     try:
         yield
     except (TypeError, ValueError, ArithmeticError, DeviceError) as error:
-        if not re.match(r"(x|y|lengths|weights|reset)\b", str(error)):
+        if not re.match(r"(x|y|inputs|targets|lengths|weights|reset)\b", str(error)):
             raise
         raise type(error)(f"{owner} {error}") from None
 

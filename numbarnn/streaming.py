@@ -192,6 +192,8 @@ class Stream(Unsendable):
         ------
         ShapeError
             If outputs, with what is known, have other channels than inputs.
+        TypeError, DTypeError, ShapeError, ValueError
+            If x, steps or known is not as described; the state then stays as it is.
 
         Examples
         --------
@@ -207,7 +209,11 @@ class Stream(Unsendable):
         if known is not None:
             return self._feed_back_beside(x, steps, known)
         if self._y.shape != self._shape:
-            raise ShapeError(f"feed_back: expected outputs of shape {self._shape} like the inputs, got {self._y.shape}")
+            missing = len(self._shape) == 2 and self._y.shape[-1] < self._shape[-1]
+            hint = "; known= gives the channels that they lack" if missing else ""
+            raise ShapeError(
+                f"feed_back: expected outputs of shape {self._shape} like the inputs, got {self._y.shape}{hint}"
+            )
         self._check(x, self._shape)
         y = backend_of(self._y).memory.empty((steps + 1, *self._shape), self._dtype)
         y[0] = moved(x, device_of(y))

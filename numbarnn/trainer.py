@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from .arrays.devices import backend, native
+from .arrays.devices import backend, moved, native
 from .arrays.ragged import Ragged
 from .descriptions.fields import Unsendable
-from .errors import flag, generator, positive_integer
+from .errors import DeviceError, NonFiniteError, flag, generator, positive_integer
 from .files.container import read_file
 from .files.written import Reading
 from .graph import Graph
@@ -342,6 +342,7 @@ class Trainer(Unsendable):
         rate_of = course.rates()
         course.check_counted(rate_of, course.most)
         initial = None if state is NOT_GIVEN else course.network._states_of("state", state, samples.x.count)
+        _check_finite(initial or {})
         feed = GivenFeed(course, (), None, initial)
         where = f"update {self.step + 1}"
         with alone(course.network), course.updates:
@@ -391,6 +392,8 @@ class Trainer(Unsendable):
             As `numbarnn.load`; if the file has a network and no training.
         ValueError
             If the ranks cannot share the training, as it was not shared, or has fewer shards.
+        DeviceError
+            If the training was shared, and the device is not the CPU.
 
         Examples
         --------
@@ -418,6 +421,8 @@ class Trainer(Unsendable):
             made._course = restored(network, found, ranks)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise read.error("training", f"what a training is made of; {error}") from error
+        if network.device != "cpu" and made._course.summed is not None:
+            raise DeviceError(f"device: expected 'cpu' for a training that ranks or shards share, got {network.device!r}")
         if ranks > 1 and made._course.summed is None:
             raise ValueError(f"comm: expected None for a training that was not shared when it was saved, got {ranks} ranks")
         made._comm, _ = shared_by(comm, made._course.shards, network)
@@ -426,3 +431,12 @@ class Trainer(Unsendable):
     def __repr__(self):
         course = self._course
         return f"Trainer({course.network!r}, {course.optimizer!r}, {self.step} updates, {len(self.history.loss)} epochs)"
+
+
+def _check_finite(states):
+    """Raise NonFiniteError, with its place, of the first number in the states of layers that is not finite."""
+    for at, arrays in enumerate(states.values()):
+        for array in arrays or ():
+            numbers = moved(array, "cpu")
+            if not np.isfinite(numbers).all():
+                raise NonFiniteError(f"state[{at}]: expected finite numbers, got {numbers[~np.isfinite(numbers)][0]}")

@@ -316,6 +316,10 @@ def refused(*layers, **options):
             lambda: nr.Trainer(plain()).update(X, Y, state=(None, np.zeros((1, 3, 3)))),
             nr.ShapeError, r"state\[1\]: expected shape \(1, 4, 3\)",
         ),
+        (
+            lambda: nr.Trainer(plain()).update(X, Y, state=(None, np.full((1, 4, 3), np.nan))),
+            nr.NonFiniteError, r"state\[1\]: expected finite numbers, got nan",
+        ),
     ],
 )  # fmt: skip
 def test_bad_input_is_named(call, error, message):

@@ -87,6 +87,10 @@ def test_states_that_are_carried_go_on(kind, tmp_path):
     for other in ({"steps": 6}, {"carry": False, "steps": None}):
         with pytest.raises(ValueError, match="^steps: expected 5 as in the epoch that is begun, got "):
             fit(resumed, **other)
+    all_steps = 48 if kind == "rows and lengths" else 115
+    expected = f"^x: expected sequences of {all_steps} steps in all as in the epoch that is begun, got sequences of 50 steps"
+    with pytest.raises(ValueError, match=expected):
+        fit(resumed, lengths=[23, 4, 12, 11, 0] if kind == "rows and lengths" else [10] * 5)
     fit(resumed, epochs=1, resume=False, carry=False, steps=None)
     (file,) = (tmp_path / "again").iterdir()
     changed(file, lambda training, arrays: arrays.update({"training.carried.0.0": np.zeros((1, 1, 2, 3))}))

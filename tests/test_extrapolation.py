@@ -139,7 +139,12 @@ def test_a_stream_runs_and_feeds_back():
         (
             lambda n, x: nr.Network([nr.GRU(3)], 2, "float64").stream(3).feed_back(x[0], 2),
             nr.ShapeError,
-            r"feed_back: expected outputs of shape \(3, 2\) like the inputs, got \(3, 3\)",
+            r"feed_back: expected outputs of shape \(3, 2\) like the inputs, got \(3, 3\)$",
+        ),
+        (
+            lambda n, x: one_of_two().stream(3).feed_back(x[0], 2),
+            nr.ShapeError,
+            r"feed_back: .* like the inputs, got \(3, 1\); known= gives the channels that they lack$",
         ),
     ],
 )

@@ -157,6 +157,8 @@ def test_wrong_arguments_are_named():
         (lambda: go(stop=6), nr.IndexRangeError, "stop: expected an index from 0 to 5"),
         (lambda: go(stop=0.5), TypeError, "stop: expected an integer"),
         (lambda: go(lengths={"known": [1, 1, 1, 1]}), ValueError, r"lengths: expected none for inputs\['known'\]"),
+        (lambda: go(lengths={"previous": [1, 1, 1, 1]}), ValueError, r"lengths: expected none for 'previous', which is fed"),
+        (lambda: go(inputs={**x, "known": x["known"][:0]}), nr.ShapeError, r"inputs\['known'\]: expected at least one step"),
         (lambda: nan.decode(two, "previous", "y", np.nan), nr.NonFiniteError, "start: expected finite numbers"),
         (lambda: nan.decode(two, "previous", "y", 0.0, stop=1), TypeError, "stop: expected None"),
         (lambda: both.decode({}, "x", "y", 0.0, 3), ValueError, "expected nodes that take each step by itself, got GRU"),

@@ -1,6 +1,7 @@
 """Keras' models, files and weights to networks and back: outputs side by side, parameters to the bit, errors by layer."""
 
 import os
+import zipfile
 
 import numpy as np
 import pytest
@@ -93,6 +94,17 @@ WRONG = {
     "'a' .GRU.: expected go_backwards=False, got True": lambda k: [k.GRU(2, go_backwards=True, name="a")],
     "'b' .Softmax.: expected a layer that numbarnn has": lambda k: [k.Dense(2), k.Softmax(name="b")],
     "'c' .Dense.: expected a function of linear, .*got activation='softmax'": lambda k: [k.Dense(2, "softmax", name="c")],
+    "'e' .GlobalMaxPooling1D.: expected data_format": lambda k: [
+        k.Dense(2),
+        k.GlobalMaxPooling1D("channels_first", name="e"),
+    ],
+    "'f' .GlobalAveragePooling1D.: expected .*keepdims=False": lambda k: [
+        k.Dense(2),
+        k.GlobalAveragePooling1D(keepdims=True, name="f"),
+    ],
+    "'g' .Dense.: expected a layer of Keras, got a class of its own": lambda k: [
+        type("Dense", (k.Dense,), {"call": lambda self, x: 0 * x})(3, name="g")
+    ],
     "'d' .Bidirectional.: expected merge_mode": lambda k: [k.Bidirectional(k.GRU(2), merge_mode=None, name="d")],
 }
 
@@ -114,6 +126,26 @@ def test_layers_that_are_not_in_a_row(keras):
     model = keras.Model(source, keras.layers.Add()([first, second]))
     with pytest.raises(nr.ConversionError, match="^layer 'second' .Dense.: expected 'dense.*' as its input"):
         interop.from_model(model)
+
+
+def test_an_output_is_not_left_out(keras, tmp_path):
+    source = keras.Input((None, 3))
+    middle = keras.layers.GRU(4, return_sequences=True, name="middle")(source)
+    model = keras.Model(source, [middle, keras.layers.Dense(2, name="last")(middle)])
+    model.save(tmp_path / "m.keras")
+    for load, source in ((interop.from_model, model), (interop.load, tmp_path / "m.keras")):
+        with pytest.raises(nr.ConversionError, match="^model: expected one output, that of 'last', got 'middle', 'last'"):
+            load(source)
+
+
+def test_hard_sigmoid_of_keras_2(keras, tmp_path):
+    layers = [keras.layers.GRU(4, recurrent_activation="hard_sigmoid", return_sequences=True)]
+    keras.Sequential([keras.Input((None, 3)), *layers]).save(tmp_path / "new.keras")
+    with zipfile.ZipFile(tmp_path / "new.keras") as new, zipfile.ZipFile(tmp_path / "old.keras", "w") as old:
+        for name in new.namelist():
+            old.writestr(name, b'{"keras_version": "2.15.0"}' if name == "metadata.json" else new.read(name))
+    assert interop.load(tmp_path / "new.keras").layers[0].gate_activation == ("hard_sigmoid", 1 / 6, 0.5)
+    assert interop.load(tmp_path / "old.keras").layers[0].gate_activation == "hard_sigmoid"  # 0.2 x + 0.5
 
 
 NOT_IN_KERAS = [

@@ -438,6 +438,19 @@ def test_what_is_not_understood_is_named(message):
         interop.load(graph(WRONG[message], arrays=NUMBERS))
 
 
+@pytest.mark.parametrize("value, sizes", [("Yh", [2, 6]), ("Y", [5, 2, 6])])
+def test_directions_are_not_taken_for_a_batch_of_as_many(value, sizes):
+    nodes, x = [TURN, BOTH, node("Reshape", f"{value} sizes", "y")], np.ones((2, 5, 3), np.float32)
+    model = graph(nodes, x.shape, {"sizes": np.array(sizes)})
+    with pytest.raises(nr.ConversionError, match="^model: expected an output without steps or batch between its channels"):
+        interop.load(model)
+    (found,), (expected,) = (
+        interop.Backend.run_model(model, [x]),
+        onnxruntime.InferenceSession(model.SerializeToString()).run(None, {"x": x}),
+    )
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6)
+
+
 def test_an_output_before_what_is_not_understood():
     nodes = WRONG[r"^node 'the_Softmax' \(Softmax\): .*output='s' ends the network before it"]
     net = interop.load(graph([*nodes[:2], node("Squeeze", "Yh zero", "s"), nodes[3]], arrays=NUMBERS), output="s")

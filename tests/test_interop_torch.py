@@ -180,6 +180,8 @@ def test_state_dicts_in_every_kind_of_file(tmp_path):
         found = interop.read(tmp_path / f"back.{ending}")
         assert found.keys() == state.keys()
         assert all(np.array_equal(found[name], 2 * state[name].numpy()) for name in found)
+        with pytest.raises(FileNotFoundError):
+            interop.save(net, tmp_path / "none" / f"back.{ending}", names)
     module.load_state_dict({name: torch.from_numpy(a) for name, a in interop.state_dict(net, names).items()})
     np.testing.assert_allclose(net.predict(x.numpy()), module(x).detach().numpy(), rtol=0, atol=2e-6)
 

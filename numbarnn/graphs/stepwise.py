@@ -83,8 +83,12 @@ class Plan:
         """How many steps there are, if what is known has so many."""
         axes = [self.graph._axis(name, self.graph._rows) for name in self.known]
         for axis in axes:
-            if not called.batches[axis].packing.uniform:
-                raise ValueError(f"lengths: expected none for inputs[{axis!r}], which is read step by step, got some")
+            packing = called.batches[axis].packing
+            if not packing.rows:
+                raise ShapeError(f"inputs[{axis!r}]: expected at least one step, got none")
+            if not packing.uniform:
+                given = f"{packing.lengths.tolist()!r:.80}"
+                raise ValueError(f"lengths: expected none for inputs[{axis!r}], which is read step by step, got {given}")
         there = {axis: called.batches[axis].steps for axis in axes}
         if steps is None:
             if not there:

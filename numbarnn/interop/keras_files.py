@@ -66,8 +66,21 @@ def layers_of(config):
         sources = _sources(layer.get("inbound_nodes", []))
         if kind != "Sequential" and sources != ([before] if before else []):
             raise ConversionError(f"layer {name!r} ({layer['class_name']}): expected {before!r} as its input, got {sources}")
+        if not _of_keras(layer):
+            raise ConversionError(
+                f"layer {name!r} ({layer['class_name']}): expected a layer of Keras, got a class of its own"
+            )
         before = name
+    outputs = [] if kind == "Sequential" else _sources(config["config"].get("output_layers", []))
+    if outputs and outputs != [before]:
+        raise ConversionError(f"model: expected one output, that of {before!r}, got {', '.join(map(repr, outputs))}")
     return [(layer["class_name"], layer["config"], layer["config"].get("name")) for layer in found]
+
+
+def _of_keras(layer):
+    """Whether a configuration is that of one of Keras' classes, and not of one that is called like it."""
+    module = layer.get("module")
+    return module.startswith(("keras", "tf_keras", "tensorflow")) if module else not layer.get("registered_name")
 
 
 def _sources(nodes):
@@ -86,7 +99,9 @@ def _sources(nodes):
 
 def _zipped(library, contents):
     with zipfile.ZipFile(io.BytesIO(contents)) as archive:
-        config = json.loads(archive.read("config.json"))
+        config, old = json.loads(archive.read("config.json")), False
+        if "metadata.json" in archive.namelist():
+            old = _is_old(json.loads(archive.read("metadata.json")).get("keras_version", "3"))
         contents = archive.read("model.weights.h5")
     with library.File(io.BytesIO(contents), "r") as weights:
         groups = _child(weights, "layers")
@@ -98,7 +113,12 @@ def _zipped(library, contents):
             key = f"{key}_{used[key]}" if used[key] else key  # how groups are called that do not say whose they are
             group = names.get(name) if None not in names else _child(groups, key) if key in groups else None
             found.append(Described(kind, own, [] if group is None else _variables(group, SQUEEZED * len(contents))))
-    return found, False
+    return found, old
+
+
+def _is_old(version):
+    """Whether a version of Keras is one before 3."""
+    return str(version).startswith(("1", "2"))
 
 
 def _child(group, name):
@@ -148,7 +168,7 @@ def _array(dataset, most):
 
 
 def _in_hdf5(whole, most):
-    old = str(whole.attrs.get("keras_version", "2")).startswith(("1", "2"))
+    old = _is_old(whole.attrs.get("keras_version", "2"))
     config = json.loads(whole.attrs["model_config"])
     groups = _child(whole, "model_weights")
     found = []

@@ -98,6 +98,8 @@ def layers_from(described, old):
     if kind == "Dropout":
         return [(Dropout(float(config["rate"])), {})]
     if kind in POOLS:
+        if config.get("data_format", "channels_last") != "channels_last" or config.get("keepdims"):
+            raise described.error("data_format='channels_last' and keepdims=False")
         return [(Pool(POOLS[kind]), {})]
     raise described.error("a layer that numbarnn has")
 

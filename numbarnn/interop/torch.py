@@ -4,6 +4,7 @@ Parameters have PyTorch's names, shapes and orders of gates (r, z, n of a GRU; i
 copied, never computed.  PyTorch itself is needed for modules and ``.pt`` files alone.
 """
 
+import io
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,8 @@ import numpy as np
 from ..descriptions import keywords
 from ..errors import ConversionError, FileFormatError, ShapeError, known_name, several
 from ..files.arrays import read_arrays, write_arrays
+from ..files.container import checked_path
+from ..files.drafts import write_whole
 from ..layers.base import Layer
 from ..layers.convolution import Conv2d
 from ..layers.dense import Dense
@@ -290,7 +293,8 @@ def save(net: Network, path: str | os.PathLike, modules: Iterable[str] | None = 
     ----------
     net : Network
     path : str or os.PathLike
-        A file ``.safetensors``, ``.npz``, or ``.pt`` and ``.pth``, which PyTorch writes; an old file is replaced.
+        A file ``.safetensors``, ``.npz``, or ``.pt`` and ``.pth``, which PyTorch writes; written whole or not at all, an old
+        file is replaced.
     modules : sequence of str, optional
         As in `state_dict`.
 
@@ -299,14 +303,16 @@ def save(net: Network, path: str | os.PathLike, modules: Iterable[str] | None = 
     ConversionError
         For a layer, or an option of one, that PyTorch does not have.
     OSError
-        If the file cannot be written.
+        If the file cannot be written; an old one is then as it was.
     """
     state = state_dict(net, modules)
     if isinstance(path, (str, os.PathLike)) and os.path.splitext(path)[1] in (".pt", ".pth"):
         _modules()
         import torch
 
-        torch.save({name: torch.from_numpy(array) for name, array in state.items()}, path)
+        stream = io.BytesIO()
+        torch.save({name: torch.from_numpy(array) for name, array in state.items()}, stream)
+        write_whole(checked_path(path), stream.getvalue())
     else:
         write_arrays(path, state)
 

@@ -36,7 +36,8 @@ class Monitor:
         known = {None: "min", "loss": "min", "validation": "min"} | MODES
         metric = None if name is None else name.removeprefix(OF_VALIDATION)
         if metric not in known:
-            raise ValueError(f"mode: expected 'min' or 'max' beside monitor={name!r}, a metric of your own, got None")
+            whose = "a metric of your own or of an output"
+            raise ValueError(f"mode: expected 'min' or 'max' beside monitor={name!r}, {whose}, got None")
         return cls(name, known[metric], min_delta)
 
     @property

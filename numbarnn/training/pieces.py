@@ -49,7 +49,8 @@ class PieceFeed(SampleFeed):
             self.count = None  # it depends on which samples are together
 
     def depends(self):
-        return super().depends() | {"steps": self.steps}
+        in_all = int(self.samples.lengths_of_x[self.course.order].sum())
+        return super().depends() | {"steps": self.steps, "x": f"sequences of {in_all} steps in all"}
 
     def batches(self):
         found = []

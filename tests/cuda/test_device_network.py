@@ -244,3 +244,12 @@ def test_a_loss_that_is_not_finite_leaves_the_last_finite_parameters():
     with pytest.raises(nr.NonFiniteError, match="the network has the last finite parameters"):
         cuda.fit(x * 1e150, y, epochs=3, optimizer=nr.SGD(1e200), progress=False)
     assert np.isfinite(to_host(cuda.params).flat).all()
+
+
+@pytest.mark.parametrize("shards", [1, None])
+def test_a_training_that_is_shared_is_not_loaded_onto_a_device(shards, tmp_path):
+    trainer = nr.Trainer(nr.Network([nr.RNN(2), nr.Dense(1)], channels=1, seed=0), shards=1)
+    trainer._course.shards = shards  # None as of several ranks that let MPI sum
+    trainer.save(tmp_path / "shared")
+    with pytest.raises(nr.DeviceError, match="^device: expected 'cpu' for a training that ranks or shards share"):
+        nr.Trainer.load(tmp_path / "shared", device="cuda")

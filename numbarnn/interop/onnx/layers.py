@@ -90,10 +90,6 @@ def elementwise(reader, node):
     return activate(reader, node, (name, *numbers) if tuple(numbers) != plain else name, node.input(0))
 
 
-def _rounded(numbers):
-    return tuple(float(np.float32(number)) for number in numbers)
-
-
 def activate(reader, node, spec, value):
     """Append an activation function of a value."""
     if isinstance(value, Scaled) and spec == "tanh" and value.beta == 0:
@@ -106,7 +102,7 @@ def activate(reader, node, spec, value):
     return replace(signal, at=len(reader.layers))
 
 
-def softplus_swish_gelu(reader, node):
+def gelu_or_silu(reader, node):
     """Gelu and Swish, since they are operators."""
     if node.operator == "Gelu" and node.attribute("approximate", "none") != "none":
         raise node.error(f"approximate 'none', got {node.attribute('approximate')!r}")
@@ -279,12 +275,12 @@ LAYERS = {
     "Div": divide,
     "Dropout": dropout,
     "Erf": erf,
-    "Gelu": softplus_swish_gelu,
+    "Gelu": gelu_or_silu,
     "Gemm": gemm,
     "MatMul": dense,
     "Mul": multiply,
     "Sub": subtract,
-    "Swish": softplus_swish_gelu,
+    "Swish": gelu_or_silu,
     **dict.fromkeys(ELEMENTWISE, elementwise),
     **dict.fromkeys(("ReduceMax", "ReduceMean", "ReduceProd", "ReduceSum"), reduce),
     **dict.fromkeys(("AveragePool", "Conv", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"), images),

@@ -90,9 +90,17 @@ def _name_the_rest(reader, atoms):
 
 def _check_channels(reader, signal):
     """Raise unless the channels of the output stand in the order that the network gives them."""
-    channels = [atom for axis in signal.axes for atom in axis if atom.role == CHANNELS and atom.size != 1]
-    if channels != [atom for atom in signal.channels or () if atom.size != 1]:
+    axes = [[atom for atom in axis if atom.size != 1] for axis in signal.axes]
+    atoms = [atom for axis in axes for atom in axis]
+    places = [place for place, atom in enumerate(atoms) if atom.role == CHANNELS]
+    if [atoms[place] for place in places] != [atom for atom in signal.channels or () if atom.size != 1]:
         raise ConversionError(f"{reader.where}: expected channels of the output in the order of the last layer")
+    mixed = any(len({atom.role == CHANNELS for atom in axis}) > 1 for axis in axes)
+    if mixed and places[-1] - places[0] >= len(places):
+        raise ConversionError(
+            f"{reader.where}: expected an output without steps or batch between its channels, got {signal.axes}; a Transpose"
+            " before the Reshape puts directions beside their channels"
+        )
 
 
 def channels_of(reader):
