@@ -17,6 +17,7 @@ from numbarnn.engine.numba_internals import KeptCFunction
 sys.path.insert(0, str(Path(__file__).parents[1]))
 cases = pytest.importorskip("benchmarks.cases", reason="the benchmarks lie beside the tests, not in the package")
 call_times = pytest.importorskip("benchmarks.call_times")
+cpu = pytest.importorskip("benchmarks.cpu")
 inference = pytest.importorskip("benchmarks.inference")
 many = pytest.importorskip("benchmarks.many")
 ragged = pytest.importorskip("benchmarks.ragged")
@@ -151,3 +152,8 @@ def test_the_table_of_small_calls():
     lines = call_times.table({"times": times, "streams": [("GRU", 16, (0.002, 0.001), (0.004, 0.001))]})
     assert lines[2] == "| GRU(24), T = N = 1 | 20.0 (10.0) | - | - |"
     assert lines[-1] == "| GRU(16) | 0.50 | 50.0 (100.0) | 78 |"
+
+
+def test_a_peak_that_was_disturbed_is_not_taken():
+    rows = [{"dtype": "float32", "gflops": 100.0, "peak_gflops": top, "share": 0.0} for top in (10.0, 400.0)]
+    assert [row["share"] for row in cpu.of_the_peak(rows)] == [0.25, 0.25]
