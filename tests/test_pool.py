@@ -131,6 +131,24 @@ def test_helpers_come_and_go(own_pool):
         assert sum(thread.is_alive() for thread in own_pool._threads) == helpers
 
 
+def test_blocks_without_rest_leave_what_was_set(own_pool):
+    """Also those of several threads, whose ends come in any order."""
+    rest = lambda: own_pool._block[of_pool.REST // 8]  # noqa: E731
+    for before in (of_pool.RESTS, 0, 7):
+        own_pool.set_rest(before)
+        first, second = own_pool.without_rest(), own_pool.without_rest()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert rest() == 0
+        second.__exit__(None, None, None)
+        assert rest() == before
+    with own_pool.without_rest():
+        own_pool.set_rest(3)
+        assert rest() == 0
+    assert rest() == 3
+
+
 def test_helpers_that_sleep_are_woken(own_pool):
     own_pool.set_rest(0)
     own_pool.set_helpers(2)

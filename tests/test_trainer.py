@@ -145,7 +145,16 @@ def test_memory_is_made_once_for_batches_of_a_size(monkeypatch):
     assert counts == [9, 9 + 31]  # one of each is for batches whose samples differ in length
 
 
-def test_what_several_threads_share_is_made_while_they_do(monkeypatch):
+@pytest.fixture
+def rest_of_users():
+    """The pool rests as it does outside of the tests."""
+    of_tests = pool._rest
+    pool.set_rest(RESTS)
+    yield
+    pool.set_rest(of_tests)
+
+
+def test_what_several_threads_share_is_made_while_they_do(monkeypatch, rest_of_users):
     """A loss of time in the first run of new memory does not have one thread go alone, and the rest be made for one."""
     seen, x = [], RANDOM.standard_normal((6, 4, 1))
 

@@ -20,6 +20,7 @@ work runs on the machine, each region may then take as long as the system leaves
 """
 
 import atexit
+import contextlib
 import ctypes
 import functools
 import os
@@ -392,6 +393,7 @@ class Pool:
     def reset(self):
         """Begin without helpers, as in a forked process, where there are none."""
         self._threads, self._begun, self._lock, self.helpers = [], 0, threading.Lock(), 0
+        self._rest, self._restless = RESTS, 0
         self._block[:] = 0
         self._block[TICKET // 8], self._block[GAINED // 8], self._block[REST // 8] = CLOSED, TRIAL, RESTS
         self._alone_until = ctypes.c_int64.from_address(self.address + ALONE_UNTIL)
@@ -435,7 +437,22 @@ class Pool:
 
     def set_rest(self, nanoseconds):
         """Set how long one thread goes alone for each nanosecond lost; 0: work is shared whatever it costs."""
-        self._block[REST // 8] = nanoseconds
+        with self._lock:
+            self._rest = nanoseconds
+            self._block[REST // 8] = 0 if self._restless else nanoseconds
+
+    @contextlib.contextmanager
+    def without_rest(self):
+        """Share work whatever it costs; what `set_rest` has set counts again when the last thread has left such a block."""
+        with self._lock:
+            self._restless += 1
+            self._block[REST // 8] = 0
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._restless = max(0, self._restless - 1)  # a process forked meanwhile has begun anew
+                self._block[REST // 8] = 0 if self._restless else self._rest
 
     def close(self):
         """Let all helpers go, before Python and their machine code do."""

@@ -6,7 +6,6 @@ import numpy as np
 
 from ..arrays.devices import backend, device_of
 from ..arrays.rows import like
-from ..cpu.threads import threads
 from ..training.passes import Passes
 from ..training.sequences import Sequences
 from ..training.workspace import Workspaces
@@ -25,17 +24,11 @@ class GraphWorkspace:
         Those of each layer.
     kept : tuple
         ``tape`` and ``checkpoints`` of `Graph.forward`.
-
-    Attributes
-    ----------
-    threads : set of int
-        For how many its calls were made, see `Workspace`.
     """
 
     def __init__(self, graph, into, parts, kept):
         self.graph, self.into, self.parts, self.kept = graph, into, parts, kept
         self._passage = self._back = self._passes = None
-        self.threads = set()
 
     @property
     def nbytes(self):
@@ -49,7 +42,7 @@ class GraphWorkspace:
         are to be drawn.  initial: None, since nothing is carried from batch to batch.
         """
         if self._passage is None or samples.ragged:
-            self.threads, given = {threads()}, samples.given()
+            given = samples.given()
             self._batches = given.batches
             self._passage = Passage(self.graph, self.parts, given.described, self.kept, random)
             self._back = self._passes = None
@@ -69,9 +62,7 @@ class GraphWorkspace:
             total += weight * value
             slopes[output] = dy if weight == 1 else dy * dy.dtype.type(weight)
         if self._back is None:
-            self.threads.add(threads())
             self._start_backward(samples)
-            self.threads.add(threads())
         for output, dy in slopes.items():
             if dy is None:
                 self._dy[output].fill(0)

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..arrays.devices import backend, device_of
 from ..arrays.rows import like
-from ..cpu.pool import RESTS, pool
+from ..cpu.pool import pool
 from ..cpu.threads import threads
 from ..engine.keep import kept
 from .passes import Passes
@@ -94,19 +94,6 @@ class Workspace:
         return Passes(self.network.device, onward), Passes(self.network.device, back)
 
 
-@contextlib.contextmanager
-def _sharing():
-    """Share work whatever it costs: what is made while one thread goes alone would be for one thread ever after.
-
-    The first run of new memory takes long, and does not tell whether sharing pays.
-    """
-    pool.set_rest(0)
-    try:
-        yield
-    finally:
-        pool.set_rest(RESTS)
-
-
 class BatchBuffer:
     """Memory for batches of as many samples, of as many steps each, as a first one: x lies in one place.
 
@@ -172,7 +159,9 @@ class Workspaces:
         part = chosen, 0 if span is None else span[0], steps
         workspace, buffer, _ = kept or (self._make(), self._buffer(samples, *part), 0)
         self._last = workspace
-        with contextlib.nullcontext() if kept or key[2] == 1 else _sharing():
+        # What is made while one thread goes alone would be for one thread ever after; and the first run of new memory takes
+        # long, so that it does not tell whether sharing pays.
+        with contextlib.nullcontext() if kept or key[2] == 1 else pool.without_rest():
             value = workspace.gradient(buffer.take(samples, *part), loss, random, initial)
         self._kept[key] = kept or (workspace, buffer, workspace.nbytes + buffer.nbytes + OBJECT_BYTES)
         if kept is None:
