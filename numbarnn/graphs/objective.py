@@ -1,7 +1,7 @@
 """The loss of a graph on samples, its metrics, and its gradient for a vector of parameters."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,8 +12,6 @@ from ..engine.keep import NOTHING
 from ..errors import DTypeError
 from ..networks.comparison import Comparison
 from ..parameters import Parameters
-from ..training.losses.numeric import Regression
-from ..training.metrics import measured
 from .function import Function
 from .losses import Losses, found_metrics
 from .passage import Passage
@@ -135,20 +133,13 @@ class Objective(Function):
                 own[f"{output}_loss"] = value
             total += weight * value
         for name, each in (metrics or {}).items():
-            part, view = samples.parts[each.output], self._view(each.output)
-
-            def value_of(metric, part=part, view=view, output=each.output):
-                if part.missing and isinstance(metric, Regression):
-                    metric = replace(metric, missing="nan")
-                return view._call_loss(metric, *seen[output], part)[0]
-
             if seen[each.output] is None:
                 raise ValueError(f"metrics: expected at least one target of {each.output!r} to measure, got none")
-            found |= measured({name: each.metric}, *seen[each.output], part.classes is not None, value_of)
+            found |= self._view(each.output)._measured({name: each.metric}, seen[each.output], samples.parts[each.output])
         return total if metrics is None else (total, found)
 
     def _predicted(self, samples):
-        """{output: (prediction, targets, weights)} as losses see them."""
+        """{output: (prediction, targets, weights)} as losses see them; None of one that has no step."""
         found = {output: [] for output in samples.parts}
         for piece in samples.pieces(PIECE_ROWS):
             given = piece.given()
@@ -161,15 +152,9 @@ class Objective(Function):
                 rows = view._rows(described, part)
                 rows = contiguous(rows) if part.in_rows else rows
                 found[output].append((rows, view._target_rows(batch, described, part), view._weight_rows(batch, part)))
-        return {output: self._put_together(samples.parts[output], pieces) for output, pieces in found.items()}
-
-    @staticmethod
-    def _put_together(part, pieces):
-        """One triple of arrays of those of several pieces."""
-        if len(pieces) < 2:
-            return pieces[0] if pieces else None
-        axis = 0 if part.in_rows else part.y.letters.index("n")
-        return tuple(None if each[0] is None else np.concatenate(each, axis) for each in zip(*pieces))
+        return {
+            output: Comparison._joined(pieces, samples.parts[output]) if pieces else None for output, pieces in found.items()
+        }
 
     def loss_and_gradient(
         self,

@@ -1,11 +1,15 @@
 """What a loss sees of an output and its targets, and what it says of them."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..arrays.descriptor import in_layout
 from ..arrays.devices import moved
 from ..arrays.rows import numbers
 from ..training.losses import check_target, checked_result, is_of_library, takes_labels, target_channels
+from ..training.losses.numeric import Regression
+from ..training.metrics import measured
 
 
 class Comparison:
@@ -37,6 +41,24 @@ class Comparison:
         rows = (None if part is None else np.moveaxis(part, axis, -1) for part in (prediction, target, weights))
         value, gradient = loss.of_rows(*rows)
         return value, np.moveaxis(gradient, -1, axis)
+
+    def _measured(self, metrics, seen, samples):
+        """{name: value} of metrics, see `measured`; seen: as `_joined` gives it."""
+
+        def value_of(metric):
+            if samples.missing and isinstance(metric, Regression):
+                metric = replace(metric, missing="nan")
+            return self._call_loss(metric, *seen, samples)[0]
+
+        return measured(metrics, *seen, samples.classes is not None, value_of)
+
+    @staticmethod
+    def _joined(pieces, samples):
+        """(prediction, target, weights) of all of some samples, from those of pieces of them, one after the other."""
+        if len(pieces) == 1:
+            return pieces[0]
+        axis = 0 if samples.in_rows else samples.y.letters.index("n")
+        return tuple(None if each[0] is None else np.concatenate(each, axis) for each in zip(*pieces))
 
     def _weight_rows(self, batch, samples):
         """The weights as a loss sees them, of one channel, laid out like the prediction; None if there are none."""

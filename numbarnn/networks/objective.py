@@ -1,7 +1,6 @@
 """The loss of a network on samples, its metrics, and its gradient for a vector of parameters."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 import numpy as np
 
@@ -13,8 +12,7 @@ from ..errors import DTypeError
 from ..layers.embedding import Embedding
 from ..parameters import Parameters
 from ..training.losses import loss as find_loss
-from ..training.losses.numeric import Regression
-from ..training.metrics import checked_metrics, measured
+from ..training.metrics import checked_metrics
 from ..training.samples import Samples
 from ..training.workspace import Workspace, Workspaces
 from .comparison import Comparison
@@ -67,32 +65,18 @@ class Objective(Prediction, Comparison):
     def _loss_of(self, samples, loss, metrics=None):
         """`loss` of samples that have been checked, a function; with metrics, see `measured`, (loss, {name: value})."""
         self.params.check_finite()
-        predictions, targets, weights = [], [], []
+        pieces = []
         for piece in samples.pieces(self._rows_at_once):
             batch, described = piece.batch()
             prediction = self._forward(self._own, described, NOTHING)[0]
             if piece.in_rows and not (prediction.packing.rows or piece is samples):
                 continue  # sequences without any step
             rows = self._rows(prediction, piece)
-            predictions.append(contiguous(rows) if piece.in_rows else rows)
-            targets.append(self._target_rows(batch, prediction, piece))
-            weights.append(self._weight_rows(batch, piece))
-        if len(predictions) > 1:
-            axis = 0 if samples.in_rows else samples.y.letters.index("n")
-            predictions, targets = ([np.concatenate(parts, axis)] for parts in (predictions, targets))
-            weights = [None if weights[0] is None else np.concatenate(weights, axis)]
-        value = self._call_loss(loss, predictions[0], targets[0], weights[0], samples)[0]
-        if metrics is None:
-            return value
-
-        def value_of(metric):
-            if samples.missing and isinstance(metric, Regression):
-                metric = replace(metric, missing="nan")
-            return self._call_loss(metric, predictions[0], targets[0], weights[0], samples)[0]
-
-        return value, measured(
-            metrics, predictions[0], targets[0], weights[0], samples.classes is not None, value_of
-        )  # fmt: skip
+            rows = contiguous(rows) if piece.in_rows else rows
+            pieces.append((rows, self._target_rows(batch, prediction, piece), self._weight_rows(batch, piece)))
+        seen = self._joined(pieces, samples)
+        value = self._call_loss(loss, *seen, samples)[0]
+        return value if metrics is None else (value, self._measured(metrics, seen, samples))
 
     def evaluate(
         self,
