@@ -17,8 +17,8 @@ from .losses import (
     check_takes_weights,
     check_weights,
     checked_weights,
-    takes_any,
     is_of_library,
+    takes_any,
     takes_labels,
     target_channels,
 )
