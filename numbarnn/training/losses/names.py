@@ -79,8 +79,8 @@ def loss(name: str | Callable) -> Callable:
     ``binary_cross_entropy``.  Each is one of a class (`MSE`, `HalfMSE`, `MAE`, `Huber`, `NashSutcliffe`, `Quantile`,
     `GaussianNLL`, `PoissonNLL`, `CrossEntropy`, `BinaryCrossEntropy`), whose other options make another one.
 
-    A callable ``(prediction, target) -> (loss, dloss/dprediction)`` is returned as it is.  With integers without a channel axis
-    as the targets, (N,) or (T, N), it gets rows: predictions (rows, C) and its integers (rows,), of int64, whatever they mean.
+    A callable ``(prediction, target) -> (loss, dloss/dprediction)`` is returned as it is.  With integers without a channel
+    axis as the targets, (N,) or (T, N), it gets rows: predictions (rows, C) and its integers (rows,), of int64.
     """
     if callable(name):
         if isinstance(name, type):
