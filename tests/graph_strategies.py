@@ -66,7 +66,8 @@ class _Drawing:
     def last(self):
         axis = self.pick(["a", "k"])
         joined = self.put(nr.Dense(2), self.reads(axis), 2, axis)
-        self.put([self.pick([nr.Last(), nr.Pool("mean")]), nr.Dense(3)], joined, 3, None)
+        two = any(cell.bidirectional for cell in self.cells.values())  # a Dense behind two directions mixes them
+        self.put([self.pick([nr.LastStep() if two else nr.Last(), nr.Pool("mean")]), nr.Dense(3)], joined, 3, None)
 
     def recurrent(self):
         axis, layer, state = self.pick(["a", "k"]), _cell(self.random), None
