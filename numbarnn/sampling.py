@@ -4,7 +4,7 @@ import numpy as np
 
 from .arrays.conversion import integers_like
 from .arrays.descriptor import AXES
-from .arrays.devices import backend, device_of, moved, native
+from .arrays.devices import backend, device_of, moved
 from .arrays.indices import Indices, index_axes
 from .data.text import Vocabulary
 from .errors import NonFiniteError, ShapeError, finite_number, generator, integer, positive_integer, several
@@ -181,7 +181,7 @@ def _encoded(prompt, vocabulary):
 
 def _indices(network, prompt):
     """(the Indices of an array, the letters of its axes); at least one step of one sequence."""
-    array = moved(integers_like("prompt", native(prompt)), "cpu")
+    array = moved(integers_like("prompt", prompt, network.layout.replace("c", "")), "cpu")
     letters = index_axes("prompt", network.layout, array)
     if not array.size:
         raise ShapeError(f"prompt: expected at least one step of at least one sequence, got shape {array.shape}")
