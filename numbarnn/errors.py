@@ -22,8 +22,8 @@ class DTypeError(TypeError):
     """An array's dtype is not the float32 or float64 that was expected."""
 
 
-class IndexRangeError(ValueError):
-    """An index or a label that is none of those there are."""
+class IndexRangeError(ValueError, IndexError):
+    """An index or a label that is none of those there are: also an IndexError, as of a sequence."""
 
 
 class DeviceError(RuntimeError):

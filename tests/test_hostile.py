@@ -134,9 +134,9 @@ def graph(**arguments):
     return nr.Graph({"x": 2, "static": nr.Input(2, steps=False)}, nodes, ["y"], **arguments)
 
 
-def of_graph(x, static, lengths):
+def of_graph(x, static, lengths, **arguments):
     """What a graph makes of its inputs."""
-    return graph(seed=0).predict({"x": x, "static": static}, lengths)
+    return graph(seed=0).predict({"x": x, "static": static}, lengths, **arguments)
 
 
 def decoded(**arguments):

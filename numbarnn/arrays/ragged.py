@@ -5,7 +5,18 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..descriptions.fields import Settled
-from ..errors import DeviceError, DTypeError, ShapeError, integer, known_name, plain, positive_integer, real, several
+from ..errors import (
+    DeviceError,
+    DTypeError,
+    IndexRangeError,
+    ShapeError,
+    integer,
+    known_name,
+    plain,
+    positive_integer,
+    real,
+    several,
+)
 from .conversion import array_of, numbers_like
 from .descriptor import checked_array, checked_dtype
 from .devices import backend, device_of, moved, native
@@ -142,12 +153,12 @@ class Ragged(Settled, Arithmetic):
 
         Raises
         ------
-        IndexError, ShapeError, DTypeError, TypeError, ValueError
+        IndexRangeError, ShapeError, DTypeError, TypeError, ValueError
             If there is no such sequence, or none is left.
         """
         if isinstance(which, (int, np.integer)) and not isinstance(which, bool):
             if not -len(self) <= which < len(self):
-                raise IndexError(f"sequence: expected an index from 0 to {len(self) - 1}, got {which}")
+                raise IndexRangeError(f"sequence: expected an index from 0 to {len(self) - 1}, got {which}")
             n = int(which) % len(self)
             return self.data[self.offsets[n] : self.offsets[n + 1]]
         if isinstance(which, slice) and which.step in (None, 1):
@@ -276,7 +287,7 @@ def chosen_of(argument, which, count, hint=""):
             chosen = np.flatnonzero(chosen)
         wrong = (chosen < -count) | (chosen >= count)
         if wrong.any():
-            raise IndexError(f"{argument}: expected indices from 0 to {count - 1}, got {chosen[np.argmax(wrong)]}")
+            raise IndexRangeError(f"{argument}: expected indices from 0 to {count - 1}, got {chosen[np.argmax(wrong)]}")
     if not len(chosen):
         raise ValueError(f"{argument}: expected at least one of {count}, got none")
     return chosen

@@ -6,7 +6,7 @@ from ..arrays.conversion import array_of, numbers_like
 from ..arrays.descriptor import axes_of, in_layout
 from ..arrays.devices import native
 from ..arrays.ragged import Ragged
-from ..errors import DTypeError, ShapeError, integer, nearest, positive_integer, several
+from ..errors import DTypeError, IndexRangeError, ShapeError, integer, nearest, positive_integer, several
 
 
 def windows(
@@ -49,7 +49,7 @@ def windows(
     ------
     ShapeError
         If the series has other axes, or none is longer than a window, or those of several have other channels.
-    UnknownNameError, IndexError, ValueError
+    UnknownNameError, IndexRangeError, ValueError
         If there is no such channel, or it is named twice; if a length is not positive.
     TypeError, DTypeError, LayoutError
         If a series holds something else than numbers, or is a masked array; if several have different dtypes; for a layout
@@ -191,7 +191,7 @@ def _channels(targets, channels, names):
             continue
         index = integer("targets", target, "channels by index or name")
         if not 0 <= index < channels:
-            raise IndexError(f"targets: expected channels from 0 to {channels - 1}, got {index}")
+            raise IndexRangeError(f"targets: expected channels from 0 to {channels - 1}, got {index}")
         found.append(index)
     if not found or len({*found}) < len(found):
         raise ValueError(f"targets: expected at least one channel, each once, got {targets!r}")

@@ -13,7 +13,15 @@ from ..arrays.indices import Indices, checked_integers, index_axes
 from ..arrays.packing import Uniform, checked_lengths, checked_reset
 from ..arrays.ragged import Ragged
 from ..errors import NonFiniteError, ShapeError
-from .losses import check_takes_weights, check_weights, checked_weights, is_of_library, takes_labels, target_channels
+from .losses import (
+    check_takes_weights,
+    check_weights,
+    checked_weights,
+    is_of_library,
+    takes_any,
+    takes_labels,
+    target_channels,
+)
 from .sequences import Sequences, other_layout, placed
 
 
@@ -30,8 +38,8 @@ class Samples:
         The letters of the network's input.
     indices : bool
         Whether x are integers, for an embedding.
-    classes : int or None
-        Where y are labels, how many there are.
+    classes : int, inf or None
+        Where y are labels, how many there are; of a function as the loss any integers are.
     loss : callable or None
         What y are the targets of.
     weights : Sequences or None
@@ -47,7 +55,7 @@ class Samples:
     lengths: np.ndarray | None
     layout: str
     indices: bool = False
-    classes: int | None = None
+    classes: float | None = None
     loss: object = None
     weights: Sequences | None = None
     stepwise: bool = False
@@ -109,6 +117,8 @@ class Samples:
         labels = takes_labels(loss, y)
         if labels and not isinstance(y, Ragged) and y.dtype.kind in "iu" and y.ndim == len(given):
             labels = takes_labels(loss, numbers_like("y", y, dtype))
+        if takes_any(loss) and not isinstance(y, Ragged):
+            labels = y.dtype.kind in "iu" and y.ndim == len(given.replace("c", ""))
         if labels:
             letters, given = letters.replace("c", ""), given.replace("c", "")
         if not stepwise:
@@ -119,7 +129,9 @@ class Samples:
             y = placed(_checked_axes(y, given, channels, loss, whose), given, letters)
             self._check_lengths_of(y, letters, channels, loss, batch)
         if labels:
-            return replace(self, y=Sequences(y, letters, given), classes=loss.classes(channels))
+            return replace(
+                self, y=Sequences(y, letters, given), classes=np.inf if takes_any(loss) else loss.classes(channels)
+            )
         if not isinstance(y, Ragged):
             y = numbers_like("y", y, dtype)
         elif y.dtype.kind == "f":
@@ -176,7 +188,7 @@ class Samples:
     @property
     def ignore_index(self):
         """A label that counts nothing, or None."""
-        return None if self.classes is None else self.loss.ignore_index
+        return None if self.classes in (None, np.inf) else self.loss.ignore_index
 
     @property
     def missing(self):
@@ -322,9 +334,14 @@ class Samples:
         return replace(batch, device=self.device), described
 
     def labels(self, batch):
-        """The labels of a Batch as a loss sees them, (rows,) of int64, -1 for those that are ignored or weigh nothing."""
-        weights = self.weight_rows(batch)
+        """The labels of a Batch as a loss sees them, (rows,) of int64, -1 for those that are ignored or weigh nothing.
+
+        A function as the loss sees its own integers, whatever they mean.
+        """
         found = self._of_targets(batch).describe_indices("y", self.y.array)
+        if self.classes == np.inf:
+            return found.rows().astype(np.int64)
+        weights = self.weight_rows(batch)
         return found.checked("y", "labels", self.classes, self.ignore_index, None if weights is None else weights > 0)
 
     def _of_targets(self, batch):
