@@ -11,6 +11,7 @@ from .errors import NonFiniteError, ShapeError, finite_number, generator, intege
 from .layers.embedding import Embedding
 from .layers.operations import Operation
 from .network import Network
+from .networks.probabilities import link_of
 
 MOST_STEPS = 4096  # of one call of compiled code, so that Ctrl-C is heard
 
@@ -135,7 +136,7 @@ def _indices_of(network):
             f" got {network.output_channels}"
         )
     if taken > 1:
-        network._link("cross_entropy")  # its last layer is to give logits
+        link_of("cross_entropy", network.layers[-1], network.output_channels)  # its last layer is to give logits
     return taken
 
 
