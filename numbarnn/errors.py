@@ -87,7 +87,7 @@ def known_name(argument, value, names):
 
 def several(argument, values, expected):
     """`values` as a tuple, if it can be gone through and is no text; else TypeError."""
-    if not isinstance(values, (str, bytes)):
+    if not isinstance(values, (str, bytes, np.ma.MaskedArray)):
         try:
             return tuple(values)
         except TypeError:  # the one of iter(), or of an array without axes

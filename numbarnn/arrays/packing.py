@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DTypeError, ShapeError, plain
+from .tensors import host_array
 
 
 @dataclass(unsafe_hash=True)
@@ -255,7 +256,7 @@ def _runs(packing):
 def _array(argument, values, expected):
     """`values` as an array, or a ShapeError that names the argument for lists of different lengths."""
     try:
-        return np.asarray(plain(argument, values, expected))
+        return np.asarray(plain(argument, host_array(argument, values), expected))
     except ValueError:
         raise ShapeError(f"{argument}: expected {expected}, got lists of different lengths") from None
 

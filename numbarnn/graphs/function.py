@@ -223,9 +223,10 @@ class Function(Reading):
         with renamed(dy=f"dy[{name!r}]", layout=f"dy[{name!r}]"):
             if axis is not None:
                 return tape.batches[axis].describe("dy", array, channels, self.dtype)
+            array = native("dy", array)
             if np.ndim(array) != 2:
                 raise ShapeError(f"dy: expected 2 axes ({self._letters(name)}), got {np.ndim(array)}")
-            described = TensorDescriptor.of(native(array), self._letters(name), "dy")
+            described = TensorDescriptor.of(array, self._letters(name), "dy")
             described.expect("dy", 1, tape.passage.values[name].batch, channels, self.dtype)
         return described
 

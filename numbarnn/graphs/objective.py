@@ -202,7 +202,7 @@ class Objective(Prediction):
         >>> value == net.loss({"x": x[:-1]}, {"y": x[1:]}), gradient.shape == net.params.flat.shape
         (True, True)
         """
-        checked_array("flat", flat)
+        flat = checked_array("flat", flat)
         if flat.dtype != self.dtype:
             raise DTypeError(f"flat: expected {self.dtype} like the graph, got {flat.dtype}")
         given = Parameters(contiguous(flat), self.params.weights)

@@ -64,7 +64,11 @@ class Reading(Structure):
         """What the caller gave as an input, converted once to what the graph reads."""
         indices, argument = self._described_inputs[name].channels is None, f"inputs[{name!r}]"
         if not isinstance(value, Ragged):
-            array = (integers_like if indices else lambda a, v: numbers_like(a, v, self.dtype))(argument, value)
+            letters = self._letters(name)
+            if indices:
+                array = integers_like(argument, value, letters, letters.replace("c", ""))
+            else:
+                array = numbers_like(argument, value, self.dtype, letters)
             self._check_axes(argument, name, array, indices)
             return array
         if not self._described_inputs[name].steps:

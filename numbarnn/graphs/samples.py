@@ -217,7 +217,9 @@ class GraphSamples:
         """Some of the samples each, in order, with about so many steps in all, or a single sample."""
         rows = max(int(lengths.sum()) for lengths in self.lengths_of_inputs.values())
         count = min(-(-rows // most_rows), self.x.count)
-        return [self] if count < 2 else [self.take(chosen) for chosen in np.array_split(np.arange(self.x.count), count)]
+        if count < 2:
+            return iter((self,))
+        return (self.take(chosen) for chosen in np.array_split(np.arange(self.x.count), count))  # one in memory at a time
 
     def given(self):
         """The Given of the inputs as they are."""

@@ -9,6 +9,7 @@ from ..arrays.devices import device_of
 from ..arrays.indices import index_axes
 from ..arrays.packing import checked_lengths, checked_reset
 from ..arrays.ragged import Ragged, joined
+from ..arrays.tensors import host_array
 from ..engine.keep import NOTHING
 from ..errors import IndexRangeError, checked_seeds, generator, integer
 from ..layers.gates import checked_place
@@ -266,7 +267,7 @@ class Prediction(Function):
             return [(x[part], None, None) for part in parts]
         letters = index_axes("x", self.layout, x) if self.takes_indices else axes_of(self.layout, x.ndim)
         before = (slice(None),) * letters.index("t" if rows else "n")
-        lengths, reset = (None if each is None else np.asarray(each) for each in (lengths, reset))
+        lengths, reset = (None if each is None else np.asarray(host_array("lengths", each)) for each in (lengths, reset))
         return [
             (x[(*before, part)], None if lengths is None else lengths[part], None if reset is None else reset[:, part])
             for part in parts
