@@ -8,6 +8,7 @@ here = Path(__file__).parent
 sys.path[:0] = [str(here.parent), str(here)]
 os.environ["NUMBA_ENABLE_CUDASIM"] = "1"  # the functions of numbarnn.cuda are described without a GPU
 
+import gallery  # noqa: E402
 import subjects  # noqa: E402
 
 import numbarnn  # noqa: E402
@@ -24,6 +25,8 @@ rst_prolog = ".. currentmodule:: numbarnn"
 nitpicky = True  # a name that leads nowhere is a warning, see links.py
 html_theme = "furo"
 html_title = f"numbarnn {release}"
+html_static_path = ["_static"]
+html_css_files = ["gallery.css"]
 
 autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 100
@@ -32,3 +35,4 @@ numpydoc_xref_param_type = False
 
 autosummary_context = subjects.page_contents()
 subjects.write_reference(here / "reference")
+gallery.write_gallery(here.parent / "notebooks", here / "gallery")
