@@ -26,7 +26,7 @@ nitpicky = True  # a name that leads nowhere is a warning, see links.py
 html_theme = "furo"
 html_title = f"numbarnn {release}"
 html_static_path = ["_static"]
-html_css_files = ["gallery.css"]
+html_css_files = ["pages.css"]
 
 autodoc_member_order = "bysource"
 python_maximum_signature_line_length = 100
