@@ -8,7 +8,7 @@ import numpy as np
 from ..arrays.batch import Batch
 from ..arrays.conversion import array_of, numbers_like
 from ..arrays.descriptor import checked_array
-from ..arrays.devices import moved, native
+from ..arrays.devices import moved
 from ..arrays.indices import Indices, checked_integers, index_axes
 from ..arrays.packing import Uniform, checked_lengths, checked_reset
 from ..arrays.ragged import Ragged
@@ -105,13 +105,13 @@ class Samples:
 
         The shape decides what integers are: labels, without a channel axis, of a loss that takes these; else numbers.
         """
-        y, dtype, channels = native(y), network.dtype, target_channels(loss, network.output_channels)
+        dtype, channels = network.dtype, target_channels(loss, network.output_channels)
         whose = "" if given == letters else ", as x has no batch axis"
         stepwise = batch.ragged and "t" in letters
         if stepwise and not isinstance(y, Ragged):
             raise TypeError(f"y: expected a Ragged like x, got {type(y).__name__}")
         if not isinstance(y, Ragged):
-            y = array_of("y", y)
+            y = array_of("y", y, given, given.replace("c", ""))
             if y.dtype == bool and y.ndim < len(given):
                 y = y.astype(np.uint8)
         labels = takes_labels(loss, y)
@@ -123,7 +123,7 @@ class Samples:
             letters, given = letters.replace("c", ""), given.replace("c", "")
         if not stepwise:
             if labels:
-                checked_integers("y", y)
+                y = checked_integers("y", y)
             elif isinstance(y, Ragged):
                 checked_array("y", y)
             y = placed(_checked_axes(y, given, channels, loss, whose), given, letters)
@@ -322,7 +322,9 @@ class Samples:
     def pieces(self, most_rows):
         """Some of the samples each, in order, with about so many steps in all, or a single sample."""
         count = min(-(-int(self.lengths_of_x.sum()) // most_rows), self.x.count)
-        return [self] if count < 2 else [self.take(chosen) for chosen in np.array_split(np.arange(self.x.count), count)]
+        if count < 2:
+            return iter((self,))
+        return (self.take(chosen) for chosen in np.array_split(np.arange(self.x.count), count))  # one in memory at a time
 
     def batch(self):
         """(Batch, descriptor of x)."""

@@ -8,8 +8,8 @@ from .likelihoods import GaussianNLL, PoissonNLL
 from .names import ALIASES, LOSSES, check_takes_weights, checked_result, is_of_library, loss, takes_any
 from .quantile import Quantile
 from .targets import (
-    check_target,
     check_weights,
+    checked_target,
     checked_weights,
     count_labels,
     labelled_rows,
@@ -32,7 +32,7 @@ __all__ = [
     "PoissonNLL",
     "Quantile",
     "check_takes_weights",
-    "check_target",
+    "checked_target",
     "check_weights",
     "checked_result",
     "checked_weights",
