@@ -78,6 +78,7 @@ class Row:
 class Structure(Layered):
     """The part of a graph that depends on no input."""
 
+    _kind = "graph"  # as errors call it
     settled = ("layers", "dtype", "layout", "device", "_described_inputs", "_described_nodes", "_outputs", "_rows")
 
     def _settle(self, inputs, nodes, outputs, dtype, layout):
@@ -237,6 +238,11 @@ class Structure(Layered):
     def _stateful(self):
         """{label: Part} of the recurrent layers, in the order in which they run."""
         return {part.label: part for row in self._rows.values() for part in row.recurrent}
+
+    @property
+    def _recurrent(self):
+        """{label: layer} of the layers that have a state."""
+        return {label: part.layer for label, part in self._stateful.items()}
 
     @property
     def _linked(self):
