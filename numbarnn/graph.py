@@ -42,7 +42,7 @@ class Graph(Streaming):
     seed : int or numpy.random.Generator
         For the initial parameters.
     scheme : {"glorot", "pytorch"}
-        How they are drawn; see `Layer.init`.
+        How they are drawn; see `Dense.init`.
 
     Attributes
     ----------

@@ -49,7 +49,7 @@ class Network(Objective):
     seed : int or numpy.random.Generator
         For the initial parameters.
     scheme : {"glorot", "pytorch"}
-        How they are drawn; see `Layer.init`.
+        How they are drawn; see `Dense.init`.
 
     Attributes
     ----------

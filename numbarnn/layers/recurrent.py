@@ -210,7 +210,7 @@ class Recurrent(Stacked):
             Read-only where it is part of the tape: with sequences of equal length and without checkpoints.
         state : numpy.ndarray or tuple of two
         tape : Tape
-            ``tape.nbytes`` says how much memory it holds; see `numbarnn.cpu.launch.Tape` for the formula.
+            ``tape.nbytes`` says how much memory it holds; the page on long sequences has the formula.
         cells : numpy.ndarray or Ragged
             Only with ``cells=True``, and like y.
         """
