@@ -8,8 +8,8 @@ import numpy as np
 from .arrays.ragged import Ragged
 from .errors import DeviceError, generator
 from .files.container import write_file
-from .graphs.decoding import Decoding
 from .graphs.description import Input, Node
+from .graphs.streams import Streaming
 from .parameters import Parameters
 from .training.history import History
 from .training.loop import fit
@@ -17,7 +17,7 @@ from .training.optimizer import Optimizer
 from .training.optimizers import Adam
 
 
-class Graph(Decoding):
+class Graph(Streaming):
     """Named layers that read named inputs and each other: several inputs and outputs, and one parameter vector.
 
     Layers in a row are a `Network`.  A graph is for the rest: static covariates beside a series, future inputs that are

@@ -244,6 +244,15 @@ class Structure(Layered):
         """{label: layer} of the layers that have a state."""
         return {label: part.layer for label, part in self._stateful.items()}
 
+    def _vocabularies(self, nodes):
+        """{input of indices: how many there are}, for those that some nodes read: of their tables the smallest says so."""
+        found = {}
+        for row in (self._rows[name] for name in nodes):
+            if row.layers[0].takes_indices:
+                size = row.layers[0].vocabulary
+                found[row.reads[0]] = min(found.get(row.reads[0], size), size)
+        return found
+
     @property
     def _linked(self):
         """The labels of the recurrent layers that start from what another node has left."""
