@@ -9,6 +9,7 @@ sys.path[:0] = [str(here.parent), str(here)]
 os.environ["NUMBA_ENABLE_CUDASIM"] = "1"  # the functions of numbarnn.cuda are described without a GPU
 
 import gallery  # noqa: E402
+import pictures  # noqa: E402
 import subjects  # noqa: E402
 
 import numbarnn  # noqa: E402
@@ -36,3 +37,4 @@ numpydoc_xref_param_type = False
 autosummary_context = subjects.page_contents()
 subjects.write_reference(here / "reference")
 gallery.write_gallery(here.parent / "notebooks", here / "gallery")
+pictures.write_pictures(here / "pictures", gallery.write)
