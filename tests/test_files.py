@@ -490,6 +490,7 @@ def test_a_newer_file_says_so(path):
         (lambda d: d["network"].update(channels=10**30), "network: expected what a Network is made of; channels:"),
         (lambda d: d["parameters"]["parts"].append(["x", 2**40, 2**40, False]), "x: expected an array, got none"),
         (lambda d: d["parameters"].update(dtype="int8"), "parameters: expected a dtype"),
+        (lambda d: d.update(parameters={"is": "array", "name": "0.weight_ih_l0"}), "parameters: expected a dtype"),
         (lambda d: d["parameters"].update(dtype="f4,(print(1))"), "parameters: expected a dtype"),
         (lambda d: d["parameters"].update(dtype="float64"), "expected float64 of shape .*, got float32 of shape"),
         (lambda d: d["parameters"]["parts"].append(d["parameters"]["parts"][0]), "parameters: expected each part once"),
