@@ -14,7 +14,7 @@ STEPS = 16  # of a sequence that are taken at once: the weights of the input are
 class CompiledStep(Unsendable):
     """A step of layers as a value of your own compiled code: ``step(x, state, y, work)``.
 
-    T steps, N batch, C input channels, O output channels.  All that a step reads and writes but its weights is in arrays of
+    T steps, N batch, C input channels, Y output channels.  All that a step reads and writes but its weights is in arrays of
     the caller: it allocates nothing and calls no Python, and threads with arrays of their own may take steps at once.  In
     code compiled by Numba it is an argument like any other, or a global.  The functions have the same names in Python.
 
@@ -24,7 +24,7 @@ class CompiledStep(Unsendable):
     Attributes
     ----------
     channels, outputs : int
-        C and O; C is 1 where a step takes indices.
+        C and Y; C is 1 where a step takes indices.
     batch : int
         N.
     dtype : numpy.dtype
@@ -136,7 +136,7 @@ class CompiledStep(Unsendable):
         state : numpy.ndarray
             (state_size,), modified: ``step.initial_state()`` at first.
         y : numpy.ndarray
-            (N, O), or (O,) of one sequence; modified.
+            (N, Y), or (Y,) of one sequence; modified.
         work : numpy.ndarray
             (workspace_size,), modified: ``step.workspace()``, the same one at each step of a thread.
 
@@ -156,7 +156,7 @@ class CompiledStep(Unsendable):
         x : numpy.ndarray
             (T, N, C), or (T, C) of one sequence; after an `Embedding` indices, (T, N) or (T,).  T may be 0.
         y : numpy.ndarray
-            (T, N, O), or (T, O) of one sequence; modified.
+            (T, N, Y), or (T, Y) of one sequence; modified.
         state, work
             As of a step.
 
