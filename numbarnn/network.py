@@ -13,7 +13,7 @@ from .files.container import write_file
 from .layers.base import Layer
 from .layers.operations import NotInPrograms
 from .networks.objective import Objective
-from .networks.steps import Stepwise
+from .networks.steps import OverSteps
 from .parameters import Parameters
 from .stepping import STEPS, CompiledStep
 from .streaming import Stream
@@ -48,7 +48,7 @@ class Network(Objective):
     seed : int or numpy.random.Generator
         For the initial parameters.
     scheme : {"glorot", "pytorch"}
-        How they are drawn; see `Layer.init`.
+        How they are drawn; see `Dense.init`.
 
     Attributes
     ----------
@@ -125,7 +125,7 @@ class Network(Objective):
             (N,) or (T, N).
         loss : str or callable
             A name that `numbarnn.loss` knows, a loss such as ``MSE(missing="nan")`` or ``CrossEntropy(ignore_index=0)``, or
-            ``(prediction, y) -> (loss, gradient)``; with weights ``(prediction, y, weights=weights)``.
+            ``(prediction, y) -> (loss, gradient)``; with weights ``(prediction, y, weights=weights)``, see `numbarnn.loss`.
         optimizer : Optimizer or str
             ``Adam()`` if None.
         epochs : int
@@ -134,7 +134,7 @@ class Network(Objective):
         shuffle : bool
             Draw a new order for each epoch; if not, it is that of the samples.
         seed : int or numpy.random.Generator
-            For the order.
+            For the order, and for what `validation_split` holds out.
         clip : float, optional
             Largest Euclidean norm of the gradient; a longer one is scaled down to it.
         lengths : array of int, optional
@@ -169,8 +169,8 @@ class Network(Objective):
         validation_split : float, optional
             A part of the samples, between 0 and 1, that is held out for validation, in the place of `validation`.
         split_by : {"sample", "time"}
-            What is held out: samples that are drawn, always the same of so many; or the last steps of each sequence, and
-            where each sample has one target, the last samples.
+            What is held out: samples that are drawn, with one seed always the same of so many; or the last steps of each
+            sequence, and where each sample has one target, the last samples.
         weights : array or Ragged, optional
             Numbers >= 0: one for each sample, (N,), or for each step, (T, N) in the order of the network's layout, of a
             Ragged x a Ragged of one channel.  The loss of a batch is the weighted mean, divided by the sum of its weights,
@@ -186,7 +186,7 @@ class Network(Objective):
             sequence: `Last`, `Pool` and those of two directions.
         steps : int, optional
             Steps of a piece, with ``carry=True``; the last piece may be shorter, and is trained too.  The update of a piece
-            in which nothing counts, as all labels are ignored, is one by a gradient of zeros.
+            in which nothing counts, as all labels are ignored, is one by a gradient of zeros, as in `Trainer.update`.
 
         Returns
         -------
@@ -259,7 +259,7 @@ class Network(Objective):
             Makes what comes after them, an Operation with the `array` that it writes, out of a descriptor of their outputs.
         """
         on = backend(self.device)
-        made = Stepwise.of(layers, self.channels, self.dtype, self.device, on.programs.most_steps(batch), batch)
+        made = OverSteps.of(layers, self.channels, self.dtype, self.device, on.programs.most_steps(batch), batch)
         array = made.y.array
         if last is not None:
             made.operations.append(last(made.y))
@@ -291,7 +291,7 @@ class Network(Objective):
         self.params.check_finite()
         batch = positive_integer("batch", batch)
         layers = list(zip(self.layers, self._own))
-        made = Stepwise.of(layers, self.channels, self.dtype, self.device, STEPS, batch)
+        made = OverSteps.of(layers, self.channels, self.dtype, self.device, STEPS, batch)
         try:
             return CompiledStep(
                 made.x, made.y.array, made.operations, made.stateful, single=False, vocabulary=made.vocabulary

@@ -211,7 +211,7 @@ class Recurrent(Stacked):
             Read-only where it is part of the tape: with sequences of equal length and without checkpoints.
         state : numpy.ndarray or tuple of two
         tape : Tape
-            ``tape.nbytes`` says how much memory it holds; see `numbarnn.cpu.launch.Tape` for the formula.
+            ``tape.nbytes`` says how much memory it holds; the page on long sequences has the formula.
         cells : numpy.ndarray or Ragged
             Only with ``cells=True``, and like y.
         """
@@ -308,7 +308,7 @@ class Recurrent(Stacked):
         ValueError
             For a bidirectional layer, which needs the whole sequence.
         """
-        x, y, tape = self._stepwise(p, positive_integer("batch", batch))
+        x, y, tape = self._over_steps(p, positive_integer("batch", batch))
         stream = Stream(x, y.array, [tape.operation], [(self, tape)], backend_of(x), single=True)
         stream.state = state
         return stream
@@ -343,10 +343,10 @@ class Recurrent(Stacked):
         >>> np.array_equal(outputs(layer.compiled_step(p), x), layer(p, x)[0])
         True
         """
-        x, y, tape = self._stepwise(p, positive_integer("batch", batch), STEPS)
+        x, y, tape = self._over_steps(p, positive_integer("batch", batch), STEPS)
         return CompiledStep(x, y.array, [tape.operation], [(self, tape)], single=True)
 
-    def _stepwise(self, p, batch, steps=None):
+    def _over_steps(self, p, batch, steps=None):
         """(x, descriptor of y, tape) for up to so many steps at once, again and again; as many as a stream takes if None."""
         channels = p[p.names[0]].shape[1] if isinstance(p, Parameters) and p.names else 1
         self.check_parameters(p, channels)
@@ -392,11 +392,15 @@ class Recurrent(Stacked):
         """
         return gates(self, p, x, state, lengths, layout, index)
 
-    def run_stream(self, p, x):
-        """`run` for the steps that a stream takes at once, again and again: y as a TensorDescriptor, and a tape."""
+    def run_stream(self, p, x, initial=None):
+        """`run` for the steps that a stream takes at once, again and again: y as a TensorDescriptor, and a tape.
+
+        initial: what it starts from at first and when it starts afresh, as `checked_state` has it; zeros or what was learned
+        if None.
+        """
         if self.bidirectional:
             raise ValueError(f"steps: {self!r} is bidirectional and needs the whole sequence")
-        return self.run(p, x, None, WEIGHTS)
+        return self.run(p, x, initial, WEIGHTS)
 
     def stream_state(self, tape):
         """The state that a stream's tape has reached, (L, N, H) arrays."""

@@ -11,7 +11,7 @@ from ..arrays.packing import uniform
 from ..layers.recurrent import Recurrent
 
 
-class Stepwise(NamedTuple):
+class OverSteps(NamedTuple):
     """Layers that take up to K steps, again and again from the same memory.
 
     x : numpy.ndarray
