@@ -31,7 +31,7 @@ def load_model(model, where, output=None):
         outputs[value.at] = name
     rows = Rows(reader, outputs)
     layout = layout_of(reader, rows, list(finals.values()))
-    if len(rows.rows) == 1 and len(rows.inputs) == 1 and rows.rows[0].start is None:
+    if len(rows.rows) == 1 and len(rows.rows[0].items[0].reads) == 1 and rows.rows[0].start is None:
         return network_of(reader, rows, layout)
     return graph_of(reader, rows, layout)
 
