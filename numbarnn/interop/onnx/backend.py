@@ -64,7 +64,7 @@ class Backend:
 
     @classmethod
     def run_model(cls, model: object, inputs: object, device: str = "CPU", **options) -> tuple:
-        """The outputs of a model; see `prepare` and `Prepared.run`."""
+        """The outputs of a model; see `prepare` and ``Prepared.run``."""
         return cls.prepare(model, device, **options).run(inputs)
 
     @classmethod
