@@ -1,4 +1,7 @@
-"""What equations run on before they are compiled: values that do what a vector of units can, and say what they cannot."""
+"""What equations run on where no kernel runs them: values that do what a vector of units can, and say what they cannot.
+
+A subclass of `Symbol` may keep what is done to it: see `numbarnn.c99.expressions`.
+"""
 
 import operator
 
@@ -82,6 +85,10 @@ class Comparison(_Opaque):
 
     __slots__ = ()
 
+    def chosen(self, x, y):
+        """What `where` makes of two values or numbers: another value of each unit."""
+        return Symbol()
+
     def _unsupported(self, *others):
         """Raise RuleError: a comparison only chooses between values."""
         raise RuleError(
@@ -107,12 +114,18 @@ def _checked(other):
     raise RuleError(f"a value is added to, multiplied by and compared with values and numbers alone, and this is a {kind}")
 
 
-def _binary(result):
-    """A method for an operator of a value and a value or number; result: the class of what comes out."""
+def _unary(operation):
+    """A method for an operator of one value."""
+    return lambda self: self.computed(operation, self)
+
+
+def _binary(operation, turned=False, compares=False):
+    """A method for an operator of a value and a value or number; turned: the value comes second."""
 
     def method(self, other):
         _checked(other)
-        return result()
+        operands = (other, self) if turned else (self, other)
+        return self.compared(operation, *operands) if compares else self.computed(operation, *operands)
 
     return method
 
@@ -122,11 +135,15 @@ class Symbol(_Opaque):
 
     __slots__ = ()
 
-    def _same(self):
-        """Another value of each unit: what an operator of one value gives."""
+    def computed(self, operation, *operands):
+        """What an operator, or a function of `elementary`, makes of values and numbers: another value of each unit."""
         return Symbol()
 
-    __neg__ = __abs__ = __pos__ = _same
+    def compared(self, operation, *operands):
+        """What a comparison makes of them."""
+        return Comparison()
+
+    __neg__, __abs__, __pos__ = _unary("neg"), _unary("abs"), _unary("pos")
     __pow__ = __rpow__ = _unsupported("**", "x * x is a square, numbarnn.elementary.sqrt a root")
     __floordiv__ = __rfloordiv__ = _unsupported("//", "/ divides")
     __mod__ = __rmod__ = __divmod__ = __rdivmod__ = _unsupported("%", "+, -, * and / are there")
@@ -136,10 +153,11 @@ class Symbol(_Opaque):
     __eq__ = __ne__ = _unsupported("== or !=", "<, <=, > and >= compare")
 
 
-for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv"):
-    setattr(Symbol, f"__{_name}__", _binary(lambda: Symbol()))
+for _name in ("add", "sub", "mul", "truediv"):
+    setattr(Symbol, f"__{_name}__", _binary(_name))
+    setattr(Symbol, f"__r{_name}__", _binary(_name, turned=True))
 for _name in ("lt", "le", "gt", "ge"):
-    setattr(Symbol, f"__{_name}__", _binary(Comparison))
+    setattr(Symbol, f"__{_name}__", _binary(_name, compares=True))
 
 
 def chosen(condition, x, y):
@@ -148,7 +166,7 @@ def chosen(condition, x, y):
         raise RuleError("the condition of where is a comparison of values by <, <=, > or >=")
     for value in (x, y):
         _checked(value)
-    return Symbol()
+    return condition.chosen(x, y)
 
 
 class Values(tuple):
