@@ -340,8 +340,8 @@ class Network(Objective):
         """Write the network as C99: one source file and its header, and a module for Fortran, with the weights as constants.
 
         The C computes a step of one sequence at a call, ``net_step(&state, x, y)``, or several, ``net_run``; the state is a
-        struct of the caller's, which ``net_reset`` makes ready.  It needs libm and nothing else, allocates nothing, and holds
-        nothing between calls.  Each step from a state is what `stream` makes of it, to rounding; see :doc:`/c`.
+        struct of the caller's, which ``net_reset`` makes ready.  It needs libm and nothing else, allocates nothing, and
+        holds nothing between calls.  Each step from a state is what `stream` makes of it, to rounding; see :doc:`/c`.
 
         Parameters
         ----------
@@ -360,8 +360,8 @@ class Network(Objective):
         Raises
         ------
         ConversionError
-            For a layer that does not take one step after the other, as one of two directions; it names the layer.  Nothing is
-            written then.
+            For a layer that does not take one step after the other, as one of two directions; it names the layer.  Nothing
+            is written then.
         ValueError
             If `name` is none of C and Fortran, or a word of theirs; if a parameter is too large for `dtype`.
         OSError

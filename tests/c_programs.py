@@ -8,9 +8,7 @@ import subprocess
 import numpy as np
 
 WARNINGS = ["-Wall", "-Wextra", "-Werror"]
-C99 = ["-std=c99", "-O2", *WARNINGS]
 FIELD = re.compile(r"^    (?:float|double) (\w+)\[(\d+)\];", re.M)
-ENDINGS = ("h", "c", "f90")
 
 
 def compiler(name):
@@ -84,7 +82,7 @@ class Exported:
 
 
 def flat_states(states):
-    """The arrays of a Stream's state, of one sequence, in the order of the fields: stacked layer by stacked layer, h before c."""
+    """The arrays of a Stream's state, of one sequence, in the order of the fields."""
     found = []
     for state in states:
         parts = state if isinstance(state, tuple) else (state,)

@@ -3,6 +3,7 @@
 import inspect
 import math
 import re
+import tempfile
 import warnings
 from dataclasses import fields, is_dataclass
 
@@ -121,6 +122,12 @@ HISTORY = nr.History([2.0, 1.0], [2.0, 1.5], [0.1, 0.1], [0.01, 0.01])
 def network():
     """A new network, small and the same each time."""
     return nr.Network([nr.RNN(2), nr.Last(), nr.Dense(1)], channels=2, seed=0)
+
+
+def exported(**arguments):
+    """The text of a network's header in C."""
+    with tempfile.TemporaryDirectory() as folder:
+        return network().export_c(folder, **arguments)[0].read_text()
 
 
 def graph(**arguments):
@@ -394,6 +401,7 @@ CASES = {
             "progress": (False, FLAG),
         },
     ),
+    "Network.export_c": (exported, {"name": ("net", NOTHING_ELSE), "dtype": ("float64", optional(DTYPE))}),
     "Network.stream": (lambda **a: network().stream(**a).step(X[0]), {"batch": (3, only(3))}),
     "Network.to": (lambda **a: network().to(**a), {"device": ("cpu", one_of("cpu"))}),
     "Network.transfer": (lambda **a: network().transfer(**a), {"source": (network(), NOTHING_ELSE)}),

@@ -34,8 +34,8 @@ PUBLIC = {
     "Graph": "backward decode evaluate fit forward history inputs loss loss_and_gradient nodes outputs params predict "
     "random save split summary",
     "History": "as_dict",
-    "Network": "backward evaluate fit forward history loss loss_and_gradient output_layout params predict predict_many "
-    "probabilities random save split states stream summary takes_indices to transfer",
+    "Network": "backward evaluate export_c fit forward history loss loss_and_gradient output_layout params predict "
+    "predict_many probabilities random save split states stream summary takes_indices to transfer",
     **dict.fromkeys(("Optimizer", "SGD", "RMSProp", "Adam", "AdamW", "RAdam", "Nadam"), "start update"),
     "Parameters": "check_finite copy device dtype flat items names offset save to update weights zeros",
     "Predictions": "mean quantile spread",
