@@ -22,12 +22,12 @@ def _kind(x):
 
 def _fma(a, b, c):
     """``a b + c``, in one rounding where the processor has that."""
-    return a.computed("fma", a, b, c)
+    return a.made("fma", a, b, c)
 
 
 def _horner(x, coefficients):
     """The polynomial with these coefficients, the last one first, at x."""
-    p = x.computed("number", coefficients[0])
+    p = x.filled(coefficients[0])
     for c in coefficients[1:]:
         p = _fma(p, x, c)
     return p
@@ -41,9 +41,9 @@ def _tanh(x):
     biased = _fma(size, per_k, magic)
     s = _fma(biased - magic, -(high + low), size)
     p = _fma(s * s, _horner(s, tuple(c / -2 for c in coefficients[:-2])), s)
-    scale = biased.computed("power_of_two", biased)
+    scale = biased.made("power_of_two", biased)
     h = _fma(scale, p, _fma(scale, -0.5, 0.5))
-    return x.computed("copy_sign", h / (1 - h), x)
+    return x.made("copy_sign", h / (1 - h), x)
 
 
 def _sigmoid(x):
@@ -53,7 +53,7 @@ def _sigmoid(x):
     biased = _fma(x, per_k, magic)
     k = biased - magic
     s = _fma(k, -low, _fma(k, -high, x))
-    return 1 / _fma(biased.computed("power_of_two", biased), _horner(s, coefficients), 1)
+    return 1 / _fma(biased.made("power_of_two", biased), _horner(s, coefficients), 1)
 
 
 def _exp(x):
@@ -68,7 +68,7 @@ def _exp_of_sum(x, small):
     k = biased - magic
     s = _fma(k, -low, _fma(k, -high, x))
     s = s if small is None else s + small
-    return x.computed("times_power_of_two", _horner(s, coefficients), biased)
+    return x.made("times_power_of_two", _horner(s, coefficients), biased)
 
 
 def _expm1(x):
@@ -81,13 +81,13 @@ def _expm1(x):
     k = biased - magic
     s = _fma(k, -ln2_low, _fma(k, -ln2_high, inside))
     p = _fma(s * s, _horner(s, coefficients[:-2]), s)
-    scale = biased.computed("power_of_two", biased)
+    scale = biased.made("power_of_two", biased)
     h = _fma(scale, p, scale - 0.5)
     return where(abs(x) < tiny, x, h + h)
 
 
 def _softplus(x):
-    u = x.computed("exp", -abs(x))
+    u = (-abs(x)).applied("exp")
     z = u / (2 + u)
     squared = z * z
     logarithm = _fma(z * squared, _horner(squared, numbers_of(LOGARITHM, _kind(x))), z + z)
@@ -112,8 +112,8 @@ FUNCTIONS = {
     "exp": _exp,
     "expm1": _expm1,
     "softplus": _softplus,
-    "normal": lambda x: _normal_and_density(x)[0],
-    "density": lambda x: _normal_and_density(x)[1],
+    "normal_distribution": lambda x: _normal_and_density(x)[0],
+    "normal_density": lambda x: _normal_and_density(x)[1],
 }
 
 POWER_OF_TWO = """\

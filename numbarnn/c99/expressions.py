@@ -4,7 +4,7 @@ A `Value` is a `Symbol`, so the equations of a cell run on it as they run on a v
 statement, and none is computed twice.
 """
 
-from ..cells.symbols import Comparison, Symbol
+from ..cells.symbols import COMPARISONS, Comparison, Symbol
 
 OPERATORS = {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}
 LIBM = {"abs": "fabs", "sqrt": "sqrt", "copy_sign": "copysign"}  # functions of libm that compilers have instructions for
@@ -18,12 +18,20 @@ class Value(Symbol):
     def __init__(self, recording, text=None, operation=None, operands=()):
         self._recording, self._text, self._operation, self._operands = recording, text, operation, operands
 
-    def computed(self, operation, *operands):
+    def made(self, operation, *operands):
+        """What an operation of C makes of values and numbers."""
         return self._recording.computed(operation, operands)
 
-    def compared(self, operation, *operands):
-        recording = self._recording
-        return Condition(recording, operation, tuple(map(recording.value, operands)))
+    def applied(self, name):
+        return self.made(name, self)
+
+    def filled(self, number):
+        return self._recording.value(number)
+
+    def combined(self, name, other):
+        if name in COMPARISONS:
+            return Condition(self._recording, name, (self, self._recording.value(other)))
+        return self.made(name, self, other) if name in OPERATORS else self.made(name[1:], other, self)  # radd, rsub, ...
 
 
 class Condition(Comparison):
@@ -34,7 +42,7 @@ class Condition(Comparison):
     def __init__(self, recording, operation, operands):
         self._recording, self._operation, self._operands = recording, operation, operands
 
-    def chosen(self, x, y):
+    def chooses(self, x, y):
         return self._recording.computed(("where", self._operation), (*self._operands, x, y))
 
 
@@ -77,8 +85,8 @@ class Recording:
     def computed(self, operation, operands, text=None):
         """The Value that an operation makes of values and numbers: the same one for the same operation."""
         operands = tuple(map(self.value, operands))
-        if operation in ("number", "pos"):
-            return operands[-1]
+        if operation == "pos":
+            return operands[0]
         key = operation, text, tuple(map(id, operands))
         if key not in self._found:
             self._found[key] = Value(self, text, operation, operands)

@@ -92,7 +92,7 @@ def _define_normalize(step):
     of_one = source.recording()
     a, factor, mean = of_one.read("a[j]"), of_one.argument("factor"), of_one.argument("mean")
     hat = step.equations("normalized", a * factor, mean, of_one.argument("scale"))
-    one = hat.computed("fma", of_one.read("gain[j]"), hat, of_one.read("bias[j]"))
+    one = hat.made("fma", of_one.read("gain[j]"), hat, of_one.read("bias[j]"))
     inner, (one,) = source.recorded(of_one, [one])
     body = [
         f"{real} factor = {source.real.literal(1)}, scale, mean, variance;",

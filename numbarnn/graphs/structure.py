@@ -78,7 +78,7 @@ class Row:
 class Structure(Layered):
     """The part of a graph that depends on no input."""
 
-    _kind = "graph"  # as errors call it
+    _kind = "graph"
     settled = ("layers", "dtype", "layout", "device", "_described_inputs", "_described_nodes", "_outputs", "_rows")
 
     def _settle(self, inputs, nodes, outputs, dtype, layout):

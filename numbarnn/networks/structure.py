@@ -16,7 +16,6 @@ from .layered import Layered
 class Structure(Layered):
     """The part of a network that depends on no input."""
 
-    _kind = "network"  # as errors call it
     settled = ("layers", "channels", "dtype", "layout", "device", "output_channels")
 
     def _settle(self, layers, channels, dtype, layout):
