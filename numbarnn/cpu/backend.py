@@ -15,6 +15,7 @@ from . import (
     programs,
     recurrent,
     sampling,
+    tangent_launch,
     threads,
     unpack,
 )
@@ -34,6 +35,7 @@ __all__ = [
     "programs",
     "recurrent",
     "sampling",
+    "tangent_launch",
     "threads",
     "unpack",
 ]

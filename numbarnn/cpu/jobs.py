@@ -18,9 +18,12 @@ def call(function, record):
     call_or_raise(function, (record,))
 
 
-def run(task, cell, dtype, record, count):
-    """Call a task for a cell, or None, and a dtype once for each index below `count`, with an array of one record."""
-    pool = sharing(threads()) if count > 1 else 0
+def run(task, cell, dtype, record, count, threads_=None):
+    """Call a task for a cell, or None, and a dtype once for each index below `count`, with an array of one record.
+
+    threads_: how many share the work; all that there are by default.
+    """
+    pool = sharing(threads() if threads_ is None else threads_) if count > 1 else 0
     _share(share.address, pool, task.address(cell, dtype), record.ctypes.data, count)
 
 
