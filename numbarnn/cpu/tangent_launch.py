@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arrays.descriptor import TensorDescriptor
 from . import dense, jobs, normalized, recurrent, weights
-from .blocks import packed_size, spread, vectors_in
+from .blocks import spread, vectors_in
 from .compiled import compile_together
 from .launch import Call
 from .memory import borrow, give, take
@@ -19,7 +19,8 @@ from .passes import forward as forward_pass
 from .plans import FORWARD_ROWS, Layout, Plan, segment_plans
 from .records import FORWARD, place
 from .simd import lanes_of
-from .tangents import NAMES, TANGENT, dense_task, tangent_task, untranspose_task
+from .tangent_rows import NAMES, TANGENT, untranspose_task
+from .tangents import dense_task, tangent_task
 from .threads import MAX_TASK_ROWS, threads, threads_for
 
 TASKS = {recurrent: tangent_task, dense: dense_task, normalized: normalized_task}
@@ -111,7 +112,15 @@ class TangentPlans:
         }
 
 
-tangent_plans = functools.lru_cache(maxsize=128)(lambda plans, count, learned, with_x, threads_: TangentPlans(plans, count, learned, with_x))
+def tangent_plans(plans, count, learned, with_x):
+    """The `TangentPlans` that go with what forward kept; those of a uniform batch are kept, as others like it will come."""
+    make = _make_plans if plans.size.packing.uniform else _make_plans.__wrapped__
+    return make(plans, count, learned, with_x, threads())
+
+
+@functools.lru_cache(maxsize=128)
+def _make_plans(plans, count, learned, with_x, threads_):
+    return TangentPlans(plans, count, learned, with_x)
 
 
 class Tangents:
@@ -141,7 +150,7 @@ class Tangents:
 
     def __init__(self, tape, count, vectors, dx, dinitial=None, unit_values=None):
         self._tape, size, packing = tape, tape.size, tape.packing
-        self._plans = plans = tangent_plans(tape.plans, count, vectors is not None, dx is not None, threads())
+        self._plans = tangent_plans(tape.plans, count, vectors is not None, dx is not None)
         shape = count, size.directions, packing.batch
         states = [np.zeros((*shape, width), size.dtype) for width in size.widths]
         for state, given in zip(states, dinitial or ()):

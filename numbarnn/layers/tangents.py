@@ -114,7 +114,9 @@ def _inputs(layer, tape, dx, dtype):
     """(number of tangents, or None; a descriptor of each) of the argument dx."""
     batch = tape.batch
     if layer.takes_indices:
-        raise ValueError(f"dx: expected None, since there is no derivative with respect to an index, got {type(dx).__name__}")
+        raise ValueError(
+            f"dx: expected None, since there is no derivative with respect to an index, got {type(dx).__name__}"
+        )
     if batch.ragged:
         several = isinstance(dx, (list, tuple))
         parts = dx if several else (dx,)
