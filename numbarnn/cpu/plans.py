@@ -434,7 +434,7 @@ def _make_backward(plans, need_x, threads_):
 
 
 def segment_plans(plans):
-    """(Layout of h, c and gates of a segment, Layout of forward's scratch, Plan) to run forward again, segment by segment."""
+    """(Layout of h, c and gates of a segment, Layout of forward's scratch, Plan) to run forward again on a segment."""
     size, steps = plans.size, plans.segment
     rows, blocks = size.packing.most_rows(steps), size.packing.most_blocks(steps)
     states = size.states(blocks, blocks) if plans.keep.what == "checkpoints" else {}

@@ -44,7 +44,7 @@ class TangentPlans:
     """
 
     def __init__(self, plans, count, learned, with_x):
-        self.plans, self.size, self.learned = plans, plans.size, learned
+        self.plans, self.size, self.count = plans, plans.size, count
         size, cell, dtype = plans.size, plans.size.cell, plans.size.dtype
         self.task = TASKS[plans.kernels]
         compile_together((self.task, cell, dtype), (untranspose_task, None, dtype), (weights.pack_task, None, dtype))
