@@ -130,5 +130,5 @@ class Convolution(OverImages):
                 moved = each if vectors is None else like(each)
                 self.kernels.forward(windows, filters, alone, numbers(source), moved.array)
                 if moved is not each:
-                    each.array += moved.array
+                    np.add(each.array, moved.array, out=each.array)
         return found

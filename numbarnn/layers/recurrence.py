@@ -159,16 +159,16 @@ class Recurrence(Operation):
 
     def _moved_start(self, tangents):
         """The tangents of the state that it starts from, (M, D, N, P or H) of each state of the cell; None for zeros."""
-        if tangents.initial is not None:
-            return [state[:, self.index] for state in tangents.initial]
+        given = None if tangents.initial is None else [state[:, self.index] for state in tangents.initial]
         if tangents.parameters is None or not (self.layer.learned_state and self.starts_learned):
-            return None
+            return given
         suffixes, sequences = self.layer.suffixes(self.index), self.source.packing.sequences
         vectors = [
             np.array([[dp[f"{name}_{suffix}"] for suffix in suffixes] for dp in tangents.parameters])
             for name, _ in zip(INITIAL, self.layer.state_widths)
         ]
-        return [np.repeat(each[:, :, None], sequences, axis=2) for each in vectors]
+        learned = [np.repeat(each[:, :, None], sequences, axis=2) for each in vectors]
+        return learned if given is None else [a + b for a, b in zip(learned, given)]
 
     def _moved_unit_values(self, tangents):
         """What writes the tangents of the values of units into an (M, D, V, H) array; None where they are zeros."""

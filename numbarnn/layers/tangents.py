@@ -129,9 +129,9 @@ def _inputs(layer, tape, dx, dtype):
 
 def _states(layer, tape, dstate, dtype):
     """(number of tangents, or None; (M, L, D, N, P or H) of each state of the cell) of the argument dstate."""
-    pair = isinstance(dstate, (list, tuple))
+    pair = layer.cell.states > 1 and isinstance(dstate, (list, tuple))
     parts = dstate if pair else (dstate,)
-    several = all(getattr(part, "ndim", 0) == STATE_AXES + 1 for part in parts)
+    several = len(parts) > 0 and all(getattr(part, "ndim", 0) == STATE_AXES + 1 for part in parts)
     count = None
     if several:
         lengths = [len(part) for part in parts]
