@@ -112,7 +112,7 @@ class Parameters:
     __slots__ = ("__weakref__", "_calls", "_flat", "_held", "_kind", "_split", "_start", "_weights")
 
     def __init__(self, flat: np.ndarray, weights: Iterable[Weight]):
-        checked_array("flat", flat)
+        flat = checked_array("flat", flat)
         self._weights, self._start, size = several("weights", weights, "a Weight for each part, in a list"), {}, 0
         for index, weight in enumerate(self._weights):
             if not isinstance(weight, Weight):
@@ -222,7 +222,7 @@ class Parameters:
 
     def _fitting(self, argument, view, numbers):
         """The numbers, on the device of the parameters, if they have the shape and dtype of a view of them."""
-        numbers = checked_array(argument, native(numbers))
+        numbers = checked_array(argument, native(argument, numbers))
         if numbers.shape != view.shape:
             raise ShapeError(f"{argument}: expected shape {view.shape}, got {numbers.shape}")
         if numbers.dtype != view.dtype:
@@ -310,7 +310,7 @@ class Parameters:
         try:
             dtype = np.dtype(known_name("dtype", described["dtype"], FLOATS))  # NumPy reads some text as Python
             weights = [Weight(*row) for row in described["parts"]]
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError) as error:
             raise read.error("parameters", f"a dtype, and the name, inputs and outputs of each part ({error})") from None
         for weight in weights:
             array = read.arrays.get(weight.name)

@@ -132,7 +132,7 @@ class Stream(Unsendable):
             If x is not as described; the state then stays as it is.
         """
         if type(x) is not np.ndarray or x.shape != self._shape or not self._takes(x):
-            self._check(x, self._shape)
+            x = self._checked(x, self._shape)
         here = type(x) is type(self._x)
         self._x[...] = x if here else moved(x, device_of(self._x))
         self._program.step()
@@ -164,7 +164,7 @@ class Stream(Unsendable):
         >>> np.array_equal(layer.stream(p).run(x), layer(p, x)[0])
         True
         """
-        self._check(x, ("T", *self._shape))
+        x = self._checked(x, ("T", *self._shape))
         source = x.astype(np.int64) if self._vocabulary else moved(x, device_of(self._x))
         y = backend_of(self._y).memory.empty((len(x), *self._y.shape), self._y.dtype)
         self._program.run(contiguous(source), y)
@@ -214,7 +214,7 @@ class Stream(Unsendable):
             raise ShapeError(
                 f"feed_back: expected outputs of shape {self._shape} like the inputs, got {self._y.shape}{hint}"
             )
-        self._check(x, self._shape)
+        x = self._checked(x, self._shape)
         y = backend_of(self._y).memory.empty((steps + 1, *self._shape), self._dtype)
         y[0] = moved(x, device_of(y))
         self._program.feed_back(y)
@@ -228,7 +228,7 @@ class Stream(Unsendable):
                 f"known: expected None, since outputs of shape {self._y.shape} leave no channels of inputs of shape"
                 f" {self._shape}, got {type(known).__name__}"
             )
-        checked_array("known", known)
+        known = checked_array("known", known)
         expected = steps, self._shape[0], missing
         if known.shape != expected:
             raise ShapeError(f"known: expected shape {expected} (T, N, channels that are not fed back), got {known.shape}")
@@ -239,13 +239,14 @@ class Stream(Unsendable):
         y = on.memory.empty((steps, *self._y.shape), self._dtype)
         y[0] = moved(first, device_of(y))
         beside = on.memory.zeros((1, *expected[1:]), self._dtype)
-        fed = FedBack(self._y, beside[0], self._x)
+        channels = self._y.shape[-1]
+        fed = Copies([(self._y, self._x[:, :channels]), (beside[0], self._x[:, channels:])])
         program = self._steps(beside, self._y[None], [fed, *self._operations])
         program.run(contiguous(moved(known[:-1], device_of(y))), y[1:])
         return moved(y, device_of(x))
 
     def _takes(self, x):
-        """Whether an array of the right shape is right; of many indices that is not said, `_check` is faster then."""
+        """Whether an array of the right shape is right; of many indices that is not said, `_checked` is faster then."""
         if not self._vocabulary:
             return x.dtype == self._dtype
         if len(x) > FEW or x.dtype.kind not in "iu":
@@ -253,9 +254,9 @@ class Stream(Unsendable):
         found = x.tolist()
         return 0 <= min(found) and max(found) < self._vocabulary
 
-    def _check(self, x, expected):
-        """Raise unless x has the shape expected, with any length for "T", and the parameters' dtype, or is of indices."""
-        (checked_integers if self._vocabulary else checked_array)("x", x)
+    def _checked(self, x, expected):
+        """x, if it has the shape expected, with any length for "T", and the parameters' dtype, or is of indices."""
+        x = (checked_integers if self._vocabulary else checked_array)("x", x)
         shape = ("T", *x.shape[1:]) if expected[0] == "T" and x.ndim else x.shape
         if shape != expected:
             axes = ", ".join(["T"] * (expected[0] == "T") + ["N", "C"][: len(self._shape)])
@@ -266,24 +267,20 @@ class Stream(Unsendable):
                 raise IndexRangeError(f"x: expected indices from 0 to {self._vocabulary - 1}, got {x[wrong][0]}")
         elif x.dtype != self._dtype:
             raise DTypeError(f"x: expected {self._dtype} like the parameters, got {x.dtype}")
+        return x
 
 
-class FedBack:
-    """The input of a step: the output of the step before, and beside it what is known.  An operation of a program.
+class Copies:
+    """Numbers of a step that are copied to where others read them.  An operation of a program.
 
     Parameters
     ----------
-    y : numpy.ndarray
-        (N, output channels).
-    known : numpy.ndarray
-        (N, channels).
-    x : numpy.ndarray
-        (N, C): is modified.
+    parts : sequence of (numpy.ndarray, numpy.ndarray)
+        (N, C) each, the second of which is modified.
     """
 
-    def __init__(self, y, known, x):
-        channels = y.shape[-1]
-        self._parts = [(y, x[:, :channels]), (known, x[:, channels:])]
+    def __init__(self, parts):
+        self._parts = [*parts]
 
     def steppers(self):
         """Functions that take one step of a stream, on a GPU."""
@@ -294,7 +291,7 @@ class FedBack:
             target[...] = source
 
     def add_to(self, program):
-        """Add it to a program: a row of a sequence after the other, since those of x are longer than what fills them."""
+        """Add it to a program: a row of a sequence after the other, since those of one of both may be longer."""
         for source, target in self._parts:
             for row, place in zip(source, target):
                 backend_of(source).programs.add_copy(program, row.ctypes.data, place.ctypes.data, row.nbytes)

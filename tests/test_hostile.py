@@ -67,7 +67,7 @@ STEP_SIZE = optional(SIZE)
 INDICES = integers(0, 2)
 STARTS = hostile.Kind(  # an index for each sequence, or one for all
     "starts",
-    lambda value, valid: INDICES.right(np.full(3, value) if np.isscalar(value) or np.shape(value) == () else value, valid),
+    lambda value, valid: INDICES.right(for_all(hostile.lent(value)), valid),
     arrays=True,
 )
 RANDOM = np.random.default_rng(0)
@@ -83,6 +83,11 @@ def several(value, right, one=False):
         return WRONG
     found = [NOT_NEGATIVE.right(each, 1.0) for each in value]
     return WRONG if not found or any(each is WRONG for each in found) or not right(found) else tuple(found)
+
+
+def for_all(value):
+    """An index for each of three sequences, of one."""
+    return np.full(3, value) if np.isscalar(value) or np.shape(value) == () else value
 
 
 def only_one(value):
@@ -123,15 +128,22 @@ def network():
     return nr.Network([nr.RNN(2), nr.Last(), nr.Dense(1)], channels=2, seed=0)
 
 
+def one_step(step, x):
+    """The outputs of a compiled step."""
+    y = np.empty((3, step.outputs), np.float32)
+    step(x, step.initial_state(), y, step.workspace())
+    return y
+
+
 def graph(**arguments):
     """A new graph, small and the same each time; its two inputs are called as the arguments of `of_graph`."""
     nodes = {"h": nr.Node(nr.RNN(2), ["x", "static"]), "y": nr.Node([nr.Last(), nr.Dense(1)], "h")}
     return nr.Graph({"x": 2, "static": nr.Input(2, steps=False)}, nodes, ["y"], **arguments)
 
 
-def of_graph(x, static, lengths):
+def of_graph(x, static, lengths, **arguments):
     """What a graph makes of its inputs."""
-    return graph(seed=0).predict({"x": x, "static": static}, lengths)
+    return graph(seed=0).predict({"x": x, "static": static}, lengths, **arguments)
 
 
 def decoded(**arguments):
@@ -306,6 +318,15 @@ CASES = {
         TABLE.__call__,
         {"p": (T, NOTHING_ELSE), "x": (np.array([[0, 1], [4, 2]]), indices(4)), "layout": ("tnc", LAYOUT)},
     ),
+    "Recurrent.compiled_step": (
+        lambda **a: one_step(RNN.compiled_step(**a), X[0]),
+        {"p": (P, NOTHING_ELSE), "batch": (3, only(3))},
+    ),
+    "CompiledStep.__call__": (
+        lambda **a: one_step(RNN.compiled_step(P, 3), **a),
+        {"x": (X[0], ARRAY)},
+    ),
+    "CompiledStep.states": (RNN.compiled_step(P, 3).states, {"state": (np.zeros(6, np.float32), NOTHING_ELSE)}),
     "Stream.step": (lambda **a: RNN.stream(P, 3).step(**a), {"x": (X[0], ARRAY)}),
     "Stream.run": (lambda **a: RNN.stream(P, 3).run(**a), {"x": (X, FLOATS)}),
     "Stream.feed_back": (lambda **a: RNN.stream(P, 3).feed_back(**a), {"x": (X[0], ARRAY), "steps": (2, SIZE)}),
@@ -407,6 +428,7 @@ CASES = {
             "progress": (False, FLAG),
         },
     ),
+    "Network.compiled_step": (lambda **a: one_step(network().compiled_step(**a), X[0]), {"batch": (3, only(3))}),
     "Network.stream": (lambda **a: network().stream(**a).step(X[0]), {"batch": (3, only(3))}),
     "Network.to": (lambda **a: network().to(**a), {"device": ("cpu", one_of("cpu"))}),
     "Network.transfer": (lambda **a: network().transfer(**a), {"source": (network(), NOTHING_ELSE)}),

@@ -9,12 +9,12 @@ from numba import njit
 
 from .compiled import Function
 from .failures import call_or_raise
-from .jobs import call
+from .jobs import call, call_long
 from .memory import borrow
 from .pool import share
 from .records import integers, place
-from .routine_call import numbers_at, record_at
-from .threads import ALONE, sharing
+from .routine_call import copy_bytes, numbers_at, record_at
+from .threads import sharing
 
 COPY = np.dtype(integers("source", "target", "bytes"))
 JOB = np.dtype(integers("share", "pool", "task", "record", "count"))
@@ -38,7 +38,6 @@ PROGRAM = np.dtype(
 )
 STEPS, PIECE, X, SOURCE, Y, TARGET = (place(PROGRAM, name) for name in ("steps", "piece", "x", "source", "y", "target"))
 JOB_POOL = place(JOB, "pool")
-LARGE = ALONE  # multiplications of numbers by parameters that several threads may share, if that pays
 MOST_STEPS, MOST_ROWS = 384, 1 << 12  # that a stream takes at once: of a sequence, and of all
 
 
@@ -48,14 +47,6 @@ def _instructions(program):
     instructions = numbers_at(np.int64, program.instructions, 2 * program.count)
     for i in range(program.count):
         call_or_raise(instructions[2 * i], (instructions[2 * i + 1],))
-
-
-@njit
-def _copy(source, target, count):
-    """Copy bytes."""
-    before, after = numbers_at(np.uint8, source, count), numbers_at(np.uint8, target, count)
-    for i in range(count):
-        after[i] = before[i]
 
 
 @Function
@@ -73,9 +64,9 @@ def sequence(record):
         steps = min(program.piece, program.steps - start)
         for i in range(program.place_count):
             numbers_at(np.int64, places[2 * i], 1)[0] = steps * places[2 * i + 1]
-        _copy(program.source + start * program.x_bytes, program.x, steps * program.x_bytes)
+        copy_bytes(program.source + start * program.x_bytes, program.x, steps * program.x_bytes)
         _instructions(program)
-        _copy(program.y, program.target + start * program.y_bytes, steps * program.y_bytes)
+        copy_bytes(program.y, program.target + start * program.y_bytes, steps * program.y_bytes)
 
 
 @Function
@@ -83,7 +74,7 @@ def copy(record):
     """Copy the bytes of the COPY record; zeros, if their source is at address 0."""
     call = record_at(record, COPY)[0]
     if call.source != 0:
-        _copy(call.source, call.target, call.bytes)
+        copy_bytes(call.source, call.target, call.bytes)
         return
     target = numbers_at(np.uint8, call.target, call.bytes)
     for i in range(call.bytes):
@@ -106,6 +97,8 @@ class Program:
         Whether the parameters are read at each run, rather than once, when its operations were made.
     large : bool
         Whether there is so much to do that several threads may share it.
+    long : bool
+        Whether it takes so long that other threads run Python meanwhile.
     alone : bool
         Whether one thread does what would pay for several.
     nbytes : int
@@ -114,14 +107,18 @@ class Program:
         Numbers of the parameters that are looked at when they are packed, so that none that is not finite is used.
     flags : list of (numpy.ndarray, int)
         (record, which of its integers) of those that are not 0 any more when such a number has been seen.
+    records : list of numpy.ndarray
+        What the instructions are told, and the tasks of jobs.
+    scratch : numpy.ndarray or None
+        The memory that the calls borrow.
     """
 
     anew = True
 
     def __init__(self):
         self._instructions, self._places, self._pools, self._kept = [], [], [], []
-        self._record, self.large, self.alone, self.nbytes = None, False, False, 0
-        self._borrowers, self.packed, self.flags = [], 0, []
+        self._record, self.large, self.long, self.alone, self.nbytes = None, False, False, False, 0
+        self._borrowers, self.packed, self.flags, self.records, self.scratch = [], 0, [], [], None
 
     def add(self, function, record, *kept, per_step=(), pool=None):
         """Add an instruction.
@@ -143,6 +140,7 @@ class Program:
             self._places += address + 8 * index, number
         if pool is not None and pool[1] > 1:
             self._pools.append((record, *pool))
+        self.records.append(record)
         self._kept += record, *kept
         self._record = None
 
@@ -162,6 +160,7 @@ class Program:
         whole = np.array((share.address, 0, task.address(cell, dtype), address, count), np.int64)
         for index, number in per_step:
             self._places += address + 8 * index, number
+        self.records.append(record)
         self.add(job, whole, record, *kept, pool=(JOB_POOL, threads, step_threads))
 
     def _made(self):
@@ -169,6 +168,7 @@ class Program:
         nbytes = max((call.scratch_bytes for call in self._borrowers), default=0)
         if nbytes:
             block = borrow(nbytes)
+            self.scratch = block[0]
             for call in self._borrowers:
                 call.keep_scratch(block)
         self._numbers = instructions, places = [np.array(part, np.int64) for part in (self._instructions, self._places)]
@@ -201,7 +201,7 @@ class Program:
             self._call = once.address, self.address
         if self._pools:
             self._share(0)
-        call(*self._call)
+        (call_long if self.long else call)(*self._call)
 
 
 class Steps(Program):
@@ -248,7 +248,7 @@ class Steps(Program):
             self._share(int(piece == 1))
         record = self._many
         record[STEPS], record[PIECE], record[SOURCE], record[TARGET] = steps, piece, source, target
-        call(self._function, record.ctypes.data)
+        (call_long if self.long else call)(self._function, record.ctypes.data)
 
 
 def add_copy(program, source, target, count):

@@ -67,7 +67,7 @@ class TangentPlans:
         if self.segmented:
             self.segment, self.again, self.forward = segment_plans(plans)
             blocks.append(self.segment)
-        self.plan = Plan(TANGENT, self._constants(size, count, parts, tasks, chunk, learned), blocks, self.threads)
+        self.plan = Plan(TANGENT, self._constants(size, count, parts, tasks, chunk, learned), blocks, size)
 
     def _chunk(self, rows):
         """Steps computed ahead, for a task of so many rows."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..arrays.conversion import numbers_like
 from ..arrays.descriptor import axes_of
-from ..arrays.devices import expect_device, native
+from ..arrays.devices import expect_device
 from ..arrays.packing import checked_lengths
 from ..arrays.ragged import Ragged
 from ..descriptions.fields import Description
@@ -95,13 +95,9 @@ class Standardizer(Description):
             If x has other axes or holds no numbers; if lengths are not as described.
         """
         array, axis, channels = _read("x", x, layout)
-        rows = np.moveaxis(array, axis, -1)
-        if lengths is not None:
-            rows = rows[_there(array, axes_of(layout, 3), lengths)]
-        rows = rows.reshape(-1, channels).astype(np.float64)
-        if np.isinf(rows).any():
-            raise NonFiniteError("x: expected finite numbers, or NaN where nothing was observed, got an infinity")
-        found = [_mean_and_scale(channel, rows[:, channel]) for channel in range(channels)]
+        by_channel = np.moveaxis(array, axis, 0) if array.ndim > 1 else array[None]  # x may be larger than memory: a map
+        there = ... if lengths is None else _there(array, axes_of(layout, 3), lengths)
+        found = [_mean_and_scale(channel, by_channel[channel][there].ravel()) for channel in range(channels)]
         return cls(*zip(*found))
 
     def __call__(self, x: np.ndarray | Ragged, layout: str = "tnc") -> np.ndarray | Ragged:
@@ -159,7 +155,7 @@ class Standardizer(Description):
 def _read(argument, x, layout):
     """(array in the host's memory, its axis of channels, how many there are)."""
     letters = axes_of(layout, 3)
-    array = numbers_like(argument, native(x.data if isinstance(x, Ragged) else x))
+    array = numbers_like(argument, x.data if isinstance(x, Ragged) else x, None, letters)
     expect_device(argument, array, "cpu")
     if array.ndim not in (1, 2, 3):
         raise ShapeError(f"{argument}: expected shape (S,), (S, C), or 3 axes {letters}, got {array.shape}")
@@ -181,6 +177,9 @@ def _there(array, letters, lengths):
 
 def _mean_and_scale(channel, numbers):
     """(mean, standard deviation) of a channel; (its value, 1) if there is only one."""
+    numbers = numbers.astype(np.float64)
+    if np.isinf(numbers).any():
+        raise NonFiniteError("x: expected finite numbers, or NaN where nothing was observed, got an infinity")
     numbers = numbers[~np.isnan(numbers)]
     if not len(numbers):
         raise ValueError(f"x: expected a number in channel {channel}, got none")

@@ -5,21 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays.descriptor import checked_array
 from ..arrays.devices import contiguous
 from ..arrays.ragged import Ragged
 from ..engine.keep import NOTHING
-from ..errors import DTypeError
-from ..networks.comparison import Comparison
-from ..parameters import Parameters
-from .function import Function
+from ..networks.comparison import Comparison, go_on, in_time
 from .losses import Losses, found_metrics
 from .passage import Passage
+from .prediction import Prediction
 from .reading import by_name
 from .samples import GraphSamples
 from .workspace import GraphWorkspace, GraphWorkspaces
-
-PIECE_ROWS = 1 << 15  # steps of all sequences that are predicted at once at most, to measure a loss
 
 
 @dataclass(frozen=True)
@@ -36,10 +31,10 @@ class Output(Comparison):
         return array
 
 
-class Objective(Function):
+class Objective(Prediction):
     """The part of a graph that knows what its outputs should be."""
 
-    _carries = False  # no states from batch to batch
+    _piece_rows = 1 << 15  # steps of all sequences that are predicted at once at most, to measure a loss
     _row_layer = None  # no table is updated by rows: a node may share it
 
     def _view(self, output):
@@ -50,15 +45,29 @@ class Objective(Function):
         """The Losses that a caller gives."""
         return Losses.of(loss, self._outputs)
 
+    def _loss_where(self, counted, losses):
+        """The Losses of a batch in which something is counted, or nothing is: they look by themselves, by output."""
+        return losses
+
+    @property
+    def _goes_on(self):
+        """Whether it can be run over sequences in pieces, the states carried on."""
+        steps = [row.state for row in self._rows.values() if row.state is not None and self._has_steps(row.state)]
+        return not steps and go_on(self.layers)
+
+    def _check_carried(self):
+        """Raise ValueError unless states may be carried between the nodes, none of which waits for the end of another."""
+        for name, row in self._rows.items():
+            if row.state is not None and self._has_steps(row.state):
+                what = f"node {name!r}, which starts from where {row.state!r} has ended"
+                raise ValueError(f"carry: expected False for {what}, got True")
+
     def _found_metrics(self, metrics, samples):
         """{name: OutputMetric} of what a caller gives."""
         return found_metrics(metrics, self._outputs, None if samples is None else samples.parts)
 
     def _samples(self, inputs, targets, lengths=None, loss=None, weights=None, reset=None):
         """The GraphSamples of what a caller gives, to train with a loss or to measure it."""
-        if reset is not None:
-            expected = "None for a graph, whose sequences do not start afresh"
-            raise TypeError(f"reset: expected {expected}, got {type(reset).__name__}")
         losses = self._found_loss("mse" if loss is None else loss)
         targets = by_name("targets", targets, losses.outputs, "targets", whole=True)
         if weights is None:
@@ -67,7 +76,7 @@ class Objective(Function):
             weights = by_name("weights", weights, losses.outputs, "weights")
         else:
             weights = dict.fromkeys(losses.outputs, weights)
-        return GraphSamples.of(self, inputs, targets, lengths, losses, weights)
+        return GraphSamples.of(self, inputs, targets, lengths, losses, weights, reset)
 
     def _workspaces(self, into, parts, kept, reading=None):
         """The Workspaces in which gradients are computed."""
@@ -80,6 +89,7 @@ class Objective(Function):
         loss: str | Callable | dict = "mse",
         lengths: dict[str, np.ndarray] | np.ndarray | None = None,
         weights: dict[str, np.ndarray | Ragged] | np.ndarray | None = None,
+        reset: dict[str, np.ndarray] | np.ndarray | None = None,
     ) -> float:
         """The loss of the graph on samples and their targets, a float; all as in `fit`.
 
@@ -87,7 +97,7 @@ class Objective(Function):
         weight.
         """
         losses = self._found_loss(loss)
-        return self._loss_of(self._samples(inputs, targets, lengths, losses, weights), losses)
+        return self._loss_of(self._samples(inputs, targets, lengths, losses, weights, reset), losses)
 
     def evaluate(
         self,
@@ -97,12 +107,13 @@ class Objective(Function):
         metrics: dict | None = None,
         lengths: dict[str, np.ndarray] | np.ndarray | None = None,
         weights: dict[str, np.ndarray | Ragged] | np.ndarray | None = None,
+        reset: dict[str, np.ndarray] | np.ndarray | None = None,
     ) -> dict[str, float]:
         """The loss of the graph, those of its outputs, and metrics of them, by name, from one prediction.
 
         Parameters
         ----------
-        inputs, targets, loss, lengths, weights
+        inputs, targets, loss, lengths, weights, reset
             As in `fit`.
         metrics : dict of str to sequence, optional
             As in `fit`.
@@ -113,7 +124,7 @@ class Objective(Function):
             ``"loss"``; of each output its own, such as ``"y_loss"``; and each metric, such as ``"class_accuracy"``.
         """
         losses = self._found_loss(loss)
-        samples = self._samples(inputs, targets, lengths, losses, weights)
+        samples = self._samples(inputs, targets, lengths, losses, weights, reset)
         found = self._found_metrics({} if metrics is None else metrics, samples)
         own = {}
         value, measures = self._loss_of(samples, losses, found, own)
@@ -141,20 +152,33 @@ class Objective(Function):
     def _predicted(self, samples):
         """{output: (prediction, targets, weights)} as losses see them; None of one that has no step."""
         found = {output: [] for output in samples.parts}
-        for piece in samples.pieces(PIECE_ROWS):
-            given = piece.given()
-            passage = Passage(self, self._own, given.described, NOTHING)
-            for output, part in piece.parts.items():
-                described, view = passage.values[output], self._view(output)
-                if part.in_rows and not described.packing.rows:
-                    continue  # sequences without any step
-                batch = piece.batch_of(output, given.batches)
-                rows = view._rows(described, part)
-                rows = contiguous(rows) if part.in_rows else rows
-                found[output].append((rows, view._target_rows(batch, described, part), view._weight_rows(batch, part)))
+        for piece in samples.pieces(self._piece_rows):
+            of_piece, states = {output: [] for output in samples.parts}, None
+            for part in in_time(self, piece, self._piece_rows):
+                states = self._compared(part, states, of_piece)
+            for output, parts in of_piece.items():
+                if parts:
+                    found[output].append(Comparison._joined(parts, samples.parts[output], "t"))
         return {
             output: Comparison._joined(pieces, samples.parts[output]) if pieces else None for output, pieces in found.items()
         }
+
+    def _compared(self, samples, initial, found):
+        """Predict samples from the states of layers, and add what losses see of each output to `found` (is modified).
+
+        Returns the states in which the layers have ended.
+        """
+        given = samples.given()
+        passage = Passage(self, self._own, given.described, NOTHING, initial=initial)
+        for output, part in samples.parts.items():
+            described, view = passage.values[output], self._view(output)
+            if part.in_rows and not described.packing.rows:
+                continue  # sequences without any step
+            batch = samples.batch_of(output, given.batches)
+            rows = view._rows(described, part)
+            rows = contiguous(rows) if part.in_rows else rows
+            found[output].append((rows, view._target_rows(batch, described, part), view._weight_rows(batch, part)))
+        return {label: passage.tapes[label].final() for label in self._stateful}
 
     def loss_and_gradient(
         self,
@@ -164,6 +188,7 @@ class Objective(Function):
         loss: str | Callable | dict = "mse",
         lengths: dict[str, np.ndarray] | np.ndarray | None = None,
         weights: dict[str, np.ndarray | Ragged] | np.ndarray | None = None,
+        reset: dict[str, np.ndarray] | np.ndarray | None = None,
     ) -> tuple[float, np.ndarray]:
         """The loss and its gradient at the parameters `flat`: what ``scipy.optimize.minimize(jac=True)`` takes.
 
@@ -173,7 +198,7 @@ class Objective(Function):
         ----------
         flat : numpy.ndarray
             1-D, as long as ``params.flat`` and of the graph's dtype.
-        inputs, targets, loss, lengths, weights
+        inputs, targets, loss, lengths, weights, reset
             As in `fit`.
 
         Returns
@@ -192,13 +217,8 @@ class Objective(Function):
         >>> value == net.loss({"x": x[:-1]}, {"y": x[1:]}), gradient.shape == net.params.flat.shape
         (True, True)
         """
-        checked_array("flat", flat)
-        if flat.dtype != self.dtype:
-            raise DTypeError(f"flat: expected {self.dtype} like the graph, got {flat.dtype}")
-        given = Parameters(contiguous(flat), self.params.weights)
-        given.check_finite()
-        losses = self._found_loss(loss)
-        samples = self._samples(inputs, targets, lengths, losses, weights)
+        (given, _), losses = self._parameters_at(flat), self._found_loss(loss)
+        samples = self._samples(inputs, targets, lengths, losses, weights, reset)
         gradient = given.zeros()
         workspace = GraphWorkspace(self, self.split(gradient.flat), self.split(given.flat), ("all", None))
         return workspace.gradient(samples, losses), gradient.flat

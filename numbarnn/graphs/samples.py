@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..arrays.batch import Batch
-from ..arrays.packing import checked_lengths
+from ..arrays.packing import checked_lengths, checked_reset
 from ..errors import NonFiniteError, ShapeError, renamed
 from ..training.samples import Samples
 from ..training.sequences import Sequences
@@ -21,8 +21,9 @@ class GraphSamples:
     ----------
     graph : Reading
     inputs : dict of str to Sequences
-    lengths : dict of str to numpy.ndarray
-        (N,): the steps of each sample in a padded input, of those inputs for which they are given.
+    lengths, resets : dict of str to numpy.ndarray
+        (N,): the steps of each sample in a padded input, and (T, N) of bool: where samples start afresh; of those inputs
+        for which they are given.
     parts : dict of str to Samples
         By output its targets; their x is the input from which it has its steps, or any where it has none.
     owner : dict of str to str
@@ -34,23 +35,25 @@ class GraphSamples:
     graph: object
     inputs: dict
     lengths: dict
+    resets: dict
     parts: dict
     owner: dict
     empty: frozenset = frozenset()
 
-    reset = weights = None  # as of Samples, where a sample starts afresh
-
     @classmethod
-    def of(cls, graph, inputs, targets, lengths, losses: Losses, weights):
+    def of(cls, graph, inputs, targets, lengths, losses: Losses, weights, reset=None):
         """Samples of a graph; raises a typed error that names the argument that does not fit.
 
         targets and weights: by the names of the outputs that have a loss.
         """
-        given = graph._given(inputs, lengths)
-        own_lengths = {
-            name: checked_lengths(each, given.sequences, given.batches[name].steps)
-            for name, each in graph._lengths_of(lengths).items()
-        }
+        given = graph._given(inputs, lengths, reset)
+        own_lengths, resets = (
+            {
+                name: checked(each, given.sequences, given.batches[name].steps)
+                for name, each in graph._by_input(argument, value).items()
+            }
+            for argument, value, checked in (("lengths", lengths, checked_lengths), ("reset", reset, checked_reset))
+        )
         sequences = {}
         for name, array in given.arrays.items():
             batch = given.batches[name]
@@ -64,7 +67,9 @@ class GraphSamples:
             owner[output] = name = axis or next(iter(sequences))
             indices = graph._described_inputs[name].channels is None
             x, letters = sequences[name], graph._letters(name)
-            part = Samples(x, None, own_lengths.get(axis), letters, indices, loss=loss, device=graph.device)
+            part = Samples(
+                x, None, own_lengths.get(axis), letters, indices, loss=loss, device=graph.device, reset=resets.get(axis)
+            )  # fmt: skip
             batch, output_letters = given.batches[name], view.output_layout
             with renamed(y=f"targets[{output!r}]", weights=f"weights[{output!r}]", loss=f"loss[{output!r}]"):
                 part = part.with_targets(view, targets[output], output_letters, output_letters, loss, batch)
@@ -73,7 +78,7 @@ class GraphSamples:
                 if part.classes is not None:
                     part.labels(batch)
             parts[output] = part
-        samples = cls(graph, sequences, own_lengths, parts, owner)
+        samples = cls(graph, sequences, own_lengths, resets, parts, owner)
         return replace(samples, empty=samples._empty(np.arange(given.sequences)))
 
     @property
@@ -82,9 +87,14 @@ class GraphSamples:
         return next(iter(self.inputs.values()))
 
     @property
+    def reset(self):
+        """By input where samples start afresh; None if none does."""
+        return self.resets or None
+
+    @property
     def ragged(self):
-        """Whether lengths differ from sample to sample."""
-        return bool(self.lengths) or any(each.ragged for each in self.inputs.values())
+        """Whether lengths differ from sample to sample, or samples start afresh in between."""
+        return bool(self.lengths or self.resets) or any(each.ragged for each in self.inputs.values())
 
     @functools.cached_property
     def counts(self):
@@ -95,9 +105,55 @@ class GraphSamples:
         each = [part.counts for part in self.parts.values()]
         return each[0] if len(each) == 1 else np.any([counts > 0 for counts in each], axis=0).astype(np.float64)
 
-    def _empty(self, chosen):
-        """The outputs of which no target of some samples counts."""
-        return frozenset(output for output, part in self.parts.items() if not part.counts[chosen].any())
+    @property
+    def stepped(self):
+        """Whether an output has a target for each step."""
+        return any(part.y.stepped for part in self.parts.values())
+
+    def can_be_cut(self):
+        """Whether inputs and targets can be cut at a step, see `check_cut`."""
+        return not self._uncut
+
+    def check_cut(self, expected, given):
+        """Raise ValueError, which says what was expected and given, unless inputs and targets can be cut at a step.
+
+        Inputs with steps then have the same, and all targets have steps.
+        """
+        if self._uncut:
+            raise ValueError(f"{expected} for {self._uncut}, got {given!r}")
+
+    @functools.cached_property
+    def _uncut(self):
+        """In words what cannot be cut at a step; empty if all can."""
+        stepped = [name for name, each in self.inputs.items() if each.stepped]
+        for name in stepped[1:]:
+            if not np.array_equal(self.lengths_of_inputs[name], self.lengths_of_inputs[stepped[0]]):
+                return f"inputs of different steps, {stepped[0]!r} and {name!r}"
+        for output, part in self.parts.items():
+            if not part.y.stepped:
+                return f"targets without steps, those of {output!r}"
+        return ""
+
+    @functools.cached_property
+    def lengths_of_x(self):
+        """(N,): the steps of each sample, the same in all inputs with steps, see `check_cut`."""
+        return next(each for name, each in self.lengths_of_inputs.items() if self.inputs[name].stepped)
+
+    def _empty(self, chosen, span=None):
+        """The outputs of which no target of some samples counts; span: (begin, end) of the steps that are meant, not all."""
+        if span is None:
+            return frozenset(output for output, part in self.parts.items() if not part.counts[chosen].any())
+        return frozenset(output for output, part in self.parts.items() if not part.count_between(chosen, *span))
+
+    def count_between(self, chosen, begin, end):
+        """What the loss of the steps of some samples from one to another counts in a mean over steps.
+
+        With one loss what they count in that; with several the steps, or 0 where nothing counts in any of them.
+        """
+        each = [part.count_between(chosen, begin, end) for part in self.parts.values()]
+        if len(each) == 1 or not any(each):
+            return each[0]
+        return float(np.clip(self.lengths_of_x[chosen], begin, end).sum() - begin * len(chosen))
 
     def check_counted(self, empty=False):
         """Raise ValueError unless there is something to take the loss of each output of."""
@@ -140,25 +196,42 @@ class GraphSamples:
 
     def take(self, chosen):
         """Some of the samples, copied."""
-        inputs = {name: each.take(chosen) for name, each in self.inputs.items()}
         lengths = {name: each[chosen] for name, each in self.lengths.items()}
-        parts = {}
+        resets = {name: each[:, chosen] for name, each in self.resets.items()}
+        taken = self._changed(lambda each: each.take(chosen), lengths, resets)
+        return replace(taken, empty=self._empty(chosen))
+
+    def between(self, chosen, begin, end):
+        """Some of the samples, copied, and of them the steps from one to another, or to where they end; see `Samples`."""
+        lengths = self.lengths_of_x[chosen]
+        begin, end = np.minimum(begin, lengths), np.minimum(end, lengths)
+        own = dict.fromkeys(self.lengths, end - begin)
+        cut = self._changed(lambda each: each.between(chosen, begin, end), own, {})
+        return replace(cut, empty=cut._empty(slice(None)))
+
+    def _changed(self, change, lengths, resets):
+        """The samples, each of their Sequences changed by a function."""
+        inputs, parts = {name: change(each) for name, each in self.inputs.items()}, {}
         for output, part in self.parts.items():
             name = self.owner[output]
-            own = {name: getattr(part, name) for name in ("y", "weights")}
-            own = {name: None if each is None else each.take(chosen) for name, each in own.items()}
-            parts[output] = replace(part, x=inputs[name], lengths=lengths.get(name) if part.y.stepped else None, **own)
-        return replace(self, inputs=inputs, lengths=lengths, parts=parts, empty=self._empty(chosen))
+            own = {what: getattr(part, what) for what in ("y", "weights")}
+            own = {what: None if each is None else change(each) for what, each in own.items()}
+            if part.y.stepped:
+                own |= {"lengths": lengths.get(name), "reset": resets.get(name)}
+            parts[output] = replace(part, x=inputs[name], **own)
+        return replace(self, inputs=inputs, lengths=lengths, resets=resets, parts=parts)
 
     def pieces(self, most_rows):
         """Some of the samples each, in order, with about so many steps in all, or a single sample."""
         rows = max(int(lengths.sum()) for lengths in self.lengths_of_inputs.values())
         count = min(-(-rows // most_rows), self.x.count)
-        return [self] if count < 2 else [self.take(chosen) for chosen in np.array_split(np.arange(self.x.count), count)]
+        if count < 2:
+            return iter((self,))
+        return (self.take(chosen) for chosen in np.array_split(np.arange(self.x.count), count))  # one in memory at a time
 
     def given(self):
         """The Given of the inputs as they are."""
-        return self.graph._of_arrays({name: each.array for name, each in self.inputs.items()}, self.lengths)
+        return self.graph._of_arrays({name: each.array for name, each in self.inputs.items()}, self.lengths, self.resets)
 
     def batch_of(self, output, batches) -> Batch:
         """The Batch, among those of the inputs, from which an output has its steps."""

@@ -98,7 +98,7 @@ def _parameters(layer, tape, dp, dtype):
         if dp.weights != weights:
             raise ShapeError(f"dp: expected the parameters of {layer!r} with {tape.x.channels} channels, got {dp!r}")
         dp = dp.flat
-    array, size = checked_array("dp", native(dp)), sum(weight.size for weight in weights)
+    array, size = checked_array("dp", native("dp", dp)), sum(weight.size for weight in weights)
     if array.ndim not in (1, 2) or array.shape[-1] != size:
         raise ShapeError(f"dp: expected shape {(size,)}, or (K, {size}) for K tangents, got {array.shape}")
     if device_of(array) != "cpu":

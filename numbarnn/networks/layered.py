@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..arrays.descriptor import checked_array
-from ..arrays.devices import moved
+from ..arrays.devices import contiguous, device_of, moved
 from ..descriptions.fields import Settled
-from ..errors import ShapeError, generator
+from ..errors import DTypeError, ShapeError, generator
 from ..files.written import Writing
 from ..parameters import Parameters
 from ..training.history import History
@@ -21,6 +21,8 @@ class Layered(Settled):
 
     A subclass sets `layers`, `_inputs` (the input channels of each), `dtype`, `device` and `_params`.
     """
+
+    _kind = "network"  # as errors call it
 
     def _fresh(self, random, scheme):
         """A vector of initial parameters, in the host's memory."""
@@ -77,7 +79,8 @@ class Layered(Settled):
 
     def split(self, flat: np.ndarray) -> list[Parameters]:
         """A Parameters for each layer, over its part of a vector `flat`: views, as of ``net.params.flat``."""
-        if checked_array("flat", flat).shape != self._params.flat.shape:
+        flat = checked_array("flat", flat)
+        if flat.shape != self._params.flat.shape:
             raise ShapeError(f"flat: expected shape {self._params.flat.shape} like the parameters, got {flat.shape}")
         parts, at = [], 0
         for layer, channels in zip(self.layers, self._inputs):
@@ -86,6 +89,18 @@ class Layered(Settled):
             parts.append(Parameters(flat[at : at + size], weights))
             at += size
         return parts
+
+    def _parameters_at(self, flat):
+        """(Parameters of these layers over a vector that a caller gives, or over a copy of it, the device where it lies).
+
+        A typed error if it is no such vector.
+        """
+        flat = checked_array("flat", flat)
+        if flat.dtype != self.dtype:
+            raise DTypeError(f"flat: expected {self.dtype} like the {self._kind}, got {flat.dtype}")
+        given = Parameters(contiguous(moved(flat, self.device)), self._params.weights)
+        given.check_finite()
+        return given, device_of(flat)
 
     @property
     def random(self) -> bool:

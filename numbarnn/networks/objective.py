@@ -4,25 +4,20 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from ..arrays.descriptor import checked_array
-from ..arrays.devices import contiguous, device_of, moved
+from ..arrays.devices import contiguous, moved
 from ..arrays.ragged import Ragged
 from ..engine.keep import NOTHING
-from ..errors import DTypeError
 from ..layers.embedding import Embedding
-from ..parameters import Parameters
 from ..training.losses import loss as find_loss
 from ..training.metrics import checked_metrics
 from ..training.samples import Samples
 from ..training.workspace import Workspace, Workspaces
-from .comparison import Comparison
+from .comparison import Comparison, go_on, in_time
 from .prediction import Prediction
 
 
 class Objective(Prediction, Comparison):
     """The part of a network that knows what its predictions should be."""
-
-    _carries = True  # whether a training may carry states from batch to batch
 
     def _samples(self, x, y, lengths=None, loss=None, weights=None, reset=None):
         """The Samples of what a caller gives, to train with a loss or to measure it."""
@@ -31,6 +26,18 @@ class Objective(Prediction, Comparison):
     def _found_loss(self, loss):
         """The loss that a caller gives, or that has this name."""
         return find_loss(loss)
+
+    def _loss_where(self, counted, loss):
+        """The loss of a batch in which something is counted, or nothing is."""
+        return loss if counted else of_nothing
+
+    @property
+    def _goes_on(self):
+        """Whether it can be run over sequences in pieces, the states carried on."""
+        return go_on(self.layers)
+
+    def _check_carried(self):
+        """Raise ValueError unless states may be carried between layers such as these, which are in a row: always."""
 
     def _found_metrics(self, metrics, samples):
         """{name: metric} of what a caller gives, see `checked_metrics`."""
@@ -65,15 +72,22 @@ class Objective(Prediction, Comparison):
     def _loss_of(self, samples, loss, metrics=None):
         """`loss` of samples that have been checked, a function; with metrics, see `measured`, (loss, {name: value})."""
         self.params.check_finite()
-        pieces = []
-        for piece in samples.pieces(self._rows_at_once):
-            batch, described = piece.batch()
-            prediction = self._forward(self._own, described, NOTHING)[0]
-            if piece.in_rows and not (prediction.packing.rows or piece is samples):
-                continue  # sequences without any step
-            rows = self._rows(prediction, piece)
-            rows = contiguous(rows) if piece.in_rows else rows
-            pieces.append((rows, self._target_rows(batch, prediction, piece), self._weight_rows(batch, piece)))
+        pieces, most = [], self._rows_at_once
+        for piece in samples.pieces(most):
+            of_piece, states = [], {}
+            for part in in_time(self, piece, most):
+                batch, described = part.batch()
+                initial, states = states, {}
+                seen = lambda index, tape, states=states: states.__setitem__(index, tape)  # noqa: E731
+                prediction = self._forward(self._own, described, NOTHING, initial=initial, seen=seen)[0]
+                states = {index: tape.final() for index, tape in states.items() if index in self._stateful}
+                if part.in_rows and not (prediction.packing.rows or part is samples):
+                    continue  # sequences without any step
+                rows = self._rows(prediction, part)
+                rows = contiguous(rows) if part.in_rows else rows
+                of_piece.append((rows, self._target_rows(batch, prediction, part), self._weight_rows(batch, part)))
+            if of_piece:
+                pieces.append(self._joined(of_piece, samples, "t"))
         seen = self._joined(pieces, samples)
         value = self._call_loss(loss, *seen, samples)[0]
         return value if metrics is None else (value, self._measured(metrics, seen, samples))
@@ -168,13 +182,13 @@ class Objective(Prediction, Comparison):
         >>> net.loss(x, y) < 1e-3
         True
         """
-        checked_array("flat", flat)
-        if flat.dtype != self.dtype:
-            raise DTypeError(f"flat: expected {self.dtype} like the network, got {flat.dtype}")
-        given = Parameters(contiguous(moved(flat, self.device)), self.params.weights)
-        given.check_finite()
-        loss = find_loss(loss)
+        (given, device), loss = self._parameters_at(flat), find_loss(loss)
         samples = Samples.of(self, x, y, lengths, loss, weights, reset)
         gradient = given.zeros()
         workspace = Workspace(self, self.split(gradient.flat), self.split(given.flat))
-        return workspace.gradient(samples, loss), moved(gradient.flat, device_of(flat))
+        return workspace.gradient(samples, loss), moved(gradient.flat, device)
+
+
+def of_nothing(prediction, target, weights=None):
+    """The loss of a batch in which nothing counts: all weights are 0, all labels ignored, all targets missing."""
+    return 0.0, np.zeros_like(prediction)

@@ -52,6 +52,11 @@ class Structure(Layered):
         return [index for index, layer in enumerate(self.layers) if isinstance(layer, Recurrent)]
 
     @property
+    def _recurrent(self):
+        """{index: layer} of the layers that have a state."""
+        return {index: self.layers[index] for index in self._stateful}
+
+    @property
     def takes_indices(self) -> bool:
         """Whether the input are integers, for an `Embedding`."""
         return self.layers[0].takes_indices

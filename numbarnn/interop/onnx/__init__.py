@@ -6,6 +6,7 @@ from ...descriptions import keywords
 from ...errors import flag
 from ...files.container import checked_path
 from ...files.drafts import write_whole
+from ...graph import Graph
 from ...network import Network
 from .backend import Backend
 from .files import model_of as _model_of
@@ -14,19 +15,27 @@ from .loading import load_model as _load_model
 from .writing import model_of as _written
 
 
-def to_model(net: Network, lengths: bool = False) -> object:
-    """The ONNX model that a network is, with its parameters.
+def to_model(net: Network | Graph, lengths: bool = False) -> object:
+    """The ONNX model that a network or graph is, with its parameters.
 
     The graph reads ``x``, laid out like the network's input, of any number of steps and sequences, and gives ``y``.  For
     each recurrent layer, number k of the network, it may be given ``k.initial_h``, of an LSTM ``k.initial_c`` too, which are
     zeros or the learned state by default, and gives ``k.final_h`` and ``k.final_c``, all (L * D, N, H).  Networks without
     recurrent layers and `Last` read rows (N, C).  The model is of opset 17, and of the network's dtype.
 
+    The model of a `Graph` has its inputs and outputs by their names, and states by those of its nodes,
+    ``encoder.initial_h``; layers that start from others have no initial states as inputs.
+
+    ONNX's own RNN, GRU and LSTM stand for the layers that they can say.  Any other recurrent layer is a Scan over the steps,
+    with the cell's equations inside: projections, normalization, zoneout (its mean), `MGU`, `IndRNN`, `LeakyRNN`,
+    connectivity, other activation functions and cells of your own.  onnxruntime runs it; `load` does not read it back.
+
     Parameters
     ----------
-    net : Network
+    net : Network or Graph
     lengths : bool
-        Whether the graph reads ``lengths`` too, (N,) int32: the steps of each sequence.
+        Whether the model reads ``lengths`` too, (N,) int32: the steps of each sequence; of a graph for each input with
+        steps, ``past.lengths``.
 
     Returns
     -------
@@ -39,19 +48,19 @@ def to_model(net: Network, lengths: bool = False) -> object:
     ImportError
         Without the package onnx (``numbarnn[onnx]``).
     """
-    if not isinstance(net, Network):
-        raise TypeError(f"net: expected a Network, got {type(net).__name__}")
+    if not isinstance(net, (Network, Graph)):
+        raise TypeError(f"net: expected a Network or a Graph, got {type(net).__name__}")
     lengths = flag("lengths", lengths)
     _onnx_library()
     return _written(net, lengths)
 
 
-def save(net: Network, path: str | os.PathLike, lengths: bool = False) -> None:
-    """Write a network into a file as an ONNX model; see `to_model`.
+def save(net: Network | Graph, path: str | os.PathLike, lengths: bool = False) -> None:
+    """Write a network or graph into a file as an ONNX model; see `to_model`.
 
     Parameters
     ----------
-    net : Network
+    net : Network or Graph
     path : str or os.PathLike
         Written whole or not at all; an old file is replaced.
     lengths : bool
@@ -83,26 +92,31 @@ def save(net: Network, path: str | os.PathLike, lengths: bool = False) -> None:
     write_whole(path, model.SerializeToString())
 
 
-def load(model: object, output: str | None = None) -> Network:
-    """The Network that an ONNX model is, with its parameters to the bit.
+def load(model: object, output: str | None = None) -> Network | Graph:
+    """The Network or Graph that an ONNX model is, with its parameters to the bit.
 
-    Its nodes are layers in a row: RNN, GRU and LSTM, MatMul, Add and Gemm, activation functions, Gather of a table, Dropout,
-    Conv, pooling, and what stands between them without computing anything: Transpose, Reshape, Squeeze, Unsqueeze, Slice,
-    Split, Concat, Gather, Flatten, Cast, Identity.  States are no outputs of a network: a call of it has them anyway.
-    Equal recurrent layers one after the other become one of stacked layers.  A layer in reverse becomes one of two
-    directions, whose forward one is 0, merged by their sum.
+    Its nodes are RNN, GRU and LSTM, MatMul, Add and Gemm, activation functions, Gather of a table, Dropout, Conv, pooling,
+    and what stands between them without computing anything: Transpose, Reshape, Squeeze, Unsqueeze, Slice, Split, Concat,
+    Gather, Flatten, Cast, Identity.  States are no outputs of a network: a call of it has them anyway.  Equal recurrent
+    layers one after the other become one of stacked layers, with ``residual=True`` where each adds what it reads.  A layer
+    in reverse becomes one of two directions, whose forward one is 0, merged by their sum.
+
+    Layers in a row become a Network, anything else a Graph, with the names that the model has for its inputs and outputs:
+    several inputs and outputs, values side by side, an input repeated at each step, layers that start from the state of
+    another or from numbers that others compute.  Layers with equal parameters share them.  The sum or difference of two
+    values, some channels, numbers for each channel and BatchNormalization become a `Dense` with these constants.
 
     Parameters
     ----------
     model : str, os.PathLike, bytes or onnx.ModelProto
         Of opset 7 to 24.
     output : str, optional
-        The value that the network ends with, such as what a Softmax reads; by default the first output that is no state.
+        The only value that is wanted, such as what a Softmax reads; by default all outputs that are no states.
 
     Returns
     -------
-    Network
-        Its layout is the order of the axes of the input.
+    Network or Graph
+        Its layout is the order of the axes of the inputs.
 
     Raises
     ------

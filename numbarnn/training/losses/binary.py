@@ -6,9 +6,10 @@ from typing import ClassVar
 import numpy as np
 
 from ...arrays.devices import device_of, moved
+from ...arrays.tensors import host_array
 from ...errors import ShapeError
 from .numeric import NumberLoss, logistic
-from .targets import count_labels, ignored, loss_of_labels
+from .targets import ignored, loss_of_labels
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,13 @@ class BinaryCrossEntropy(NumberLoss):
         weights: np.ndarray | None = None,
     ) -> tuple[float, np.ndarray]:
         """(loss, dloss/dprediction); see `CrossEntropy.__call__`."""
+        target = host_array("target y", target)
         if not self.takes_labels(target):
             return super().__call__(prediction, target, lengths, layout, weights)
         return loss_of_labels(self, prediction, target, lengths, layout, weights)
 
     def of_labels(self, logits, labels, weights=None):
         """(loss, derivative) for (rows, 1) logits and (rows,) labels of int64, -1 for what counts nothing."""
-        if weights is None:
-            count_labels(labels)
         device = device_of(logits)
         there, y = moved(labels[:, None] >= 0, device), moved(labels[:, None].astype(logits.dtype), device)
         return self.of_rows(logits, y, None if weights is None else moved(weights[:, None], device), there)
