@@ -8,6 +8,7 @@ import numpy as np
 from ..arrays.devices import contiguous
 from ..arrays.ragged import Ragged
 from ..engine.keep import NOTHING
+from ..layers.embedding import Embedding
 from ..networks.comparison import Comparison, go_on, in_time
 from .losses import Losses, found_metrics
 from .passage import Passage
@@ -35,7 +36,6 @@ class Objective(Prediction):
     """The part of a graph that knows what its outputs should be."""
 
     _piece_rows = 1 << 15  # steps of all sequences that are predicted at once at most, to measure a loss
-    _row_layer = None  # no table is updated by rows: a node may share it
 
     def _view(self, output):
         """An Output by its name."""
@@ -78,9 +78,15 @@ class Objective(Prediction):
             weights = dict.fromkeys(losses.outputs, weights)
         return GraphSamples.of(self, inputs, targets, lengths, losses, weights, reset)
 
+    @property
+    def _row_layer(self):
+        """The layer whose table a training updates by the rows that are used: the first one, if nodes do not share it."""
+        readers = [row for row in self._rows.values() if any(part.index == 0 for part in row.parts)]
+        return self.layers[0] if len(readers) == 1 and isinstance(self.layers[0], Embedding) else None
+
     def _workspaces(self, into, parts, kept, reading=None):
-        """The Workspaces in which gradients are computed."""
-        return GraphWorkspaces(lambda: GraphWorkspace(self, into, parts, kept))
+        """The Workspaces in which gradients are computed; see `GraphWorkspace`."""
+        return GraphWorkspaces(lambda: GraphWorkspace(self, into, parts, kept, reading))
 
     def loss(
         self,

@@ -110,6 +110,22 @@ class GraphSamples:
         """Whether an output has a target for each step."""
         return any(part.y.stepped for part in self.parts.values())
 
+    @property
+    def weights(self):
+        """Weights of some output; None if none has any."""
+        return next((part.weights for part in self.parts.values() if part.weights is not None), None)
+
+    def check_shared(self):
+        """Raise ValueError unless the mean over all of the samples is one of those of parts of them.
+
+        Of several losses each is a mean of its own; where samples count as much in one as in another all means are over
+        samples.
+        """
+        for output, part in self.parts.items():
+            if len(self.parts) > 1 and len(part.counts) and (part.counts != part.counts[0]).any():
+                expected = "one output, or samples that count the same in each, together with comm or shards"
+                raise ValueError(f"loss: expected {expected}, got several and others in {output!r}")
+
     def can_be_cut(self):
         """Whether inputs and targets can be cut at a step, see `check_cut`."""
         return not self._uncut

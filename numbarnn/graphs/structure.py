@@ -240,6 +240,11 @@ class Structure(Layered):
         return {part.label: part for row in self._rows.values() for part in row.recurrent}
 
     @property
+    def _structure(self):
+        """What makes it another graph than others, whatever its parameters are: plain values and descriptions."""
+        return self._described_inputs, self._described_nodes, self._outputs, self.dtype.name
+
+    @property
     def _recurrent(self):
         """{label: layer} of the layers that have a state."""
         return {label: part.layer for label, part in self._stateful.items()}

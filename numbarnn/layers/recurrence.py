@@ -129,15 +129,8 @@ class Recurrence(Operation):
 
     def _write_unit_values(self, values):
         """Write the values of the units into a (D, V, H) array (is modified)."""
-        self._write_unit_parameters(values, self.p)
-        if not self.layer.unit_parameters:
-            values[...] = self.layer.unit_constants()
-
-    def _write_unit_parameters(self, values, p):
-        """Write those that are parameters."""
         for value, suffix in zip(values, self.layer.suffixes(self.index)):
-            for name, which, _ in self.layer.unit_parameters:
-                value[which] = p[f"{name}_{suffix}"].reshape(len(value[which]), -1)
+            self.layer.write_unit_values(self.p, suffix, value)
 
     def backward(self, adjoint, dy, need_x):
         gradient, accumulate = adjoint.gradient, adjoint.accumulate
@@ -180,8 +173,9 @@ class Recurrence(Operation):
             return None
 
         def write(values):
-            for value, dp in zip(values, tangents.parameters):
-                self._write_unit_parameters(value, dp)
+            for each, dp in zip(values, tangents.parameters):
+                for value, suffix in zip(each, self.layer.suffixes(self.index)):
+                    self.layer.write_unit_values(dp, suffix, value)
 
         return write
 

@@ -52,6 +52,11 @@ class Structure(Layered):
         return [index for index, layer in enumerate(self.layers) if isinstance(layer, Recurrent)]
 
     @property
+    def _structure(self):
+        """What makes it another network than others, whatever its parameters are: plain values and descriptions."""
+        return self.layers, self.channels, self.dtype.name
+
+    @property
     def _recurrent(self):
         """{index: layer} of the layers that have a state."""
         return {index: self.layers[index] for index in self._stateful}
