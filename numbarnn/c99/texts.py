@@ -173,7 +173,8 @@ def texts(source, about, inputs, vocabulary=None):
     """
     name, real = source.name, source.real
     common = {
-        "name": name, "upper": name.upper(), "real": real.name, "inputs": inputs, "outputs": source.channels, "about": about,
+        "name": name, "upper": name.upper(), "real": real.name, "inputs": inputs, "outputs": source.channels,
+        "about": f"{name}: {about}",
         "unchanged": comment("Written by numbarnn: export again in the place of changing it."),
     }  # fmt: skip
     definitions = "\n".join([*source.functions(), *source.definitions])
