@@ -25,7 +25,8 @@ def add_product(source, name, matrix):
 def _define(source, name, body):
     """Define the function of a product by its statements; returns its name."""
     function, real, restrict = f"{source.name}_{name}", source.real.name, source.restrict
-    opening = [f"static void {function}(const {real} *{restrict} a, {real} *{restrict} y)", "{"]
+    apart = f"{source.name.upper()}_APART"
+    opening = [f"static {apart} void {function}(const {real} *{restrict} a, {real} *{restrict} y)", "{"]
     source.function("\n".join([*opening, *indented(body), "}", ""]))
     return function
 

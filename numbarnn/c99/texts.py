@@ -65,6 +65,11 @@ SOURCE = """\
 #else
 #define {upper}_RESTRICT restrict
 #endif
+#ifdef __clang__
+#define {upper}_APART __attribute__((noinline)) /* else clang makes no vectors of the loop over units behind a product */
+#else
+#define {upper}_APART
+#endif
 #ifdef {fast_fma}
 #define {upper}_FMA(a, b, c) {fma}(a, b, c)
 #else
