@@ -23,12 +23,13 @@ def load_model(model, where, output=None):
         raise ConversionError(f"{where}: expected at least one node that is a layer, got none")
     outputs = {}
     for name, value in finals.items():
+        value = finals[name] = reader.bound(value)
         _check_channels(reader, value)
         if value.repeated:
             raise ConversionError(f"output {name!r}: expected an output of a layer, got one that is repeated at each step")
         at = value.at
         if value.parts or not at or at in outputs:  # what is no output of a node of its own
-            at = reader.append(Activation("linear"), {}, reader.bound(value))
+            at = reader.append(Activation("linear"), {}, value)
         outputs[at] = name
     rows = Rows(reader, outputs)
     layout = layout_of(reader, rows, list(finals.values()))
