@@ -1,8 +1,8 @@
-"""Networks to and from other libraries, each in a module that is imported when it is asked for: `keras`, `onnx`, `torch`."""
+"""Networks in other libraries, each in a module that is imported when it is used: `keras`, `onnx`, `sklearn`, `torch`."""
 
 import importlib
 
-MODULES = ("keras", "onnx", "torch")
+MODULES = ("keras", "onnx", "sklearn", "torch")
 
 
 def __getattr__(name):
