@@ -197,18 +197,15 @@ def _there(array, letters, lengths):
 def _of_rows(weights, x, shape, letters):
     """The weights of sequences, or of rows, as those of all rows, shaped like x without its axis of channels."""
     weights = numbers_like("weights", weights, np.dtype(np.float64))
-    if isinstance(x, Ragged):
-        count = len(x)
-    else:
-        along = letters.replace("c", "").index("n") if len(shape) == 2 else 0
-        count = shape[along]
+    along = letters.replace("c", "").index("n") if len(shape) == 2 else 0
+    count = len(x) if isinstance(x, Ragged) else shape[along]
     if weights.shape != (count,):
         raise ShapeError(f"weights: expected shape ({count},), got {weights.shape}")
     if not (np.isfinite(weights).all() and (weights >= 0).all()):
-        raise ValueError("weights: expected finite numbers >= 0")
+        raise ValueError(f"weights: expected finite numbers >= 0, got {weights.tolist()[:8]}")
     if isinstance(x, Ragged):
         return np.repeat(weights, x.lengths)
-    return np.broadcast_to(weights if len(shape) == 1 or along == 1 else weights[:, None], shape)
+    return np.broadcast_to(weights.reshape([-1 if axis == along else 1 for axis in range(len(shape))]), shape)
 
 
 def _mean_and_scale(channel, numbers, weights=None):

@@ -1,5 +1,7 @@
 """What the estimators have in common: a network made of parameters, and its training."""
 
+from dataclasses import replace
+
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import train_test_split
@@ -46,9 +48,11 @@ class SequenceEstimator(BaseEstimator):
             return [*several("network", self.network, "layers in a list, or None")]
         cell = CELLS[known_name("cell", self.cell, CELLS)]
         readout = known_name("readout", self.readout, (LAST, *KINDS))
-        recurrent = cell(self.hidden, layers=self.layers, bidirectional=self.bidirectional, dropout=self.dropout)
-        end = Last() if readout == LAST else Pool(readout)
-        return [recurrent, end, Dropout(self.dropout)] if recurrent.dropout else [recurrent, end]
+        dropout = Dropout(self.dropout)
+        recurrent = cell(self.hidden, layers=self.layers, bidirectional=self.bidirectional)
+        if recurrent.layers > 1:
+            recurrent = replace(recurrent, dropout=dropout.rate)
+        return [recurrent, Last() if readout == LAST else Pool(readout), *([dropout] if dropout.rate else [])]
 
     def _optimizer(self, schedule=None):
         """The optimizer; `schedule` makes one of a learning rate that is a number."""

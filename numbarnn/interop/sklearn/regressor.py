@@ -172,7 +172,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
     def _samples(self, X, y, sample_weight, reset):
         """(sequences, numbers, weights) of the samples that count."""
         x = self._read(X, reset).x
-        y = check_array(self._targets(y), ensure_2d=False, dtype=np.float64, input_name="y")
+        y = check_array(self._targets(y), ensure_2d=False, allow_nd=True, dtype=np.float64, input_name="y")
         if y.ndim not in (1, 2):
             raise ShapeError(f"y: expected shape (N,) or (N, K), got {y.shape}")
         check_consistent_length(range(len(x)), y)
