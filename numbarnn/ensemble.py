@@ -6,7 +6,7 @@ import numpy as np
 
 from .arrays.devices import moved
 from .arrays.ragged import Ragged, chosen_of
-from .errors import integer
+from .errors import IndexRangeError, integer
 from .network import Network
 from .networks.predictions import Predictions, together
 from .parameters import Parameters
@@ -90,7 +90,7 @@ class Ensemble:
             )  # fmt: skip
         k = integer("member", which)
         if not -len(self) <= k < len(self):
-            raise IndexError(f"member: expected an index from 0 to {len(self) - 1}, got {k}")
+            raise IndexRangeError(f"member: expected an index from 0 to {len(self) - 1}, got {k}")
         given = Parameters(self.params[k].copy(), self.network.params.weights)
         member = self.network._with(given.to(self.network.device))
         member._history = self.histories[k]

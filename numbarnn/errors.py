@@ -22,8 +22,8 @@ class DTypeError(TypeError):
     """An array's dtype is not the float32 or float64 that was expected."""
 
 
-class IndexRangeError(ValueError):
-    """An index or a label that is none of those there are."""
+class IndexRangeError(ValueError, IndexError):
+    """An index or a label that is none of those there are: also an IndexError, as of a sequence."""
 
 
 class DeviceError(RuntimeError):
@@ -87,7 +87,7 @@ def known_name(argument, value, names):
 
 def several(argument, values, expected):
     """`values` as a tuple, if it can be gone through and is no text; else TypeError."""
-    if not isinstance(values, (str, bytes)):
+    if not isinstance(values, (str, bytes, np.ma.MaskedArray)):
         try:
             return tuple(values)
         except TypeError:  # the one of iter(), or of an array without axes

@@ -4,7 +4,6 @@ import numpy as np
 
 from .arrays.conversion import numbers_like
 from .arrays.descriptor import TensorDescriptor, in_layout
-from .arrays.devices import native
 from .errors import ShapeError, flag, positive_integer
 from .network import Network
 from .training.sequences import other_layout
@@ -62,7 +61,7 @@ def extrapolate(
             f"network: expected fewer output channels than the {network.channels} of its input, of which known= has the"
             f" others, got {network.output_channels}"
         )
-    start = numbers_like("start", native(start), network.dtype)
+    start = numbers_like("start", start, network.dtype, network.layout)
     if start.ndim == 1 and network.channels == 1:
         hint = "; start[:, None] is one sequence of one channel"
         raise ShapeError(f"start: expected 2 or 3 axes ({network.layout}), got 1 (shape {start.shape}){hint}")
@@ -81,7 +80,7 @@ def extrapolate(
 
 def _known(network, known, steps, start):
     """The known channels, (steps, N, K); an error unless they and the predictions are the network's input."""
-    known = numbers_like("known", native(known), network.dtype)
+    known = numbers_like("known", known, network.dtype, start.layout)
     if known.ndim != len(start.layout):
         raise ShapeError(f"known: expected {len(start.layout)} axes ({start.layout}) like start, got shape {known.shape}")
     found = TensorDescriptor.of(known, start.layout, "known")

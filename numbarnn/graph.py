@@ -116,6 +116,7 @@ class Graph(Decoding):
         checkpoints: str | int | None = None,
         metrics: dict | None = None,
         weights: dict[str, np.ndarray | Ragged] | np.ndarray | None = None,
+        reset: dict[str, np.ndarray] | np.ndarray | None = None,
         frozen: Iterable[str] = (),
         validation_split: float | None = None,
     ) -> History:
@@ -134,13 +135,16 @@ class Graph(Decoding):
             As in `Network.fit`.
         lengths : dict of str to array of int, optional
             By input, as in a call.  The loss of an output is the mean over the steps that it has in a batch.
-        validation : (inputs, targets), (inputs, targets, lengths) or (inputs, targets, lengths, weights), optional
-            Where a loss is measured after each epoch; lengths and weights may be None.
+        validation : tuple, optional
+            Where a loss is measured after each epoch: (inputs, targets), and perhaps lengths, weights and reset, in this
+            order; they may be None.
         metrics : dict of str to sequence of str or callable, optional
             By output what is measured after each epoch, as in `Network.fit`, ``{"class": ["accuracy"]}``; in the history it
             is called ``"class_accuracy"``.
         weights : dict of str to array or Ragged, or array, optional
             By output numbers >= 0 for each sample or each step, as in `Network.fit`; an array is for all outputs.
+        reset : dict of str to array of bool, optional
+            By input (T, N), as in a call: where True, a sample starts afresh at that step; no gradient goes back over it.
         frozen : sequence of str
             Parameters that keep their bits, by names or patterns: ``["encoder.*"]``.
         validation_split : float, optional
@@ -184,7 +188,7 @@ class Graph(Decoding):
         self.params.check_writable("params")
         self.params.check_finite()
         return fit(
-            self, self._samples(inputs, targets, lengths, losses, weights), loss=losses,
+            self, self._samples(inputs, targets, lengths, losses, weights, reset), loss=losses,
             optimizer=Adam() if optimizer is None else optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
             seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress, metrics=metrics,
             frozen=frozen, validation_split=validation_split, tape=tape, checkpoints=checkpoints,

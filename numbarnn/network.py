@@ -126,7 +126,7 @@ class Network(Objective):
             (N,) or (T, N).
         loss : str or callable
             A name that `numbarnn.loss` knows, a loss such as ``MSE(missing="nan")`` or ``CrossEntropy(ignore_index=0)``, or
-            ``(prediction, y) -> (loss, gradient)``; with weights ``(prediction, y, weights=weights)``.
+            ``(prediction, y) -> (loss, gradient)``; with weights ``(prediction, y, weights=weights)``, see `numbarnn.loss`.
         optimizer : Optimizer or str
             ``Adam()`` if None.
         epochs : int

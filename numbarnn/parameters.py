@@ -112,7 +112,7 @@ class Parameters:
     __slots__ = ("__weakref__", "_calls", "_flat", "_held", "_kind", "_split", "_start", "_weights")
 
     def __init__(self, flat: np.ndarray, weights: Iterable[Weight]):
-        checked_array("flat", flat)
+        flat = checked_array("flat", flat)
         self._weights, self._start, size = several("weights", weights, "a Weight for each part, in a list"), {}, 0
         for index, weight in enumerate(self._weights):
             if not isinstance(weight, Weight):
@@ -222,7 +222,7 @@ class Parameters:
 
     def _fitting(self, argument, view, numbers):
         """The numbers, on the device of the parameters, if they have the shape and dtype of a view of them."""
-        numbers = checked_array(argument, native(numbers))
+        numbers = checked_array(argument, native(argument, numbers))
         if numbers.shape != view.shape:
             raise ShapeError(f"{argument}: expected shape {view.shape}, got {numbers.shape}")
         if numbers.dtype != view.dtype:

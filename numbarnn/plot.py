@@ -8,7 +8,7 @@ import numpy as np
 from .arrays.conversion import array_of
 from .arrays.descriptor import TensorDescriptor
 from .arrays.ragged import Ragged
-from .errors import ShapeError, flag, integer
+from .errors import IndexRangeError, ShapeError, flag, integer, plain
 
 MOST_LINES = 10  # units that have a line each; more become an image
 
@@ -97,7 +97,7 @@ def forecast(observed, forecasts, times=None, ax=None, label: str = "observed"):
     observed = array_of("observed", observed)
     if observed.ndim != 1 or not len(observed):
         raise ShapeError(f"observed: expected shape (S,), got {observed.shape}")
-    times = np.arange(len(observed)) if times is None else np.asarray(times)
+    times = np.arange(len(observed)) if times is None else np.asarray(plain("times", times, "numbers or dates"))
     if times.dtype.kind != "M":  # dates stay dates
         times = array_of("times", times).astype(float)
     if times.shape != observed.shape:
@@ -141,13 +141,13 @@ def _over_time(argument, array, layout, sequence):
     sequence = integer("sequence", sequence)
     if isinstance(array, Ragged):
         if not -len(array) <= sequence < len(array):
-            raise IndexError(f"sequence: expected an index from 0 to {len(array) - 1}, got {sequence}")
+            raise IndexRangeError(f"sequence: expected an index from 0 to {len(array) - 1}, got {sequence}")
         return array[sequence]
     described = TensorDescriptor.of(array, layout, argument)
     if "t" not in described.layout:
         raise ShapeError(f"{argument}: expected 2 or 3 axes, steps among them, got shape {array.shape} ({layout})")
     if not -described.batch <= sequence < described.batch:
-        raise IndexError(f"sequence: expected an index from 0 to {described.batch - 1}, got {sequence}")
+        raise IndexRangeError(f"sequence: expected an index from 0 to {described.batch - 1}, got {sequence}")
     return described.tnc[:, sequence]
 
 

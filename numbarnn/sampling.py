@@ -4,13 +4,14 @@ import numpy as np
 
 from .arrays.conversion import integers_like
 from .arrays.descriptor import AXES
-from .arrays.devices import backend, device_of, moved, native
+from .arrays.devices import backend, device_of, moved
 from .arrays.indices import Indices, index_axes
 from .data.text import Vocabulary
 from .errors import NonFiniteError, ShapeError, finite_number, generator, integer, positive_integer, several
 from .layers.embedding import Embedding
 from .layers.operations import Operation
 from .network import Network
+from .networks.probabilities import link_of
 
 MOST_STEPS = 4096  # of one call of compiled code, so that Ctrl-C is heard
 
@@ -135,7 +136,7 @@ def _indices_of(network):
             f" got {network.output_channels}"
         )
     if taken > 1:
-        network._link("cross_entropy")  # its last layer is to give logits
+        link_of("cross_entropy", network.layers[-1], network.output_channels)  # its last layer is to give logits
     return taken
 
 
@@ -181,7 +182,7 @@ def _encoded(prompt, vocabulary):
 
 def _indices(network, prompt):
     """(the Indices of an array, the letters of its axes); at least one step of one sequence."""
-    array = moved(integers_like("prompt", native(prompt)), "cpu")
+    array = moved(integers_like("prompt", prompt, network.layout.replace("c", "")), "cpu")
     letters = index_axes("prompt", network.layout, array)
     if not array.size:
         raise ShapeError(f"prompt: expected at least one step of at least one sequence, got shape {array.shape}")

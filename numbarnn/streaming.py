@@ -132,7 +132,7 @@ class Stream(Unsendable):
             If x is not as described; the state then stays as it is.
         """
         if type(x) is not np.ndarray or x.shape != self._shape or not self._takes(x):
-            self._check(x, self._shape)
+            x = self._checked(x, self._shape)
         here = type(x) is type(self._x)
         self._x[...] = x if here else moved(x, device_of(self._x))
         self._program.step()
@@ -164,7 +164,7 @@ class Stream(Unsendable):
         >>> np.array_equal(layer.stream(p).run(x), layer(p, x)[0])
         True
         """
-        self._check(x, ("T", *self._shape))
+        x = self._checked(x, ("T", *self._shape))
         source = x.astype(np.int64) if self._vocabulary else moved(x, device_of(self._x))
         y = backend_of(self._y).memory.empty((len(x), *self._y.shape), self._y.dtype)
         self._program.run(contiguous(source), y)
@@ -214,7 +214,7 @@ class Stream(Unsendable):
             raise ShapeError(
                 f"feed_back: expected outputs of shape {self._shape} like the inputs, got {self._y.shape}{hint}"
             )
-        self._check(x, self._shape)
+        x = self._checked(x, self._shape)
         y = backend_of(self._y).memory.empty((steps + 1, *self._shape), self._dtype)
         y[0] = moved(x, device_of(y))
         self._program.feed_back(y)
@@ -228,7 +228,7 @@ class Stream(Unsendable):
                 f"known: expected None, since outputs of shape {self._y.shape} leave no channels of inputs of shape"
                 f" {self._shape}, got {type(known).__name__}"
             )
-        checked_array("known", known)
+        known = checked_array("known", known)
         expected = steps, self._shape[0], missing
         if known.shape != expected:
             raise ShapeError(f"known: expected shape {expected} (T, N, channels that are not fed back), got {known.shape}")
@@ -245,7 +245,7 @@ class Stream(Unsendable):
         return moved(y, device_of(x))
 
     def _takes(self, x):
-        """Whether an array of the right shape is right; of many indices that is not said, `_check` is faster then."""
+        """Whether an array of the right shape is right; of many indices that is not said, `_checked` is faster then."""
         if not self._vocabulary:
             return x.dtype == self._dtype
         if len(x) > FEW or x.dtype.kind not in "iu":
@@ -253,9 +253,9 @@ class Stream(Unsendable):
         found = x.tolist()
         return 0 <= min(found) and max(found) < self._vocabulary
 
-    def _check(self, x, expected):
-        """Raise unless x has the shape expected, with any length for "T", and the parameters' dtype, or is of indices."""
-        (checked_integers if self._vocabulary else checked_array)("x", x)
+    def _checked(self, x, expected):
+        """x, if it has the shape expected, with any length for "T", and the parameters' dtype, or is of indices."""
+        x = (checked_integers if self._vocabulary else checked_array)("x", x)
         shape = ("T", *x.shape[1:]) if expected[0] == "T" and x.ndim else x.shape
         if shape != expected:
             axes = ", ".join(["T"] * (expected[0] == "T") + ["N", "C"][: len(self._shape)])
@@ -266,6 +266,7 @@ class Stream(Unsendable):
                 raise IndexRangeError(f"x: expected indices from 0 to {self._vocabulary - 1}, got {x[wrong][0]}")
         elif x.dtype != self._dtype:
             raise DTypeError(f"x: expected {self._dtype} like the parameters, got {x.dtype}")
+        return x
 
 
 class FedBack:

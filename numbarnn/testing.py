@@ -72,7 +72,7 @@ def check_gradients(layer, p, x, state=None, seed=0, directions=2, step=STEP, to
         raise TypeError(f"p: expected numbarnn.Parameters, got {type(p).__name__}")
     if p.dtype != np.float64:
         raise DTypeError(f"p: expected float64 for finite differences, got {p.dtype}")
-    checked_array("x", x)
+    x = checked_array("x", x)
     random, directions = generator("seed", seed), positive_integer("directions", directions)
     step, tolerance = finite_number("step", step, above=0), finite_number("tolerance", tolerance, above=0)
     parts = {"parameters": (p.flat,), "x": (x,), "state": _arrays(state)}

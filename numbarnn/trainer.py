@@ -353,7 +353,7 @@ class Trainer(Unsendable):
         loss = total / counted if counted else 0.0
         if state is NOT_GIVEN:
             return loss
-        return loss, course.network._given_states(course.workspaces.final(), home_of(native(x)))
+        return loss, course.network._given_states(course.workspaces.final(), home_of(native("x", x)))
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the training into a file, from which `load` has one that goes on to the bit like this one.

@@ -66,7 +66,8 @@ class _Drawing:
     def last(self):
         axis = self.pick(["a", "k"])
         joined = self.put(nr.Dense(2), self.reads(axis), 2, axis)
-        self.put([self.pick([nr.Last(), nr.Pool("mean")]), nr.Dense(3)], joined, 3, None)
+        two = any(cell.bidirectional for cell in self.cells.values())  # a Dense behind two directions mixes them
+        self.put([self.pick([nr.LastStep() if two else nr.Last(), nr.Pool("mean")]), nr.Dense(3)], joined, 3, None)
 
     def recurrent(self):
         axis, layer, state = self.pick(["a", "k"]), _cell(self.random), None
@@ -110,8 +111,9 @@ def _graph(random):
 
 
 def _inputs(net, random, kind):
-    """(inputs, other arguments) of a call: padded, with lengths, or Ragged."""
-    arrays, lengths = {}, {}
+    """(inputs, other arguments) of a call: padded, with lengths or where sequences start afresh, or Ragged."""
+    arrays, lengths, reset = {}, {}, {}
+    afresh = random.random((max(STEPS.values()), BATCH)) < 0.4
     for name, each in net.inputs.items():
         if not each.steps:
             letters = net.layout.replace("t", "")
@@ -127,11 +129,13 @@ def _inputs(net, random, kind):
         arrays[name] = array.transpose(["tnc".index(letter) for letter in net.layout])
         if kind == "lengths":
             lengths[name] = own
-    return arrays, {"lengths": lengths} if lengths else {}
+        if kind == "reset":
+            reset[name] = afresh[:steps]  # the same in inputs that are joined
+    return arrays, {name: each for name, each in (("lengths", lengths), ("reset", reset)) if each}
 
 
 def graph_case(seed, kind):
-    """A GraphCase that follows from a seed; kind: "plain", "lengths" or "ragged"."""
+    """A GraphCase that follows from a seed; kind: "plain", "lengths", "reset" or "ragged"."""
     random = np.random.default_rng(seed)
     net = _graph(random)
     net.params.flat[...] += 0.1 * random.standard_normal(len(net.params))  # no bias is zero
@@ -151,4 +155,4 @@ def graph_case(seed, kind):
 @st.composite
 def graph_cases(draw):
     """Generated graphs with their inputs."""
-    return graph_case(draw(st.integers(0, 10**6)), draw(st.sampled_from(["plain", "lengths", "ragged"])))
+    return graph_case(draw(st.integers(0, 10**6)), draw(st.sampled_from(["plain", "lengths", "reset", "ragged"])))

@@ -4,6 +4,7 @@ A kind of argument says which values are right, as the plain value that each sta
 """
 
 import math
+import tempfile
 from dataclasses import dataclass
 from numbers import Integral, Real
 
@@ -18,6 +19,26 @@ class Something:
 
     def __repr__(self):
         return "Something()"
+
+
+class Tensor:
+    """A tensor of another library: its memory can be had by DLPack, and in no other way."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __dlpack__(self, **options):
+        return self.array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+
+class TensorElsewhere(Tensor):
+    """Likewise, but in memory that no processor reads."""
+
+    def __dlpack_device__(self):
+        return 8, 0  # kDLMetal
 
 
 SCALARS = {
@@ -85,6 +106,11 @@ def variants(array):
         "read-only": lambda: _read_only(array),
         "reversed in memory": lambda: array[::-1].copy()[::-1],
         "every second": lambda: np.repeat(array, 2, axis=-1)[..., ::2] if array.ndim else array,
+        "tensor": lambda: Tensor(array),
+        "tensor of float64": lambda: Tensor(array.astype(np.float64)),
+        "read-only tensor": lambda: Tensor(_read_only(array)),
+        "tensor elsewhere": lambda: TensorElsewhere(array),
+        "memory map": lambda: _mapped(array),
         "bytes": lambda: array.tobytes(),
         "structured": lambda: np.zeros(array.shape, [("a", "f4"), ("b", "f4")]),
     }
@@ -102,6 +128,21 @@ def _read_only(array):
     array = array.copy()
     array.flags.writeable = False
     return array
+
+
+def _mapped(array):
+    """A read-only memory map of a file with the numbers of an array."""
+    with tempfile.TemporaryFile() as file:
+        file.write(array.tobytes() or b" ")
+        file.flush()
+        return np.memmap(file, array.dtype, "r", shape=array.shape or (1,)).reshape(array.shape)
+
+
+def lent(value):
+    """The array whose memory a tensor or a map shares; anything else as it is."""
+    if type(value) is Tensor:
+        return value.array
+    return np.asarray(value) if type(value) is np.memmap else value
 
 
 def plain(value):
@@ -161,6 +202,7 @@ def _or_none(right):
 
 def _array(value, valid):
     """A layer takes arrays of its own dtype and shape, whatever their strides."""
+    value = lent(value)
     if type(value) is not np.ndarray or value.dtype != valid.dtype or value.shape != valid.shape:
         return WRONG
     return np.array(value)
@@ -168,11 +210,13 @@ def _array(value, valid):
 
 def _steps(value, valid):
     """A layer takes any number of steps, sequences and channels that the other arguments have, too."""
+    value = lent(value)
     return np.array(value) if type(value) is np.ndarray and value.dtype == valid.dtype else WRONG
 
 
 def _read(value):
     """`value` as NumPy reads it; what cannot be read, or would lose a mask, as an array of objects, right nowhere."""
+    value = lent(value)
     if not isinstance(value, (np.ma.MaskedArray, bytes, str)):
         try:
             return np.asarray(value)
@@ -198,6 +242,7 @@ def series_or_indices(value, valid):
 
 def _floats(value, valid):
     """Any array of as many axes, of numbers that are computed with, is right."""
+    value = lent(value)
     if type(value) is not np.ndarray or value.dtype not in (np.float32, np.float64) or value.ndim != np.ndim(valid):
         return WRONG
     return np.array(value)
@@ -205,6 +250,7 @@ def _floats(value, valid):
 
 def _sequences(value, valid):
     """One sequence, (T, C), is as right as several."""
+    value = lent(value)
     return _floats(value, value if np.ndim(value) in (2, 3) else valid)
 
 

@@ -80,7 +80,7 @@ CANCELLING = {  # of sums: in units of the largest term
     ("affine", 0.75, -0.5): lambda x: 0.75 * x - 0.5,
 }
 ALL = VALUES | CANCELLING
-LARGEST = {  # documented in docs/guide.rst
+LARGEST = {  # documented in docs/activations.rst
     "float32": {
         "tanh": 2.5, "scaled_tanh": 2.5, "sigmoid": 2.5, "elu": 1.2, "softsign": 1.5, "softplus": 3.0, "gelu": 10.0,
         "silu": 3.5,

@@ -140,7 +140,7 @@ def test_reviews_from_their_archive(folder, monkeypatch):
     path.unlink()
     again = datasets.imdb()
     assert np.array_equal(again.train.ranks, data.train.ranks) and again.vocabulary == data.vocabulary
-    with pytest.raises(IndexError, match="review: expected an index from 0 to 2, got 3"):
+    with pytest.raises(nr.IndexRangeError, match="review: expected an index from 0 to 2, got 3"):
         data.train[3]
 
 

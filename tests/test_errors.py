@@ -199,7 +199,7 @@ BAD_RAGGED = [
     (lambda: nr.Ragged.of([np.array(1.0)]), ShapeError, ["arrays[0]", "(T, C)", "()"]),
     (lambda: nr.Ragged.of([np.zeros((2, 3)), np.zeros((2, 3), "float32")]), DTypeError, ["arrays[1]", "float64", "float32"]),
     (lambda: nr.Ragged.of([np.zeros((2, 3)), [[1.0]]]), TypeError, ["arrays[1]", "numpy.ndarray", "list"]),
-    (lambda: RAGGED[2], IndexError, ["sequence", "from 0 to 1", "2"]),
+    (lambda: RAGGED[2], nr.IndexRangeError, ["sequence", "from 0 to 1", "2"]),
     (lambda: nr.Last()(nr.Last().init(2), X[0], layout="nc", lengths=[1, 1, 1, 1]), LayoutError, ["layout", "'nc'"]),
 ]
 BAD = BAD_FIELDS + BAD_INPUT + BAD_PARAMETERS + BAD_STATES + BAD_BACKWARD + BAD_RAGGED

@@ -69,7 +69,7 @@ def test_layers_in_a_row_have_the_bits_of_a_network():
     for nodes in ({"a": nr.Node(rows, "x")}, split):
         graph = nr.Graph({"x": 4}, nodes, list(nodes)[-1:], "float64", "ntc", seed=3)
         assert np.array_equal(graph.params.flat, net.params.flat)
-        for options in ({"seed": 4}, {"lengths": [5, 0, 2]}):
+        for options in ({"seed": 4}, {"lengths": [5, 0, 2]}, {"reset": np.eye(T, N) > 0}):
             (y, state, tape), (out, final, trace) = net.forward(x, **options), graph.forward({"x": x}, **options)
             dy, dstate = numbers(*y.shape, seed=1), tuple(each for each in state)
             assert np.array_equal(out[list(nodes)[-1]], y)
@@ -295,9 +295,11 @@ def test_wrong_arguments_are_named():
         (lambda: net({**x, "source": x["known"]}), nr.DTypeError, r"inputs\['source'\]: expected integers"),
         (lambda: net({**x, "source": x["source"] + 7}), nr.IndexRangeError, "expected indices from 0 to 6"),
         (lambda: net({**x, "known": [["a"]]}), nr.DTypeError, r"inputs\['known'\]: "),
-        (lambda: net(x, lengths=[3, 3, 3]), TypeError, "lengths: expected lengths of inputs with steps in a dict"),
+        (lambda: net(x, lengths=[3, 3, 3]), TypeError, "lengths: expected lengths, of inputs with steps, in a dict"),
         (lambda: net(x, lengths={"known": [9, 0, 0]}), ValueError, r"lengths\['known'\]: expected numbers from 0 to 4"),
         (lambda: net(x, lengths={"static": [1, 1, 1]}), nr.UnknownNameError, "lengths: unknown name 'static'"),
+        (lambda: net(x, reset={"known": [[True]]}), nr.ShapeError, r"reset\['known'\]: expected shape \(4, 3\)"),
+        (lambda: net(x, reset={"static": [True]}), nr.UnknownNameError, "reset: unknown name 'static'"),
         (lambda: net(x, {"y": 3}), nr.UnknownNameError, "state: unknown name 'y'"),
         (lambda: net(x, {"encoder": 3}), TypeError, r"state\['encoder'\]: expected the pair"),
         (lambda: net(x, seed=-1), ValueError, "seed: "),
@@ -321,7 +323,13 @@ def test_values_that_are_joined_have_the_same_steps():
     net = nr.Graph({"a": 1, "b": 1}, {"y": nr.Node(DENSE, ["a", "b"])}, "y")
     with pytest.raises(nr.ShapeError, match=r"inputs\['b'\]: expected the steps of inputs\['a'\], .* 4, got 5"):
         net({"a": np.ones((4, 2, 1)), "b": np.ones((5, 2, 1))})
-    x = {"a": np.ones((4, 2, 1)), "b": np.ones((4, 2, 1))}
+    x, afresh = {"a": np.ones((4, 2, 1)), "b": np.ones((4, 2, 1))}, np.arange(8).reshape(4, 2) == 5
     with pytest.raises(nr.ShapeError, match=r"lengths \[1, 2\]"):
         net(x, lengths={"b": [1, 2]})
+    for reset in ({"b": afresh}, {"a": afresh}, {"a": afresh, "b": afresh[:, ::-1]}):
+        with pytest.raises(
+            nr.ShapeError, match=r"^reset\['b'\]: expected one like that of inputs\['a'\], with which node 'y'"
+        ):
+            net(x, reset=reset)
+    assert np.array_equal(net(x, reset={"a": afresh, "b": afresh})[0]["y"], net(x)[0]["y"])
     assert not data_of(net(x, lengths={"a": [1, 2], "b": [1, 2]})[0]["y"])[2:].any()

@@ -42,8 +42,8 @@ LOSS = {"y": "mse", "class": ("cross_entropy", 0.25)}
 @settings(max_examples=25)
 @given(graph_cases())
 def test_the_gradient_of_a_loss_of_all_outputs(case):
-    net, inputs, lengths = case.net, case.inputs, case.options.get("lengths")
-    random, y = np.random.default_rng(1), net.predict(inputs, lengths)
+    net, inputs, lengths, reset = case.net, case.inputs, case.options.get("lengths"), case.options.get("reset")
+    random, y = np.random.default_rng(1), net.predict(inputs, lengths, reset)
 
     def like(each):
         shape = (each.data if hasattr(each, "offsets") else each).shape
@@ -52,7 +52,7 @@ def test_the_gradient_of_a_loss_of_all_outputs(case):
     targets = {name: like(each) for name, each in y.items()}
     loss = {name: ("mse", 0.5 + index) for index, name in enumerate(y)}
     weights = {name: random.random(BATCH) for name in y}
-    arguments = inputs, targets, loss, lengths, weights
+    arguments = inputs, targets, loss, lengths, weights, reset
     flat = net.params.flat.copy()
     value, gradient = net.loss_and_gradient(flat, *arguments)
     assert np.isclose(value, net.loss(*arguments), rtol=1e-12) and np.array_equal(net.params.flat, flat)
@@ -65,9 +65,9 @@ def test_the_gradient_of_a_loss_of_all_outputs(case):
     assert slope_error(at, gradient @ way, np.linalg.norm(gradient)) <= 1
 
 
-@pytest.mark.parametrize("kind", ["plain", "ntc", "lengths", "ragged", "weights", "labels of steps"])
+@pytest.mark.parametrize("kind", ["plain", "ntc", "lengths", "ragged", "weights", "labels of steps", "reset"])
 def test_a_graph_trains_with_the_bits_of_the_network_that_it_is(kind):
-    rows = ROWS if kind != "labels of steps" else [nr.GRU(4), nr.Dropout(0.2), nr.LSTM(3), nr.Dense(3)]
+    rows = ROWS if kind not in ("labels of steps", "reset") else [nr.GRU(4), nr.Dropout(0.2), nr.LSTM(3), nr.Dense(3)]
     net, graph = pair("ntc" if kind == "ntc" else "tnc", rows)
     x, y, options = X, LABELS, {}
     if kind == "ntc":
@@ -76,9 +76,11 @@ def test_a_graph_trains_with_the_bits_of_the_network_that_it_is(kind):
         x = nr.Ragged.of([X[: 3 + n % 3, n] for n in range(20)])
     if kind in ("lengths", "labels of steps"):
         options["lengths"] = np.arange(20) % 3 + np.where(np.arange(20) < 8, 5, 0)
+    if kind == "reset":
+        options["reset"] = np.random.default_rng(1).random((7, 20)) < 0.3
     if kind == "weights":
         options["weights"] = np.arange(20) % 4
-    if kind == "labels of steps":
+    if kind in ("labels of steps", "reset"):
         y = np.repeat(LABELS[None], 7, axis=0)
     common = {"epochs": 3, "batch_size": 6, "loss": "cross_entropy", "optimizer": "adam", "seed": 3, "progress": False}
     right = net.fit(x, y, metrics=["accuracy"], clip=1.0, **common, **options)
@@ -207,7 +209,8 @@ def test_wrong_arguments_are_named():
         (lambda: net.fit(INPUTS, {"y": TARGETS["y"]}, {"y": "mse"}, metrics={"class": ["mse"]}, **fit), ValueError,
          "metrics: expected outputs with a loss"),
         (lambda: net.fit(INPUTS, TARGETS, LOSS, validation=(INPUTS,), **fit), TypeError, "validation: expected the pair"),
-        (lambda: net.fit(INPUTS, TARGETS, LOSS, validation=(INPUTS, TARGETS, None, None, 1), **fit), TypeError, "reset"),
+        (lambda: net.fit(INPUTS, TARGETS, LOSS, validation=(INPUTS, TARGETS, None, None, 1), **fit), TypeError,
+         "^validation reset: expected where sequences start afresh, of inputs with steps, in a dict by name, got int"),
         (lambda: net.fit(INPUTS, TARGETS, LOSS, validation=(INPUTS, {**TARGETS, "y": X[:3, :, :1]}), **fit), nr.ShapeError,
          r"^validation targets\['y'\]: expected 4 steps"),
         (lambda: net.fit(INPUTS, TARGETS, LOSS, validation=({**INPUTS, "past": bad}, TARGETS), **fit), nr.NonFiniteError,
@@ -217,7 +220,7 @@ def test_wrong_arguments_are_named():
         (lambda: nr.Trainer(net, LOSS).fit(INPUTS, TARGETS, validation_split=0.2, split_by="time"), ValueError, "split_by"),
         (lambda: nr.Trainer(net, LOSS).fit(INPUTS, TARGETS, carry=True, steps=2), TypeError, "carry: expected False"),
         (lambda: nr.Trainer(net, LOSS).update(INPUTS, TARGETS, state=None), TypeError, "state: expected none given"),
-        (lambda: nr.Trainer(net, LOSS).fit(INPUTS, TARGETS, reset=3), TypeError, "reset: expected None for a graph"),
+        (lambda: nr.Trainer(net, LOSS).fit(INPUTS, TARGETS, reset=3), TypeError, "reset: expected where sequences"),
     ]:  # fmt: skip
         with pytest.raises(error, match=message):
             call()

@@ -67,7 +67,7 @@ STEP_SIZE = optional(SIZE)
 INDICES = integers(0, 2)
 STARTS = hostile.Kind(  # an index for each sequence, or one for all
     "starts",
-    lambda value, valid: INDICES.right(np.full(3, value) if np.isscalar(value) or np.shape(value) == () else value, valid),
+    lambda value, valid: INDICES.right(for_all(hostile.lent(value)), valid),
     arrays=True,
 )
 RANDOM = np.random.default_rng(0)
@@ -83,6 +83,11 @@ def several(value, right, one=False):
         return WRONG
     found = [NOT_NEGATIVE.right(each, 1.0) for each in value]
     return WRONG if not found or any(each is WRONG for each in found) or not right(found) else tuple(found)
+
+
+def for_all(value):
+    """An index for each of three sequences, of one."""
+    return np.full(3, value) if np.isscalar(value) or np.shape(value) == () else value
 
 
 def only_one(value):
@@ -129,9 +134,9 @@ def graph(**arguments):
     return nr.Graph({"x": 2, "static": nr.Input(2, steps=False)}, nodes, ["y"], **arguments)
 
 
-def of_graph(x, static, lengths):
+def of_graph(x, static, lengths, **arguments):
     """What a graph makes of its inputs."""
-    return graph(seed=0).predict({"x": x, "static": static}, lengths)
+    return graph(seed=0).predict({"x": x, "static": static}, lengths, **arguments)
 
 
 def decoded(**arguments):

@@ -155,3 +155,71 @@ def test_a_callable_is_a_loss():
         return 0.0, np.zeros_like(prediction)
 
     assert nr.loss(own) is own
+
+
+class TestAFunctionOfIntegers:
+    """A loss of one's own may take integers without a channel axis, as it may take numbers."""
+
+    layers = (nr.GRU(4), nr.Dense(3))
+
+    def data(self, last=False, dtype=np.int32):
+        rng = np.random.default_rng(0)
+        layers = [self.layers[0], nr.Last(), self.layers[1]] if last else [*self.layers]
+        net = nr.Network(layers, channels=2, seed=0, dtype="float64")
+        return net, rng.standard_normal((6, 5, 2)), rng.integers(0, 3, 5 if last else (6, 5)).astype(dtype)
+
+    @staticmethod
+    def cross_entropy(prediction, labels, weights=None):
+        """Of rows and integers, weighed as `CrossEntropy` weighs them."""
+        assert prediction.ndim == 2 and labels.shape == prediction.shape[:1] and labels.dtype == np.int64
+        logits = prediction - prediction.max(axis=1, keepdims=True)
+        p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        share = np.ones(len(labels)) if weights is None else weights[:, 0]
+        share = share / share.sum()
+        wanted = np.eye(3)[labels]
+        return float(-(share * np.log((p * wanted).sum(axis=1))).sum()), (p - wanted) * share[:, None]
+
+    @pytest.mark.parametrize("last", [False, True])
+    @pytest.mark.parametrize("dtype", [np.int64, np.uint8])
+    def test_as_the_librarys(self, last, dtype):
+        net, x, y = self.data(last, dtype)
+        for more in ({}, {"lengths": np.array([6, 2, 4, 1, 6])}, {"weights": np.arange(5) / 4}):
+            found, expected = (
+                net.loss_and_gradient(net.params.flat, x, y, loss, **more) for loss in (self.cross_entropy, "cross_entropy")
+            )
+            assert found[0] == pytest.approx(expected[0], rel=1e-13), more
+            np.testing.assert_allclose(found[1], expected[1], rtol=1e-11, atol=1e-14, err_msg=str(more))
+
+    def test_it_trains_in_batches_with_validation_and_accuracy(self):
+        net, x, y = self.data(last=True)
+        more = {"epochs": 3, "batch_size": 2, "validation": (x, y), "metrics": ["accuracy"], "progress": False}
+        found, expected = (nr.Network(net.layers, channels=2, seed=0, dtype="float64") for _ in range(2))
+        histories = [
+            net.fit(x, y, loss=loss, **more) for net, loss in ((found, self.cross_entropy), (expected, "cross_entropy"))
+        ]
+        np.testing.assert_allclose(found.params.flat, expected.params.flat, rtol=1e-9)
+        assert histories[0].metrics == histories[1].metrics
+
+    def test_what_integers_mean_is_its_own(self):
+        net, x, y = self.data()
+        seen = []
+
+        def loss(prediction, target):
+            seen.append(target)
+            return 0.0, np.zeros_like(prediction)
+
+        net.loss(x, y - 100, loss)
+        assert np.array_equal(seen[0].reshape(y.shape), y - 100)
+
+    def test_integers_with_a_channel_axis_are_numbers(self):
+        net, x, y = self.data()
+        seen = []
+
+        def loss(prediction, target):
+            seen.append(target)
+            return 0.0, np.zeros_like(prediction)
+
+        net.loss(x, np.eye(3, dtype=int)[y], loss)
+        assert np.array_equal(seen[0], np.eye(3)[y]) and seen[0].dtype == np.float64
+        with pytest.raises(nr.ShapeError, match="y: expected 6 steps"):
+            net.loss(x, y[:-1], loss)

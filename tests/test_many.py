@@ -229,7 +229,7 @@ def test_a_member_is_a_network_of_its_own():
     assert np.array_equal(member.predict(X), ensemble.predict_many(X).members[2])
     member.fit(X, Y, epochs=1, progress=False)
     assert not np.array_equal(member.params.flat, ensemble.params[2]) and len(list(ensemble)) == 3
-    with pytest.raises(IndexError, match="member: expected an index from 0 to 2, got 3"):
+    with pytest.raises(nr.IndexRangeError, match="member: expected an index from 0 to 2, got 3"):
         ensemble[3]
     with pytest.raises(TypeError, match="members: expected an integer, a slice, an array of integers or a mask, got 'a'"):
         ensemble["a"]

@@ -119,7 +119,11 @@ def test_gates():
         (lambda: nr.plot.forecast(random(3), random(3, 0)), nr.ShapeError, r"forecasts: .* got shape \(3, 0\)"),
         (lambda: nr.plot.forecast(random(3), random(3), times=random(4)), nr.ShapeError, "times: expected shape"),
         (lambda: nr.plot.states(random(3)), nr.ShapeError, "y: expected 2 or 3 axes"),
-        (lambda: nr.plot.states(random(3, 2, 4), sequence=2), IndexError, "sequence: expected an index from 0 to 1, got 2"),
+        (
+            lambda: nr.plot.states(random(3, 2, 4), sequence=2),
+            nr.IndexRangeError,
+            "sequence: expected an index from 0 to 1, got 2",
+        ),
         (lambda: nr.plot.gates(random(3, 2, 4)), TypeError, "activations: expected a dict of arrays by gate"),
         (lambda: nr.plot.gates({"r": random(3, 2, 4), "z": random(3, 2, 5)}), nr.ShapeError, "expected 4 units of every"),
     ],

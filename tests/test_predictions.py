@@ -30,10 +30,10 @@ def test_hidden_states_are_the_outputs_of_the_layers():
     ragged = nr.Ragged(np.concatenate([x[:length, n] for n, length in enumerate(LENGTHS)]), [0, 5, 5, 8])
     assert np.array_equal(net.states(ragged).data[5:], second[:3, 2])
     assert net.states(x[:, 0]).shape == (T, 2)
-    for layer, error in ((2, TypeError), (4, IndexError), (1.0, TypeError)):
+    for layer, error in ((2, TypeError), (4, nr.IndexRangeError), (1.0, TypeError)):
         with pytest.raises(error, match="layer: expected"):
             net.states(x, layer)
-    with pytest.raises(IndexError, match="index: expected that of one of 2"):
+    with pytest.raises(nr.IndexRangeError, match="index: expected that of one of 2"):
         net.states(x, 1, index=2)
     with pytest.raises(TypeError, match="layer: expected a network with a recurrent layer"):
         nr.Network([nr.Dense(1)], C).states(x)

@@ -60,7 +60,7 @@ def test_columns_by_name():
             nr.ShapeError,
             "series: expected more than 11 values for windows of 5 steps and the 7 after them, got 11",
         ),
-        ({"targets": 3}, IndexError, "targets: expected channels from 0 to 2, got 3"),
+        ({"targets": 3}, nr.IndexRangeError, "targets: expected channels from 0 to 2, got 3"),
         ({"targets": [1, 1]}, ValueError, "targets: expected at least one channel, each once"),
         ({"targets": []}, ValueError, "targets: expected at least one channel"),
         ({"targets": "a"}, TypeError, "targets: expected indices of channels, since the series has no names, got 'a'"),

@@ -44,7 +44,7 @@ class Batch:
                 raise DTypeError(f"x: expected a Ragged of float32 or float64, got {x.dtype}")
             batch = RaggedBatch.around(x, layout, lengths=lengths, reset=reset)
             return batch, batch.rows(x.data)
-        described = TensorDescriptor.of(x if type(x) is np.ndarray else native(x), layout, "x")
+        described = TensorDescriptor.of(x if type(x) is np.ndarray else native("x", x), layout, "x")
         packing = described.packing
         if lengths is not None or reset is not None or not packing.rows:
             packing = _packing(x, described, described.layout, layout, lengths, reset)
@@ -59,7 +59,8 @@ class Batch:
                 raise DTypeError(f"x: expected a Ragged of integers, got {x.dtype}")
             batch = RaggedBatch.around(x, layout, lengths=lengths, reset=reset)
             return batch, Indices(batch.packing, x.data, x.offsets)
-        letters = index_axes("x", layout, checked_integers("x", x))
+        x = checked_integers("x", x)
+        letters = index_axes("x", layout, x)
         described = Indices.of(x, letters, "x")
         packing = _packing(x, described, letters, layout, lengths, reset)
         batch = cls(described.steps, described.batch, packing, with_channels(layout, letters))
@@ -71,7 +72,7 @@ class Batch:
 
     def describe(self, argument, array, channels, dtype):
         """A descriptor of an array that lies like x, but has other channels."""
-        described = TensorDescriptor.of(native(array), self.layout, argument)
+        described = TensorDescriptor.of(native(argument, array), self.layout, argument)
         self._expect_device(argument, described.array)
         described.expect(argument, self.steps, self.sequences, channels, dtype)
         return described.packed(self.packing)

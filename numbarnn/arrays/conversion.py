@@ -4,25 +4,34 @@ import numpy as np
 
 from ..errors import DTypeError
 from .descriptor import DTYPES, is_on_device
+from .devices import native
+from .dimensions import check_dimensions
+from .tensors import host_array
 
-EXPECTED = "numbers: an array, a list, a pandas Series or DataFrame"
+EXPECTED = "numbers: an array, a list, a tensor, a pandas Series or DataFrame"
 
 
-def array_of(argument, value):
+def array_of(argument, value, *axes):
     """`value` as a NumPy array of numbers (bool, integers or floats of any size), or an array on a device as it is.
 
-    It is not copied where NumPy need not do so.
+    It is not copied where NumPy need not do so; a tensor of another library is not.
+
+    axes: what the dimensions of an xarray DataArray may be, by their letters; see `check_dimensions`.
 
     Raises
     ------
     TypeError, DTypeError
         Of text, objects, complex numbers and dates, and of masked arrays, whose mask would be lost.
+    DeviceError, LayoutError
+        Of a tensor that lies where it cannot be read; of a DataArray whose dimensions have another order.
     """
+    value = native(argument, value)
     if is_on_device(value):
         return value
-    _refuse_masks(argument, value)
+    value = _parts_of(argument, value)
+    check_dimensions(argument, value, axes)
     try:
-        array = np.asarray(value.to_numpy() if hasattr(value, "to_numpy") else value)
+        array = np.asarray(_of_table(value) if hasattr(value, "to_numpy") else value)
     except ValueError as error:  # NumPy's "inhomogeneous shape"
         if not isinstance(value, (list, tuple)):
             raise TypeError(f"{argument}: expected {EXPECTED}, got {type(value).__name__}: {error}") from None
@@ -41,18 +50,29 @@ def array_of(argument, value):
     return array
 
 
-def _refuse_masks(argument, value):
-    """Raise TypeError of a masked array, also inside of lists: what it masks would become numbers."""
+def _parts_of(argument, value):
+    """`value`, of a list that holds tensors one of arrays; TypeError of a masked array, also inside of lists.
+
+    What it masks would become numbers.
+    """
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{argument}: expected {EXPECTED}, got a {type(value).__name__}, whose mask would be lost")
     if isinstance(value, (list, tuple)):
         kinds = set(map(type, value))
-        if any(issubclass(kind, (list, tuple, np.ma.MaskedArray)) for kind in kinds):
-            for part in value:
-                _refuse_masks(argument, part)
+        if any(issubclass(kind, (list, tuple, np.ma.MaskedArray)) or hasattr(kind, "__dlpack__") for kind in kinds):
+            return [_parts_of(argument, host_array(argument, part)) for part in value]
+    return value
 
 
-def numbers_like(argument, value, dtype=None):
+def _of_table(table):
+    """The numbers of a pandas or polars object, or of a DataArray: NaN where a column of numbers lacks one."""
+    found = table.to_numpy()
+    if found.dtype == object and getattr(getattr(table, "dtype", None), "kind", "O") in "biuf":  # pandas.NA among them
+        return table.to_numpy(np.float64, na_value=np.nan)
+    return found
+
+
+def numbers_like(argument, value, dtype=None, *axes):
     """`value` as an array of a network's `dtype`: itself if it is one, else a converted copy.
 
     Numbers are rounded to the nearest that the dtype has, so float32 has whole numbers up to 16,777,216 exactly.
@@ -61,10 +81,12 @@ def numbers_like(argument, value, dtype=None):
     ----------
     argument : str
         What errors call it.
-    value : array, list, Series, DataFrame, ...
+    value : array, list, tensor, Series, DataFrame, ...
         See `array_of`.
     dtype : numpy.dtype, optional
         float32 or float64.  None leaves these as they are, and makes float64 of everything else.
+    axes : str
+        The dimensions of a DataArray, see `array_of`.
 
     Raises
     ------
@@ -75,7 +97,7 @@ def numbers_like(argument, value, dtype=None):
     """
     if dtype is not None and type(value) is np.ndarray and value.dtype == dtype and value.flags.aligned:
         return value
-    array = array_of(argument, value)
+    array = array_of(argument, value, *axes)
     if dtype is None:
         native = array.dtype.newbyteorder("=")
         dtype = native if native in DTYPES else np.dtype(np.float64)
@@ -92,14 +114,14 @@ def numbers_like(argument, value, dtype=None):
     return converted
 
 
-def integers_like(argument, value):
+def integers_like(argument, value, *axes):
     """`value` as an array of integers of any size: itself if it is one; indices and labels out of lists and tables.
 
     Floats are refused, whole ones too.
     """
     if type(value) is np.ndarray and value.dtype.kind in "iu":
         return value
-    array = array_of(argument, value)
+    array = array_of(argument, value, *axes)
     if array.dtype.kind not in "iu":
         raise DTypeError(f"{argument}: expected integers, got {array.dtype}")
     return array

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import DTypeError, LayoutError, ShapeError, plain
 from .packing import uniform
+from .tensors import host_array
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 AXES = "tnc"
@@ -51,8 +52,12 @@ def address_of(array):
 
 
 def checked_array(argument, array):
-    """`array`, if it is a plain array of float32 or float64, NumPy's or on a device, that a kernel can read in place."""
+    """`array`, if it is a plain array of float32 or float64, NumPy's or on a device, that a kernel can read in place.
+
+    Of a tensor of another library, in the host's memory, NumPy's array over it.
+    """
     if type(array) is not np.ndarray:
+        array = host_array(argument, array)
         if not is_array(array):
             raise TypeError(f"{argument}: expected a numpy.ndarray, got {type(array).__name__}")
         plain(argument, array)

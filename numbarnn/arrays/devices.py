@@ -7,6 +7,7 @@ import numpy as np
 
 from ..errors import DeviceError
 from .descriptor import is_array, is_on_device
+from .tensors import CUDA, dlpack_device, host_array
 
 DEVICES = ("cpu", "cuda")
 
@@ -74,15 +75,17 @@ def expect_device(argument: str, array, device: str):
         raise DeviceError(f"{argument}: expected an array on device {device!r} like the parameters, got one on {found!r}")
 
 
-def native(array):
-    """CuPy's array over one of PyTorch's, JAX's, ... in a GPU's memory, not copied; anything else as it is."""
-    if is_array(array):
-        return array
-    if hasattr(array, "__cuda_array_interface__") or _is_in_gpu_memory(array):
-        return backend("cuda").memory.asarray(array)
-    return array
+def native(argument, value):
+    """NumPy's array over a tensor of PyTorch, JAX, ... or CuPy's over one on a GPU, not copied; anything else as it is.
 
-
-def _is_in_gpu_memory(array):
-    where = getattr(array, "__dlpack_device__", None)
-    return where is not None and where()[0] == 2  # kDLCUDA
+    argument: what errors call it.  They are those of `host_array`, and a DeviceError of a tensor on a GPU that is not there.
+    """
+    if is_array(value):
+        return value
+    if not hasattr(value, "__cuda_array_interface__") and dlpack_device(argument, value) != CUDA:
+        return host_array(argument, value)
+    try:
+        return backend("cuda").memory.asarray(value)
+    except DeviceError as error:
+        kind = type(value).__name__
+        raise DeviceError(f"{argument}: expected an array in the host's memory, got {kind} on a GPU: {error}") from None

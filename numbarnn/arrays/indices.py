@@ -7,10 +7,12 @@ import numpy as np
 from ..errors import DTypeError, IndexRangeError, LayoutError, ShapeError, plain
 from .descriptor import AXES
 from .packing import Packing, Uniform
+from .tensors import host_array
 
 
 def checked_integers(argument, array):
-    """`array`, if it is a plain NumPy array of integers, of any size, byte order and strides."""
+    """`array`, if it is a plain NumPy array of integers, of any size, byte order and strides; of a tensor one over it."""
+    array = host_array(argument, array)
     if not isinstance(array, np.ndarray):
         raise TypeError(f"{argument}: expected a numpy.ndarray of integers, got {type(array).__name__}")
     if plain(argument, array, "a numpy.ndarray of integers").dtype.kind not in "iu":

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DTypeError, ShapeError, plain
+from .tensors import host_array
 
 
 @dataclass(unsafe_hash=True)
@@ -236,10 +237,26 @@ class Packing:
         return ends
 
 
+def same_runs(one, other):
+    """Whether two packings have the same sequences, which start and end at the same steps: rows lie alike then."""
+    if one is other:
+        return True
+    if one.uniform and other.uniform:
+        return (one.total, one.sequences) == (other.total, other.sequences)
+    return all(map(np.array_equal, _runs(one), _runs(other)))
+
+
+def _runs(packing):
+    """(sequence, start, length) of each run, in the order of the rows."""
+    if packing.uniform:
+        return np.arange(packing.batch), np.zeros(packing.batch, np.int64), packing.lengths
+    return packing.sequence, packing.start, packing.length
+
+
 def _array(argument, values, expected):
     """`values` as an array, or a ShapeError that names the argument for lists of different lengths."""
     try:
-        return np.asarray(plain(argument, values, expected))
+        return np.asarray(plain(argument, host_array(argument, values), expected))
     except ValueError:
         raise ShapeError(f"{argument}: expected {expected}, got lists of different lengths") from None
 

@@ -5,12 +5,24 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..descriptions.fields import Settled
-from ..errors import DeviceError, DTypeError, ShapeError, integer, known_name, plain, positive_integer, real, several
-from .conversion import numbers_like
+from ..errors import (
+    DeviceError,
+    DTypeError,
+    IndexRangeError,
+    ShapeError,
+    integer,
+    known_name,
+    plain,
+    positive_integer,
+    real,
+    several,
+)
+from .conversion import array_of, numbers_like
 from .descriptor import checked_array, checked_dtype
 from .devices import backend, device_of, moved, native
 from .indices import checked_integers
 from .ragged_arithmetic import Arithmetic
+from .tensors import host_array
 
 
 class Ragged(Settled, Arithmetic):
@@ -55,7 +67,7 @@ class Ragged(Settled, Arithmetic):
     settled = ("data", "offsets")
 
     def __init__(self, data: np.ndarray, offsets):
-        data = native(data)
+        data = native("data", data)
         if is_integers(data):
             checked_integers("data", data)
             if data.ndim != 1:
@@ -63,7 +75,7 @@ class Ragged(Settled, Arithmetic):
                 raise DTypeError(f"data: expected float32 or float64 (sum T, C), or integers (sum T,), got {found}")
         elif checked_array("data", data).ndim != 2 or data.shape[1] == 0:
             raise ShapeError(f"data: expected 2 axes (sum T, C), got shape {data.shape}")
-        offsets = np.asarray(plain("offsets", offsets, "an array of integers"))
+        offsets = np.asarray(plain("offsets", host_array("offsets", offsets), "an array of integers"))
         if offsets.dtype.kind not in "iu":
             raise DTypeError(f"offsets: expected integers, got {offsets.dtype}")
         if offsets.ndim != 1 or not len(offsets):
@@ -80,8 +92,9 @@ class Ragged(Settled, Arithmetic):
 
     @classmethod
     def of(cls, arrays: Iterable[np.ndarray]) -> "Ragged":
-        """The sequences of a list of (T_n, C) arrays, or of (T_n,) arrays of integers, copied into one."""
-        arrays = [native(array) for array in several("arrays", arrays, "arrays in a list, one for each sequence")]
+        """The sequences of a list of (T_n, C) arrays or DataFrames, or of (T_n,) arrays of integers, copied into one."""
+        arrays = several("arrays", arrays, "arrays in a list, one for each sequence")
+        arrays = [_array_or_table(f"arrays[{n}]", array) for n, array in enumerate(arrays)]
         if not arrays:
             raise ValueError("arrays: expected at least one sequence, got none")
         integers = is_integers(arrays[0])
@@ -140,12 +153,12 @@ class Ragged(Settled, Arithmetic):
 
         Raises
         ------
-        IndexError, ShapeError, DTypeError, TypeError, ValueError
+        IndexRangeError, ShapeError, DTypeError, TypeError, ValueError
             If there is no such sequence, or none is left.
         """
         if isinstance(which, (int, np.integer)) and not isinstance(which, bool):
             if not -len(self) <= which < len(self):
-                raise IndexError(f"sequence: expected an index from 0 to {len(self) - 1}, got {which}")
+                raise IndexRangeError(f"sequence: expected an index from 0 to {len(self) - 1}, got {which}")
             n = int(which) % len(self)
             return self.data[self.offsets[n] : self.offsets[n + 1]]
         if isinstance(which, slice) and which.step in (None, 1):
@@ -249,6 +262,12 @@ class Ragged(Settled, Arithmetic):
         return f"Ragged({len(self)} sequence{'' if len(self) == 1 else 's'} of {steps})"
 
 
+def _array_or_table(argument, value):
+    """An array, of a tensor or of a table too; anything else as it is."""
+    value = native(argument, value)
+    return array_of(argument, value, "tc") if hasattr(value, "to_numpy") else value
+
+
 def chosen_of(argument, which, count, hint=""):
     """The indices among so many that a slice, an array of integers or a mask stands for, one or more; else a typed error."""
     if isinstance(which, slice):
@@ -268,7 +287,7 @@ def chosen_of(argument, which, count, hint=""):
             chosen = np.flatnonzero(chosen)
         wrong = (chosen < -count) | (chosen >= count)
         if wrong.any():
-            raise IndexError(f"{argument}: expected indices from 0 to {count - 1}, got {chosen[np.argmax(wrong)]}")
+            raise IndexRangeError(f"{argument}: expected indices from 0 to {count - 1}, got {chosen[np.argmax(wrong)]}")
     if not len(chosen):
         raise ValueError(f"{argument}: expected at least one of {count}, got none")
     return chosen

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from ..errors import DataNotFoundError
+from ..errors import DataNotFoundError, IndexRangeError
 from .downloads import DataFile, check, fetch, folder, written
 from .images import Images, read_idx
 from .reviews import read_archive
@@ -260,7 +260,7 @@ class Reviews:
     def __getitem__(self, n):
         """The ranks of review n: a view."""
         if not -len(self) <= n < len(self):
-            raise IndexError(f"review: expected an index from 0 to {len(self) - 1}, got {n}")
+            raise IndexRangeError(f"review: expected an index from 0 to {len(self) - 1}, got {n}")
         n %= len(self)
         return self.ranks[self.offsets[n] : self.offsets[n + 1]]
 

@@ -6,7 +6,7 @@ from ..arrays.conversion import array_of, numbers_like
 from ..arrays.descriptor import axes_of, in_layout
 from ..arrays.devices import native
 from ..arrays.ragged import Ragged
-from ..errors import DTypeError, ShapeError, integer, nearest, positive_integer, several
+from ..errors import DTypeError, IndexRangeError, ShapeError, integer, nearest, positive_integer, several
 
 
 def windows(
@@ -49,7 +49,7 @@ def windows(
     ------
     ShapeError
         If the series has other axes, or none is longer than a window, or those of several have other channels.
-    UnknownNameError, IndexError, ValueError
+    UnknownNameError, IndexRangeError, ValueError
         If there is no such channel, or it is named twice; if a length is not positive.
     TypeError, DTypeError, LayoutError
         If a series holds something else than numbers, or is a masked array; if several have different dtypes; for a layout
@@ -123,7 +123,7 @@ def strips(series: np.ndarray, count: int) -> np.ndarray:
     >>> nr.strips(text[1:], 2)[0]  # what follows
     array([1, 5])
     """
-    count, numbers = positive_integer("count", count), array_of("series", native(series))
+    count, numbers = positive_integer("count", count), array_of("series", series, "tc")
     if numbers.dtype.kind not in "iu":
         numbers = numbers_like("series", numbers)
     if numbers.ndim not in (1, 2):
@@ -139,12 +139,14 @@ def strips(series: np.ndarray, count: int) -> np.ndarray:
 def _parts(series):
     """([(S, C) array of each series], names of the channels or None)."""
     if isinstance(series, Ragged):
-        return _columns("series", native(series.to("cpu").data), series), None
+        return _columns("series", series.to("cpu").data, series), None
+    if isinstance(series, (list, tuple)):
+        series = [native(f"series[{k}]", part) for k, part in enumerate(series)]
     several_series = isinstance(series, (list, tuple)) and series and all(map(_is_table, series))
     given = {f"series[{k}]": part for k, part in enumerate(series)} if several_series else {"series": series}
     found, names = [], [_names(part) for part in given.values()]
     for (argument, part), own in zip(given.items(), names):
-        numbers = numbers_like(argument, part)
+        numbers = numbers_like(argument, part, None, "tc")
         if numbers.ndim not in (1, 2) or numbers.ndim == 2 and not numbers.shape[1]:
             raise ShapeError(f"{argument}: expected shape (S,) or (S, C), got {numbers.shape}")
         found.append(numbers if numbers.ndim == 2 else numbers[:, None])
@@ -171,7 +173,7 @@ def _columns(argument, data, ragged):
 
 def _names(part):
     """The names of a DataFrame's columns; None of anything else."""
-    return list(part.columns) if hasattr(part, "columns") and hasattr(part, "to_numpy") else None
+    return list(part.columns) if hasattr(part, "to_numpy") and hasattr(part, "columns") else None
 
 
 def _channels(targets, channels, names):
@@ -189,7 +191,7 @@ def _channels(targets, channels, names):
             continue
         index = integer("targets", target, "channels by index or name")
         if not 0 <= index < channels:
-            raise IndexError(f"targets: expected channels from 0 to {channels - 1}, got {index}")
+            raise IndexRangeError(f"targets: expected channels from 0 to {channels - 1}, got {index}")
         found.append(index)
     if not found or len({*found}) < len(found):
         raise ValueError(f"targets: expected at least one channel, each once, got {targets!r}")

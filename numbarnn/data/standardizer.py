@@ -8,7 +8,7 @@ import numpy as np
 
 from ..arrays.conversion import numbers_like
 from ..arrays.descriptor import axes_of
-from ..arrays.devices import expect_device, native
+from ..arrays.devices import expect_device
 from ..arrays.packing import checked_lengths
 from ..arrays.ragged import Ragged
 from ..descriptions.fields import Description
@@ -91,8 +91,8 @@ class Standardizer(Description):
         layout : str
             The letters t, n, c in the order of the axes of x.
         weights : array, optional
-            Numbers >= 0: (N,), what each sequence counts, or of rows (S,), what each row counts; 1 if None.  Those of weight
-            0 are not read.
+            Numbers >= 0: (N,), what each sequence counts, or (S,), what each row counts; 1 if None.  What counts 0 is not
+            read.
 
         Raises
         ------
@@ -101,22 +101,14 @@ class Standardizer(Description):
         ValueError
             If a channel has no number.
         ShapeError, TypeError, DTypeError, LayoutError
-            If x has other axes or holds no numbers; if lengths are not as described.
+            If x has other axes or holds no numbers; if lengths or weights are not as described.
         """
         array, axis, channels = _read("x", x, layout)
-        rows = np.moveaxis(array, axis, -1) if array.ndim > 1 else array[:, None]
+        by_channel = np.moveaxis(array, axis, 0) if array.ndim > 1 else array[None]  # x may be larger than memory: a map
+        there = ... if lengths is None else _there(array, axes_of(layout, 3), lengths)
         if weights is not None:
-            weights = _of_rows(weights, x, rows.shape[:-1], axes_of(layout, 3))
-        if lengths is not None:
-            there = _there(array, axes_of(layout, 3), lengths)
-            rows, weights = rows[there], None if weights is None else weights[there]
-        rows = rows.reshape(-1, channels).astype(np.float64)
-        if weights is not None:
-            weights = weights.ravel()
-            rows, weights = rows[weights > 0], weights[weights > 0]
-        if np.isinf(rows).any():
-            raise NonFiniteError("x: expected finite numbers, or NaN where nothing was observed, got an infinity")
-        found = [_mean_and_scale(channel, rows[:, channel], weights) for channel in range(channels)]
+            weights = _of_rows(weights, x, by_channel.shape[1:], axes_of(layout, 3))[there].ravel()
+        found = [_mean_and_scale(channel, by_channel[channel][there].ravel(), weights) for channel in range(channels)]
         return cls(*zip(*found))
 
     def __call__(self, x: np.ndarray | Ragged, layout: str = "tnc") -> np.ndarray | Ragged:
@@ -174,7 +166,7 @@ class Standardizer(Description):
 def _read(argument, x, layout):
     """(array in the host's memory, its axis of channels, how many there are)."""
     letters = axes_of(layout, 3)
-    array = numbers_like(argument, native(x.data if isinstance(x, Ragged) else x))
+    array = numbers_like(argument, x.data if isinstance(x, Ragged) else x, None, letters)
     expect_device(argument, array, "cpu")
     if array.ndim not in (1, 2, 3):
         raise ShapeError(f"{argument}: expected shape (S,), (S, C), or 3 axes {letters}, got {array.shape}")
@@ -210,6 +202,12 @@ def _of_rows(weights, x, shape, letters):
 
 def _mean_and_scale(channel, numbers, weights=None):
     """(mean, standard deviation) of a channel, by the weights of its numbers; (its value, 1) if there is only one."""
+    if weights is not None:
+        counting = weights > 0
+        numbers, weights = numbers[counting], weights[counting]
+    numbers = numbers.astype(np.float64)
+    if np.isinf(numbers).any():
+        raise NonFiniteError("x: expected finite numbers, or NaN where nothing was observed, got an infinity")
     observed = ~np.isnan(numbers)
     numbers, weights = numbers[observed], None if weights is None else weights[observed]
     if not len(numbers):

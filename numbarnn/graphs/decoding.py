@@ -90,10 +90,10 @@ class Decoding(Objective):
         arrays = {name: self._converted(name, given[name]) for name in self._described_inputs if name in plan.inputs}
         if not arrays:
             raise ValueError(f"inputs: expected one that says how many sequences there are, {output!r} needs none")
-        lengths = self._lengths_of(lengths)
+        lengths = self._by_input("lengths", lengths)
         if feed in lengths:
             raise ValueError(f"lengths: expected none for {feed!r}, which is fed, got {lengths[feed]!r:.80}")
-        called = self._of_arrays(arrays, {name: each for name, each in lengths.items() if name in arrays})
+        called = self._of_arrays(arrays, {name: each for name, each in lengths.items() if name in arrays}, {})
         self.params.check_finite()
         steps = plan.checked_steps(steps, called)
         fed = Fed(self._described_inputs[feed].channels, plan.vocabulary, called.sequences, self.dtype)

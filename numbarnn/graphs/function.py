@@ -44,6 +44,7 @@ class Function(Reading):
         inputs: dict[str, np.ndarray | Ragged],
         state: dict | None = None,
         lengths: dict[str, np.ndarray] | np.ndarray | None = None,
+        reset: dict[str, np.ndarray] | np.ndarray | None = None,
         seed: int | None = None,
     ) -> tuple[dict, dict]:
         """(outputs, state): the outputs for some inputs from a state, and the state that the layers have reached.
@@ -60,6 +61,9 @@ class Function(Reading):
         lengths : dict of str to array of int, optional
             By input (N,): the steps of each sequence, from 0 to T; T for all if it is not there.  Where one input alone has
             steps, its lengths may be given without a name.
+        reset : dict of str to array of bool, optional
+            By input (T, N), likewise: where True, a sequence starts afresh at that step, each recurrent layer from where it
+            starts at first.  Inputs that a node joins have the same.
         seed : int or numpy.random.Generator, optional
             Draw dropout, zoneout and noise; without it their mean is taken.
 
@@ -85,33 +89,15 @@ class Function(Reading):
         >>> y["decoder"].shape, state["encoder"].shape
         ((2, 5, 4), (1, 5, 4))
         """
-        passage, batches = self._passage(inputs, state, lengths, seed, NOTHING)
+        passage, batches = self._passage(inputs, state, lengths, reset, seed, NOTHING)
         return {name: self._output(name, passage, batches) for name in self._outputs}, passage.final_states()
-
-    def predict(
-        self,
-        inputs: dict[str, np.ndarray | Ragged],
-        lengths: dict[str, np.ndarray] | np.ndarray | None = None,
-        seed: int | None = None,
-    ) -> dict:
-        """The outputs for some inputs, by name: what a call returns first.
-
-        Parameters
-        ----------
-        inputs, lengths, seed
-            As in a call.
-
-        Returns
-        -------
-        dict of str to numpy.ndarray or Ragged
-        """
-        return self(inputs, None, lengths, seed)[0]
 
     def forward(
         self,
         inputs: dict[str, np.ndarray | Ragged],
         state: dict | None = None,
         lengths: dict[str, np.ndarray] | np.ndarray | None = None,
+        reset: dict[str, np.ndarray] | np.ndarray | None = None,
         seed: int | None = None,
         tape: str = "all",
         checkpoints: str | int | None = None,
@@ -120,7 +106,7 @@ class Function(Reading):
 
         Parameters
         ----------
-        inputs, state, lengths, seed
+        inputs, state, lengths, reset, seed
             As in a call.  Inputs and parameters are read again in `backward`: do not change them in between.
         tape, checkpoints
             How much memory the recurrent layers keep, as in their ``forward``.
@@ -143,26 +129,26 @@ class Function(Reading):
         (True, (6, 3, 2), (1, 3, 4))
         """
         kept(tape, checkpoints, 1)
-        passage, batches = self._passage(inputs, state, lengths, seed, (tape, checkpoints))
+        passage, batches = self._passage(inputs, state, lengths, reset, seed, (tape, checkpoints))
         outputs = {name: self._output(name, passage, batches) for name in self._outputs}
         for name, array in outputs.items():
             if passage.values[name].packing.uniform:
                 make_read_only(array)
         return outputs, passage.final_states(), GraphTape(self, passage, batches)
 
-    def _passage(self, inputs, state, lengths, seed, keep):
-        """(Passage, {input: Batch}) of a call."""
-        given = self._given(inputs, lengths)
+    def _passage(self, inputs, state, lengths, reset, seed, keep, until=None):
+        """(Passage, {input: Batch}) of a call; until: the nodes to run, see `Passage`."""
+        given = self._given(inputs, lengths, reset)
         self.params.check_finite()
         random = None if seed is None else generator("seed", seed)
-        initial = self._states_of("state", state, given.sequences, self._stateful)
-        return Passage(self, self._own, given.described, keep, random, initial), given.batches
+        initial = self._states_of("state", state, given.sequences)
+        return Passage(self, self._own, given.described, keep, random, initial, until), given.batches
 
-    def _states_of(self, argument, states, sequences, labels):
+    def _states_of(self, argument, states, sequences):
         """{label: arrays} of the states that a caller gives."""
         if states is None:
             return {}
-        given, found = by_name(argument, states, list(labels), "states of recurrent layers"), {}
+        given, found = by_name(argument, states, list(self._stateful), "states of recurrent layers"), {}
         for label, state in given.items():
             if state is not None:
                 layer = self._stateful[label].layer
@@ -213,7 +199,7 @@ class Function(Reading):
             for name, array in by_name("dy", dy, list(self._outputs), "derivatives").items()
             if array is not None
         }
-        dstates = self._states_of("dstate", dstate, sequences, self._stateful)
+        dstates = self._states_of("dstate", dstate, sequences)
         apart = passage.read_by_backward() | {f"dy[{name!r}]": (each.array,) for name, each in slopes.items()}
         apart["dstate"] = [array for arrays in dstates.values() for array in arrays]
         weights, fresh = self._params.weights, into is None
@@ -233,9 +219,10 @@ class Function(Reading):
         with renamed(dy=f"dy[{name!r}]", layout=f"dy[{name!r}]"):
             if axis is not None:
                 return tape.batches[axis].describe("dy", array, channels, self.dtype)
+            array = native("dy", array)
             if np.ndim(array) != 2:
                 raise ShapeError(f"dy: expected 2 axes ({self._letters(name)}), got {np.ndim(array)}")
-            described = TensorDescriptor.of(native(array), self._letters(name), "dy")
+            described = TensorDescriptor.of(array, self._letters(name), "dy")
             described.expect("dy", 1, tape.passage.values[name].batch, channels, self.dtype)
         return described
 

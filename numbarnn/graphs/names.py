@@ -54,6 +54,17 @@ def needed(node):
     return {*node.reads, *(() if node.state is None else (node.state,))}
 
 
+def ancestors(names, nodes):
+    """The names of all inputs and nodes that must be there for some, these among them."""
+    found, todo = set(), [*names]
+    while todo:
+        name = todo.pop()
+        if name not in found:
+            found.add(name)
+            todo += needed(nodes[name]) if name in nodes else ()
+    return found
+
+
 def in_order(nodes):
     """The names of nodes in an order in which each comes after what it needs: of those that may be next the first one."""
     left, order = dict(nodes), []

@@ -12,9 +12,9 @@ from ..engine.keep import NOTHING
 from ..errors import DTypeError
 from ..networks.comparison import Comparison
 from ..parameters import Parameters
-from .function import Function
 from .losses import Losses, found_metrics
 from .passage import Passage
+from .prediction import Prediction
 from .reading import by_name
 from .samples import GraphSamples
 from .workspace import GraphWorkspace, GraphWorkspaces
@@ -36,7 +36,7 @@ class Output(Comparison):
         return array
 
 
-class Objective(Function):
+class Objective(Prediction):
     """The part of a graph that knows what its outputs should be."""
 
     _carries = False  # no states from batch to batch
@@ -56,9 +56,6 @@ class Objective(Function):
 
     def _samples(self, inputs, targets, lengths=None, loss=None, weights=None, reset=None):
         """The GraphSamples of what a caller gives, to train with a loss or to measure it."""
-        if reset is not None:
-            expected = "None for a graph, whose sequences do not start afresh"
-            raise TypeError(f"reset: expected {expected}, got {type(reset).__name__}")
         losses = self._found_loss("mse" if loss is None else loss)
         targets = by_name("targets", targets, losses.outputs, "targets", whole=True)
         if weights is None:
@@ -67,7 +64,7 @@ class Objective(Function):
             weights = by_name("weights", weights, losses.outputs, "weights")
         else:
             weights = dict.fromkeys(losses.outputs, weights)
-        return GraphSamples.of(self, inputs, targets, lengths, losses, weights)
+        return GraphSamples.of(self, inputs, targets, lengths, losses, weights, reset)
 
     def _workspaces(self, into, parts, kept, reading=None):
         """The Workspaces in which gradients are computed."""
@@ -80,6 +77,7 @@ class Objective(Function):
         loss: str | Callable | dict = "mse",
         lengths: dict[str, np.ndarray] | np.ndarray | None = None,
         weights: dict[str, np.ndarray | Ragged] | np.ndarray | None = None,
+        reset: dict[str, np.ndarray] | np.ndarray | None = None,
     ) -> float:
         """The loss of the graph on samples and their targets, a float; all as in `fit`.
 
@@ -87,7 +85,7 @@ class Objective(Function):
         weight.
         """
         losses = self._found_loss(loss)
-        return self._loss_of(self._samples(inputs, targets, lengths, losses, weights), losses)
+        return self._loss_of(self._samples(inputs, targets, lengths, losses, weights, reset), losses)
 
     def evaluate(
         self,
@@ -97,12 +95,13 @@ class Objective(Function):
         metrics: dict | None = None,
         lengths: dict[str, np.ndarray] | np.ndarray | None = None,
         weights: dict[str, np.ndarray | Ragged] | np.ndarray | None = None,
+        reset: dict[str, np.ndarray] | np.ndarray | None = None,
     ) -> dict[str, float]:
         """The loss of the graph, those of its outputs, and metrics of them, by name, from one prediction.
 
         Parameters
         ----------
-        inputs, targets, loss, lengths, weights
+        inputs, targets, loss, lengths, weights, reset
             As in `fit`.
         metrics : dict of str to sequence, optional
             As in `fit`.
@@ -113,7 +112,7 @@ class Objective(Function):
             ``"loss"``; of each output its own, such as ``"y_loss"``; and each metric, such as ``"class_accuracy"``.
         """
         losses = self._found_loss(loss)
-        samples = self._samples(inputs, targets, lengths, losses, weights)
+        samples = self._samples(inputs, targets, lengths, losses, weights, reset)
         found = self._found_metrics({} if metrics is None else metrics, samples)
         own = {}
         value, measures = self._loss_of(samples, losses, found, own)
@@ -164,6 +163,7 @@ class Objective(Function):
         loss: str | Callable | dict = "mse",
         lengths: dict[str, np.ndarray] | np.ndarray | None = None,
         weights: dict[str, np.ndarray | Ragged] | np.ndarray | None = None,
+        reset: dict[str, np.ndarray] | np.ndarray | None = None,
     ) -> tuple[float, np.ndarray]:
         """The loss and its gradient at the parameters `flat`: what ``scipy.optimize.minimize(jac=True)`` takes.
 
@@ -173,7 +173,7 @@ class Objective(Function):
         ----------
         flat : numpy.ndarray
             1-D, as long as ``params.flat`` and of the graph's dtype.
-        inputs, targets, loss, lengths, weights
+        inputs, targets, loss, lengths, weights, reset
             As in `fit`.
 
         Returns
@@ -192,13 +192,13 @@ class Objective(Function):
         >>> value == net.loss({"x": x[:-1]}, {"y": x[1:]}), gradient.shape == net.params.flat.shape
         (True, True)
         """
-        checked_array("flat", flat)
+        flat = checked_array("flat", flat)
         if flat.dtype != self.dtype:
             raise DTypeError(f"flat: expected {self.dtype} like the graph, got {flat.dtype}")
         given = Parameters(contiguous(flat), self.params.weights)
         given.check_finite()
         losses = self._found_loss(loss)
-        samples = self._samples(inputs, targets, lengths, losses, weights)
+        samples = self._samples(inputs, targets, lengths, losses, weights, reset)
         gradient = given.zeros()
         workspace = GraphWorkspace(self, self.split(gradient.flat), self.split(given.flat), ("all", None))
         return workspace.gradient(samples, losses), gradient.flat

@@ -10,6 +10,7 @@ from ..arrays.conversion import integers_like, numbers_like
 from ..arrays.descriptor import in_layout
 from ..arrays.devices import share_memory
 from ..arrays.indices import index_axes
+from ..arrays.packing import same_runs
 from ..arrays.ragged import Ragged
 from ..errors import DTypeError, ShapeError, nearest, renamed
 from .structure import Structure
@@ -63,7 +64,11 @@ class Reading(Structure):
         """What the caller gave as an input, converted once to what the graph reads."""
         indices, argument = self._described_inputs[name].channels is None, f"inputs[{name!r}]"
         if not isinstance(value, Ragged):
-            array = (integers_like if indices else lambda a, v: numbers_like(a, v, self.dtype))(argument, value)
+            letters = self._letters(name)
+            if indices:
+                array = integers_like(argument, value, letters, letters.replace("c", ""))
+            else:
+                array = numbers_like(argument, value, self.dtype, letters)
             self._check_axes(argument, name, array, indices)
             return array
         if not self._described_inputs[name].steps:
@@ -81,26 +86,28 @@ class Reading(Structure):
             hint = "; one sequence is a batch of one" if array.ndim == len(own) - 1 else ""
             raise ShapeError(f"{argument}: expected {len(own)} axes ({own}), got {array.ndim} (shape {array.shape}){hint}")
 
-    def _given(self, inputs, lengths=None):
+    def _given(self, inputs, lengths=None, reset=None):
         """The Given of a call's arguments."""
-        return self._of_arrays(self._arrays(inputs), self._lengths_of(lengths))
+        return self._of_arrays(self._arrays(inputs), self._by_input("lengths", lengths), self._by_input("reset", reset))
 
-    def _lengths_of(self, lengths):
-        """{name: lengths} of those inputs that have some."""
+    def _by_input(self, argument, given):
+        """{name: lengths, or where sequences start afresh} of those inputs with steps that have some."""
         stepped = [name for name, each in self._described_inputs.items() if each.steps]
-        if lengths is None:
+        if given is None:
             return {}
-        if not isinstance(lengths, Mapping) and len(stepped) == 1:
-            return {stepped[0]: lengths}
-        found = by_name("lengths", lengths, stepped, "lengths of inputs with steps")
+        if not isinstance(given, Mapping) and len(stepped) == 1:
+            return {stepped[0]: given}
+        what = {"lengths": "lengths", "reset": "where sequences start afresh"}[argument]
+        found = by_name(argument, given, stepped, f"{what}, of inputs with steps,")
         return {name: each for name, each in found.items() if each is not None}
 
-    def _of_arrays(self, arrays, lengths):
-        """The Given of converted arrays and of the lengths of some."""
+    def _of_arrays(self, arrays, lengths, reset):
+        """The Given of converted arrays, and of what is said of the steps of some."""
         batches, described = {}, {}
         for name, array in arrays.items():
-            with renamed(x=f"inputs[{name!r}]", lengths=f"lengths[{name!r}]", layout=f"inputs[{name!r}]"):
-                batches[name], described[name] = self._described_input(name, array, lengths.get(name))
+            own = {what: f"{what}[{name!r}]" for what in ("lengths", "reset")}
+            with renamed(x=f"inputs[{name!r}]", layout=f"inputs[{name!r}]", **own):
+                batches[name], described[name] = self._described_input(name, array, lengths.get(name), reset.get(name))
         counts = {name: batch.sequences for name, batch in batches.items()}
         first = next(iter(counts))
         for name, count in counts.items():
@@ -110,12 +117,12 @@ class Reading(Structure):
         self._check_joined(batches)
         return Given(arrays, batches, described, counts[first])
 
-    def _described_input(self, name, array, lengths):
+    def _described_input(self, name, array, lengths, reset):
         """(Batch, descriptor) of one input."""
         described_input, letters = self._described_inputs[name], self._letters(name)
         if described_input.channels is None:
-            return Batch.of_indices(array, letters, lengths)
-        batch, described = Batch.of(array, letters, lengths)
+            return Batch.of_indices(array, letters, lengths, reset)
+        batch, described = Batch.of(array, letters, lengths, reset)
         if described.channels != described_input.channels:
             found = f"shape {array.shape}, axes {batch.layout}" if isinstance(array, np.ndarray) else f"{array!r}"
             raise ShapeError(f"x: expected {described_input.channels} channels, got {described.channels} ({found})")
@@ -129,10 +136,13 @@ class Reading(Structure):
             axes = [axis for axis in (self._axis(read, self._rows) for read in row.reads) if axis in batches]
             for axis in axes[1:]:
                 one, other = batches[axes[0]].packing, batches[axis].packing
-                if one is other or (one.rows == other.rows and np.array_equal(one.lengths, other.lengths)):
+                if same_runs(one, other):
                     continue
-                expected = f"the steps of inputs[{axes[0]!r}], with which node {name!r} joins it, {_steps(one)}"
-                raise ShapeError(f"inputs[{axis!r}]: expected {expected}, got {_steps(other)}")
+                joined = f"inputs[{axes[0]!r}], with which node {name!r} joins it"
+                if np.array_equal(one.lengths, other.lengths):
+                    expected = f"one like that of {joined}, where sequences start afresh at other steps"
+                    raise ShapeError(f"reset[{axis!r}]: expected {expected}, got another or none")
+                raise ShapeError(f"inputs[{axis!r}]: expected the steps of {joined}, {_steps(one)}, got {_steps(other)}")
 
     def _input_letters(self, name, array):
         """The letters of the axes that an input's array has."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..arrays.batch import Batch
-from ..arrays.packing import checked_lengths
+from ..arrays.packing import checked_lengths, checked_reset
 from ..errors import NonFiniteError, ShapeError, renamed
 from ..training.samples import Samples
 from ..training.sequences import Sequences
@@ -21,8 +21,9 @@ class GraphSamples:
     ----------
     graph : Reading
     inputs : dict of str to Sequences
-    lengths : dict of str to numpy.ndarray
-        (N,): the steps of each sample in a padded input, of those inputs for which they are given.
+    lengths, resets : dict of str to numpy.ndarray
+        (N,): the steps of each sample in a padded input, and (T, N) of bool: where samples start afresh; of those inputs
+        for which they are given.
     parts : dict of str to Samples
         By output its targets; their x is the input from which it has its steps, or any where it has none.
     owner : dict of str to str
@@ -34,23 +35,25 @@ class GraphSamples:
     graph: object
     inputs: dict
     lengths: dict
+    resets: dict
     parts: dict
     owner: dict
     empty: frozenset = frozenset()
 
-    reset = weights = None  # as of Samples, where a sample starts afresh
-
     @classmethod
-    def of(cls, graph, inputs, targets, lengths, losses: Losses, weights):
+    def of(cls, graph, inputs, targets, lengths, losses: Losses, weights, reset=None):
         """Samples of a graph; raises a typed error that names the argument that does not fit.
 
         targets and weights: by the names of the outputs that have a loss.
         """
-        given = graph._given(inputs, lengths)
-        own_lengths = {
-            name: checked_lengths(each, given.sequences, given.batches[name].steps)
-            for name, each in graph._lengths_of(lengths).items()
-        }
+        given = graph._given(inputs, lengths, reset)
+        own_lengths, resets = (
+            {
+                name: checked(each, given.sequences, given.batches[name].steps)
+                for name, each in graph._by_input(argument, value).items()
+            }
+            for argument, value, checked in (("lengths", lengths, checked_lengths), ("reset", reset, checked_reset))
+        )
         sequences = {}
         for name, array in given.arrays.items():
             batch = given.batches[name]
@@ -64,7 +67,9 @@ class GraphSamples:
             owner[output] = name = axis or next(iter(sequences))
             indices = graph._described_inputs[name].channels is None
             x, letters = sequences[name], graph._letters(name)
-            part = Samples(x, None, own_lengths.get(axis), letters, indices, loss=loss, device=graph.device)
+            part = Samples(
+                x, None, own_lengths.get(axis), letters, indices, loss=loss, device=graph.device, reset=resets.get(axis)
+            )  # fmt: skip
             batch, output_letters = given.batches[name], view.output_layout
             with renamed(y=f"targets[{output!r}]", weights=f"weights[{output!r}]", loss=f"loss[{output!r}]"):
                 part = part.with_targets(view, targets[output], output_letters, output_letters, loss, batch)
@@ -73,7 +78,7 @@ class GraphSamples:
                 if part.classes is not None:
                     part.labels(batch)
             parts[output] = part
-        samples = cls(graph, sequences, own_lengths, parts, owner)
+        samples = cls(graph, sequences, own_lengths, resets, parts, owner)
         return replace(samples, empty=samples._empty(np.arange(given.sequences)))
 
     @property
@@ -82,9 +87,14 @@ class GraphSamples:
         return next(iter(self.inputs.values()))
 
     @property
+    def reset(self):
+        """By input where samples start afresh; None if none does."""
+        return self.resets or None
+
+    @property
     def ragged(self):
-        """Whether lengths differ from sample to sample."""
-        return bool(self.lengths) or any(each.ragged for each in self.inputs.values())
+        """Whether lengths differ from sample to sample, or samples start afresh in between."""
+        return bool(self.lengths or self.resets) or any(each.ragged for each in self.inputs.values())
 
     @functools.cached_property
     def counts(self):
@@ -142,23 +152,28 @@ class GraphSamples:
         """Some of the samples, copied."""
         inputs = {name: each.take(chosen) for name, each in self.inputs.items()}
         lengths = {name: each[chosen] for name, each in self.lengths.items()}
+        resets = {name: each[:, chosen] for name, each in self.resets.items()}
         parts = {}
         for output, part in self.parts.items():
             name = self.owner[output]
             own = {name: getattr(part, name) for name in ("y", "weights")}
             own = {name: None if each is None else each.take(chosen) for name, each in own.items()}
-            parts[output] = replace(part, x=inputs[name], lengths=lengths.get(name) if part.y.stepped else None, **own)
-        return replace(self, inputs=inputs, lengths=lengths, parts=parts, empty=self._empty(chosen))
+            if part.y.stepped:
+                own |= {"lengths": lengths.get(name), "reset": resets.get(name)}
+            parts[output] = replace(part, x=inputs[name], **own)
+        return replace(self, inputs=inputs, lengths=lengths, resets=resets, parts=parts, empty=self._empty(chosen))
 
     def pieces(self, most_rows):
         """Some of the samples each, in order, with about so many steps in all, or a single sample."""
         rows = max(int(lengths.sum()) for lengths in self.lengths_of_inputs.values())
         count = min(-(-rows // most_rows), self.x.count)
-        return [self] if count < 2 else [self.take(chosen) for chosen in np.array_split(np.arange(self.x.count), count)]
+        if count < 2:
+            return iter((self,))
+        return (self.take(chosen) for chosen in np.array_split(np.arange(self.x.count), count))  # one in memory at a time
 
     def given(self):
         """The Given of the inputs as they are."""
-        return self.graph._of_arrays({name: each.array for name, each in self.inputs.items()}, self.lengths)
+        return self.graph._of_arrays({name: each.array for name, each in self.inputs.items()}, self.lengths, self.resets)
 
     def batch_of(self, output, batches) -> Batch:
         """The Batch, among those of the inputs, from which an output has its steps."""

@@ -21,7 +21,7 @@ from ..errors import (
 )
 from ..layers.recurrent import Recurrent
 from .joining import Joined
-from .names import needed
+from .names import ancestors, needed
 
 CHOICES = ("argmax", "output")
 
@@ -46,13 +46,8 @@ class Plan:
         known_name("output", output, graph._rows)
         if not graph._described_inputs[feed].steps:
             raise ValueError(f"feed: expected an input with steps, got {feed!r}")
-        nodes, used, todo = graph._described_nodes, set(), [output]
-        while todo:
-            name = todo.pop()
-            if name not in used:
-                used.add(name)
-                todo += needed(nodes[name]) if name in nodes else ()
-        fed = {feed}
+        nodes = graph._described_nodes
+        used, fed = ancestors([output], nodes), {feed}
         for name in graph._rows:
             if needed(nodes[name]) & fed:
                 fed.add(name)

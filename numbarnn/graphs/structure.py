@@ -12,7 +12,7 @@ from ..layers.recurrent import Recurrent
 from ..networks.layered import Layered
 from .description import Input, Node
 from .joining import state_numbers
-from .names import checked_inputs, checked_nodes, checked_outputs, in_order, needed
+from .names import ancestors, checked_inputs, checked_nodes, checked_outputs, in_order
 
 
 @dataclass(frozen=True)
@@ -200,12 +200,7 @@ class Structure(Layered):
 
     def _check_used(self):
         """Raise ValueError if there is an input or a node that no output needs."""
-        used, todo = set(), [*self._outputs]
-        while todo:
-            name = todo.pop()
-            if name not in used:
-                used.add(name)
-                todo += needed(self._described_nodes[name]) if name in self._described_nodes else ()
+        used = ancestors(self._outputs, self._described_nodes)
         for what, names in (("inputs", self._described_inputs), ("nodes", self._described_nodes)):
             idle = [name for name in names if name not in used]
             if idle:

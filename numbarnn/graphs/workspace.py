@@ -144,7 +144,9 @@ class GraphWorkspaces(Workspaces):
     """A workspace and a buffer for each number of samples, of steps of each input, and of threads."""
 
     def _common_steps(self, samples, chosen, *span):
-        """The steps that each of some samples has in each input; None if they differ, or are none."""
+        """The steps of some samples in each input; None if they differ, are none, or a sample starts afresh in between."""
+        if samples.reset is not None:
+            return None
         steps = [lengths[chosen] for lengths in samples.lengths_of_inputs.values()]
         common = tuple(int(each[0]) for each in steps)
         alike = all(count and (each == count).all() for each, count in zip(steps, common))

@@ -6,9 +6,17 @@ from ..arrays.descriptor import TensorDescriptor, address_of
 from ..arrays.devices import backend_of
 from ..cells import DenseCell
 from ..engine.keep import ALL
-from ..errors import integer
+from ..errors import IndexRangeError, integer
 
 CANDIDATES = ("n", "g")  # what is no gate: the cell's other activation function makes it
+
+
+def checked_place(index, layer):
+    """`index` as a Python int, if a recurrent layer has so many stacked ones; else TypeError or IndexRangeError."""
+    index = integer("index", index)
+    if not -layer.layers <= index < layer.layers:
+        raise IndexRangeError(f"index: expected that of one of {layer.layers} stacked layers, got {index}")
+    return index
 
 
 def gates(layer, p, x, state=None, lengths=None, layout="tnc", index=-1):
@@ -16,9 +24,7 @@ def gates(layer, p, x, state=None, lengths=None, layout="tnc", index=-1):
     cell = layer.cell
     if not 1 < len(cell.gates) <= cell.saved:
         raise TypeError(f"layer: expected one with gates (GRU, LSTM, MGU), got {layer!r}")
-    index = integer("index", index)
-    if not -layer.layers <= index < layer.layers:
-        raise IndexError(f"index: expected that of one of {layer.layers} stacked layers, got {index}")
+    index = checked_place(index, layer)
     batch, described = layer._checked_input(p, x, layout, lengths)
     initial = layer.checked_state("state", state, batch.sequences, p.dtype, p.device)
     tape = layer.run(p, described, initial, ALL, batch)[1].stack[index]

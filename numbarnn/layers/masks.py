@@ -85,9 +85,9 @@ class Masks:
         for name in shapes:
             if name not in masks:
                 raise ValueError(f"masks: expected {', '.join(shapes)}, got no {name}")
-        masks = {name: native(array) for name, array in masks.items()}
+        arrays = {name: (f"masks[{name!r}]", array) for name, array in masks.items()}
+        masks = {name: checked_array(label, native(label, array)) for name, (label, array) in arrays.items()}
         for name, array in masks.items():
-            checked_array(f"masks[{name!r}]", array)
             expect_device(f"masks[{name!r}]", array, device)
             if array.shape != allowed[name]:
                 raise ShapeError(f"masks[{name!r}]: expected shape {allowed[name]}, got {array.shape}")

@@ -170,7 +170,7 @@ class Stacked(Regularized):
             shape = (self.layers * self.directions, batch, width)
             channels = "projection" if width == self.projection else "hidden"
             label = f"{argument} {name}".strip()
-            array = checked_array(label, native(array))
+            array = checked_array(label, native(label, array))
             expect_device(label, array, device)
             if array.shape != shape:
                 raise ShapeError(f"{label}: expected shape {shape} (layers * directions, N, {channels}), got {array.shape}")

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..arrays.batch import Batch
 from ..arrays.descriptor import is_array, make_read_only
-from ..arrays.devices import device_of, expect_device, share_memory
+from ..arrays.devices import device_of, expect_device, native, share_memory
 from ..arrays.ragged import Ragged
 from ..engine.keep import ALL, NOTHING, WEIGHTS
 from ..errors import DTypeError, flag
@@ -56,6 +56,7 @@ class Stateless(Layer):
         return self.run(p, x, None, WEIGHTS)
 
     def _checked_input(self, p, x, layout, lengths):
+        x = native("x", x)
         without_time = is_array(x) and x.ndim == 2 and isinstance(layout, str) and len(layout) == 3
         batch, described = Batch.of(x, layout.replace("t", "") if without_time else layout, lengths)
         self.check_parameters(p, described.channels)

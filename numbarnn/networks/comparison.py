@@ -7,7 +7,7 @@ import numpy as np
 from ..arrays.descriptor import in_layout
 from ..arrays.devices import moved
 from ..arrays.rows import numbers
-from ..training.losses import check_target, checked_result, is_of_library, takes_labels, target_channels
+from ..training.losses import checked_result, checked_target, is_of_library, takes_labels, target_channels
 from ..training.losses.numeric import Regression
 from ..training.metrics import measured
 
@@ -35,7 +35,7 @@ class Comparison:
         if samples.classes is not None:
             return loss.of_labels(prediction, target, None if weights is None else weights[:, 0])
         axis = -1 if samples.in_rows else self.output_layout.index("c") - prediction.ndim
-        check_target(prediction, target, target_channels(loss, prediction.shape[axis]), axis)
+        checked_target(prediction, target, target_channels(loss, prediction.shape[axis]), axis)
         if axis == -1:
             return loss.of_rows(prediction, target, weights)
         rows = (None if part is None else np.moveaxis(part, axis, -1) for part in (prediction, target, weights))

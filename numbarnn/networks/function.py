@@ -6,7 +6,7 @@ import numpy as np
 
 from ..arrays.batch import Batch
 from ..arrays.descriptor import TensorDescriptor, in_layout, make_read_only
-from ..arrays.devices import native, share_memory
+from ..arrays.devices import share_memory
 from ..arrays.ragged import Ragged
 from ..arrays.rows import like
 from ..descriptions.fields import Unsendable
@@ -322,7 +322,7 @@ class Function(Reading):
         channels, output = self.output_channels, last.operation.outputs
         if "t" in self.output_layout:
             return batch.describe("dy", self._here("dy", dy), channels, self.dtype)
-        letters, dy = self._letters(batch), self._here("dy", native(dy))
+        letters, dy = self._letters(batch), self._here("dy", dy)
         if "n" not in letters and np.ndim(dy) == 1:
             dy, letters = placed(dy, letters, "nc"), "nc"
         described = TensorDescriptor.of(dy, letters, "dy")

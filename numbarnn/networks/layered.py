@@ -77,7 +77,8 @@ class Layered(Settled):
 
     def split(self, flat: np.ndarray) -> list[Parameters]:
         """A Parameters for each layer, over its part of a vector `flat`: views, as of ``net.params.flat``."""
-        if checked_array("flat", flat).shape != self._params.flat.shape:
+        flat = checked_array("flat", flat)
+        if flat.shape != self._params.flat.shape:
             raise ShapeError(f"flat: expected shape {self._params.flat.shape} like the parameters, got {flat.shape}")
         parts, at = [], 0
         for layer, channels in zip(self.layers, self._inputs):

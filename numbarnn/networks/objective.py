@@ -168,7 +168,7 @@ class Objective(Prediction, Comparison):
         >>> net.loss(x, y) < 1e-3
         True
         """
-        checked_array("flat", flat)
+        flat = checked_array("flat", flat)
         if flat.dtype != self.dtype:
             raise DTypeError(f"flat: expected {self.dtype} like the network, got {flat.dtype}")
         given = Parameters(contiguous(moved(flat, self.device)), self.params.weights)

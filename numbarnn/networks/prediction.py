@@ -9,15 +9,15 @@ from ..arrays.devices import device_of
 from ..arrays.indices import index_axes
 from ..arrays.packing import checked_lengths, checked_reset
 from ..arrays.ragged import Ragged, joined
+from ..arrays.tensors import host_array
 from ..engine.keep import NOTHING
-from ..errors import checked_seeds, generator, integer
-from ..layers.dense import Activation, Dense
+from ..errors import IndexRangeError, checked_seeds, generator, integer
+from ..layers.gates import checked_place
 from ..layers.prepared import answer
 from ..training.losses import BinaryCrossEntropy, CrossEntropy
-from ..training.losses import loss as find_loss
 from .function import Function
 from .predictions import Predictions, together
-from .probabilities import PROBABILITIES, sigmoid_of, softmax_of
+from .probabilities import link_of
 from .reading import brought, home_of
 
 
@@ -167,24 +167,7 @@ class Prediction(Function):
         >>> p.shape, np.allclose(p.sum(axis=1), 1)
         ((2, 3), True)
         """
-        return self._predicted(x, lengths, reset, seed, self._link(loss))
-
-    def _link(self, loss):
-        """What makes a descriptor of probabilities out of one of logits."""
-        loss = find_loss(loss)
-        if not isinstance(loss, (CrossEntropy, BinaryCrossEntropy)):
-            raise ValueError(f'loss: expected "cross_entropy" or "binary_cross_entropy", got {loss!r}')
-        last = self.layers[-1]
-        function = last.activation if isinstance(last, Dense) else last.name if isinstance(last, Activation) else None
-        if (function[0] if isinstance(function, tuple) else function) in PROBABILITIES:
-            raise ValueError(f"layers: expected the last one to give logits, got {last!r}, which gives probabilities")
-        if isinstance(loss, BinaryCrossEntropy):
-            return sigmoid_of
-        if self.output_channels == 1:
-            raise ValueError(
-                'loss: expected "binary_cross_entropy" for 1 output channel, whose softmax is always 1, got "cross_entropy"'
-            )
-        return softmax_of
+        return self._predicted(x, lengths, reset, seed, link_of(loss, self.layers[-1], self.output_channels))
 
     def states(
         self,
@@ -215,7 +198,7 @@ class Prediction(Function):
 
         Raises
         ------
-        TypeError, IndexError
+        TypeError, IndexRangeError
             If `layer` is none that has a state, or there is no such one.
 
         Examples
@@ -228,9 +211,7 @@ class Prediction(Function):
         ((5, 3, 8), True)
         """
         at = self._recurrent_at(layer)
-        index, count = integer("index", index), self.layers[at].layers
-        if not -count <= index < count:
-            raise IndexError(f"index: expected that of one of {count} stacked layers, got {index}")
+        index = checked_place(index, self.layers[at])
         x, found = self._read("x", x), {}
         batch, described = self._described(x, lengths, reset)
         self.params.check_finite()
@@ -247,7 +228,7 @@ class Prediction(Function):
             return stateful[-1]
         at = integer("layer", layer, "the index of a layer")
         if not -count <= at < count:
-            raise IndexError(f"layer: expected the index of one of {count} layers, got {at}")
+            raise IndexRangeError(f"layer: expected the index of one of {count} layers, got {at}")
         if at % count not in stateful:
             where = ", ".join(map(str, stateful))
             raise TypeError(f"layer: expected the index of a recurrent layer ({where}), got {at}, {self.layers[at]!r}")
@@ -286,7 +267,7 @@ class Prediction(Function):
             return [(x[part], None, None) for part in parts]
         letters = index_axes("x", self.layout, x) if self.takes_indices else axes_of(self.layout, x.ndim)
         before = (slice(None),) * letters.index("t" if rows else "n")
-        lengths, reset = (None if each is None else np.asarray(each) for each in (lengths, reset))
+        lengths, reset = (None if each is None else np.asarray(host_array("lengths", each)) for each in (lengths, reset))
         return [
             (x[(*before, part)], None if lengths is None else lengths[part], None if reset is None else reset[:, part])
             for part in parts

@@ -23,18 +23,20 @@ class Reading(Structure):
 
         Integers, indices and labels, stay in the host's memory.
         """
-        array = native(array)
+        array = native(argument, array)
         if self.device == "cpu" or not isinstance(array, (np.ndarray, Ragged)) or array.dtype.kind in "iu":
             return array
         if isinstance(array, np.ndarray):
-            checked_array(argument, array)
+            array = checked_array(argument, array)
         return brought(array, self.device)
 
     def _read(self, argument, value):
         """What the caller gave as x, converted once to what this network reads; see `conversion`."""
-        value = native(value)
         if not isinstance(value, Ragged):
-            return integers_like(argument, value) if self.takes_indices else numbers_like(argument, value, self.dtype)
+            axes = (self.layout, self.layout.replace("t", "")) if self._stepwise else (self.layout,)
+            if self.takes_indices:
+                return integers_like(argument, value, *axes, *(each.replace("c", "") for each in axes))
+            return numbers_like(argument, value, self.dtype, *axes)
         if self.takes_indices or value.dtype == self.dtype or value.dtype.kind in "iu":
             return value
         return Ragged(numbers_like(argument, value.data, self.dtype), value.offsets)

@@ -87,6 +87,7 @@ def accuracy(
         labels = indices.checked("target y", "labels", _classes(prediction.channels), ignore_index)
         weights = None if weights is None else _weights_of_ragged(prediction, weights)
     else:
+        prediction = checked_array("prediction", prediction)
         rows, labels, letters = labelled_rows(prediction, target, lengths, layout, _classes, ignore_index)
         weights = rows_of_weights(prediction, weights, letters)
     count = count_labels(labels)

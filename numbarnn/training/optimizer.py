@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays.descriptor import checked_array, is_writable
+from ..arrays.descriptor import checked_array, is_array, is_writable
 from ..arrays.devices import backend_of, device_of, expect_device, share_memory
 from ..errors import DTypeError, LayoutError, ShapeError, finite_number, positive_integer
 from .schedules import after
@@ -105,7 +105,7 @@ class Optimizer:
 
     def _checked(self, flat, previous, gradient, memory):
         """`memory` with the vectors that tell parts apart, if kernels may be called with all of them."""
-        checked_array("flat", flat)
+        _kept_vector("flat", flat)
         if flat.ndim != 1:
             raise ShapeError(f"flat: expected a vector, got shape {flat.shape}")
         if not isinstance(memory, (list, tuple)) or len(memory) < self.vectors:
@@ -122,7 +122,7 @@ class Optimizer:
         arrays = {"flat": flat, "previous": previous, "gradient": gradient}
         arrays |= {f"memory[{index}]": vector for index, vector in enumerate(vectors)}
         for name, array in arrays.items():
-            checked_array(name, array)
+            _kept_vector(name, array)
             if array.shape != flat.shape:
                 raise ShapeError(f"{name}: expected shape {flat.shape} like flat, got {array.shape}")
             if array.dtype != flat.dtype:
@@ -219,3 +219,10 @@ def fading(ratio, dtype):
     if ratio == 0:
         return 0
     return None if ratio >= 1 else math.ceil(math.log(np.finfo(dtype).epsneg * (1 - ratio)) / math.log(ratio))
+
+
+def _kept_vector(argument, array):
+    """Raise a typed error unless kernels can read an array; no tensor of another library, since the optimizer keeps it."""
+    if not is_array(array):
+        raise TypeError(f"{argument}: expected a numpy.ndarray, got {type(array).__name__}")
+    checked_array(argument, array)

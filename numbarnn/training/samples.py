@@ -8,12 +8,20 @@ import numpy as np
 from ..arrays.batch import Batch
 from ..arrays.conversion import array_of, numbers_like
 from ..arrays.descriptor import checked_array
-from ..arrays.devices import moved, native
+from ..arrays.devices import moved
 from ..arrays.indices import Indices, checked_integers, index_axes
 from ..arrays.packing import Uniform, checked_lengths, checked_reset
 from ..arrays.ragged import Ragged
 from ..errors import NonFiniteError, ShapeError
-from .losses import check_takes_weights, check_weights, checked_weights, is_of_library, takes_labels, target_channels
+from .losses import (
+    check_takes_weights,
+    check_weights,
+    checked_weights,
+    is_of_library,
+    takes_any,
+    takes_labels,
+    target_channels,
+)
 from .sequences import Sequences, other_layout, placed
 
 
@@ -30,8 +38,8 @@ class Samples:
         The letters of the network's input.
     indices : bool
         Whether x are integers, for an embedding.
-    classes : int or None
-        Where y are labels, how many there are.
+    classes : int, inf or None
+        Where y are labels, how many there are; of a function as the loss any integers are.
     loss : callable or None
         What y are the targets of.
     weights : Sequences or None
@@ -47,7 +55,7 @@ class Samples:
     lengths: np.ndarray | None
     layout: str
     indices: bool = False
-    classes: int | None = None
+    classes: float | None = None
     loss: object = None
     weights: Sequences | None = None
     stepwise: bool = False
@@ -97,29 +105,33 @@ class Samples:
 
         The shape decides what integers are: labels, without a channel axis, of a loss that takes these; else numbers.
         """
-        y, dtype, channels = native(y), network.dtype, target_channels(loss, network.output_channels)
+        dtype, channels = network.dtype, target_channels(loss, network.output_channels)
         whose = "" if given == letters else ", as x has no batch axis"
         stepwise = batch.ragged and "t" in letters
         if stepwise and not isinstance(y, Ragged):
             raise TypeError(f"y: expected a Ragged like x, got {type(y).__name__}")
         if not isinstance(y, Ragged):
-            y = array_of("y", y)
+            y = array_of("y", y, given, given.replace("c", ""))
             if y.dtype == bool and y.ndim < len(given):
                 y = y.astype(np.uint8)
         labels = takes_labels(loss, y)
         if labels and not isinstance(y, Ragged) and y.dtype.kind in "iu" and y.ndim == len(given):
             labels = takes_labels(loss, numbers_like("y", y, dtype))
+        if takes_any(loss) and not isinstance(y, Ragged):
+            labels = y.dtype.kind in "iu" and y.ndim == len(given.replace("c", ""))
         if labels:
             letters, given = letters.replace("c", ""), given.replace("c", "")
         if not stepwise:
             if labels:
-                checked_integers("y", y)
+                y = checked_integers("y", y)
             elif isinstance(y, Ragged):
                 checked_array("y", y)
             y = placed(_checked_axes(y, given, channels, loss, whose), given, letters)
             self._check_lengths_of(y, letters, channels, loss, batch)
         if labels:
-            return replace(self, y=Sequences(y, letters, given), classes=loss.classes(channels))
+            return replace(
+                self, y=Sequences(y, letters, given), classes=np.inf if takes_any(loss) else loss.classes(channels)
+            )
         if not isinstance(y, Ragged):
             y = numbers_like("y", y, dtype)
         elif y.dtype.kind == "f":
@@ -176,7 +188,7 @@ class Samples:
     @property
     def ignore_index(self):
         """A label that counts nothing, or None."""
-        return None if self.classes is None else self.loss.ignore_index
+        return None if self.classes in (None, np.inf) else self.loss.ignore_index
 
     @property
     def missing(self):
@@ -310,7 +322,9 @@ class Samples:
     def pieces(self, most_rows):
         """Some of the samples each, in order, with about so many steps in all, or a single sample."""
         count = min(-(-int(self.lengths_of_x.sum()) // most_rows), self.x.count)
-        return [self] if count < 2 else [self.take(chosen) for chosen in np.array_split(np.arange(self.x.count), count)]
+        if count < 2:
+            return iter((self,))
+        return (self.take(chosen) for chosen in np.array_split(np.arange(self.x.count), count))  # one in memory at a time
 
     def batch(self):
         """(Batch, descriptor of x)."""
@@ -320,9 +334,14 @@ class Samples:
         return replace(batch, device=self.device), described
 
     def labels(self, batch):
-        """The labels of a Batch as a loss sees them, (rows,) of int64, -1 for those that are ignored or weigh nothing."""
-        weights = self.weight_rows(batch)
+        """The labels of a Batch as a loss sees them, (rows,) of int64, -1 for those that are ignored or weigh nothing.
+
+        A function as the loss sees its own integers, whatever they mean.
+        """
         found = self._of_targets(batch).describe_indices("y", self.y.array)
+        if self.classes == np.inf:
+            return found.rows().astype(np.int64)
+        weights = self.weight_rows(batch)
         return found.checked("y", "labels", self.classes, self.ignore_index, None if weights is None else weights > 0)
 
     def _of_targets(self, batch):

@@ -106,7 +106,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
     def __init__(
         self,
         cell: str = "gru",
-        hidden: int = 64,
+        hidden: int = 128,
         layers: int = 1,
         bidirectional: bool = True,
         readout: str = "last",

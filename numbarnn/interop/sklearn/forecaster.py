@@ -62,7 +62,7 @@ class SequenceForecaster(SequenceEstimator):
         horizon: int = 1,
         window: int | None = None,
         cell: str = "gru",
-        hidden: int = 64,
+        hidden: int = 128,
         layers: int = 1,
         bidirectional: bool = False,
         readout: str = "last",

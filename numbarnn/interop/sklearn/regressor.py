@@ -60,7 +60,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         self,
         loss="mse",
         cell: str = "gru",
-        hidden: int = 64,
+        hidden: int = 128,
         layers: int = 1,
         bidirectional: bool = True,
         readout: str = "last",

@@ -5,11 +5,11 @@ from .classes import CrossEntropy
 from .differences import MAE, MSE, HalfMSE, Huber
 from .efficiency import NashSutcliffe
 from .likelihoods import GaussianNLL, PoissonNLL
-from .names import ALIASES, LOSSES, check_takes_weights, checked_result, is_of_library, loss
+from .names import ALIASES, LOSSES, check_takes_weights, checked_result, is_of_library, loss, takes_any
 from .quantile import Quantile
 from .targets import (
-    check_target,
     check_weights,
+    checked_target,
     checked_weights,
     count_labels,
     labelled_rows,
@@ -32,7 +32,7 @@ __all__ = [
     "PoissonNLL",
     "Quantile",
     "check_takes_weights",
-    "check_target",
+    "checked_target",
     "check_weights",
     "checked_result",
     "checked_weights",
@@ -41,6 +41,7 @@ __all__ = [
     "labelled_rows",
     "loss",
     "rows_of_weights",
+    "takes_any",
     "takes_labels",
     "target_channels",
 ]

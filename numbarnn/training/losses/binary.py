@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from ...arrays.devices import device_of, moved
+from ...arrays.tensors import host_array
 from ...errors import ShapeError
 from .numeric import NumberLoss, logistic
 from .targets import count_labels, ignored, loss_of_labels
@@ -63,6 +64,7 @@ class BinaryCrossEntropy(NumberLoss):
         weights: np.ndarray | None = None,
     ) -> tuple[float, np.ndarray]:
         """(loss, dloss/dprediction); see `CrossEntropy.__call__`."""
+        target = host_array("target y", target)
         if not self.takes_labels(target):
             return super().__call__(prediction, target, lengths, layout, weights)
         return loss_of_labels(self, prediction, target, lengths, layout, weights)

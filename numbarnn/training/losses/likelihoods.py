@@ -7,7 +7,6 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import gammaln
 
-from ...arrays.descriptor import checked_array
 from ...arrays.devices import device_of, moved
 from ...arrays.ieee import ieee
 from ...errors import ShapeError, finite_number
@@ -75,10 +74,10 @@ class GaussianNLL(Regression):
         TypeError, DTypeError, ShapeError, LayoutError
             If the prediction is not as described.
         """
-        found = described(checked_array("prediction", prediction), layout)
+        found = described(prediction, layout)
         self.target_channels(found.channels)
         axis = found.layout.index("c")
-        rows = np.moveaxis(prediction, axis, -1)
+        rows = np.moveaxis(found.array, axis, -1)
         mean, deviation = rows[..., ::2].copy(), self._deviation(rows[..., 1::2])[0]
         return np.moveaxis(mean, -1, axis), np.moveaxis(deviation, -1, axis)
 

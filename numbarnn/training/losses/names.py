@@ -28,6 +28,11 @@ def is_of_library(loss):
     return any(isinstance(loss, kind) and type(loss).__call__ is kind.__call__ for kind in KINDS)
 
 
+def takes_any(loss):
+    """Whether a loss is a function of one's own, which says nothing of the targets that it takes."""
+    return callable(loss) and not is_of_library(loss) and not hasattr(loss, "takes_labels")
+
+
 def check_takes_weights(loss):
     """Raise TypeError unless a loss can be called with weights, ``(prediction, target, weights=weights)``."""
     if is_of_library(loss):
@@ -74,7 +79,8 @@ def loss(name: str | Callable) -> Callable:
     ``binary_cross_entropy``.  Each is one of a class (`MSE`, `HalfMSE`, `MAE`, `Huber`, `NashSutcliffe`, `Quantile`,
     `GaussianNLL`, `PoissonNLL`, `CrossEntropy`, `BinaryCrossEntropy`), whose other options make another one.
 
-    A callable ``(prediction, target) -> (loss, dloss/dprediction)`` is returned as it is.
+    A callable ``(prediction, target) -> (loss, dloss/dprediction)`` is returned as it is.  With integers without a channel
+    axis as the targets, (N,) or (T, N), it gets rows: predictions (rows, C) and its integers (rows,), of int64.
     """
     if callable(name):
         if isinstance(name, type):

@@ -9,7 +9,7 @@ import numpy as np
 from ...arrays.devices import device_of, moved
 from ...arrays.ieee import ieee
 from ...descriptions.fields import Description, one_of, optional
-from .targets import check_target, described, steps_there, weights_of
+from .targets import checked_target, described, steps_there, weights_of
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ class NumberLoss(Description):
             Named ``prediction``, ``y`` (the target), ``lengths`` or ``weights``, if it is not as described, or empty.
         """
         if lengths is None and weights is None and not (self.several or self.by_channel):
-            check_target(prediction, target)
+            prediction, target = checked_target(prediction, target)
             self._check_allowed(target)
             return self.of_rows(prediction, target)
         found = described(prediction, layout)
-        letters, axis = found.layout, found.layout.index("c")
-        check_target(prediction, target, self.target_channels(found.channels), axis)
+        prediction, letters, axis = found.array, found.layout, found.layout.index("c")
+        prediction, target = checked_target(prediction, target, self.target_channels(found.channels), axis)
         there = None
         if lengths is not None:
             there = steps_there(found, lengths, layout)

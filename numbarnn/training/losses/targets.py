@@ -6,9 +6,10 @@ import numpy as np
 
 from ...arrays.conversion import numbers_like
 from ...arrays.descriptor import TensorDescriptor, checked_array, in_layout, is_array
-from ...arrays.devices import contiguous, device_of, expect_device, moved, native
+from ...arrays.devices import contiguous, device_of, expect_device, moved
 from ...arrays.indices import Indices, checked_integers
 from ...arrays.packing import checked_lengths, packing_of
+from ...arrays.tensors import host_array
 from ...descriptions.fields import optional
 from ...errors import DTypeError, ShapeError, integer, plain
 
@@ -25,9 +26,9 @@ def target_channels(loss, channels):
     return loss.target_channels(channels) if hasattr(loss, "target_channels") else channels
 
 
-def check_target(prediction, target, channels=None, axis=-1):
-    """Raise unless both are arrays of real numbers, of one dtype and shape, but for the target's number of `channels`."""
-    some(checked_array("prediction", prediction))
+def checked_target(prediction, target, channels=None, axis=-1):
+    """(prediction, target), if they are arrays of one real dtype and shape, but for the target's number of `channels`."""
+    prediction, target = some(checked_array("prediction", prediction)), host_array("target y", target)
     if not is_array(target):
         raise TypeError(f"target y: expected a numpy.ndarray, got {type(target).__name__}")
     plain("target y", target)
@@ -40,6 +41,7 @@ def check_target(prediction, target, channels=None, axis=-1):
         raise ShapeError(f"target y: expected shape {expected} {how}, got {target.shape}")
     if target.dtype != prediction.dtype:
         raise DTypeError(f"target y: expected {prediction.dtype} like the prediction, got {target.dtype}")
+    return prediction, target
 
 
 def some(prediction):
@@ -51,7 +53,8 @@ def some(prediction):
 
 def described(prediction, layout):
     """A descriptor of predictions: a 2-D array has no steps."""
-    without_time = np.ndim(prediction) == 2 and isinstance(layout, str) and len(layout) == 3
+    prediction = checked_array("prediction", prediction)
+    without_time = prediction.ndim == 2 and isinstance(layout, str) and len(layout) == 3
     return TensorDescriptor.of(prediction, layout.replace("t", "") if without_time else layout, "prediction")
 
 
@@ -71,7 +74,8 @@ def labelled_rows(prediction, target, lengths, layout, classes, ignore_index):
 
     classes: a function that says how many there are for so many channels.
     """
-    found = described(some(checked_array("prediction", prediction)), layout)
+    prediction = some(checked_array("prediction", prediction))
+    found = described(prediction, layout)
     letters, labels = found.layout.replace("c", ""), checked_integers("target y", target)
     expected = tuple(length for letter, length in zip(found.layout, prediction.shape) if letter != "c")
     if labels.shape != expected:
@@ -87,6 +91,7 @@ def labelled_rows(prediction, target, lengths, layout, classes, ignore_index):
 
 def loss_of_labels(loss, prediction, target, lengths, layout, weights):
     """What `of_labels` of a loss returns for arrays in a layout, the derivative laid out like the prediction."""
+    prediction = checked_array("prediction", prediction)
     rows, labels, letters = labelled_rows(prediction, target, lengths, layout, loss.classes, loss.ignore_index)
     value, gradient = loss.of_labels(rows, labels, rows_of_weights(prediction, weights, letters))
     return value, laid_out(gradient, prediction, letters)
@@ -111,7 +116,7 @@ def checked_weights(weights, sizes, dtype):
 
     They are a number >= 0 for each sample, (N,), or for each step, of all these axes; else a typed error.
     """
-    array = moved(numbers_like("weights", native(weights), dtype), "cpu")
+    array = moved(numbers_like("weights", weights, dtype, "".join(sizes), "n"), "cpu")
     shapes = {"".join(sizes): tuple(sizes.values())} | ({"n": (sizes["n"],)} if "n" in sizes else {})
     letters = next((letters for letters, shape in shapes.items() if shape == array.shape), None)
     if letters is None:

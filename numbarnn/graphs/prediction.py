@@ -1,0 +1,178 @@
+"""What a graph predicts: outputs by name, of one seed or of many, probabilities, and the states behind them."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from ..arrays.ragged import Ragged
+from ..engine.keep import NOTHING
+from ..errors import checked_seeds, known_name, renamed
+from ..layers.gates import checked_place
+from ..networks.predictions import Predictions, together
+from ..networks.probabilities import link_of
+from ..training.losses import BinaryCrossEntropy, CrossEntropy
+from .function import Function
+from .names import ancestors
+from .reading import by_name
+
+
+class Prediction(Function):
+    """The part of a graph that predicts."""
+
+    def predict(
+        self,
+        inputs: dict[str, np.ndarray | Ragged],
+        lengths: dict[str, np.ndarray] | np.ndarray | None = None,
+        reset: dict[str, np.ndarray] | np.ndarray | None = None,
+        seed: int | None = None,
+    ) -> dict:
+        """The outputs for some inputs, by name: what a call returns first.
+
+        Parameters
+        ----------
+        inputs, lengths, reset, seed
+            As in a call.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray or Ragged
+        """
+        return self(inputs, None, lengths, reset, seed)[0]
+
+    def predict_many(
+        self,
+        inputs: dict[str, np.ndarray | Ragged],
+        seeds: Iterable[int],
+        lengths: dict[str, np.ndarray] | np.ndarray | None = None,
+        reset: dict[str, np.ndarray] | np.ndarray | None = None,
+    ) -> dict[str, Predictions]:
+        """What the graph predicts with each of some seeds, dropout, zoneout and noise drawn: Monte Carlo dropout.
+
+        Parameters
+        ----------
+        inputs, lengths, reset
+            As in a call.
+        seeds : sequence of int
+            Member k of what is returned is, to the bit, ``predict(inputs, seed=seeds[k])``.
+
+        Returns
+        -------
+        dict of str to Predictions
+            By output, with mean, spread and quantiles over the seeds.
+
+        Raises
+        ------
+        ValueError
+            If the graph draws nothing, so that every seed would give the same.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> nodes = {"h": nr.Node([nr.GRU(4), nr.Dropout(0.2)], "x"), "y": nr.Node(nr.Dense(1), ["h", "x"])}
+        >>> net = nr.Graph({"x": 2}, nodes, ["y"], seed=0)
+        >>> found = net.predict_many({"x": np.ones((6, 3, 2))}, seeds=range(10))
+        >>> found["y"].members.shape, found["y"].spread.shape
+        ((10, 6, 3, 1), (6, 3, 1))
+        """
+        seeds = checked_seeds(seeds)
+        if not self.random:
+            raise ValueError(f"seeds: expected a graph that draws dropout, zoneout or noise, got {self!r}")
+        members = [self.predict(inputs, lengths, reset, seed) for seed in seeds]
+        return {name: together([each[name] for each in members]) for name in self._outputs}
+
+    def probabilities(
+        self,
+        inputs: dict[str, np.ndarray | Ragged],
+        lengths: dict[str, np.ndarray] | np.ndarray | None = None,
+        reset: dict[str, np.ndarray] | np.ndarray | None = None,
+        seed: int | None = None,
+        loss: "str | CrossEntropy | BinaryCrossEntropy | dict" = "cross_entropy",
+    ) -> dict:
+        """What a graph that was trained on logits says of its classes: softmax or sigmoid of outputs.
+
+        Parameters
+        ----------
+        inputs, lengths, reset, seed
+            As in a call.
+        loss : {"cross_entropy", "binary_cross_entropy"}, a loss of these, or dict of str to these
+            What the outputs were trained with: softmax over the channels, or sigmoid of each; of all outputs, or by output.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray or Ragged
+            Of all outputs, or of those that `loss` names, shaped like `predict`; 0 past the end of a sequence.
+
+        Raises
+        ------
+        ValueError
+            As `Network.probabilities`, named after the output.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> nodes = {"h": nr.Node(nr.GRU(4), "x"), "class": nr.Node([nr.Last(), nr.Dense(3)], ["h", "x"])}
+        >>> net = nr.Graph({"x": 2}, nodes, ["class"], seed=0)
+        >>> p = net.probabilities({"x": np.ones((6, 3, 2))})["class"]
+        >>> p.shape, np.allclose(p.sum(axis=1), 1)
+        ((3, 3), True)
+        """
+        given = loss if isinstance(loss, Mapping) else dict.fromkeys(self._outputs, loss)
+        links = {}
+        for name, own in by_name("loss", given, list(self._outputs), "losses").items():
+            with renamed(loss=f"loss[{name!r}]", layers=f"nodes[{name!r}]"):
+                links[name] = link_of(own, self._rows[name].layers[-1], self._channels(name))
+        passage, batches = self._passage(inputs, None, lengths, reset, seed, NOTHING)
+        for name, link in links.items():
+            passage.values[name] = link(passage.values[name])
+        return {name: self._output(name, passage, batches) for name in links}
+
+    def states(
+        self,
+        inputs: dict[str, np.ndarray | Ragged],
+        layer: str | None = None,
+        state: dict | None = None,
+        lengths: dict[str, np.ndarray] | np.ndarray | None = None,
+        reset: dict[str, np.ndarray] | np.ndarray | None = None,
+        index: int = -1,
+    ) -> np.ndarray | Ragged:
+        """The hidden state h of a recurrent layer after every step.
+
+        Parameters
+        ----------
+        inputs, state, lengths, reset
+            As in a call.
+        layer : str, optional
+            Which recurrent layer, by its name in `state`; the last one that runs if None.
+        index : int
+            Which of that layer's stacked layers.
+
+        Returns
+        -------
+        numpy.ndarray or Ragged
+            (T, N, D * H) in the graph's layout, forward direction first, 0 past the end of a sequence; or a Ragged where
+            the input is one that the layer has its steps from.
+
+        Raises
+        ------
+        TypeError, UnknownNameError, IndexRangeError
+            If `layer` is none that has a state, or there is no such one.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> nodes = {"h": nr.Node(nr.GRU(4, layers=2), "x"), "y": nr.Node([nr.Last(), nr.Dense(1)], ["h", "x"])}
+        >>> net, x = nr.Graph({"x": 2}, nodes, ["y"], seed=0), {"x": np.ones((6, 3, 2))}
+        >>> h = net.states(x, "h")
+        >>> h.shape, np.array_equal(h[-1], net(x)[1]["h"][1])
+        ((6, 3, 4), True)
+        """
+        stateful = self._stateful
+        if not stateful:
+            raise TypeError(f"layer: expected a graph with a recurrent layer, got {self!r}")
+        label = [*stateful][-1] if layer is None else known_name("layer", layer, stateful)
+        index = checked_place(index, stateful[label].layer)
+        row = next(row for row in self._rows.values() if stateful[label] in row.parts)
+        until = ancestors([row.name], self._described_nodes)
+        passage, batches = self._passage(inputs, state, lengths, reset, None, NOTHING, until)
+        axis = next(axis for axis in (self._axis(read, self._rows) for read in row.reads) if axis is not None)
+        return batches[axis].give(passage.tapes[label].stack[index].outputs)
