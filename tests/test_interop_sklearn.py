@@ -115,6 +115,18 @@ def test_one_channel_needs_no_axis(kind):
     assert not hasattr(found.fit(*arguments), "n_features_in_")
 
 
+def test_dimensions_that_have_names():
+    xarray = pytest.importorskip("xarray")
+    X, y, _ = waves(least=7, most=7)
+    array = np.stack(X)
+    found = SequenceClassifier(**SMALL).fit(xarray.DataArray(array, dims=("sample", "time", "channel")), y)
+    parts = [xarray.DataArray(x, dims=("time", "channel")) for x in X]
+    assert np.array_equal(found.predict_proba(parts), found.predict_proba(array))
+    for wrong in (xarray.DataArray(array, dims=("sample", "channel", "time")), [part.T for part in parts], parts[0]):
+        with pytest.raises(nr.LayoutError, match="X.*: expected dimensions in the order"):
+            found.predict(wrong)
+
+
 def by_hand(estimator, X, outputs):
     """The network of an estimator before its training, what it reads, and the seed of the order of samples."""
     random = np.random.RandomState(0)
@@ -302,7 +314,7 @@ def test_searches_pipelines_and_workers():
     assert (
         np.array_equal(scores, cross_val_score(SequenceClassifier(**SMALL), nr.Ragged.of(X), y, cv=3)) and len(scores) == 3
     )
-    assert cross_val_score(SequenceForecaster(**SMALL), X, cv=3).shape == (3,)
+    assert np.isfinite(cross_val_score(SequenceForecaster(**SMALL, window=4), X, cv=3)).all()
     grid = {"hidden": [3, 5], "cell": ["gru", "rnn"]}
     one, two = (GridSearchCV(SequenceClassifier(**SMALL), grid, cv=3, n_jobs=jobs).fit(X, y) for jobs in (1, 2))
     assert np.array_equal(one.cv_results_["mean_test_score"], two.cv_results_["mean_test_score"])

@@ -8,6 +8,7 @@ from sklearn.utils.validation import validate_data
 
 from ...arrays.conversion import numbers_like
 from ...arrays.descriptor import axes_of
+from ...arrays.dimensions import check_dimensions
 from ...arrays.ragged import Ragged
 from ...errors import ShapeError
 
@@ -51,6 +52,7 @@ def sequences_of(estimator, X, reset, least=1):
     elif getattr(X, "ndim", None) == 3:
         found = Sequences(_of_array(X, letters), False)
     else:
+        check_dimensions("X", X, ["nt"])
         table = validate_data(estimator, X, reset=reset, dtype=DTYPES, ensure_min_features=least if reset else 0)
         return _checked(estimator, Sequences(_uniform(table[..., None]), True), reset)
     assert_all_finite(found.x.data, input_name="X")
@@ -83,7 +85,7 @@ def _of_list(X, letters):
     """The Sequences of a list, (T,) or two axes in the order of the `letters` each."""
     arrays, axes = [], set()
     for n, part in enumerate(X):
-        array = numbers_like(f"X[{n}]", part)
+        array = numbers_like(f"X[{n}]", part, None, letters, "t")
         axes.add(array.ndim)
         if array.ndim not in (1, 2):
             kinds = f"(T,) or ({', '.join(letters.upper())})"
@@ -112,7 +114,7 @@ def _of_ragged(X):
 
 def _of_array(X, letters):
     """The Ragged of a 3-D array whose axes have these letters."""
-    array = check_array(X, allow_nd=True, dtype=DTYPES, input_name="X")
+    array = numbers_like("X", X, None, letters)
     return _uniform(array.transpose([letters.index(letter) for letter in "ntc"]))
 
 
