@@ -17,6 +17,7 @@ from . import (
     characters,
     cpu,
     embedding,
+    estimators,
     gpu,
     hello,
     images,
@@ -36,7 +37,7 @@ from . import (
 
 BENCHMARKS = {
     "accuracy": accuracy, "activations": activations, "busy": busy, "calls": calls,
-    "characters": characters, "cpu": cpu, "embedding": embedding,
+    "characters": characters, "cpu": cpu, "embedding": embedding, "estimators": estimators,
     "gpu": gpu, "hello": hello, "images": images, "inference": inference, "limits": limits, "many": many,
     "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start, "sum": sums,
 }  # fmt: skip

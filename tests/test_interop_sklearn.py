@@ -440,8 +440,8 @@ def test_without_scikit_learn(monkeypatch):
 
 @pytest.mark.skipif(not (folder() / "japanese_vowels" / "TRAIN.ts").is_file(), reason="the file is not at hand")
 def test_japanese_vowels():
-    """The mean of five seeds; the best of reservoirpy's tutorial is 0.928."""
+    """`python -m benchmarks estimators` has more seeds; the best of reservoirpy's tutorial is 0.928."""
     data = nr.datasets.japanese_vowels()
     X, y = list(data.train.x), data.train.labels
-    found = [SequenceClassifier(random_state=seed).fit(X, y).score(list(data.test.x), data.test.labels) for seed in range(5)]
+    found = [SequenceClassifier(random_state=seed).fit(X, y).score(list(data.test.x), data.test.labels) for seed in range(2)]
     assert np.mean(found) >= 0.98
