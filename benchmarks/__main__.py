@@ -18,6 +18,7 @@ from . import (
     cpu,
     embedding,
     estimators,
+    gil,
     gpu,
     hello,
     images,
@@ -38,7 +39,7 @@ from . import (
 BENCHMARKS = {
     "accuracy": accuracy, "activations": activations, "busy": busy, "calls": calls,
     "characters": characters, "cpu": cpu, "embedding": embedding, "estimators": estimators,
-    "gpu": gpu, "hello": hello, "images": images, "inference": inference, "limits": limits, "many": many,
+    "gil": gil, "gpu": gpu, "hello": hello, "images": images, "inference": inference, "limits": limits, "many": many,
     "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start, "sum": sums,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"

@@ -36,6 +36,7 @@ from .files import written
 from .graph import Graph
 from .graphs.description import Input, Node
 from .graphs.losses import Losses, OutputMetric
+from .graphs.streams import GraphStream
 from .layers.base import Gradients
 from .layers.connectivity import Connectivity
 from .layers.convolution import Conv2d
@@ -128,6 +129,7 @@ __all__ = [
     "GaussianNLL",
     "Gradients",
     "Graph",
+    "GraphStream",
     "HalfMSE",
     "History",
     "Huber",
@@ -191,11 +193,14 @@ __all__ = [
     "windows",
 ]
 
-MADE = ("Compiled", "Ensemble", "Gradients", "Parameters", "Predictions", "RowGradient", "Stream", "TensorDescriptor")
+MADE = (
+    "Compiled", "Ensemble", "Gradients", "GraphStream", "Parameters", "Predictions", "RowGradient", "Stream",
+    "TensorDescriptor",
+)  # fmt: skip
 
 keywords.guard(
     globals(), __all__,
-    untouched=("Cell", "Stream.step", "elementary", "errors"),
+    untouched=("Cell", "GraphStream.step", "Stream.step", "elementary", "errors"),
     made=MADE,
 )  # fmt: skip
 written.know(

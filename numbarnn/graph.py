@@ -8,8 +8,8 @@ import numpy as np
 from .arrays.ragged import Ragged
 from .errors import DeviceError, generator
 from .files.container import write_file
-from .graphs.decoding import Decoding
 from .graphs.description import Input, Node
+from .graphs.streams import Streaming
 from .parameters import Parameters
 from .training.history import History
 from .training.loop import fit
@@ -17,7 +17,7 @@ from .training.optimizer import Optimizer
 from .training.optimizers import Adam
 
 
-class Graph(Decoding):
+class Graph(Streaming):
     """Named layers that read named inputs and each other: several inputs and outputs, and one parameter vector.
 
     Layers in a row are a `Network`.  A graph is for the rest: static covariates beside a series, future inputs that are
@@ -42,7 +42,7 @@ class Graph(Decoding):
     seed : int or numpy.random.Generator
         For the initial parameters.
     scheme : {"glorot", "pytorch"}
-        How they are drawn; see `Layer.init`.
+        How they are drawn; see `Dense.init`.
 
     Attributes
     ----------
@@ -119,6 +119,9 @@ class Graph(Decoding):
         reset: dict[str, np.ndarray] | np.ndarray | None = None,
         frozen: Iterable[str] = (),
         validation_split: float | None = None,
+        split_by: str = "sample",
+        carry: bool = False,
+        steps: int | None = None,
     ) -> History:
         """Train on samples and their targets; what is not said here is as in `Network.fit`.
 
@@ -148,7 +151,15 @@ class Graph(Decoding):
         frozen : sequence of str
             Parameters that keep their bits, by names or patterns: ``["encoder.*"]``.
         validation_split : float, optional
-            A part of the samples, between 0 and 1, that is held out for validation.
+            A part of the samples, between 0 and 1, that is held out for validation, in the place of `validation`.
+        split_by : {"sample", "time"}
+            What is held out, as in `Network.fit`: the last steps if all inputs with steps have the same.
+        carry : bool
+            Train long sequences in pieces, the states carried from a piece to the next one, as in `Network.fit`.  All inputs
+            with steps have the same, all targets have steps, and no node starts from where another one has ended.  What has
+            no steps is read by each piece; an initial state made of it starts the first one.
+        steps : int, optional
+            Steps of a piece, with ``carry=True``.
 
         Returns
         -------
@@ -191,7 +202,8 @@ class Graph(Decoding):
             self, self._samples(inputs, targets, lengths, losses, weights, reset), loss=losses,
             optimizer=Adam() if optimizer is None else optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
             seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress, metrics=metrics,
-            frozen=frozen, validation_split=validation_split, tape=tape, checkpoints=checkpoints,
+            frozen=frozen, validation_split=validation_split, split_by=split_by, tape=tape, checkpoints=checkpoints,
+            carry=carry, steps=steps,
         )  # fmt: skip
 
     def save(self, path: str | os.PathLike, extra: Mapping | None = None) -> None:

@@ -49,7 +49,7 @@ class Network(Objective):
     seed : int or numpy.random.Generator
         For the initial parameters.
     scheme : {"glorot", "pytorch"}
-        How they are drawn; see `Layer.init`.
+        How they are drawn; see `Dense.init`.
 
     Attributes
     ----------
@@ -135,7 +135,7 @@ class Network(Objective):
         shuffle : bool
             Draw a new order for each epoch; if not, it is that of the samples.
         seed : int or numpy.random.Generator
-            For the order.
+            For the order, and for what `validation_split` holds out.
         clip : float, optional
             Largest Euclidean norm of the gradient; a longer one is scaled down to it.
         lengths : array of int, optional
@@ -170,8 +170,8 @@ class Network(Objective):
         validation_split : float, optional
             A part of the samples, between 0 and 1, that is held out for validation, in the place of `validation`.
         split_by : {"sample", "time"}
-            What is held out: samples that are drawn, always the same of so many; or the last steps of each sequence, and
-            where each sample has one target, the last samples.
+            What is held out: samples that are drawn, with one seed always the same of so many; or the last steps of each
+            sequence, and where each sample has one target, the last samples.
         weights : array or Ragged, optional
             Numbers >= 0: one for each sample, (N,), or for each step, (T, N) in the order of the network's layout, of a
             Ragged x a Ragged of one channel.  The loss of a batch is the weighted mean, divided by the sum of its weights,
@@ -187,7 +187,7 @@ class Network(Objective):
             sequence: `Last`, `Pool` and those of two directions.
         steps : int, optional
             Steps of a piece, with ``carry=True``; the last piece may be shorter, and is trained too.  The update of a piece
-            in which nothing counts, as all labels are ignored, is one by a gradient of zeros.
+            in which nothing counts, as all labels are ignored, is one by a gradient of zeros, as in `Trainer.update`.
 
         Returns
         -------

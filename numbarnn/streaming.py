@@ -239,7 +239,8 @@ class Stream(Unsendable):
         y = on.memory.empty((steps, *self._y.shape), self._dtype)
         y[0] = moved(first, device_of(y))
         beside = on.memory.zeros((1, *expected[1:]), self._dtype)
-        fed = FedBack(self._y, beside[0], self._x)
+        channels = self._y.shape[-1]
+        fed = Copies([(self._y, self._x[:, :channels]), (beside[0], self._x[:, channels:])])
         program = self._steps(beside, self._y[None], [fed, *self._operations])
         program.run(contiguous(moved(known[:-1], device_of(y))), y[1:])
         return moved(y, device_of(x))
@@ -269,22 +270,17 @@ class Stream(Unsendable):
         return x
 
 
-class FedBack:
-    """The input of a step: the output of the step before, and beside it what is known.  An operation of a program.
+class Copies:
+    """Numbers of a step that are copied to where others read them.  An operation of a program.
 
     Parameters
     ----------
-    y : numpy.ndarray
-        (N, output channels).
-    known : numpy.ndarray
-        (N, channels).
-    x : numpy.ndarray
-        (N, C): is modified.
+    parts : sequence of (numpy.ndarray, numpy.ndarray)
+        (N, C) each, the second of which is modified.
     """
 
-    def __init__(self, y, known, x):
-        channels = y.shape[-1]
-        self._parts = [(y, x[:, :channels]), (known, x[:, channels:])]
+    def __init__(self, parts):
+        self._parts = [*parts]
 
     def steppers(self):
         """Functions that take one step of a stream, on a GPU."""
@@ -295,7 +291,7 @@ class FedBack:
             target[...] = source
 
     def add_to(self, program):
-        """Add it to a program: a row of a sequence after the other, since those of x are longer than what fills them."""
+        """Add it to a program: a row of a sequence after the other, since those of one of both may be longer."""
         for source, target in self._parts:
             for row, place in zip(source, target):
                 backend_of(source).programs.add_copy(program, row.ctypes.data, place.ctypes.data, row.nbytes)

@@ -54,10 +54,10 @@ class Trainer(Unsendable):
 
     Parameters
     ----------
-    network : Network
+    network : Network or Graph
         Its parameters are trained in place.  They may be changed between two calls.
     loss : str or callable
-        As in `Network.fit`.
+        As in `Network.fit`, or in `Graph.fit`, whose inputs and targets are the x and y of what is below.
     optimizer : Optimizer or str
         ``Adam()`` if None.
     epochs : int, optional
@@ -72,7 +72,7 @@ class Trainer(Unsendable):
     metrics, frozen
         As in `Network.fit`.
     seed : int or numpy.random.Generator
-        For the order of samples, and for masks.
+        For the order of samples, for masks, and for what `validation_split` holds out.
     tape, checkpoints
         How much memory the recurrent layers keep for the gradient, as in their ``forward``.
     comm, shards
@@ -219,15 +219,17 @@ class Trainer(Unsendable):
             progress, callbacks = flag("progress", progress), checked_callbacks(callbacks)
             course.network.params.check_writable("params")
             course.network.params.check_finite()
-            steps, feed, samples = checked_steps(course.network, carry, steps, reset), None, None
+            feed = samples = None
             if y is None:
                 self._check_not_shared("y", "targets of samples", y)
                 feed = self._given(x, lengths=lengths, weights=weights, reset=reset)
+                steps = checked_steps(course.network, carry, steps, None)
                 if steps is not None:
                     hint = "update(x, y, state=...) carries states in a loop of your own"
                     raise ValueError(f"carry: expected False beside batches of your own, got True; {hint}")
             else:
                 samples = course.network._samples(x, y, lengths, course.loss, weights, reset)
+                steps = checked_steps(course.network, carry, steps, samples)
                 check_samples(samples)
             held = validation, validation_split, split_by
             resume = resume and course.place is not None
@@ -291,18 +293,18 @@ class Trainer(Unsendable):
         lengths : array of int, optional
             (N,): the steps of each sample in a padded x.
         weights : array or Ragged, optional
-            As in `Network.fit`.  Where nothing counts, all weights being 0 or all targets missing, the loss is 0, and the
-            update is one by a gradient of zeros.
+            As in `Network.fit`.  Where nothing counts, as all weights are 0, all labels ignored or all targets missing, the
+            loss is 0, and the update is one by a gradient of zeros.
         reset : array of bool, optional
             As in `Network.fit`.
-        state : tuple or None, optional
-            Where each recurrent layer starts from, as in a call of the network; None starts afresh.  No gradient goes back
-            to what it comes from.
+        state : tuple, dict or None, optional
+            Where each recurrent layer starts from, as in a call of the network, of a graph by name; None starts afresh.  No
+            gradient goes back to what it comes from.
 
         Returns
         -------
         loss : float
-        state : tuple
+        state : tuple or dict
             The final states, by the parameters before the update; only if `state` is given, as None too.
 
         Raises
@@ -333,8 +335,6 @@ class Trainer(Unsendable):
         """
         course = self._course
         self._check_not_shared("update", "fit", self.update)
-        if state is not NOT_GIVEN and not course.network._carries:
-            raise TypeError(f"state: expected none given for a graph, got {type(state).__name__}")
         course.network.params.check_writable("params")
         course.network.params.check_finite()
         samples = course.network._samples(x, y, lengths, course.loss, weights, reset)
@@ -442,8 +442,9 @@ class Trainer(Unsendable):
 
 def _check_finite(states):
     """Raise NonFiniteError, with its place, of the first number in the states of layers that is not finite."""
-    for at, arrays in enumerate(states.values()):
+    for at, (label, arrays) in enumerate(states.items()):
+        at = label if isinstance(label, str) else at
         for array in arrays or ():
             numbers = moved(array, "cpu")
             if not np.isfinite(numbers).all():
-                raise NonFiniteError(f"state[{at}]: expected finite numbers, got {numbers[~np.isfinite(numbers)][0]}")
+                raise NonFiniteError(f"state[{at!r}]: expected finite numbers, got {numbers[~np.isfinite(numbers)][0]}")

@@ -98,6 +98,47 @@ def test_states_that_are_carried_go_on(kind, tmp_path):
         nr.Trainer.load(file)
 
 
+@pytest.mark.parametrize("kind", ["network", "graph"])
+def test_carried_states_of_other_sequences_are_refused(kind, tmp_path):
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal((2, 12, 5, 1))  # batches of three sequences and of two
+    layers = [nr.LSTM(2), nr.Dense(1)]
+    net = nr.Network(layers, 1, "float64")
+    if kind == "graph":
+        net = nr.Graph({"x": 1}, {"y": nr.Node(layers, "x")}, "y", "float64")
+    data = (x, y) if kind == "network" else ({"x": x}, {"y": y})
+    trainer, way = nr.Trainer(net), {"batch_size": 3, "carry": True, "steps": 5, "progress": False}
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(*data, epochs=2, **way, callbacks=[Stop(2), nr.Checkpoint(tmp_path, 1, "update")])
+    (file,) = tmp_path.iterdir()
+
+    def hold(count):
+        changed(
+            file, lambda t, arrays: arrays.update({f"training.carried.0.{m}": np.ones((1, 1, count, 2)) for m in range(2)})
+        )
+
+    hold(4)
+    expected = "carried: expected states of 3 sequences, or 2 in the last batch, as the 5 samples .* make, got those of 4"
+    with pytest.raises(nr.FileFormatError, match=expected):
+        nr.Trainer.load(file)
+    hold(2)  # a batch has so many, but not the one that is begun
+    with pytest.raises(
+        nr.ShapeError, match="^carried states: expected those of 3 sequences, .* got those of 2; resume=False"
+    ):
+        nr.Trainer.load(file).fit(*data, **way)
+
+    def drop(training, arrays):
+        training["carried"] = None
+        for m in range(2):
+            del arrays[f"training.carried.0.{m}"]
+
+    changed(file, drop)
+    loaded = nr.Trainer.load(file)
+    with pytest.raises(nr.ShapeError, match="^carried states: expected those of 3 sequences, .* got none; resume=False"):
+        loaded.fit(*data, **way)
+    assert len(loaded.fit(*data, epochs=1, resume=False, **way).loss) == 1
+
+
 def test_rows_whose_momentum_has_faded(tmp_path):
     """Steps that a row has missed are taken as they would have been, not as a look at it in between would have them."""
     random = np.random.default_rng(0)

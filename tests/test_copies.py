@@ -508,7 +508,7 @@ def test_what_has_worked_is_sent_like_what_has_not(every):
 
 def test_everything_that_is_public_is_in_this_list(every):
     seen = {type(value).__name__ for value in every.values()} | set(every)
-    seen |= {"Network", "Graph", "Stream", "Recurrent", "Cell", "Callback", "Trainer"}
+    seen |= {"Network", "Graph", "GraphStream", "Stream", "Recurrent", "Cell", "Callback", "Trainer"}
     seen |= {"loss", "PerStep", "windows", "accuracy", "extrapolate", "padded", "compile", "fit_many", "load", "own_part"}
     seen |= {"strips"}
     modules = {"datasets", "elementary", "errors", "interop", "plot", "testing", "cuda"}

@@ -1,5 +1,6 @@
 """What `fit` refuses before it changes anything: flags, rates, callbacks, labels, and numbers that are not finite."""
 
+import copy
 import functools
 
 import numpy as np
@@ -197,6 +198,34 @@ def test_labels_that_are_all_ignored_are_named_at_the_start():
     with pytest.raises(ValueError, match="^y: expected at least one label besides ignore_index=-1"):
         last.fit(x, np.full(6, -1), nr.BinaryCrossEntropy(-1), progress=False)
     assert np.array_equal(net.params.flat, before) and net.history is None
+
+
+@pytest.mark.parametrize(
+    "loss, channels",
+    [
+        (nr.CrossEntropy(9), 4), (nr.CrossEntropy(9, smoothing=0.1), 4), (nr.BinaryCrossEntropy(9), 1),
+        (nr.CrossEntropy(class_weights=[1, 1, 1, 0]), 4),
+    ],
+    ids=repr,
+)  # fmt: skip
+@pytest.mark.parametrize("state", [False, True])
+def test_a_batch_in_which_no_label_counts_contributes_nothing(loss, channels, state):
+    net = nr.Network([nr.RNN(3), nr.Dense(channels)], channels=1, seed=0, dtype="float64")
+    random, before, more = np.random.default_rng(0), net.params.flat.copy(), {"state": None} if state else {}
+    x, y = random.standard_normal((5, 6, 1)), random.integers(0, min(3, channels + 1), (5, 6))
+    none = np.full_like(y, 9 if loss.ignore_index == 9 else 3)
+    value, gradient = loss(net.predict(x), none)
+    assert value == 0.0 and gradient.shape == (5, 6, channels) and not gradient.any()
+    assert net.loss(x, none, loss) == 0.0
+    value, gradient = net.loss_and_gradient(before, x, none, loss)
+    assert value == 0.0 and not gradient.any()
+    trainer = nr.Trainer(net, loss, nr.SGD(0.1))
+    found = trainer.update(x, none, **more)
+    assert (found[0] if state else found) == 0.0 and trainer.step == 1 and np.array_equal(net.params.flat, before)
+    alone = copy.deepcopy(net)
+    history = trainer.fit([(x, none), (x, y), (x, none)], epochs=2, progress=False)
+    right = nr.Trainer(alone, loss, nr.SGD(0.1)).fit([(x, y)], epochs=2, progress=False)
+    assert history.loss == right.loss and np.array_equal(net.params.flat, alone.params.flat)
 
 
 @pytest.mark.parametrize("ragged", [False, True])

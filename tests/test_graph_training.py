@@ -218,8 +218,8 @@ def test_wrong_arguments_are_named():
         (lambda: nr.EarlyStopping(monitor="class_accuracy"), ValueError, "mode: expected .* a metric of .* an output, got"),
         (lambda: net.loss_and_gradient(np.zeros(3, np.float32), INPUTS, TARGETS, LOSS), nr.ShapeError, "flat: "),
         (lambda: nr.Trainer(net, LOSS).fit(INPUTS, TARGETS, validation_split=0.2, split_by="time"), ValueError, "split_by"),
-        (lambda: nr.Trainer(net, LOSS).fit(INPUTS, TARGETS, carry=True, steps=2), TypeError, "carry: expected False"),
-        (lambda: nr.Trainer(net, LOSS).update(INPUTS, TARGETS, state=None), TypeError, "state: expected none given"),
+        (lambda: nr.Trainer(net, LOSS).fit(INPUTS, TARGETS, carry=True, steps=2), ValueError, "carry: expected False"),
+        (lambda: nr.Trainer(net, LOSS).update(INPUTS, TARGETS, state={"z": 1}), nr.UnknownNameError, "state: unknown name"),
         (lambda: nr.Trainer(net, LOSS).fit(INPUTS, TARGETS, reset=3), TypeError, "reset: expected where sequences"),
     ]:  # fmt: skip
         with pytest.raises(error, match=message):

@@ -32,7 +32,8 @@ PUBLIC = {
     "Ensemble": "finished predict_many",
     "GaussianNLL": "distribution",
     "Graph": "backward decode evaluate fit forward history inputs loss loss_and_gradient nodes outputs params predict "
-    "predict_many probabilities random save split states summary",
+    "predict_many probabilities random save split states stream summary",
+    "GraphStream": "reset run state step",
     "History": "as_dict",
     "Network": "backward evaluate fit forward history loss loss_and_gradient output_layout params predict predict_many "
     "probabilities random save split states stream summary takes_indices to transfer",

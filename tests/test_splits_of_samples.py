@@ -6,7 +6,7 @@ import pytest
 import numbarnn as nr
 from numbarnn.training.losses import loss
 from numbarnn.training.samples import Samples
-from numbarnn.training.splits import held_out
+from numbarnn.training.splits import held_out, split_seed
 
 RANDOM = np.random.default_rng(0)
 X, Y = nr.windows(np.sin(np.arange(45.0) / 4), 5)
@@ -22,7 +22,7 @@ def stepwise(layout="tnc"):
 
 def test_samples_are_drawn_once_and_for_all():
     net, other = last(), last()
-    order = np.random.default_rng(40).permutation(40)
+    order = np.random.default_rng(split_seed(np.random.default_rng(5))).permutation(40)
     train, held = np.sort(order[:30]), np.sort(order[30:])
     history = net.fit(X, Y, epochs=3, seed=5, validation_split=0.25, progress=False)
     other.fit(X[:, train], Y[train], epochs=3, seed=5, validation=(X[:, held], Y[held]), progress=False)
@@ -31,6 +31,27 @@ def test_samples_are_drawn_once_and_for_all():
     for _ in range(3):  # the same ones each time
         trainer.fit(X, Y, epochs=1, validation_split=0.25, progress=False)
     assert np.array_equal(net.params.flat, trainer.network.params.flat)
+
+
+def test_the_seed_draws_the_samples(tmp_path):
+    def held(seed, fit=lambda net, **more: net.fit(X, Y, epochs=1, validation_split=0.25, progress=False, **more)):
+        net = last()
+        value = fit(net, seed=seed).validation[0]
+        order = np.random.default_rng(split_seed(np.random.default_rng(seed))).permutation(40)
+        assert value == net.loss(X[:, np.sort(order[30:])], Y[np.sort(order[30:])])
+        return tuple(sorted(order[30:]))
+
+    assert held(0) != held(1) and held(1) == held(1)
+    random = np.random.default_rng(7)
+    first = split_seed(random)
+    random.random(5)
+    assert split_seed(random) == first == split_seed(np.random.default_rng(7)) != split_seed(random.spawn(1)[0])
+    trainer = nr.Trainer(last(), seed=3)
+    trainer.fit(X, Y, epochs=1, validation_split=0.25, progress=False)
+    trainer.save(tmp_path / "training")
+    other = nr.Trainer.load(tmp_path / "training")
+    histories = [each.fit(X, Y, epochs=2, validation_split=0.25, progress=False) for each in (trainer, other)]
+    assert histories[0].validation == histories[1].validation and histories[0].loss == histories[1].loss
 
 
 def test_the_last_samples_where_each_has_one_target():
@@ -61,7 +82,7 @@ def test_the_last_steps_of_each_sequence():
     )  # fmt: skip
     cuts = lengths - np.round(0.3 * lengths).astype(int)
     for part, begin, end in zip(range(2), (np.zeros(6, int), cuts), (cuts, lengths)):
-        one, two = held_out(padded, 0.3, "time")[part], held_out(ragged, 0.3, "time")[part]
+        one, two = held_out(padded, 0.3, "time", 0)[part], held_out(ragged, 0.3, "time", 0)[part]
         assert np.array_equal(one.lengths_of_x, end - begin) and np.array_equal(two.lengths_of_x, end - begin)
         for i in range(6):
             for name, array in (("x", x), ("y", y)):

@@ -51,6 +51,7 @@ def add_job(program, task, dtype, record, *kept, per_step=()):
     count = int(record["tasks"][0])
     program.add_job(task, None, dtype, record, *kept, count=count, per_step=per_step, threads=min(count, threads()))
     program.large |= count > 1
+    program.long |= count > 1
 
 
 @inlined

@@ -16,13 +16,13 @@ from ..arrays.descriptor import TensorDescriptor
 from ..engine.tape import StateAdjoint, StateTape
 from . import passes
 from .elementwise import add_sum
-from .jobs import call
+from .jobs import call, call_long
 from .memory import borrow, give, take
 from .plans import backward_plans, forward_plans
-from .programs import LARGE, add_copy
+from .programs import add_copy
 from .records import BACKWARD, FORWARD, ROWS, place
 from .simd import lanes_of
-from .threads import sharing, threads, threads_for
+from .threads import ALONE, sharing, threads, threads_for
 
 F_X, F_DRIVES, F_PARAMETERS, F_STEPS, F_START, F_PACK, F_WRONG, F_POOL, F_BACK_TO_X = (
     place(FORWARD, name)
@@ -56,6 +56,7 @@ class Call:
     def __init__(self, function, plan, record, scratch_block, scratch_bytes):
         self.function, self.plan, self.record = function.address, plan, record
         self.address, self.threads = record.ctypes.data, plan.threads
+        self.call = call_long if plan.long else call
         self.scratch_block, self.scratch_bytes, self.scratch_address = scratch_block, scratch_bytes, None
         self.own = None
         if scratch_bytes <= OWN_SCRATCH:
@@ -70,13 +71,13 @@ class Call:
         if self.threads > 1:
             sharing(self.threads)  # helpers may have stayed behind in the process that this one was forked from
         if self.own is not None:
-            call(self.function, self.address)
+            self.call(self.function, self.address)
             return
         scratch = take(self.scratch_bytes)
         if scratch[1] != self.scratch_address:
             self.plan.move(self.record, self.scratch_block, scratch[1])
             self.scratch_address = scratch[1]
-        call(self.function, self.address)
+        self.call(self.function, self.address)
         give(scratch)
 
 
@@ -232,7 +233,8 @@ class Tape(StateTape):
         plan, record, size = self.plans.forward, self.forward.record, self.size
         products = size.directions * size.numbers
         pool = F_POOL, plan.threads, threads_for(size.batch * products)
-        program.large |= size.rows * products >= LARGE
+        program.large |= size.products >= ALONE
+        program.long |= plan.long
         program.nbytes += self.nbytes
         if self.keep.what == "weights":
             program.add(passes.steps, record, self, per_step=[(F_STEPS, 1)], pool=pool)

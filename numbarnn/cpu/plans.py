@@ -16,6 +16,7 @@ from ..engine.keep import Keep
 from . import passes, routines, weights
 from .blocks import block_vectors, packed_size, spread, transposed_size, vectors_in
 from .compiled import compile_together
+from .jobs import LONG
 from .memory import aligned
 from .pool import of_part, share, share_parts, take_parts
 from .product import MAX_VECTORS
@@ -52,12 +53,17 @@ class Size(sizes.Size):
     @functools.cached_property
     def threads(self):
         """Threads that pay for this size, of those that there are now."""
-        return threads_for(self.packing.rows * self.directions * self.numbers)
+        return threads_for(self.products)
 
     @functools.cached_property
     def numbers(self):
         """What each row is multiplied with, of each direction."""
         return sum(group.rows * group.columns * len(group.slots) for group in self.groups)
+
+    @functools.cached_property
+    def products(self):
+        """Multiplications of numbers by parameters."""
+        return self.packing.rows * self.directions * self.numbers
 
     @property
     def parts(self):
@@ -280,12 +286,13 @@ class Plan:
         Values of fields.
     layouts : sequence of Layout
         The blocks of memory that the record's buffers lie in.
-    threads_ : int
-        How many share the work.
+    size : Size
+        Its `threads` share the work.
     """
 
-    def __init__(self, record, constants, layouts, threads_):
-        self.template, self.threads = np.zeros(record.itemsize // 8, np.int64), threads_
+    def __init__(self, record, constants, layouts, size):
+        self.template, self.threads = np.zeros(record.itemsize // 8, np.int64), size.threads
+        self.long = size.products >= LONG
         for path, value in constants.items():
             self.template[place(record, path)] = value
         self.blocks = []
@@ -377,7 +384,7 @@ def _make_forward(kernels, size, keep, threads_):
         "c_kept": int(kept_c),
         "operand_kept": int(what == "all"),
     }
-    plan = Plan(FORWARD, constants, [scratch, tape, *([apart] if apart else [])], size.threads)
+    plan = Plan(FORWARD, constants, [scratch, tape, *([apart] if apart else [])], size)
     rows = h_rows, h_rows if kept_c else size.batch
     shapes = tuple((count, size.directions, width) for count, width in zip(rows, size.widths))
     return Plans(kernels, size, keep, segment_steps(keep, size), tape, apart, scratch, plan, shapes)
@@ -426,7 +433,7 @@ def _make_backward(plans, need_x, threads_):
     held = plans.tape.without(gradients)
     if keep.what == "all":
         scratch = Layout(scratch, size.dtype)
-        return BackwardPlans(scratch, Plan(BACKWARD, backward, [scratch, held], size.threads))
+        return BackwardPlans(scratch, Plan(BACKWARD, backward, [scratch, held], size))
     scratch = Layout({path: numbers for path, numbers in scratch.items() if path not in gradients}, size.dtype)
     gradients = Layout(gradients, size.dtype)
     h_rows = packing.most_blocks(steps)
@@ -441,6 +448,6 @@ def _make_backward(plans, need_x, threads_):
         "pack": 0,
     }
     return BackwardPlans(
-        scratch, Plan(BACKWARD, backward, [scratch, held, segment, gradients], size.threads),
-        segment, gradients, again, Plan(FORWARD, forward, [again, plans.tape, segment], size.threads),
+        scratch, Plan(BACKWARD, backward, [scratch, held, segment, gradients], size),
+        segment, gradients, again, Plan(FORWARD, forward, [again, plans.tape, segment], size),
     )  # fmt: skip

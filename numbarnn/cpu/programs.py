@@ -9,12 +9,12 @@ from numba import njit
 
 from .compiled import Function
 from .failures import call_or_raise
-from .jobs import call
+from .jobs import call, call_long
 from .memory import borrow
 from .pool import share
 from .records import integers, place
 from .routine_call import numbers_at, record_at
-from .threads import ALONE, sharing
+from .threads import sharing
 
 COPY = np.dtype(integers("source", "target", "bytes"))
 JOB = np.dtype(integers("share", "pool", "task", "record", "count"))
@@ -38,7 +38,6 @@ PROGRAM = np.dtype(
 )
 STEPS, PIECE, X, SOURCE, Y, TARGET = (place(PROGRAM, name) for name in ("steps", "piece", "x", "source", "y", "target"))
 JOB_POOL = place(JOB, "pool")
-LARGE = ALONE  # multiplications of numbers by parameters that several threads may share, if that pays
 MOST_STEPS, MOST_ROWS = 384, 1 << 12  # that a stream takes at once: of a sequence, and of all
 
 
@@ -106,6 +105,8 @@ class Program:
         Whether the parameters are read at each run, rather than once, when its operations were made.
     large : bool
         Whether there is so much to do that several threads may share it.
+    long : bool
+        Whether it takes so long that other threads run Python meanwhile.
     alone : bool
         Whether one thread does what would pay for several.
     nbytes : int
@@ -120,7 +121,7 @@ class Program:
 
     def __init__(self):
         self._instructions, self._places, self._pools, self._kept = [], [], [], []
-        self._record, self.large, self.alone, self.nbytes = None, False, False, 0
+        self._record, self.large, self.long, self.alone, self.nbytes = None, False, False, False, 0
         self._borrowers, self.packed, self.flags = [], 0, []
 
     def add(self, function, record, *kept, per_step=(), pool=None):
@@ -201,7 +202,7 @@ class Program:
             self._call = once.address, self.address
         if self._pools:
             self._share(0)
-        call(*self._call)
+        (call_long if self.long else call)(*self._call)
 
 
 class Steps(Program):
@@ -248,7 +249,7 @@ class Steps(Program):
             self._share(int(piece == 1))
         record = self._many
         record[STEPS], record[PIECE], record[SOURCE], record[TARGET] = steps, piece, source, target
-        call(self._function, record.ctypes.data)
+        (call_long if self.long else call)(self._function, record.ctypes.data)
 
 
 def add_copy(program, source, target, count):

@@ -155,6 +155,10 @@ class Function(Reading):
                 found[label] = layer.checked_state(f"{argument}[{label!r}]", state, sequences, self.dtype, self.device)
         return found
 
+    def _given_states(self, states, device):
+        """The states that a caller gets of {label: arrays (L, D, N, P or H)}."""
+        return {label: layer.as_state(states[label]) for label, layer in self._recurrent.items()}
+
     def backward(
         self,
         tape: GraphTape,

@@ -39,7 +39,6 @@ class Output(Comparison):
 class Objective(Prediction):
     """The part of a graph that knows what its outputs should be."""
 
-    _carries = False  # no states from batch to batch
     _row_layer = None  # no table is updated by rows: a node may share it
 
     def _view(self, output):
@@ -49,6 +48,17 @@ class Objective(Prediction):
     def _found_loss(self, loss):
         """The Losses that a caller gives."""
         return Losses.of(loss, self._outputs)
+
+    def _loss_where(self, counted, losses):
+        """The Losses of a batch in which something is counted, or nothing is: they look by themselves, by output."""
+        return losses
+
+    def _check_carried(self):
+        """Raise ValueError unless states may be carried between the nodes, none of which waits for the end of another."""
+        for name, row in self._rows.items():
+            if row.state is not None and self._has_steps(row.state):
+                what = f"node {name!r}, which starts from where {row.state!r} has ended"
+                raise ValueError(f"carry: expected False for {what}, got True")
 
     def _found_metrics(self, metrics, samples):
         """{name: OutputMetric} of what a caller gives."""

@@ -105,9 +105,47 @@ class GraphSamples:
         each = [part.counts for part in self.parts.values()]
         return each[0] if len(each) == 1 else np.any([counts > 0 for counts in each], axis=0).astype(np.float64)
 
-    def _empty(self, chosen):
-        """The outputs of which no target of some samples counts."""
-        return frozenset(output for output, part in self.parts.items() if not part.counts[chosen].any())
+    @property
+    def stepped(self):
+        """Whether an output has a target for each step."""
+        return any(part.y.stepped for part in self.parts.values())
+
+    def check_cut(self, expected, given):
+        """Raise ValueError, which says what was expected and given, unless inputs and targets can be cut at a step.
+
+        Inputs with steps then have the same, and all targets have steps.
+        """
+        first = None
+        for name, lengths in self.lengths_of_inputs.items():
+            if not self.inputs[name].stepped:
+                continue
+            first = name if first is None else first
+            if not np.array_equal(lengths, self.lengths_of_inputs[first]):
+                raise ValueError(f"{expected} for inputs of different steps, {first!r} and {name!r}, got {given!r}")
+        for output, part in self.parts.items():
+            if not part.y.stepped:
+                raise ValueError(f"{expected} for targets without steps, those of {output!r}, got {given!r}")
+
+    @functools.cached_property
+    def lengths_of_x(self):
+        """(N,): the steps of each sample, the same in all inputs with steps, see `check_cut`."""
+        return next(each for name, each in self.lengths_of_inputs.items() if self.inputs[name].stepped)
+
+    def _empty(self, chosen, span=None):
+        """The outputs of which no target of some samples counts; span: (begin, end) of the steps that are meant, not all."""
+        if span is None:
+            return frozenset(output for output, part in self.parts.items() if not part.counts[chosen].any())
+        return frozenset(output for output, part in self.parts.items() if not part.count_between(chosen, *span))
+
+    def count_between(self, chosen, begin, end):
+        """What the loss of the steps of some samples from one to another counts in a mean over steps.
+
+        With one loss what they count in that; with several the steps, or 0 where nothing counts in any of them.
+        """
+        each = [part.count_between(chosen, begin, end) for part in self.parts.values()]
+        if len(each) == 1 or not any(each):
+            return each[0]
+        return float(np.clip(self.lengths_of_x[chosen], begin, end).sum() - begin * len(chosen))
 
     def check_counted(self, empty=False):
         """Raise ValueError unless there is something to take the loss of each output of."""
@@ -150,18 +188,30 @@ class GraphSamples:
 
     def take(self, chosen):
         """Some of the samples, copied."""
-        inputs = {name: each.take(chosen) for name, each in self.inputs.items()}
         lengths = {name: each[chosen] for name, each in self.lengths.items()}
         resets = {name: each[:, chosen] for name, each in self.resets.items()}
-        parts = {}
+        taken = self._changed(lambda each: each.take(chosen), lengths, resets)
+        return replace(taken, empty=self._empty(chosen))
+
+    def between(self, chosen, begin, end):
+        """Some of the samples, copied, and of them the steps from one to another, or to where they end; see `Samples`."""
+        lengths = self.lengths_of_x[chosen]
+        begin, end = np.minimum(begin, lengths), np.minimum(end, lengths)
+        own = dict.fromkeys(self.lengths, end - begin)
+        cut = self._changed(lambda each: each.between(chosen, begin, end), own, {})
+        return replace(cut, empty=cut._empty(slice(None)))
+
+    def _changed(self, change, lengths, resets):
+        """The samples, each of their Sequences changed by a function."""
+        inputs, parts = {name: change(each) for name, each in self.inputs.items()}, {}
         for output, part in self.parts.items():
             name = self.owner[output]
-            own = {name: getattr(part, name) for name in ("y", "weights")}
-            own = {name: None if each is None else each.take(chosen) for name, each in own.items()}
+            own = {what: getattr(part, what) for what in ("y", "weights")}
+            own = {what: None if each is None else change(each) for what, each in own.items()}
             if part.y.stepped:
                 own |= {"lengths": lengths.get(name), "reset": resets.get(name)}
             parts[output] = replace(part, x=inputs[name], **own)
-        return replace(self, inputs=inputs, lengths=lengths, resets=resets, parts=parts, empty=self._empty(chosen))
+        return replace(self, inputs=inputs, lengths=lengths, resets=resets, parts=parts)
 
     def pieces(self, most_rows):
         """Some of the samples each, in order, with about so many steps in all, or a single sample."""

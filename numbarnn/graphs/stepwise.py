@@ -58,7 +58,7 @@ class Plan:
         self.stepwise = [name for name in graph._rows if name in used & fed]
         reads = {read for name in self.stepwise for read in graph._rows[name].reads}
         self.known = [name for name in (*self.inputs, *self.before) if name in reads and graph._has_steps(name)]
-        self.vocabulary = None
+        self.vocabulary = graph._vocabularies(self.stepwise).get(feed)
         for name in self.stepwise:
             self._check(name, fed)
 
@@ -71,8 +71,6 @@ class Plan:
         if row.state in fed:
             expected = f"a state that does not come from {self.feed!r}"
             raise ValueError(f"output: expected {expected}, got {row.state!r} for node {name!r}")
-        if self.feed in row.reads and row.layers[0].takes_indices:
-            self.vocabulary = min(self.vocabulary or row.layers[0].vocabulary, row.layers[0].vocabulary)
 
     def checked_steps(self, steps, called):
         """How many steps there are, if what is known has so many."""
@@ -172,6 +170,64 @@ class Fed:
         return number
 
 
+class Stepped:
+    """Nodes that take one step after the other, on memory of a step.
+
+    Parameters
+    ----------
+    graph : Structure
+    passage : Passage
+        Of what is there before.
+    sequences : int
+    written : sequence of str
+        The values with steps of which a step is written before it is taken.
+    nodes : sequence of str
+        Those that take it, in the order in which they run.
+
+    Attributes
+    ----------
+    steps : dict of str to numpy.ndarray
+        Where a step of what is written goes, (N, C), of indices (N,).
+    values : dict of str to TensorDescriptor or Indices
+    operations : list of Operation
+    tapes : dict of str to Tape
+        Of the recurrent layers, by their labels.
+    """
+
+    def __init__(self, graph, passage, sequences, written, nodes):
+        memory = backend(graph.device).memory
+        self.steps, self.values, self.operations, self.tapes = {}, dict(passage.values), [], {}
+        for name in written:
+            given = graph._described_inputs.get(name)
+            if given is not None and given.channels is None:
+                step = np.zeros((1, sequences), np.int64)
+                self.values[name] = Indices(uniform(1, sequences), step)
+            else:
+                step = memory.zeros((1, sequences, graph._channels(name)), graph.dtype)
+                self.values[name] = TensorDescriptor.of_tnc(step)
+            self.steps[name] = step[0]
+        for name in nodes:
+            row = graph._rows[name]
+            sources = [self.values[read] for read in row.reads]
+            y = sources[0]
+            if len(sources) > 1:
+                joined = Joined(sources, [graph._has_steps(read) for read in row.reads])
+                self.operations.append(joined)
+                y = joined.outputs
+            for part in row.parts:
+                more = ()
+                if isinstance(part.layer, Recurrent):
+                    start = passage._start(row, part)
+                    more = (start() if callable(start) else start,)
+                y, tape = part.layer.run_stream(graph._own[part.index], y, *more)
+                self.operations.append(tape.operation)
+                if more:
+                    self.tapes[part.label] = tape
+                    for each in tape.stack:
+                        each.restart(slice(None))  # to make it was to take a step
+            self.values[name] = y
+
+
 class StepRun:
     """The nodes that run step by step, as one program.
 
@@ -185,43 +241,16 @@ class StepRun:
     """
 
     def __init__(self, graph, plan, passage, sequences):
-        self.graph, self.passage = graph, passage
-        on = backend(graph.device)
-        values, operations = dict(passage.values), []
-        feed = graph._described_inputs[plan.feed].channels
-        if feed is None:
-            self.x = np.zeros((1, sequences), np.int64)
-            values[plan.feed] = Indices(uniform(1, sequences), self.x)
-        else:
-            self.x = on.memory.zeros((1, sequences, feed), graph.dtype)
-            values[plan.feed] = TensorDescriptor.of_tnc(self.x)
+        self._stepped = stepped = Stepped(graph, passage, sequences, [plan.feed, *plan.known], plan.stepwise)
+        self.x = stepped.steps[plan.feed]
         self.known = []  # (where a step is read from, all of its steps)
         for name in plan.known:
             source = passage.values[name]
-            if isinstance(source, Indices):
-                step, steps = np.zeros((1, sequences), np.int64), source.array
-                values[name] = Indices(uniform(1, sequences), step)
-            else:
-                step, steps = on.memory.zeros((1, sequences, source.channels), graph.dtype), source.tnc
-                values[name] = TensorDescriptor.of_tnc(step)
-            self.known.append((step, steps))
-        for name in plan.stepwise:
-            row = graph._rows[name]
-            sources = [values[read] for read in row.reads]
-            y = sources[0]
-            if len(sources) > 1:
-                joined = Joined(sources, [graph._has_steps(read) for read in row.reads])
-                operations.append(joined)
-                y = joined.outputs
-            for part in row.parts:
-                y, tape = part.layer.run_stream(graph._own[part.index], y)
-                operations.append(tape.operation)
-                if isinstance(part.layer, Recurrent):
-                    tape.start(_values_of(passage._start(row, part)))
-            values[name] = y
-        self.y = values[plan.output].tnc[0]
-        self.operations = operations  # the program knows addresses of their memory
-        self.program = on.programs.Steps(self.x, values[plan.output].array, operations)
+            steps = source.array if isinstance(source, Indices) else source.tnc
+            self.known.append((stepped.steps[name], steps))
+        y = stepped.values[plan.output]
+        self.y = y.tnc[0]
+        self.program = backend(graph.device).programs.Steps(self.x[None], y.array, stepped.operations)
 
     def take(self, fed, first, steps, choose, stop):
         """(what was chosen, (T, N) or (T, N, C); how many steps each sequence has before `stop`)."""
@@ -229,9 +258,9 @@ class StepRun:
         ends = np.full(fed.sequences, steps)
         now = first
         for t in range(steps):
-            self.x[0] = now
+            self.x[...] = now
             for step, source in self.known:
-                step[0] = source[t]
+                step[...] = source[t]
             self.program.step()
             now = chosen[t] = choose(self.y)
             if stop is not None:
@@ -239,8 +268,3 @@ class StepRun:
                 if (ends <= t).all():
                     break
         return chosen, ends
-
-
-def _values_of(state):
-    """The arrays of a state that is one, or a function that returns it."""
-    return state() if callable(state) else state

@@ -78,6 +78,7 @@ class Row:
 class Structure(Layered):
     """The part of a graph that depends on no input."""
 
+    _kind = "graph"  # as errors call it
     settled = ("layers", "dtype", "layout", "device", "_described_inputs", "_described_nodes", "_outputs", "_rows")
 
     def _settle(self, inputs, nodes, outputs, dtype, layout):
@@ -237,6 +238,20 @@ class Structure(Layered):
     def _stateful(self):
         """{label: Part} of the recurrent layers, in the order in which they run."""
         return {part.label: part for row in self._rows.values() for part in row.recurrent}
+
+    @property
+    def _recurrent(self):
+        """{label: layer} of the layers that have a state."""
+        return {label: part.layer for label, part in self._stateful.items()}
+
+    def _vocabularies(self, nodes):
+        """{input of indices: how many there are}, for those that some nodes read: of their tables the smallest says so."""
+        found = {}
+        for row in (self._rows[name] for name in nodes):
+            if row.layers[0].takes_indices:
+                size = row.layers[0].vocabulary
+                found[row.reads[0]] = min(found.get(row.reads[0], size), size)
+        return found
 
     @property
     def _linked(self):

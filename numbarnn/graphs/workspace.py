@@ -39,14 +39,17 @@ class GraphWorkspace:
         """The loss of a batch; its gradient is written to `into` (is modified).
 
         Samples of equal length must lie where those of the first call lay.  random: a Generator, where dropout and the like
-        are to be drawn.  initial: None, since nothing is carried from batch to batch.
+        are to be drawn.  initial: {label: the state that a layer starts from}, in each call of the same layers; the others
+        start from what their nodes say.
         """
         if self._passage is None or samples.ragged:
             given = samples.given()
             self._batches = given.batches
-            self._passage = Passage(self.graph, self.parts, given.described, self.kept, random)
+            self._passage = Passage(self.graph, self.parts, given.described, self.kept, random, initial)
             self._back = self._passes = None
         else:
+            for label in initial or ():
+                self._passage.tapes[label].start(initial[label])
             if random is not None:
                 self._passage.redraw(random)
             if self._passes is None:  # from the second time on
@@ -73,6 +76,10 @@ class GraphWorkspace:
         else:
             self._back.fill()
         return total
+
+    def final(self):
+        """{label: the state in which the last batch has left a layer}, as `gradient` takes them: copies."""
+        return {label: self._passage.tapes[label].final() for label in self.graph._stateful}
 
     def _compared(self, output, loss, samples):
         """(loss, derivative) of one output."""
@@ -102,7 +109,7 @@ class GraphBuffer:
         Of the first batch.
     chosen : numpy.ndarray of int
     first : int
-        0: nothing is cut.
+        The step from which they are taken.
     steps : tuple of int
         Of each input.
     """
@@ -117,6 +124,8 @@ class GraphBuffer:
     def take(self, samples, chosen, first, steps):
         """Some of the samples, which must have so many steps: the inputs are overwritten by the next call."""
         counts = dict(zip(samples.inputs, steps))
+        whole = all((samples.lengths_of_inputs[name][chosen] == count).all() for name, count in counts.items())
+        span = None if whole else (first, first + max(steps))
         inputs = {
             name: _in_layout(each, each.some_steps(chosen, first, counts[name], self._arrays[name]))
             for name, each in samples.inputs.items()
@@ -129,7 +138,7 @@ class GraphBuffer:
                 for what, each in (("y", part.y), ("weights", part.weights))
             }
             parts[output] = replace(part, x=inputs[name], lengths=None, stepwise=part.in_rows, **own)
-        return replace(samples, inputs=inputs, lengths={}, parts=parts, empty=samples._empty(chosen))
+        return replace(samples, inputs=inputs, lengths={}, parts=parts, empty=samples._empty(chosen, span))
 
 
 def _in_layout(original, taken):
@@ -143,14 +152,23 @@ def _in_layout(original, taken):
 class GraphWorkspaces(Workspaces):
     """A workspace and a buffer for each number of samples, of steps of each input, and of threads."""
 
-    def _common_steps(self, samples, chosen, *span):
+    def _common_steps(self, samples, chosen, span):
         """The steps of some samples in each input; None if they differ, are none, or a sample starts afresh in between."""
         if samples.reset is not None:
             return None
-        steps = [lengths[chosen] for lengths in samples.lengths_of_inputs.values()]
-        common = tuple(int(each[0]) for each in steps)
-        alike = all(count and (each == count).all() for each, count in zip(steps, common))
-        return common if alike else None
+        common = []
+        for name, each in samples.inputs.items():
+            steps = samples.lengths_of_inputs[name][chosen]
+            if span is not None and each.stepped:
+                steps = np.clip(steps, *span) - span[0]
+            common.append(int(steps[0]))
+            if not common[-1] or (steps != common[-1]).any():
+                return None
+        return tuple(common)
+
+    def _started(self, initial):
+        """Of layers that start from what is given no derivative goes to what their nodes start them from."""
+        return frozenset(initial or ())
 
     def _buffer(self, *part):
         return GraphBuffer(*part)

@@ -178,7 +178,7 @@ class Embedding(Stateless):
     def init(
         self, channels: int = 1, seed: int = 0, dtype: str = "float32", scheme: str = "glorot", device: str = "cpu"
     ) -> Parameters:
-        """New parameters; `channels` is 1, an index.  See `Layer.init`."""
+        """New parameters; `channels` is 1, an index.  See `Dense.init`."""
         if positive_integer("channels", channels) != 1:
             raise ShapeError(f"channels: expected 1, an index, for {self!r}, got {channels}")
         return super().init(channels, seed, dtype, scheme, device)

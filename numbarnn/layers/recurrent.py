@@ -210,7 +210,7 @@ class Recurrent(Stacked):
             Read-only where it is part of the tape: with sequences of equal length and without checkpoints.
         state : numpy.ndarray or tuple of two
         tape : Tape
-            ``tape.nbytes`` says how much memory it holds; see `numbarnn.cpu.launch.Tape` for the formula.
+            ``tape.nbytes`` says how much memory it holds; the page on long sequences has the formula.
         cells : numpy.ndarray or Ragged
             Only with ``cells=True``, and like y.
         """
@@ -354,11 +354,15 @@ class Recurrent(Stacked):
         """
         return gates(self, p, x, state, lengths, layout, index)
 
-    def run_stream(self, p, x):
-        """`run` for the steps that a stream takes at once, again and again: y as a TensorDescriptor, and a tape."""
+    def run_stream(self, p, x, initial=None):
+        """`run` for the steps that a stream takes at once, again and again: y as a TensorDescriptor, and a tape.
+
+        initial: what it starts from at first and when it starts afresh, as `checked_state` has it; zeros or what was learned
+        if None.
+        """
         if self.bidirectional:
             raise ValueError(f"stream: {self!r} is bidirectional and needs the whole sequence")
-        return self.run(p, x, None, WEIGHTS)
+        return self.run(p, x, initial, WEIGHTS)
 
     def stream_state(self, tape):
         """The state that a stream's tape has reached, (L, N, H) arrays."""

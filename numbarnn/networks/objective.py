@@ -22,8 +22,6 @@ from .prediction import Prediction
 class Objective(Prediction, Comparison):
     """The part of a network that knows what its predictions should be."""
 
-    _carries = True  # whether a training may carry states from batch to batch
-
     def _samples(self, x, y, lengths=None, loss=None, weights=None, reset=None):
         """The Samples of what a caller gives, to train with a loss or to measure it."""
         return Samples.of(self, x, y, lengths, loss, weights, reset)
@@ -31,6 +29,13 @@ class Objective(Prediction, Comparison):
     def _found_loss(self, loss):
         """The loss that a caller gives, or that has this name."""
         return find_loss(loss)
+
+    def _loss_where(self, counted, loss):
+        """The loss of a batch in which something is counted, or nothing is."""
+        return loss if counted else of_nothing
+
+    def _check_carried(self):
+        """Raise ValueError unless states may be carried between layers such as these, which are in a row: always."""
 
     def _found_metrics(self, metrics, samples):
         """{name: metric} of what a caller gives, see `checked_metrics`."""
@@ -178,3 +183,8 @@ class Objective(Prediction, Comparison):
         gradient = given.zeros()
         workspace = Workspace(self, self.split(gradient.flat), self.split(given.flat))
         return workspace.gradient(samples, loss), moved(gradient.flat, device_of(flat))
+
+
+def of_nothing(prediction, target, weights=None):
+    """The loss of a batch in which nothing counts: all weights are 0, all labels ignored, all targets missing."""
+    return 0.0, np.zeros_like(prediction)

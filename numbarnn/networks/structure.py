@@ -16,6 +16,7 @@ from .layered import Layered
 class Structure(Layered):
     """The part of a network that depends on no input."""
 
+    _kind = "network"  # as errors call it
     settled = ("layers", "channels", "dtype", "layout", "device", "output_channels")
 
     def _settle(self, layers, channels, dtype, layout):
@@ -50,6 +51,11 @@ class Structure(Layered):
     def _stateful(self):
         """The indices of the layers that have a state."""
         return [index for index, layer in enumerate(self.layers) if isinstance(layer, Recurrent)]
+
+    @property
+    def _recurrent(self):
+        """{index: layer} of the layers that have a state."""
+        return {index: self.layers[index] for index in self._stateful}
 
     @property
     def takes_indices(self) -> bool:

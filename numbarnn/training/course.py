@@ -11,6 +11,7 @@ from .history import History
 from .patterns import matched
 from .schedules import checked_rate, counts_updates, rate_at
 from .shards import sum_over
+from .splits import split_seed
 from .updates import Updates
 
 
@@ -62,7 +63,7 @@ class Course:
     loss : callable
     optimizer : Optimizer
     random : numpy.random.Generator
-        For the order of samples, and the seed of masks (is modified).
+        For the order of samples, and the seed of masks (is modified); what is held out follows from its seed.
     clip : float or None
         Largest Euclidean norm of the gradient.
     accumulate : int
@@ -80,6 +81,8 @@ class Course:
 
     Attributes
     ----------
+    split : int
+        What draws the samples that are held out for validation.
     updates : Updates
     workspaces : Workspaces
         Where gradients are computed.
@@ -111,6 +114,7 @@ class Course:
         self.epochs = None if epochs is None else positive_integer("epochs", epochs)
         self.most = None if most is None else positive_integer("updates", most)
         self.kept, self.metrics = kept, metrics
+        self.split = split_seed(random)
         self.summed = self.shards = self.seed = self.masks = None
         if shared is not None:
             self.shards, self.seed = shared[1], int(random.integers(2**63))
@@ -142,12 +146,14 @@ class Course:
         return self.place is not None and self.place.batch > 0
 
     def check_feed(self, feed):
-        """Raise ValueError unless a feed can go on with the epoch that is begun, if any is."""
+        """Raise a typed error unless a feed can go on with the epoch that is begun, if any is."""
         before, now = self.resumed[0] if self.is_begun else None, feed.depends()
         for name in {} if before is None else {**before, **now}:
             if before.get(name) != now.get(name):
                 expected = f"{before.get(name)} as in the epoch that is begun"
                 raise ValueError(f"{name}: expected {expected}, got {now.get(name)}; resume=False begins a new one")
+        if self.is_begun:
+            feed.check_begun()
 
     def forget_run(self):
         """Of a course from a file: leave the run in the middle of which it was saved."""

@@ -42,6 +42,9 @@ class Feed:
         """The mean loss of an epoch, from the sums of what `gradient` has returned."""
         return total / counted if counted else 0.0
 
+    def check_begun(self):
+        """Raise a typed error unless a course from a file, whose epoch is begun, has what the next batch needs."""
+
     def not_finite(self):
         """(place, number) of the first target that is not finite, as text; ("", None) if there is none."""
         return "", None
@@ -169,7 +172,8 @@ class GivenFeed(Feed):
         over = float(samples.counts.sum())
         some = over and self.initial is None
         chosen = np.flatnonzero(samples.counts) if some else np.arange(samples.x.count)
-        value = course.workspaces.gradient(samples, chosen, course.loss, course.masks, initial=self.initial)
+        loss = course.network._loss_where(over, course.loss)
+        value = course.workspaces.gradient(samples, chosen, loss, course.masks, initial=self.initial)
         return checked(value) * over, over
 
     def not_finite(self):

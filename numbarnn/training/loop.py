@@ -63,7 +63,8 @@ def checked_samples(network, given, loss, argument, empty=False):
 def check_samples(samples, empty=False):
     """Raise a typed error unless there is something to learn from, and nothing that is not finite.
 
-    A loss of one's own may leave out targets that are NaN.  empty: whether all weights may be 0 and all targets missing.
+    A loss of one's own may leave out targets that are NaN.  empty: whether nothing may count: all weights are 0, all labels
+    ignored, all targets missing.
     """
     samples.check_counted(empty)
     samples.check_finite()
@@ -90,7 +91,7 @@ def fit(
     optimizer = find_optimizer(optimizer)
     epochs, batch_size, shuffle, clip = checked_settings(epochs, batch_size, shuffle, clip, tape, checkpoints)
     progress, random, callbacks = flag("progress", progress), generator("seed", seed), checked_callbacks(callbacks)
-    steps = checked_steps(network, carry, steps, samples.reset)
+    steps = checked_steps(network, carry, steps, samples)
     check_samples(samples)
     metrics = network._found_metrics(metrics, samples)
     course = Course(network, loss, optimizer, random, clip, 1, (tape, checkpoints), metrics, frozen, shared=shared)
@@ -128,7 +129,7 @@ def train(
         Of the pieces in which samples are trained, see `PieceFeed`.
     """
     network, loss = course.network, course.loss
-    samples, held = with_held(network, samples, loss, *held, ranks is not None)
+    samples, held = with_held(course, samples, *held, ranks is not None)
     network._found_metrics(course.metrics, samples)
     if samples is None and held is None and course.metrics:
         expected = "validation data, on which the metrics are measured beside batches of your own"
@@ -176,14 +177,15 @@ def _check_same(ranks, course, place, samples, held, batch_size, shuffle):
     ranks.same(values | own)
 
 
-def with_held(network, samples, loss, validation, part, way, shared=False):
+def with_held(course, samples, validation, part, way, shared=False):
     """(samples to train on, samples to validate with or None), from validation data or from a part of the samples."""
+    network, loss = course.network, course.loss
     if part is None:
         return samples, None if validation is None else checked_samples(network, validation, loss, "validation")
     if validation is not None or samples is None or shared:
         beside = "validation" if validation is not None else "comm or shards" if shared else "batches of your own"
         raise ValueError(f"validation_split: expected None beside {beside}, got {part!r}")
-    samples, held = held_out(samples, part, way)
+    samples, held = held_out(samples, part, way, course.split)
     check_samples(samples)
     with arguments_of("validation"):
         check_samples(held)

@@ -168,7 +168,7 @@ class Optimizer:
         return self
 
     def rows(self, dtype):
-        """How some rows of a table are updated, as if all were: a `RowUpdates`; None if all rows have to be."""
+        """How some rows of a table are updated, as if all were: a ``RowUpdates``; None if all rows have to be."""
         return None
 
     def row_updates(self, dtype):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import flag, positive_integer
+from ..errors import ShapeError, flag, positive_integer
 from .feeds import SampleFeed
 
 
@@ -60,18 +60,23 @@ class PieceFeed(SampleFeed):
             found += [Piece(chosen, first, min(first + self.steps, end), first == firsts[-1]) for first in firsts]
         return found
 
+    def check_begun(self):
+        course = self.course
+        piece = self.batches()[course.place.batch :][:1]
+        wanted = len(piece[0].chosen) if piece and piece[0].first else 0
+        found = 0 if course.carried is None else sequences_of(course.carried)
+        if found != wanted:
+            expected = f"those of {wanted} sequences, in which the piece before has ended" if wanted else "none"
+            given = f"those of {found}" if found else "none"
+            raise ShapeError(f"carried states: expected {expected}, got {given}; resume=False begins a new epoch")
+
     def gradient(self, piece, checked):
         course, span = self.course, (piece.first, piece.end)
         over, initial = self.samples.count_between(piece.chosen, *span), course.carried if piece.first else None
-        loss = course.loss if over else of_nothing
+        loss = course.network._loss_where(over, course.loss)
         value = course.workspaces.gradient(self.samples, piece.chosen, loss, course.masks, span, initial)
         course.carried = None if piece.is_last else course.workspaces.final()
         return checked(value) * over, over
-
-
-def of_nothing(prediction, target, weights=None):
-    """The loss of a piece in which nothing counts: all labels are ignored, or all weights are 0."""
-    return 0.0, np.zeros_like(prediction)
 
 
 def feed_of(course, samples, batch_size, shuffle, steps):
@@ -81,30 +86,38 @@ def feed_of(course, samples, batch_size, shuffle, steps):
     return PieceFeed(course, samples, batch_size, shuffle, steps)
 
 
-def checked_steps(network, carry, steps, reset):
+def sequences_of(states):
+    """Of how many sequences the states of layers are, as `Workspace.final` gives them."""
+    return next(iter(states.values()))[0].shape[2]
+
+
+def checked_steps(network, carry, steps, samples):
     """The steps of a piece, if states are to be carried and that can be done; None if they are not; else a typed error.
 
-    reset: that of the samples.
+    samples: None with batches of the user's own.
     """
     if not flag("carry", carry):
         if steps is not None:
             raise ValueError(f"steps: expected None without carry=True, got {steps!r}")
         return None
-    if not network._carries:
-        raise TypeError("carry: expected False for a graph, whose states are not carried from batch to batch, got True")
     if steps is None:
         raise TypeError("steps: expected a positive integer beside carry=True, the steps of a piece, got None")
     steps = positive_integer("steps", steps)
-    if reset is not None:
+    if samples is not None and samples.reset is not None:
         hint = "sequences of their own, with lengths, start afresh"
         raise ValueError(f"reset: expected None beside carry=True, got an array; {hint}")
     for layer in network.layers:
         if layer.leaves_one:
-            raise ValueError(f"carry: expected False for a network with {layer!r}, which takes a whole sequence, got True")
-    stateful = [network.layers[index] for index in network._stateful]
+            what = f"a {network._kind} with {layer!r}, which takes a whole sequence"
+            raise ValueError(f"carry: expected False for {what}, got True")
+    stateful = network._recurrent.values()
     for layer in stateful:
         if layer.bidirectional:
             raise ValueError(f"carry: expected False for {layer!r}, which begins at both ends of a sequence, got True")
     if not stateful:
-        raise ValueError("carry: expected False for a network without recurrent layers, which has no state, got True")
+        what = f"a {network._kind} without recurrent layers, which has no state"
+        raise ValueError(f"carry: expected False for {what}, got True")
+    network._check_carried()
+    if samples is not None:
+        samples.check_cut("carry: expected False", True)
     return steps

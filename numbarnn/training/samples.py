@@ -181,6 +181,14 @@ class Samples:
         return self.lengths is not None or self.reset is not None or self.x.ragged
 
     @property
+    def stepped(self):
+        """Whether there is a target for each step."""
+        return self.y.stepped
+
+    def check_cut(self, expected, given):
+        """Raise ValueError unless the inputs, and targets with steps, can be cut at a step: they always can."""
+
+    @property
     def in_rows(self):
         """Whether a loss sees (rows, channels), of the steps that there are, and not an array in the network's layout."""
         return self.classes is not None or self.stepwise or (self.ragged and self.y.stepped)
@@ -250,11 +258,11 @@ class Samples:
     def check_counted(self, empty=False):
         """Raise ValueError unless there is anything to take the loss of.
 
-        empty: whether all weights may be 0 and all targets missing.
+        empty: whether nothing may count: all weights are 0, all labels ignored, all targets missing.
         """
         if self.y.stepped and not self.lengths_of_x.any():
             raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
-        if empty and (self.weights is not None or self.missing) or self.counts.any():
+        if empty or self.counts.any():
             return
         if self.weights is not None:
             raise ValueError("weights: expected a number > 0 for at least one target that is there, got none")

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..arrays.descriptor import is_array
 from ..arrays.devices import moved
+from ..errors import ShapeError
 from ..files.container import write_file
 from ..files.written import Writing
 from .course import Course, Place
@@ -40,6 +41,7 @@ def described(course):
         "epochs": course.epochs,
         "most": course.most,
         "random": _state_of(course.random),
+        "split": course.split,
         "masks": None if course.masks is None else _state_of(course.masks),
         "order": course.order,
         "carried": None if course.carried is None else in_host([*course.carried.values()]),
@@ -76,6 +78,7 @@ def restored(network, found, ranks=1):
     if (found["masks"] is None) != (course.masks is None):
         raise ValueError("masks: expected what the network's layers draw them with")
     course.random = random = _generator_of(found["random"])  # making a course has drawn from the first one
+    course.split = _count(found["split"])
     course.masks = None if found["masks"] is None else _generator_of(found["masks"])
     order = found["order"]
     if order is not None and (order.ndim != 1 or order.dtype.kind != "i"):
@@ -86,6 +89,8 @@ def restored(network, found, ranks=1):
         getattr(course.history, name).extend(_column(found["history"][name]))
     course.history.metrics.update({name: _column(values) for name, values in found["measured"].items()})
     course.resumed = found["feed"], [(name, state) for name, state in found["callbacks"]]
+    if course.carried is not None:
+        _check_sequences(course.carried, course.resumed[0]["batch_size"], len(course.order))
     if found["place"] is not None:
         epoch, last, batch, total, counted, rate = found["place"]
         course.place = Place(_count(epoch, 1), _count(last), _count(batch), float(total), float(counted), float(rate))
@@ -93,14 +98,22 @@ def restored(network, found, ranks=1):
     return course
 
 
+def _check_sequences(carried, batch_size, samples):
+    """Raise ShapeError unless carried states are those of as many sequences as a batch has."""
+    whole, last = min(batch_size, samples), samples % batch_size
+    found = next(iter(carried.values()))[0].shape[2]
+    if found not in {whole, last or whole}:
+        expected = f"states of {whole} sequences" + (f", or {last} in the last batch," if 0 < last < whole else "")
+        raise ShapeError(f"carried: expected {expected} as the {samples} samples of the training make, got those of {found}")
+
+
 def _states(network, found):
-    """{index of a layer: its state} from a file, of as many sequences each."""
+    """{layer: its state} from a file, of as many sequences each."""
     sequences, states = found[0][0].shape[2], {}
-    for index, arrays in zip(network._stateful, found, strict=True):
-        layer = network.layers[index]
+    for (index, layer), arrays in zip(network._recurrent.items(), found, strict=True):
         wanted = [(layer.layers, layer.directions, sequences, width) for width in layer.state_widths]
         if [array.shape for array in arrays] != wanted or any(array.dtype != network.dtype for array in arrays):
-            raise ValueError(f"carried: expected {network.dtype} arrays of shapes {wanted} as the state of layer {index}")
+            raise ValueError(f"carried: expected {network.dtype} arrays of shapes {wanted} as the state of layer {index!r}")
         states[index] = [moved(array, network.device) for array in arrays]
     return states
 

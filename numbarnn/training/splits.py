@@ -7,7 +7,17 @@ from ..errors import finite_number, known_name
 WAYS = ("sample", "time")
 
 
-def held_out(samples, part, way):
+SPLIT = 1  # beside a seed: its draws are not those of the order
+
+
+def split_seed(random):
+    """A number for `held_out` that follows from the seed of a Generator, however much was drawn from it."""
+    made = random.bit_generator.seed_seq
+    entropy, key = getattr(made, "entropy", 0), getattr(made, "spawn_key", ())
+    return int(np.random.SeedSequence(entropy, spawn_key=(*key, SPLIT)).generate_state(1, np.uint64)[0])
+
+
+def held_out(samples, part, way, seed):
     """(the samples that are left to train on, those that are held out).
 
     Parameters
@@ -16,8 +26,9 @@ def held_out(samples, part, way):
     part : float
         How much is held out, between 0 and 1.
     way : {"sample", "time"}
-        Samples that are drawn, always the same of so many; or the last steps of each, and where a target belongs to a whole
-        sample, the last samples.
+        Samples that are drawn, with one seed always the same of so many; or the last steps of each, and where a target
+        belongs to a whole sample, the last samples.
+    seed : int
 
     Raises
     ------
@@ -25,11 +36,10 @@ def held_out(samples, part, way):
         Named ``validation_split`` or ``split_by``, if they are not as described, or nothing would be left or held out.
     """
     number, way = finite_number("validation_split", part), known_name("split_by", way, WAYS)
-    if way == "time" and not hasattr(samples, "y"):
-        raise ValueError("split_by: expected 'sample' for a graph, whose inputs may have steps of their own, got 'time'")
     if not 0 < number < 1:
         raise ValueError(f"validation_split: expected a number between 0 and 1, got {part!r}")
-    if way == "time" and samples.y.stepped:
+    if way == "time" and samples.stepped:
+        samples.check_cut("split_by: expected 'sample'", way)
         lengths = samples.lengths_of_x
         cuts = lengths - np.round(lengths * number).astype(np.int64)
         _check_some(cuts.sum(), lengths.sum(), "steps", number)
@@ -38,7 +48,7 @@ def held_out(samples, part, way):
         everything = np.arange(samples.x.count)
         return samples.between(everything, 0, cuts), samples.between(everything, cuts, lengths)
     count = samples.x.count
-    order = np.arange(count) if way == "time" else np.random.default_rng(count).permutation(count)
+    order = np.arange(count) if way == "time" else np.random.default_rng(seed).permutation(count)
     cut = count - round(count * number)
     _check_some(cut, count, "samples", number)
     return samples.take(np.sort(order[:cut])), samples.take(np.sort(order[cut:]))

@@ -154,7 +154,8 @@ class Workspaces:
             batch = samples.take(chosen) if span is None else samples.between(chosen, *span)
             self._last = self._anew
             return self._anew.gradient(batch, loss, random, initial)
-        key = len(chosen), steps, threads(), samples.kind  # each number of threads has plans of its own
+        # Each number of threads has plans of its own.
+        key = len(chosen), steps, threads(), samples.kind, self._started(initial)
         kept = self._kept.pop(key, None)
         part = chosen, 0 if span is None else span[0], steps
         workspace, buffer, _ = kept or (self._make(), self._buffer(samples, *part), 0)
@@ -167,6 +168,9 @@ class Workspaces:
         if kept is None:
             self._let_go()
         return value
+
+    def _started(self, initial):
+        """What of the states that layers start from makes another workspace: nothing, see `Workspace.gradient`."""
 
     def _buffer(self, *part):
         """Memory for batches like one; see `BatchBuffer`."""

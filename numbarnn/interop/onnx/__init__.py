@@ -6,6 +6,7 @@ from ...descriptions import keywords
 from ...errors import flag
 from ...files.container import checked_path
 from ...files.drafts import write_whole
+from ...graph import Graph
 from ...network import Network
 from .backend import Backend
 from .files import model_of as _model_of
@@ -83,26 +84,31 @@ def save(net: Network, path: str | os.PathLike, lengths: bool = False) -> None:
     write_whole(path, model.SerializeToString())
 
 
-def load(model: object, output: str | None = None) -> Network:
-    """The Network that an ONNX model is, with its parameters to the bit.
+def load(model: object, output: str | None = None) -> Network | Graph:
+    """The Network or Graph that an ONNX model is, with its parameters to the bit.
 
-    Its nodes are layers in a row: RNN, GRU and LSTM, MatMul, Add and Gemm, activation functions, Gather of a table, Dropout,
-    Conv, pooling, and what stands between them without computing anything: Transpose, Reshape, Squeeze, Unsqueeze, Slice,
-    Split, Concat, Gather, Flatten, Cast, Identity.  States are no outputs of a network: a call of it has them anyway.
-    Equal recurrent layers one after the other become one of stacked layers.  A layer in reverse becomes one of two
-    directions, whose forward one is 0, merged by their sum.
+    Its nodes are RNN, GRU and LSTM, MatMul, Add and Gemm, activation functions, Gather of a table, Dropout, Conv, pooling,
+    and what stands between them without computing anything: Transpose, Reshape, Squeeze, Unsqueeze, Slice, Split, Concat,
+    Gather, Flatten, Cast, Identity.  States are no outputs of a network: a call of it has them anyway.  Equal recurrent
+    layers one after the other become one of stacked layers, with ``residual=True`` where each adds what it reads.  A layer
+    in reverse becomes one of two directions, whose forward one is 0, merged by their sum.
+
+    Layers in a row become a Network, anything else a Graph, with the names that the model has for its inputs and outputs:
+    several inputs and outputs, values side by side, an input repeated at each step, layers that start from the state of
+    another or from numbers that others compute.  Layers with equal parameters share them.  The sum or difference of two
+    values, some channels, numbers for each channel and BatchNormalization become a `Dense` with these constants.
 
     Parameters
     ----------
     model : str, os.PathLike, bytes or onnx.ModelProto
         Of opset 7 to 24.
     output : str, optional
-        The value that the network ends with, such as what a Softmax reads; by default the first output that is no state.
+        The only value that is wanted, such as what a Softmax reads; by default all outputs that are no states.
 
     Returns
     -------
-    Network
-        Its layout is the order of the axes of the input.
+    Network or Graph
+        Its layout is the order of the axes of the inputs.
 
     Raises
     ------

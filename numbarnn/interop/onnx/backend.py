@@ -1,14 +1,16 @@
 """A model run as ONNX's backends are: any graph that can be read, all of its outputs, in ONNX's own axes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from ...errors import ConversionError
 from ...layers.recurrent import Recurrent
 from .files import model_of, onnx_library
-from .loading import Output, layout_of, made
+from .loading import Output, graph_of, name_the_rest
 from .reading import Reader
+from .rows import Rows
 from .values import BATCH, CHANNELS, STEPS, Finals, Signal
 
 
@@ -62,7 +64,7 @@ class Backend:
 
     @classmethod
     def run_model(cls, model: object, inputs: object, device: str = "CPU", **options) -> tuple:
-        """The outputs of a model; see `prepare` and `Prepared.run`."""
+        """The outputs of a model; see `prepare` and ``Prepared.run``."""
         return cls.prepare(model, device, **options).run(inputs)
 
     @classmethod
@@ -166,7 +168,7 @@ class Run:
     """
 
     def __init__(self, reader, given):
-        self.reader, self.given, self._found = reader, given, {}
+        self.reader, self.given = reader, given
 
     def outputs(self):
         """The arrays of the outputs, in order."""
@@ -182,79 +184,104 @@ class Run:
         for name in as_they_are:
             reader.check_unchanged(Output(name), name)
         reader.check_lengths()
+        needed = {}
+        for value in values:
+            for source in _sources(value):
+                needed[source] = f"value_{source}"
+        self._results = self._called(needed) if needed else ({}, {})
         return tuple(value if isinstance(value, np.ndarray) else self._array(value) for value in values)
+
+    def _called(self, needed):
+        """({number: y}, {index: state}) of the layers whose outputs are needed, in the order t, n, c."""
+        reader = self.reader
+        rows = Rows(reader, needed, stacked=False)
+        for name in rows.inputs:
+            name_the_rest(reader, name)
+        net = graph_of(reader, rows, "tnc")
+        labels = {}
+        for index, layer in enumerate(reader.layers):
+            if isinstance(layer, Recurrent) and any(index in item.indices for row in rows.rows for item in row.items):
+                row, place, _ = rows.row_of(index)
+                labels[index] = row.name if len(row.items) == 1 else f"{row.name}.{place}"
+        initial = {label: self._initial(index) for index, label in labels.items()}
+        inputs = {rows.name_of(name): self._input(name) for name in rows.inputs}
+        lengths = next((each for each in reader.lengths if each is not None), None)
+        if lengths is not None:
+            lengths = {name: lengths for name, each in net.inputs.items() if each.steps}
+        y, states = net(inputs, initial, lengths)
+        return {at: y[name] for at, name in needed.items()}, {index: states[label] for index, label in labels.items()}
+
+    def _input(self, name):
+        """An input in the order t, n, c."""
+        atoms = [atom for axis in self.reader.inputs[name].axes for atom in axis]
+        order = sorted(range(len(atoms)), key=lambda place: "tnc".index(atoms[place].role))
+        roles = [atoms[place].role for place in order]
+        array, lead = self.given[name].transpose(order), len(roles) - roles.count(CHANNELS)
+        is_float = array.dtype.kind == "f"
+        return array.reshape(*array.shape[:lead], -1) if is_float else array
 
     def _array(self, value):
         """The array that a value is, in its axes."""
-        if not value.at:
-            return self._arranged(value, self.given[value.source], value.axes)
-        y, states = self._results(value.at)
-        atoms = [atom for axis in value.axes for atom in axis]
-        batch = [atom for atom in atoms if atom.role == BATCH]
-        if isinstance(value, Finals):
-            recurrent = [k for k, layer in enumerate(self.reader.layers[: value.at]) if isinstance(layer, Recurrent)]
+        if value.at and isinstance(value, Finals):
+            atoms = [atom for axis in value.axes for atom in axis]
             parts = []
             for index, way in value.rows:
-                state = states[recurrent.index(index)]
+                state = self._results[1][index]
                 parts.append((state if not isinstance(state, tuple) else state["hc".index(value.letter)])[way])
             rows = [value.row] if any(atom is value.row for atom in atoms) else []
-            return self._arranged(value, np.stack(parts), [*rows, *batch, *_channels(atoms, rows)])
-        steps = [atom for atom in atoms if atom.role == STEPS]
-        channels = list(value.channels)
+            batch = [atom for atom in atoms if atom.role == BATCH]
+            return _arranged(value, np.stack(parts), [*rows, *batch, *_channels(atoms, rows)])
+        if value.repeated:
+            without = tuple(tuple(atom for atom in axis if atom.role != STEPS) for axis in value.axes)
+            return np.broadcast_to(self._array(replace(value, axes=without, repeated=False)), value.shape)
+        if isinstance(value, Signal) and value.parts:
+            parts = [self._array(part) for part in value.parts]
+            lead = value.shape[:-1]
+            return np.concatenate([np.broadcast_to(part, (*lead, part.shape[-1])) for part in parts], axis=-1)
+        if not value.at:
+            name = value.source if isinstance(value, Signal) else value.letter
+            atoms = [atom for axis in self.reader.inputs[name].axes for atom in axis]
+            return _arranged(value, self.given[name], atoms)
+        y, channels = self._results[0][value.at], list(value.channels)
+        atoms = [atom for axis in value.axes for atom in axis]
         y = y.reshape(*y.shape[:-1], *(atom.size for atom in channels))
         if value.half is not None:
             y, channels = y.take(value.half, y.ndim - len(channels)), channels[1:]
-        return self._arranged(value, y, [*steps, *batch, *channels])
+        lead = [atom for role in (STEPS, BATCH) for atom in atoms if atom.role == role]
+        return _arranged(value, y, [*lead, *channels])
 
-    def _arranged(self, value, array, atoms):
-        """An array whose axes are these atoms, in the axes of a value."""
-        atoms = [atom for atom in atoms if not isinstance(atom, tuple)] or [atom for axis in atoms for atom in axis]
-        array = array.reshape([atom.size for atom in atoms])
-        there = [atom for axis in value.axes for atom in axis]
-        kept = [atom for atom in there if any(atom is each for each in atoms)]
-        array = array.reshape([atom.size for atom in atoms if atom in kept])
-        atoms = [atom for atom in atoms if atom in kept]
-        return array.transpose([atoms.index(atom) for atom in there]).reshape(value.shape)
-
-    def _results(self, at):
-        """(y, states) of the first layers, y in the order t, n, c."""
-        if at not in self._found:
-            reader = self.reader
-            layout = layout_of(reader)
-            net = made(reader, reader.layers[:at], reader.arrays[:at], layout)
-            x = self.given[reader.source]
-            if x.ndim == 4:
-                x = x.reshape(len(x), -1)
-            lengths = next((each for each in reader.lengths if each is not None), None)
-            y, states = net(x, self._initial(net), lengths=lengths)
-            letters = net.output_layout[-y.ndim :] if y.ndim == 3 else net.output_layout.replace("t", "")
-            if y.ndim == 3:
-                y = y.transpose([letters.index(letter) for letter in "tnc"])
-            self._found[at] = y, states
-        return self._found[at]
-
-    def _initial(self, net):
-        """The initial states of the recurrent layers, None for all where none is given."""
-        if not self.reader.states:
+    def _initial(self, index):
+        """The initial state of a recurrent layer, None where none is given."""
+        layer = self.reader.layers[index]
+        parts = [self.reader.states.get((index, letter)) for letter in "hc"[: layer.cell.states]]
+        known = [array for array, _ in filter(None, parts)]
+        if not known:
             return None
-        found = []
-        for index, layer in enumerate(net.layers):
-            if not isinstance(layer, Recurrent):
-                continue
-            parts = [self.reader.states.get((index, letter)) for letter in "hc"[: layer.cell.states]]
-            known = [array for array, _ in filter(None, parts)]
-            if not known:
-                found.append(None)
-                continue
-            whole = np.zeros((layer.directions, *known[0].shape[1:]), known[0].dtype)
-            arrays = []
-            for part in parts:
-                array = whole.copy()
-                if part is not None:
-                    array[-len(part[0]) :] = part[0]  # of a layer in reverse the second direction
-                arrays.append(array)
-            found.append(arrays[0] if len(arrays) == 1 else tuple(arrays))
-        return tuple(found)
+        whole, arrays = np.zeros((layer.directions, *known[0].shape[1:]), known[0].dtype), []
+        for part in parts:
+            array = whole.copy()
+            if part is not None:
+                array[-len(part[0]) :] = part[0]  # of a layer in reverse the second direction
+            arrays.append(array)
+        return arrays[0] if len(arrays) == 1 else tuple(arrays)
+
+
+def _sources(value):
+    """The numbers of the layers whose outputs a value has."""
+    if isinstance(value, Finals) and value.at:
+        return [index + 1 for index, _ in value.rows]
+    return (
+        [source for source in value.sources if source and not isinstance(source, str)] if isinstance(value, Signal) else []
+    )
+
+
+def _arranged(value, array, atoms):
+    """An array whose axes are these atoms, in the axes of a value."""
+    array = array.reshape([atom.size for atom in atoms])
+    there = [atom for axis in value.axes for atom in axis]
+    kept = [atom for atom in atoms if any(atom is each for each in there)]
+    array = array.reshape([atom.size for atom in kept])
+    return array.transpose([next(i for i, each in enumerate(kept) if each is atom) for atom in there]).reshape(value.shape)
 
 
 def _channels(atoms, rows):

@@ -10,6 +10,7 @@ from ...layers.dense import Activation, Dense
 from ...layers.dropout import Dropout
 from ...layers.over_time import Pool
 from ...layers.pooling import AvgPool2d, MaxPool2d
+from .joining import JOINS, scaled_by_channel, summed
 from .values import STEPS, Atom, Signal
 
 ELEMENTWISE = {  # the activation function of each operator; its alpha and beta where they are not as here
@@ -44,9 +45,8 @@ def dense(reader, node):
     matrix = node.constant(1, "a matrix")
     if matrix.ndim != 2:
         raise node.error(f"a matrix, got shape {matrix.shape}")
-    reader.open_bias = len(reader.layers)  # may be read by an Add that follows
     found = _dense(reader, node, matrix, np.zeros(matrix.shape[1], matrix.dtype))
-    reader.open_bias = len(reader.layers) - 1
+    reader.open_biases.add(found.at)  # an Add may follow
     return found
 
 
@@ -79,8 +79,8 @@ def _dense(reader, node, matrix, bias):
         raise node.error(f"a matrix of {reader.width(signal)} rows, got shape {matrix.shape}")
     matrix = reader.in_order(signal, matrix)
     units = Atom("c", matrix.shape[1])
-    reader.append(Dense(units.size), {"weight": matrix.T, "bias": bias})
-    return Signal(len(reader.layers), (*signal.axes[:-1], (units,)), (units,))
+    at = reader.append(Dense(units.size), {"weight": matrix.T, "bias": bias}, signal)
+    return Signal(at, (*signal.axes[:-1], (units,)), (units,), repeated=signal.repeated)
 
 
 def elementwise(reader, node):
@@ -97,9 +97,9 @@ def activate(reader, node, spec, value):
         spec = ("scaled_tanh", 1.0, value.alpha)
     else:
         signal = reader.data(node, value)
-    reader.append(Activation(spec), {})
-    reader.activated = value, len(reader.layers)
-    return replace(signal, at=len(reader.layers))
+    found = reader.given_by(reader.append(Activation(spec), {}, signal), signal)
+    reader.activated[found.at] = value
+    return found
 
 
 def gelu_or_silu(reader, node):
@@ -131,48 +131,72 @@ def add(reader, node):
     """A bias, or a number."""
     value, array = _parts(node)
     if array is not None:
-        if isinstance(value, Signal) and value.at == len(reader.layers) == reader.open_bias + 1:
-            reader.change(node)
-            reader.arrays[-1]["bias"] = _bias(node, array, reader.layers[-1].units)
-            reader.open_bias = -2
-            return value
-        if array.size == 1:
-            return _scaled(node, value, 1.0, float(array.reshape(())))
-    raise node.error(f"a bias after MatMul, or a number, got {', '.join(node.names)}")
+        if isinstance(value, Signal) and value.at in reader.open_biases and not value.parts:
+            if not any(value.at in sources for sources in reader.reads):
+                reader.change(node, value.at)
+                reader.arrays[value.at - 1]["bias"] = _bias(node, array, reader.layers[value.at - 1].units)
+                reader.open_biases.discard(value.at)
+                return value
+        return _scaled_by(reader, node, value, 1.0, array)
+    return _both_directions(reader, node, "sum") or summed(reader, node, node.inputs, (1, 1))
+
+
+def _both_directions(reader, node, merge):
+    """The merge of the two directions of a layer, if they are what a node reads."""
+    first, second = sorted(node.inputs, key=lambda value: getattr(value, "half", None) or 0)
+    if not (isinstance(first, Signal) and isinstance(second, Signal) and (first.half, second.half) == (0, 1)):
+        return None
+    whole = replace(first, half=None)
+    if first.at != second.at or first.axes != second.axes or not reader.is_plain(whole):
+        return None
+    reader.change(node, first.at)
+    reader.layers[first.at - 1] = replace(reader.layers[first.at - 1], merge=merge)
+    return replace(whole, channels=first.channels[1:])
 
 
 def subtract(reader, node):
-    """A number taken away."""
-    if isinstance(node.input(1), np.ndarray) and node.input(1).size == 1:
-        return _scaled(node, node.input(0), 1.0, -float(node.input(1).reshape(())))
-    raise node.error(f"a number to take away, got {node.names[1]!r}")
+    """A difference: with a number, numbers for each channel, or another value."""
+    value, array = _parts(node)
+    if array is None:
+        return summed(reader, node, node.inputs, (1, -1))
+    if isinstance(node.input(0), np.ndarray):
+        return _scaled_by(reader, node, value, -1.0, array)
+    return _scaled_by(reader, node, value, 1.0, -array)
 
 
 def divide(reader, node):
-    """A quotient by a number."""
-    if isinstance(node.input(1), np.ndarray) and node.input(1).size == 1 and node.input(1).reshape(()) != 0:
-        return _scaled(node, node.input(0), 1 / float(node.input(1).reshape(())), 0.0)
+    """A quotient by a number, or by numbers for each channel."""
+    if isinstance(node.input(1), np.ndarray) and node.input(1).all():
+        return _scaled_by(reader, node, node.input(0), 1 / np.asarray(node.input(1)), 0.0)
     raise node.error(f"a number to divide by, got {node.names[1]!r}")
+
+
+def _scaled_by(reader, node, value, alpha, beta):
+    """``alpha value + beta`` with numbers, or arrays of numbers for each channel."""
+    alpha, beta = np.asarray(alpha), np.asarray(beta)
+    if alpha.size == beta.size == 1:
+        return _scaled(node, value, float(alpha.reshape(())), float(beta.reshape(())))
+    return scaled_by_channel(reader, node, value, alpha, beta)
 
 
 def multiply(reader, node):
     """A product with a number; or the products that silu and gelu are."""
     value, array = _parts(node)
     if array is not None:
-        if array.size == 1:
-            return _scaled(node, value, float(array.reshape(())), 0.0)
-        raise node.error(f"a number to multiply by, got shape {array.shape}")
+        return _scaled_by(reader, node, value, array, 0.0)
     for x, other in (node.inputs, node.inputs[::-1]):
         if isinstance(other, Erf) and other.alpha == other.beta:
             base, factor = (x.base, x.alpha) if isinstance(x, Scaled) and x.beta == 0 else (x, 1.0)
             if base is other.base:
                 return _scaled(node, activate(reader, node, "gelu", base), 2 * factor * other.alpha, 0.0)
-        last, at = reader.activated
-        if x is last and isinstance(other, Signal) and other.at == at == len(reader.layers):
-            if reader.layers[-1] == Activation("sigmoid"):
-                reader.change(node)
-                reader.layers[-1] = Activation("silu")
+        if isinstance(other, Signal) and other.at and reader.activated.get(other.at) is x and not other.parts:
+            if reader.layers[other.at - 1] == Activation("sigmoid"):
+                reader.change(node, other.at)
+                reader.layers[other.at - 1] = Activation("silu")
                 return other
+    merged = _both_directions(reader, node, "product")
+    if merged is not None:
+        return merged
     raise node.error(f"a product with a number, or silu or gelu, got {', '.join(node.names)}")
 
 
@@ -200,14 +224,14 @@ def reduce(reader, node):
     if isinstance(value, Signal) and len(atoms) == 1:
         both = value.channels is not None and len(value.channels) == 2 and atoms[0] is value.channels[0]
         if both and operator in MERGES and atoms[0].size == 2 and reader.is_plain(value):
-            reader.change(node)
-            reader.layers[-1] = replace(reader.layers[-1], merge=MERGES[operator])
+            reader.change(node, value.at)
+            reader.layers[value.at - 1] = replace(reader.layers[value.at - 1], merge=MERGES[operator])
             return replace(value, axes=rest, channels=value.channels[1:])
         if atoms[0].role == STEPS and operator in POOLS:
             signal = reader.data(node, value)
-            reader.append(Pool(POOLS[operator]), {})
+            at = reader.append(Pool(POOLS[operator]), {}, signal)
             reader.forget_lengths(node)
-            return replace(signal, at=len(reader.layers), axes=rest)
+            return replace(reader.given_by(at, signal), axes=rest)
     raise node.error("a mean or maximum over the steps, or a merge of two directions")
 
 
@@ -218,8 +242,7 @@ def dropout(reader, node):
     if not 0 < rate < 1:
         return value
     signal = reader.data(node, value)
-    reader.append(Dropout(float(rate)), {})
-    return replace(signal, at=len(reader.layers))
+    return reader.given_by(reader.append(Dropout(float(rate)), {}, signal), signal)
 
 
 def images(reader, node):
@@ -249,9 +272,9 @@ def images(reader, node):
         else:
             layer = AvgPool2d(tuple(kernel), shape=shape, **options)
         arrays = {}
-    reader.append(layer, arrays)
+    at = reader.append(layer, arrays, signal)
     atoms = tuple(Atom("c", size) for size in layer.output_shape)
-    return Signal(len(reader.layers), (signal.axes[0], *((atom,) for atom in atoms)), atoms)
+    return Signal(at, (signal.axes[0], *((atom,) for atom in atoms)), atoms)
 
 
 def _windows(node):
@@ -271,6 +294,7 @@ def _windows(node):
 
 
 LAYERS = {
+    **JOINS,
     "Add": add,
     "Div": divide,
     "Dropout": dropout,

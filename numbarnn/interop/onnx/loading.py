@@ -1,49 +1,105 @@
-"""The network that a graph is."""
-
-from dataclasses import replace
+"""The network or graph that a graph of ONNX's operators is."""
 
 import numpy as np
 
-from ...errors import ConversionError
+from ...errors import ConversionError, renamed
+from ...graph import Graph
+from ...graphs.description import Input, Node
 from ...layers.embedding import Embedding
-from ...layers.recurrent import Recurrent
 from ...network import Network
 from .files import onnx_library
 from .reading import Reader
+from .rows import Rows, plain_name
 from .values import BATCH, CHANNELS, STEPS, Finals
 
 
-def network_of(reader):
-    """The Network of a graph that has been read: its first output that is no state is what it predicts."""
-    final = _final(reader)
+def load_model(model, where, output=None):
+    """The Network or Graph of a ModelProto."""
+    reader = Reader(model, where, output=output)
+    finals = _finals(reader)
     reader.check_lengths()
     if not reader.layers:
-        raise ConversionError(f"{reader.where}: expected at least one node that is a layer, got none")
-    _check_channels(reader, final)
-    layout = layout_of(reader, [atom for axis in final.axes for atom in axis])
-    layers, arrays = _stacked(reader.layers, reader.arrays)
-    return made(reader, layers, arrays, layout)
+        raise ConversionError(f"{where}: expected at least one node that is a layer, got none")
+    outputs = {}
+    for name, value in finals.items():
+        _check_channels(reader, value)
+        if len(value.sources) > 1 or not value.at or value.repeated:
+            got = "values side by side" if value.parts else "one repeated at each step" if value.repeated else "an input"
+            raise ConversionError(f"output {name!r}: expected an output of a layer, got {got}")
+        if value.at in outputs:
+            raise ConversionError(f"output {name!r}: expected another value than {outputs[value.at]!r} has")
+        outputs[value.at] = name
+    rows = Rows(reader, outputs)
+    layout = layout_of(reader, rows, list(finals.values()))
+    if len(rows.rows) == 1 and len(rows.inputs) == 1 and rows.rows[0].start is None:
+        return network_of(reader, rows, layout)
+    return graph_of(reader, rows, layout)
 
 
-def made(reader, layers, arrays, layout):
-    """The Network of layers and arrays."""
-    net = Network(layers, channels_of(reader), dtype_of(reader), layout)
-    net.params.update({f"{index}.{name}": array for index, own in enumerate(arrays) for name, array in own.items()})
+def network_of(reader, rows, layout):
+    """The Network of layers in a row."""
+    (row,) = rows.rows
+    (source,) = rows.inputs
+    channels = None if isinstance(row.layers[0], Embedding) else channels_of(reader, source)
+    net = Network(row.layers, channels, dtype_of(reader, rows), layout)
+    items = enumerate(row.items)
+    net.params.update({f"{place}.{name}": array for place, item in items for name, array in item.arrays.items()})
     return net
 
 
-def _final(reader):
-    """The Signal that is the output."""
-    values = [(name, reader.values[name]) for name in reader.outputs]
-    signals = [(name, value) for name, value in values if not isinstance(value, (Finals, np.ndarray))]
-    if len(signals) > 1:
-        raise ConversionError(f"output {signals[1][0]!r}: expected one output beside states, got also {signals[0][0]!r}")
-    chosen = signals or [(name, value) for name, value in values if isinstance(value, Finals)]
+def graph_of(reader, rows, layout):
+    """The Graph of rows."""
+    inputs, nodes, arrays, shared = {}, {}, {}, []
+    for name in rows.inputs:
+        atoms = [atom for axis in reader.inputs[name].axes for atom in axis]
+        channels = None if _takes_indices(reader, name) else channels_of(reader, name)
+        inputs[plain_name(name)] = Input(channels, any(atom.role == STEPS for atom in atoms))
+    dtype = dtype_of(reader, rows)
+    for row in rows.rows:
+        owner = next((other for other in shared if row.equals(other)), None)
+        reads = [rows.name_of(source) for source in row.items[0].reads]
+        nodes[row.name] = Node(row.layers if owner is None else owner.name, reads, _start(rows, row))
+        if owner is not None:
+            continue
+        shared.append(row)
+        for place, item in enumerate(row.items):
+            label = row.name if len(row.items) == 1 else f"{row.name}.{place}"
+            arrays |= {f"{label}.{name}": array.astype(dtype, copy=False) for name, array in item.arrays.items()}
+    outputs = [rows.name_of(at) for at in rows.outputs]
+    with renamed(layers=reader.where, nodes=reader.where, inputs=reader.where):
+        net = Graph(inputs, nodes, outputs, dtype, layout)
+    net.params.update(arrays)
+    return net
+
+
+def _start(rows, row):
+    """The name of what a row's recurrent layer starts from, None for zeros or a learned state."""
+    if row.start is None:
+        return None
+    what, source = row.start
+    return rows.row_of(source)[0].name if what == "layer" else rows.name_of(source)
+
+
+def _takes_indices(reader, name):
+    """Whether an input is of indices."""
+    return any(isinstance(layer, Embedding) and name in reads for layer, reads in zip(reader.layers, reader.reads))
+
+
+def _finals(reader):
+    """{name: Signal} of the outputs that are no states, or of the first state if there are no others."""
+    values = {name: reader.values[name] for name in reader.outputs}
+    signals = {name: value for name, value in values.items() if not isinstance(value, (Finals, np.ndarray))}
+    states = [(name, value) for name, value in values.items() if isinstance(value, Finals)]
+    chosen = signals or dict(states[:1])
     if not chosen:
         raise ConversionError(f"{reader.where}: expected an output of a layer, got {reader.outputs}")
-    name, value = chosen[0]
-    reader.check_unchanged(Output(name), name)
-    return reader.data(Output(name), value)
+    found = {}
+    for name, value in chosen.items():
+        reader.check_unchanged(Output(name), name)
+        found[name] = reader.data(Output(name), value)
+    for name in chosen:
+        reader.check_unchanged(Output(name), name)
+    return found
 
 
 class Output:
@@ -57,31 +113,31 @@ class Output:
         return ConversionError(f"{self.where}: expected {expected}")
 
 
-def layout_of(reader, outputs=()):
-    """The layout of the network, in which the axes of the input stand, and those of the output.
-
-    outputs: the atoms of the output, in order.
-    """
-    signal = reader.inputs[reader.source]
-    atoms = [atom for axis in signal.axes for atom in axis]
-    _name_the_rest(reader, atoms)
-    given, left = _letters(atoms), _letters(outputs)
+def layout_of(reader, rows, outputs=()):
+    """The layout in which the axes of the inputs stand, and those of the outputs, which are Signals."""
+    for name in rows.inputs:
+        name_the_rest(reader, name)
+    given = [_letters(reader.inputs[name]) for name in rows.inputs]
+    left = [_letters(signal) for signal in outputs]
     for layout in ("tnc", "ntc", "tcn", "nct", "ctn", "cnt"):
-        if all("".join(letter for letter in layout if letter in each) == each for each in (given, left)):
+        if all("".join(letter for letter in layout if letter in each) == each for each in (*given, *left)):
             return layout
+    given, left = ", ".join(given), ", ".join(left)
     raise ConversionError(f"{reader.where}: expected an output with axes in the order of the input, {given}, got {left}")
 
 
-def _letters(atoms):
-    """The letters of some atoms, in the order in which each stands last."""
+def _letters(signal):
+    """The letters of a signal's atoms, in the order in which each stands last."""
+    atoms = [atom for axis in signal.axes for atom in axis]
     return "".join(dict.fromkeys(atom.role for atom in reversed(atoms)))[::-1]
 
 
-def _name_the_rest(reader, atoms):
-    """Say what the atoms of the input run over that no layer has named (are modified)."""
+def name_the_rest(reader, name):
+    """Say what the atoms of an input run over that no layer has named (are modified)."""
+    atoms = [atom for axis in reader.inputs[name].axes for atom in axis]
     known = {atom.role for atom in atoms}
     unknown = [atom for atom in atoms if atom.role is None]
-    if unknown and CHANNELS not in known and not isinstance(reader.layers[0], Embedding):
+    if unknown and CHANNELS not in known and not _takes_indices(reader, name):
         unknown.pop().role = CHANNELS
     roles = [role for role in (STEPS, BATCH) if role not in known]
     for atom, role in zip(unknown, roles[-len(unknown) :] if unknown else ()):  # of one axis it is the batch
@@ -103,48 +159,27 @@ def _check_channels(reader, signal):
         )
 
 
-def channels_of(reader):
-    """The channels of the input."""
-    signal = reader.inputs[reader.source]
-    if isinstance(reader.layers[0], Embedding):
-        return None
+def channels_of(reader, name):
+    """The channels of an input."""
     channels, free = 1, False
-    for axis in signal.axes:
+    for axis in reader.inputs[name].axes:
         for atom in axis:
             if atom.role == CHANNELS:
                 channels, free = channels * atom.size, free or atom.free
     if free:
-        raise ConversionError(f"input {reader.source!r}: expected a number of channels that is known, got one of any length")
+        raise ConversionError(f"input {name!r}: expected a number of channels that is known, got one of any length")
     return channels
 
 
-def dtype_of(reader):
+def dtype_of(reader, rows):
     """The dtype that the parameters have in common."""
-    found = {array.dtype.name for own in reader.arrays for array in own.values()}
+    items = [item for row in rows.rows for item in row.items if item.indices[0] not in reader.constants]
+    found = {array.dtype.name for item in items for array in item.arrays.values()}
     if not found:
-        info = next(each for each in reader.model.graph.input if each.name == reader.source)
+        info = next(each for each in reader.model.graph.input if each.name == rows.inputs[0])
         found = {onnx_library().helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type).name}
     if len(found) > 1 or not found <= {"float32", "float64"}:
         raise ConversionError(
             f"{reader.where}: expected parameters that are all float32 or all float64, got {sorted(found)}"
         )
     return found.pop()
-
-
-def _stacked(layers, arrays):
-    """Equal recurrent layers one after the other as one of stacked layers, which has the same vector of parameters."""
-    found, parts = [], []
-    for layer, own in zip(layers, arrays):
-        before = found[-1] if found else None
-        if isinstance(layer, Recurrent) and isinstance(before, Recurrent) and replace(before, layers=1) == layer:
-            found[-1] = replace(before, layers=before.layers + 1)
-            parts[-1] = parts[-1] | {name.replace("_l0", f"_l{before.layers}"): array for name, array in own.items()}
-        else:
-            found.append(layer)
-            parts.append(dict(own))
-    return found, parts
-
-
-def load_model(model, where, output=None):
-    """The Network of a ModelProto."""
-    return network_of(Reader(model, where, output=output))

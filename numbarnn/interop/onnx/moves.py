@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from .joining import joined, some_channels
 from .nodes import slices, split_sizes
+from .states import states_given
 from .values import ENDS, STEPS, Finals, Signal, reshaped, transposed
 
 
@@ -100,7 +102,9 @@ def concat(reader, node):
     values = node.inputs
     axis = node.axis(len(values[0].axes)) if not isinstance(values[0], np.ndarray) else 0
     if all(isinstance(value, Finals) for value in values):
-        return _states_together(reader, node, values, axis)
+        found = _states_together(values, axis)
+        if found is not None:
+            return found
     if len(values) == 2 and all(isinstance(value, Signal) for value in values):
         first, second = values
         whole = (first.half, second.half) == (0, 1) and first.at == second.at and first.channels == second.channels
@@ -110,7 +114,9 @@ def concat(reader, node):
                 return whole
             if (first.step, second.step) == (-1, 0):
                 return replace(whole, step=ENDS)
-    raise node.error(f"the two directions of a layer, or states, got {', '.join(node.names)}")
+    if all(isinstance(value, (Signal, Finals)) for value in values) and axis == max(len(v.axes) for v in values) - 1:
+        return joined(reader, node, values)
+    raise node.error(f"values with channels in the last axis, directions of a layer, or states, got {', '.join(node.names)}")
 
 
 def _chosen(reader, node, value, axis, indices, keep):
@@ -122,7 +128,7 @@ def _chosen(reader, node, value, axis, indices, keep):
     atoms = value.axes[axis]
     rest = (*value.axes[:axis], *([()] if keep else []), *value.axes[axis + 1 :])
     if isinstance(value, Signal) and value.channels is None and axis == 0:
-        value = reader.states_given(value)
+        value = states_given(value)
         atoms = value.axes[0]
     if isinstance(value, Finals) and atoms == (value.row,):
         if max(indices) >= len(value.rows):
@@ -140,21 +146,30 @@ def _chosen(reader, node, value, axis, indices, keep):
             return replace(value, axes=(*value.axes[:axis], atoms[1:], *value.axes[axis + 1 :]), half=indices[0] // middle)
     if size == 1:
         return replace(value, axes=rest)
-    raise node.error(f"the last step, one direction of a layer, or rows of states, got indices {indices[:4]} of axis {axis}")
+    if isinstance(value, Signal) and axis == len(value.axes) - 1 and value.half is None:
+        value = reader.bound(reader.data(node, value), node)
+        if value.axes[-1] == value.channels and atoms == value.axes[-1]:
+            found = some_channels(reader, value, size, indices)
+            return found if keep else replace(found, axes=(*found.axes[:-1],))
+    raise node.error(
+        "the last step, some channels, one direction of a layer, or rows of states, got indices"
+        f" {indices[:4]} of axis {axis}"
+    )
 
 
-def _states_together(reader, node, values, axis):
-    """Rows of states one below the other; or the final h of two directions side by side, which is `Last`."""
+def _states_together(values, axis):
+    """Rows of states one below the other; or the final h of two directions side by side, which is `Last`; or None."""
     first = values[0]
     same = all(value.letter == first.letter and len(value.axes) == len(first.axes) for value in values)
     rows = [row for value in values for row in value.rows]
     if same and all(value.axes[axis] in ((value.row,), ()) and value.shape[axis] == len(value.rows) for value in values):
         axes = (*first.axes[:axis], (first.row,), *first.axes[axis + 1 :])
         return first.of_rows(rows, axes)
-    if same and axis == len(first.axes) - 1 and all(len(value.rows) == 1 for value in values):
+    one = len({row[0] for row in rows if isinstance(row, tuple)}) == 1
+    if same and one and axis == len(first.axes) - 1 and all(len(value.rows) == 1 for value in values):
         found = first.of_rows(rows)
         return replace(found, axes=(*found.axes[:-1], (found.row, *found.axes[-1])))
-    raise node.error(f"the two directions of a layer, or states, got {', '.join(node.names)}")
+    return None
 
 
 MOVES = {

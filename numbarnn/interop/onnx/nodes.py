@@ -166,6 +166,11 @@ def _binary(function):
     return computed
 
 
+def _where(node, condition, a, b):
+    _small(node, np.broadcast_to(0, np.broadcast_shapes(condition.shape, a.shape, b.shape)))
+    return np.where(condition, a, b)
+
+
 def _divided(a, b):
     if np.result_type(a, b).kind == "f":
         return a / b
@@ -198,6 +203,7 @@ FOLDED = {
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
     "Div": _binary(_divided),
+    "Equal": _binary(np.equal),
     "Expand": _expand,
     "Gather": _gather,
     "Identity": lambda node, array: array,
@@ -212,5 +218,6 @@ FOLDED = {
     "Squeeze": _squeeze,
     "Sub": _binary(np.subtract),
     "Transpose": lambda node, array: array.transpose(node.attribute("perm")),
+    "Where": _where,
     "Unsqueeze": lambda node, array, *_: np.expand_dims(array, tuple(node.numbers("axes", 1))),
 }

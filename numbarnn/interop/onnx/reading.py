@@ -1,4 +1,4 @@
-"""A graph of ONNX's operators as layers in a row: each node is read once, in order.
+"""A graph of ONNX's operators as layers and what each of them reads: each node is read once, in order.
 
 Every value of the graph is told what it is in the words of the network (`values`): so Transpose, Squeeze, Reshape and the
 like need no patterns, and what does not fit is found at the node where it is.
@@ -15,12 +15,14 @@ from ...layers.embedding import Embedding
 from ...layers.last import Last, LastStep
 from ...layers.recurrent import Recurrent
 from .files import ORDINARY, array_of, onnx_library
+from .joining import some_channels
 from .layers import LAYERS, Erf, Scaled
 from .moves import MOVES
 from .nodes import Node, folded
 from .recurrent import KINDS, recurrent
-from .values import BATCH, CHANNELS, STEPS, Atom, Finals, Signal
+from .values import CHANNELS, ENDS, STEPS, Atom, Finals, Signal
 
+SEVERAL = ("Add", "Concat", "Div", "Mul", "Sub", "Where")  # operators of which any input may be what a layer has given
 PRIME = 10_007  # lengths that are not known are primes from here on: nothing else in a graph is a multiple of them
 
 
@@ -42,14 +44,20 @@ class Reader:
     where : str
         What errors call it.
     given : dict of str to numpy.ndarray, optional
-        The inputs, where they are known: then all but the first are constants.
+        The inputs, where they are known: then weights, states and lengths among them are constants.
     output : str, optional
-        The value that the network ends with, the first output by default.
+        The only value that is wanted; all outputs by default.
 
     Attributes
     ----------
-    layers, arrays : list
-        The layers so far, and of each {name: array}.
+    layers, arrays, reads, names : list
+        The layers so far; of each {name: array}, what it reads, as `Signal.sources` says it, and its node's name.
+    sums : dict
+        By a layer that is a sum of what it reads: the sign of each.
+    constants : set
+        Layers whose parameters are ones and zeros that stand for an operator, and no numbers of the model.
+    starts : dict
+        By a recurrent layer: what its initial state comes from, ("layer", index) or ("value", source).
     states : dict
         By (index, letter): from where a recurrent layer has its initial state: (name of an input, rows), or where inputs are
         given (array, direction).
@@ -59,12 +67,14 @@ class Reader:
 
     def __init__(self, model, where, given=None, output=None):
         self.model, self.where, self.given = model, where, given
-        self.layers, self.arrays, self.states, self.lengths = [], [], {}, []
-        self.open_bias, self.activated = -2, (None, -1)
-        self.source = None  # the name of the input that the layers read
+        self.layers, self.arrays, self.reads, self.names = [], [], [], []
+        self.sums, self.constants, self.starts, self.states, self.lengths = {}, set(), {}, {}, []
+        self.open_biases, self.activated = set(), {}
+        self.proto = None  # the node that is read now
         self.every_step = None  # a node that takes steps by their place, whatever the lengths of sequences
         self._changed = {}  # by name of a value: the node that has changed the layer which gave it
         self._primes, self._free = primes(), {}
+        self._states = set()  # the names of values that initial states are made of
         self.inputs, self.values = {}, {}
         self._begin()
         graph = model.graph
@@ -79,8 +89,9 @@ class Reader:
             raise ConversionError(f"{self.where}: expected dense arrays, got sparse initializers")
         for tensor in graph.initializer:
             self.values[tensor.name] = array_of(self.where, tensor)
-        for place, each in enumerate(graph.input):
-            if self.given is not None and place and each.name in self.given:
+        data = set() if self.given is None else self._data_inputs()
+        for each in graph.input:
+            if self.given is not None and each.name not in data and each.name in self.given:
                 self.values[each.name] = self.given[each.name]
             elif each.name not in self.values:
                 self.values[each.name] = self.inputs[each.name] = self._signal(each)
@@ -109,10 +120,33 @@ class Reader:
             channels = tuple(atoms[1:])
             for atom in channels:
                 atom.role = CHANNELS
-            atoms[0].role = BATCH
-        elif is_float and len(atoms) == 2:
-            channels, atoms[1].role = (atoms[1],), CHANNELS
+            atoms[0].role = "n"
         return Signal(0, tuple((atom,) for atom in atoms), channels, source=info.name)
+
+    def _data_inputs(self):
+        """The names of the inputs that layers read: the first one, and those that are no weights, states and lengths."""
+        graph = self.model.graph
+        makes = {name: proto for proto in graph.node for name in proto.output if name}
+        found, seen, todo = {each.name for each in graph.input[:1]}, set(), [each.name for each in graph.output]
+        while todo:
+            name = todo.pop()
+            proto = makes.get(name)
+            if proto is None or name in seen:
+                array = self.given.get(name)
+                if array is not None and 1 < array.ndim and not (name in self._states and array.ndim == 3):
+                    found.add(name)
+                continue
+            seen |= set(proto.output)
+            inputs = list(proto.input)
+            if proto.op_type in KINDS:
+                self._states |= set(inputs[5:7])
+                todo += [inputs[0], *inputs[5:7]]
+            elif proto.op_type == "Gather":
+                todo += [inputs[1] if inputs[1] in self.given else inputs[0]]
+            else:
+                todo += inputs if proto.op_type in SEVERAL else inputs[:1]
+                self._states |= set(inputs) if set(proto.output) & self._states else set()
+        return found
 
     def _needed(self, outputs):
         """The nodes that the outputs need, in the order of the graph."""
@@ -130,6 +164,7 @@ class Reader:
 
     def _read(self, proto):
         """Read one node."""
+        self.proto = proto
         missing = [name for name in proto.input if name and name not in self.values]
         name = proto.name or (list(proto.output) or ["?"])[0]
         if missing:
@@ -192,11 +227,13 @@ class Reader:
                 raise node.error(f"float or double, or integers of an input of integers, got type {node.attribute('to')}")
         return value
 
-    def change(self, node):
-        """Say that a node changes the last layer: what that has given before is no value of the network any more."""
+    def change(self, node, at):
+        """Say that a node changes a layer: what that has given before is no value of the network any more."""
+        if any(at in sources for sources in self.reads):
+            raise node.error(f"a value that it alone reads, got that of {self.names[at - 1]!r}, which other nodes read")
         for name, value in self.values.items():
             signal = getattr(value, "base", value)
-            if isinstance(signal, Signal) and signal.at == len(self.layers):
+            if isinstance(signal, Signal) and signal.at == at and not signal.parts:
                 self._changed[name] = node
 
     def check_unchanged(self, node, name):
@@ -212,10 +249,18 @@ class Reader:
             raise node.error("gelu as a whole, got a part of it")
         return value
 
-    def append(self, layer, arrays):
-        """Add a layer and its parameters."""
+    def append(self, layer, arrays, signal):
+        """Add a layer that reads a signal, and its parameters; its number."""
+        name = (self.proto.name or self.proto.output[0]) if self.proto is not None else ""
+        if signal.repeated and layer.takes_steps:
+            raise ConversionError(
+                f"node {name!r}: expected something that has steps beside what is repeated at each step, got it alone"
+            )
         self.layers.append(layer)
         self.arrays.append(arrays)
+        self.reads.append(signal.sources)
+        self.names.append(name)
+        return len(self.layers)
 
     def data(self, node, value):
         """The Signal that a layer reads where a node reads a value; `Last` is added where it is one step."""
@@ -226,56 +271,72 @@ class Reader:
         if not isinstance(value, Signal):
             raise node.error(f"an output of a layer before it, got {type(value).__name__}")
         if value.half is not None:
-            raise node.error("both directions of a layer, got one")
-        if value.at != len(self.layers):
-            raise node.error(
-                f"layers in a row, each with the output of the one before, got the output of layer {value.at} after layer"
-                f" {len(self.layers)}"
-            )
-        if not value.at:
-            if self.source not in (None, value.source):
-                raise node.error(f"one input of the network, {self.source!r}, got also {value.source!r}")
-            self.source = value.source
+            return self._direction(node, value)
         if value.step is None:
             return value
-        before = next((layer for layer in reversed(self.layers) if isinstance(layer, Recurrent)), None)
-        two = before is not None and before.bidirectional
-        reverse = two and before.merge == "sum"
-        if value.step == 0 and not (reverse and before is self.layers[-1]):
+        before = self.recurrent_before(value)
+        two = before is not None and self.layers[before].bidirectional
+        reverse = two and self.layers[before].merge == "sum" and self.is_reverse(before)
+        if value.step == 0 and not (reverse and before == value.at - 1):
             raise node.error("the last step of the outputs, got the first")
-        self.append(LastStep() if value.step == -1 and two else Last(), {})
+        at = self.append(LastStep() if value.step == -1 and two else Last(), {}, value)
         self.every_step = self.every_step or node
-        return replace(value, at=len(self.layers), step=None)
+        return replace(value, at=at, step=None, parts=(), source="")
+
+    def _direction(self, node, value):
+        """The Signal of one of the two directions of a layer: a Dense that takes a half of the channels."""
+        ends = value.step == 0 and value.half == 1
+        whole = self.data(node, replace(value, half=None, step=ENDS if ends else value.step))
+        units = math.prod(atom.size for atom in value.channels[1:])
+        found = some_channels(self, whole, 2 * units, range(value.half * units, (value.half + 1) * units))
+        return replace(value, at=found.at, half=None, step=None, channels=value.channels[1:])
+
+    def recurrent_before(self, signal):
+        """The number of the recurrent layer that a signal comes from, through layers in a row; None if there is none."""
+        while len(signal.sources if isinstance(signal, Signal) else signal) == 1:
+            (source,) = signal.sources if isinstance(signal, Signal) else signal
+            if isinstance(source, str):
+                return None
+            if isinstance(self.layers[source - 1], Recurrent):
+                return source - 1
+            signal = self.reads[source - 1]
+        return None
 
     def _scaled(self, node, value):
         """The Signal of ``alpha x + beta``, with the tanh before it one activation function."""
         signal, spec = self.data(node, value.base), ("affine", value.alpha, value.beta)
-        last = self.layers[-1] if self.layers else None
+        last = self.layers[signal.at - 1] if signal.at and not signal.parts else None
         scaled = isinstance(last, Activation) and isinstance(last.name, tuple) and last.name[:2] == ("scaled_tanh", 1.0)
-        if scaled and not value.beta:
-            spec = ("scaled_tanh", value.alpha, last.name[2])
-            self.change(node)
-            del self.layers[-1], self.arrays[-1]
-        self.append(Activation(spec), {})
-        return replace(signal, at=len(self.layers))
+        if scaled and not value.beta and not any(signal.at in sources for sources in self.reads):
+            self.change(node, signal.at)
+            self.layers[signal.at - 1] = Activation(("scaled_tanh", value.alpha, last.name[2]))
+            return replace(signal)
+        return self.given_by(self.append(Activation(spec), {}, signal), signal)
+
+    def given_by(self, at, signal):
+        """The Signal of a layer that gives the axes of the one that it reads."""
+        return replace(signal, at=at, parts=(), source="")
 
     def _final_output(self, node, value):
-        """The Signal of the final h of the layer before."""
+        """The Signal of the final h of a layer."""
         index = value.rows[0][0] if isinstance(value.rows[0], tuple) else None
-        last = index is not None and value.at == len(self.layers) == index + 1 and value.letter == "h"
-        if not last or value.rows != self._ways(index):
+        if index is None or value.letter != "h" or value.rows != self.ways(index):
             raise node.error("the final h of the layer before it, all of its directions, forward first")
-        self.append(Last(), {})
+        self._append_last(index)
         return self._of_finals(value, self._with_rows(value))
 
-    def _ways(self, index):
+    def _append_last(self, index):
+        """Add the `Last` that reads a recurrent layer."""
+        self.append(Last(), {}, Signal(index + 1, (), None))
+
+    def ways(self, index):
         """The rows of a layer's states that its node has."""
         layer = self.layers[index]
         if not layer.bidirectional:
             return ((index, 0),)
-        return ((index, 1),) if layer.merge == "sum" and self._is_reverse(index) else ((index, 0), (index, 1))
+        return ((index, 1),) if layer.merge == "sum" and self.is_reverse(index) else ((index, 0), (index, 1))
 
-    def _is_reverse(self, index):
+    def is_reverse(self, index):
         """Whether a layer of two directions stands for one in reverse."""
         return not any(array.any() for name, array in self.arrays[index].items() if name.endswith("_l0"))
 
@@ -291,17 +352,17 @@ class Reader:
     def merged_finals(self, node, value, merge, axes):
         """The final h of two directions merged."""
         index = value.rows[0][0]
-        if value.at != len(self.layers) or value.rows != ((index, 0), (index, 1)) or index != len(self.layers) - 1:
+        if value.rows != ((index, 0), (index, 1)) or self.layers[index].merge != "concat":
             raise node.error("the final h of both directions of the layer before")
-        self.change(node)
+        self.change(node, index + 1)
         self.layers[index] = replace(self.layers[index], merge=merge)
-        self.append(Last(), {})
+        self._append_last(index)
         return self._of_finals(replace(value, axes=axes), ())
 
     def is_plain(self, signal):
         """Whether a signal is all of what the last layer gives, of two directions."""
-        layer = self.layers[-1] if self.layers else None
-        whole = signal.at == len(self.layers) and signal.half is None and signal.step is None
+        layer = self.layers[signal.at - 1] if signal.at and not signal.parts else None
+        whole = signal.half is None and signal.step is None
         return whole and getattr(layer, "bidirectional", False) and layer.merge == "concat"
 
     def bound(self, value, node=None):
@@ -357,22 +418,9 @@ class Reader:
         signal = self.data(node, indices)
         if signal.at or signal.channels is not None:
             raise node.error("indices that are the input")
-        self.append(Embedding(*table.shape), {"weight": table})
         size = Atom(CHANNELS, table.shape[1])
-        return Signal(1, (*signal.axes, (size,)), (size,))
-
-    def states_given(self, signal):
-        """An input as states, of which some rows are chosen."""
-        row = signal.axes[0][0]
-        return Finals(signal.source, tuple(range(row.size)) if not row.free else (0,), signal.axes, row, 0)
-
-    def take_state(self, node, index, letter, value, order, direction):
-        """Note from which input a layer has its initial state."""
-        if isinstance(value, Signal) and not value.at and value.source != self.source and len(value.axes) == 3:
-            value = self.states_given(replace(value, axes=tuple(value.axes[axis] for axis in order)))
-        if not isinstance(value, Finals) or value.letter not in self.inputs:
-            raise node.error(f"an initial_{letter} that is zero, constant, or an input")
-        self.states[index, letter] = value.letter, value.rows
+        at = self.append(Embedding(*table.shape), {"weight": table}, signal)
+        return Signal(at, (*signal.axes, (size,)), (size,))
 
     def take_lengths(self, node, value, batch, steps):
         """Note from where a layer has the lengths of sequences."""

@@ -9,7 +9,8 @@ from ...layers.gru import GRU
 from ...layers.lstm import LSTM
 from ...layers.rnn import RNN
 from .gates import FIELDS, HERE, PEEPHOLES_HERE, PEEPHOLES_THERE, THERE, functions_from, gates_of, reordered
-from .values import BATCH, STEPS, Atom, Finals, Signal
+from .states import of_input, start_of
+from .values import BATCH, STEPS, Atom, Finals, Signal, transposed
 
 KINDS = {"RNN": RNN, "GRU": GRU, "LSTM": LSTM}
 NOT_ZERO = ("sigmoid", "hard_sigmoid", "softplus")  # functions whose value at 0 is not 0
@@ -35,9 +36,8 @@ def recurrent(reader, node):
     signal = reader.bound(signal, node)
     layer = _layer(node, kind, hidden, direction)
     arrays = _parameters(reader, node, layer, kind, weights, direction, signal)
-    index = len(reader.layers)
-    layer = _with_states(reader, node, layer, arrays, index, direction, order, hidden)
-    reader.append(layer, arrays)
+    index, layer = _with_states(reader, node, layer, arrays, direction, order, hidden)
+    reader.append(layer, arrays, signal)
     reader.take_lengths(node, node.input(4), batch, steps)
     h = Atom("c", hidden)
     d = Atom("c", directions)
@@ -136,14 +136,23 @@ def _parameters(reader, node, layer, kind, weights, direction, signal):
     return found
 
 
-def _with_states(reader, node, layer, arrays, index, direction, order, hidden):
-    """The layer, with learned states where the initial ones are constants; those of inputs are noted."""
+def _with_states(reader, node, layer, arrays, direction, order, hidden):
+    """(index, layer), with learned states where the initial ones are constants; those of inputs and layers are noted."""
     letters = "hc"[: layer.cell.states]
     given = {letter: value for letter, value in zip(letters, (node.input(5), node.input(6))) if value is not None}
-    learned = {}
+    computed, inputs, learned = {}, {}, {}
     for letter, value in given.items():
         if not isinstance(value, np.ndarray):
-            reader.take_state(node, index, letter, value, order, direction)
+            inputs[letter] = of_input(reader, value, order)
+            if inputs[letter] is None:
+                computed[letter] = transposed(value, order)
+    start = start_of(reader, node, letters, computed, direction) if computed else None  # may add layers
+    index = len(reader.layers)
+    if start is not None:
+        reader.starts[index] = start
+    reader.states |= {(index, letter): found for letter, found in inputs.items() if found is not None}
+    for letter, value in given.items():
+        if not isinstance(value, np.ndarray):
             continue
         if value.ndim != 3:
             raise node.error(f"initial_{letter} of three axes, got shape {value.shape}")
@@ -158,7 +167,7 @@ def _with_states(reader, node, layer, arrays, index, direction, order, hidden):
         else:
             raise node.error(f"the same initial_{letter} for all sequences, or an input, got a constant that differs")
     if not learned:
-        return layer
+        return index, layer
     if len(given) > sum(isinstance(value, np.ndarray) for value in given.values()):
         raise node.error("initial states that are all constants, or all inputs, got both")
     for letter in letters:
@@ -167,4 +176,4 @@ def _with_states(reader, node, layer, arrays, index, direction, order, hidden):
             arrays[f"initial_{letter}_l0{end}"] = rows[row]
         if direction == "reverse":
             arrays[f"initial_{letter}_l0"] = np.zeros_like(arrays[f"initial_{letter}_l0_reverse"])
-    return replace(layer, learned_state=True)
+    return index, replace(layer, learned_state=True)

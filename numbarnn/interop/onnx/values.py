@@ -17,7 +17,28 @@ class Atom:
     """An axis that is not taken apart: what it runs over, t, n, c or None while that is not known, and its length."""
 
     def __init__(self, role, size, free=False):
-        self.role, self.size, self.free = role, size, free  # free: of any length; `size` is one that nothing else has
+        self._role, self.size, self.free = role, size, free  # free: of any length; `size` is one that nothing else has
+        self._same = None
+
+    @property
+    def role(self):
+        """What it runs over."""
+        return self._root()._role
+
+    @role.setter
+    def role(self, role):
+        self._root()._role = role
+
+    def _root(self):
+        """The atom that speaks for all that run over the same."""
+        return self if self._same is None else self._same._root()
+
+    def run_like(self, other):
+        """Say that it runs over what another atom runs over, which need not be known yet (both are modified)."""
+        first, second = self._root(), other._root()
+        if first is not second:
+            second._role = second._role or first._role
+            first._same = second
 
     def __repr__(self):
         return f"{self.role or '?'}{self.size}"
@@ -35,7 +56,7 @@ class Signal:
     Attributes
     ----------
     at : int
-        Layers that have run.
+        Which layer has given it, counted from 1; 0 of an input.
     axes : tuple of tuple of Atom
     channels : tuple of Atom or None
         In the order that the network has them; of an input None, while it is not known which they are.
@@ -45,6 +66,10 @@ class Signal:
         Which step alone, 0 or -1, or `ENDS`.
     source : str
         The name of the input, where no layer has run.
+    parts : tuple of Signal
+        Of which it is made side by side along the channels, where it is.
+    repeated : bool
+        Whether the same numbers stand at each step.
     """
 
     at: int
@@ -53,11 +78,20 @@ class Signal:
     half: int | None = None
     step: int | str | None = None
     source: str = ""
+    parts: tuple = ()
+    repeated: bool = False
 
     @property
     def shape(self):
         """The lengths of the axes."""
         return tuple(map(length, self.axes))
+
+    @property
+    def sources(self):
+        """What a layer that takes it reads: numbers of layers, as `at` counts them, and names of inputs."""
+        if self.parts:
+            return tuple(source for part in self.parts for source in part.sources)
+        return (self.at or self.source,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +108,7 @@ class Finals:
     row : Atom
         Goes over the rows, where there are several.
     at : int
-        Layers that had run when the last of them was reached; 0 of an input.
+        Which layer has reached the last of them, counted from 1; 0 of an input.
     """
 
     letter: str

@@ -9,7 +9,7 @@ from ...arrays.devices import device_of, moved
 from ...arrays.tensors import host_array
 from ...errors import ShapeError
 from .numeric import NumberLoss, logistic
-from .targets import count_labels, ignored, loss_of_labels
+from .targets import ignored, loss_of_labels
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,6 @@ class BinaryCrossEntropy(NumberLoss):
 
     def of_labels(self, logits, labels, weights=None):
         """(loss, derivative) for (rows, 1) logits and (rows,) labels of int64, -1 for what counts nothing."""
-        if weights is None:
-            count_labels(labels)
         device = device_of(logits)
         there, y = moved(labels[:, None] >= 0, device), moved(labels[:, None].astype(logits.dtype), device)
         return self.of_rows(logits, y, None if weights is None else moved(weights[:, None], device), there)

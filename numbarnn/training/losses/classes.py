@@ -9,7 +9,7 @@ from ...arrays.devices import backend_of, device_of, moved
 from ...arrays.ieee import ieee
 from ...descriptions.fields import Description
 from ...errors import ShapeError, finite_numbers, rate
-from .targets import count_labels, ignored, loss_of_labels
+from .targets import ignored, loss_of_labels
 
 
 def _class_weights(argument, values):
@@ -111,11 +111,12 @@ class CrossEntropy(Description):
         """
         kernel, real = backend_of(logits).losses.cross_entropy, logits.dtype
         if weights is None and self.class_weights is None and not self.smoothing:
-            count = count_labels(labels)
+            count = int(np.count_nonzero(labels >= 0))
+            if not count:
+                return 0.0, np.zeros_like(logits)
             values, _, gradient = kernel(logits, labels, np.full(len(labels), 1 / count, real))
             return float(values.sum()) / count, gradient
         if weights is None:
-            count_labels(labels)
             weights = np.ones(len(labels))
         rows = np.where(labels < 0, 0.0, weights.astype(np.float64))
         hits = rows * self.label_weights(np.maximum(labels, 0))  # each label's share of the sum, before smoothing

@@ -1,0 +1,286 @@
+"""A graph one time step at a time, with the states carried along."""
+
+import numpy as np
+
+from ..arrays.descriptor import checked_array, make_read_only
+from ..arrays.devices import backend
+from ..arrays.indices import checked_integers
+from ..arrays.packing import checked_mask
+from ..descriptions.fields import Unsendable
+from ..engine.keep import NOTHING
+from ..errors import DTypeError, IndexRangeError, ShapeError, positive_integer
+from ..streaming import Copies
+from .decoding import Decoding
+from .passage import Passage
+from .reading import by_name
+from .stepwise import Stepped
+
+
+class GraphStream(Unsendable):
+    """A graph that takes one step at a call, or the steps of sequences; the states are the stream's.
+
+    The parameters, and the inputs without steps, are read when the stream is made: later changes of them do not reach it.
+    Made by `Graph.stream`.
+
+    Parameters
+    ----------
+    graph : Graph
+    stepped : Stepped
+        The nodes that take each step.
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> nodes = {"h": nr.Node(nr.GRU(4), ["x", "place"]), "y": nr.Node(nr.Dense(1), ["h", "x"])}
+    >>> net = nr.Graph({"x": 2, "place": nr.Input(3, steps=False)}, nodes, ["y"], seed=0)
+    >>> x, place = np.ones((5, 1, 2), np.float32), np.ones((1, 3), np.float32)
+    >>> stream = net.stream({"place": place})
+    >>> steps = [stream.step({"x": x_t})["y"] for x_t in x]
+    >>> np.array_equal(steps, net.predict({"x": x, "place": place})["y"])
+    True
+    """
+
+    instead = "copy or send the graph and the stream's state, make a new stream there and set its state"
+
+    def __init__(self, graph, stepped):
+        self._stepped, self._layers = stepped, graph._recurrent
+        self._layout_of = {name: ("N", "C")[: array.ndim] for name, array in stepped.steps.items()}
+        self._vocabularies, self._dtype = graph._vocabularies(graph._rows), graph.dtype
+        self._outputs = {name: stepped.values[name].tnc[0] for name in graph.outputs}
+        on, arrays = backend(graph.device), [*stepped.steps.values()]
+        before = []
+        self._x = arrays[0][None]  # what one call of compiled code reads a step of; None where it is of two kinds
+        if len(arrays) > 1:
+            self._x = None
+            if not any(array.dtype.kind == "i" for array in arrays):
+                self._x = _beside(on, arrays)
+                before = [Copies(zip(_columns(self._x[0], arrays), arrays))]
+        outputs = [*self._outputs.values()]
+        self._y = _beside(on, outputs)
+        after = [Copies(zip(outputs, _columns(self._y[0], outputs)))]
+        operations = [*before, *stepped.operations, *after]
+        self._program = on.programs.Steps(arrays[0][None] if self._x is None else self._x, self._y, operations)
+        self._sequences = len(arrays[0])
+
+    def __repr__(self):
+        count = f"{self._sequences} sequence{'s' * (self._sequences > 1)}"
+        names = (", ".join(map(repr, each)) for each in (self._stepped.steps, self._outputs))
+        return f"GraphStream({count}, {' to '.join(names)}, {self._dtype})"
+
+    @property
+    def state(self) -> dict:
+        """The states after the last step, by the names that `Graph` has for them: copies that cannot be written to.
+
+        To go on from elsewhere, set it: ``stream.state = state``, or `reset` sequences.  What is None or not there starts
+        from where it starts at first.
+        """
+        found = {label: layer.stream_state(self._stepped.tapes[label]) for label, layer in self._layers.items()}
+        for state in found.values():
+            for array in state if isinstance(state, tuple) else (state,):
+                make_read_only(array)
+        return found
+
+    @state.setter
+    def state(self, state):
+        given = by_name("state", state, [*self._layers], "states of recurrent layers")
+        checked = {
+            label: layer.checked_state(f"state[{label!r}]", given.get(label), self._sequences, self._dtype, "cpu")
+            for label, layer in self._layers.items()
+        }
+        for label, arrays in checked.items():
+            for index, part in enumerate(self._stepped.tapes[label].stack):
+                if arrays is None:
+                    part.restart(slice(None))
+                else:
+                    part.start([array[index] for array in arrays])
+
+    def reset(self, mask: np.ndarray | None = None):
+        """Let sequences start afresh, each recurrent layer from where it starts at first.
+
+        Parameters
+        ----------
+        mask : array of bool, optional
+            (N,): True for each sequence that starts afresh; all of them if None.
+        """
+        sequences = slice(None) if mask is None else np.flatnonzero(checked_mask(mask, self._sequences))
+        for label in self._layers:
+            for part in self._stepped.tapes[label].stack:
+                part.restart(sequences)
+
+    def step(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Take one step: outputs from inputs, both by name.
+
+        Parameters
+        ----------
+        inputs : dict of str to numpy.ndarray
+            Of each input with steps (N, C), of the graph's dtype; of indices (N,).
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            Of each output (N, channels), new.
+
+        Raises
+        ------
+        TypeError, ShapeError, DTypeError, IndexRangeError, ValueError, UnknownNameError
+            If an input is not as described; the states then stay as they are.
+        """
+        given = self._checked(inputs)
+        if self._x is not None and len(given) > 1:
+            np.concatenate([*given.values()], axis=1, out=self._x[0])
+        else:
+            for name, array in given.items():
+                self._stepped.steps[name][...] = array
+        self._program.step()
+        return {name: array.copy() for name, array in self._outputs.items()}
+
+    def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Take the steps of sequences: the bits of as many calls of `step`.
+
+        It is one call of compiled code, but where indices stand beside other inputs with steps.
+
+        Parameters
+        ----------
+        inputs : dict of str to numpy.ndarray
+            Of each input with steps (T, N, C), of the graph's dtype; of indices (T, N).  T may be 0, and is the same in all.
+
+        Returns
+        -------
+        dict of str to numpy.ndarray
+            Of each output (T, N, channels), new.
+
+        Raises
+        ------
+        TypeError, ShapeError, DTypeError, IndexRangeError, ValueError, UnknownNameError
+            If an input is not as described; the states then stay as they are.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> net = nr.Graph({"x": 2}, {"h": nr.Node(nr.GRU(4), "x"), "y": nr.Node(nr.Dense(1), ["h", "x"])}, ["y"], seed=0)
+        >>> x = {"x": np.ones((5, 3, 2), np.float32)}
+        >>> np.array_equal(net.stream(batch=3).run(x)["y"], net.predict(x)["y"])
+        True
+        """
+        given = self._checked(inputs, steps=True)
+        arrays = [*given.values()]
+        found = np.empty((len(arrays[0]), *self._y.shape[1:]), self._dtype)
+        if self._x is None:
+            for t in range(len(found)):
+                for name, array in given.items():
+                    self._stepped.steps[name][...] = array[t]
+                self._program.step()
+                found[t] = self._y[0]
+        else:
+            source = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=2)
+            self._program.run(np.ascontiguousarray(source, self._x.dtype), found)
+        columns = _columns(found, [*self._outputs.values()])
+        return {name: np.ascontiguousarray(array) for name, array in zip(self._outputs, columns)}
+
+    def _checked(self, inputs, steps=False):
+        """{name: array} of the inputs with steps, of one or of several, if they are as described; else a typed error."""
+        given, count = by_name("inputs", inputs, [*self._stepped.steps], "an array", whole=True), None
+        for name, place in self._stepped.steps.items():
+            argument, array, letters = f"inputs[{name!r}]", given[name], ("N", "C")[: place.ndim]
+            indices = place.ndim == 1
+            (checked_integers if indices else checked_array)(argument, array)
+            first = array.shape[:1] if steps and array.ndim else ()
+            count = first if count is None else count
+            if array.shape != (*count, *place.shape):
+                expected = ("T", *place.shape) if steps and first == count else (*count, *place.shape)
+                axes = ", ".join([*(("T",) if steps else ()), *letters])
+                raise ShapeError(f"{argument}: expected shape {expected} ({axes}), got {array.shape}")
+            if not indices and array.dtype != self._dtype:
+                raise DTypeError(f"{argument}: expected {self._dtype} like the graph, got {array.dtype}")
+            if indices:
+                wrong = (array < 0) | (array >= self._vocabularies[name])
+                if wrong.any():
+                    most = self._vocabularies[name] - 1
+                    raise IndexRangeError(f"{argument}: expected indices from 0 to {most}, got {array[wrong][0]}")
+        return {name: given[name] for name in self._stepped.steps}
+
+
+def _beside(on, arrays):
+    """Memory of one step for arrays (N, C) side by side: (1, N, the sum of their channels)."""
+    return on.memory.zeros((1, len(arrays[0]), sum(array.shape[1] for array in arrays)), arrays[0].dtype)
+
+
+def _columns(array, parts):
+    """Views of an array (..., channels): as many channels as each of some arrays has, one after the other."""
+    ends = np.cumsum([part.shape[-1] for part in parts])
+    return [array[..., end - part.shape[-1] : end] for end, part in zip(ends, parts)]
+
+
+class Streaming(Decoding):
+    """The part of a graph that takes one step at a call."""
+
+    def stream(self, inputs: dict[str, np.ndarray] | None = None, batch: int | None = None) -> GraphStream:
+        """A `GraphStream` that runs the graph one step at a call, or the steps of sequences.
+
+        The parameters are read now: later changes do not reach it.  `Last` passes each step on.
+
+        Parameters
+        ----------
+        inputs : dict of str to array, optional
+            Those that have no steps, (N, C), of indices (N,); what depends on them alone is computed now.
+        batch : int, optional
+            Sequences N that run side by side; as many as `inputs` have, else 1.
+
+        Raises
+        ------
+        ValueError
+            If a node needs the whole sequence: two directions, `Pool`, the final state of another node with steps, or what a
+            node behind `Last` gives beside each step.
+        TypeError, ShapeError, UnknownNameError
+            Named after the argument that is not as described.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> nodes = {"start": nr.Node(nr.Dense(4), "place"), "h": nr.Node(nr.GRU(4), ["x", "place"], state="start")}
+        >>> net = nr.Graph({"x": 2, "place": nr.Input(3, steps=False)}, nodes, ["h"], seed=0)
+        >>> stream = net.stream({"place": np.ones((6, 3))})
+        >>> stream.step({"x": np.ones((6, 2), np.float32)})["h"].shape
+        (6, 4)
+        """
+        still = [name for name, each in self._described_inputs.items() if not each.steps]
+        moving = [name for name in self._described_inputs if name not in still]
+        nodes = self._checked_stepwise(moving)
+        given = by_name("inputs", {} if inputs is None else inputs, still, "an array", whole=True)
+        called = self._of_arrays({name: self._converted(name, given[name]) for name in still}, {}, {}) if still else None
+        if batch is not None or called is None:
+            batch = positive_integer("batch", 1 if batch is None else batch)
+        if called is not None:
+            if batch not in (None, called.sequences):
+                first = still[0]
+                raise ShapeError(f"batch: expected {called.sequences} like inputs[{first!r}], or None, got {batch}")
+            batch = called.sequences
+        self.params.check_finite()
+        before = [name for name in self._rows if name not in nodes]
+        passage = Passage(self, self._own, {} if called is None else called.described, NOTHING, until=before)
+        return GraphStream(self, Stepped(self, passage, batch, moving, nodes))
+
+    def _checked_stepwise(self, moving):
+        """The nodes that take each step by itself, if all that need an input with steps do; else ValueError."""
+        if not moving:
+            raise ValueError("stream: expected a graph with an input that has steps, got none")
+        nodes, ended, moved = [], set(), {*moving}
+        for name, row in self._rows.items():
+            reads = {*row.reads, *(() if row.state is None else (row.state,))}
+            if not reads & moved:
+                continue
+            nodes.append(name)
+            moved.add(name)
+            for layer in row.layers:
+                if getattr(layer, "needs_all", False) or getattr(layer, "bidirectional", False):
+                    raise ValueError(f"stream: expected nodes that take each step by itself, got {layer!r} in {name!r}")
+            if row.state in moved:
+                what = f"{name!r}, which starts from where {row.state!r} has ended"
+                raise ValueError(f"stream: expected nodes that wait for the end of no other, got {what}")
+            late = sorted(ended.intersection(row.reads))
+            if late and any(self._has_steps(read) for read in row.reads):
+                what = f"{name!r}, which reads the end of a sequence, {late[0]!r}, at each step"
+                raise ValueError(f"stream: expected nodes that wait for the end of no other, got {what}")
+            if row.axis is None:
+                ended.add(name)
+        return nodes
