@@ -31,7 +31,7 @@ EXPECTED = {"check_sample_weight_equivalence_on_dense_data": REASON}
 
 
 @estimator_checks.parametrize_with_checks(
-    [kind() for kind in ESTIMATORS], expected_failed_checks=lambda estimator: EXPECTED
+    [kind(hidden=16) for kind in ESTIMATORS], expected_failed_checks=lambda estimator: EXPECTED
 )  # fmt: skip
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)
@@ -39,7 +39,7 @@ def test_checks_of_scikit_learn(estimator, check):
 
 @pytest.mark.parametrize("kind", ESTIMATORS)
 def test_weights_are_repeated_samples(kind):
-    estimator_checks.check_sample_weight_equivalence_on_dense_data(kind.__name__, kind(dtype="float64"))
+    estimator_checks.check_sample_weight_equivalence_on_dense_data(kind.__name__, kind(hidden=16, dtype="float64"))
 
 
 ARRAY_API = """
