@@ -61,6 +61,7 @@ from .network import Network
 from .networks.predictions import Predictions
 from .parameters import Parameters
 from .sampling import sample
+from .stepping import CompiledStep
 from .streaming import Stream
 from .trainer import Trainer
 from .training.callbacks import Callback
@@ -110,6 +111,7 @@ __all__ = [
     "Checkpoint",
     "ChecksumError",
     "Compiled",
+    "CompiledStep",
     "Connectivity",
     "Conv2d",
     "ConversionError",

@@ -6,17 +6,16 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from .arrays.conversion import numbers_like
-from .arrays.descriptor import TensorDescriptor
 from .arrays.devices import backend, moved
-from .arrays.indices import Indices
-from .arrays.packing import uniform
 from .arrays.ragged import Ragged
 from .errors import generator, positive_integer
 from .files.container import write_file
 from .layers.base import Layer
-from .layers.recurrent import Recurrent
+from .layers.operations import NotInPrograms
 from .networks.objective import Objective
+from .networks.steps import OverSteps
 from .parameters import Parameters
+from .stepping import STEPS, CompiledStep
 from .streaming import Stream
 from .training.history import History
 from .training.loop import fit
@@ -260,26 +259,45 @@ class Network(Objective):
             Makes what comes after them, an Operation with the `array` that it writes, out of a descriptor of their outputs.
         """
         on = backend(self.device)
-        steps, vocabulary = on.programs.most_steps(batch), None
-        if layers[0][0].takes_indices:
-            x, vocabulary = np.zeros((steps, batch), np.int64), layers[0][0].vocabulary
-            y = Indices(uniform(steps, batch), x)
-        else:
-            x = on.memory.zeros((steps, batch, self.channels), self.dtype)
-            y = TensorDescriptor.of_tnc(x)
-        operations, stateful = [], []
-        for layer, own in layers:
-            y, tape = layer.run_stream(own, y)
-            operations.append(tape.operation)
-            if isinstance(layer, Recurrent):
-                stateful.append((layer, tape))
-        array = y.array
+        made = OverSteps.of(layers, self.channels, self.dtype, self.device, on.programs.most_steps(batch), batch)
+        array = made.y.array
         if last is not None:
-            operations.append(last(y))
-            array = operations[-1].array
-        stream = Stream(x, array, operations, stateful, on, single=False, vocabulary=vocabulary)
-        stream.state = (None,) * len(stateful)
+            made.operations.append(last(made.y))
+            array = made.operations[-1].array
+        stream = Stream(made.x, array, made.operations, made.stateful, on, single=False, vocabulary=made.vocabulary)
+        stream.state = (None,) * len(made.stateful)
         return stream
+
+    def compiled_step(self, batch: int = 1) -> CompiledStep:
+        """The network's step as a value of your own compiled code, see `CompiledStep`.
+
+        The parameters are read now: later changes do not reach it.  `Last` passes each step on.  After an `Embedding` a step
+        is of indices.  Dropout and the like are not active.
+
+        Parameters
+        ----------
+        batch : int
+            Sequences N that run side by side.
+
+        Raises
+        ------
+        ValueError
+            If a layer needs the whole sequence, as one of two directions or `Pool`.
+        TypeError
+            If a layer of your own runs in Python.
+        DeviceError
+            If the network is on a GPU.
+        """
+        self.params.check_finite()
+        batch = positive_integer("batch", batch)
+        layers = list(zip(self.layers, self._own))
+        made = OverSteps.of(layers, self.channels, self.dtype, self.device, STEPS, batch)
+        try:
+            return CompiledStep(
+                made.x, made.y.array, made.operations, made.stateful, single=False, vocabulary=made.vocabulary
+            )
+        except NotInPrograms as error:
+            raise TypeError(f"layers: expected layers that take a step in compiled code, got one that has {error}") from None
 
     def to(self, device: str) -> "Network":
         """A network of the same layers with a copy of the parameters on ``"cpu"`` or ``"cuda"``; this one if it is there."""

@@ -508,7 +508,7 @@ def test_what_has_worked_is_sent_like_what_has_not(every):
 
 def test_everything_that_is_public_is_in_this_list(every):
     seen = {type(value).__name__ for value in every.values()} | set(every)
-    seen |= {"Network", "Graph", "GraphStream", "Stream", "Recurrent", "Cell", "Callback", "Trainer"}
+    seen |= {"Network", "Graph", "GraphStream", "Stream", "CompiledStep", "Recurrent", "Cell", "Callback", "Trainer"}
     seen |= {"loss", "PerStep", "windows", "accuracy", "extrapolate", "padded", "compile", "fit_many", "load", "own_part"}
     seen |= {"strips"}
     modules = {"datasets", "elementary", "errors", "interop", "plot", "testing", "cuda"}
@@ -528,7 +528,7 @@ def test_what_holds_addresses_refuses_with_a_sentence(way):
     _, _, tape = gru.forward(parts[0], x)
     _, dense_tape = dense.forward(parts[2], np.ones((3, 4), np.float32))
     _, dropout_tape = nr.Dropout(0.5).forward(nr.Dropout(0.5).init(2), np.ones((3, 2), np.float32), seed=0)
-    for thing in (net.stream(), gru.stream(parts[0]), tape, dense_tape, dropout_tape, embedded()[2]):
+    for thing in (net.stream(), net.compiled_step(), gru.stream(parts[0]), tape, dense_tape, dropout_tape, embedded()[2]):
         with pytest.raises(TypeError, match="holds addresses of memory and cannot be copied or pickled; copy"):
             WAYS[way](thing)
 

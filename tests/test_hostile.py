@@ -128,6 +128,13 @@ def network():
     return nr.Network([nr.RNN(2), nr.Last(), nr.Dense(1)], channels=2, seed=0)
 
 
+def one_step(step, x):
+    """The outputs of a compiled step."""
+    y = np.empty((3, step.outputs), np.float32)
+    step(x, step.initial_state(), y, step.workspace())
+    return y
+
+
 def graph(**arguments):
     """A new graph, small and the same each time; its two inputs are called as the arguments of `of_graph`."""
     nodes = {"h": nr.Node(nr.RNN(2), ["x", "static"]), "y": nr.Node([nr.Last(), nr.Dense(1)], "h")}
@@ -298,6 +305,15 @@ CASES = {
         TABLE.__call__,
         {"p": (T, NOTHING_ELSE), "x": (np.array([[0, 1], [4, 2]]), indices(4)), "layout": ("tnc", LAYOUT)},
     ),
+    "Recurrent.compiled_step": (
+        lambda **a: one_step(RNN.compiled_step(**a), X[0]),
+        {"p": (P, NOTHING_ELSE), "batch": (3, only(3))},
+    ),
+    "CompiledStep.__call__": (
+        lambda **a: one_step(RNN.compiled_step(P, 3), **a),
+        {"x": (X[0], ARRAY)},
+    ),
+    "CompiledStep.states": (RNN.compiled_step(P, 3).states, {"state": (np.zeros(6, np.float32), NOTHING_ELSE)}),
     "Stream.step": (lambda **a: RNN.stream(P, 3).step(**a), {"x": (X[0], ARRAY)}),
     "Stream.run": (lambda **a: RNN.stream(P, 3).run(**a), {"x": (X, FLOATS)}),
     "Stream.feed_back": (lambda **a: RNN.stream(P, 3).feed_back(**a), {"x": (X[0], ARRAY), "steps": (2, SIZE)}),
@@ -399,6 +415,7 @@ CASES = {
             "progress": (False, FLAG),
         },
     ),
+    "Network.compiled_step": (lambda **a: one_step(network().compiled_step(**a), X[0]), {"batch": (3, only(3))}),
     "Network.stream": (lambda **a: network().stream(**a).step(X[0]), {"batch": (3, only(3))}),
     "Network.to": (lambda **a: network().to(**a), {"device": ("cpu", one_of("cpu"))}),
     "Network.transfer": (lambda **a: network().transfer(**a), {"source": (network(), NOTHING_ELSE)}),

@@ -73,13 +73,13 @@ def test_the_right_name_is_said(call, wrong, called, right):
 def public_callables():
     """{name: callable} of all that users call, the methods of classes that only the library makes left out."""
     open_ended = {"check_gradients"}  # it takes any options of a layer
-    unmade = {"Compiled", "Gradients", "RowGradient", "Parameters", "Stream", "TensorDescriptor", "Cell"}
+    unmade = {"Compiled", "CompiledStep", "Gradients", "RowGradient", "Parameters", "Stream", "TensorDescriptor", "Cell"}
     unmade |= {"Ensemble", "GraphStream", "Predictions"}
     for name in nr.__all__:
         value = getattr(nr, name)
         if callable(value) and name not in unmade and not (inspect.isclass(value) and issubclass(value, BaseException)):
             yield name, value
-    for module in (nr.plot, nr.datasets, nr.testing, nr.interop.keras, nr.interop.onnx, nr.interop.torch):
+    for module in (nr.plot, nr.datasets, nr.testing, nr.interop.audio, nr.interop.keras, nr.interop.onnx, nr.interop.torch):
         for name, value in vars(module).items():
             own = inspect.isfunction(value) and value.__module__ == module.__name__
             if own and not name.startswith("_") and name not in open_ended:

@@ -108,7 +108,7 @@ def test_errors():
         nr.Pool("sum")
     with pytest.raises(ValueError, match="layers: expected none that needs the steps"):
         nr.Network([nr.Pool("max"), nr.GRU(2)], channels=1)
-    with pytest.raises(ValueError, match="stream: .*whole sequence"):
+    with pytest.raises(ValueError, match="steps: .*whole sequence"):
         nr.Network([nr.GRU(2), nr.Pool("max")], channels=1).stream()
     layer = nr.Pool("mean")
     with pytest.raises(nr.LayoutError, match="layout"):

@@ -9,7 +9,7 @@ import numbarnn as nr
 from numbarnn.descriptions.docstrings import public_members
 
 STATELESS = "backward forward init output_channels save weights"
-RECURRENT = "backward cell draw forward gates init output_channels save stream weights"
+RECURRENT = "backward cell compiled_step draw forward gates init output_channels save stream weights"
 PUBLIC = {
     "GRU": RECURRENT,
     "LSTM": RECURRENT,
@@ -27,6 +27,7 @@ PUBLIC = {
     "Flatten": STATELESS,
     **dict.fromkeys(("AvgPool2d", "Conv2d", "MaxPool2d"), f"output_shape {STATELESS}"),
     "Embedding": f"row_gradient {STATELESS}",
+    "CompiledStep": "initial_state run states workspace",
     "Connectivity": "applied factor hidden",
     "EarlyStopping": "best epoch",
     "Ensemble": "finished predict_many",
@@ -35,8 +36,8 @@ PUBLIC = {
     "predict_many probabilities random save split states stream summary",
     "GraphStream": "reset run state step",
     "History": "as_dict",
-    "Network": "backward evaluate fit forward history loss loss_and_gradient output_layout params predict predict_many "
-    "probabilities random save split states stream summary takes_indices to transfer",
+    "Network": "backward compiled_step evaluate fit forward history loss loss_and_gradient output_layout params predict "
+    "predict_many probabilities random save split states stream summary takes_indices to transfer",
     **dict.fromkeys(("Optimizer", "SGD", "RMSProp", "Adam", "AdamW", "RAdam", "Nadam"), "start update"),
     "Parameters": "check_finite copy device dtype flat items names offset save to update weights zeros",
     "Predictions": "mean quantile spread",

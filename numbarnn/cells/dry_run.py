@@ -158,11 +158,16 @@ class _Self:
         raise RuleError(f"self.{name} cannot be set: what lasts from a step to the next is the state")
 
 
+def equations(owner):
+    """A cell or an activation function whose methods run on symbols, in Python."""
+    return _Self(owner, Frozen(lambda f: f, lambda dispatcher, f: f))
+
+
 def _run(owner, name, *args):
     """What a method makes of symbols."""
     where = f"{_name_of(owner)}.{name}"
     try:
-        return where, getattr(_Self(owner, Frozen(lambda f: f, lambda dispatcher, f: f)), name)(*args)
+        return where, getattr(equations(owner), name)(*args)
     except Exception as error:
         if type(error).__module__.startswith("numba."):
             raise _Unknown from None

@@ -14,7 +14,9 @@ from . import (
     pooling,
     programs,
     recurrent,
+    reentrant,
     sampling,
+    step_type,
     threads,
     unpack,
 )
@@ -33,7 +35,9 @@ __all__ = [
     "pooling",
     "programs",
     "recurrent",
+    "reentrant",
     "sampling",
+    "step_type",
     "threads",
     "unpack",
 ]

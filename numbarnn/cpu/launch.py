@@ -205,6 +205,11 @@ class Tape(StateTape):
         return self.block.nbytes + states + sum(kept.nbytes for kept in self.checkpoints or ())
 
     @property
+    def written(self):
+        """The states: what forward writes besides its scratch, where nothing but weights is kept."""
+        return list(self._states)
+
+    @property
     def outputs(self):
         """The h of every step, (T, N, D * P)."""
         return TensorDescriptor.blocks(self.h.reshape(len(self.h), -1), self._h_address, self.packing)

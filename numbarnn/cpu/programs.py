@@ -13,7 +13,7 @@ from .jobs import call, call_long
 from .memory import borrow
 from .pool import share
 from .records import integers, place
-from .routine_call import numbers_at, record_at
+from .routine_call import copy_bytes, numbers_at, record_at
 from .threads import sharing
 
 COPY = np.dtype(integers("source", "target", "bytes"))
@@ -49,14 +49,6 @@ def _instructions(program):
         call_or_raise(instructions[2 * i], (instructions[2 * i + 1],))
 
 
-@njit
-def _copy(source, target, count):
-    """Copy bytes."""
-    before, after = numbers_at(np.uint8, source, count), numbers_at(np.uint8, target, count)
-    for i in range(count):
-        after[i] = before[i]
-
-
 @Function
 def once(record):
     """Follow the instructions of the PROGRAM record."""
@@ -72,9 +64,9 @@ def sequence(record):
         steps = min(program.piece, program.steps - start)
         for i in range(program.place_count):
             numbers_at(np.int64, places[2 * i], 1)[0] = steps * places[2 * i + 1]
-        _copy(program.source + start * program.x_bytes, program.x, steps * program.x_bytes)
+        copy_bytes(program.source + start * program.x_bytes, program.x, steps * program.x_bytes)
         _instructions(program)
-        _copy(program.y, program.target + start * program.y_bytes, steps * program.y_bytes)
+        copy_bytes(program.y, program.target + start * program.y_bytes, steps * program.y_bytes)
 
 
 @Function
@@ -82,7 +74,7 @@ def copy(record):
     """Copy the bytes of the COPY record; zeros, if their source is at address 0."""
     call = record_at(record, COPY)[0]
     if call.source != 0:
-        _copy(call.source, call.target, call.bytes)
+        copy_bytes(call.source, call.target, call.bytes)
         return
     target = numbers_at(np.uint8, call.target, call.bytes)
     for i in range(call.bytes):
@@ -115,6 +107,10 @@ class Program:
         Numbers of the parameters that are looked at when they are packed, so that none that is not finite is used.
     flags : list of (numpy.ndarray, int)
         (record, which of its integers) of those that are not 0 any more when such a number has been seen.
+    records : list of numpy.ndarray
+        What the instructions are told, and the tasks of jobs.
+    scratch : numpy.ndarray or None
+        The memory that the calls borrow.
     """
 
     anew = True
@@ -122,7 +118,7 @@ class Program:
     def __init__(self):
         self._instructions, self._places, self._pools, self._kept = [], [], [], []
         self._record, self.large, self.long, self.alone, self.nbytes = None, False, False, False, 0
-        self._borrowers, self.packed, self.flags = [], 0, []
+        self._borrowers, self.packed, self.flags, self.records, self.scratch = [], 0, [], [], None
 
     def add(self, function, record, *kept, per_step=(), pool=None):
         """Add an instruction.
@@ -144,6 +140,7 @@ class Program:
             self._places += address + 8 * index, number
         if pool is not None and pool[1] > 1:
             self._pools.append((record, *pool))
+        self.records.append(record)
         self._kept += record, *kept
         self._record = None
 
@@ -163,6 +160,7 @@ class Program:
         whole = np.array((share.address, 0, task.address(cell, dtype), address, count), np.int64)
         for index, number in per_step:
             self._places += address + 8 * index, number
+        self.records.append(record)
         self.add(job, whole, record, *kept, pool=(JOB_POOL, threads, step_threads))
 
     def _made(self):
@@ -170,6 +168,7 @@ class Program:
         nbytes = max((call.scratch_bytes for call in self._borrowers), default=0)
         if nbytes:
             block = borrow(nbytes)
+            self.scratch = block[0]
             for call in self._borrowers:
                 call.keep_scratch(block)
         self._numbers = instructions, places = [np.array(part, np.int64) for part in (self._instructions, self._places)]

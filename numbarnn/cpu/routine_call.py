@@ -2,6 +2,7 @@
 
 from llvmlite import ir
 from numba import carray, types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from ..engine.inlined import inlined
@@ -25,6 +26,18 @@ def _pointer(typingctx, address):
     """An address as the pointer that carray takes."""
     byte = ir.IntType(8).as_pointer()
     return types.voidptr(address), lambda context, builder, signature, args: builder.inttoptr(args[0], byte)
+
+
+@intrinsic
+def copy_bytes(typingctx, source, target, count):
+    """Copy so many bytes from one address to another."""
+
+    def codegen(context, builder, signature, args):
+        source, target = (builder.inttoptr(address, cgutils.voidptr_t) for address in args[:2])
+        cgutils.raw_memmove(builder, target, source, args[2], 1)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), codegen
 
 
 @inlined

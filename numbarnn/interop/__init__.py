@@ -1,8 +1,8 @@
-"""Networks in other libraries, each in a module that is imported when it is used: `keras`, `onnx`, `sklearn`, `torch`."""
+"""Networks and other libraries, a module each, imported when it is used: `audio`, `keras`, `onnx`, `sklearn`, `torch`."""
 
 import importlib
 
-MODULES = ("keras", "onnx", "sklearn", "torch")
+MODULES = ("audio", "keras", "onnx", "sklearn", "torch")
 
 
 def __getattr__(name):

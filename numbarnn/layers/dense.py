@@ -77,6 +77,10 @@ class Linear(Operation):
     def nbytes(self):
         return self.tape.nbytes
 
+    @property
+    def written(self):
+        return self.tape.written
+
 
 @dataclass(frozen=True, repr=False)
 class Dense(Stateless):

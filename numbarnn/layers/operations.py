@@ -63,6 +63,11 @@ class Operation:
         """Bytes that are held for backward, those of the source not counted."""
         return 0 if self.view else self.outputs.array.nbytes
 
+    @property
+    def written(self):
+        """The arrays that forward writes, as part of a program that takes steps: scratch that it borrows not counted."""
+        return [] if self.view else [self.outputs.array]
+
 
 def in_rows(described):
     """The numbers of a descriptor as (rows, C); a view where they lie like that."""
@@ -260,3 +265,7 @@ class Residual(Operation):
     @property
     def nbytes(self):
         return self.inner.nbytes + super().nbytes
+
+    @property
+    def written(self):
+        return [*self.inner.written, *super().written]

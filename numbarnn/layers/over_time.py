@@ -53,7 +53,7 @@ class Pool(OneStep):
     needs_all = True
 
     def run_stream(self, p, x):
-        raise ValueError(f"stream: {self!r} needs the whole sequence")
+        raise ValueError(f"steps: {self!r} needs the whole sequence")
 
     def operation(self, p, x, keep):
         return (Mean if self.kind == "mean" else Largest)(x)

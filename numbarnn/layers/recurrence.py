@@ -99,6 +99,10 @@ class Recurrence(Operation):
     def nbytes(self):
         return self.tape.nbytes
 
+    @property
+    def written(self):
+        return self.tape.written
+
     def start(self, initial):
         self.tape.start(self._start(initial))
 
@@ -196,3 +200,7 @@ class Constrained(Operation):
     @property
     def nbytes(self):
         return self.inner.nbytes
+
+    @property
+    def written(self):
+        return self.inner.written

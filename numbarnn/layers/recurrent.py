@@ -15,6 +15,7 @@ from ..descriptions.fields import one_of, optional
 from ..engine.keep import ALL, NOTHING, STATES, WEIGHTS, kept
 from ..errors import DTypeError, finite_number, flag, positive_integer
 from ..parameters import Parameters
+from ..stepping import STEPS, CompiledStep
 from ..streaming import Stream
 from .base import Gradients, activation_spec
 from .chain import Chain, Tape, expect_tape
@@ -307,14 +308,51 @@ class Recurrent(Stacked):
         ValueError
             For a bidirectional layer, which needs the whole sequence.
         """
-        channels = p[p.names[0]].shape[1] if isinstance(p, Parameters) and p.names else 1
-        self.check_parameters(p, channels)
-        batch, on = positive_integer("batch", batch), backend_of(p.flat)
-        x = on.memory.zeros((on.programs.most_steps(batch), batch, channels), p.dtype)
-        y, tape = self.run_stream(p, TensorDescriptor.of_tnc(x))
-        stream = Stream(x, y.array, [tape.operation], [(self, tape)], on, single=True)
+        x, y, tape = self._over_steps(p, positive_integer("batch", batch))
+        stream = Stream(x, y.array, [tape.operation], [(self, tape)], backend_of(x), single=True)
         stream.state = state
         return stream
+
+    def compiled_step(self, p: Parameters, batch: int = 1) -> CompiledStep:
+        """The layer's step as a value of your own compiled code, see `CompiledStep`.
+
+        Parameters
+        ----------
+        p : Parameters
+            As `init` makes them; read now, later changes do not reach the step.
+        batch : int
+            Sequences N that run side by side.
+
+        Raises
+        ------
+        ValueError
+            For a bidirectional layer, which needs the whole sequence.
+        DeviceError
+            For parameters on a GPU.
+
+        Examples
+        --------
+        >>> import numba, numpy as np, numbarnn as nr
+        >>> layer = nr.GRU(4)
+        >>> p, x = layer.init(channels=2, seed=0), np.ones((5, 2), np.float32)
+        >>> @numba.njit
+        ... def outputs(step, x):
+        ...     y = np.empty((len(x), step.outputs), x.dtype)
+        ...     step.run(x, step.initial_state(), y, step.workspace())
+        ...     return y
+        >>> np.array_equal(outputs(layer.compiled_step(p), x), layer(p, x)[0])
+        True
+        """
+        x, y, tape = self._over_steps(p, positive_integer("batch", batch), STEPS)
+        return CompiledStep(x, y.array, [tape.operation], [(self, tape)], single=True)
+
+    def _over_steps(self, p, batch, steps=None):
+        """(x, descriptor of y, tape) for up to so many steps at once, again and again; as many as a stream takes if None."""
+        channels = p[p.names[0]].shape[1] if isinstance(p, Parameters) and p.names else 1
+        self.check_parameters(p, channels)
+        on = backend_of(p.flat)
+        x = on.memory.zeros((steps or on.programs.most_steps(batch), batch, channels), p.dtype)
+        return x, *self.run_stream(p, TensorDescriptor.of_tnc(x))
 
     def gates(
         self,
@@ -361,7 +399,7 @@ class Recurrent(Stacked):
         if None.
         """
         if self.bidirectional:
-            raise ValueError(f"stream: {self!r} is bidirectional and needs the whole sequence")
+            raise ValueError(f"steps: {self!r} is bidirectional and needs the whole sequence")
         return self.run(p, x, initial, WEIGHTS)
 
     def stream_state(self, tape):

@@ -1,0 +1,276 @@
+"""A compiled step as a value of the user's own compiled code: its Numba type, and what that code may do with it.
+
+The value is an address and the Python object that the memory there belongs to, so one type serves every network of a dtype,
+and code that is compiled for one takes any other.
+"""
+
+import numpy as np
+from numba import from_dtype, types
+from numba.core import cgutils
+from numba.core.errors import TypingError
+from numba.core.imputils import lower_constant
+from numba.extending import (
+    NativeValue,
+    box,
+    intrinsic,
+    lower_builtin,
+    make_attribute_wrapper,
+    models,
+    overload_attribute,
+    overload_method,
+    register_jitable,
+    register_model,
+    unbox,
+)
+
+from ..errors import IndexRangeError, ShapeError
+from .blocks import entry
+from .compiled import SOURCES
+from .failures import call_or_raise
+from .records import place
+from .reentrant import STEP
+from .routine_call import copy_bytes
+from .simd import INT64
+
+TAKE, CHANNELS, OUTPUTS, BATCH, STATE_SIZE, WORKSPACE_SIZE, VOCABULARY, INITIAL_STATE = (
+    place(STEP, name)
+    for name in (
+        "take", "channels", "outputs", "batch", "state_size", "workspace_size", "vocabulary", "initial_state",
+    )
+)  # fmt: skip
+
+
+class StepType(types.Type):
+    """The Numba type of a compiled step.
+
+    Attributes
+    ----------
+    dtype : Float
+    takes_indices : bool
+    """
+
+    def __init__(self, dtype, takes_indices):
+        self.dtype, self.takes_indices = dtype, takes_indices
+        # The stamp is of the sources: code of the user's on disk that was compiled for other records is not taken.
+        super().__init__(f"CompiledStep({dtype}, indices={takes_indices}, {SOURCES.stamp})")
+
+
+def type_of(dtype, takes_indices):
+    """The StepType of steps of a dtype."""
+    return StepType(from_dtype(dtype), takes_indices)
+
+
+@register_model(StepType)
+class StepModel(models.StructModel):
+    """The address of a STEP record, and the Python object that it belongs to."""
+
+    def __init__(self, manager, fe_type):
+        super().__init__(manager, fe_type, [("address", types.intp), ("owner", types.voidptr)])
+
+
+make_attribute_wrapper(StepType, "address", "_address")
+_baked = []  # steps that are constants of compiled code, which is there as long as the process
+
+
+@unbox(StepType)
+def _unbox(typ, obj, c):
+    """The value of a Python object."""
+    value = cgutils.create_struct_proxy(typ)(c.context, c.builder)
+    number = c.pyapi.object_getattr_string(obj, "_address")
+    value.address = c.pyapi.long_as_longlong(number)
+    c.pyapi.decref(number)
+    value.owner = obj
+    return NativeValue(value._getvalue(), is_error=cgutils.is_not_null(c.builder, c.pyapi.err_occurred()))
+
+
+@box(StepType)
+def _box(typ, value, c):
+    """The Python object of a value: the one that it came from."""
+    owner = cgutils.create_struct_proxy(typ)(c.context, c.builder, value).owner
+    c.pyapi.incref(owner)
+    return owner
+
+
+@lower_constant(StepType)
+def _constant(context, builder, typ, step):
+    """A step that compiled code finds among its globals: an address of this process, so that the code is not cached."""
+    _baked.append(step)
+    value = cgutils.create_struct_proxy(typ)(context, builder)
+    address = context.add_dynamic_addr(builder, step._address, "step")
+    value.address = builder.ptrtoint(address, INT64)
+    value.owner = context.add_dynamic_addr(builder, id(step), "owner")
+    return value._getvalue()
+
+
+@intrinsic
+def _address(typingctx, numbers):
+    """Where the numbers of an array are; of an integer, where it has been put."""
+
+    def codegen(context, builder, signature, args):
+        if isinstance(numbers, types.Integer):
+            value = context.cast(builder, args[0], numbers, types.int64)
+            return builder.ptrtoint(cgutils.alloca_once_value(builder, value), INT64)
+        return builder.ptrtoint(context.make_array(numbers)(context, builder, args[0]).data, INT64)
+
+    return types.intp(numbers), codegen
+
+
+@register_jitable
+def _are_one(array, batch, channels):
+    """Whether the last axis is that of one sequence."""
+    return batch == 1 and array.shape[-1] == channels
+
+
+@register_jitable
+def _are_batch(array, batch, channels):
+    """Whether the last axes are those of all sequences."""
+    return array.shape[-2] == batch and array.shape[-1] == channels
+
+
+@register_jitable
+def _is_one(index, batch, channels):
+    """Whether an index, or one a step, is all that there is."""
+    return batch == 1
+
+
+@register_jitable
+def _are_indices(array, batch, channels):
+    """Whether the last axis has an index of each sequence."""
+    return array.shape[-1] == batch
+
+
+@register_jitable
+def _are_inside(indices, vocabulary):
+    """Whether all indices are of a vocabulary."""
+    for index in indices.flat:
+        if index < 0 or index >= vocabulary:
+            return False
+    return True
+
+
+@register_jitable
+def _is_inside(index, vocabulary):
+    """Whether an index is of a vocabulary."""
+    return 0 <= index < vocabulary
+
+
+@register_jitable
+def _are_numbers(numbers, vocabulary):
+    """Numbers are in no range."""
+    return True
+
+
+def _expect(argument, found, dtype, axes, what, written=True):
+    """TypingError unless an argument is a C-contiguous array of a dtype, with a number of axes that is among some."""
+    if not (isinstance(found, types.Array) and found.layout == "C" and found.dtype == dtype and found.ndim in axes):
+        raise TypingError(f"{argument}: expected a C-contiguous array of {dtype}, {what}, got {found}")
+    if written and not found.mutable:
+        raise TypingError(f"{argument}: expected an array that may be written, got {found}")
+
+
+def _checks_of_x(step, x, time):
+    """(whether the shape of x is right, whether its numbers are) as functions; TypingError if it is nothing of the kind."""
+    before = "T, " if time else ""
+    if not step.takes_indices:
+        _expect("x", x, step.dtype, (1 + time, 2 + time), f"({before}channels) or ({before}batch, channels)", written=False)
+        return _are_one if x.ndim == 1 + time else _are_batch, _are_numbers
+    if isinstance(x, types.Integer) and not time:
+        return _is_one, _is_inside
+    _expect("x", x, types.int64, (1, 1 + time), f"({before}batch)" + " or (T,)" * time, written=False)
+    return _is_one if x.ndim == time else _are_indices, _are_inside
+
+
+def _checks(step, x, state, y, work, time):
+    """(of the shape of x, of its numbers, of the shape of y): functions; TypingError for what is nothing of the kind."""
+    before = "T, " if time else ""
+    of_x = _checks_of_x(step, x, time)
+    _expect("state", state, step.dtype, (1,), "(state_size,)")
+    _expect("y", y, step.dtype, (1 + time, 2 + time), f"({before}outputs) or ({before}batch, outputs)")
+    _expect("work", work, types.int64, (1,), "(workspace_size,)")
+    return *of_x, _are_one if y.ndim == 1 + time else _are_batch
+
+
+@register_jitable
+def _check_sizes(step, state, work):
+    """Raise ShapeError unless the arrays of one step have the sizes that it says."""
+    if state.size != entry(step._address, STATE_SIZE):
+        raise ShapeError("state: expected as many numbers as the step's state_size")
+    if work.size < entry(step._address, WORKSPACE_SIZE):
+        raise ShapeError("work: expected as many words as the step's workspace_size")
+
+
+@overload_method(StepType, "__call__")
+def _step(step, x, state, y, work):
+    fits_x, is_right, fits_y = _checks(step, x, state, y, work, 0)
+
+    def take(step, x, state, y, work):
+        at = step._address
+        batch = entry(at, BATCH)
+        if not fits_x(x, batch, entry(at, CHANNELS)):
+            raise ShapeError("x: expected shape (batch, channels) of the step, or (channels,) of one sequence")
+        if not is_right(x, entry(at, VOCABULARY)):
+            raise IndexRangeError("x: expected indices from 0 to vocabulary - 1")
+        if not fits_y(y, batch, entry(at, OUTPUTS)):
+            raise ShapeError("y: expected shape (batch, outputs) of the step, or (outputs,) of one sequence")
+        _check_sizes(step, state, work)
+        call_or_raise(entry(at, TAKE), (at, _address(x), _address(state), _address(y), _address(work), 1))
+
+    return take
+
+
+@lower_builtin(StepType, StepType, types.VarArg(types.Any))
+def _call(context, builder, signature, args):
+    """A step that is called: Numba has found the types of its method, but not what it is to run."""
+    return context.get_function((StepType, "__call__"), signature)(builder, args)
+
+
+@overload_method(StepType, "run")
+def _run(step, x, state, y, work):
+    fits_x, is_right, fits_y = _checks(step, x, state, y, work, 1)
+
+    def take(step, x, state, y, work):
+        at = step._address
+        batch = entry(at, BATCH)
+        if not fits_x(x, batch, entry(at, CHANNELS)):
+            raise ShapeError("x: expected shape (T, batch, channels) of the step, or (T, channels) of one sequence")
+        if not is_right(x, entry(at, VOCABULARY)):
+            raise IndexRangeError("x: expected indices from 0 to vocabulary - 1")
+        if len(y) != len(x) or not fits_y(y, batch, entry(at, OUTPUTS)):
+            raise ShapeError("y: expected shape (T, batch, outputs) of the step, or (T, outputs), T as of x")
+        _check_sizes(step, state, work)
+        call_or_raise(entry(at, TAKE), (at, _address(x), _address(state), _address(y), _address(work), len(x)))
+
+    return take
+
+
+@overload_method(StepType, "workspace")
+def _workspace(step):
+    return lambda step: np.zeros(entry(step._address, WORKSPACE_SIZE), np.int64)
+
+
+@overload_method(StepType, "initial_state")
+def _initial_state(step):
+    dtype = np.dtype(step.dtype.name)
+
+    def initial_state(step):
+        at = step._address
+        state = np.empty(entry(at, STATE_SIZE), dtype)
+        copy_bytes(entry(at, INITIAL_STATE), _address(state), state.nbytes)
+        return state
+
+    return initial_state
+
+
+def _reads(name, index):
+    """Let compiled code read a number of a step."""
+    overload_attribute(StepType, name)(lambda step: lambda step: entry(step._address, index))
+
+
+for _name, _index in (
+    ("channels", CHANNELS),
+    ("outputs", OUTPUTS),
+    ("batch", BATCH),
+    ("state_size", STATE_SIZE),
+    ("workspace_size", WORKSPACE_SIZE),
+):
+    _reads(_name, _index)

@@ -1,0 +1,217 @@
+"""Steps as functions of the caller's arrays, for compiled code of the user's own."""
+
+import numpy as np
+
+from .arrays.descriptor import checked_array, is_writable
+from .arrays.devices import backend, device_of
+from .arrays.indices import checked_integers
+from .descriptions.fields import Unsendable
+from .errors import DeviceError, DTypeError, IndexRangeError, LayoutError, ShapeError
+
+STEPS = 16  # of a sequence that are taken at once: the weights of the input are read once for all of them
+
+
+class CompiledStep(Unsendable):
+    """A step of layers as a value of your own compiled code: ``step(x, state, y, work)``.
+
+    T steps, N batch, C input channels, Y output channels.  All that a step reads and writes but its weights is in arrays of
+    the caller: it allocates nothing and calls no Python, and threads with arrays of their own may take steps at once.  In
+    code compiled by Numba it is an argument like any other, or a global.  The functions have the same names in Python.
+
+    The parameters are read when the step is made: later changes do not reach it.  Made by the ``compiled_step`` method of a
+    recurrent layer or a network.
+
+    Attributes
+    ----------
+    channels, outputs : int
+        C and Y; C is 1 where a step takes indices.
+    batch : int
+        N.
+    dtype : numpy.dtype
+        Of x, state and y.
+    state_size, workspace_size : int
+        Numbers of a state, and of a workspace.
+
+    Examples
+    --------
+    >>> import numba, numpy as np, numbarnn as nr
+    >>> net = nr.Network([nr.GRU(8), nr.Dense(1)], channels=2, seed=0)
+    >>> step = net.compiled_step()
+    >>> @numba.njit
+    ... def last(step, x):
+    ...     state, work, y = step.initial_state(), step.workspace(), np.empty(1, np.float32)
+    ...     for t in range(len(x)):
+    ...         step(x[t], state, y, work)
+    ...     return y
+    >>> x = np.ones((5, 2), np.float32)
+    >>> np.array_equal(last(step, x), net.predict(x)[-1])
+    True
+    """
+
+    instead = "copy its states, which are arrays, and make a new one there with compiled_step"
+
+    def __init__(self, x, y, operations, layers, single, vocabulary=None):
+        if device_of(y) != "cpu":
+            raise DeviceError("device: expected parameters on 'cpu', since a compiled step runs there, got 'cuda'")
+        on, parts, at = backend("cpu"), [], 0
+        program, states = on.reentrant.Reentrant(x, y, operations), [np.zeros(0, y.dtype)]
+        self._shapes = []  # of each state of each layer
+        for layer, tape in layers:
+            shapes = []
+            for m in range(layer.cell.states):
+                for part in tape.stack:
+                    part.restart(slice(None))
+                    reached = part.reached(m)[0]
+                    parts.append((at, program.place_of(reached.ctypes.data), reached.nbytes))
+                    states.append(reached.ravel())
+                    at += reached.nbytes
+                shapes.append((len(tape.stack), *reached.shape))
+            self._shapes.append(shapes)
+        self._single, self._vocabulary, self._initial = single, vocabulary, np.concatenate(states)
+        parts = np.array(parts, np.int64).reshape(-1, 3)
+        self._record, *self._kept = on.reentrant.step_record(program, parts, self._initial, x, y, vocabulary or 0)
+        self._address = self._record.ctypes.data
+        self.channels, self.outputs, self.batch = 1 if vocabulary else x.shape[-1], y.shape[-1], x.shape[1]
+        self.dtype, self.state_size = y.dtype, self._initial.size
+        self.workspace_size = int(self._record["workspace_size"][0])
+
+    def __repr__(self):
+        sequences = f"{self.batch} sequence{'s' * (self.batch > 1)}"
+        return f"CompiledStep({sequences}, {self.channels} to {self.outputs} channels, {self.dtype})"
+
+    @property
+    def _numba_type_(self):
+        """What Numba knows it by."""
+        return backend("cpu").step_type.type_of(self.dtype, self._vocabulary is not None)
+
+    def initial_state(self) -> np.ndarray:
+        """A new array of the state that sequences start from, (state_size,): zeros where none is learned."""
+        return self._initial.copy()
+
+    def workspace(self) -> np.ndarray:
+        """A new array for steps to work in, (workspace_size,) of int64; every thread needs its own.
+
+        It holds nothing that one step leaves to the next.  Any array of zeros of that size is as good.
+        """
+        return np.zeros(self.workspace_size, np.int64)
+
+    def states(self, state: np.ndarray) -> "np.ndarray | tuple":
+        """The parts of a state, views: (L, N, H) of L stacked layers, for an LSTM the pair (h, c).
+
+        Of a network a tuple of these, one for each recurrent layer, as `Stream.state` has them.
+
+        Parameters
+        ----------
+        state : numpy.ndarray
+            (state_size,), as `initial_state` makes it.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> layer = nr.LSTM(4, layers=2)
+        >>> step = layer.compiled_step(layer.init(channels=3, seed=0))
+        >>> state = step.initial_state()
+        >>> h, c = step.states(state)
+        >>> c[...] = 1
+        >>> h.shape, float(state.sum())
+        ((2, 1, 4), 8.0)
+        """
+        self._check("state", state, [(self.state_size,)])
+        found, at = [], 0
+        for shapes in self._shapes:
+            own = []
+            for shape in shapes:
+                own.append(state[at : at + np.prod(shape)].reshape(shape))
+                at += own[-1].size
+            found.append(own[0] if len(own) == 1 else tuple(own))
+        return found[0] if self._single else tuple(found)
+
+    def __call__(self, x: np.ndarray, state: np.ndarray, y: np.ndarray, work: np.ndarray) -> None:
+        """Take a step: write its output to y, and the state after it over the one before.
+
+        Parameters
+        ----------
+        x : numpy.ndarray or int
+            (N, C), or (C,) of one sequence; after an `Embedding` indices, (N,), or an integer for one sequence.
+        state : numpy.ndarray
+            (state_size,), modified: ``step.initial_state()`` at first.
+        y : numpy.ndarray
+            (N, Y), or (Y,) of one sequence; modified.
+        work : numpy.ndarray
+            (workspace_size,), modified: ``step.workspace()``, the same one at each step of a thread.
+
+        Raises
+        ------
+        TypeError, ShapeError, DTypeError, LayoutError, IndexRangeError, ValueError
+            If an argument is not as described, with nothing changed.  Compiled code is refused by Numba's TypingError where
+            types are wrong.
+        """
+        self._take(x, state, y, work, ())
+
+    def run(self, x: np.ndarray, state: np.ndarray, y: np.ndarray, work: np.ndarray) -> None:
+        """Take the steps of a sequence: the bits of as many steps.
+
+        Parameters
+        ----------
+        x : numpy.ndarray
+            (T, N, C), or (T, C) of one sequence; after an `Embedding` indices, (T, N) or (T,).  T may be 0.
+        y : numpy.ndarray
+            (T, N, Y), or (T, Y) of one sequence; modified.
+        state, work
+            As of a step.
+
+        Raises
+        ------
+        TypeError, ShapeError, DTypeError, LayoutError, IndexRangeError, ValueError
+            As of a step.
+        """
+        self._take(x, state, y, work, ("T",))
+
+    def _take(self, x, state, y, work, time):
+        """Take the step of x, or with ``("T",)`` for time the steps."""
+        x = self._checked_x(x, time)
+        steps = len(x) if time else 1
+        ways = (self.batch, self.outputs), (self.outputs,)
+        leading = (steps,) * len(time)
+        self._check("y", y, [leading + way for way in (ways if self.batch == 1 else ways[:1])])
+        self._check("state", state, [(self.state_size,)])
+        self._check("work", work, [(self.workspace_size,)], np.dtype(np.int64))
+        addresses = (array.ctypes.data for array in (x, state, y, work))
+        backend("cpu").reentrant.take_now(self._address, *addresses, steps)
+
+    def _checked_x(self, x, time):
+        """x as a step reads it; raises if it is not as described."""
+        if self._vocabulary is None:
+            ways = (self.batch, self.channels), (self.channels,)
+        else:
+            ways = (self.batch,), ()
+            if isinstance(x, (int, np.integer)) and not isinstance(x, bool):
+                x = np.array(x, np.int64)
+            checked_integers("x", x)
+        shape = ("T", *x.shape[1:]) if time and np.ndim(x) else np.shape(x)
+        ways = [(*time, *way) for way in (ways if self.batch == 1 else ways[:1])]
+        if self._vocabulary is None:
+            checked_array("x", x)
+        if shape not in ways:
+            raise ShapeError(f"x: expected shape {' or '.join(map(str, ways))}, got {np.shape(x)}")
+        if self._vocabulary is not None:
+            if ((x < 0) | (x >= self._vocabulary)).any():
+                raise IndexRangeError(f"x: expected indices from 0 to {self._vocabulary - 1}")
+            return np.ascontiguousarray(x, np.int64)
+        if x.dtype != self.dtype:
+            raise DTypeError(f"x: expected {self.dtype} like the parameters, got {x.dtype}")
+        return np.ascontiguousarray(x)
+
+    def _check(self, argument, array, shapes, dtype=None):
+        """Raise unless an argument is an array of one of some shapes, C-contiguous, that can be written."""
+        dtype = self.dtype if dtype is None else dtype
+        if not isinstance(array, np.ndarray):
+            raise TypeError(f"{argument}: expected a numpy.ndarray, got {type(array).__name__}")
+        if array.shape not in shapes:
+            raise ShapeError(f"{argument}: expected shape {' or '.join(map(str, shapes))}, got {array.shape}")
+        if array.dtype != dtype:
+            raise DTypeError(f"{argument}: expected {dtype}, got {array.dtype}")
+        if not (array.flags.c_contiguous and array.flags.aligned):
+            raise LayoutError(f"{argument}: expected a C-contiguous array, got strides {array.strides}")
+        if not is_writable(array):
+            raise ValueError(f"{argument}: expected an array that may be written, got a read-only one")
