@@ -31,7 +31,7 @@ EXPECTED = {"check_sample_weight_equivalence_on_dense_data": REASON}
 
 
 @estimator_checks.parametrize_with_checks(
-    [kind(hidden=16) for kind in ESTIMATORS], expected_failed_checks=lambda estimator: EXPECTED
+    [kind(hidden=64) for kind in ESTIMATORS], expected_failed_checks=lambda estimator: EXPECTED
 )  # fmt: skip
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)
