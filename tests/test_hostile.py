@@ -3,6 +3,7 @@
 import inspect
 import math
 import re
+import tempfile
 import warnings
 from dataclasses import fields, is_dataclass
 
@@ -133,6 +134,12 @@ def one_step(step, x):
     y = np.empty((3, step.outputs), np.float32)
     step(x, step.initial_state(), y, step.workspace())
     return y
+
+
+def exported(**arguments):
+    """The text of a network's header in C."""
+    with tempfile.TemporaryDirectory() as folder:
+        return network().export_c(folder, **arguments)[0].read_text()
 
 
 def graph(**arguments):
@@ -416,6 +423,7 @@ CASES = {
         },
     ),
     "Network.compiled_step": (lambda **a: one_step(network().compiled_step(**a), X[0]), {"batch": (3, only(3))}),
+    "Network.export_c": (exported, {"name": ("net", NOTHING_ELSE), "dtype": ("float64", optional(DTYPE))}),
     "Network.stream": (lambda **a: network().stream(**a).step(X[0]), {"batch": (3, only(3))}),
     "Network.to": (lambda **a: network().to(**a), {"device": ("cpu", one_of("cpu"))}),
     "Network.transfer": (lambda **a: network().transfer(**a), {"source": (network(), NOTHING_ELSE)}),

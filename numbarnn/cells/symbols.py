@@ -1,4 +1,4 @@
-"""What equations run on before they are compiled: values that do what a vector of units can, and say what they cannot."""
+"""What equations run on where no kernel runs them: values that do what a vector of units can, and say what they cannot."""
 
 import operator
 
