@@ -7,11 +7,11 @@ import re
 
 from docutils import nodes
 from sphinx.transforms.post_transforms import SphinxPostTransform
-from sphinx.util.nodes import make_refnode
+from sphinx.util.nodes import get_node_source, make_refnode
 
 # Other packages, whose pages are not linked: no inventory of theirs is at hand where the pages are built.
 ELSEWHERE = {"collections", "copy", "cupy", "keras", "mpi4py", "numpy", "np", "onnx", "os", "pandas", "pathlib", "pickle"}
-ELSEWHERE |= {"random", "scipy", "sklearn", "torch"}
+ELSEWHERE |= {"callable", "random", "scipy", "sklearn", "torch"}
 ARXIV = r"arXiv:(?P<arxiv>(?:[a-z-]+/)?\d[\d.]+\d(?:v\d+)?)"
 DOI = r"doi:(?P<doi>10\.\d{4,9}/(?:[\w./:-]|\(\w*\))*(?:\w|\(\w*\)))"  # a parenthesis within one is closed
 PAPER = re.compile(f"{ARXIV}|{DOI}")
@@ -20,8 +20,8 @@ PAPER = re.compile(f"{ARXIV}|{DOI}")
 def resolve(app, env, node, shown):
     """Where a name leads that Sphinx does not find under its full name; None for one that leads nowhere.
 
-    An object is known by its public name, ``numbarnn.GRU``, while annotations have the module that it is defined in.  A word
-    in small letters may be an argument, which has no page.
+    An object is known by its public name, ``numbarnn.GRU``, while annotations have the module that it is defined in.  In a
+    docstring a word in small letters may be an argument, which has no page.
     """
     if node.get("refdomain") != "py":
         return None
@@ -33,7 +33,8 @@ def resolve(app, env, node, shown):
         if name in objects:
             return make_refnode(app.builder, node["refdoc"], objects[name].docname, objects[name].node_id, shown)
     inner = own and node["reftype"] == "class"  # a class without a page, in an annotation
-    argument = len(words) == 1 and words[0].isidentifier() and words[0] == words[0].lower()
+    described = any(where in (get_node_source(node) or "") for where in ("docstring of", "<autosummary>"))
+    argument = described and len(words) == 1 and words[0] == words[0].lower()
     return shown if inner or argument or words[0] in ELSEWHERE else None
 
 
