@@ -32,12 +32,17 @@ class Real:
         """A number, rounded to the type: as a decimal fraction where that is short and exact, else in hexadecimal."""
         with np.errstate(over="ignore"):
             value = float(self.dtype.type(number))
-        if math.isnan(value):
-            return "NAN"
-        if math.isinf(value):
-            return "INFINITY" if value > 0 else "-INFINITY"
+        if not math.isfinite(value):
+            return self._not_finite(value)
         short = abs(value) < 1e6 and (value * 1024).is_integer() and (value or math.copysign(1, value) > 0)
         return f"{value!r}{self.suffix}" if short else f"{_hexadecimal(value)}{self.suffix}"
+
+    def _not_finite(self, value):
+        """Infinity or NaN, which C has as float: a double of them without a conversion that a compiler may warn of."""
+        if math.isnan(value):
+            return f"({self.name})NAN"
+        infinity = "INFINITY" if self.suffix else "HUGE_VAL"
+        return infinity if value > 0 else f"-{infinity}"
 
     def array(self, name, numbers):
         """The definition of a static array with the numbers of an array, in C order."""
