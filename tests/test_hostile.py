@@ -606,7 +606,11 @@ CASES = {
     "Standardizer": (nr.Standardizer, {"mean": ((1.0, 2.0), TWO), "scale": ((1.0, 2.0), TWO)}),
     "Standardizer.of": (
         lambda **a: nr.Standardizer.of(**{"x": X} | a),
-        {"lengths": (np.array([4, 2, 3]), LENGTHS), "layout": ("tnc", LAYOUT)},
+        {
+            "lengths": (np.array([4, 2, 3]), LENGTHS),
+            "layout": ("tnc", LAYOUT),
+            "weights": (np.array([1, 2, 0.5], np.float32), optional(WEIGHTS)),
+        },
     ),
     "Vocabulary": (nr.Vocabulary, {"entries": (["a"], TEXTS)}),
     "Vocabulary.of": (
