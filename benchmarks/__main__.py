@@ -18,6 +18,7 @@ from . import (
     characters,
     cpu,
     embedding,
+    estimators,
     gil,
     gpu,
     hello,
@@ -39,7 +40,7 @@ from . import (
 
 BENCHMARKS = {
     "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls,
-    "characters": characters, "cpu": cpu, "embedding": embedding,
+    "characters": characters, "cpu": cpu, "embedding": embedding, "estimators": estimators,
     "gil": gil, "gpu": gpu, "hello": hello, "images": images, "inference": inference, "limits": limits, "many": many,
     "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start, "sum": sums,
     "tangents": tangents,

@@ -183,17 +183,16 @@ class CompiledStep(Unsendable):
         """x as a step reads it; raises if it is not as described."""
         if self._vocabulary is None:
             ways = (self.batch, self.channels), (self.channels,)
+            x = checked_array("x", x)
         else:
             ways = (self.batch,), ()
             if isinstance(x, (int, np.integer)) and not isinstance(x, bool):
                 x = np.array(x, np.int64)
-            checked_integers("x", x)
-        shape = ("T", *x.shape[1:]) if time and np.ndim(x) else np.shape(x)
+            x = checked_integers("x", x)
+        shape = ("T", *x.shape[1:]) if time and x.ndim else x.shape
         ways = [(*time, *way) for way in (ways if self.batch == 1 else ways[:1])]
-        if self._vocabulary is None:
-            checked_array("x", x)
         if shape not in ways:
-            raise ShapeError(f"x: expected shape {' or '.join(map(str, ways))}, got {np.shape(x)}")
+            raise ShapeError(f"x: expected shape {' or '.join(map(str, ways))}, got {x.shape}")
         if self._vocabulary is not None:
             if ((x < 0) | (x >= self._vocabulary)).any():
                 raise IndexRangeError(f"x: expected indices from 0 to {self._vocabulary - 1}")

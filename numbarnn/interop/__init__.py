@@ -1,8 +1,8 @@
-"""Networks to and from other libraries, a module each, imported when it is asked for: `audio`, `keras`, `onnx`, `torch`."""
+"""Networks and other libraries, a module each, imported when it is used: `audio`, `keras`, `onnx`, `sklearn`, `torch`."""
 
 import importlib
 
-MODULES = ("audio", "keras", "onnx", "torch")
+MODULES = ("audio", "keras", "onnx", "sklearn", "torch")
 
 
 def __getattr__(name):
