@@ -344,7 +344,7 @@ BAD = {
 def test_data_that_do_not_fit(kind, name):
     X, y, rates = waves()
     change, message = BAD[name]
-    with pytest.raises((ValueError, TypeError), match=message):
+    with pytest.raises((ValueError, TypeError, nr.NonFiniteError), match=message):
         kind(**SMALL).fit(*change(X, y if kind is SequenceClassifier else rates))
 
 
