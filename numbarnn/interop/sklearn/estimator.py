@@ -9,7 +9,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ...data.standardizer import Standardizer
-from ...errors import ShapeError, finite_number, flag, known_name, positive_integer, several
+from ...errors import ShapeError, finite_number, flag, known_name, renamed, several
 from ...layers.dense import Dense
 from ...layers.dropout import Dropout
 from ...layers.gru import GRU
@@ -48,7 +48,8 @@ class SequenceEstimator(BaseEstimator):
             return [*several("network", self.network, "layers in a list, or None")]
         cell = CELLS[known_name("cell", self.cell, CELLS)]
         readout = known_name("readout", self.readout, (LAST, *KINDS))
-        dropout = Dropout(self.dropout)
+        with renamed(rate="dropout"):
+            dropout = Dropout(self.dropout)
         recurrent = cell(self.hidden, layers=self.layers, bidirectional=self.bidirectional)
         if recurrent.layers > 1:
             recurrent = replace(recurrent, dropout=dropout.rate)
@@ -60,7 +61,8 @@ class SequenceEstimator(BaseEstimator):
             return self.optimizer
         kind = OPTIMIZERS[known_name("optimizer", self.optimizer, OPTIMIZERS)]
         whole = schedule is None or callable(self.learning_rate)
-        return kind(self.learning_rate if whole else schedule(self.learning_rate))
+        with renamed(rate="learning_rate"):
+            return kind(self.learning_rate if whole else schedule(self.learning_rate))
 
     def _begin(self, x, weights, outputs):
         """Make the network, and learn what it is standardized by (are attributes afterwards); the random numbers.
@@ -73,7 +75,8 @@ class SequenceEstimator(BaseEstimator):
         outputs : int
         """
         random = check_random_state(self.random_state)
-        standardizer = Standardizer.of(x, weights=weights) if flag("standardize", self.standardize) else None
+        with renamed(x="X"):
+            standardizer = Standardizer.of(x, weights=weights) if flag("standardize", self.standardize) else None
         network = Network([*self._layers(), Dense(outputs)], x.channels, self.dtype, layout="ntc", seed=_seed(random))
         if "t" in network.output_layout:
             raise ShapeError(
@@ -84,7 +87,8 @@ class SequenceEstimator(BaseEstimator):
 
     def _standardized(self, x):
         """What the network reads, of its dtype."""
-        return (x if self.standardizer_ is None else self.standardizer_(x)).astype(self.network_.dtype)
+        with renamed(x="X", data="X"):
+            return (x if self.standardizer_ is None else self.standardizer_(x)).astype(self.network_.dtype)
 
     def _drawn(self, count, random, strata=None):
         """A function of a part, of so many samples: (those that are kept, those that are held out at random)."""
@@ -99,7 +103,8 @@ class SequenceEstimator(BaseEstimator):
             part = finite_number("validation_fraction", self.validation_fraction, above=0)
             if part >= 1:
                 raise ValueError(f"validation_fraction: expected a number between 0 and 1, got {part:g}")
-            callbacks = [EarlyStopping(positive_integer("n_iter_no_change", self.n_iter_no_change), self.tol)]
+            with renamed(patience="n_iter_no_change", min_delta="tol"):
+                callbacks = [EarlyStopping(self.n_iter_no_change, self.tol)]
             kept, out = split(part)
             validation = x[out], y[out], None, None if weights is None else weights[out]
             x, y, weights = x[kept], y[kept], None if weights is None else weights[kept]
