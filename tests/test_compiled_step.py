@@ -48,10 +48,10 @@ def flat(step, state):
 
 def memory(step):
     """Every array that a step holds: those that nobody may write."""
-    program = step._kept[0]
+    program = step._told.kept[0]
     arrays = [kept for kept in program._kept if isinstance(kept, np.ndarray)]
     arrays += [kept.block for kept in program._kept if hasattr(kept, "block")]
-    return [step._record, program.template, program.addresses, program.scratch, step._initial, *arrays]
+    return [step._told.record, program.template, program.addresses, program.scratch, step._initial, *arrays]
 
 
 def check_steps(step, stream, x, start=None):

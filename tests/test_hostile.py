@@ -135,6 +135,13 @@ def one_step(step, x):
     return y
 
 
+def gone_back(step, x, state, dy):
+    """The gradient of a compiled step."""
+    gradient, dstate = np.zeros(step.gradient_size, np.float32), step.initial_state()
+    step.adjoint(x, state, dy, dstate, None, gradient, step.workspace())
+    return gradient
+
+
 def graph(**arguments):
     """A new graph, small and the same each time; its two inputs are called as the arguments of `of_graph`."""
     nodes = {"h": nr.Node(nr.RNN(2), ["x", "static"]), "y": nr.Node([nr.Last(), nr.Dense(1)], "h")}
@@ -307,11 +314,19 @@ CASES = {
     ),
     "Recurrent.compiled_step": (
         lambda **a: one_step(RNN.compiled_step(**a), X[0]),
-        {"p": (P, NOTHING_ELSE), "batch": (3, only(3))},
+        {"p": (P, NOTHING_ELSE), "batch": (3, only(3)), "adjoint": (False, FLAG)},
     ),
     "CompiledStep.__call__": (
         lambda **a: one_step(RNN.compiled_step(P, 3), **a),
         {"x": (X[0], ARRAY)},
+    ),
+    "CompiledStep.adjoint": (
+        lambda **a: gone_back(RNN.compiled_step(P, 3, adjoint=True), **a),
+        {"x": (X[0], ARRAY), "state": (np.zeros(6, np.float32), NOTHING_ELSE), "dy": (X[0], NOTHING_ELSE)},
+    ),
+    "CompiledStep.initial_adjoint": (
+        lambda **a: RNN.compiled_step(P, 3, adjoint=True).initial_adjoint(gradient=np.zeros(len(P), np.float32), **a),
+        {"dstate": (np.zeros(6, np.float32), NOTHING_ELSE)},
     ),
     "CompiledStep.states": (RNN.compiled_step(P, 3).states, {"state": (np.zeros(6, np.float32), NOTHING_ELSE)}),
     "Stream.step": (lambda **a: RNN.stream(P, 3).step(**a), {"x": (X[0], ARRAY)}),
@@ -415,7 +430,10 @@ CASES = {
             "progress": (False, FLAG),
         },
     ),
-    "Network.compiled_step": (lambda **a: one_step(network().compiled_step(**a), X[0]), {"batch": (3, only(3))}),
+    "Network.compiled_step": (
+        lambda **a: one_step(network().compiled_step(**a), X[0]),
+        {"batch": (3, only(3)), "adjoint": (False, FLAG)},
+    ),
     "Network.stream": (lambda **a: network().stream(**a).step(X[0]), {"batch": (3, only(3))}),
     "Network.to": (lambda **a: network().to(**a), {"device": ("cpu", one_of("cpu"))}),
     "Network.transfer": (lambda **a: network().transfer(**a), {"source": (network(), NOTHING_ELSE)}),

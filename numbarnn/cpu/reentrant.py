@@ -1,4 +1,4 @@
-"""Steps that many threads may take at once, each in memory of its own: a program whose memory can be copied.
+"""Steps that many threads may take at once, each in memory of its own: programs whose memory can be copied.
 
 The instructions of a program, their records and all that they write are put into one block of words, a *template*, in which
 an address is counted from the block's beginning.  Whoever takes steps copies it, once, and adds the address of the copy.
@@ -13,80 +13,170 @@ from ..engine.inlined import inlined
 from .compiled import Function, kernel
 from .failures import call_or_raise
 from .memory import ALIGNMENT, aligned
-from .programs import PROGRAM, Program, sequence
+from .programs import PROGRAM, Program, once, sequence
 from .records import integers
 from .routine_call import copy_bytes, numbers_at, record_at
+from .simd import get, put, size_of
 
 WORD = 8  # bytes
-HEADER = ALIGNMENT  # bytes of a workspace before its copies: the address that it was settled at, and for which step
+HEADER = ALIGNMENT  # bytes of a workspace before its copies, which start on a cache line; see `line_of`
 
-# A program that can be copied.
+# A program that can be copied, of steps or of the adjoint of one.
 COPYABLE = np.dtype(
     integers(
         "template",
-        "words",  # of it
-        "addresses",  # which of them are addresses in the copy
+        "words",  # of it; 0 where there is no such program
+        "addresses",  # which of its words are addresses in the copy
         "address_count",
-        "place",  # bytes from the first cache line of a workspace to the copy
-        "function",  # that runs the program, given its record, the first that is in the copy
-        "states",  # [state_count, 3]: for a part of the state bytes before it, bytes before it in the copy, and its bytes
+        "place",  # bytes from the first line of a workspace to the copy
+        "function",  # that runs the program, given its record, which is first in the copy
+        "x",  # bytes from the copy's beginning to what is read
+        "x_bytes",  # of one step
+        "y",  # to what steps write, or to dL/dy
+        "y_bytes",
+        "states",  # [state_count, 3] of the state: bytes before a part of it, before its place in the copy, and its own
         "state_count",
     )
 )
+# The adjoint of a step, which is computed anew.
+ADJOINT = np.dtype([
+    ("program", COPYABLE),
+    *integers(
+        "dx",
+        "dx_bytes",
+        "dstates",  # [dstate_count, 4] of dL/dstate, like `states`; and bytes of zeros behind
+        "dstate_count",
+        "gradients",  # which words of the copy are addresses in the gradient
+        "gradient_count",
+        "learned",  # [learned_count, 3]: numbers of the gradient before those of a learned state, of the state, and how many
+        "learned_count",
+        "item",
+    ),
+])  # fmt: skip
 # What a step is made of: its first words are what compiled code of the user's reads.
-STEP = np.dtype(
-    integers(
+STEP = np.dtype([
+    *integers(
         "take",  # the address of `take`
+        "take_back",
+        "add_learned",
         "identity",  # no other step has it, in any process
         "channels",  # numbers of x of each sequence, 1 for an index
         "outputs",
         "batch",
         "state_size",
         "workspace_size",  # words
+        "gradient_size",  # 0 where there is no adjoint
         "vocabulary",  # 0 where x are no indices
         "initial_state",
-    )
-    + [("forward", COPYABLE)]
-)
+    ),
+    ("forward", COPYABLE),
+    ("adjoint", ADJOINT),
+])  # fmt: skip
 
 
 @inlined
-def settle(copyable, to):
-    """Copy a program to an address."""
+def settle(copyable, line):
+    """Copy a program into the workspace with this first line."""
+    to = line + copyable.place
     copy_bytes(copyable.template, to, copyable.words * WORD)
-    words, addresses = (
-        numbers_at(np.int64, to, copyable.words),
-        numbers_at(np.int64, copyable.addresses, copyable.address_count),
-    )
+    words = numbers_at(np.int64, to, copyable.words)
+    addresses = numbers_at(np.int64, copyable.addresses, copyable.address_count)
     for i in range(copyable.address_count):
         words[addresses[i]] += to
 
 
 @inlined
-def first_line(identity, work):
-    """(address of the first cache line behind the header of a workspace, whether it has to be settled, which is noted)."""
-    header = numbers_at(np.int64, work, 2)
-    found = header[0] != work or header[1] != identity
-    header[0], header[1] = work, identity
-    return (work + HEADER + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT, found
+def line_of(step, work):
+    """The address of the first line of a workspace, in which the programs are settled.
+
+    Its header says where that was done, for which step, and for a gradient at which address.
+    """
+    header = numbers_at(np.int64, work, 3)
+    line = (work + HEADER + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
+    if header[0] != work or header[1] != step.identity:
+        settle(step.forward, line)
+        settle(step.adjoint.program, line)
+        header[0], header[1], header[2] = work, step.identity, 0
+    return line
+
+
+@inlined
+def copy_in(copyable, here, state):
+    """Copy a state to where a program at an address has it."""
+    parts = numbers_at(np.int64, copyable.states, 3 * copyable.state_count)
+    for i in range(copyable.state_count):
+        copy_bytes(state + parts[3 * i], here + parts[3 * i + 1], parts[3 * i + 2])
 
 
 @Function
 def take(address, x, state, y, work, steps):
     """Take steps of the STEP record at an address: write the outputs to y, and the state after them over the one before."""
     step = record_at(address, STEP)[0]
-    line, unsettled = first_line(step.identity, work)
-    if unsettled:
-        settle(step.forward, line + step.forward.place)
-    here = line + step.forward.place
-    parts = numbers_at(np.int64, step.forward.states, 3 * step.forward.state_count)
-    for i in range(step.forward.state_count):
-        copy_bytes(state + parts[3 * i], here + parts[3 * i + 1], parts[3 * i + 2])
+    forward = step.forward
+    here = line_of(step, work) + forward.place
+    copy_in(forward, here, state)
     program = record_at(here, PROGRAM)
     program[0].steps, program[0].source, program[0].target = steps, x, y
-    call_or_raise(step.forward.function, (here,))
-    for i in range(step.forward.state_count):
+    call_or_raise(forward.function, (here,))
+    parts = numbers_at(np.int64, forward.states, 3 * forward.state_count)
+    for i in range(forward.state_count):
         copy_bytes(here + parts[3 * i + 1], state + parts[3 * i], parts[3 * i + 2])
+
+
+@Function
+def take_back(address, x, state, dy, dstate, dx, gradient, work):
+    """Go back through a step from x and a state: write dL/dx, and dL/dstate before the step over the one after it.
+
+    dx: 0 where nobody reads it; gradient: is added to.
+    """
+    step = record_at(address, STEP)[0]
+    adjoint, program = step.adjoint, step.adjoint.program
+    here = line_of(step, work) + program.place
+    header = numbers_at(np.int64, work, 3)
+    if header[2] != gradient:
+        words = numbers_at(np.int64, here, program.words)
+        places = numbers_at(np.int64, adjoint.gradients, adjoint.gradient_count)
+        for i in range(adjoint.gradient_count):
+            words[places[i]] += gradient - header[2]
+        header[2] = gradient
+    copy_bytes(x, here + program.x, program.x_bytes)
+    copy_bytes(dy, here + program.y, program.y_bytes)
+    copy_in(program, here, state)
+    parts = numbers_at(np.int64, adjoint.dstates, 4 * adjoint.dstate_count)
+    for i in range(adjoint.dstate_count):
+        to, count = here + parts[4 * i + 1], parts[4 * i + 2]
+        copy_bytes(dstate + parts[4 * i], to, count)
+        behind = numbers_at(np.uint8, to + count, parts[4 * i + 3])
+        for k in range(parts[4 * i + 3]):
+            behind[k] = 0
+    call_or_raise(program.function, (here,))
+    for i in range(adjoint.dstate_count):
+        copy_bytes(here + parts[4 * i + 1], dstate + parts[4 * i], parts[4 * i + 2])
+    if dx != 0:
+        copy_bytes(here + adjoint.dx, dx, adjoint.dx_bytes)
+
+
+@Function
+def add_learned(address, dstate, gradient):
+    """Add dL/dstate of the initial state to the gradient of what it is learned from."""
+    step = record_at(address, STEP)[0]
+    adjoint = step.adjoint
+    learned = numbers_at(np.int64, adjoint.learned, 3 * adjoint.learned_count)
+    for i in range(adjoint.learned_count):
+        to, source, count = learned[3 * i], learned[3 * i + 1], learned[3 * i + 2]
+        if adjoint.item == 4:
+            add_numbers(np.float32(0), dstate, source, gradient, to, count)
+        else:
+            add_numbers(np.float64(0), dstate, source, gradient, to, count)
+
+
+@inlined
+def add_numbers(real, source, first, target, to, count):
+    """Add so many numbers of one array to those of another; first, to: the numbers before them."""
+    size = size_of(real)
+    for i in range(count):
+        place = target + (to + i) * size
+        put(get(real, place) + get(real, source + (first + i) * size), place)
 
 
 @kernel
@@ -95,83 +185,196 @@ def take_now(address, x, state, y, work, steps):
     call_or_raise(record_at(address, STEP)[0].take, (address, x, state, y, work, steps))
 
 
+@kernel
+def take_back_now(address, x, state, dy, dstate, dx, gradient, work):
+    """`take_back`, for Python."""
+    call_or_raise(record_at(address, STEP)[0].take_back, (address, x, state, dy, dstate, dx, gradient, work))
+
+
+@kernel
+def add_learned_now(address, dstate, gradient):
+    """`add_learned`, for Python."""
+    call_or_raise(record_at(address, STEP)[0].add_learned, (address, dstate, gradient))
+
+
 class Reentrant(Program):
-    """A program of steps, as a template.
+    """A program as a template.
 
     Parameters
     ----------
-    x, y : numpy.ndarray
-        (K, N, ...): where the instructions read K steps, and write their outputs.
     operations : sequence of Operation
-        What is done to x to get y, one after the other.
+        What is done, one after the other: anything with an `add_to`.
+    x, y : numpy.ndarray
+        (K, N, ...): what the caller's numbers are copied to, and from or to.
+    function : Function
+        That runs the program.
+    gradient : numpy.ndarray, optional
+        A vector in the place of which each caller has one.
+
+    Attributes
+    ----------
+    template : numpy.ndarray
+    addresses, gradients : numpy.ndarray
+        Which words of it are addresses, counted from its beginning, and from the beginning of the gradient.
     """
 
     anew = False
 
-    def __init__(self, x, y, operations):
+    def __init__(self, operations, x, y, function, gradient=None):
         super().__init__()
         for operation in operations:
             operation.add_to(self)
+        self.function = function.address
         record = self._made()
-        for pooled, index, *_ in self._pools:
-            pooled[index] = 0  # whoever takes a step does so alone
         one = record.view(PROGRAM)
         one["x"], one["x_bytes"], one["y"], one["y_bytes"] = x.ctypes.data, x[0].nbytes, y.ctypes.data, y[0].nbytes
         one["piece"] = len(x)
-        written = [x, *(array for operation in operations for array in operation.written)]
-        if self.scratch is not None:
-            written.append(self.scratch)
-        self.function = sequence.address
-        self._copy_out([record, *self._numbers, *self.records], written)
+        for pooled, index, *_ in self._pools:
+            pooled[index] = 0  # whoever takes a step does so alone
+        written = [x, y, *self.written] + ([] if self.scratch is None else [self.scratch])
+        records = [part for part in (record, *self._numbers, *self.records) if part.nbytes]
+        self._lay_out(records, written, gradient)
 
-    def _copy_out(self, records, written):
-        """Make the template, from arrays of integers and from those that are written."""
-        parts = [part for part in (*records, *written) if part.nbytes]
-        starts = np.array([part.ctypes.data for part in parts], np.int64)
-        sizes = np.array([part.nbytes for part in parts], np.int64)
-        self._starts, self._sizes = starts, sizes
-        self._places = np.concatenate([[0], np.cumsum([aligned(part.nbytes) for part in parts])])
-        self.template, addresses = np.zeros(self._places[-1] // WORD, np.int64), []
+    def _lay_out(self, records, written, gradient):
+        """Make the template, of arrays of integers, the program's own first, and of those that are written."""
+        start, end = _span(records[0])
+        self._spans, at = [(start, end, 0)], aligned(records[0].nbytes)  # memory at addresses, and where it goes
+        for part in sorted((*records[1:], *written), key=lambda part: (part.ctypes.data, -part.nbytes)):
+            start, end = _span(part)
+            of_another = self.place_of(start) is not None or (gradient is not None and _holds(gradient, start))
+            if part.nbytes and not of_another:
+                self._spans.append((start, end, at))
+                at += aligned(part.nbytes)
+        self.template, addresses, gradients = np.zeros(at // WORD, np.int64), [], []
         numbers = self.template.view(np.uint8)
-        for index, part in enumerate(parts):
-            at = self._places[index]
-            numbers[at : at + part.nbytes] = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
-            if index < len(records):
-                words = self.template[at // WORD : (at + part.nbytes) // WORD]
-                # An integer that is no address is far below all of them.
-                inside = [i for i, word in enumerate(words) if self.place_of(word) is not None]
-                words[inside] = [self.place_of(words[i]) for i in inside]
-                addresses += [at // WORD + i for i in inside]
-        self.addresses = np.array(addresses, np.int64)
+        for part in (*written, *records):
+            place = self.place_of(part.ctypes.data)
+            if place is not None:
+                numbers[place : place + part.nbytes] = np.ascontiguousarray(part).reshape(-1).view(np.uint8)
+        for part in records:
+            first = self.place_of(part.ctypes.data) // WORD
+            for index in range(first, first + part.nbytes // WORD):
+                word = int(self.template[index])  # one that is no address is far below all of them
+                if gradient is not None and _holds(gradient, word):
+                    self.template[index] -= gradient.ctypes.data
+                    gradients.append(index)
+                elif self.place_of(word) is not None:
+                    self.template[index] = self.place_of(word)
+                    addresses.append(index)
+        self.addresses, self.gradients = np.array(addresses, np.int64), np.array(gradients, np.int64)
 
     def place_of(self, address):
         """How many bytes from the template's beginning the memory at an address has gone; None if it has stayed."""
-        found = np.flatnonzero((self._starts <= address) & (address < self._starts + self._sizes))
-        return None if not len(found) else int(self._places[found[0]] + address - self._starts[found[0]])
+        found = next((span for span in self._spans if span[0] <= address < span[1]), None)
+        return None if found is None else found[2] + address - found[0]
+
+    def describe(self, copyable, place, x, y, states):
+        """Write what a COPYABLE record, an array of one, says of it; place: bytes before it in a workspace."""
+        copyable["template"], copyable["words"] = self.template.ctypes.data, len(self.template)
+        copyable["addresses"], copyable["address_count"] = self.addresses.ctypes.data, len(self.addresses)
+        copyable["place"], copyable["function"] = place, self.function
+        copyable["x"], copyable["x_bytes"] = self.place_of(x.ctypes.data), x[0].nbytes
+        copyable["y"], copyable["y_bytes"] = self.place_of(y.ctypes.data), y[0].nbytes
+        copyable["states"], copyable["state_count"] = states.ctypes.data, len(states)
 
 
-def step_record(program, states, initial_state, x, y, vocabulary):
-    """(an array of one STEP record, what it points to) for a `Reentrant`.
+def _span(array):
+    """The addresses of an array's memory: the first, and the one behind it."""
+    return array.ctypes.data, array.ctypes.data + array.nbytes
+
+
+def _holds(array, address):
+    """Whether an address is in an array's memory."""
+    start, end = _span(array)
+    return start <= address < end
+
+
+class StepRecord:
+    """A STEP record, and what it points to.
 
     Parameters
     ----------
-    program : Reentrant
-    states : numpy.ndarray
-        (parts, 3): of each part of the state where it is in the caller's array, and in the template, and its bytes.
-    initial_state : numpy.ndarray
     x, y : numpy.ndarray
-        (K, N, ...), of the program.
+        (K, N, ...): where the steps of `operations` read, and write.
+    operations : sequence of Operation
+    states : list of numpy.ndarray
+        What is carried from step to step, each (N, channels) in contiguous memory, in the order of the caller's state.
     vocabulary : int
         0 where x are no indices.
+
+    Attributes
+    ----------
+    initial_state : numpy.ndarray
+        What is in the states now, one after the other.
     """
-    record = np.zeros(1, STEP)
-    record["take"], record["identity"] = take.address, secrets.randbits(62)
-    record["channels"], record["outputs"] = 1 if vocabulary else x.shape[-1], y.shape[-1]
-    record["batch"], record["state_size"], record["vocabulary"] = x.shape[1], initial_state.size, vocabulary
-    record["workspace_size"] = (HEADER + ALIGNMENT) // WORD + len(program.template)
-    record["initial_state"] = initial_state.ctypes.data
-    part = record["forward"]
-    part["template"], part["words"] = program.template.ctypes.data, len(program.template)
-    part["addresses"], part["address_count"] = program.addresses.ctypes.data, len(program.addresses)
-    part["function"], part["states"], part["state_count"] = program.function, states.ctypes.data, len(states)
-    return record, program, states, initial_state
+
+    def __init__(self, x, y, operations, states, vocabulary):
+        program = Reentrant(operations, x, y, sequence)
+        self.initial_state = np.concatenate([np.zeros(0, y.dtype), *(state.ravel() for state in states)])
+        self.record = record = np.zeros(1, STEP)
+        self.kept = [program, self.initial_state, self._parts(program, states)]
+        record["take"], record["take_back"], record["add_learned"] = take.address, take_back.address, add_learned.address
+        record["identity"], record["vocabulary"] = secrets.randbits(62), vocabulary
+        record["channels"], record["outputs"] = 1 if vocabulary else x.shape[-1], y.shape[-1]
+        record["batch"], record["state_size"] = x.shape[1], self.initial_state.size
+        record["initial_state"] = self.initial_state.ctypes.data
+        program.describe(record["forward"], 0, x, y, self.kept[-1])
+        self._grow(program)
+
+    @property
+    def address(self):
+        """Of the record."""
+        return self.record.ctypes.data
+
+    def number(self, name):
+        """One of the record's numbers."""
+        return int(self.record[name][0])
+
+    def _grow(self, program):
+        """Make room for a program at the end of a workspace."""
+        start = ALIGNMENT + HEADER
+        self.record["workspace_size"] = max(int(self.record["workspace_size"][0]), start // WORD) + len(program.template)
+
+    @staticmethod
+    def _parts(program, states):
+        """(bytes before it in the caller's state, in the template, its own) of each row of the states, as an array."""
+        parts, at = [], 0
+        for state in states:
+            for row in state:
+                parts.append((at, program.place_of(row.ctypes.data), row.nbytes))
+                at += row.nbytes
+        return np.array(parts, np.int64).reshape(-1, 3)
+
+    def add_adjoint(self, x, dy, dx, operations, states, dstates, gradient, learned):
+        """Add the adjoint of a step.
+
+        Parameters
+        ----------
+        x, dy : numpy.ndarray
+            (1, N, ...): what `operations` read.
+        dx : numpy.ndarray or None
+            (1, N, C): what they write.
+        operations : sequence of Operation and Adjoint
+            A step forward, and back.
+        states, dstates : list of numpy.ndarray
+            Like `states` of the steps; of dL/dstate rows in contiguous memory, with numbers behind them that must be 0.
+        gradient : numpy.ndarray
+            What the operations add to.
+        learned : numpy.ndarray
+            (parts, 3) of the learned states: numbers before one in the gradient, in the state, and how many.
+        """
+        program, record = Reentrant(operations, x, dy, once, gradient), self.record["adjoint"]
+        forward = self.record["forward"]
+        place = int(forward["words"][0]) * WORD
+        parts = self._parts(program, states)
+        program.describe(record["program"], place, x, dy, parts)
+        record["dx"], record["dx_bytes"] = (0, 0) if dx is None else (program.place_of(dx.ctypes.data), dx.nbytes)
+        padding = [(state.strides[0] - row.nbytes) for state in dstates for row in state]
+        back = np.column_stack([self._parts(program, dstates), np.array(padding, np.int64)])
+        back = np.ascontiguousarray(back.reshape(-1, 4))
+        record["dstates"], record["dstate_count"] = back.ctypes.data, len(back)
+        record["gradients"], record["gradient_count"] = program.gradients.ctypes.data, len(program.gradients)
+        record["learned"], record["learned_count"] = learned.ctypes.data, len(learned)
+        record["item"], self.record["gradient_size"] = gradient.itemsize, gradient.size
+        self.kept += program, parts, back, learned
+        self._grow(program)

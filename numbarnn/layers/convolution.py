@@ -7,7 +7,6 @@ from typing import ClassVar
 import numpy as np
 
 from ..arrays.devices import backend_of
-from ..engine.keep import WEIGHTS
 from ..errors import positive_integer
 from ..parameters import Weight, uniform
 from .images import OfImages, OverImages, OverImagesAdjoint, size
@@ -87,7 +86,7 @@ class Conv2d(OfImages):
             weight[...] = random.uniform(-limit, limit, weight.shape)
 
     def operation(self, p, x, keep):
-        return Convolution(self, p.copy() if keep is WEIGHTS else p, x)  # a stream reads parameters when it is made
+        return Convolution(self, p.copy() if keep.weights else p, x)  # a stream reads parameters when it is made
 
 
 class Convolution(OverImages):
