@@ -32,6 +32,7 @@ from . import (
     seeds,
     sentiment,
     start,
+    steps,
     sums,
 )  # fmt: skip
 
@@ -39,7 +40,8 @@ BENCHMARKS = {
     "accuracy": accuracy, "activations": activations, "busy": busy, "calls": calls,
     "characters": characters, "cpu": cpu, "embedding": embedding,
     "gil": gil, "gpu": gpu, "hello": hello, "images": images, "inference": inference, "limits": limits, "many": many,
-    "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start, "sum": sums,
+    "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
+    "steps": steps, "sum": sums,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .arrays.descriptor import checked_array, is_writable
-from .arrays.devices import backend, device_of
+from .arrays.devices import backend, device_of, expect_device
 from .arrays.indices import checked_integers
 from .descriptions.fields import Unsendable
 from .errors import DeviceError, DTypeError, IndexRangeError, LayoutError, ShapeError
@@ -272,11 +272,12 @@ class CompiledStep(Unsendable):
     def _checked_x(self, x, time):
         """x as a step reads it; raises if it is not as described."""
         if self._vocabulary is None:
-            checked_array("x", x)
+            x = checked_array("x", x)
+            expect_device("x", x, "cpu")
         else:
             if isinstance(x, (int, np.integer)) and not isinstance(x, bool):
                 x = np.array(x, np.int64)
-            checked_integers("x", x)
+            x = checked_integers("x", x)
         ways = self._ways((self.channels,) if self._vocabulary is None else (), time)
         if (*time[: x.ndim], *x.shape[len(time) :]) not in ways:
             raise ShapeError(f"x: expected shape {' or '.join(map(str, ways))}, got {x.shape}")
