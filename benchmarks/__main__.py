@@ -13,6 +13,7 @@ from . import (
     accuracy,
     activations,
     busy,
+    c,
     calls,
     characters,
     cpu,
@@ -37,7 +38,7 @@ from . import (
 )  # fmt: skip
 
 BENCHMARKS = {
-    "accuracy": accuracy, "activations": activations, "busy": busy, "calls": calls,
+    "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls,
     "characters": characters, "cpu": cpu, "embedding": embedding,
     "gil": gil, "gpu": gpu, "hello": hello, "images": images, "inference": inference, "limits": limits, "many": many,
     "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,

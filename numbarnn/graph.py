@@ -15,6 +15,7 @@ from .training.history import History
 from .training.loop import fit
 from .training.optimizer import Optimizer
 from .training.optimizers import Adam
+from .training.shards import shared_by, together
 
 
 class Graph(Streaming):
@@ -114,6 +115,8 @@ class Graph(Streaming):
         progress: bool = True,
         tape: str = "all",
         checkpoints: str | int | None = None,
+        comm=None,
+        shards: int | None = None,
         metrics: dict | None = None,
         weights: dict[str, np.ndarray | Ragged] | np.ndarray | None = None,
         reset: dict[str, np.ndarray] | np.ndarray | None = None,
@@ -136,6 +139,10 @@ class Graph(Streaming):
             of the graph is the sum over outputs, each times its weight, a number > 0; 1 without one.
         optimizer, epochs, batch_size, shuffle, seed, clip, callbacks, progress, tape, checkpoints
             As in `Network.fit`.
+        comm, shards
+            Ranks of MPI that train the graph together, and parts of the samples whose gradients are summed in one order, as
+            in `Network.fit`.  With several losses samples then count the same in each: no lengths, gaps or weights that
+            differ.
         lengths : dict of str to array of int, optional
             By input, as in a call.  The loss of an output is the mean over the steps that it has in a batch.
         validation : tuple, optional
@@ -173,8 +180,9 @@ class Graph(Streaming):
 
         Notes
         -----
-        A graph with one output trains with the bits of the network that it is, where its layers are in a row.  The table of
-        an `Embedding` is updated as a whole, since nodes may share it.
+        A graph with one output trains with the bits of the network that it is, where its layers are in a row.  Of the table
+        of an `Embedding` the rows that are used are updated, as in `Network.fit`, if it is the first node's and no other
+        node shares it; other tables are updated as a whole, to the same numbers but for rounding, and in more time.
 
         Examples
         --------
@@ -195,16 +203,18 @@ class Graph(Streaming):
         >>> history.loss[-1] < 0.2 * history.loss[0], history.metrics["odd_accuracy"][-1]
         (True, 1.0)
         """
-        losses, metrics = self._found_loss(loss), {} if metrics is None else metrics
-        self.params.check_writable("params")
-        self.params.check_finite()
-        return fit(
-            self, self._samples(inputs, targets, lengths, losses, weights, reset), loss=losses,
-            optimizer=Adam() if optimizer is None else optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
-            seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress, metrics=metrics,
-            frozen=frozen, validation_split=validation_split, split_by=split_by, tape=tape, checkpoints=checkpoints,
-            carry=carry, steps=steps,
-        )  # fmt: skip
+        comm, shared = shared_by(comm, shards, self)
+        with together(comm, shared) as ranks:
+            losses, metrics = self._found_loss(loss), {} if metrics is None else metrics
+            self.params.check_writable("params")
+            self.params.check_finite()
+            return fit(
+                self, self._samples(inputs, targets, lengths, losses, weights, reset), loss=losses,
+                optimizer=Adam() if optimizer is None else optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
+                seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress, metrics=metrics,
+                frozen=frozen, validation_split=validation_split, split_by=split_by, tape=tape, checkpoints=checkpoints,
+                shared=shared, ranks=ranks, carry=carry, steps=steps,
+            )  # fmt: skip
 
     def save(self, path: str | os.PathLike, extra: Mapping | None = None) -> None:
         """Write the graph into a file, from which `numbarnn.load` has one that predicts and trains to the bit like it.

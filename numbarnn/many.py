@@ -154,7 +154,7 @@ def fit_many(
     samples, validations = _each("samples", samples, count), _each("validations", validations, count)
     with Ranks(None if comm is None else checked_comm(comm)) as ranks:
         ranks.same(dict(
-            network=(network.layers, network.channels, network.dtype.name), seeds=seeds, epochs=epochs,
+            network=network._structure, seeds=seeds, epochs=epochs,
             batch_size=batch_size, shuffle=shuffle, bootstrap=bootstrap, clip=clip, scheme=scheme,
         ))  # fmt: skip
         members = ranks.own(range(count))

@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 
 from .arrays.conversion import numbers_like
 from .arrays.devices import backend, moved
 from .arrays.ragged import Ragged
+from .c99.export import export
 from .errors import flag, generator, positive_integer
 from .files.container import write_file
 from .layers.base import Layer
@@ -350,6 +352,49 @@ class Network(Objective):
         (True, True)
         """
         write_file(path, *self._written(extra))
+
+    def export_c(self, folder: str | os.PathLike, name: str = "net", dtype: str | None = None) -> tuple[Path, ...]:
+        """Write the network as C99: one source file and its header, and a module for Fortran, with the weights as constants.
+
+        The C computes a step of one sequence at a call, ``net_step(&state, x, y)``, or several, ``net_run``; the state is a
+        struct of the caller's, which ``net_reset`` makes ready.  It needs libm and nothing else, allocates nothing, and
+        holds nothing between calls.  Each step from a state is what `stream` makes of it, to rounding; see :doc:`/c`.
+
+        Parameters
+        ----------
+        folder : str or os.PathLike
+            It is made if it is not there.
+        name : str
+            What the files are called, and what all names in them begin with: ``net.c``, ``net.h``, ``net.f90``.
+        dtype : {"float32", "float64"}, optional
+            Of the C, into which the parameters are rounded; the network's own if None.
+
+        Returns
+        -------
+        tuple of pathlib.Path
+            The header, the source, and the module.  Each is written whole or not at all; old ones are replaced.
+
+        Raises
+        ------
+        ConversionError
+            For a layer that does not take one step after the other, as one of two directions; it names the layer.  Nothing
+            is written then.
+        ValueError
+            If `name` is none of C and Fortran, or a word of theirs; if a parameter is too large for `dtype`.
+        OSError
+            If a file cannot be written.
+
+        Examples
+        --------
+        >>> import numbarnn as nr, tempfile
+        >>> net = nr.Network([nr.GRU(8), nr.Dense(1)], channels=1, seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     paths = net.export_c(folder, name="amp")
+        ...     header = paths[0].read_text()
+        >>> [path.name for path in paths], "void amp_step(amp_state *state, const float *x, float *y);" in header
+        (['amp.h', 'amp.c', 'amp.f90'], True)
+        """
+        return export(self, folder, name, dtype)
 
     def _for_file(self, writing):
         """What a file holds of the network besides its parameters."""

@@ -310,7 +310,7 @@ class Parameters:
         try:
             dtype = np.dtype(known_name("dtype", described["dtype"], FLOATS))  # NumPy reads some text as Python
             weights = [Weight(*row) for row in described["parts"]]
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError) as error:
             raise read.error("parameters", f"a dtype, and the name, inputs and outputs of each part ({error})") from None
         for weight in weights:
             array = read.arrays.get(weight.name)

@@ -128,8 +128,6 @@ class Trainer(Unsendable):
     ):
         if not isinstance(network, (Network, Graph)):
             raise TypeError(f"network: expected a Network or a Graph, got {type(network).__name__}")
-        if isinstance(network, Graph) and (comm is not None or shards is not None):
-            raise TypeError("network: expected a Network together with comm or shards, got a Graph")
         loss, optimizer = network._found_loss(loss), Adam() if optimizer is None else find_optimizer(optimizer)
         accumulate, random = positive_integer("accumulate", accumulate), generator("seed", seed)
         network.params.check_writable("params")

@@ -25,6 +25,7 @@ VALUES = (
     "Network", "Embedding", "tanh", "os:system", "builtins:eval", "numbarnn:compile", "__main__:main", "a" * 5000,
     "\x00", "\ud800", [], [[]], {}, {"is": "list"}, {"is": "dict", "items": [[[], 1]]},
     {"is": "array", "name": "0.weight_ih_l0"},
+    {"is": "texts", "name": "0.weight_ih_l0"},
     {"is": "float", "value": "nan"}, {"is": "reference", "to": "os:system"}, {"is": "subprocess:Popen", "args": ["true"]},
     {"is": "Compiled"}, {"is": "TensorDescriptor", "address": 1}, {"is": "RNN", "hidden": 10**12, "layers": 10**9},
     {"is": "Embedding", "vocabulary": 10**12, "size": 10**6}, {"is": "Connectivity", "mask": None, "signs": None},

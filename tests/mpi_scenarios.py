@@ -87,6 +87,25 @@ def shards_of_weights(comm, own):
     return bits(net, history)
 
 
+def shards_of_a_graph(comm, own):
+    """Several inputs and outputs, masks, a table."""
+    nodes = {
+        "e": nr.Node(nr.Embedding(20, 3), "words"),
+        "h": nr.Node([nr.GRU(4), nr.Dropout(0.2)], ["e", "x", "static"]),
+        "y": nr.Node(nr.Dense(1), ["h", "x"]),
+        "class": nr.Node([nr.Last(), nr.Dense(3)], "h"),
+    }
+    inputs = {"words": None, "x": 2, "static": nr.Input(2, steps=False)}
+    net = nr.Graph(inputs, nodes, ["y", "class"], seed=comm.rank if comm else 0)
+    given = {"words": WORDS[:, own], "x": X[:, own], "static": X[0, own]}
+    targets = {"y": np.tanh(X.sum(2, keepdims=True))[:, own], "class": LABELS[own]}
+    history = net.fit(
+        given, targets, {"y": "mse", "class": ("cross_entropy", 0.5)}, epochs=2, batch_size=16, clip=0.5, seed=5, comm=comm,
+        shards=4, validation=(given, targets), progress=False,
+    )  # fmt: skip
+    return bits(net, history)
+
+
 # Without
 
 
@@ -322,8 +341,8 @@ def stopped(comm, own):
 SCENARIOS = {
     each.__name__: each
     for each in (
-        shards, shards_of_ragged, shards_of_words, shards_of_weights, plain_sum, plain_sum_of_ragged, plain_sum_of_words,
-        stopped, alone, callbacks, early_stopping, failures, mistakes, members, many,
+        shards, shards_of_ragged, shards_of_words, shards_of_weights, shards_of_a_graph, plain_sum, plain_sum_of_ragged,
+        plain_sum_of_words, stopped, alone, callbacks, early_stopping, failures, mistakes, members, many,
     )
 }  # fmt: skip
 

@@ -1,5 +1,6 @@
 """The benchmarks compare the same work: every library finds the same outputs and gradients."""
 
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from numbarnn.engine.numba_internals import KeptCFunction
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 cases = pytest.importorskip("benchmarks.cases", reason="the benchmarks lie beside the tests, not in the package")
+c = pytest.importorskip("benchmarks.c")
 call_times = pytest.importorskip("benchmarks.call_times")
 cpu = pytest.importorskip("benchmarks.cpu")
 inference = pytest.importorskip("benchmarks.inference")
@@ -46,6 +48,13 @@ def test_forward_and_backward(peer, cell):
         np.testing.assert_allclose(gradient, theirs[name], rtol=1e-10, atol=1e-12, err_msg=name)
     forward = PEERS[peer](replace(case, work="forward"))()
     np.testing.assert_allclose(forward, y, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not here")
+def test_what_c_is_timed_with_is_the_network(tmp_path):
+    net, x = c.network("LSTM", 16), np.sin(np.arange(100, dtype=np.float32))
+    y = c.compiled(net, tmp_path, ("-O2",), "gcc")(x)
+    np.testing.assert_allclose(y, net.stream().run(x[:, None, None]).ravel(), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("cell", ["RNN", "GRU", "LSTM"])

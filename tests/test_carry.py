@@ -226,6 +226,37 @@ def test_validation_and_metrics_are_of_whole_sequences():
     assert np.isfinite(split.validation[0])
 
 
+@pytest.mark.parametrize("kind", ["numbers", "ntc", "labels", "lengths", "ragged", "weights"])
+def test_a_long_sequence_is_measured_in_pieces_with_the_bits_of_the_whole(kind, monkeypatch):
+    make = reader if kind == "labels" else plain
+    net = network(nr.LSTM(3, layers=2), nr.GRU(3), nr.Dense(1), layout="ntc") if kind == "ntc" else make()
+    x, y, options = (WORDS, LABELS, {"loss": nr.CrossEntropy(ignore_index=1)}) if kind == "labels" else (X, Y, {})
+    x, y = x[:, :1], y[:, :1]
+    if kind == "ntc":
+        x, y = x.swapaxes(0, 1), y.swapaxes(0, 1)
+    if kind == "lengths":
+        options["lengths"] = [17]
+    if kind == "ragged":
+        x, y = nr.Ragged.of([x[:, 0]]), nr.Ragged.of([y[:, 0]])
+    if kind == "weights":
+        options["weights"] = np.where(THIRD, 0.0, 1 + np.arange(STEPS)[:, None] % 3)
+    metrics = ["accuracy"] if kind == "labels" else ["mae", lambda prediction, target: float(prediction[0].sum())]
+    whole, rows, run = net.evaluate(x, y, metrics=metrics, **options), [], nr.Network._forward
+
+    def counted(self, parts, described, *given, **more):
+        rows.append(described.packing.rows)
+        return run(self, parts, described, *given, **more)
+
+    monkeypatch.setattr(nr.Network, "_piece_rows", 5)
+    monkeypatch.setattr(nr.Network, "_forward", counted)
+    assert net.evaluate(x, y, metrics=metrics, **options) == whole
+    assert max(rows) == 5 and sum(rows) == (17 if kind == "lengths" else STEPS)
+    last = network(nr.GRU(3), nr.Last(), nr.Dense(1))
+    rows.clear()
+    last.loss(X[:, :1], Y[0, :1])
+    assert rows == [STEPS]  # needs the whole
+
+
 def test_accumulated_pieces_make_one_update():
     net, other = plain(), plain()
     trainer = nr.Trainer(net, optimizer=nr.SGD(0.1), accumulate=2)

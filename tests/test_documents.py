@@ -1,6 +1,7 @@
 """What is written about the package is true: files named, arguments described, nothing public without a sentence."""
 
 import ast
+import importlib.util
 import inspect
 import re
 from pathlib import Path
@@ -77,3 +78,73 @@ def test_every_argument_of_a_class_is_described(name):
     described, end = parameters_of(inspect.cleandoc(getattr(nr, name).__doc__))
     if end is not None:
         assert {each for names in described for each in names} == set(inspect.signature(getattr(nr, name)).parameters)
+
+
+PAGES = [path for path in sorted((ROOT / "docs").rglob("*")) if path.suffix in (".rst", ".md")]
+PAGES = [path for path in PAGES if not {"reference", "gallery"} & set(path.parts)]  # these are made when the pages are built
+WRITTEN = [*PAGES, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "notebooks/README.md"))]
+FOLDERS = r"(?:\.ci|benchmarks|docs|notebooks|numbarnn|tests)"
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_page_names_files_that_are_there(path):
+    """In backticks, in a command, or where a link of Markdown leads; ``benchmarks/results/*.md`` are some of them."""
+    text = path.read_text(encoding="utf-8")
+    named = set(re.findall(rf"`({FOLDERS}/[\w./*-]+)`", text)) | set(
+        re.findall(rf"(?:python|bash) ({FOLDERS}/[\w./-]+)", text)
+    )
+    elsewhere = {"numbarnn/kernels", "numbarnn/cells/yourcell.py"}  # in the folder of caches; in a reader's checkout
+    assert not sorted(name for name in named - elsewhere if not any(ROOT.glob(name.rstrip("/"))))
+    if path.suffix == ".md":
+        links = re.findall(r"\]\(((?!https?:)[^)#\s]+)", text)
+        assert not [link for link in links if not (path.parent / link).exists()]
+
+
+def documentation(name):
+    """A module of the folder docs."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", ROOT / "docs" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_public_name_stands_under_a_subject():
+    subjects = documentation("subjects")
+    found = {name: subjects.subject_of(name) for name in nr.__all__}
+    assert set(found.values()) <= set(subjects.SUBJECTS)
+    assert not sorted(name for name, subject in found.items() if subject == "More"), (
+        "docs/subjects.py has no subject for these"
+    )
+
+
+def test_every_error_has_an_entry_in_the_page_of_errors():
+    headings = " ".join(re.findall(r"^(.+)\n-{3,}$", (ROOT / "docs" / "errors.rst").read_text(), re.M)).split()
+    errors = {name for name in CLASSES if issubclass(getattr(nr, name), Exception)}
+    assert not sorted(errors - set(headings))
+
+
+def test_every_notebook_has_a_page_and_a_picture(tmp_path):
+    documentation("gallery").write_gallery(ROOT / "notebooks", tmp_path)
+    names = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert {path.stem for path in tmp_path.glob("*.md")} == names | {"index"}
+    shown = (tmp_path / "index.md").read_text()
+    for name in names:
+        picture = re.search(rf"{{figure}} ({name}-\d\.png)\n:target: {name}\.html", shown)
+        assert (tmp_path / picture[1]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_check_of_the_built_pages_finds_what_is_wrong(tmp_path):
+    lines = ['<a href="b.html#there">', '<a href="https://doi.org/10.1162/neco.1997.9.8.1735">', '<img src="c.png">']
+    wrong = [
+        "b.html#away",
+        "d.html",
+        "https://arxiv.org/abs/x",
+        "http://example.org",
+        "https://example.org/a)",
+        "https://host",
+    ]
+    (tmp_path / "a.html").write_text("\n".join([*lines, *(f'<a href="{address}">' for address in wrong)]))
+    (tmp_path / "b.html").write_text('<p id="there">')
+    (tmp_path / "c.png").write_bytes(b"")
+    found, count = documentation("check_pages").check(tmp_path)
+    assert [address for _, address, _ in found] == wrong and count == 9

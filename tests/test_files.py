@@ -235,6 +235,41 @@ def test_optimizers_schedules_losses_and_states_are_described_by_the_same_words(
     assert math.isnan(Reading("f", {})("x", json.loads(json.dumps(Writing()("x", math.nan)))))
 
 
+def test_a_vocabulary_is_as_large_as_it_likes(path):
+    """It is no part of the header, whose size is limited."""
+    net = nr.Network([nr.Dense(1)], 1)
+    words = ["", "\x00", "\ud800", "ß", "漢字", *(f"a word that is long enough to be seen {n}" for n in range(40_000))]
+    for count in (3, 1000, len(words)):
+        vocabulary = nr.Vocabulary(words[:count], special=())
+        net.save(path, extra={"vocabulary": vocabulary})
+        found = nr.load(path, extra=True)[1]["vocabulary"]
+        assert found == vocabulary and found.entries == tuple(words[:count]) and found[words[count - 1]] == count - 1
+    assert path.stat().st_size > 1_600_000
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: a.update({"x.ends": a["x.ends"][::-1].copy()}),
+        lambda a: a.update({"x.ends": a["x.ends"] - 1}),
+        lambda a: a.update({"x.ends": a["x.ends"].astype(np.int32)}),
+        lambda a: a.update({"x.ends": a["x.ends"][:0]}),
+        lambda a: a.update({"x.ends": np.array([2**63 - 1, -2, len(a["x"])])}),
+        lambda a: a.update({"x": a["x"].reshape(1, -1)}),
+        lambda a: a.update({"x": np.full_like(a["x"], 0xFF)}),
+        lambda a: a.pop("x.ends"),
+        lambda a: a.pop("x"),
+    ],
+)
+def test_texts_that_were_damaged_are_named(change):
+    writing = Writing()
+    described = writing("x", tuple(map(str, range(2000))))
+    assert Reading("f", dict(writing.arrays))("x", described) == tuple(map(str, range(2000)))
+    change(writing.arrays)
+    with pytest.raises(nr.FileFormatError, match="^f: x: expected "):
+        Reading("f", writing.arrays)("x", described)
+
+
 @pytest.mark.parametrize("name", [name for name in nr.__all__ if dataclasses.is_dataclass(getattr(nr, name))])
 def test_every_public_description_is_known_by_its_name(name):
     """A new layer, loss or optimizer is: the constructor's arguments are its attributes."""
@@ -455,6 +490,7 @@ def test_a_newer_file_says_so(path):
         (lambda d: d["network"].update(channels=10**30), "network: expected what a Network is made of; channels:"),
         (lambda d: d["parameters"]["parts"].append(["x", 2**40, 2**40, False]), "x: expected an array, got none"),
         (lambda d: d["parameters"].update(dtype="int8"), "parameters: expected a dtype"),
+        (lambda d: d.update(parameters={"is": "array", "name": "0.weight_ih_l0"}), "parameters: expected a dtype"),
         (lambda d: d["parameters"].update(dtype="f4,(print(1))"), "parameters: expected a dtype"),
         (lambda d: d["parameters"].update(dtype="float64"), "expected float64 of shape .*, got float32 of shape"),
         (lambda d: d["parameters"]["parts"].append(d["parameters"]["parts"][0]), "parameters: expected each part once"),

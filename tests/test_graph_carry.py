@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import numbarnn as nr
+from numbarnn.graphs.passage import Passage
 
 RANDOM = np.random.default_rng(0)
 STEPS, SAMPLES = 23, 4
@@ -146,6 +147,24 @@ def test_the_last_steps_are_held_out():
     ends.fit({"x": X}, {"y": Y[0]}, validation_split=0.25, split_by="time", **way)
     alone.fit({"x": X[:, :3]}, {"y": Y[0, :3]}, validation=({"x": X[:, 3:]}, {"y": Y[0, 3:]}), **way)
     assert np.array_equal(ends.params.flat, alone.params.flat) and ends.history.validation == alone.history.validation
+
+
+def test_a_long_sequence_is_measured_in_pieces_with_the_bits_of_the_whole(monkeypatch):
+    net, rows, init = tank(), [], Passage.__init__
+    inputs, targets = cut(INPUTS, slice(None), slice(0, 1)), cut(TARGETS, slice(None), slice(0, 1))
+    whole = net.evaluate(inputs, targets, LOSS, {"class": ["accuracy"]})
+
+    def counted(self, graph, parts, given, *more, **named):
+        rows.append(given["level"].packing.rows)
+        init(self, graph, parts, given, *more, **named)
+
+    monkeypatch.setattr(nr.Graph, "_piece_rows", 6)
+    monkeypatch.setattr(Passage, "__init__", counted)
+    assert net.evaluate(inputs, targets, LOSS, {"class": ["accuracy"]}) == whole and rows == [6, 6, 6, 5]
+    rows.clear()
+    net = nr.Graph({"level": 2}, {"y": nr.Node([nr.GRU(2), nr.Last(), nr.Dense(1)], "level")}, "y", "float64")
+    net.loss({"level": X[:, :1]}, {"y": Y[0, :1]})
+    assert rows == [STEPS]
 
 
 def decoder():

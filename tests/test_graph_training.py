@@ -180,8 +180,107 @@ def test_a_trainer_goes_on():
     assert halves.update(INPUTS, TARGETS) == pytest.approx(whole.network.loss(INPUTS, TARGETS, LOSS), rel=1e-5)
     history = halves.fit([(INPUTS, TARGETS)], epochs=1, progress=False)
     assert len(history.loss) == 5
-    with pytest.raises(TypeError, match="network: expected a Network together with comm or shards, got a Graph"):
-        nr.Trainer(forecast(), LOSS, shards=2)
+
+
+WORDS = RANDOM.integers(0, 40, (7, 20))
+
+
+def speller(network=False, **options):
+    """A network, or a graph, whose first layer is an embedding."""
+    rows = [nr.Embedding(40, 3), nr.GRU(4), nr.Last(), nr.Dense(3)]
+    if network:
+        return nr.Network(rows, seed=1, **options)
+    nodes = {"a": nr.Node(rows[:1], "x"), "b": nr.Node(rows[1:], "a")}
+    return nr.Graph({"x": None}, nodes, ["b"], seed=1, **options)
+
+
+@pytest.mark.parametrize("kind", ["plain", "frozen", "decay", "accumulate", "own optimizer", "lengths"])
+def test_the_rows_of_a_first_table_are_updated_with_the_bits_of_a_network(kind):
+    class Slow(nr.SGD):
+        def update(self, flat, previous, gradient, memory, step, rate, scale):
+            flat -= np.float32(0.5 * rate * scale) * gradient
+
+    optimizer = {"decay": nr.AdamW(0.02, decay=0.1), "own optimizer": Slow(0.1)}.get(kind, nr.Adam(0.02))
+    options = {"frozen": ["*weight"] if kind == "frozen" else (), "accumulate": 2 if kind == "accumulate" else 1}
+    lengths = {"lengths": np.arange(20) % 8} if kind == "lengths" else {}
+    one, two = (nr.Trainer(speller(way), "cross_entropy", optimizer, seed=3, clip=1.0, **options) for way in (True, False))
+    rowwise = kind not in ("accumulate", "own optimizer")
+    assert (two._course.updates.reading is not None) == (rowwise and kind != "frozen")
+    right = one.fit(WORDS, LABELS, epochs=3, batch_size=6, progress=False, **lengths)
+    found = two.fit({"x": WORDS}, {"b": LABELS}, epochs=3, batch_size=6, progress=False, **lengths)
+    assert np.array_equal(two.network.params.flat, one.network.params.flat) and found.loss == right.loss
+    assert two.update({"x": WORDS}, {"b": LABELS}) == one.update(WORDS, LABELS)
+    assert np.array_equal(two.network.params.flat, one.network.params.flat)
+
+
+def test_tables_that_are_shared_or_not_the_first_are_updated_as_a_whole_to_the_same_numbers():
+    """A table that each node has for itself, first or last, and what reads no gradient."""
+
+    def net(order, shared=False):
+        nodes = {"e": nr.Node(nr.Embedding(40, 3), "x"), "h": nr.Node([nr.GRU(4), nr.Last(), nr.Dense(3)], "e")}
+        nodes |= {"f": nr.Node("e" if shared else nr.Embedding(40, 2), "x"), "g": nr.Node([nr.Last(), nr.Dense(1)], "f")}
+        made = nr.Graph({"x": None}, {name: nodes[name] for name in order}, ["h", "g"], seed=0)
+        for name in made.params.names:
+            own = np.random.default_rng(sum(map(ord, name)))
+            made.params[name] = (0.3 * own.standard_normal(made.params[name].shape)).astype(np.float32)
+        return made
+
+    flats, targets = [], {"h": LABELS, "g": X[0, :, :1]}
+    loss = {"h": "cross_entropy", "g": "mse"}
+    for order in (["e", "h", "f", "g"], ["f", "g", "e", "h"], ["h", "g", "e", "f"]):
+        made = net(order)
+        assert (made._row_layer is None) == (order[0] == "h")
+        made.fit({"x": WORDS}, targets, loss, nr.Adam(0.02), epochs=2, batch_size=6, seed=1, progress=False)
+        flats.append(np.concatenate([made.params[name].ravel() for name in sorted(made.params.names)]))
+        before = made.params["e.weight"].copy()
+        made.fit({"x": WORDS}, {"g": targets["g"]}, {"g": "mse"}, nr.SGD(0.1), epochs=2, progress=False)
+        assert np.array_equal(made.params["e.weight"], before) and np.isfinite(made.params.flat).all()
+    for other in flats[1:]:
+        np.testing.assert_allclose(other, flats[0], rtol=2e-5, atol=2e-6)  # the rest is summed in another order
+    assert net(["e", "h", "f", "g"], shared=True)._row_layer is None
+
+
+def test_a_training_of_rows_goes_on_from_a_checkpoint(tmp_path):
+    class Stop(nr.Callback):
+        def batch(self, network, loss):
+            self.left = getattr(self, "left", 5) - 1
+            if not self.left:
+                raise KeyboardInterrupt
+
+    whole, stopped = (nr.Trainer(speller(), "cross_entropy", nr.Adam(0.05), seed=2, epochs=3) for _ in range(2))
+    history = whole.fit({"x": WORDS}, {"b": LABELS}, batch_size=6, progress=False)
+    keep = nr.Checkpoint(tmp_path, 1, "update")
+    with pytest.raises(KeyboardInterrupt):
+        stopped.fit({"x": WORDS}, {"b": LABELS}, batch_size=6, callbacks=[keep, Stop()], progress=False)
+    resumed = nr.Trainer.load(tmp_path)
+    found = resumed.fit({"x": WORDS}, {"b": LABELS}, batch_size=6, callbacks=[keep], progress=False)
+    assert found.loss == history.loss and np.array_equal(resumed.network.params.flat, whole.network.params.flat)
+
+
+@pytest.mark.parametrize("kind", ["plain", "lengths", "words"])
+def test_shards_of_a_graph_have_the_bits_of_those_of_a_network(kind):
+    net, graph = pair() if kind != "words" else (speller(True), speller())
+    x, lengths = WORDS if kind == "words" else X, {"lengths": np.arange(20) % 7 + 1} if kind == "lengths" else {}
+    (output,), way = graph.outputs, {"epochs": 2, "batch_size": 6, "shards": 4, "seed": 3, "progress": False}
+    right = net.fit(x, LABELS, "cross_entropy", validation=(x, LABELS), **way, **lengths)
+    given = {"x": x}, {output: LABELS}
+    found = graph.fit(*given, "cross_entropy", validation=given, **way, **lengths)
+    assert np.array_equal(graph.params.flat, net.params.flat)
+    assert found.loss == right.loss and found.validation == right.validation
+
+
+def test_shards_of_several_outputs_are_those_of_the_mean_over_all():
+    one, other = forecast(dtype="float64"), forecast(dtype="float64")
+    way = {"epochs": 3, "batch_size": 20, "optimizer": nr.SGD(0.1), "progress": False}
+    history, plain = one.fit(INPUTS, TARGETS, LOSS, shards=8, **way), other.fit(INPUTS, TARGETS, LOSS, **way)
+    np.testing.assert_allclose(one.params.flat, other.params.flat, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(history.loss, plain.loss, rtol=1e-12)
+    lengths = {"past": np.full(20, 7), "known": np.arange(20) % 4 + 1}
+    with pytest.raises(ValueError, match="^loss: expected one output, or samples that count the same in each, .* in 'y'"):
+        forecast().fit(INPUTS, TARGETS, LOSS, lengths=lengths, shards=2, progress=False)
+    trainer = nr.Trainer(forecast(dtype="float64"), LOSS, nr.SGD(0.1), shards=8)
+    trainer.fit(INPUTS, TARGETS, epochs=3, batch_size=20, progress=False)
+    assert np.array_equal(trainer.network.params.flat, one.params.flat)
 
 
 def test_wrong_arguments_are_named():

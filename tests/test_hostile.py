@@ -3,6 +3,7 @@
 import inspect
 import math
 import re
+import tempfile
 import warnings
 from dataclasses import fields, is_dataclass
 
@@ -140,6 +141,12 @@ def gone_back(step, x, state, dy):
     gradient, dstate = np.zeros(step.gradient_size, np.float32), step.initial_state()
     step.adjoint(x, state, dy, dstate, None, gradient, step.workspace())
     return gradient
+
+
+def exported(**arguments):
+    """The text of a network's header in C."""
+    with tempfile.TemporaryDirectory() as folder:
+        return network().export_c(folder, **arguments)[0].read_text()
 
 
 def graph(**arguments):
@@ -434,6 +441,7 @@ CASES = {
         lambda **a: one_step(network().compiled_step(**a), X[0]),
         {"batch": (3, only(3)), "adjoint": (False, FLAG)},
     ),
+    "Network.export_c": (exported, {"name": ("net", NOTHING_ELSE), "dtype": ("float64", optional(DTYPE))}),
     "Network.stream": (lambda **a: network().stream(**a).step(X[0]), {"batch": (3, only(3))}),
     "Network.to": (lambda **a: network().to(**a), {"device": ("cpu", one_of("cpu"))}),
     "Network.transfer": (lambda **a: network().transfer(**a), {"source": (network(), NOTHING_ELSE)}),

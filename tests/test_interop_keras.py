@@ -206,3 +206,66 @@ def test_links_out_of_a_file_are_not_followed(saved, tmp_path):
         interop.load(path)
     with pytest.raises(ValueError, match="path: expected a file that ends in .keras"):
         interop.load(secret.with_suffix(".bin"))
+
+
+IMAGES = {  # the layers of a model of images (N, 8, 7, 2), by a function of keras.layers
+    "same": lambda k: [k.Conv2D(3, 3, padding="same"), k.Activation("relu"), k.MaxPooling2D(), k.Flatten(), k.Dense(2)],
+    "strides": lambda k: [k.Conv2D(3, (2, 3), strides=(2, 1), use_bias=False), k.AveragePooling2D((2, 1)), k.Flatten(),
+                          k.Dropout(0.2), k.Dense(3, "tanh"), k.Dense(2)],
+    "zeros": lambda k: [k.ZeroPadding2D((1, 2)), k.Conv2D(4, 3), k.MaxPooling2D((3, 3), (1, 1), "same"), k.Conv2D(3, 2),
+                        k.GlobalMaxPooling2D(), k.Dense(2)],
+    "means": lambda k: [k.ZeroPadding2D(1), k.AveragePooling2D(2), k.Conv2D(3, 2), k.GlobalAveragePooling2D(), k.Dense(2)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_images_there_and_back(keras, name, tmp_path):
+    model = keras.Sequential([keras.Input((8, 7, 2)), *IMAGES[name](keras.layers)])
+    random = np.random.default_rng(0)
+    model.set_weights([random.uniform(-0.7, 0.7, each.shape).astype(np.float32) for each in model.get_weights()])
+    x = random.standard_normal((3, 8, 7, 2)).astype(np.float32)
+    rows, expected = x.transpose(0, 3, 1, 2).reshape(3, -1), np.asarray(model(x))
+    net = interop.from_model(model)
+    np.testing.assert_allclose(net.predict(rows), expected, rtol=0, atol=5e-6)
+    for ending in ("keras", "h5"):
+        model.save(tmp_path / f"m.{ending}")
+        loaded = interop.load(tmp_path / f"m.{ending}")
+        assert loaded.layers == net.layers and loaded.params.flat.tobytes() == net.params.flat.tobytes()
+    if name == "zeros":  # a pooling that pads is none of Keras' without padding="same"
+        with pytest.raises(nr.ConversionError, match=r"^layers\[1\]: expected a layer that Keras has, without padding"):
+            interop.to_model(net)
+        return
+    back = interop.to_model(net)
+    np.testing.assert_allclose(np.asarray(back(x)), expected, rtol=0, atol=5e-6)
+    other = nr.Network(net.layers, (2, 8, 7), layout="ntc", seed=3)
+    assert interop.set_weights(other, back.get_weights()).params.flat.tobytes() == net.params.flat.tobytes()
+
+
+WRONG_IMAGES = {
+    "'a' .Conv2D.: expected padding that is the same before and after": lambda k: [k.Conv2D(2, 2, padding="same", name="a")],
+    "'b' .Conv2D.: expected dilation_rate": lambda k: [k.Conv2D(2, 2, dilation_rate=2, name="b")],
+    "'c' .Conv2D.: expected groups=1, got 2": lambda k: [k.Conv2D(2, 2, groups=2, name="c")],
+    "'d' .AveragePooling2D.: expected padding 'valid'": lambda k: [k.AveragePooling2D(3, 1, padding="same", name="d")],
+    "'e' .Dense.: expected a Flatten before it, after images": lambda k: [k.Conv2D(2, 2), k.Dense(2, name="e")],
+    "'f' .ZeroPadding2D.: expected the same padding": lambda k: [k.ZeroPadding2D(((1, 0), (0, 0)), name="f")],
+    "'g' .MaxPooling2D.: expected no ZeroPadding2D": lambda k: [k.ZeroPadding2D(1), k.MaxPooling2D(name="g")],
+}
+
+
+@pytest.mark.parametrize("message", WRONG_IMAGES)
+def test_images_without_counterpart_are_named(keras, message):
+    model = keras.Sequential([keras.Input((8, 7, 2)), *WRONG_IMAGES[message](keras.layers)])
+    with pytest.raises(nr.ConversionError, match=f"^layer {message}"):
+        interop.from_model(model)
+
+
+def test_images_end_in_a_dense(keras):
+    model = keras.Sequential([keras.Input((8, 7, 2)), keras.layers.Conv2D(2, 2), keras.layers.Flatten()])
+    with pytest.raises(nr.ConversionError, match="^model: expected a Dense after images"):
+        interop.from_model(model)
+    net = nr.Network([nr.Conv2d(2, 2), nr.Flatten()], (2, 8, 7), layout="ntc")
+    with pytest.raises(nr.ConversionError, match=r"^layers\[1\]: expected a Dense after images"):
+        interop.to_model(net)
+    net = nr.Network([nr.Conv2d(2, 2), nr.Flatten(), nr.GRU(3)], (2, 8, 7), layout="ntc")
+    with pytest.raises(nr.ConversionError, match=r"^layers\[0\]: expected a layer that Keras has, got Conv2d"):
+        interop.to_model(net)

@@ -128,16 +128,16 @@ def test_lengths_of_sequences(net, seed):
     before = None if last is None else [layer for layer in net.layers[:last] if isinstance(layer, nr.Recurrent)][-1]
     if last is not None and (places[last] is nr.LastStep and (before.bidirectional or net.layers[last - 1] is not before)):
         alone = False
-    if not alone:
-        with pytest.raises(nr.ConversionError, match=r"^layers\[\d\]: expected (no lengths|Last right after)"):
-            interop.to_model(net, lengths=True)
-        return
     model = interop.to_model(net, lengths=True)
     found, y = run(model, {"x": x, "lengths": lengths})["y"], net.predict(x, lengths)
-    if last is None:  # past the end a Dense gives what it makes of zeros
+    if y.ndim == 3:  # past the end a Dense gives what it makes of zeros
         axes = [net.layout.index(letter) for letter in "tnc"]
         found, y = (array.transpose(axes)[np.arange(5)[:, None] < lengths] for array in (found, y))
     assert np.abs(found - y).max() <= TOLERANCE * max(1, np.abs(y).max())
+    if not alone:
+        with pytest.raises(nr.ConversionError, match=r"^node '.*': expected|^node '.*' \(.*\): expected"):
+            interop.load(model)
+        return
     loaded = interop.load(model)
     assert flat_of(loaded) == flat_of(net)
     if last is None or places[last] is nr.Last:
@@ -414,23 +414,6 @@ def test_an_output_before_what_is_not_understood():
     assert net.layers == (nr.GRU(3, "before"), nr.Last())
     with pytest.raises(nr.ConversionError, match="^output: expected a value of the graph, got 'none'"):
         interop.load(graph(nodes, arrays=NUMBERS), output="none")
-
-
-NOT_IN_ONNX = [
-    (nr.LSTM(4, projection=2), "projection None"),
-    (nr.GRU(2, normalized=True), "normalized False"),
-    (nr.GRU(2, zoneout=0.1), "zoneout 0.0"),
-    (nr.GRU(2, layers=2, residual=True), "residual False"),
-    (nr.MGU(2), "a layer that ONNX has, got MGU"),
-    (nr.RNN(2, "silu"), "an activation function that ONNX's recurrent operators have, got 'silu'"),
-]
-
-
-@pytest.mark.parametrize("layer, message", NOT_IN_ONNX)
-def test_a_layer_that_onnx_does_not_have_is_named(layer, message):
-    net = nr.Network([nr.Dropout(0.1), layer], channels=2, seed=0)
-    with pytest.raises(nr.ConversionError, match=rf"^layers\[1\]: expected .*{message}"):
-        interop.to_model(net)
 
 
 def small():

@@ -205,3 +205,33 @@ def test_what_a_graph_does_not_have_is_named(message):
     model = graph(nodes, ("T", "N", 3), arrays, more=more, outputs=(nodes[-1].output[0],))
     with pytest.raises(nr.ConversionError, match=message):
         interop.load(model)
+
+
+INDICES = {  # how exporters count negative indices from the end; the rows of the table that are left
+    "a sum of products": (
+        [node("Add", "x count", "a"), node("Cast", "x", "xf", to=1), node("Less", "xf nothing", "l"), node("Not", "l", "n"),
+         node("Cast", "n", "ni", to=6), node("Mul", "x ni", "p"), node("Cast", "l", "li", to=6), node("Mul", "li a", "q"),
+         node("Add", "p q", "i")], range(9),
+    ),
+    "a choice": ([node("Add", "x count", "a"), node("Less", "x none", "l"), node("Where", "l a x", "i")], range(9)),
+    "a shift": ([node("Add", "x two_more", "i")], range(2, 9)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", INDICES)
+def test_arithmetic_with_indices(name):
+    nodes, rows = INDICES[name]
+    integers = {"count": np.int32(9), "nothing": np.float32(0), "none": np.int32(0), "two_more": np.int32(2), "V": W[0]}
+    model = graph([*nodes, node("Gather", "V i", "y")], ("N", "T"), ARRAYS | integers, kind=TensorProto.INT32)
+    net, x = interop.load(model), np.array([[0, 3, 5], [6, 1, 2]], np.int32)
+    assert net.layers == (nr.Embedding(len(rows), 3),)
+    assert np.array_equal(net.params["0.weight"], W[0][list(rows)])
+    assert np.array_equal(net.predict(x), run(model, {"x": x})["y"])
+    assert np.array_equal(interop.Backend.run_model(model, [x])[0], run(model, {"x": x})["y"])
+
+
+def test_arithmetic_that_leaves_no_index_is_named():
+    model = graph([node("Sub", "x one_more", "i"), node("Gather", "V i", "y")], ("N", "T"),
+                  {"one_more": np.int32(1), "V": W[0]}, kind=TensorProto.INT32)  # fmt: skip
+    with pytest.raises(nr.ConversionError, match=r"^node 'the_Gather' \(Gather\): expected indices of which 0 is a row"):
+        interop.load(model)

@@ -108,6 +108,60 @@ TOGETHER = {
 }  # fmt: skip
 
 
+GAPS = np.where(RANDOM.random(STEPS.shape) < 0.3, np.nan, STEPS)
+TIMES = RANDOM.random((len(X), 13)).astype(np.float32)
+TIMES[RANDOM.random(TIMES.shape) < 0.3] = 0
+RARE = nr.CrossEntropy(ignore_index=2, class_weights=[0.3, 1.7, 1.0, 0.0, 2.0, 1.0, 0.1, 1.0, 1.0])
+WEIGHED = {
+    "a weight for each sample": (network(), (X, Y), dict(clip=0.1, weights=RANDOM.random(13))),
+    "samples of no weight": (network(), (X, Y), dict(weights=np.arange(13) % 3, loss="mae")),
+    "a weight for each step": (
+        network(nr.GRU(4), nr.Dropout(0.3), nr.Dense(1)), (X, STEPS), dict(weights=TIMES, loss="huber"),
+    ),
+    "weights in another layout": (
+        network(nr.GRU(4), nr.Dense(1), layout="ntc", dtype="float64"), (X.transpose(1, 0, 2), STEPS.transpose(1, 0, 2)),
+        dict(weights=TIMES.T, validation=(X.transpose(1, 0, 2), STEPS.transpose(1, 0, 2), None, TIMES.T)),
+    ),
+    "gaps": (network(nr.GRU(4), nr.Dense(1)), (X, GAPS), dict(loss=nr.MSE(missing="nan"), epochs=3)),
+    "gaps of several channels": (
+        network(nr.GRU(4), nr.Dense(2)), (X, np.concatenate([GAPS, STEPS], axis=2)),
+        dict(loss=nr.HalfMSE(missing="nan"), weights=TIMES),
+    ),
+    "weights of labels": (
+        network(nr.GRU(4), nr.Last(), nr.Dense(3)), (X, LABELS), dict(loss="cross_entropy", weights=RANDOM.random(13)),
+    ),
+    "ignored labels of steps": (
+        network(nr.GRU(4), nr.Dense(9), dtype="float64"), (X, WORDS), dict(loss=nr.CrossEntropy(ignore_index=2)),
+    ),
+    "all of it": (network(nr.LSTM(4), nr.Dropout(0.2), nr.Dense(9)), (X, WORDS), dict(loss=RARE, weights=TIMES)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bootstrap", [False, True])
+@pytest.mark.parametrize("name", WEIGHED)
+def test_in_compiled_code_targets_may_count_more_or_less(monkeypatch, name, bootstrap):
+    net, (x, y), options = WEIGHED[name]
+    options, axis = OPTIONS | options, net.layout.index("n")
+    if not (bootstrap and name in ("samples of no weight", "all of it")):  # each member has another number of these
+        monkeypatch.setattr(many, "fit", None)  # nobody is trained by it
+    ensemble = nr.fit_many(net, x, y, seeds=range(5), bootstrap=bootstrap, progress=False, **options)
+    monkeypatch.undo()
+    weights = options.pop("weights", None)
+    for k in range(5):
+        drawn = np.random.default_rng((k, 1)).integers(13, size=13) if bootstrap else np.arange(13)
+        own = {} if weights is None else {"weights": weights.take(drawn, weights.shape.index(13))}
+        assert_member(ensemble, k, *alone(net, x.take(drawn, axis), y.take(drawn, y.shape.index(13)), k, **options, **own))
+
+
+def test_members_may_have_weights_or_none():
+    own = [(X, Y), (X, Y, None, np.arange(13) % 2 + 0.5), (X, Y, None, np.ones(13))]
+    ensemble = nr.fit_many(network(), seeds=(3, 3, 3), samples=own, progress=False, **OPTIONS)
+    for k, (x, y, *rest) in enumerate(own):
+        more = {"weights": rest[1]} if rest else {}
+        assert_member(ensemble, k, *alone(network(), x, y, 3, **OPTIONS, **more))
+    assert np.array_equal(ensemble.params[0], ensemble.params[2]) and not np.array_equal(*ensemble.params[:2])
+
+
 @pytest.mark.parametrize("bootstrap", [False, True])
 @pytest.mark.parametrize("name", TOGETHER)
 def test_in_compiled_code_each_member_is_what_fit_alone_gives(monkeypatch, name, bootstrap):

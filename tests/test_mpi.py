@@ -60,7 +60,7 @@ def test_there_is_an_mpiexec():
 # The same bits with shards
 
 
-@pytest.mark.parametrize("name", ["shards", "shards_of_ragged", "shards_of_words", "shards_of_weights"])
+@pytest.mark.parametrize("name", ["shards", "shards_of_ragged", "shards_of_words", "shards_of_weights", "shards_of_a_graph"])
 @pytest.mark.parametrize("size", SIZES)
 def test_with_shards_any_number_of_ranks_gives_the_same_bits(name, size):
     alone = scenarios.SCENARIOS[name](None, WHOLE)  # without MPI

@@ -125,7 +125,7 @@ def _check_group(cell, kind):
 # ------------------------------------------------------------------------------------------------- equations on symbols
 
 
-class _Unknown(Exception):
+class OnlyCompiled(Exception):
     """The equations run something that is there only when they are compiled."""
 
 
@@ -158,14 +158,19 @@ class _Self:
         raise RuleError(f"self.{name} cannot be set: what lasts from a step to the next is the state")
 
 
-def _run(owner, name, *args):
-    """What a method makes of symbols."""
+def equations(owner):
+    """A cell or an activation function whose methods run on symbols, in Python."""
+    return _Self(owner, Frozen(lambda f: f, lambda dispatcher, f: f))
+
+
+def run_on_symbols(owner, name, *args):
+    """(what errors call a method of a cell or an activation function, what it makes of symbols); else OnlyCompiled."""
     where = f"{_name_of(owner)}.{name}"
     try:
-        return where, getattr(_Self(owner, Frozen(lambda f: f, lambda dispatcher, f: f)), name)(*args)
+        return where, getattr(equations(owner), name)(*args)
     except Exception as error:
         if type(error).__module__.startswith("numba."):
-            raise _Unknown from None
+            raise OnlyCompiled from None
         text = str(error) if isinstance(error, RuleError) else _described(error)
         raise _say(where, f"{text}{_line_of(error)}") from None
 
@@ -240,30 +245,30 @@ def _run_cell(cell):
         raise _say(type(cell).__name__, "expected a method forward(self, pre, state, per_unit), got none")
     try:
         if cell.gated_slots:
-            where, found = _run(cell, "gate", pre, state, per_unit)
+            where, found = run_on_symbols(cell, "gate", pre, state, per_unit)
             values, operand = _pair(where, found, "pre and the operand")
             _check_tuple(where, "pre", values, slots, per_slot)
             _check_value(where, "the operand", operand)
-        where, found = _run(cell, "forward", pre, state, per_unit)
+        where, found = run_on_symbols(cell, "forward", pre, state, per_unit)
         values, kept = _pair(where, found, "the new state and what is saved")
         _check_tuple(where, "the new state", values, cell.states, per_state)
         _check_tuple(where, "what is saved", kept, cell.saved, "as the attribute saved says")
         if type(cell).adjoint is Cell.adjoint or not _has_slopes(cell):
             return
         why = "one for each of the slots, then of unit_values"
-        where, found = _run(cell, "adjoint", saved, state, new, dnew, per_unit)
+        where, found = run_on_symbols(cell, "adjoint", saved, state, new, dnew, per_unit)
         dpre, dstate = _pair(where, found, "dpre and dstate")
         _check_tuple(where, "dpre", dpre, derivatives, why)
         _check_tuple(where, "dstate", dstate, cell.states, per_state)
         if cell.gated_slots:
-            where, found = _run(
+            where, found = run_on_symbols(
                 cell, "gate_adjoint", saved, state, Symbol(), Values("dpre", derivatives, why),
                 Values("dstate", cell.states, per_state), per_unit,
             )  # fmt: skip
             dpre, dstate = _pair(where, found, "dpre and dstate")
             _check_tuple(where, "dpre", dpre, derivatives, why)
             _check_tuple(where, "dstate", dstate, cell.states, per_state)
-    except _Unknown:
+    except OnlyCompiled:
         return
 
 
@@ -276,12 +281,12 @@ def _has_slopes(cell):
 def _run_function(function):
     """Run an activation function once, and its slope."""
     try:
-        where, found = _run(function, "value", Symbol())
+        where, found = run_on_symbols(function, "value", Symbol())
         _check_value(where, "what is returned", found)
         if function.differentiable and (type(function).slope is not Function.slope):
-            where, found = _run(function, "slope", Symbol())
+            where, found = run_on_symbols(function, "slope", Symbol())
             _check_value(where, "what is returned", found)
-    except _Unknown:
+    except OnlyCompiled:
         return
 
 

@@ -1,4 +1,4 @@
-"""What equations run on before they are compiled: values that do what a vector of units can, and say what they cannot."""
+"""What equations run on where no kernel runs them: values that do what a vector of units can, and say what they cannot."""
 
 import operator
 
@@ -82,6 +82,10 @@ class Comparison(_Opaque):
 
     __slots__ = ()
 
+    def chooses(self, x, y):
+        """The value that is `x` where the comparison holds, else `y`."""
+        return Symbol()
+
     def _unsupported(self, *others):
         """Raise RuleError: a comparison only chooses between values."""
         raise RuleError(
@@ -107,26 +111,42 @@ def _checked(other):
     raise RuleError(f"a value is added to, multiplied by and compared with values and numbers alone, and this is a {kind}")
 
 
-def _binary(result):
-    """A method for an operator of a value and a value or number; result: the class of what comes out."""
+def _binary(name):
+    """A method for an operator of a value and a value or number."""
 
     def method(self, other):
         _checked(other)
-        return result()
+        return self.combined(name, other)
 
     return method
 
 
+def _unary(name):
+    """A method for an operator of one value."""
+    return lambda self: self.applied(name)
+
+
+COMPARISONS = ("lt", "le", "gt", "ge")
+
+
 class Symbol(_Opaque):
-    """A value of each unit."""
+    """A value of each unit; a subclass may note what is made of it."""
 
     __slots__ = ()
 
-    def _same(self):
-        """Another value of each unit: what an operator of one value gives."""
+    def applied(self, name):
+        """The value that a function of one value makes of it: one of `elementary`, neg, abs or pos."""
         return Symbol()
 
-    __neg__ = __abs__ = __pos__ = _same
+    def filled(self, number):
+        """The value that is a number in each unit."""
+        return Symbol()
+
+    def combined(self, name, other):
+        """What an operator makes of it and of a value or number: a Comparison of lt, le, gt and ge, else a value."""
+        return Comparison() if name in COMPARISONS else Symbol()
+
+    __neg__, __abs__, __pos__ = map(_unary, ("neg", "abs", "pos"))
     __pow__ = __rpow__ = _unsupported("**", "x * x is a square, numbarnn.elementary.sqrt a root")
     __floordiv__ = __rfloordiv__ = _unsupported("//", "/ divides")
     __mod__ = __rmod__ = __divmod__ = __rdivmod__ = _unsupported("%", "+, -, * and / are there")
@@ -136,10 +156,8 @@ class Symbol(_Opaque):
     __eq__ = __ne__ = _unsupported("== or !=", "<, <=, > and >= compare")
 
 
-for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv"):
-    setattr(Symbol, f"__{_name}__", _binary(lambda: Symbol()))
-for _name in ("lt", "le", "gt", "ge"):
-    setattr(Symbol, f"__{_name}__", _binary(Comparison))
+for _name in ("add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", *COMPARISONS):
+    setattr(Symbol, f"__{_name}__", _binary(_name))
 
 
 def chosen(condition, x, y):
@@ -148,7 +166,7 @@ def chosen(condition, x, y):
         raise RuleError("the condition of where is a comparison of values by <, <=, > or >=")
     for value in (x, y):
         _checked(value)
-    return Symbol()
+    return condition.chooses(x, y)
 
 
 class Values(tuple):

@@ -42,7 +42,7 @@ EXPONENTIAL = {
 }
 
 
-def _exponential_constants(dtype, m):
+def exponential_constants(dtype, m):
     """(m / ln 2, number whose addition rounds to an integer, ln 2 / m in two parts, all c_n m^n)."""
     single = dtype == types.float32
     real = np.float32 if single else np.float64
@@ -76,7 +76,7 @@ def _tanh(x):
     """As ``h / (1 - h)`` with ``h = (1 - exp(-2 |x|)) / 2``; k is small where it counts: one part of ln 2 is enough."""
     if isinstance(x, Vector):
         limit = 10.0 if x.dtype == types.float32 else 20.0  # tanh(limit) rounds to 1
-        per_k, magic, high, low, coefficients = _exponential_constants(x.dtype, -2)
+        per_k, magic, high, low, coefficients = exponential_constants(x.dtype, -2)
         step, tail = high + low, tuple(c / -2 for c in coefficients[:-2])
 
         def on_vector(x):
@@ -97,7 +97,7 @@ def _sigmoid(x):
     """As ``1 / (1 + exp(-x))``."""
     if isinstance(x, Vector):
         limit = 87.0 if x.dtype == types.float32 else 708.0  # exp(limit) is finite
-        per_k, magic, high, low, coefficients = _exponential_constants(x.dtype, -1)
+        per_k, magic, high, low, coefficients = exponential_constants(x.dtype, -1)
 
         def on_vector(x):
             one, x = splat(x, 1), clamp(x, limit)
@@ -176,7 +176,7 @@ def _exp_of_sum(x, small):
 @overload(_exp_of_sum)
 def _exp_of_sum_on_vectors(x, small):
     """Like `_exp`, for x that is within the exponential's range."""
-    per_k, magic, high, low, coefficients = _exponential_constants(x.dtype, 1)
+    per_k, magic, high, low, coefficients = exponential_constants(x.dtype, 1)
 
     def on_vectors(x, small):
         biased = fma(x, splat(x, per_k), splat(x, magic))
@@ -193,7 +193,7 @@ def _expm1(x):
     if isinstance(x, Vector):
         low, high = (-20.0, 89.0) if x.dtype == types.float32 else (-40.0, 710.0)  # -1 and infinity, rounded
         tiny = 1e-10 if x.dtype == types.float32 else 1e-20  # expm1(tiny) rounds to tiny
-        per_k, magic, ln2_high, ln2_low, coefficients = _exponential_constants(x.dtype, 1)
+        per_k, magic, ln2_high, ln2_low, coefficients = exponential_constants(x.dtype, 1)
         magic, tail = magic - 1, coefficients[:-2]
 
         def on_vector(x):
@@ -226,7 +226,7 @@ LOGARITHM = {
 def _softplus(x):
     """As ``max(x, 0) + log(1 + exp(-|x|))``."""
     if isinstance(x, Vector):
-        coefficients = _numbers(LOGARITHM, x.dtype)
+        coefficients = numbers_of(LOGARITHM, x.dtype)
 
         def on_vector(x):
             u = elementary.exp(-absolute(x))
@@ -267,7 +267,7 @@ def _normal(x):
         single = x.dtype == types.float32
         largest = 15.0 if single else 40.0
         half_digits = 1.5 * 2.0 ** (16 if single else 32)  # adding it leaves 7 or 20 binary places
-        numerator, denominator = (_numbers(NORMAL_TAIL, x.dtype, n) for n in (0, 1))
+        numerator, denominator = (numbers_of(NORMAL_TAIL, x.dtype, n) for n in (0, 1))
 
         def on_vector(x):
             t = elementary.clip(absolute(x), 0, largest)
@@ -280,7 +280,7 @@ def _normal(x):
         return on_vector
 
 
-def _numbers(table, dtype, part=None):
+def numbers_of(table, dtype, part=None):
     """Coefficients of a table, as numbers of a dtype."""
     text = table[dtype] if part is None else table[dtype][part]
     return tuple((np.float32 if dtype == types.float32 else np.float64)(float.fromhex(c)) for c in text.split())

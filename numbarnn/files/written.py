@@ -18,6 +18,7 @@ from .container import DTYPES
 PLAIN = (type(None), bool, int, str)
 KIND = "is"  # the key that tells an object from a dict
 MAIN = "__main__"
+FEW = 1000  # texts that a description holds itself
 
 _known = {}  # name: class, of the library's
 
@@ -58,6 +59,8 @@ class Writing:
             return value
         if kind is float:
             return value if math.isfinite(value) else {KIND: "float", "value": str(value)}
+        if kind is tuple and len(value) > FEW and all(type(item) is str for item in value):
+            return self._texts(where, value)
         if kind in (tuple, list):
             items = [self(f"{where}.{index}", item) for index, item in enumerate(value)]
             return items if kind is tuple else {KIND: "list", "items": items}
@@ -80,6 +83,13 @@ class Writing:
             raise TypeError(f"{where}: expected numbers that a file holds, got an array of {value.dtype}")
         self.arrays[where] = value
         return {KIND: "array", "name": where}
+
+    def _texts(self, where, value):
+        """Many texts, one after the other, and where each of them ends: no part of the JSON, whose size is limited."""
+        coded = [text.encode("utf-8", "surrogatepass") for text in value]
+        self.arrays[where] = np.frombuffer(b"".join(coded), np.uint8)
+        self.arrays[f"{where}.ends"] = np.cumsum([len(text) for text in coded], dtype=np.int64)
+        return {KIND: "texts", "name": where}
 
     def _object(self, where, value):
         kind = type(value)
@@ -186,6 +196,19 @@ class Reading:
             raise self.error(where, f"an array of the file, which nothing else has, got {name!r:.200}")
         return self.arrays.pop(name)
 
+    def _texts(self, where, name):
+        """Many texts out of two arrays: what is made of them takes some times as much as they do."""
+        contents, ends = self._array(where, name), self._array(where, f"{name}.ends")
+        right = (contents.dtype, contents.ndim, ends.dtype, ends.ndim) == (np.uint8, 1, np.int64, 1)
+        bounds = [0, *ends.tolist()] if right else []
+        if len(bounds) < 2 or sorted(bounds) != bounds or bounds[-1] != len(contents):
+            raise self.error(where, "texts, and where each of them ends, in rising order, got other arrays")
+        coded = contents.tobytes()
+        try:
+            return tuple(coded[begin:end].decode("utf-8", "surrogatepass") for begin, end in zip(bounds, bounds[1:]))
+        except UnicodeDecodeError as error:
+            raise self.error(where, f"texts in UTF-8; {error}") from None
+
     def _reference(self, where, path):
         return self._own(where, path)
 
@@ -232,6 +255,7 @@ SPECIAL = {  # what is no object: its only key, and what is made of that
     "dict": ("items", Reading._dict),
     "float": ("value", Reading._float),
     "array": ("name", Reading._array),
+    "texts": ("name", Reading._texts),
     "reference": ("to", Reading._reference),
 }
 

@@ -5,21 +5,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays.descriptor import checked_array
 from ..arrays.devices import contiguous
 from ..arrays.ragged import Ragged
 from ..engine.keep import NOTHING
-from ..errors import DTypeError
-from ..networks.comparison import Comparison
-from ..parameters import Parameters
+from ..layers.embedding import Embedding
+from ..networks.comparison import Comparison, go_on, in_time
 from .losses import Losses, found_metrics
 from .passage import Passage
 from .prediction import Prediction
 from .reading import by_name
 from .samples import GraphSamples
 from .workspace import GraphWorkspace, GraphWorkspaces
-
-PIECE_ROWS = 1 << 15  # steps of all sequences that are predicted at once at most, to measure a loss
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Output(Comparison):
 class Objective(Prediction):
     """The part of a graph that knows what its outputs should be."""
 
-    _row_layer = None  # no table is updated by rows: a node may share it
+    _piece_rows = 1 << 15  # steps of all sequences that are predicted at once at most, to measure a loss
 
     def _view(self, output):
         """An Output by its name."""
@@ -52,6 +48,12 @@ class Objective(Prediction):
     def _loss_where(self, counted, losses):
         """The Losses of a batch in which something is counted, or nothing is: they look by themselves, by output."""
         return losses
+
+    @property
+    def _goes_on(self):
+        """Whether it can be run over sequences in pieces, the states carried on."""
+        steps = [row.state for row in self._rows.values() if row.state is not None and self._has_steps(row.state)]
+        return not steps and go_on(self.layers)
 
     def _check_carried(self):
         """Raise ValueError unless states may be carried between the nodes, none of which waits for the end of another."""
@@ -76,9 +78,15 @@ class Objective(Prediction):
             weights = dict.fromkeys(losses.outputs, weights)
         return GraphSamples.of(self, inputs, targets, lengths, losses, weights, reset)
 
+    @property
+    def _row_layer(self):
+        """The layer whose table a training updates by the rows that are used: the first one, if nodes do not share it."""
+        readers = [row for row in self._rows.values() if any(part.index == 0 for part in row.parts)]
+        return self.layers[0] if len(readers) == 1 and isinstance(self.layers[0], Embedding) else None
+
     def _workspaces(self, into, parts, kept, reading=None):
-        """The Workspaces in which gradients are computed."""
-        return GraphWorkspaces(lambda: GraphWorkspace(self, into, parts, kept))
+        """The Workspaces in which gradients are computed; see `GraphWorkspace`."""
+        return GraphWorkspaces(lambda: GraphWorkspace(self, into, parts, kept, reading))
 
     def loss(
         self,
@@ -150,20 +158,33 @@ class Objective(Prediction):
     def _predicted(self, samples):
         """{output: (prediction, targets, weights)} as losses see them; None of one that has no step."""
         found = {output: [] for output in samples.parts}
-        for piece in samples.pieces(PIECE_ROWS):
-            given = piece.given()
-            passage = Passage(self, self._own, given.described, NOTHING)
-            for output, part in piece.parts.items():
-                described, view = passage.values[output], self._view(output)
-                if part.in_rows and not described.packing.rows:
-                    continue  # sequences without any step
-                batch = piece.batch_of(output, given.batches)
-                rows = view._rows(described, part)
-                rows = contiguous(rows) if part.in_rows else rows
-                found[output].append((rows, view._target_rows(batch, described, part), view._weight_rows(batch, part)))
+        for piece in samples.pieces(self._piece_rows):
+            of_piece, states = {output: [] for output in samples.parts}, None
+            for part in in_time(self, piece, self._piece_rows):
+                states = self._compared(part, states, of_piece)
+            for output, parts in of_piece.items():
+                if parts:
+                    found[output].append(Comparison._joined(parts, samples.parts[output], "t"))
         return {
             output: Comparison._joined(pieces, samples.parts[output]) if pieces else None for output, pieces in found.items()
         }
+
+    def _compared(self, samples, initial, found):
+        """Predict samples from the states of layers, and add what losses see of each output to `found` (is modified).
+
+        Returns the states in which the layers have ended.
+        """
+        given = samples.given()
+        passage = Passage(self, self._own, given.described, NOTHING, initial=initial)
+        for output, part in samples.parts.items():
+            described, view = passage.values[output], self._view(output)
+            if part.in_rows and not described.packing.rows:
+                continue  # sequences without any step
+            batch = samples.batch_of(output, given.batches)
+            rows = view._rows(described, part)
+            rows = contiguous(rows) if part.in_rows else rows
+            found[output].append((rows, view._target_rows(batch, described, part), view._weight_rows(batch, part)))
+        return {label: passage.tapes[label].final() for label in self._stateful}
 
     def loss_and_gradient(
         self,
@@ -202,12 +223,7 @@ class Objective(Prediction):
         >>> value == net.loss({"x": x[:-1]}, {"y": x[1:]}), gradient.shape == net.params.flat.shape
         (True, True)
         """
-        flat = checked_array("flat", flat)
-        if flat.dtype != self.dtype:
-            raise DTypeError(f"flat: expected {self.dtype} like the graph, got {flat.dtype}")
-        given = Parameters(contiguous(flat), self.params.weights)
-        given.check_finite()
-        losses = self._found_loss(loss)
+        (given, _), losses = self._parameters_at(flat), self._found_loss(loss)
         samples = self._samples(inputs, targets, lengths, losses, weights, reset)
         gradient = given.zeros()
         workspace = GraphWorkspace(self, self.split(gradient.flat), self.split(given.flat), ("all", None))

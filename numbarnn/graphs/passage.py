@@ -37,6 +37,8 @@ class Passage(Unsendable):
         starts from what its node says.
     until : collection of str, optional
         The nodes to run; all of them if None.
+    reading : callable, optional
+        What the first of the graph's layers, an `Embedding`, calls before it reads rows.
 
     Attributes
     ----------
@@ -50,7 +52,7 @@ class Passage(Unsendable):
 
     instead = "copy the inputs and the graph, and call forward of it"
 
-    def __init__(self, graph, parts, inputs, keep, random=None, initial=None, until=None):
+    def __init__(self, graph, parts, inputs, keep, random=None, initial=None, until=None, reading=None):
         self.graph, self.values, self.tapes, self.joined, self._steps = graph, dict(inputs), {}, {}, []
         self.initial = {} if initial is None else initial
         for name, row in graph._rows.items():
@@ -63,6 +65,8 @@ class Passage(Unsendable):
                     options["masks"] = layer.drawn_masks(x, random)
                 if not part.merged:
                     options["merged"] = False
+                if reading is not None and part.index == 0:
+                    options["reading"] = reading
                 start = self._start(row, part) if isinstance(layer, Recurrent) else None
                 own = kept(*keep, x.steps) if isinstance(keep, tuple) else keep
                 x, tape = layer.run(parts[part.index], x, start, own, **options)

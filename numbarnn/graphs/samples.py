@@ -110,21 +110,45 @@ class GraphSamples:
         """Whether an output has a target for each step."""
         return any(part.y.stepped for part in self.parts.values())
 
+    @property
+    def weights(self):
+        """Weights of some output; None if none has any."""
+        return next((part.weights for part in self.parts.values() if part.weights is not None), None)
+
+    def check_shared(self):
+        """Raise ValueError unless the mean over all of the samples is one of those of parts of them.
+
+        Of several losses each is a mean of its own; where samples count as much in one as in another all means are over
+        samples.
+        """
+        for output, part in self.parts.items():
+            if len(self.parts) > 1 and len(part.counts) and (part.counts != part.counts[0]).any():
+                expected = "one output, or samples that count the same in each, together with comm or shards"
+                raise ValueError(f"loss: expected {expected}, got several and others in {output!r}")
+
+    def can_be_cut(self):
+        """Whether inputs and targets can be cut at a step, see `check_cut`."""
+        return not self._uncut
+
     def check_cut(self, expected, given):
         """Raise ValueError, which says what was expected and given, unless inputs and targets can be cut at a step.
 
         Inputs with steps then have the same, and all targets have steps.
         """
-        first = None
-        for name, lengths in self.lengths_of_inputs.items():
-            if not self.inputs[name].stepped:
-                continue
-            first = name if first is None else first
-            if not np.array_equal(lengths, self.lengths_of_inputs[first]):
-                raise ValueError(f"{expected} for inputs of different steps, {first!r} and {name!r}, got {given!r}")
+        if self._uncut:
+            raise ValueError(f"{expected} for {self._uncut}, got {given!r}")
+
+    @functools.cached_property
+    def _uncut(self):
+        """In words what cannot be cut at a step; empty if all can."""
+        stepped = [name for name, each in self.inputs.items() if each.stepped]
+        for name in stepped[1:]:
+            if not np.array_equal(self.lengths_of_inputs[name], self.lengths_of_inputs[stepped[0]]):
+                return f"inputs of different steps, {stepped[0]!r} and {name!r}"
         for output, part in self.parts.items():
             if not part.y.stepped:
-                raise ValueError(f"{expected} for targets without steps, those of {output!r}, got {given!r}")
+                return f"targets without steps, those of {output!r}"
+        return ""
 
     @functools.cached_property
     def lengths_of_x(self):

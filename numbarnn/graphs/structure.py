@@ -78,7 +78,7 @@ class Row:
 class Structure(Layered):
     """The part of a graph that depends on no input."""
 
-    _kind = "graph"  # as errors call it
+    _kind = "graph"
     settled = ("layers", "dtype", "layout", "device", "_described_inputs", "_described_nodes", "_outputs", "_rows")
 
     def _settle(self, inputs, nodes, outputs, dtype, layout):
@@ -238,6 +238,11 @@ class Structure(Layered):
     def _stateful(self):
         """{label: Part} of the recurrent layers, in the order in which they run."""
         return {part.label: part for row in self._rows.values() for part in row.recurrent}
+
+    @property
+    def _structure(self):
+        """What makes it another graph than others, whatever its parameters are: plain values and descriptions."""
+        return self._described_inputs, self._described_nodes, self._outputs, self.dtype.name
 
     @property
     def _recurrent(self):

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..arrays.devices import backend, device_of
 from ..arrays.rows import like
+from ..layers.embedding import RowGradient
 from ..training.passes import Passes
 from ..training.sequences import Sequences
 from ..training.workspace import Workspaces
@@ -24,10 +25,12 @@ class GraphWorkspace:
         Those of each layer.
     kept : tuple
         ``tape`` and ``checkpoints`` of `Graph.forward`.
+    reading : callable, optional
+        What the first layer, an `Embedding`, calls before it reads rows.
     """
 
-    def __init__(self, graph, into, parts, kept):
-        self.graph, self.into, self.parts, self.kept = graph, into, parts, kept
+    def __init__(self, graph, into, parts, kept, reading=None):
+        self.graph, self.into, self.parts, self.kept, self.reading = graph, into, parts, kept, reading
         self._passage = self._back = self._passes = None
 
     @property
@@ -45,7 +48,9 @@ class GraphWorkspace:
         if self._passage is None or samples.ragged:
             given = samples.given()
             self._batches = given.batches
-            self._passage = Passage(self.graph, self.parts, given.described, self.kept, random, initial)
+            self._passage = Passage(
+                self.graph, self.parts, given.described, self.kept, random, initial, reading=self.reading
+            )
             self._back = self._passes = None
         else:
             for label in initial or ():
@@ -97,7 +102,10 @@ class GraphWorkspace:
         }
         self._back = Return(self._passage, described, {}, self.into, accumulate=False, need_x=False)
         for index in self._back.untouched:
-            self.into[index].flat.fill(0)
+            if isinstance(self.into[index], RowGradient):
+                self.into[index].values = self.parts[index].flat.reshape(-1, self.graph.layers[index].size)[:0]
+            else:
+                self.into[index].flat.fill(0)
 
 
 class GraphBuffer:

@@ -1,8 +1,8 @@
-"""Networks to and from other libraries, each in a module that is imported when it is asked for: `keras`, `onnx`, `torch`."""
+"""Networks to and from other libraries, a module each, imported when it is asked for: `audio`, `keras`, `onnx`, `torch`."""
 
 import importlib
 
-MODULES = ("keras", "onnx", "torch")
+MODULES = ("audio", "keras", "onnx", "torch")
 
 
 def __getattr__(name):

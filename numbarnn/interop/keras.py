@@ -5,14 +5,17 @@ Files are read by h5py alone; Keras itself is needed for models in memory.
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
 from ..descriptions import keywords
 from ..errors import ConversionError, ShapeError, several
 from ..layers.embedding import Embedding
+from ..layers.images import Flatten, OfImages
 from ..network import Network
 from .keras_files import layers_of, read_model
+from .keras_images import KINDS, Images
 from .keras_layers import Described, described_of, layers_from
 
 
@@ -20,8 +23,9 @@ def load(path: str | os.PathLike) -> Network:
     """The Network that a file of Keras holds, ``.keras`` or ``.h5``, with its parameters to the bit; Keras is not needed.
 
     Its layers are in a row: SimpleRNN, GRU and LSTM, Bidirectional, Dense, Embedding, Activation, Dropout, TimeDistributed
-    of these, GlobalAveragePooling1D and GlobalMaxPooling1D.  Where Keras has one bias it is ``bias_ih``, and ``bias_hh`` is
-    0.
+    of these, GlobalAveragePooling1D and GlobalMaxPooling1D; Conv2D, pooling of images, ZeroPadding2D and Flatten.  Where
+    Keras has one bias it is ``bias_ih``, and ``bias_hh`` is 0.  Images are rows with the channels first:
+    ``images.transpose(0, 3, 1, 2).reshape(len(images), -1)`` of those that Keras takes.
 
     Parameters
     ----------
@@ -101,6 +105,9 @@ def to_model(net: Network) -> object:
     except ImportError:
         raise ImportError("keras: expected Keras, which is not installed: pip install keras") from None
     shape = (None,) if net.takes_indices else (net.channels,) if net._stepwise else (None, net.channels)
+    if isinstance(net.layers[0], OfImages):
+        channels, height, width = net.layers[0].shape
+        shape = height, width, channels
     layers = [keras.layers.Input(shape, dtype="int32" if net.takes_indices else net.dtype.name)]
     for each in described:
         config = dict(each.config)
@@ -181,8 +188,8 @@ def set_weights(net: Network, arrays: Iterable[np.ndarray]) -> Network:
     if [array.shape for array in arrays] != shapes:
         raise ShapeError(f"arrays: expected shapes {shapes}, got {[array.shape for array in arrays]}")
     rest = iter(arrays)
-    filled = [Described(each.kind, each.config, [next(rest) for _ in each.weights]) for each in described]
-    found = [own for each in filled for _, own in layers_from(each, False) if own]
+    filled = [replace(each, weights=[next(rest) for _ in each.weights]) for each in described]
+    found = [own for each in filled for _, own in _layers_with_weights(each) if own]
     names = [[name for name in net.params.names if name.startswith(f"{k}.")] for k in range(len(net.layers))]
     rest = iter(found)
     update = {}
@@ -194,6 +201,14 @@ def set_weights(net: Network, arrays: Iterable[np.ndarray]) -> Network:
     return net
 
 
+def _layers_with_weights(described):
+    """[(Layer, {name: array})] of a layer of Keras that has been made of a network's; without what has no parameters."""
+    if described.kind == "Conv2D":
+        weight, bias = described.weights
+        return [(None, {"weight": weight.transpose(3, 2, 0, 1), "bias": bias})]
+    return layers_from(described, False) if described.weights else []
+
+
 def _described(net):
     """The layers of a network in Keras' words."""
     if not isinstance(net, Network):
@@ -203,10 +218,17 @@ def _described(net):
 
 def _network_of(described, old):
     """The Network of layers of Keras."""
-    found = []
+    found, images, shape = [], Images(), None
     for each in described:
         try:
-            found += layers_from(each, old)
+            shape = shape or images.begin(each)
+            if each.kind in KINDS:
+                found += images.layer(each)
+            elif each.kind == "Flatten" and images.shape is not None:
+                images.flatten()
+                found.append((Flatten(), {}))
+            else:
+                found += layers_from(images.expect_rows(each), old)
         except ConversionError:
             raise
         except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -214,8 +236,10 @@ def _network_of(described, old):
     if not found:
         raise ConversionError("model: expected at least one layer, got none")
     layers, arrays = zip(*found)
-    channels = None
-    if not isinstance(layers[0], Embedding):
+    if images.shape is not None or images.flat is not None:
+        raise ConversionError("model: expected a Dense after images, whose numbers Keras has in another order, got none")
+    channels = shape
+    if shape is None and not isinstance(layers[0], Embedding):
         first = next((own for own in arrays if own), None)
         if first is None:
             raise ConversionError("model: expected at least one layer with weights, got none")

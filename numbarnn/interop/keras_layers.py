@@ -13,12 +13,14 @@ from ..layers.dense import Activation, Dense
 from ..layers.dropout import Dropout
 from ..layers.embedding import Embedding
 from ..layers.gru import GRU
+from ..layers.images import Flatten, OfImages
 from ..layers.last import Last
 from ..layers.lstm import LSTM
 from ..layers.over_time import Pool
 from ..layers.recurrent import Recurrent
 from ..layers.rnn import RNN
 from .carried import expect_carried, no_counterpart
+from .keras_images import images_to, rows_in_keras, rows_in_order
 
 SIXTH = ("hard_sigmoid", 1 / 6, 0.5)
 ACTIVATIONS = {  # the same functions by Keras' names, of its version 3
@@ -43,11 +45,14 @@ class Described:
     config : dict
     weights : list of numpy.ndarray
         In the order of ``get_weights``.
+    images : tuple of three or None
+        (channels, height, width) of the images whose numbers a Dense reads.
     """
 
     kind: str
     config: dict
     weights: list
+    images: tuple | None = None
 
     def error(self, expected):
         """A ConversionError about the layer; expected: the end of the sentence."""
@@ -86,6 +91,7 @@ def layers_from(described, old):
     if kind == "Dense":
         kernel, *bias = described.arrays(1, 2)
         bias = bias[0] if bias else np.zeros(kernel.shape[1], kernel.dtype)
+        kernel = kernel if described.images is None else rows_in_order(kernel, described.images)
         spec = _aged(activation_from(described, kind), old)
         return [(Dense(kernel.shape[1], spec), {"weight": kernel.T, "bias": bias})]
     if kind == "Embedding":
@@ -170,15 +176,25 @@ def _swapped(array):
 
 def described_of(net):
     """[Described, ...] of the layers of a network."""
-    params, found = net.params.to("cpu"), []
+    params, found, images, flat = net.params.to("cpu"), [], None, None
     for index, layer in enumerate(net.layers):
         where, kind = f"layers[{index}]", type(layer)
+        if images is not None and kind not in (Activation, Dropout) and not isinstance(layer, OfImages):
+            found.append(Described("Flatten", {}, []))
+            images, flat = None, images
         own = {name.partition(".")[2]: array for name, array in params.items() if name.startswith(f"{index}.")}
         if kind in (RNN, GRU, LSTM):
             found += _recurrent_to(where, layer, own)
+        elif isinstance(layer, OfImages) and net._stepwise and (images is not None or not index):
+            found += images_to(where, layer, own, Described)
+            images = layer.output_shape
+        elif kind is Flatten:
+            continue
         elif kind is Dense:
-            weights = [own["weight"].T.copy("C"), own["bias"].copy()]
-            found.append(Described("Dense", {"units": layer.units, "activation": _named(where, layer.activation)}, weights))
+            kernel = own["weight"].T if flat is None else rows_in_keras(own["weight"].T, flat)
+            config = {"units": layer.units, "activation": _named(where, layer.activation)}
+            found.append(Described("Dense", config, [kernel.copy("C"), own["bias"].copy()], flat))
+            flat = None
         elif kind is Embedding:
             config = {"input_dim": layer.vocabulary, "output_dim": layer.size}
             found.append(Described("Embedding", config, [own["weight"].copy("C")]))
@@ -193,6 +209,10 @@ def described_of(net):
             (config["layer"]["config"] if "layer" in config else config)["return_sequences"] = False
         else:
             raise no_counterpart(where, layer, "Keras")
+    if images is not None or flat is not None:
+        raise ConversionError(
+            f"layers[{index}]: expected a Dense after images, whose numbers Keras has in another order, got none"
+        )
     return found
 
 

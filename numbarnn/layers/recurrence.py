@@ -125,10 +125,7 @@ class Recurrence(Operation):
     def _write_unit_values(self, values):
         """Write the values of the units into a (D, V, H) array (is modified)."""
         for value, suffix in zip(values, self.layer.suffixes(self.index)):
-            for name, which, _ in self.layer.unit_parameters:
-                value[which] = self.p[f"{name}_{suffix}"].reshape(len(value[which]), -1)
-            if not self.layer.unit_parameters:
-                value[...] = self.layer.unit_constants()
+            self.layer.write_unit_values(self.p, suffix, value)
 
     def backward(self, adjoint, dy, need_x):
         gradient, accumulate = adjoint.gradient, adjoint.accumulate

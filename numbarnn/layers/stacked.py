@@ -134,6 +134,13 @@ class Stacked(Regularized):
         """The values of units where no parameter holds them: something that broadcasts to (V, H)."""
         raise NotImplementedError
 
+    def write_unit_values(self, p, suffix, values):
+        """Write the values of the units of one stacked layer and direction into a (V, H) array (is modified)."""
+        for name, which, _ in self.unit_parameters:
+            values[which] = p[f"{name}_{suffix}"].reshape(len(values[which]), -1)
+        if not self.unit_parameters:
+            values[...] = self.unit_constants()
+
     def output_channels(self, channels):
         return (self.directions if self.merge == "concat" else 1) * self.state_widths[0]
 

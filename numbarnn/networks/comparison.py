@@ -53,11 +53,14 @@ class Comparison:
         return measured(metrics, *seen, samples.classes is not None, value_of)
 
     @staticmethod
-    def _joined(pieces, samples):
-        """(prediction, target, weights) of all of some samples, from those of pieces of them, one after the other."""
+    def _joined(pieces, samples, letter="n"):
+        """(prediction, target, weights) of all of some samples, from those of pieces of them, one after the other.
+
+        letter: "n" for pieces of some samples each, "t" for some steps each of a single one.
+        """
         if len(pieces) == 1:
             return pieces[0]
-        axis = 0 if samples.in_rows else samples.y.letters.index("n")
+        axis = 0 if samples.in_rows else samples.y.letters.index(letter)
         return tuple(None if each[0] is None else np.concatenate(each, axis) for each in zip(*pieces))
 
     def _weight_rows(self, batch, samples):
@@ -78,3 +81,21 @@ class Comparison:
             raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
         channels = target_channels(samples.loss, prediction.channels)
         return self._rows(batch.describe("y", samples.y.array, channels, prediction.dtype), samples)
+
+
+def go_on(layers):
+    """Whether layers can be run over sequences in pieces, the states carried on: none needs what comes after a step."""
+    return not any(layer.leaves_one or getattr(layer, "bidirectional", False) for layer in layers)
+
+
+def in_time(network, samples, most):
+    """Samples, or of a single long one, where a network can go on from piece to piece, so many steps each, in order."""
+    if samples.x.count > 1 or samples.reset is not None or not network._goes_on or not samples.can_be_cut():
+        yield samples
+        return
+    steps = int(samples.lengths_of_x[0])
+    if steps <= most:
+        yield samples
+        return
+    for first in range(0, steps, most):
+        yield samples.between(np.arange(1), first, min(first + most, steps))

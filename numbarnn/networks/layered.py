@@ -6,9 +6,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..arrays.descriptor import checked_array
-from ..arrays.devices import moved
+from ..arrays.devices import contiguous, device_of, moved
 from ..descriptions.fields import Settled
-from ..errors import ShapeError, generator
+from ..errors import DTypeError, ShapeError, generator
 from ..files.written import Writing
 from ..parameters import Parameters
 from ..training.history import History
@@ -21,6 +21,8 @@ class Layered(Settled):
 
     A subclass sets `layers`, `_inputs` (the input channels of each), `dtype`, `device` and `_params`.
     """
+
+    _kind = "network"  # as errors call it
 
     def _fresh(self, random, scheme):
         """A vector of initial parameters, in the host's memory."""
@@ -87,6 +89,18 @@ class Layered(Settled):
             parts.append(Parameters(flat[at : at + size], weights))
             at += size
         return parts
+
+    def _parameters_at(self, flat):
+        """(Parameters of these layers over a vector that a caller gives, or over a copy of it, the device where it lies).
+
+        A typed error if it is no such vector.
+        """
+        flat = checked_array("flat", flat)
+        if flat.dtype != self.dtype:
+            raise DTypeError(f"flat: expected {self.dtype} like the {self._kind}, got {flat.dtype}")
+        given = Parameters(contiguous(moved(flat, self.device)), self._params.weights)
+        given.check_finite()
+        return given, device_of(flat)
 
     @property
     def random(self) -> bool:

@@ -4,18 +4,15 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from ..arrays.descriptor import checked_array
-from ..arrays.devices import contiguous, device_of, moved
+from ..arrays.devices import contiguous, moved
 from ..arrays.ragged import Ragged
 from ..engine.keep import NOTHING
-from ..errors import DTypeError
 from ..layers.embedding import Embedding
-from ..parameters import Parameters
 from ..training.losses import loss as find_loss
 from ..training.metrics import checked_metrics
 from ..training.samples import Samples
 from ..training.workspace import Workspace, Workspaces
-from .comparison import Comparison
+from .comparison import Comparison, go_on, in_time
 from .prediction import Prediction
 
 
@@ -33,6 +30,11 @@ class Objective(Prediction, Comparison):
     def _loss_where(self, counted, loss):
         """The loss of a batch in which something is counted, or nothing is."""
         return loss if counted else of_nothing
+
+    @property
+    def _goes_on(self):
+        """Whether it can be run over sequences in pieces, the states carried on."""
+        return go_on(self.layers)
 
     def _check_carried(self):
         """Raise ValueError unless states may be carried between layers such as these, which are in a row: always."""
@@ -70,15 +72,22 @@ class Objective(Prediction, Comparison):
     def _loss_of(self, samples, loss, metrics=None):
         """`loss` of samples that have been checked, a function; with metrics, see `measured`, (loss, {name: value})."""
         self.params.check_finite()
-        pieces = []
-        for piece in samples.pieces(self._rows_at_once):
-            batch, described = piece.batch()
-            prediction = self._forward(self._own, described, NOTHING)[0]
-            if piece.in_rows and not (prediction.packing.rows or piece is samples):
-                continue  # sequences without any step
-            rows = self._rows(prediction, piece)
-            rows = contiguous(rows) if piece.in_rows else rows
-            pieces.append((rows, self._target_rows(batch, prediction, piece), self._weight_rows(batch, piece)))
+        pieces, most = [], self._rows_at_once
+        for piece in samples.pieces(most):
+            of_piece, states = [], {}
+            for part in in_time(self, piece, most):
+                batch, described = part.batch()
+                initial, states = states, {}
+                seen = lambda index, tape, states=states: states.__setitem__(index, tape)  # noqa: E731
+                prediction = self._forward(self._own, described, NOTHING, initial=initial, seen=seen)[0]
+                states = {index: tape.final() for index, tape in states.items() if index in self._stateful}
+                if part.in_rows and not (prediction.packing.rows or part is samples):
+                    continue  # sequences without any step
+                rows = self._rows(prediction, part)
+                rows = contiguous(rows) if part.in_rows else rows
+                of_piece.append((rows, self._target_rows(batch, prediction, part), self._weight_rows(batch, part)))
+            if of_piece:
+                pieces.append(self._joined(of_piece, samples, "t"))
         seen = self._joined(pieces, samples)
         value = self._call_loss(loss, *seen, samples)[0]
         return value if metrics is None else (value, self._measured(metrics, seen, samples))
@@ -173,16 +182,11 @@ class Objective(Prediction, Comparison):
         >>> net.loss(x, y) < 1e-3
         True
         """
-        flat = checked_array("flat", flat)
-        if flat.dtype != self.dtype:
-            raise DTypeError(f"flat: expected {self.dtype} like the network, got {flat.dtype}")
-        given = Parameters(contiguous(moved(flat, self.device)), self.params.weights)
-        given.check_finite()
-        loss = find_loss(loss)
+        (given, device), loss = self._parameters_at(flat), find_loss(loss)
         samples = Samples.of(self, x, y, lengths, loss, weights, reset)
         gradient = given.zeros()
         workspace = Workspace(self, self.split(gradient.flat), self.split(given.flat))
-        return workspace.gradient(samples, loss), moved(gradient.flat, device_of(flat))
+        return workspace.gradient(samples, loss), moved(gradient.flat, device)
 
 
 def of_nothing(prediction, target, weights=None):

@@ -16,7 +16,6 @@ from .layered import Layered
 class Structure(Layered):
     """The part of a network that depends on no input."""
 
-    _kind = "network"  # as errors call it
     settled = ("layers", "channels", "dtype", "layout", "device", "output_channels")
 
     def _settle(self, layers, channels, dtype, layout):
@@ -51,6 +50,11 @@ class Structure(Layered):
     def _stateful(self):
         """The indices of the layers that have a state."""
         return [index for index, layer in enumerate(self.layers) if isinstance(layer, Recurrent)]
+
+    @property
+    def _structure(self):
+        """What makes it another network than others, whatever its parameters are: plain values and descriptions."""
+        return self.layers, self.channels, self.dtype.name
 
     @property
     def _recurrent(self):

@@ -137,6 +137,9 @@ def train(
     validated, shards = validating(network, held, loss, course.metrics), None
     if ranks is not None:
         _check_for_ranks(callbacks, course.metrics, steps)
+        for each in (samples, held):
+            if each is not None:
+                each.check_shared()
         _check_same(ranks, course, place, samples, held, batch_size, shuffle)
         course.seed = ranks.agree(course.seed)[0]
         shards = Shards(ranks, course.shards, samples, batch_size, shuffle, network.random, course.seed, course.summed)
@@ -169,7 +172,7 @@ def _check_same(ranks, course, place, samples, held, batch_size, shuffle):
     own = {} if is_of_library(loss) else {"loss": type(loss).__name__}  # one of the user's may hold what its rank has
     own |= {"optimizer": type(optimizer).__name__} if optimizer.is_own else {}
     values = dict(
-        network=(network.layers, network.channels, network.dtype.name), loss=loss, optimizer=optimizer,
+        network=network._structure, loss=loss, optimizer=optimizer,
         epochs=place.last + 1 - place.epoch, batch_size=batch_size, shuffle=shuffle, clip=course.clip, shards=course.shards,
         validation=held is not None, weights=samples.weights is not None, reset=samples.reset is not None,
         frozen=course.frozen, updates=course.updates.step,

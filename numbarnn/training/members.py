@@ -10,6 +10,7 @@ from ..arrays.descriptor import TensorDescriptor
 from ..arrays.ieee import ieee
 from ..arrays.rows import like, numbers
 from ..cpu import elementwise, epochs
+from ..cpu import losses as kernels
 from ..cpu.losses import add_cross_entropy
 from ..cpu.programs import Program, add_copy, copy
 from ..cpu.threads import most_threads
@@ -20,6 +21,7 @@ from .history import History
 from .losses import LOSSES, CrossEntropy
 from .optimizers import SGD, Adam, AdamW, RAdam, RMSProp
 from .schedules import rate_at
+from .shares import Shares, plain, weighs
 
 MOST_WORK = 1 << 35  # multiplications between two returns to Python, about a second's
 MOST_NUMBERS = 1 << 24  # of orders and outputs that are kept until then
@@ -45,7 +47,8 @@ class Member:
 
     def __init__(self, network, samples, order, optimizer, seed, held, callbacks):
         self.network, self.samples, self.optimizer, self.held = network, samples, optimizer, held
-        self.order, self.places, self.random = order, np.arange(len(order)), np.random.default_rng(seed)
+        self.order = order[samples.counts[order] > 0]  # a sample that counts nothing is in no batch
+        self.places, self.random = np.arange(len(self.order)), np.random.default_rng(seed)
         self.masks = np.random.default_rng(self.random.integers(2**63)) if network.random else None
         self.history = network._history = History()
         self.calls = Calls(callbacks, network, self.history)
@@ -69,15 +72,15 @@ def can_be_trained(network, samples, loss, optimizers, clip, tape, checkpoints):
     return (
         network.device == "cpu" and tape == "all" and checkpoints is None
         and not any(each.ragged or each.indices or (each.classes is None) == of_labels for each in samples)
-        and len(shapes) == 1 and first.x.count > 0 and all(each.weights is None for each in samples)
-        and (of_labels or any(loss == LOSSES[name] for name in epochs.KINDS))
+        and len(shapes) == 1 and first.x.count > 0
+        and (of_labels or any(plain(loss) == LOSSES[name] for name in epochs.KINDS))
         and len({type(each) for each in optimizers}) == 1 and type(optimizers[0]) in (SGD, Adam, AdamW, RAdam, RMSProp)
     )  # fmt: skip
 
 
 def _of_labels(loss):
-    """Whether a loss is the cross entropy of labels that all count the same."""
-    return loss == CrossEntropy()
+    """Whether a loss is the cross entropy of labels, without smoothing."""
+    return plain(loss) == CrossEntropy()
 
 
 def _in_order(sequences):
@@ -92,7 +95,7 @@ def _in_order(sequences):
 class _Batches:
     """A worker's program for batches of one size."""
 
-    def __init__(self, network, flat, previous, gradient, memory, decays, count, x, y, loss, optimizer, clip):
+    def __init__(self, network, flat, previous, gradient, memory, decays, count, x, y, loss, optimizer, clip, shared):
         program = self.program = Program()
         dtype, (_, steps, channels) = flat.dtype, x.shape
         inputs, targets = np.zeros((steps, count, channels), dtype), np.zeros((y.shape[1], count, y.shape[2]), y.dtype)
@@ -103,6 +106,10 @@ class _Batches:
         if not predicted.flags.c_contiguous:
             raise NotInPrograms("outputs that must be copied")
         gather_x, gather_y = epochs.add_gather(program, inputs), epochs.add_gather(program, targets)
+        # What changes from batch to batch where targets count more or less than others.
+        self._scales = np.zeros(len(predicted.reshape(-1, predicted.shape[-1])) if _of_labels(loss) else 0, dtype)
+        self._factors, self._divisor = np.zeros(predicted.shape if shared else 0, dtype), np.zeros(1)
+        self._shared = [] if not shared else [self._scales] if _of_labels(loss) else [self._factors, self._divisor]
         masks = self._add_masks(program)
         for tape in tapes:
             tape.operation.add_to(program)
@@ -111,7 +118,12 @@ class _Batches:
         if _of_labels(loss):
             rows = predicted.reshape(-1, predicted.shape[-1])
             kept = np.zeros(len(rows))
-            add_cross_entropy(program, rows, targets, kept, slope)
+            if shared:
+                self._add_scaled_cross_entropy(program, rows, targets, kept, slope)
+            else:
+                add_cross_entropy(program, rows, targets, kept, slope)
+        elif shared:
+            self._add_shared_slope(program, loss.name, predicted, targets, slope)
         else:
             epochs.add_slope(program, loss.name, predicted, targets, slope)
         out = add_copy(program, kept.ctypes.data, 0, kept.nbytes)
@@ -136,8 +148,12 @@ class _Batches:
         self.count = count
 
     def _add_masks(self, program):
-        """Add to a program that the masks of an update are copied to where layers read them; the place of their address."""
+        """Add to a program that the masks of an update, and what its targets count, are copied to where they are read.
+
+        Returns the place of their address.
+        """
         self._masks = [each for tape in self.tapes if tape.masks is not None for each in tape.masks.arrays.values()]
+        self._masks += self._shared
         self.mask_bytes, first = sum(each.nbytes for each in self._masks), 0
         if not self.mask_bytes:
             return 0
@@ -148,10 +164,46 @@ class _Batches:
             first += each.nbytes
         return arrived.ctypes.data
 
-    def draw(self, random, drawn):
-        """Draw the masks of an update, in the order in which `fit` does, one after the other into bytes (is modified)."""
-        for tape in self.tapes:
-            tape.redraw(random)
+    def _add_scaled_cross_entropy(self, program, logits, labels, values, gradient):
+        """Add the cross entropy of labels to a program, the derivative of each row times its scale."""
+        (rows, classes), scales = logits.shape, self._scales
+        addresses = (array.ctypes.data for array in (logits, labels, values, gradient, scales))
+        record = np.array((1, rows, classes, *addresses, 0, 0, 0, 0.0), kernels.CROSS_ENTROPY)
+        alone = logits.size >= 2 * kernels.SMALLEST_PART
+        program.add_job(
+            kernels._cross_entropy, None, logits.dtype, record, logits, labels, values, gradient, scales, alone=alone
+        )
+
+    def _add_shared_slope(self, program, name, prediction, target, slope):
+        """Add the slope of a loss to a program: that of each difference, times its factor, over what all of them count."""
+        own, zeros = np.zeros_like(slope), np.full_like(slope, -0.0)  # the difference to -0.0 is never -0.0
+        for kind, one, other, found, divisor in (
+            (epochs.KINDS[name], prediction, target, own, 1.0),
+            (None, own, self._factors, own, None),
+            (epochs.KINDS["half_mse"], own, zeros, slope, None),
+        ):
+            if kind is None:
+                elementwise.add_product(program, one, other, found)
+                continue
+            addresses = (array.ctypes.data for array in (one, other, found))
+            record = np.array((*addresses, one.size, kind, divisor or 1.0), epochs.SLOPE)
+            if divisor is None:
+                place = record.ctypes.data + epochs.SLOPE.fields["divisor"][1]
+                program.add(copy, np.array((self._divisor.ctypes.data, place, 8), np.int64), self._divisor, record)
+            program.add_job(epochs._slope, None, one.dtype, record, one, other, found)
+
+    def draw(self, random, drawn, share=None):
+        """Draw the masks of an update, in the order in which `fit` does, one after the other into bytes (is modified).
+
+        random: None for a network that draws nothing.  share: what the targets count, where they do not count the same.
+        """
+        if random is not None:
+            for tape in self.tapes:
+                tape.redraw(random)
+        if share is not None and len(self._scales):
+            self._scales[...] = share.factors / share.total
+        elif share is not None:
+            self._factors[...], self._divisor[0] = share.factors, share.total
         first = 0
         for each in self._masks:
             drawn[first : first + each.nbytes] = each.reshape(-1).view(np.uint8)
@@ -192,16 +244,22 @@ def train(members, loss, count, batch_size, shuffle, clip, done):
     """
     first = members[0]
     network, optimizer, samples = first.network, first.optimizer, first.samples
-    arrays = {}  # each of the samples once, whoever shares them
-    for member in members:
+    if len({len(member.order) for member in members}) > 1 or not len(first.order):
+        raise NotInPrograms("members of more and of fewer samples that count")
+    arrays, shared = {}, any(weighs(member.samples) for member in members)
+    for member in members:  # each of the samples once, whoever shares them
         if id(member.samples) not in arrays:
-            arrays[id(member.samples)] = _in_order(member.samples.x), _in_order(member.samples.y)
-    x, y = arrays[id(samples)]
+            x, y, shares = _in_order(member.samples.x), _in_order(member.samples.y), None
+            if shared:
+                shares = Shares(member.samples, y, _in_order)
+                y = np.ascontiguousarray(shares.y)
+            arrays[id(member.samples)] = x, y, shares
+    x, y, _ = arrays[id(samples)]
     order, flat = first.order, network.params.flat
     sizes = [min(batch_size, len(order) - start) for start in range(0, len(order), batch_size)]
     kinds = sorted(set(sizes), reverse=True)
     decays = optimizer._of_parts(flat, network.params.weights)
-    options = decays[0] if decays else None, x, y, loss, optimizer, clip
+    options = decays[0] if decays else None, x, y, loss, optimizer, clip, shared
     workers = [_Worker(network, kinds, optimizer.vectors, *options) for _ in range(min(most_threads(), len(members)))]
     table = np.array([worker.record for worker in workers], epochs.WORKER)
     epoch_work = 6 * len(order) * samples.x.array.size // samples.x.count * max(1, len(flat))
@@ -235,12 +293,15 @@ def _together(members, arrays, table, batches, kinds, sizes, loss, start, count,
     outputs = np.zeros((len(members), int(output_bytes.sum()) // batches[0].dtype.itemsize), batches[0].dtype)
     mask_bytes = np.array([batches[index].mask_bytes for index in which])
     drawn = np.zeros((len(members), int(mask_bytes.sum())), np.uint8)
-    ends = np.cumsum(mask_bytes)
-    for member, masks in zip(members, drawn):
-        if member.masks is not None:
-            for index, end in zip(which, ends):
-                batches[index].draw(member.masks, masks[end - batches[index].mask_bytes : end])
+    ends, shares = np.cumsum(mask_bytes), [[None] * updates for _ in members]
     orders = np.array([np.concatenate([m.epoch_order(shuffle) for _ in range(count)]) for m in members])
+    for k, (member, masks) in enumerate(zip(members, drawn)):
+        own, sample = arrays[id(member.samples)][2], 0
+        for update, (index, end) in enumerate(zip(which, ends) if mask_bytes.any() else ()):
+            if own is not None:
+                shares[k][update] = own.of(orders[k, sample : sample + batches[index].count])
+            batches[index].draw(member.masks, masks[end - batches[index].mask_bytes : end], shares[k][update])
+            sample += batches[index].count
     wrong, known, scalars, rates = np.zeros(len(members), np.int64), {}, [], []
     for member in members:
         rate_of = member.optimizer.rates(member.history)
@@ -252,7 +313,7 @@ def _together(members, arrays, table, batches, kinds, sizes, loss, start, count,
     records = np.array([
         (
             member.network.params.flat.ctypes.data, member.memory.ctypes.data,
-            *(array.ctypes.data for array in arrays[id(member.samples)]), orders[k].ctypes.data,
+            *(array.ctypes.data for array in arrays[id(member.samples)][:2]), orders[k].ctypes.data,
             scalars[k].ctypes.data, outputs[k].ctypes.data, wrong[k:].ctypes.data,
             drawn[k].ctypes.data,
         )
@@ -260,14 +321,19 @@ def _together(members, arrays, table, batches, kinds, sizes, loss, start, count,
     ], epochs.MEMBER)  # fmt: skip
     flat = members[0].network.params.flat
     epochs.train(table, records, which, flat.nbytes, members[0].memory.nbytes, output_bytes, mask_bytes, dtype)
-    values = _losses(members, arrays, outputs, orders, batches, which, loss)
+    values = _losses(members, arrays, outputs, orders, batches, which, loss, shares)
     seconds = (time.perf_counter() - began) / (len(members) * count)
     for k, member in enumerate(members):
         finite = np.isfinite(values[k]).all() and np.isfinite(flat_of(member)).all() and np.isfinite(member.memory).all()
         if wrong[k] or not finite:
             member.going, member.failed = False, True
             continue
-        _finish(member, values[k].reshape(count, -1), sizes, rates[k][len(sizes) - 1 :: len(sizes)], loss, seconds, done)
+        counted = np.array([sizes] * count)
+        if shares[k][0] is not None:
+            edges = np.cumsum([0, *(batches[index].count for index in which)])
+            own = member.samples.counts
+            counted = np.array([own[orders[k, a:b]].sum() for a, b in zip(edges, edges[1:])]).reshape(count, -1)
+        _finish(member, values[k].reshape(count, -1), counted, rates[k][len(sizes) - 1 :: len(sizes)], loss, seconds, done)
 
 
 def flat_of(member):
@@ -275,19 +341,23 @@ def flat_of(member):
     return member.network.params.flat
 
 
-def _finish(member, values, sizes, rates, loss, seconds, done):
-    """Write what an epoch, or several, have come to into a member's history, and ask its callbacks."""
+def _finish(member, values, counted, rates, loss, seconds, done):
+    """Write what an epoch, or several, have come to into a member's history, and ask its callbacks.
+
+    values, counted : numpy.ndarray
+        (epochs, updates): the loss of each batch, and what that is the mean of.
+    """
     history = member.history
-    for epoch, rate in zip(values, rates):
-        total = 0.0
+    for epoch, sizes, rate in zip(values, counted.tolist(), rates):
+        total, all_sizes = 0.0, 0
         for value, size in zip(epoch.tolist(), sizes):
-            total += value * size
+            total, all_sizes = total + value * size, all_sizes + size
         if member.held is not None:
             history.validation.append(member.network._loss_of(member.held, loss))
             if not math.isfinite(history.validation[-1]):  # the warning of it is given where it is trained alone
                 member.going, member.failed = False, True
                 return
-        history.loss.append(total / sum(sizes))
+        history.loss.append(total / all_sizes)
         history.rate.append(rate)
         history.seconds.append(seconds)
     if member.calls.callbacks and member.calls.epoch():
@@ -313,7 +383,7 @@ def _scalars(optimizer, rate_of, first, count, most, dtype):
 
 
 @ieee
-def _losses(members, arrays, outputs, orders, batches, which, loss):
+def _losses(members, arrays, outputs, orders, batches, which, loss, shares):
     """(members, updates): the loss of each batch, from its outputs, as `NumberLoss` computes it; where it overflows, inf."""
     found, at, sample = np.empty((len(members), len(which))), 0, 0
     letters = members[0].network.output_layout
@@ -326,13 +396,19 @@ def _losses(members, arrays, outputs, orders, batches, which, loss):
             rows = [arrays[id(member.samples)][1][row] for member, row in zip(members, chosen)]
             target = np.stack(rows).swapaxes(1, 2)
             values = loss.value(values.reshape(len(members), *shape) - target)  # (members, T, N, C)
+            if shares[0][update] is not None:
+                factors = np.stack([own[update].factors for own in shares])
+                values = np.where(factors != 0, values * factors, 0)
             order = [1 + "tnc".index(letter) for letter in letters]
             order = [0, *(axis for axis in (1, 2, 3) if axis not in order), *order]
             values = np.ascontiguousarray(values.transpose(order)).reshape(len(members), size)
+        elif shares[0][update] is not None:
+            factors = np.stack([own[update].factors for own in shares])
+            values = np.where(factors > 0, values * factors, 0)
         if size <= MOST_SUMMED:
             found[:, update] = values.astype(np.float64).sum(axis=1)
         else:
             found[:, update] = [np.sum(row, dtype=np.float64) for row in values]
-        found[:, update] /= size
+        found[:, update] /= size if shares[0][update] is None else [own[update].total for own in shares]
         at, sample = at + size, sample + count
     return found

@@ -185,6 +185,13 @@ class Samples:
         """Whether there is a target for each step."""
         return self.y.stepped
 
+    def check_shared(self):
+        """Raise ValueError unless the mean over all of the samples is one of those of parts of them: it always is."""
+
+    def can_be_cut(self):
+        """Whether inputs and targets can be cut at a step."""
+        return self.y.stepped
+
     def check_cut(self, expected, given):
         """Raise ValueError unless the inputs, and targets with steps, can be cut at a step: they always can."""
 

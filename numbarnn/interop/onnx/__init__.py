@@ -15,19 +15,27 @@ from .loading import load_model as _load_model
 from .writing import model_of as _written
 
 
-def to_model(net: Network, lengths: bool = False) -> object:
-    """The ONNX model that a network is, with its parameters.
+def to_model(net: Network | Graph, lengths: bool = False) -> object:
+    """The ONNX model that a network or graph is, with its parameters.
 
     The graph reads ``x``, laid out like the network's input, of any number of steps and sequences, and gives ``y``.  For
     each recurrent layer, number k of the network, it may be given ``k.initial_h``, of an LSTM ``k.initial_c`` too, which are
     zeros or the learned state by default, and gives ``k.final_h`` and ``k.final_c``, all (L * D, N, H).  Networks without
     recurrent layers and `Last` read rows (N, C).  The model is of opset 17, and of the network's dtype.
 
+    The model of a `Graph` has its inputs and outputs by their names, and states by those of its nodes,
+    ``encoder.initial_h``; layers that start from others have no initial states as inputs.
+
+    ONNX's own RNN, GRU and LSTM stand for the layers that they can say.  Any other recurrent layer is a Scan over the steps,
+    with the cell's equations inside: projections, normalization, zoneout (its mean), `MGU`, `IndRNN`, `LeakyRNN`,
+    connectivity, other activation functions and cells of your own.  onnxruntime runs it; `load` does not read it back.
+
     Parameters
     ----------
-    net : Network
+    net : Network or Graph
     lengths : bool
-        Whether the graph reads ``lengths`` too, (N,) int32: the steps of each sequence.
+        Whether the model reads ``lengths`` too, (N,) int32: the steps of each sequence; of a graph for each input with
+        steps, ``past.lengths``.
 
     Returns
     -------
@@ -40,19 +48,19 @@ def to_model(net: Network, lengths: bool = False) -> object:
     ImportError
         Without the package onnx (``numbarnn[onnx]``).
     """
-    if not isinstance(net, Network):
-        raise TypeError(f"net: expected a Network, got {type(net).__name__}")
+    if not isinstance(net, (Network, Graph)):
+        raise TypeError(f"net: expected a Network or a Graph, got {type(net).__name__}")
     lengths = flag("lengths", lengths)
     _onnx_library()
     return _written(net, lengths)
 
 
-def save(net: Network, path: str | os.PathLike, lengths: bool = False) -> None:
-    """Write a network into a file as an ONNX model; see `to_model`.
+def save(net: Network | Graph, path: str | os.PathLike, lengths: bool = False) -> None:
+    """Write a network or graph into a file as an ONNX model; see `to_model`.
 
     Parameters
     ----------
-    net : Network
+    net : Network or Graph
     path : str or os.PathLike
         Written whole or not at all; an old file is replaced.
     lengths : bool

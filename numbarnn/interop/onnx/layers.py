@@ -11,7 +11,7 @@ from ...layers.dropout import Dropout
 from ...layers.over_time import Pool
 from ...layers.pooling import AvgPool2d, MaxPool2d
 from .joining import JOINS, scaled_by_channel, summed
-from .values import STEPS, Atom, Signal
+from .values import STEPS, Atom, Signal, with_steps
 
 ELEMENTWISE = {  # the activation function of each operator; its alpha and beta where they are not as here
     "Relu": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid", "LeakyRelu": "leaky_relu", "HardSigmoid": "hard_sigmoid",
@@ -227,6 +227,8 @@ def reduce(reader, node):
             reader.change(node, value.at)
             reader.layers[value.at - 1] = replace(reader.layers[value.at - 1], merge=MERGES[operator])
             return replace(value, axes=rest, channels=value.channels[1:])
+        if operator in POOLS:
+            with_steps(value, axes[0])
         if atoms[0].role == STEPS and operator in POOLS:
             signal = reader.data(node, value)
             at = reader.append(Pool(POOLS[operator]), {}, signal)

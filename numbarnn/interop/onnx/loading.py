@@ -31,7 +31,7 @@ def load_model(model, where, output=None):
         outputs[value.at] = name
     rows = Rows(reader, outputs)
     layout = layout_of(reader, rows, list(finals.values()))
-    if len(rows.rows) == 1 and len(rows.inputs) == 1 and rows.rows[0].start is None:
+    if len(rows.rows) == 1 and len(rows.rows[0].items[0].reads) == 1 and rows.rows[0].start is None:
         return network_of(reader, rows, layout)
     return graph_of(reader, rows, layout)
 
@@ -135,6 +135,10 @@ def _letters(signal):
 def name_the_rest(reader, name):
     """Say what the atoms of an input run over that no layer has named (are modified)."""
     atoms = [atom for axis in reader.inputs[name].axes for atom in axis]
+    others = [[atom for axis in signal.axes for atom in axis] for each, signal in reader.inputs.items() if each != name]
+    for atom in atoms:  # what several inputs have in common is the batch
+        if atom.role is None and atom.free and others and all(any(atom.size == a.size for a in rest) for rest in others):
+            atom.role = BATCH
     known = {atom.role for atom in atoms}
     unknown = [atom for atom in atoms if atom.role is None]
     if unknown and CHANNELS not in known and not _takes_indices(reader, name):

@@ -7,7 +7,7 @@ import numpy as np
 from .joining import joined, some_channels
 from .nodes import slices, split_sizes
 from .states import states_given
-from .values import ENDS, STEPS, Finals, Signal, reshaped, transposed
+from .values import ENDS, STEPS, Finals, Signal, reshaped, transposed, with_steps
 
 
 def transpose(reader, node):
@@ -136,6 +136,7 @@ def _chosen(reader, node, value, axis, indices, keep):
         rows = [value.rows[index] for index in indices]
         return value.of_rows(rows) if keep else value.of_rows(rows, rest)
     if isinstance(value, Signal) and len(atoms) == 1 and len(indices) == 1:
+        with_steps(value, axis)
         if atoms[0].role == STEPS and value.step is None and indices[0] in (0, size - 1):
             return replace(value, axes=rest, step=-1 if indices[0] == size - 1 else 0)
         if value.channels is not None and len(value.channels) == 2 and atoms[0] is value.channels[0] and size == 2:

@@ -166,6 +166,11 @@ def _binary(function):
     return computed
 
 
+def _product(node, array, *_):
+    axes = node.numbers("axes", 1)
+    return array.prod(None if axes is None else tuple(axes), keepdims=bool(node.attribute("keepdims", 1)), dtype=array.dtype)
+
+
 def _where(node, condition, a, b):
     _small(node, np.broadcast_to(0, np.broadcast_shapes(condition.shape, a.shape, b.shape)))
     return np.where(condition, a, b)
@@ -204,6 +209,14 @@ FOLDED = {
     "ConstantOfShape": _constant_of_shape,
     "Div": _binary(_divided),
     "Equal": _binary(np.equal),
+    "Greater": _binary(np.greater),
+    "GreaterOrEqual": _binary(np.greater_equal),
+    "Less": _binary(np.less),
+    "LessOrEqual": _binary(np.less_equal),
+    "And": _binary(np.logical_and),
+    "Or": _binary(np.logical_or),
+    "Not": lambda node, array: ~array,
+    "ReduceProd": _product,
     "Expand": _expand,
     "Gather": _gather,
     "Identity": lambda node, array: array,

@@ -15,6 +15,7 @@ from ...layers.embedding import Embedding
 from ...layers.last import Last, LastStep
 from ...layers.recurrent import Recurrent
 from .files import ORDINARY, array_of, onnx_library
+from .indices import Indices, computed, table_of
 from .joining import some_channels
 from .layers import LAYERS, Erf, Scaled
 from .moves import MOVES
@@ -173,8 +174,8 @@ class Reader:
             )
         if any(each.type in (5, 10) for each in proto.attribute) or proto.domain not in ORDINARY:
             raise ConversionError(
-                f"node {name!r} ({proto.op_type}): expected an operator of ONNX without graphs inside, got one of domain"
-                f" {proto.domain!r}"
+                f"node {name!r} ({proto.op_type}): expected an operator of ONNX, and none with a graph inside, got"
+                f" {proto.op_type} of domain {proto.domain!r}"
             )
         node = Node(proto, self.values, self.where)
         try:
@@ -197,13 +198,16 @@ class Reader:
             if found is not None:
                 return found
             raise node.error("an operator that numbarnn works out of constants")
+        indices = computed(self, node)
+        if indices is not None:
+            return [indices]
         if operator == "Cast":
             return [self._cast(node, node.input(0))]
         if operator == "Identity":
             return [node.input(0)]
         if operator == "Shape":
             value = node.input(0)
-            shape = (value.base if isinstance(value, Scaled) else value).shape
+            shape = getattr(value, "base", value).shape
             return [np.array(shape, np.int64)[node.attribute("start", 0) : node.attribute("end")]]
         if operator in KINDS:
             return recurrent(self, node)
@@ -222,10 +226,16 @@ class Reader:
         """A value as numbers of another type: layers have one, and indices any of integers."""
         types = onnx_library().TensorProto
         if node.attribute("to") not in (types.FLOAT, types.DOUBLE):
-            info = next((each for each in self.model.graph.input if each.name == getattr(value, "source", "")), None)
-            if info is None or info.type.tensor_type.elem_type in (types.FLOAT, types.DOUBLE, types.FLOAT16, types.BFLOAT16):
+            if not self.is_of_integers(getattr(value, "source", "")):
                 raise node.error(f"float or double, or integers of an input of integers, got type {node.attribute('to')}")
         return value
+
+    def is_of_integers(self, name):
+        """Whether an input holds integers."""
+        types = onnx_library().TensorProto
+        info = next((each for each in self.model.graph.input if each.name == name), None)
+        floats = (types.FLOAT, types.DOUBLE, types.FLOAT16, types.BFLOAT16)
+        return info is not None and info.type.tensor_type.elem_type not in floats
 
     def change(self, node, at):
         """Say that a node changes a layer: what that has given before is no value of the network any more."""
@@ -276,10 +286,11 @@ class Reader:
             return value
         before = self.recurrent_before(value)
         two = before is not None and self.layers[before].bidirectional
+        several = two or self._is_behind_joined(value)
         reverse = two and self.layers[before].merge == "sum" and self.is_reverse(before)
         if value.step == 0 and not (reverse and before == value.at - 1):
             raise node.error("the last step of the outputs, got the first")
-        at = self.append(LastStep() if value.step == -1 and two else Last(), {}, value)
+        at = self.append(LastStep() if value.step == -1 and several else Last(), {}, value)
         self.every_step = self.every_step or node
         return replace(value, at=at, step=None, parts=(), source="")
 
@@ -291,16 +302,23 @@ class Reader:
         found = some_channels(self, whole, 2 * units, range(value.half * units, (value.half + 1) * units))
         return replace(value, at=found.at, half=None, step=None, channels=value.channels[1:])
 
+    def _before(self, signal):
+        """What the row of layers that gives a signal reads, or the recurrent layer in it: sources, as `Signal.sources`."""
+        sources = signal.sources
+        while len(sources) == 1 and not isinstance(sources[0], str):
+            if isinstance(self.layers[sources[0] - 1], Recurrent):
+                break
+            sources = self.reads[sources[0] - 1]
+        return sources
+
     def recurrent_before(self, signal):
-        """The number of the recurrent layer that a signal comes from, through layers in a row; None if there is none."""
-        while len(signal.sources if isinstance(signal, Signal) else signal) == 1:
-            (source,) = signal.sources if isinstance(signal, Signal) else signal
-            if isinstance(source, str):
-                return None
-            if isinstance(self.layers[source - 1], Recurrent):
-                return source - 1
-            signal = self.reads[source - 1]
-        return None
+        """The index of the recurrent layer that a signal comes from, through layers in a row; None if there is none."""
+        sources = self._before(signal)
+        return None if len(sources) > 1 or isinstance(sources[0], str) else sources[0] - 1
+
+    def _is_behind_joined(self, signal):
+        """Whether a signal comes from values side by side, through layers in a row."""
+        return len(self._before(signal)) > 1
 
     def _scaled(self, node, value):
         """The Signal of ``alpha x + beta``, with the tanh before it one activation function."""
@@ -413,6 +431,8 @@ class Reader:
 
     def embedding(self, node, table, indices):
         """Append the Embedding that rows of a table by indices are."""
+        if isinstance(indices, Indices):
+            table, indices = table_of(node, table, indices), indices.base
         if table.ndim != 2 or node.axis(2) != 0 or not isinstance(indices, Signal) or table.dtype.kind != "f":
             raise node.error(f"rows of a matrix by indices that are an input, got a table of shape {table.shape}")
         signal = self.data(node, indices)

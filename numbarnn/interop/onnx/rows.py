@@ -189,11 +189,14 @@ class Rows:
 
     def _name(self):
         """Give each row a name: that of the output, or of its last node."""
-        taken = set(map(plain_name, self.inputs))
+        taken = {plain_name(name) for name in (*self.inputs, *self.outputs.values())}
         for row in self.rows:
+            if row.at in self.outputs:
+                row.name = plain_name(self.outputs[row.at])
+                continue
             written = str(self.reader.names[row.items[-1].indices[-1]])
             match = NAME.match(written)
-            wanted = self.outputs.get(row.at) or (match.group(1).partition(".")[0] if match else written)
+            wanted = match.group(1).partition(".")[0] if match else written
             name, count = plain_name(wanted), 1
             while name in taken:
                 count += 1

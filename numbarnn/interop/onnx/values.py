@@ -130,6 +130,13 @@ class Finals:
         return replace(self, rows=tuple(rows), axes=tuple(axes), row=row, at=at)
 
 
+def with_steps(value, axis):
+    """Let an axis run over the steps, if it is one of two before the channels of which it was not known (is modified)."""
+    if value.half is None and len(value.axes) == 3 and axis < 2 and len(value.axes[axis]) == 1 and not value.repeated:
+        (atom,) = value.axes[axis]
+        atom.role = atom.role or STEPS
+
+
 def transposed(value, order):
     """The axes in another order."""
     return replace(value, axes=tuple(value.axes[index] for index in order))

@@ -1,0 +1,163 @@
+"""Layers that ONNX has no operator for, and graphs, as ONNX models: onnxruntime computes what an oracle and they do."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import oracles
+import pytest
+from checks import as_tuple
+from graph_strategies import graph_cases
+from hypothesis import given, settings
+from onnx_models import run
+
+import numbarnn as nr
+
+interop = nr.interop.onnx
+TOLERANCE = 1e-5
+LENGTHS = np.array([5, 0, 3], np.int32)
+LAYERS = {
+    "projection": ("LSTM", {"projection": 2}),
+    "projection, peepholes": ("LSTM", {"projection": 2, "peepholes": True, "bidirectional": True, "layers": 2}),
+    "normalized LSTM": ("LSTM", {"normalized": True, "bidirectional": True}),
+    "normalized GRU": ("GRU", {"normalized": True, "layers": 2}),
+    "MGU": ("MGU", {"bidirectional": True, "clip": 0.5}),
+    "IndRNN": ("IndRNN", {"layers": 2}),
+    "LeakyRNN": ("LeakyRNN", {"rate": 0.3}),
+    "LeakyRNN, of rates": ("LeakyRNN", {"rate": (0.1, 0.2, 0.3, 0.4), "form": "inside", "bidirectional": True}),
+    "LeakyRNN, learned": ("LeakyRNN", {"rate": 0.5, "learned": True}),
+    "residual": ("GRU", {"layers": 3, "residual": True}),
+    "residual of two directions": ("LSTM", {"layers": 2, "residual": True, "bidirectional": True}),
+    "residual and merged": ("RNN", {"layers": 2, "residual": True, "bidirectional": True, "merge": "sum"}),
+    "gelu": ("RNN", {"activation": "gelu"}),
+    "silu": ("GRU", {"activation": "silu", "reset": "before"}),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer(name):
+    kind, options = LAYERS[name]
+    random = np.random.default_rng(0)
+    net = nr.Network([getattr(nr, kind)(4, **options)], channels=3)
+    layer = oracles.described(kind, 4, **options)
+    net.params.flat[...] = random.uniform(0.1, 0.7, len(net.params)) * random.choice([-1, 1], len(net.params))
+    p = {key.removeprefix("0."): array for key, array in net.params.items()}
+    x, state = random.standard_normal((5, 3, 3)).astype(np.float32), oracles.random_state(layer, 3, random)
+    feeds = {f"0.initial_{letter}": array for letter, array in zip("hc", as_tuple(state))}
+    for lengths in (None, LENGTHS):
+        model = interop.to_model(net, lengths=lengths is not None)
+        onnx.checker.check_model(model, full_check=True)
+        found = run(model, {"x": x, **feeds} | ({} if lengths is None else {"lengths": lengths}))
+        y, final = oracles.run(layer, p, x, state, lengths=lengths)
+        expected = [y, *as_tuple(final)]
+        for at, (array, other) in enumerate(zip(found.values(), expected, strict=True)):
+            if at and lengths is not None and "Scan" not in [each.op_type for each in model.graph.node]:
+                array, other = array[:, LENGTHS > 0], other[:, LENGTHS > 0]  # onnxruntime has 0 there, of its own operators
+            assert np.abs(array - other).max() <= TOLERANCE * max(1, np.abs(other).max())
+
+
+def test_zoneout_connectivity_and_learned_states():
+    random = np.random.default_rng(0)
+    connectivity = nr.Connectivity(random.random((4, 4)) < 0.5, [1, 1, -1, 1])
+    layers = [nr.GRU(4, zoneout=0.3, learned_state=True), nr.RNN(4, connectivity=connectivity)]
+    net = nr.Network([*layers, nr.LSTM(3, zoneout=(0.1, 0.2))], channels=2, seed=0)
+    net.params.flat[...] += 0.1 * random.standard_normal(len(net.params))
+    x = random.standard_normal((5, 3, 2)).astype(np.float32)
+    found = run(interop.to_model(net), {"x": x})["y"]
+    assert np.abs(found - net.predict(x)).max() <= TOLERANCE
+
+
+@dataclass(frozen=True)
+class OwnCell(nr.Cell):
+    """``h' = (1 - z) h + z tanh(W x + R (z h))`` for large sums, ``h / 2`` for small ones; ``z = s(W x + b)``."""
+
+    gates = ("z", "n")
+    slots, saved = 2, 0
+    input_slots = input_gates = (0, 1)
+    recurrent_slots = recurrent_gates = ()
+    gated_slots = gated_gates = (1,)
+
+    def gate(self, pre, state, per_unit):
+        return pre, nr.elementary.sigmoid(pre[0]) * state[0]
+
+    def forward(self, pre, state, per_unit):
+        z = nr.elementary.sigmoid(pre[0])
+        h = (1 - z) * state[0] + z * nr.elementary.tanh(pre[1])
+        return (nr.elementary.where(abs(pre[1]) < 0.3, state[0] / 2, h),), ()
+
+
+@dataclass(frozen=True, repr=False)
+class OwnLayer(nr.Recurrent):
+    hidden: int
+    layers: int = 1
+    bidirectional: bool = False
+
+    @property
+    def cell(self):
+        return OwnCell()
+
+
+def test_a_cell_of_one_s_own():
+    net = nr.Network([OwnLayer(4)], channels=2, seed=0)
+    x = np.random.default_rng(0).standard_normal((6, 3, 2)).astype(np.float32)
+    found = run(interop.to_model(net), {"x": x})["y"]
+    p = {name.removeprefix("0."): array for name, array in net.params.items()}
+    h = np.zeros((3, 4))
+    for t in range(6):
+        sums = x[t] @ p["weight_ih_l0"].T + p["bias_ih_l0"] + p["bias_hh_l0"]
+        z = 1 / (1 + np.exp(-sums[:, :4]))
+        a = sums[:, 4:] + (z * h) @ p["weight_hh_l0"][4:].T
+        h = np.where(np.abs(a) < 0.3, h / 2, (1 - z) * h + z * np.tanh(a))
+        assert np.abs(found[t] - h).max() <= TOLERANCE
+
+
+def test_a_model_with_a_scan_is_not_read_back():
+    model = interop.to_model(nr.Network([nr.MGU(2)], channels=2))
+    with pytest.raises(nr.ConversionError, match=r"^node '0.Scan.\d+' \(Scan\): expected an operator of ONNX"):
+        interop.load(model)
+
+
+def in_single_precision(net):
+    """The graph with float32."""
+    found = nr.Graph(net.inputs, net.nodes, net.outputs, "float32", net.layout)
+    found.params.flat[...] = net.params.flat
+    return found
+
+
+@settings(max_examples=40)
+@given(graph_cases())
+def test_a_graph_in_onnxruntime_and_back(case):
+    if "reset" in case.options or any(isinstance(array, nr.Ragged) for array in case.inputs.values()):
+        return
+    net, lengths = case.net, case.options.get("lengths")
+    model = interop.to_model(in_single_precision(net), lengths=lengths is not None)
+    onnx.checker.check_model(model, full_check=True)
+    state = {label: arrays for label, arrays in case.state.items() if label not in net._linked}
+    feeds = {name: array.astype(np.float32) for name, array in case.inputs.items()}
+    expected, final = net(case.inputs, state, lengths)
+    names = {each.name for each in model.graph.input}
+    for label, arrays in state.items():
+        feeds |= {f"{label}.initial_{letter}": array.astype(np.float32) for letter, array in zip("hc", as_tuple(arrays))}
+    feeds |= {f"{name}.lengths": array.astype(np.int32) for name, array in (lengths or {}).items()}
+    found = run(model, {name: array for name, array in feeds.items() if name in names})
+    for name, y in expected.items():
+        there = found[name]
+        if lengths and net._has_steps(name):  # past the end a Dense gives what it makes of zeros
+            axis = net._axis(name, net._rows)
+            axes = [net.layout.index(letter) for letter in "tnc"]
+            alive = np.arange(max(lengths[axis]))[:, None] < lengths[axis]
+            y, there = (array.transpose(axes)[: len(alive)][alive] for array in (y, there))
+        assert np.abs(there - y).max(initial=0) <= 2 * TOLERANCE * max(1, np.abs(y).max(initial=0))
+    for label, arrays in final.items():
+        for letter, array in zip("hc", as_tuple(arrays)):
+            assert np.abs(found[f"{label}.final_{letter}"] - array).max() <= 2 * TOLERANCE * max(1, np.abs(array).max())
+    if lengths is None:
+        loaded = interop.load(model)
+        given_again = {name: feeds[name] for name in net.inputs}
+        if isinstance(loaded, nr.Network):
+            again = {net.outputs[0]: loaded.predict(given_again[next(iter(net.inputs))])}
+        else:
+            again = loaded.predict(given_again)
+        if not state:
+            for name, y in expected.items():
+                assert np.abs(again[name].reshape(y.shape) - y).max() <= 2 * TOLERANCE * max(1, np.abs(y).max())
