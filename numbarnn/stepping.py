@@ -60,7 +60,7 @@ class CompiledStep(Unsendable):
             parts = [[part.reached(m)[0] for part in tape.stack] for m in range(layer.cell.states)]
             states += [state for part in parts for state in part]
             self._shapes.append([(len(part), *part[0].shape) for part in parts])
-        self._told = backend("cpu").reentrant.StepRecord(x, y, operations, states, vocabulary or 0)
+        self._told = backend("cpu").steps.StepRecord(x, y, operations, states, vocabulary or 0)
         self._single, self._vocabulary, self._initial = single, vocabulary, self._told.initial_state
         self._address = self._told.address
         self.channels, self.outputs, self.batch = 1 if vocabulary else x.shape[-1], y.shape[-1], x.shape[1]
@@ -92,7 +92,7 @@ class CompiledStep(Unsendable):
     def workspace(self) -> np.ndarray:
         """A new array for steps to work in, (workspace_size,) of int64; every thread needs its own.
 
-        It holds nothing that one step leaves to the next.  Any array of zeros of that size is as good.
+        It holds nothing that one step leaves to the next.  Any array of zeros that is as large is as good.
         """
         return np.zeros(self.workspace_size, np.int64)
 
@@ -139,7 +139,7 @@ class CompiledStep(Unsendable):
         y : numpy.ndarray
             (N, Y), or (Y,) of one sequence; modified.
         work : numpy.ndarray
-            (workspace_size,), modified: ``step.workspace()``, the same one at each step of a thread.
+            (workspace_size,) or more, modified: ``step.workspace()``, the same one at each step of a thread.
 
         Raises
         ------
@@ -224,10 +224,10 @@ class CompiledStep(Unsendable):
                 raise TypeError(f"dx: expected None, since x are indices, got {type(dx).__name__}")
             self._check("dx", dx, self._ways((self.channels,)))
         self._check_gradient(gradient)
-        self._check("work", work, [(self.workspace_size,)], np.dtype(np.int64))
+        self._check_work(work)
         arrays = x, state, dy, dstate, dx, gradient, work
         addresses = (0 if array is None else array.ctypes.data for array in arrays)
-        backend("cpu").reentrant.take_back_now(self._address, *addresses)
+        backend("cpu").steps.take_back_now(self._address, *addresses)
 
     def initial_adjoint(self, dstate: np.ndarray, gradient: np.ndarray) -> None:
         """Add dL/d(initial state) to dL/dp, where the initial state is learned; nothing where none is.
@@ -246,7 +246,13 @@ class CompiledStep(Unsendable):
         """
         self._check("dstate", dstate, [(self.state_size,)], written=False)
         self._check_gradient(gradient)
-        backend("cpu").reentrant.add_learned_now(self._address, dstate.ctypes.data, gradient.ctypes.data)
+        backend("cpu").steps.add_learned_now(self._address, dstate.ctypes.data, gradient.ctypes.data)
+
+    def _check_work(self, work):
+        """Raise unless a workspace is large enough."""
+        self._check("work", work, None, np.dtype(np.int64))
+        if work.ndim != 1 or work.size < self.workspace_size:
+            raise ShapeError(f"work: expected shape ({self.workspace_size},), or more words, got {work.shape}")
 
     def _check_gradient(self, gradient):
         """Raise unless there is an adjoint, and a gradient is one of its size."""
@@ -265,9 +271,9 @@ class CompiledStep(Unsendable):
         steps = len(x) if time else 1
         self._check("y", y, self._ways((self.outputs,), (steps,) * len(time)))
         self._check("state", state, [(self.state_size,)])
-        self._check("work", work, [(self.workspace_size,)], np.dtype(np.int64))
+        self._check_work(work)
         addresses = (array.ctypes.data for array in (x, state, y, work))
-        backend("cpu").reentrant.take_now(self._address, *addresses, steps)
+        backend("cpu").steps.take_now(self._address, *addresses, steps)
 
     def _checked_x(self, x, time):
         """x as a step reads it; raises if it is not as described."""
@@ -290,11 +296,11 @@ class CompiledStep(Unsendable):
         return np.ascontiguousarray(x)
 
     def _check(self, argument, array, shapes, dtype=None, written=True):
-        """Raise unless an argument is an array of one of some shapes, C-contiguous, and if it is written, writable."""
+        """Raise unless an argument is an array of one of some shapes, C-contiguous, and writable if it is written."""
         dtype = self.dtype if dtype is None else dtype
         if not isinstance(array, np.ndarray):
             raise TypeError(f"{argument}: expected a numpy.ndarray, got {type(array).__name__}")
-        if array.shape not in shapes:
+        if shapes is not None and array.shape not in shapes:
             raise ShapeError(f"{argument}: expected shape {' or '.join(map(str, shapes))}, got {array.shape}")
         if array.dtype != dtype:
             raise DTypeError(f"{argument}: expected {dtype}, got {array.dtype}")

@@ -7,7 +7,7 @@ from checks import same_bits
 from numba.core.errors import TypingError
 
 import numbarnn as nr
-from numbarnn.cpu.reentrant import StepRecord
+from numbarnn.cpu.steps import StepRecord
 from numbarnn.layers.embedding import LookupAdjoint
 from numbarnn.layers.operations import ElementwiseAdjoint, ResidualAdjoint
 from numbarnn.layers.recurrence import ConstrainedAdjoint, VectorGradients

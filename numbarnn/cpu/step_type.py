@@ -28,9 +28,9 @@ from .blocks import entry
 from .compiled import SOURCES
 from .failures import call_or_raise
 from .records import place
-from .reentrant import STEP
 from .routine_call import copy_bytes
 from .simd import INT64
+from .steps import STEP
 
 TAKE, TAKE_BACK, ADD_LEARNED = (place(STEP, name) for name in ("take", "take_back", "add_learned"))
 CHANNELS, OUTPUTS, BATCH, STATE_SIZE, WORKSPACE_SIZE, GRADIENT_SIZE, VOCABULARY, INITIAL_STATE = (
@@ -197,7 +197,7 @@ def _check_sizes(step, state, work):
     if state.size != entry(step._address, STATE_SIZE):
         raise ShapeError("state: expected as many numbers as the step's state_size")
     if work.size < entry(step._address, WORKSPACE_SIZE):
-        raise ShapeError("work: expected as many words as the step's workspace_size")
+        raise ShapeError("work: expected as many words as the step's workspace_size, or more")
 
 
 @overload_method(StepType, "__call__")
