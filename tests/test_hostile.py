@@ -155,6 +155,11 @@ def graph(**arguments):
     return nr.Graph({"x": 2, "static": nr.Input(2, steps=False)}, nodes, ["y"], **arguments)
 
 
+def stream_of_graph():
+    """A stream of a graph of one input, new and the same each time."""
+    return nr.Graph({"x": 2}, {"y": nr.Node([nr.RNN(2), nr.Dense(1)], "x")}, ["y"], seed=0).stream(batch=3)
+
+
 def of_graph(x, static, lengths, **arguments):
     """What a graph makes of its inputs."""
     return graph(seed=0).predict({"x": x, "static": static}, lengths, **arguments)
@@ -338,6 +343,8 @@ CASES = {
     "CompiledStep.states": (RNN.compiled_step(P, 3).states, {"state": (np.zeros(6, np.float32), NOTHING_ELSE)}),
     "Stream.step": (lambda **a: RNN.stream(P, 3).step(**a), {"x": (X[0], ARRAY)}),
     "Stream.run": (lambda **a: RNN.stream(P, 3).run(**a), {"x": (X, FLOATS)}),
+    "GraphStream.step": (lambda x: stream_of_graph().step({"x": x}), {"x": (X[0], ARRAY)}),
+    "GraphStream.run": (lambda x: stream_of_graph().run({"x": x}), {"x": (X, STEPS)}),
     "Stream.feed_back": (lambda **a: RNN.stream(P, 3).feed_back(**a), {"x": (X[0], ARRAY), "steps": (2, SIZE)}),
     "Network": (
         nr.Network,

@@ -27,6 +27,7 @@ NET = nr.Network([nr.GRU(3), nr.Last(), nr.Dense(1)], 2, seed=0)
 NET_OUT, NET_STATE, NET_TAPE = NET.forward(X)
 LANGUAGE = nr.Network([nr.Embedding(3, 2), nr.RNN(2), nr.Dense(3)], seed=0)
 GRAPH = nr.Graph({"x": 2}, {"h": nr.Node(nr.RNN(2), "x"), "y": nr.Node([nr.Last(), nr.Dense(1)], "h")}, ["y"], seed=0)
+GRAPH_OF_STEPS = nr.Graph({"x": 2}, {"y": nr.Node([nr.RNN(2), nr.Dense(1)], "x")}, ["y"], seed=0)
 GRAPH_TAPE = GRAPH.forward({"x": X})[-1]
 AHEAD = nr.Network([nr.RNN(2)], 2, seed=0)
 
@@ -71,6 +72,8 @@ ENTRIES = {
     "labels": (lambda x, y: LANGUAGE.loss(x, y, "cross_entropy"), (LABELS.reshape(3, 2), LABELS.reshape(3, 2))),
     "sample": (lambda i: nr.sample(LANGUAGE, i, 3, seed=0), (LABELS,)),
     "extrapolate": (lambda x: nr.extrapolate(AHEAD, x, 3), (X,)),
+    "a graph's stream": (lambda x: GRAPH_OF_STEPS.stream(batch=6).step({"x": x})["y"], (X[0],)),
+    "a run of a graph's stream": (lambda x: GRAPH_OF_STEPS.stream(batch=6).run({"x": x})["y"], (X,)),
     "a graph": (lambda x, n: GRAPH.predict({"x": x}, n)["y"], (X, LENGTHS)),
     "a graph's gradient": (lambda dy: GRAPH.backward(GRAPH_TAPE, {"y": dy}).params.flat, (Y,)),
     "a graph's loss": (lambda x, y: GRAPH.loss({"x": x}, {"y": y}), (X, Y)),

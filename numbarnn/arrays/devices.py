@@ -76,12 +76,14 @@ def expect_device(argument: str, array, device: str):
 
 
 def native(argument, value):
-    """NumPy's array over a tensor of PyTorch, JAX, ... or CuPy's over one on a GPU, not copied; anything else as it is.
+    """NumPy's array over a tensor of PyTorch, JAX, ... or a memory map, or CuPy's over one on a GPU, not copied.
+
+    Anything else is returned as it is.
 
     argument: what errors call it.  They are those of `host_array`, and a DeviceError of a tensor on a GPU that is not there.
     """
     if is_array(value):
-        return value
+        return value.view(np.ndarray) if type(value) is np.memmap else value
     if not hasattr(value, "__cuda_array_interface__") and dlpack_device(argument, value) != CUDA:
         return host_array(argument, value)
     try:

@@ -183,7 +183,7 @@ class GraphStream(Unsendable):
         for name, place in self._stepped.steps.items():
             argument, array, letters = f"inputs[{name!r}]", given[name], ("N", "C")[: place.ndim]
             indices = place.ndim == 1
-            (checked_integers if indices else checked_array)(argument, array)
+            given[name] = array = (checked_integers if indices else checked_array)(argument, array)
             first = array.shape[:1] if steps and array.ndim else ()
             count = first if count is None else count
             if array.shape != (*count, *place.shape):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..arrays.descriptor import axes_of
-from ..arrays.devices import device_of
+from ..arrays.devices import device_of, native
 from ..arrays.indices import index_axes
 from ..arrays.packing import checked_lengths, checked_reset
 from ..arrays.ragged import Ragged, joined
@@ -54,6 +54,7 @@ class Prediction(Function):
             (N, output channels) after `Last`, else (T, N, output channels) in the network's layout, 0 past the end of a
             sequence, or Ragged like x; without N for one sequence.  N may be 0.  After a NaN in x a sequence is NaN.
         """
+        x = x if type(x) is np.ndarray else native("x", x)
         if lengths is reset is seed is None and type(x) is np.ndarray and x.dtype is self.dtype:
             found = answer(self.layers, self._params, x, self.layout, lambda: self._prepared(x))
             if found is not None:
