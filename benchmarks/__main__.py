@@ -18,6 +18,7 @@ from . import (
     characters,
     cpu,
     embedding,
+    estimators,
     gil,
     gpu,
     hello,
@@ -35,14 +36,15 @@ from . import (
     start,
     steps,
     sums,
+    tangents,
 )  # fmt: skip
 
 BENCHMARKS = {
     "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls,
-    "characters": characters, "cpu": cpu, "embedding": embedding,
+    "characters": characters, "cpu": cpu, "embedding": embedding, "estimators": estimators,
     "gil": gil, "gpu": gpu, "hello": hello, "images": images, "inference": inference, "limits": limits, "many": many,
     "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
-    "steps": steps, "sum": sums,
+    "steps": steps, "sum": sums, "tangents": tangents,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 

@@ -2,10 +2,13 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import numpy as np
 
 from .arrays.ragged import Ragged
+from .c99.export import export
+from .c99.graphs import add_graph
 from .errors import DeviceError, generator
 from .files.container import write_file
 from .graphs.description import Input, Node
@@ -243,6 +246,46 @@ class Graph(Streaming):
         (True, True)
         """
         write_file(path, *self._written(extra))
+
+    def export_c(self, folder: str | os.PathLike, name: str = "net", dtype: str | None = None) -> tuple[Path, ...]:
+        """Write the graph as C99 and a module for Fortran, as `Network.export_c` does; see :doc:`/c`.
+
+        The x of a step has the inputs side by side, in the order of `inputs`, and its y the outputs, in the order of
+        `outputs`.  An input without steps is given anew at each step.
+
+        Parameters
+        ----------
+        folder : str or os.PathLike
+            It is made if it is not there.
+        name : str
+            What the files are called, and what all names in them begin with.
+        dtype : {"float32", "float64"}, optional
+            Of the C; the graph's own if None.
+
+        Returns
+        -------
+        tuple of pathlib.Path
+            The header, the source, and the module.
+
+        Raises
+        ------
+        ConversionError
+            For a node that does not take one step after the other, or starts from a state that another value gives; it names
+            the node.  For an input of indices beside others.
+        ValueError, OSError
+            As `Network.export_c`.
+
+        Examples
+        --------
+        >>> import numbarnn as nr, tempfile
+        >>> nodes = {"h": nr.Node(nr.LSTM(8), "x"), "y": nr.Node(nr.Dense(1), ["h", "x"])}
+        >>> net = nr.Graph({"x": 1}, nodes, ["y"], seed=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     header = net.export_c(folder, name="amp")[0].read_text()
+        >>> header.splitlines()[0]
+        "/* amp: a graph, x is 'x' (1), y is 'y' (1); float */"
+        """
+        return export(self, add_graph, folder, name, dtype)
 
     def _for_file(self, writing):
         """What a file holds of the graph besides its parameters."""

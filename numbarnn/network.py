@@ -10,6 +10,7 @@ from .arrays.conversion import numbers_like
 from .arrays.devices import backend, moved
 from .arrays.ragged import Ragged
 from .c99.export import export
+from .c99.layers import add_network
 from .errors import flag, generator, positive_integer
 from .files.container import write_file
 from .layers.base import Layer
@@ -394,7 +395,7 @@ class Network(Objective):
         >>> [path.name for path in paths], "void amp_step(amp_state *state, const float *x, float *y);" in header
         (['amp.h', 'amp.c', 'amp.f90'], True)
         """
-        return export(self, folder, name, dtype)
+        return export(self, add_network, folder, name, dtype)
 
     def _for_file(self, writing):
         """What a file holds of the network besides its parameters."""

@@ -413,10 +413,10 @@ class Trainer(Unsendable):
         if not {"network", "graph"} & description.keys() or "training" not in description:
             raise read.error("training", "one that Trainer.save or a Checkpoint has written, got none")
         network = network_of(read, description, device)
-        found, made = read("training", description["training"]), object.__new__(cls)
+        found = read("training", description["training"])
         ranks = 1 if comm is None else checked_comm(comm).size
         try:
-            made._course = restored(network, found, ranks)
+            made = cls._of(restored(network, found, ranks))
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             raise read.error("training", f"what a training is made of; {error}") from error
         if network.device != "cpu" and made._course.summed is not None:
@@ -424,6 +424,13 @@ class Trainer(Unsendable):
         if ranks > 1 and made._course.summed is None:
             raise ValueError(f"comm: expected None for a training that was not shared when it was saved, got {ranks} ranks")
         made._comm, _ = shared_by(comm, made._course.shards, network)
+        return made
+
+    @classmethod
+    def _of(cls, course):
+        """The trainer of a course."""
+        made = object.__new__(cls)
+        made._course, made._comm = course, None
         return made
 
     def __repr__(self):

@@ -235,3 +235,62 @@ def test_arithmetic_that_leaves_no_index_is_named():
                   {"one_more": np.int32(1), "V": W[0]}, kind=TensorProto.INT32)  # fmt: skip
     with pytest.raises(nr.ConversionError, match=r"^node 'the_Gather' \(Gather\): expected indices of which 0 is a row"):
         interop.load(model)
+
+
+OUTPUTS = {  # what is no output of a node of its own: nodes, outputs, and what the graph calls them
+    "values side by side": ([gru("x", "Y"), flat("Y", "s"), node("Concat", "s x", "y", axis=-1)], ["y"], ("y",)),
+    "one value twice": ([gru("x", "Y"), flat("Y", "y"), node("Identity", "y", "z.1")], ["y", "z.1"], ("y", "z_1")),
+    "an input": ([gru("x", "Y"), flat("Y", "y"), node("Identity", "x", "z")], ["y", "z"], ("y", "z")),
+    "names that are alike": (
+        [gru("x", "Y"), flat("Y", "a.b"), node("Tanh", "a.b", "a/b")], ["a.b", "a/b"], ("a_b", "a_b_2")
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_outputs(name):
+    nodes, outputs, names = OUTPUTS[name]
+    model = graph(nodes, ("T", "N", 3), ARRAYS, outputs=outputs)
+    net, given = interop.load(model), feeds(model)
+    assert net.outputs == names
+    found = net.predict(given)
+    for output, other in zip(names, outputs):
+        np.testing.assert_allclose(found[output], run(model, given)[other], rtol=0, atol=TOLERANCE)
+    for array, other in zip(interop.Backend.run_model(model, given), run(model, given).values(), strict=True):
+        np.testing.assert_allclose(array, other, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("axis", [None, 0])
+def test_weights_that_are_dequantized(axis):
+    rows = 3 if axis == 0 else 1
+    integers = RANDOM.integers(0, 255, (3, 3)).astype(np.uint8)
+    scale, zero = (RANDOM.random(rows) / 100).astype(np.float32), RANDOM.integers(99, 140, rows).astype(np.uint8)
+    arrays = {"q": integers, "scale": scale if axis == 0 else scale[0], "zero_point": zero if axis == 0 else zero[0]}
+    options = {} if axis is None else {"axis": 0}
+    model = graph([node("DequantizeLinear", "q scale zero_point", "w", **options), node("MatMul", "x w", "y")],
+                  ("T", "N", 3), arrays)  # fmt: skip
+    given = feeds(model)
+    weight = (integers.astype(np.float32) - zero.reshape(-1, 1)) * scale.reshape(-1, 1)
+    expected = given["x"] @ weight  # onnxruntime rounds x too, where there is one scale
+    np.testing.assert_allclose(interop.load(model).predict(given["x"]), expected, rtol=0, atol=TOLERANCE)
+
+
+MUCH = {  # what an error says of models that ask for more than there is: channels of x, nodes
+    r"^node 'the_Add' \(Add\): expected fewer channels": (1 << 30, [node("Add", "x x", "y")]),
+    r"^node 'the_Slice' \(Slice\): expected fewer channels": (1 << 30, [node("Slice", "x one three two", "y")]),
+    r"^node 'the_Concat_\d' \(Concat\): expected at most 4096 values side by side": (
+        3, [node("Concat", "x " * 80, "a", axis=-1), node("Concat", "a " * 80, "y", axis=-1)]
+    ),
+    r"expected an array, got a shape of \[-1\]": (3, [node("Mul", "x negative", "y")]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("message", MUCH)
+def test_models_that_ask_for_much(message):
+    channels, nodes = MUCH[message]
+    model = graph(nodes, ("T", "N", channels), ARRAYS | {"negative": np.ones(3, np.float32)})
+    for each in model.graph.initializer:
+        if each.name == "negative":
+            each.dims[:] = [-1]
+    with pytest.raises((nr.ConversionError, nr.FileFormatError), match=message):
+        interop.load(model)

@@ -39,6 +39,29 @@ def test_hidden_states_are_the_outputs_of_the_layers():
         nr.Network([nr.Dense(1)], C).states(x)
 
 
+@pytest.mark.parametrize("kind", ["sequences", "one", "ntc", "indices", "last", "both ways"])
+def test_a_long_sequence_is_predicted_in_pieces_with_the_bits_of_the_whole(kind, monkeypatch):
+    rows = [nr.LSTM(3, layers=2), nr.GRU(2, bidirectional=kind == "both ways"), nr.Dense(2)]
+    rows = [nr.Embedding(5, 2), *rows] if kind == "indices" else [*rows[:2], nr.Last(), rows[2]] if kind == "last" else rows
+    net = nr.Network(rows, None if kind == "indices" else C, "float64", "ntc" if kind == "ntc" else "tnc", seed=0)
+    x = np.random.default_rng(1).integers(0, 5, (17, N)) if kind == "indices" else numbers((17, N, C))
+    x = x[:, 0] if kind == "one" else x.swapaxes(0, 1) if kind == "ntc" else x
+    whole, seen, run = net.predict(x), [], nr.Network._forward
+    p = net.probabilities(x)
+
+    def counted(self, parts, described, *given, **more):
+        seen.append(described.packing.rows)
+        return run(self, parts, described, *given, **more)
+
+    monkeypatch.setattr(nr.Network, "_piece_rows", 4)
+    monkeypatch.setattr(nr.Network, "_forward", counted)
+    assert np.array_equal(net.predict(x), whole)
+    assert sum(seen) == x.size // (1 if kind == "indices" else C) and max(seen) == (
+        17 if kind in ("last", "both ways") else 4
+    )
+    assert np.array_equal(net.probabilities(x), p)
+
+
 def test_predictions_of_many_seeds(monkeypatch):
     net = nr.Network([nr.GRU(3, input_dropout=0.3), nr.Dropout(0.2), nr.Dense(1)], C, "float64", seed=0)
     x = numbers()

@@ -8,8 +8,8 @@ import pytest
 import numbarnn as nr
 from numbarnn.descriptions.docstrings import public_members
 
-STATELESS = "backward forward init output_channels save weights"
-RECURRENT = "backward cell compiled_step draw forward gates init output_channels save stream weights"
+STATELESS = "backward forward init jvp output_channels save weights"
+RECURRENT = "backward cell compiled_step draw forward gates init jvp output_channels save stream weights"
 PUBLIC = {
     "GRU": RECURRENT,
     "LSTM": RECURRENT,
@@ -32,8 +32,8 @@ PUBLIC = {
     "EarlyStopping": "best epoch",
     "Ensemble": "finished predict_many",
     "GaussianNLL": "distribution",
-    "Graph": "backward decode evaluate fit forward history inputs loss loss_and_gradient nodes outputs params predict "
-    "predict_many probabilities random save split states stream summary",
+    "Graph": "backward decode evaluate export_c fit forward history inputs loss loss_and_gradient nodes outputs params "
+    "predict predict_many probabilities random save split states stream summary",
     "GraphStream": "reset run state step",
     "History": "as_dict",
     "Network": "backward compiled_step evaluate export_c fit forward history loss loss_and_gradient output_layout params "

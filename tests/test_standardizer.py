@@ -47,6 +47,36 @@ def test_rows_one_channel_and_ragged_are_as_their_numbers():
     assert single.mean == one.mean[1:2] and np.array_equal(single(rows[:, 1]), one(rows)[:, 1])
 
 
+@given(st.sampled_from(LAYOUTS), st.lists(st.integers(0, 3), min_size=4, max_size=4), st.booleans())
+def test_weights_repeat_sequences(layout, weights, shorter):
+    x = samples()
+    weights = np.maximum(weights, [0, 1, 0, 0])
+    lengths = np.array([3, 5, 0, 2]) if shorter else None
+    repeated = np.repeat(x, weights, axis=1)
+    expected = nr.Standardizer.of(repeated, None if lengths is None else np.repeat(lengths, weights))
+    x[:, weights == 0] = np.inf  # not read
+    found = nr.Standardizer.of(x.transpose(["tnc".index(letter) for letter in layout]), lengths, layout, weights)
+    np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-13)
+    np.testing.assert_allclose(found.scale, expected.scale, rtol=1e-12)
+    if not shorter:
+        assert nr.Standardizer.of(nr.Ragged.of([*x.swapaxes(0, 1)]), weights=weights).mean == pytest.approx(
+            found.mean, rel=1e-13
+        )
+        of_rows = nr.Standardizer.of(x.reshape(-1, 3), weights=np.tile(weights, len(x)))
+        assert of_rows.scale == pytest.approx(found.scale, rel=1e-12)
+        assert nr.Standardizer.of(x[0, :, 1], weights=weights).mean[0] == pytest.approx(
+            np.average(x[0, weights > 0, 1], weights=weights[weights > 0]), rel=1e-13
+        )
+
+
+@pytest.mark.parametrize(
+    "weights, error", [([1, 2], nr.ShapeError), ([1, 2, -1, 0], ValueError), ([np.nan] * 4, ValueError)]
+)
+def test_weights_that_are_none(weights, error):
+    with pytest.raises(error, match="^weights: expected"):
+        nr.Standardizer.of(samples(), weights=weights)
+
+
 def test_what_was_not_observed_and_what_is_constant():
     x = np.array([[1.0, 0.1, 5.0], [np.nan, 0.1, 7.0], [3.0, 0.1, np.nan]])
     found = nr.Standardizer.of(x)

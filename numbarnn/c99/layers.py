@@ -16,9 +16,33 @@ from .steps import equations, loop
 HAVE = "a recurrent layer, Dense, Activation, Embedding, Dropout, Flatten or Last"
 
 
-def add_layer(source, index, layer, p):
-    """Add layer number `index` of a network to a step; p: its Parameters, of the source's dtype."""
-    source.where = f"layers[{index}]"
+def add_network(source, net, own):
+    """Add all layers of a network to a step; own: the Parameters of each.
+
+    Returns (what the network is in a line, numbers of x at a step, the vocabulary of its indices or None).
+    """
+    source.channels = net.channels
+    for index, (layer, p) in enumerate(zip(net.layers, own)):
+        add_layer(source, index, layer, p, f"layers[{index}]")
+    about = f"{', '.join(map(repr, net.layers))}; {source.real.name}"
+    return about, net.channels, net.layers[0].vocabulary if net.takes_indices else None
+
+
+def add_layer(source, index, layer, p, where):
+    """Add a layer to a step.
+
+    Parameters
+    ----------
+    source : Source
+    index : int
+        Its number, which the names of its arrays and functions have.
+    layer : Layer
+    p : Parameters
+        Its own, of the source's dtype.
+    where : str
+        What errors call it.
+    """
+    source.where = where
     if isinstance(layer, Recurrent):
         add_recurrent(source, index, layer, p)
     elif type(layer) is Dense:

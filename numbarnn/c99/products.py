@@ -22,21 +22,22 @@ def add_product(source, name, matrix):
     return write(source, name, matrix)
 
 
-def _opening(source, name):
-    """(name of the function, name of its table, its first lines)."""
-    function, table = f"{source.name}_{name}", f"{name}_table"
-    real, restrict = source.real.name, source.restrict
-    lines = [f"static void {function}(const {real} *{restrict} a, {real} *{restrict} y)", "{"]
-    return function, table, lines
+def _define(source, name, body):
+    """Define the function of a product by its statements; returns its name."""
+    function, real, restrict = f"{source.name}_{name}", source.real.name, source.restrict
+    apart = f"{source.name.upper()}_APART"
+    opening = [f"static {apart} void {function}(const {real} *{restrict} a, {real} *{restrict} y)", "{"]
+    source.function("\n".join([*opening, *indented(body), "}", ""]))
+    return function
 
 
 def _write_columns(source, name, matrix):
+    """Many outputs: all of them get the products of some columns, and then of the next."""
     outputs, inputs = matrix.shape
     row = -(-outputs // LANES) * LANES
-    function, table, lines = _opening(source, name)
     padded = np.zeros((inputs, row), matrix.dtype)
     padded[:, :outputs] = matrix.T
-    table = source.array(table, padded)
+    table = source.array(f"{name}_table", padded)
     whole = inputs // TOGETHER * TOGETHER
     blocks = -(-whole // BLOCK)
     body = []
@@ -52,8 +53,7 @@ def _write_columns(source, name, matrix):
         body += _summed(source, table, row, outputs, "0", str(whole))
     if whole < inputs:
         body += _rest(source, table, row, outputs, whole, inputs)
-    source.function("\n".join([*lines, *indented(body), "}", ""]))
-    return function
+    return _define(source, name, body)
 
 
 def _factors(source, count, at):
@@ -101,8 +101,7 @@ def _rest(source, table, row, outputs, start, end):
 def _write_rows(source, name, matrix):
     """Few outputs: each is the sum of so many parts, which are vectors."""
     outputs, inputs = matrix.shape
-    function, table, lines = _opening(source, name)
-    table = source.array(table, matrix)
+    table = source.array(f"{name}_table", matrix)
     real, fma = source.real.name, f"{source.name.upper()}_FMA"
     whole = inputs // PARTS * PARTS
     body = [
@@ -122,8 +121,7 @@ def _write_rows(source, name, matrix):
             f"        part[j] = {fma}(w[{whole} + j], a[{whole} + j], part[j]);",
         ]
     body += [f"    y[i] += {sum_of_parts('part')};", "}"]
-    source.function("\n".join([*lines, *indented(body), "}", ""]))
-    return function
+    return _define(source, name, body)
 
 
 def sum_of_parts(name):

@@ -65,6 +65,11 @@ SOURCE = """\
 #else
 #define {upper}_RESTRICT restrict
 #endif
+#ifdef __clang__
+#define {upper}_APART __attribute__((noinline)) /* else clang makes no vectors of the loop over units behind a product */
+#else
+#define {upper}_APART
+#endif
 #ifdef {fast_fma}
 #define {upper}_FMA(a, b, c) {fma}(a, b, c)
 #else
@@ -173,7 +178,8 @@ def texts(source, about, inputs, vocabulary=None):
     """
     name, real = source.name, source.real
     common = {
-        "name": name, "upper": name.upper(), "real": real.name, "inputs": inputs, "outputs": source.channels, "about": about,
+        "name": name, "upper": name.upper(), "real": real.name, "inputs": inputs, "outputs": source.channels,
+        "about": f"{name}: {about}",
         "unchanged": comment("Written by numbarnn: export again in the place of changing it."),
     }  # fmt: skip
     definitions = "\n".join([*source.functions(), *source.definitions])

@@ -17,6 +17,7 @@ from . import (
     sampling,
     step_type,
     steps,
+    tangent_launch,
     threads,
     unpack,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "sampling",
     "step_type",
     "steps",
+    "tangent_launch",
     "threads",
     "unpack",
 ]

@@ -93,13 +93,15 @@ def _share_long(*job):
         patience.note(_share_aside(*job, pool.address))
 
 
-def run(task, cell, dtype, record, count):
+def run(task, cell, dtype, record, count, threads_=None):
     """Call a task for a cell, or None, and a dtype once for each index below `count`, with an array of one record.
 
-    More than one index is what several threads may share, if that pays: it takes long.
+    More than one index is what several threads may share, if that pays: it takes long.  threads_: how many share the work;
+    all that there are by default.
     """
     if count > 1:
-        _share_long(share.address, sharing(threads()), task.address(cell, dtype), record.ctypes.data, count)
+        pool_ = sharing(threads() if threads_ is None else threads_)
+        _share_long(share.address, pool_, task.address(cell, dtype), record.ctypes.data, count)
     else:
         _share(share.address, 0, task.address(cell, dtype), record.ctypes.data, count)
 

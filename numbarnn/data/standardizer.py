@@ -71,7 +71,13 @@ class Standardizer(Description):
             raise ShapeError(f"scale: expected {len(self.mean)} numbers like mean, got {len(self.scale)}")
 
     @classmethod
-    def of(cls, x: np.ndarray | Ragged, lengths: np.ndarray | None = None, layout: str = "tnc") -> "Standardizer":
+    def of(
+        cls,
+        x: np.ndarray | Ragged,
+        lengths: np.ndarray | None = None,
+        layout: str = "tnc",
+        weights: np.ndarray | None = None,
+    ) -> "Standardizer":
         """The mean and the standard deviation of each channel of x.
 
         NaN is not observed, and left out.  A channel of equal numbers has the scale 1.
@@ -84,6 +90,9 @@ class Standardizer(Description):
             (N,): the steps of each sequence; what lies behind is not read.
         layout : str
             The letters t, n, c in the order of the axes of x.
+        weights : array, optional
+            Numbers >= 0: (N,), what each sequence counts, or (S,), what each row counts; 1 if None.  What counts 0 is not
+            read.
 
         Raises
         ------
@@ -92,12 +101,14 @@ class Standardizer(Description):
         ValueError
             If a channel has no number.
         ShapeError, TypeError, DTypeError, LayoutError
-            If x has other axes or holds no numbers; if lengths are not as described.
+            If x has other axes or holds no numbers; if lengths or weights are not as described.
         """
         array, axis, channels = _read("x", x, layout)
         by_channel = np.moveaxis(array, axis, 0) if array.ndim > 1 else array[None]  # x may be larger than memory: a map
         there = ... if lengths is None else _there(array, axes_of(layout, 3), lengths)
-        found = [_mean_and_scale(channel, by_channel[channel][there].ravel()) for channel in range(channels)]
+        if weights is not None:
+            weights = _of_rows(weights, x, by_channel.shape[1:], axes_of(layout, 3))[there].ravel()
+        found = [_mean_and_scale(channel, by_channel[channel][there].ravel(), weights) for channel in range(channels)]
         return cls(*zip(*found))
 
     def __call__(self, x: np.ndarray | Ragged, layout: str = "tnc") -> np.ndarray | Ragged:
@@ -175,22 +186,40 @@ def _there(array, letters, lengths):
     return there if letters.index("t") < letters.index("n") else there.T
 
 
-def _mean_and_scale(channel, numbers):
-    """(mean, standard deviation) of a channel; (its value, 1) if there is only one."""
+def _of_rows(weights, x, shape, letters):
+    """The weights of sequences, or of rows, as those of all rows, shaped like x without its axis of channels."""
+    weights = numbers_like("weights", weights, np.dtype(np.float64))
+    along = letters.replace("c", "").index("n") if len(shape) == 2 else 0
+    count = len(x) if isinstance(x, Ragged) else shape[along]
+    if weights.shape != (count,):
+        raise ShapeError(f"weights: expected shape ({count},), got {weights.shape}")
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise ValueError(f"weights: expected finite numbers >= 0, got {weights.tolist()[:8]}")
+    if isinstance(x, Ragged):
+        return np.repeat(weights, x.lengths)
+    return np.broadcast_to(weights.reshape([-1 if axis == along else 1 for axis in range(len(shape))]), shape)
+
+
+def _mean_and_scale(channel, numbers, weights=None):
+    """(mean, standard deviation) of a channel, by the weights of its numbers; (its value, 1) if there is only one."""
+    if weights is not None:
+        counting = weights > 0
+        numbers, weights = numbers[counting], weights[counting]
     numbers = numbers.astype(np.float64)
     if np.isinf(numbers).any():
         raise NonFiniteError("x: expected finite numbers, or NaN where nothing was observed, got an infinity")
-    numbers = numbers[~np.isnan(numbers)]
+    observed = ~np.isnan(numbers)
+    numbers, weights = numbers[observed], None if weights is None else weights[observed]
     if not len(numbers):
         raise ValueError(f"x: expected a number in channel {channel}, got none")
     least, most = float(numbers.min()), float(numbers.max())
     if least == most:
         return least, 1.0
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = float(np.mean(numbers / 2)) * 2
+        mean = float(np.average(numbers / 2, weights=weights)) * 2
         away = numbers - mean
         largest = float(np.abs(away).max())  # of which no square is too large, and not all are too small
-        scale = largest * float(np.sqrt(np.mean((away / largest) ** 2)))
+        scale = largest * float(np.sqrt(np.average((away / largest) ** 2, weights=weights)))
     if not np.isfinite(mean) or not np.isfinite(scale):
         raise NonFiniteError(
             f"x: expected numbers of which float64 holds the spread, got {least} and {most} in channel {channel}"

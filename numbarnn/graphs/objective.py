@@ -9,7 +9,7 @@ from ..arrays.devices import contiguous
 from ..arrays.ragged import Ragged
 from ..engine.keep import NOTHING
 from ..layers.embedding import Embedding
-from ..networks.comparison import Comparison, go_on, in_time
+from ..networks.comparison import Comparison, in_time
 from .losses import Losses, found_metrics
 from .passage import Passage
 from .prediction import Prediction
@@ -53,7 +53,7 @@ class Objective(Prediction):
     def _goes_on(self):
         """Whether it can be run over sequences in pieces, the states carried on."""
         steps = [row.state for row in self._rows.values() if row.state is not None and self._has_steps(row.state)]
-        return not steps and go_on(self.layers)
+        return not steps and super()._goes_on
 
     def _check_carried(self):
         """Raise ValueError unless states may be carried between the nodes, none of which waits for the end of another."""

@@ -1,8 +1,8 @@
-"""Networks to and from other libraries, a module each, imported when it is asked for: `audio`, `keras`, `onnx`, `torch`."""
+"""Networks and other libraries, a module each that is imported when it is used; `MODULES` are their names."""
 
 import importlib
 
-MODULES = ("audio", "keras", "onnx", "torch")
+MODULES = ("aeon", "audio", "keras", "onnx", "sklearn", "sktime", "torch")
 
 
 def __getattr__(name):

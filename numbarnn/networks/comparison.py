@@ -83,11 +83,6 @@ class Comparison:
         return self._rows(batch.describe("y", samples.y.array, channels, prediction.dtype), samples)
 
 
-def go_on(layers):
-    """Whether layers can be run over sequences in pieces, the states carried on: none needs what comes after a step."""
-    return not any(layer.leaves_one or getattr(layer, "bidirectional", False) for layer in layers)
-
-
 def in_time(network, samples, most):
     """Samples, or of a single long one, where a network can go on from piece to piece, so many steps each, in order."""
     if samples.x.count > 1 or samples.reset is not None or not network._goes_on or not samples.can_be_cut():

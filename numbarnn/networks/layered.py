@@ -103,6 +103,11 @@ class Layered(Settled):
         return given, device_of(flat)
 
     @property
+    def _goes_on(self):
+        """Whether it can be run over sequences in pieces, the states carried on: no layer needs what comes after a step."""
+        return not any(layer.leaves_one or getattr(layer, "bidirectional", False) for layer in self.layers)
+
+    @property
     def random(self) -> bool:
         """Whether training draws dropout, zoneout or noise."""
         return any(layer.random for layer in self.layers)

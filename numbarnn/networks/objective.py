@@ -12,7 +12,7 @@ from ..training.losses import loss as find_loss
 from ..training.metrics import checked_metrics
 from ..training.samples import Samples
 from ..training.workspace import Workspace, Workspaces
-from .comparison import Comparison, go_on, in_time
+from .comparison import Comparison, in_time
 from .prediction import Prediction
 
 
@@ -30,11 +30,6 @@ class Objective(Prediction, Comparison):
     def _loss_where(self, counted, loss):
         """The loss of a batch in which something is counted, or nothing is."""
         return loss if counted else of_nothing
-
-    @property
-    def _goes_on(self):
-        """Whether it can be run over sequences in pieces, the states carried on."""
-        return go_on(self.layers)
 
     def _check_carried(self):
         """Raise ValueError unless states may be carried between layers such as these, which are in a row: always."""
@@ -74,20 +69,18 @@ class Objective(Prediction, Comparison):
         self.params.check_finite()
         pieces, most = [], self._rows_at_once
         for piece in samples.pieces(most):
-            of_piece, states = [], {}
+            parts, tapes = [], {}
             for part in in_time(self, piece, most):
                 batch, described = part.batch()
-                initial, states = states, {}
-                seen = lambda index, tape, states=states: states.__setitem__(index, tape)  # noqa: E731
-                prediction = self._forward(self._own, described, NOTHING, initial=initial, seen=seen)[0]
-                states = {index: tape.final() for index, tape in states.items() if index in self._stateful}
+                states, tapes = {index: tapes[index].final() for index in self._stateful if index in tapes}, {}
+                prediction = self._forward(self._own, described, NOTHING, initial=states, seen=tapes.__setitem__)[0]
                 if part.in_rows and not (prediction.packing.rows or part is samples):
                     continue  # sequences without any step
                 rows = self._rows(prediction, part)
                 rows = contiguous(rows) if part.in_rows else rows
-                of_piece.append((rows, self._target_rows(batch, prediction, part), self._weight_rows(batch, part)))
-            if of_piece:
-                pieces.append(self._joined(of_piece, samples, "t"))
+                parts.append((rows, self._target_rows(batch, prediction, part), self._weight_rows(batch, part)))
+            if parts:
+                pieces.append(self._joined(parts, samples, "t"))
         seen = self._joined(pieces, samples)
         value = self._call_loss(loss, *seen, samples)[0]
         return value if metrics is None else (value, self._measured(metrics, seen, samples))

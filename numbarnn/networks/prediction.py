@@ -72,16 +72,30 @@ class Prediction(Function):
         self.params.check_finite()
         whole = [(x, lengths, reset)]  # what is drawn at random is drawn for all sequences at once
         drawn = random is not None and self.random
-        found = []
+        in_time, found = not drawn and lengths is None and reset is None, []
         for part, *own in whole if drawn else self._pieces(x, lengths, reset, described.packing):
             if part is not x:
                 batch, described = self._described(part, *own)
+            pieces = self._pieces_in_time(part, described.packing) if in_time else [part]
+            if len(pieces) > 1:
+                found.append(self._predicted_in_time(pieces, link, home_of(x)))
+                continue
             output = self._forward(self._own, described, NOTHING, random)[0]
             output = output if link is None else link(output)
             found.append(self._given(batch, output, described, home_of(x)))
         if len(found) > 1 and self._is_rows(x):
             return np.concatenate(found, axes_of(self.output_layout, 2).index("t"))
         return found[0] if len(found) == 1 else joined(found, self.output_layout)
+
+    def _predicted_in_time(self, pieces, link, device):
+        """`predict` of a long x in pieces of its steps, one after the other, the states carried on."""
+        found, tapes = [], {}
+        for piece in pieces:
+            batch, described = self._described(piece)
+            states, tapes = {index: tapes[index].final() for index in self._stateful if index in tapes}, {}
+            output = self._forward(self._own, described, NOTHING, initial=states, seen=tapes.__setitem__)[0]
+            found.append(self._given(batch, output if link is None else link(output), described, device))
+        return np.concatenate(found, self._letters(batch).index("t"))
 
     def _is_rows(self, x):
         """Whether x are rows (T, C), one sequence, each of which is taken by itself."""
@@ -251,6 +265,17 @@ class Prediction(Function):
         one = np.zeros([length or int(letter == "n") for letter, length in lengths_of.items()], x.dtype)
         before = (slice(None),) * self.output_layout.index("n")
         return brought(self.predict(one)[(*before, slice(0))], device_of(x))
+
+    def _pieces_in_time(self, x, packing):
+        """[x], or views of some steps each of a long x, where the layers can go on from one to the next."""
+        rows = self._rows_at_once
+        if packing.rows <= rows or self.device != "cpu" or isinstance(x, Ragged) or not (packing.uniform and self._goes_on):
+            return [x]
+        letters = index_axes("x", self.layout, x) if self.takes_indices else axes_of(self.layout, x.ndim)
+        if "t" not in letters:
+            return [x]
+        before, steps = (slice(None),) * letters.index("t"), max(1, rows // packing.sequences)
+        return [x[(*before, slice(first, first + steps))] for first in range(0, packing.total, steps)]
 
     def _pieces(self, x, lengths, reset, packing):
         """[(x, lengths, reset)] of some sequences each, views, so few that memory does not follow their number.

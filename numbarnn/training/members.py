@@ -6,22 +6,17 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from ..arrays.descriptor import TensorDescriptor
 from ..arrays.ieee import ieee
-from ..arrays.rows import like, numbers
-from ..cpu import elementwise, epochs
-from ..cpu import losses as kernels
-from ..cpu.losses import add_cross_entropy
-from ..cpu.programs import Program, add_copy, copy
+from ..cpu import epochs
 from ..cpu.threads import most_threads
-from ..engine.keep import ALL
 from ..layers.operations import NotInPrograms
 from .callbacks import Calls
+from .counts import Counts, plain, weighs
 from .history import History
-from .losses import LOSSES, CrossEntropy
+from .losses import LOSSES
 from .optimizers import SGD, Adam, AdamW, RAdam, RMSProp
 from .schedules import rate_at
-from .shares import Shares, plain, weighs
+from .workers import Worker, of_labels
 
 MOST_WORK = 1 << 35  # multiplications between two returns to Python, about a second's
 MOST_NUMBERS = 1 << 24  # of orders and outputs that are kept until then
@@ -67,20 +62,15 @@ def can_be_trained(network, samples, loss, optimizers, clip, tape, checkpoints):
     """Whether `train` knows all that a training is made of; of layers, it says so itself."""
     if not samples:  # a rank without members
         return False
-    first, of_labels = samples[0], _of_labels(loss)
+    first, labelled = samples[0], of_labels(loss)
     shapes = {(each.x.array.shape, each.y.array.shape) for each in samples if not (each.ragged or each.indices)}
     return (
         network.device == "cpu" and tape == "all" and checkpoints is None
-        and not any(each.ragged or each.indices or (each.classes is None) == of_labels for each in samples)
+        and not any(each.ragged or each.indices or (each.classes is None) == labelled for each in samples)
         and len(shapes) == 1 and first.x.count > 0
-        and (of_labels or any(plain(loss) == LOSSES[name] for name in epochs.KINDS))
+        and (labelled or any(plain(loss) == LOSSES[name] for name in epochs.KINDS))
         and len({type(each) for each in optimizers}) == 1 and type(optimizers[0]) in (SGD, Adam, AdamW, RAdam, RMSProp)
     )  # fmt: skip
-
-
-def _of_labels(loss):
-    """Whether a loss is the cross entropy of labels, without smoothing."""
-    return plain(loss) == CrossEntropy()
 
 
 def _in_order(sequences):
@@ -90,137 +80,6 @@ def _in_order(sequences):
     for axis, letter in enumerate("ntc"):
         array = array if letter in letters else np.expand_dims(array, axis)
     return np.ascontiguousarray(array, np.int64 if array.dtype.kind in "iu" else None)
-
-
-class _Batches:
-    """A worker's program for batches of one size."""
-
-    def __init__(self, network, flat, previous, gradient, memory, decays, count, x, y, loss, optimizer, clip, shared):
-        program = self.program = Program()
-        dtype, (_, steps, channels) = flat.dtype, x.shape
-        inputs, targets = np.zeros((steps, count, channels), dtype), np.zeros((y.shape[1], count, y.shape[2]), y.dtype)
-        random = np.random.default_rng(0) if network.random else None
-        output, self.tapes = network._forward(network.split(flat), TensorDescriptor.of_tnc(inputs), ALL, random)
-        tapes = self.tapes
-        predicted = numbers(output)
-        if not predicted.flags.c_contiguous:
-            raise NotInPrograms("outputs that must be copied")
-        gather_x, gather_y = epochs.add_gather(program, inputs), epochs.add_gather(program, targets)
-        # What changes from batch to batch where targets count more or less than others.
-        self._scales = np.zeros(len(predicted.reshape(-1, predicted.shape[-1])) if _of_labels(loss) else 0, dtype)
-        self._factors, self._divisor = np.zeros(predicted.shape if shared else 0, dtype), np.zeros(1)
-        self._shared = [] if not shared else [self._scales] if _of_labels(loss) else [self._factors, self._divisor]
-        masks = self._add_masks(program)
-        for tape in tapes:
-            tape.operation.add_to(program)
-        described, kept = like(output), predicted  # of which the loss is taken
-        slope = numbers(described)
-        if _of_labels(loss):
-            rows = predicted.reshape(-1, predicted.shape[-1])
-            kept = np.zeros(len(rows))
-            if shared:
-                self._add_scaled_cross_entropy(program, rows, targets, kept, slope)
-            else:
-                add_cross_entropy(program, rows, targets, kept, slope)
-        elif shared:
-            self._add_shared_slope(program, loss.name, predicted, targets, slope)
-        else:
-            epochs.add_slope(program, loss.name, predicted, targets, slope)
-        out = add_copy(program, kept.ctypes.data, 0, kept.nbytes)
-        into = network.split(gradient)
-        self._kept = [described, kept]
-        for index in reversed(range(len(tapes))):
-            adjoint = tapes[index].adjoint(described, index > 0, into[index], False)
-            adjoint.spare()
-            adjoint.add_to(program)
-            self._kept.append(adjoint)
-            described = adjoint.dx
-        rest = [*memory, *([] if decays is None else [decays])]
-        scalars = epochs.add_update(program, optimizer._step(1, 0.1)[0], flat, previous, gradient, rest, clip)
-        found = elementwise.add_check(program, flat)
-        self.shape, self.nbytes, self.dtype = kept.shape, kept.nbytes, kept.dtype
-        place = epochs.GATHER.fields
-        self.record = (
-            program.address, *(each.ctypes.data + place["chosen"][1] for each in (gather_x, gather_y)),
-            *(each.ctypes.data + place["source"][1] for each in (gather_x, gather_y)), out.ctypes.data + 8, scalars,
-            found.ctypes.data + found.nbytes - 8, count, masks,
-        )  # fmt: skip
-        self.count = count
-
-    def _add_masks(self, program):
-        """Add to a program that the masks of an update, and what its targets count, are copied to where they are read.
-
-        Returns the place of their address.
-        """
-        self._masks = [each for tape in self.tapes if tape.masks is not None for each in tape.masks.arrays.values()]
-        self._masks += self._shared
-        self.mask_bytes, first = sum(each.nbytes for each in self._masks), 0
-        if not self.mask_bytes:
-            return 0
-        block = np.zeros(self.mask_bytes, np.uint8)
-        arrived = add_copy(program, 0, block.ctypes.data, block.nbytes)
-        for each in self._masks:
-            program.add(copy, np.array((block.ctypes.data + first, each.ctypes.data, each.nbytes), np.int64), block, each)
-            first += each.nbytes
-        return arrived.ctypes.data
-
-    def _add_scaled_cross_entropy(self, program, logits, labels, values, gradient):
-        """Add the cross entropy of labels to a program, the derivative of each row times its scale."""
-        (rows, classes), scales = logits.shape, self._scales
-        addresses = (array.ctypes.data for array in (logits, labels, values, gradient, scales))
-        record = np.array((1, rows, classes, *addresses, 0, 0, 0, 0.0), kernels.CROSS_ENTROPY)
-        alone = logits.size >= 2 * kernels.SMALLEST_PART
-        program.add_job(
-            kernels._cross_entropy, None, logits.dtype, record, logits, labels, values, gradient, scales, alone=alone
-        )
-
-    def _add_shared_slope(self, program, name, prediction, target, slope):
-        """Add the slope of a loss to a program: that of each difference, times its factor, over what all of them count."""
-        own, zeros = np.zeros_like(slope), np.full_like(slope, -0.0)  # the difference to -0.0 is never -0.0
-        for kind, one, other, found, divisor in (
-            (epochs.KINDS[name], prediction, target, own, 1.0),
-            (None, own, self._factors, own, None),
-            (epochs.KINDS["half_mse"], own, zeros, slope, None),
-        ):
-            if kind is None:
-                elementwise.add_product(program, one, other, found)
-                continue
-            addresses = (array.ctypes.data for array in (one, other, found))
-            record = np.array((*addresses, one.size, kind, divisor or 1.0), epochs.SLOPE)
-            if divisor is None:
-                place = record.ctypes.data + epochs.SLOPE.fields["divisor"][1]
-                program.add(copy, np.array((self._divisor.ctypes.data, place, 8), np.int64), self._divisor, record)
-            program.add_job(epochs._slope, None, one.dtype, record, one, other, found)
-
-    def draw(self, random, drawn, share=None):
-        """Draw the masks of an update, in the order in which `fit` does, one after the other into bytes (is modified).
-
-        random: None for a network that draws nothing.  share: what the targets count, where they do not count the same.
-        """
-        if random is not None:
-            for tape in self.tapes:
-                tape.redraw(random)
-        if share is not None and len(self._scales):
-            self._scales[...] = share.factors / share.total
-        elif share is not None:
-            self._factors[...], self._divisor[0] = share.factors, share.total
-        first = 0
-        for each in self._masks:
-            drawn[first : first + each.nbytes] = each.reshape(-1).view(np.uint8)
-            first += each.nbytes
-
-
-class _Worker:
-    """Memory of a network, and a program for each size of a batch."""
-
-    def __init__(self, network, sizes, vectors, *options):
-        flat = network.params.flat.copy()
-        memory = np.zeros((vectors, len(flat)), flat.dtype)
-        buffers = np.empty_like(flat), np.zeros_like(flat)
-        self.batches = [_Batches(network, flat, *buffers, memory, *options[:1], size, *options[1:]) for size in sizes]
-        self.table = np.array([batches.record for batches in self.batches], epochs.BATCHES)
-        self.record = flat.ctypes.data, memory.ctypes.data, self.table.ctypes.data
-        self._kept = flat, memory, buffers
 
 
 def train(members, loss, count, batch_size, shuffle, clip, done):
@@ -246,21 +105,21 @@ def train(members, loss, count, batch_size, shuffle, clip, done):
     network, optimizer, samples = first.network, first.optimizer, first.samples
     if len({len(member.order) for member in members}) > 1 or not len(first.order):
         raise NotInPrograms("members of more and of fewer samples that count")
-    arrays, shared = {}, any(weighs(member.samples) for member in members)
+    arrays, weighed = {}, any(weighs(member.samples) for member in members)
     for member in members:  # each of the samples once, whoever shares them
         if id(member.samples) not in arrays:
-            x, y, shares = _in_order(member.samples.x), _in_order(member.samples.y), None
-            if shared:
-                shares = Shares(member.samples, y, _in_order)
-                y = np.ascontiguousarray(shares.y)
-            arrays[id(member.samples)] = x, y, shares
+            x, y, counts = _in_order(member.samples.x), _in_order(member.samples.y), None
+            if weighed:
+                counts = Counts(member.samples, y, _in_order)
+                y = np.ascontiguousarray(counts.y)
+            arrays[id(member.samples)] = x, y, counts
     x, y, _ = arrays[id(samples)]
     order, flat = first.order, network.params.flat
     sizes = [min(batch_size, len(order) - start) for start in range(0, len(order), batch_size)]
     kinds = sorted(set(sizes), reverse=True)
     decays = optimizer._of_parts(flat, network.params.weights)
-    options = decays[0] if decays else None, x, y, loss, optimizer, clip, shared
-    workers = [_Worker(network, kinds, optimizer.vectors, *options) for _ in range(min(most_threads(), len(members)))]
+    options = decays[0] if decays else None, x, y, loss, optimizer, clip, weighed
+    workers = [Worker(network, kinds, optimizer.vectors, *options) for _ in range(min(most_threads(), len(members)))]
     table = np.array([worker.record for worker in workers], epochs.WORKER)
     epoch_work = 6 * len(order) * samples.x.array.size // samples.x.count * max(1, len(flat))
     each = not any(m.calls.callbacks or m.held is not None or hasattr(m.optimizer.rate, "after") for m in members)
@@ -293,14 +152,14 @@ def _together(members, arrays, table, batches, kinds, sizes, loss, start, count,
     outputs = np.zeros((len(members), int(output_bytes.sum()) // batches[0].dtype.itemsize), batches[0].dtype)
     mask_bytes = np.array([batches[index].mask_bytes for index in which])
     drawn = np.zeros((len(members), int(mask_bytes.sum())), np.uint8)
-    ends, shares = np.cumsum(mask_bytes), [[None] * updates for _ in members]
+    ends, counts = np.cumsum(mask_bytes), [[None] * updates for _ in members]
     orders = np.array([np.concatenate([m.epoch_order(shuffle) for _ in range(count)]) for m in members])
     for k, (member, masks) in enumerate(zip(members, drawn)):
         own, sample = arrays[id(member.samples)][2], 0
         for update, (index, end) in enumerate(zip(which, ends) if mask_bytes.any() else ()):
             if own is not None:
-                shares[k][update] = own.of(orders[k, sample : sample + batches[index].count])
-            batches[index].draw(member.masks, masks[end - batches[index].mask_bytes : end], shares[k][update])
+                counts[k][update] = own.of(orders[k, sample : sample + batches[index].count])
+            batches[index].draw(member.masks, masks[end - batches[index].mask_bytes : end], counts[k][update])
             sample += batches[index].count
     wrong, known, scalars, rates = np.zeros(len(members), np.int64), {}, [], []
     for member in members:
@@ -321,7 +180,7 @@ def _together(members, arrays, table, batches, kinds, sizes, loss, start, count,
     ], epochs.MEMBER)  # fmt: skip
     flat = members[0].network.params.flat
     epochs.train(table, records, which, flat.nbytes, members[0].memory.nbytes, output_bytes, mask_bytes, dtype)
-    values = _losses(members, arrays, outputs, orders, batches, which, loss, shares)
+    values = _losses(members, arrays, outputs, orders, batches, which, loss, counts)
     seconds = (time.perf_counter() - began) / (len(members) * count)
     for k, member in enumerate(members):
         finite = np.isfinite(values[k]).all() and np.isfinite(flat_of(member)).all() and np.isfinite(member.memory).all()
@@ -329,7 +188,7 @@ def _together(members, arrays, table, batches, kinds, sizes, loss, start, count,
             member.going, member.failed = False, True
             continue
         counted = np.array([sizes] * count)
-        if shares[k][0] is not None:
+        if counts[k][0] is not None:
             edges = np.cumsum([0, *(batches[index].count for index in which)])
             own = member.samples.counts
             counted = np.array([own[orders[k, a:b]].sum() for a, b in zip(edges, edges[1:])]).reshape(count, -1)
@@ -383,32 +242,35 @@ def _scalars(optimizer, rate_of, first, count, most, dtype):
 
 
 @ieee
-def _losses(members, arrays, outputs, orders, batches, which, loss, shares):
-    """(members, updates): the loss of each batch, from its outputs, as `NumberLoss` computes it; where it overflows, inf."""
+def _losses(members, arrays, outputs, orders, batches, which, loss, counts):
+    """(members, updates): the loss of each batch, from its outputs, as `NumberLoss` computes it; where it overflows, inf.
+
+    counts: for each of them, by member, what its targets count; None where all count the same.
+    """
     found, at, sample = np.empty((len(members), len(which))), 0, 0
     letters = members[0].network.output_layout
     for update, index in enumerate(which):
         shape, count = batches[index].shape, batches[index].count  # (T, N, C); of cross entropy (rows,)
         size = math.prod(shape)
         values = outputs[:, at : at + size]
-        if not _of_labels(loss):
+        if not of_labels(loss):
             chosen = orders[:, sample : sample + count]
             rows = [arrays[id(member.samples)][1][row] for member, row in zip(members, chosen)]
             target = np.stack(rows).swapaxes(1, 2)
             values = loss.value(values.reshape(len(members), *shape) - target)  # (members, T, N, C)
-            if shares[0][update] is not None:
-                factors = np.stack([own[update].factors for own in shares])
+            if counts[0][update] is not None:
+                factors = np.stack([own[update].factors for own in counts])
                 values = np.where(factors != 0, values * factors, 0)
             order = [1 + "tnc".index(letter) for letter in letters]
             order = [0, *(axis for axis in (1, 2, 3) if axis not in order), *order]
             values = np.ascontiguousarray(values.transpose(order)).reshape(len(members), size)
-        elif shares[0][update] is not None:
-            factors = np.stack([own[update].factors for own in shares])
+        elif counts[0][update] is not None:
+            factors = np.stack([own[update].factors for own in counts])
             values = np.where(factors > 0, values * factors, 0)
         if size <= MOST_SUMMED:
             found[:, update] = values.astype(np.float64).sum(axis=1)
         else:
             found[:, update] = [np.sum(row, dtype=np.float64) for row in values]
-        found[:, update] /= size if shares[0][update] is None else [own[update].total for own in shares]
+        found[:, update] /= size if counts[0][update] is None else [own[update].total for own in counts]
         at, sample = at + size, sample + count
     return found

@@ -209,7 +209,7 @@ class Run:
         if lengths is not None:
             lengths = {name: lengths for name, each in net.inputs.items() if each.steps}
         y, states = net(inputs, initial, lengths)
-        return {at: y[name] for at, name in needed.items()}, {index: states[label] for index, label in labels.items()}
+        return {at: y[rows.name_of(at)] for at in needed}, {index: states[label] for index, label in labels.items()}
 
     def _input(self, name):
         """An input in the order t, n, c."""

@@ -71,6 +71,8 @@ def array_of(where, tensor):
     onnx = onnx_library()
     if tensor.data_location == onnx.TensorProto.EXTERNAL:  # onnx would look for the file in the working directory
         raise FileFormatError(f"{where}: expected a path of a model with arrays in other files, got {tensor.name!r} in one")
+    if any(size < 0 for size in tensor.dims):
+        raise FileFormatError(f"{where}: {tensor.name}: expected an array, got a shape of {list(tensor.dims)}")
     try:
         return onnx.numpy_helper.to_array(tensor)
     except Exception as error:  # of NumPy, of dtypes, and of what a damaged tensor lacks

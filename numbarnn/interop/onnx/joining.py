@@ -5,7 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from ...layers.dense import Dense
+from .nodes import MOST
 from .values import BATCH, CHANNELS, STEPS, Atom, Signal, length
+
+MOST_VALUES = 1 << 12  # side by side
 
 
 def joined(reader, node, values):
@@ -20,6 +23,8 @@ def joined(reader, node, values):
     has_steps = [not signal.repeated and sum(map(len, lead)) > 1 for signal, lead in zip(signals, leads)]
     lead = tuple(_shared(node, axes) for axes in zip(*leads))
     repeated = any(signal.repeated for signal in signals) and not any(has_steps)
+    if sum(len(signal.sources) for signal in signals) > MOST_VALUES:
+        raise node.error(f"at most {MOST_VALUES} values side by side, got more")
     units = Atom(CHANNELS, sum(length(signal.axes[-1]) for signal in signals))
     at = max(signal.at for signal in signals)
     return Signal(at, (*lead, (units,)), (units,), parts=tuple(signals), repeated=repeated)
@@ -57,6 +62,7 @@ def summed(reader, node, values, signs):
     if len(set(widths)) > 1:
         raise node.error(f"values of as many channels, got {widths}")
     units = Atom(CHANNELS, widths[0])
+    _expect_small(node, units.size, units.size * len(signs))
     one = np.eye(units.size, dtype=np.float32)
     arrays = {"weight": np.hstack([sign * one for sign in signs]), "bias": np.zeros(units.size, np.float32)}
     at = reader.append(Dense(units.size), arrays, signal)
@@ -65,11 +71,19 @@ def summed(reader, node, values, signs):
     return Signal(at, (*signal.axes[:-1], (units,)), (units,))
 
 
-def some_channels(reader, signal, width, chosen):
+def _expect_small(node, rows, columns):
+    """Raise unless a matrix of constants can be made."""
+    if rows * columns > MOST:
+        raise node.error(f"fewer channels, for a matrix of at most {MOST:,} numbers, got {rows} x {columns}")
+
+
+def some_channels(reader, node, signal, width, chosen):
     """The Signal of some channels, which is a Dense: a one in each row of its weight."""
     chosen = list(chosen)
-    units = Atom(CHANNELS, len(chosen))
-    arrays = {"weight": np.eye(width, dtype=np.float32)[chosen], "bias": np.zeros(len(chosen), np.float32)}
+    _expect_small(node, len(chosen), width)
+    units, weight = Atom(CHANNELS, len(chosen)), np.zeros((len(chosen), width), np.float32)
+    weight[np.arange(len(chosen)), chosen] = 1
+    arrays = {"weight": weight, "bias": np.zeros(len(chosen), np.float32)}
     at = reader.append(Dense(units.size), arrays, signal)
     reader.constants.add(at - 1)
     return Signal(at, (*signal.axes[:-1], (units,)), (units,), repeated=signal.repeated)
@@ -79,6 +93,7 @@ def scaled_by_channel(reader, node, value, alpha, beta):
     """The Signal of ``alpha x + beta`` with numbers for each channel, which is a Dense."""
     signal = reader.bound(reader.data(node, value), node)
     width = reader.width(signal)
+    _expect_small(node, width, width)
     numbers = [_by_channel(node, array, signal, width) for array in (alpha, beta)]
     if _several(signal.axes[-1]) != _several(signal.channels):
         raise node.error(f"channels in the order of their layer, got shape {signal.shape}")

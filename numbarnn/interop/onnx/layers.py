@@ -1,7 +1,7 @@
 """Nodes that compute: as layers of a network.  Each function appends a layer and gives what the node gives."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from ...layers.dropout import Dropout
 from ...layers.over_time import Pool
 from ...layers.pooling import AvgPool2d, MaxPool2d
 from .joining import JOINS, scaled_by_channel, summed
-from .values import STEPS, Atom, Signal, with_steps
+from .values import STEPS, Atom, Erf, Scaled, Signal, with_steps
 
 ELEMENTWISE = {  # the activation function of each operator; its alpha and beta where they are not as here
     "Relu": "relu", "Tanh": "tanh", "Sigmoid": "sigmoid", "LeakyRelu": "leaky_relu", "HardSigmoid": "hard_sigmoid",
@@ -20,24 +20,6 @@ ELEMENTWISE = {  # the activation function of each operator; its alpha and beta 
 PLAIN = {"LeakyRelu": (0.01,), "HardSigmoid": (0.2, 0.5), "ThresholdedRelu": (1.0,), "Elu": (1.0,)}
 MERGES = {"ReduceSum": "sum", "ReduceMean": "average", "ReduceProd": "product"}
 POOLS = {"ReduceMean": "mean", "ReduceMax": "max"}
-
-
-@dataclass(frozen=True, eq=False)
-class Scaled:
-    """``alpha x + beta`` of a signal x, which becomes a layer where something else reads it."""
-
-    base: Signal
-    alpha: float
-    beta: float = 0.0
-
-
-@dataclass(frozen=True, eq=False)
-class Erf:
-    """``alpha erf(x / sqrt(2)) + beta`` of a signal x, a part of gelu."""
-
-    base: Signal
-    alpha: float = 1.0
-    beta: float = 0.0
 
 
 def dense(reader, node):

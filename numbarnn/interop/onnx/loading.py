@@ -5,11 +5,12 @@ import numpy as np
 from ...errors import ConversionError, renamed
 from ...graph import Graph
 from ...graphs.description import Input, Node
+from ...layers.dense import Activation
 from ...layers.embedding import Embedding
 from ...network import Network
 from .files import onnx_library
 from .reading import Reader
-from .rows import Rows, plain_name
+from .rows import Rows
 from .values import BATCH, CHANNELS, STEPS, Finals
 
 
@@ -22,13 +23,14 @@ def load_model(model, where, output=None):
         raise ConversionError(f"{where}: expected at least one node that is a layer, got none")
     outputs = {}
     for name, value in finals.items():
+        value = finals[name] = reader.bound(value)
         _check_channels(reader, value)
-        if len(value.sources) > 1 or not value.at or value.repeated:
-            got = "values side by side" if value.parts else "one repeated at each step" if value.repeated else "an input"
-            raise ConversionError(f"output {name!r}: expected an output of a layer, got {got}")
-        if value.at in outputs:
-            raise ConversionError(f"output {name!r}: expected another value than {outputs[value.at]!r} has")
-        outputs[value.at] = name
+        if value.repeated:
+            raise ConversionError(f"output {name!r}: expected an output of a layer, got one that is repeated at each step")
+        at = value.at
+        if value.parts or not at or at in outputs:  # what is no output of a node of its own
+            at = reader.append(Activation("linear"), {}, value)
+        outputs[at] = name
     rows = Rows(reader, outputs)
     layout = layout_of(reader, rows, list(finals.values()))
     if len(rows.rows) == 1 and len(rows.rows[0].items[0].reads) == 1 and rows.rows[0].start is None:
@@ -53,7 +55,7 @@ def graph_of(reader, rows, layout):
     for name in rows.inputs:
         atoms = [atom for axis in reader.inputs[name].axes for atom in axis]
         channels = None if _takes_indices(reader, name) else channels_of(reader, name)
-        inputs[plain_name(name)] = Input(channels, any(atom.role == STEPS for atom in atoms))
+        inputs[rows.name_of(name)] = Input(channels, any(atom.role == STEPS for atom in atoms))
     dtype = dtype_of(reader, rows)
     for row in rows.rows:
         owner = next((other for other in shared if row.equals(other)), None)

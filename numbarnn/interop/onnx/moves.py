@@ -150,7 +150,7 @@ def _chosen(reader, node, value, axis, indices, keep):
     if isinstance(value, Signal) and axis == len(value.axes) - 1 and value.half is None:
         value = reader.bound(reader.data(node, value), node)
         if value.axes[-1] == value.channels and atoms == value.axes[-1]:
-            found = some_channels(reader, value, size, indices)
+            found = some_channels(reader, node, value, size, indices)
             return found if keep else replace(found, axes=(*found.axes[:-1],))
     raise node.error(
         "the last step, some channels, one direction of a layer, or rows of states, got indices"

@@ -166,6 +166,19 @@ def _binary(function):
     return computed
 
 
+def _dequantized(node, array, scale, zero=None):
+    """``(array - zero) scale``, with one number each or one for each place of an axis."""
+    _small(node, array)
+    if node.attribute("block_size", 0):
+        raise node.error("scales of an axis, got blocks")
+    if scale.ndim:
+        shape = [1] * array.ndim
+        shape[node.axis(array.ndim, 1)] = scale.size
+        scale, zero = (None if each is None else each.reshape(shape) for each in (scale, zero))
+    whole = array.astype(np.int64) - (0 if zero is None else zero.astype(np.int64))
+    return whole.astype(scale.dtype) * scale
+
+
 def _product(node, array, *_):
     axes = node.numbers("axes", 1)
     return array.prod(None if axes is None else tuple(axes), keepdims=bool(node.attribute("keepdims", 1)), dtype=array.dtype)
@@ -208,6 +221,7 @@ FOLDED = {
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
     "Div": _binary(_divided),
+    "DequantizeLinear": _dequantized,
     "Equal": _binary(np.equal),
     "Greater": _binary(np.greater),
     "GreaterOrEqual": _binary(np.greater_equal),

@@ -189,20 +189,15 @@ class Rows:
 
     def _name(self):
         """Give each row a name: that of the output, or of its last node."""
-        taken = {plain_name(name) for name in (*self.inputs, *self.outputs.values())}
+        taken = set()
+        self._names = {name: _free(name, taken) for name in (*self.inputs, *self.outputs.values())}
         for row in self.rows:
             if row.at in self.outputs:
-                row.name = plain_name(self.outputs[row.at])
+                row.name = self._names[self.outputs[row.at]]
                 continue
             written = str(self.reader.names[row.items[-1].indices[-1]])
             match = NAME.match(written)
-            wanted = match.group(1).partition(".")[0] if match else written
-            name, count = plain_name(wanted), 1
-            while name in taken:
-                count += 1
-                name = f"{plain_name(wanted)}_{count}"
-            taken.add(name)
-            row.name = name
+            row.name = _free(match.group(1).partition(".")[0] if match else written, taken)
 
     def row_of(self, index):
         """(row, place in it, which of the stacked layers) of a layer that was read."""
@@ -215,10 +210,16 @@ class Rows:
     def name_of(self, source):
         """What a graph calls a number of an output, or the name of an input."""
         if isinstance(source, str):
-            return plain_name(source)
+            return self._names[source]
         return next(row.name for row in self.rows if row.at == source)
 
 
-def plain_name(name):
-    """A name without what exporters put into it: a graph's names have no points."""
-    return re.sub(r"[^\w]+", "_", str(name)).strip("_") or "value"
+def _free(name, taken):
+    """A name that none of `taken` has (modified), without what exporters put into it: a graph's names have no points."""
+    plain = re.sub(r"[^\w]+", "_", str(name)).strip("_") or "value"
+    found, count = plain, 1
+    while found in taken:
+        count += 1
+        found = f"{plain}_{count}"
+    taken.add(found)
+    return found

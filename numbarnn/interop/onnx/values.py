@@ -130,6 +130,24 @@ class Finals:
         return replace(self, rows=tuple(rows), axes=tuple(axes), row=row, at=at)
 
 
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """``alpha x + beta`` of a signal x, which becomes a layer where something else reads it."""
+
+    base: Signal
+    alpha: float
+    beta: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Erf:
+    """``alpha erf(x / sqrt(2)) + beta`` of a signal x, a part of gelu."""
+
+    base: Signal
+    alpha: float = 1.0
+    beta: float = 0.0
+
+
 def with_steps(value, axis):
     """Let an axis run over the steps, if it is one of two before the channels of which it was not known (is modified)."""
     if value.half is None and len(value.axes) == 3 and axis < 2 and len(value.axes[axis]) == 1 and not value.repeated:

@@ -9,7 +9,7 @@ from .losses import is_of_library
 
 
 @dataclass(frozen=True)
-class Share:
+class Counted:
     """What the targets of one batch count.
 
     Attributes
@@ -24,7 +24,7 @@ class Share:
     total: float
 
 
-class Shares:
+class Counts:
     """What the targets of some samples count in the loss of any batch of them.
 
     Parameters
@@ -59,11 +59,11 @@ class Shares:
         self.y = np.where(self._factors[..., None] > 0, y, -1)
 
     def of(self, chosen):
-        """The Share of some samples."""
+        """The Counted of some samples."""
         if self._samples.classes is not None:
             factors = self._factors[chosen].T.ravel()  # step by step, as a loss sees them
-            return Share(factors, float(factors.sum()))
-        return Share(np.ascontiguousarray(self._factors[chosen].swapaxes(0, 1)), self._total(chosen))
+            return Counted(factors, float(factors.sum()))
+        return Counted(np.ascontiguousarray(self._factors[chosen].swapaxes(0, 1)), self._total(chosen))
 
     def _total(self, chosen):
         """What a loss of numbers divides by: summed as it sums, in the layout of the network."""
@@ -86,7 +86,7 @@ def weighs(samples):
 
 
 def plain(loss):
-    """A loss of the library's without gaps, ignored labels and weights of classes, which a Share stands for."""
+    """A loss of the library's without gaps, ignored labels and weights of classes, which a Counted stands for."""
     if not is_of_library(loss):
         return loss
     names = {"missing": None, "ignore_index": None, "class_weights": None}
