@@ -35,6 +35,7 @@ from . import (
     sentiment,
     start,
     sums,
+    tangents,
 )  # fmt: skip
 
 BENCHMARKS = {
@@ -42,6 +43,7 @@ BENCHMARKS = {
     "characters": characters, "cpu": cpu, "embedding": embedding, "estimators": estimators,
     "gil": gil, "gpu": gpu, "hello": hello, "images": images, "inference": inference, "limits": limits, "many": many,
     "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start, "sum": sums,
+    "tangents": tangents,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 

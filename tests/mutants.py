@@ -5,7 +5,8 @@ and put to the check of test_gradients.py.  Then parts of what backward returns 
 places the rows of ragged batches is put wrong, and put to the check of test_ragged.py and test_reset.py, and the sums
 of an embedding's rows and the slopes of losses to those of test_embedding.py and test_classification.py, and the
 derivatives of layers of images to that of test_images.py, of pooling over steps to that of test_over_time.py, of
-networks to that of test_function.py, of graphs to that of test_graph.py, and what is carried from piece to piece of a
+networks to that of test_function.py, of graphs to that of test_graph.py, forward derivatives to that of
+test_tangents.py, and what is carried from piece to piece of a
 long sequence to that of test_carry.py.  The exit status is 1 if any mutant
 survives, or if what is unchanged does not pass.
 """
@@ -767,6 +768,65 @@ def piece_caught():
     return False
 
 
+def tangent_mutants():
+    """[(description, place, name, mutant)] of forward derivatives."""
+    from numbarnn.cpu.tangent_launch import TangentPlans, Tangents
+    from numbarnn.layers.connectivity import EffectiveWeights
+    from numbarnn.layers.recurrence import Recurrence
+
+    constants, packing, ends = TangentPlans._constants, Tangents._packing_record, Tangents._ends
+
+    def without(group):
+        return lambda self, *arguments: constants(self, *arguments) | {f"{group}.slots": 0}
+
+    def swapped(self, m, vector, scratch):
+        return packing(self, self._plans.count - 1 - m, vector, scratch)
+
+    found = [
+        (f"{what} left out", TangentPlans, "_constants", without(group))
+        for what, group in (
+            ("W dx", "input"),
+            ("R dh", "recurrent"),
+            ("R times the gated operand's tangent", "gated"),
+            ("dW x", "dinput"),
+            ("dR h", "drecurrent"),
+            ("dR times the gated operand", "dgated"),
+        )  # fmt: skip
+    ]
+    return [
+        *found,
+        ("directions of the parameters swapped", Tangents, "_packing_record", swapped),
+        ("values of units that do not move", Recurrence, "_moved_unit_values", lambda self, tangents: None),
+        ("an initial state that does not move", Recurrence, "_moved_start", lambda self, tangents: None),
+        ("effective weights that move as the parameters do", EffectiveWeights, "moved", lambda self, dp: dp),
+        ("the final states of both directions swapped", Tangents, "_ends", lambda self, state: ends(self, state)[:, ::-1]),
+    ]
+
+
+def tangent_caught():
+    """Whether the property of test_tangents.py fails, for any layer."""
+    from strategies import random_case
+    from tangent_checks import check_transpose
+
+    import numbarnn as nr
+    from numbarnn.cpu import tangent_launch
+
+    tangent_launch._make_plans.cache_clear()
+    layers = [
+        nr.LSTM(5, peepholes=True, bidirectional=True),
+        nr.GRU(5, "before", connectivity=nr.Connectivity(signs=[1, -1, 1, -1, 1])),
+        nr.GRU(3, learned_state=True),
+    ]
+    try:
+        for layer in layers:
+            check_transpose(random_case(layer, 4, 3, 2, with_state=not layer.learned_state))
+    except AssertionError:
+        return True
+    finally:
+        tangent_launch._make_plans.cache_clear()
+    return False
+
+
 def graph_mutants():
     """[(description, place, name, mutant)] of what lies between the nodes of a graph, on the way back."""
     from numbarnn.graphs import joining, passage
@@ -887,7 +947,11 @@ def main(every=1):
         for description, edit in edits:
             outcomes.append(caught(edit))
             show(name, description, "yes" if outcomes[-1] else "SURVIVED")
-    for name, mutants, caught in (("graph", graph_mutants(), graph_caught), ("pieces", piece_mutants(), piece_caught)):
+    for name, mutants, caught in (
+        ("graph", graph_mutants(), graph_caught),
+        ("pieces", piece_mutants(), piece_caught),
+        ("tangents", tangent_mutants(), tangent_caught),
+    ):
         broken = caught()
         show(name, "unchanged", "FAILS" if broken else "passes")
         unchanged_passes &= not broken

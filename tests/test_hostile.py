@@ -300,6 +300,15 @@ CASES = {
         RNN.backward,
         {"tape": (TAPE, NOTHING_ELSE), "dy": (OUT, optional(ARRAY)), "dstate": (STATE, optional(ARRAY))} | BACKWARD,
     ),
+    "Recurrent.jvp": (
+        RNN.jvp,
+        {
+            "tape": (TAPE, NOTHING_ELSE),
+            "dp": (P.flat, optional(ARRAY)),
+            "dx": (X, optional(ARRAY)),
+            "dstate": (STATE, optional(ARRAY)),
+        },
+    ),
     "Recurrent.draw": (
         nr.RNN(2, input_dropout=0.5).draw,
         {"steps": (4, SIZE), "batch": (3, SIZE), "channels": (2, SIZE), "seed": (0, SEED), "dtype": ("float32", DTYPE)},
@@ -313,6 +322,10 @@ CASES = {
         {"p": (Q, NOTHING_ELSE), "x": (X, STEPS), "layout": ("tnc", LAYOUT), "lengths": (np.array([4, 2, 3]), LENGTHS)},
     ),
     "Dense.backward": (DENSE.backward, {"tape": (DENSE_TAPE, NOTHING_ELSE), "dy": (OUT, ARRAY)} | BACKWARD),
+    "Dense.jvp": (
+        DENSE.jvp,
+        {"tape": (DENSE_TAPE, NOTHING_ELSE), "dp": (Q.flat, optional(ARRAY)), "dx": (OUT, optional(ARRAY))},
+    ),
     "Embedding.__call__": (
         TABLE.__call__,
         {"p": (T, NOTHING_ELSE), "x": (np.array([[0, 1], [4, 2]]), indices(4)), "layout": ("tnc", LAYOUT)},

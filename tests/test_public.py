@@ -8,8 +8,8 @@ import pytest
 import numbarnn as nr
 from numbarnn.descriptions.docstrings import public_members
 
-STATELESS = "backward forward init output_channels save weights"
-RECURRENT = "backward cell compiled_step draw forward gates init output_channels save stream weights"
+STATELESS = "backward forward init jvp output_channels save weights"
+RECURRENT = "backward cell compiled_step draw forward gates init jvp output_channels save stream weights"
 PUBLIC = {
     "GRU": RECURRENT,
     "LSTM": RECURRENT,

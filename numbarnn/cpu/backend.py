@@ -17,6 +17,7 @@ from . import (
     reentrant,
     sampling,
     step_type,
+    tangent_launch,
     threads,
     unpack,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "reentrant",
     "sampling",
     "step_type",
+    "tangent_launch",
     "threads",
     "unpack",
 ]

@@ -175,7 +175,25 @@ class Tape(StateTape):
         if self.size.cell.states > 1:
             self.checkpoints[1][index] = self.c
 
-    def place_checkpoint(self, index, start, count, states):
+    def segment_forward(self, plan, segment):
+        """The record that runs forward again, with a block of memory for what a segment keeps."""
+        record = plan.filled(0, self.address, segment[1])
+        self.set_inputs(record, F_X, F_DRIVES)
+        return record
+
+    def begin_segment(self, record, segment, layout, start):
+        """Let the next run of such a record (is modified) be that of the segment from step `start` on.
+
+        segment, layout: the block of memory, and where what it keeps lies in it.
+        """
+        steps, size = self.plans.segment, self.size
+        record[F_START], record[F_STEPS] = start, min(steps, size.steps - start)
+        if self.checkpoints is not None:
+            rows = self.packing.most_blocks(steps)
+            states = [self._state_array(m, segment[0], layout.offsets["hc"[m]], rows) for m in range(size.cell.states)]
+            self._place_checkpoint(start // steps, start, record[F_STEPS], states)
+
+    def _place_checkpoint(self, index, start, count, states):
         """Write the states that a segment starts from into its own h and c, those of runs that begin in it included."""
         steps = self.size.steps
         for m, array in enumerate(states):
@@ -376,18 +394,13 @@ class Adjoint(StateAdjoint):
         tape, size, plans, backward = self.tape, self.tape.size, self.plans, self.backward
         steps = tape.plans.segment
         blocks = take(plans.segment.nbytes), take(plans.gradients.nbytes)
-        record = plans.forward.filled(0, tape.address, blocks[0][1])
-        tape.set_inputs(record, F_X, F_DRIVES)
+        record = tape.segment_forward(plans.forward, blocks[0])
         forward = Call(passes.forward, plans.forward, record, 0, plans.again.nbytes)
         for block, (_, address) in enumerate(blocks, 2):
             backward.plan.move(backward.record, block, address)
         for start in reversed(range(0, size.steps, steps)):
-            count = min(steps, size.steps - start)
-            record[F_START], record[F_STEPS] = backward.record[B_START], backward.record[B_STEPS] = start, count
-            if tape.checkpoints is not None:
-                rows, offsets = tape.packing.most_blocks(steps), plans.segment.offsets
-                states = [tape._state_array(m, blocks[0][0], offsets["hc"[m]], rows) for m in range(size.cell.states)]
-                tape.place_checkpoint(start // steps, start, count, states)
+            backward.record[B_START], backward.record[B_STEPS] = start, min(steps, size.steps - start)
+            tape.begin_segment(record, blocks[0], plans.segment, start)
             forward()
             backward()
         for block in blocks:

@@ -409,20 +409,17 @@ def backward_plans(plans, need_x, threads_):
 
 @functools.lru_cache(maxsize=512)
 def _make_backward(plans, need_x, threads_):
-    size, keep, packing, steps = plans.size, plans.keep, plans.size.packing, plans.segment
+    size, keep = plans.size, plans.keep
     compile_together(
         (plans.kernels.backward_task, size.cell, size.dtype), (weights.gradient_task, None, size.dtype), (passes.backward,),
         *_shared(ROUTINE_NAMES, size.dtype),
     )  # fmt: skip
     scratch, gradients = size.backward_scratch(need_x), size.gradients()
-    rows = packing.most_rows(steps)
-    constants = size.constants(ROUTINE_NAMES) | {
+    backward = size.constants(ROUTINE_NAMES) | {
         "c_kept": 1,
         "operand_kept": 1,
         "whole": int(keep.what != "checkpoints"),
-        "segment_rows": rows,
-    }
-    backward = constants | {
+        "segment_rows": size.packing.most_rows(plans.segment),
         "slots": size.cell.dpre_count,
         "work.task": plans.kernels.backward_task.address(size.cell, size.dtype),
         "work.gradient_task": weights.gradient_task.address(None, size.dtype),
@@ -436,18 +433,28 @@ def _make_backward(plans, need_x, threads_):
         return BackwardPlans(scratch, Plan(BACKWARD, backward, [scratch, held], size))
     scratch = Layout({path: numbers for path, numbers in scratch.items() if path not in gradients}, size.dtype)
     gradients = Layout(gradients, size.dtype)
-    h_rows = packing.most_blocks(steps)
-    states = size.states(h_rows, h_rows) if keep.what == "checkpoints" else {}
-    segment = Layout(states | size.gates(rows), size.dtype)
-    again = Layout(size.forward_scratch(), size.dtype)
-    forward = constants | {
+    segment, again, forward = segment_plans(plans)
+    return BackwardPlans(
+        scratch, Plan(BACKWARD, backward, [scratch, held, segment, gradients], size),
+        segment, gradients, again, forward,
+    )  # fmt: skip
+
+
+def segment_plans(plans):
+    """(Layout of h, c and gates of a segment, Layout of forward's scratch, Plan) to run forward again on a segment."""
+    size, steps = plans.size, plans.segment
+    rows, blocks = size.packing.most_rows(steps), size.packing.most_blocks(steps)
+    states = size.states(blocks, blocks) if plans.keep.what == "checkpoints" else {}
+    segment, again = Layout(states | size.gates(rows), size.dtype), Layout(size.forward_scratch(), size.dtype)
+    constants = size.constants(FORWARD_NAMES) | {
+        "c_kept": 1,
+        "operand_kept": 1,
+        "whole": int(plans.keep.what != "checkpoints"),
+        "segment_rows": rows,
         "slots": size.cell.slots,
         "work.task": plans.kernels.forward_task.address(size.cell, size.dtype),
         "chunk": size.forward_chunk,
         "keep": 1,
         "pack": 0,
     }
-    return BackwardPlans(
-        scratch, Plan(BACKWARD, backward, [scratch, held, segment, gradients], size),
-        segment, gradients, again, Plan(FORWARD, forward, [again, plans.tape, segment], size),
-    )  # fmt: skip
+    return segment, again, Plan(FORWARD, constants, [again, plans.tape, segment], size)

@@ -47,6 +47,11 @@ class Chain(Operation):
             dy = self.operations[index].backward(adjoint, dy, wanted)
         return dy
 
+    def jvp(self, tangents, dx):
+        for operation in self.operations:
+            dx = operation.jvp(tangents, dx)
+        return dx
+
     def steppers(self):
         return [step for operation in self.operations for step in operation.steppers()]
 

@@ -123,6 +123,14 @@ class EffectiveWeights:
                 self.parameters[name] *= self.factors[name]
 
     @ieee
+    def moved(self, dp):
+        """How the weights that kernels read move, as Parameters, where the layer's own move by `dp`."""
+        found = Parameters(dp.flat.copy(), dp.weights)
+        for name, factor in self.factors.items():
+            found[name] *= factor
+        return found
+
+    @ieee
     def take_back(self, gradient, into, accumulate):
         """Write, or add, dL/dW to `into` (is modified), from the gradient with respect to R, which is modified too."""
         for name, factor in self.factors.items():

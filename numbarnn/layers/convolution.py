@@ -7,6 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from ..arrays.devices import backend_of
+from ..arrays.ieee import ieee
+from ..arrays.rows import like, numbers
 from ..engine.keep import WEIGHTS
 from ..errors import positive_integer
 from ..parameters import Weight, uniform
@@ -110,3 +112,23 @@ class Convolution(OverImages):
         own = OverImagesAdjoint(self, dy, need_x, adjoint.gradient.flat, int(adjoint.accumulate))
         adjoint.fills.append(own.fill)
         return own.dx
+
+    @ieee
+    def jvp(self, tangents, dx):
+        windows, filters, flat = self.what
+        vectors = None if tangents.parameters is None else [dp.flat for dp in tangents.parameters]
+        if vectors is dx is None:
+            return None
+        found = [like(self.outputs) for _ in range(tangents.count)]
+        if vectors is not None:
+            for each, vector in zip(found, vectors):
+                self.kernels.forward(windows, filters, vector, numbers(self.source), each.array)
+        if dx is not None:
+            alone = flat.copy()
+            alone[-filters:] = 0  # a bias does not move with x
+            for each, source in zip(found, dx):
+                moved = each if vectors is None else like(each)
+                self.kernels.forward(windows, filters, alone, numbers(source), moved.array)
+                if moved is not each:
+                    np.add(each.array, moved.array, out=each.array)
+        return found

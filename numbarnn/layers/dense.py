@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..arrays.descriptor import TensorDescriptor
-from ..arrays.devices import backend_of, device_of
+from ..arrays.devices import backend, backend_of, device_of
 from ..cells import ActivationSpec, DenseCell, activation
 from ..engine.keep import ALL, WEIGHTS
 from ..errors import positive_integer
@@ -72,6 +72,14 @@ class Linear(Operation):
         )
         adjoint.fills.append(own.fill)
         return None if own.dx is None else self._unbatched(own.dx)
+
+    def jvp(self, tangents, dx):
+        if tangents.parameters is dx is None:
+            return None
+        vectors = None if tangents.parameters is None else [dp.flat for dp in tangents.parameters]
+        rows = None if dx is None else [*map(_batched, dx)]
+        found = backend("cpu").tangent_launch.Tangents(self.tape, tangents.count, vectors, rows)
+        return [*map(self._unbatched, found.dy)]
 
     @property
     def nbytes(self):

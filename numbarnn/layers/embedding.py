@@ -108,6 +108,15 @@ class Lookup(Operation):
 
         adjoint.fills.append(fill)
 
+    def jvp(self, tangents, dx):
+        if tangents.parameters is None:
+            return None
+        found, indices = [like(self.outputs) for _ in tangents.parameters], self.layer.check_indices(self.source)
+        for each, dp in zip(found, tangents.parameters):
+            rows = each.array.reshape(-1, self.layer.size)
+            backend_of(dp.flat).embedding.take_rows(self.layer.table(dp.flat), indices, rows)
+        return found
+
     @property
     def nbytes(self):
         """Bytes of the places of the indices."""

@@ -193,6 +193,9 @@ class Ends(Operation):
         adjoint.fills.append(ends.fill)
         return ends.dx
 
+    def jvp(self, tangents, dx):
+        return dx and [Ends(each, self.directions).outputs for each in dx]
+
 
 class EndsAdjoint:
     """Backward of `Ends`: dL/d(source) is zero but for the steps that the outputs are."""

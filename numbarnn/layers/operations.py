@@ -46,6 +46,13 @@ class Operation:
         """
         raise NotImplementedError
 
+    def jvp(self, tangents, dx):
+        """Descriptors of the tangents of the outputs, or None for zeros, from those of the source or None; on the CPU.
+
+        tangents: how parameters and initial states move, see `tangents.Tangents`.
+        """
+        raise NotImplementedError
+
     def steppers(self):
         """Functions that take one step of a stream, on a GPU."""
         return [] if self.view else [self.forward]
@@ -75,6 +82,13 @@ def in_rows(described):
     return array.reshape(-1, array.shape[-1])
 
 
+def _filled(described, values):
+    """A descriptor of new numbers, laid out like another."""
+    found = like(described)
+    found.array[...] = values
+    return found
+
+
 def in_order(described):
     """The same numbers, the axes of a uniform batch in T, N, C order; a view."""
     return TensorDescriptor.of_tnc(described.tnc) if described.packing.uniform else described
@@ -90,6 +104,9 @@ class PassedOn(Operation):
 
     def backward(self, adjoint, dy, need_x):
         return in_order(dy) if need_x else None
+
+    def jvp(self, tangents, dx):
+        return dx and [*map(in_order, dx)]
 
 
 class Scaled(Operation):
@@ -121,6 +138,11 @@ class Scaled(Operation):
         scaled = ScaledAdjoint(self, dy)
         adjoint.fills.append(scaled.fill)
         return scaled.dx
+
+    @ieee
+    def jvp(self, tangents, dx):
+        mask = rows_of(self.mask, self.source.packing)
+        return dx and [_filled(self.outputs, numbers(each) * mask) for each in dx]
 
 
 class ScaledAdjoint:
@@ -169,6 +191,14 @@ class Elementwise(Operation):
         own = ElementwiseAdjoint(self, dy)
         adjoint.fills.append(own.fill)
         return own.dx
+
+    def jvp(self, tangents, dx):
+        if dx is None:
+            return None
+        slopes = [ElementwiseAdjoint(self, each) for each in dx]  # what goes back through one number goes forward likewise
+        for each in slopes:
+            each.fill()
+        return [each.dx for each in slopes]
 
 
 class ElementwiseAdjoint:
@@ -228,6 +258,17 @@ class Merged(Operation):
         adjoint.fills.append(fill)
         return dx
 
+    @ieee
+    def jvp(self, tangents, dx):
+        if dx is None:
+            return None
+        found, (a, b) = [like(self.outputs) for _ in dx], self._halves()
+        for each, source in zip(found, dx):
+            da, db = np.split(in_rows(source), 2, axis=1)
+            merged = da * b + a * db if self.merge == "product" else da + db
+            in_rows(each)[...] = merged * merged.dtype.type(0.5) if self.merge == "average" else merged
+        return found
+
 
 class Residual(Operation):
     """An operation whose source is added to its outputs."""
@@ -253,6 +294,13 @@ class Residual(Operation):
         if dx is not None and dy is not None:
             adjoint.fills.append(ieee(lambda: np.add(in_rows(dx), in_rows(dy), out=in_rows(dx))))
         return dx
+
+    @ieee
+    def jvp(self, tangents, dx):
+        dy = self.inner.jvp(tangents, dx)
+        if dx is None or dy is None:
+            return dx if dy is None else dy
+        return [_filled(self.outputs, numbers(a) + numbers(b)) for a, b in zip(dy, dx)]
 
     def steppers(self):
         return [*self.inner.steppers(), self._add]

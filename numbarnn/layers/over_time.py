@@ -116,6 +116,9 @@ class Mean(Pooled):
 
         return self._backward(adjoint, need_x, fill)
 
+    def jvp(self, tangents, dx):
+        return dx and [Mean(each).outputs for each in dx]
+
 
 class Largest(Pooled):
     """The largest number of each channel among the rows of each sequence, the first of them; NaN is larger than all."""
@@ -162,3 +165,15 @@ class Largest(Pooled):
                 flat[self._from] = found
 
         return self._backward(adjoint, need_x, fill)
+
+    def jvp(self, tangents, dx):
+        if dx is None:
+            return None
+        found = []
+        for each in dx:
+            values = np.zeros_like(self.outputs.array)
+            if self.source.packing.rows:
+                values[0] = in_rows(each).reshape(-1)[self._from].reshape(values[0].shape)
+                values[0][self._empty] = 0
+            found.append(TensorDescriptor.of_tnc(values))
+        return found

@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from ..arrays.devices import backend_of
+from ..arrays.rows import like, numbers
 from ..descriptions.fields import optional
 from ..errors import ShapeError
 from .images import OfImages, OverImages, OverImagesAdjoint, size
@@ -142,3 +145,37 @@ class WindowsPooled(OverImages):
         own = OverImagesAdjoint(self, dy, need_x)
         adjoint.fills.append(own.fill)
         return own.dx
+
+    def jvp(self, tangents, dx):
+        if dx is None:
+            return None
+        kind, windows = self.what
+        if kind == "mean":
+            found = [like(self.outputs) for _ in dx]
+            for each, source in zip(found, dx):
+                self.kernels.forward(kind, windows, numbers(source), each.array)
+            return found
+        return [self._of_greatest(numbers(each)) for each in dx]
+
+    def _of_greatest(self, dx):
+        """A descriptor of the numbers of `dx` where each window of the source has its greatest: of the same ones, the first.
+
+        It looks at one place of all windows at a time.
+        """
+        windows, x, rows = self.what[1], numbers(self.source), self.source.packing.rows
+        shape, (height, width) = (rows, windows.channels, windows.height, windows.width), windows.outputs
+        border = (windows.row_padding,) * 2, (windows.column_padding,) * 2
+        x, dx = (np.pad(array.reshape(shape), ((0, 0), (0, 0), *border)) for array in (x, dx))
+        inside = np.pad(np.ones(shape[2:], bool), border)
+        best, moved = (np.zeros((rows, windows.channels, height, width), x.dtype) for _ in range(2))
+        found = np.zeros((height, width), bool)
+        for i, j in np.ndindex(windows.rows, windows.columns):
+            down = slice(i, i + height * windows.row_stride, windows.row_stride)
+            along = slice(j, j + width * windows.column_stride, windows.column_stride)
+            there, values = inside[down, along], x[..., down, along]
+            greater = there & (~found | (values > best) | (values != values))
+            best, moved = np.where(greater, values, best), np.where(greater, dx[..., down, along], moved)
+            found |= there
+        outputs = like(self.outputs)
+        outputs.array[...] = moved.reshape(outputs.array.shape)
+        return outputs

@@ -145,6 +145,40 @@ class Recurrence(Operation):
             adjoint.fills.append(lambda: self._put_vectors(own, gradient, accumulate))
         return own.dx
 
+    def jvp(self, tangents, dx):
+        parameters = tangents.parameters
+        vectors = None if parameters is None else [dp.flat[self.first :] for dp in parameters]
+        own = backend("cpu").tangent_launch.Tangents(
+            self.tape, tangents.count, vectors, dx, self._moved_start(tangents), self._moved_unit_values(tangents)
+        )
+        tangents.stack.append(own)
+        return own.dy
+
+    def _moved_start(self, tangents):
+        """The tangents of the state that it starts from, (M, D, N, P or H) of each state of the cell; None for zeros."""
+        given = None if tangents.initial is None else [state[:, self.index] for state in tangents.initial]
+        if tangents.parameters is None or not (self.layer.learned_state and self.starts_learned):
+            return given
+        suffixes, sequences = self.layer.suffixes(self.index), self.source.packing.sequences
+        vectors = [
+            np.array([[dp[f"{name}_{suffix}"] for suffix in suffixes] for dp in tangents.parameters])
+            for name, _ in zip(INITIAL, self.layer.state_widths)
+        ]
+        learned = [np.repeat(each[:, :, None], sequences, axis=2) for each in vectors]
+        return learned if given is None else [a + b for a, b in zip(learned, given)]
+
+    def _moved_unit_values(self, tangents):
+        """What writes the tangents of the values of units into an (M, D, V, H) array; None where they are zeros."""
+        if tangents.parameters is None or not self.layer.unit_parameters:
+            return None
+
+        def write(values):
+            for each, dp in zip(values, tangents.parameters):
+                for value, suffix in zip(each, self.layer.suffixes(self.index)):
+                    self.layer.write_unit_values(dp, suffix, value)
+
+        return write
+
     def _put_vectors(self, own, gradient, accumulate):
         """Write, or add, the gradient of what only vectors hold: the values of units and the learned state."""
 
@@ -185,6 +219,12 @@ class Constrained(Operation):
             functools.partial(self.weights.take_back, of_weights.gradient, adjoint.gradient, adjoint.accumulate)
         )
         return dx
+
+    def jvp(self, tangents, dx):
+        if tangents.parameters is None:
+            return self.inner.jvp(tangents, dx)
+        moved = [self.weights.moved(dp) for dp in tangents.parameters]
+        return self.inner.jvp(replace(tangents, parameters=moved), dx)  # its list is the same
 
     def steppers(self):
         return self.inner.steppers()

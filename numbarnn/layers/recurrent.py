@@ -24,6 +24,7 @@ from .operations import MERGES, Merged, Residual, scale
 from .prepared import PreparedCall, PreparedTraining, answer, answer_and_keep
 from .recurrence import Constrained, Recurrence
 from .stacked import Stacked
+from .tangents import jvp, together
 
 State = np.ndarray | tuple[np.ndarray, np.ndarray]  # h, or for an LSTM (h, c)
 
@@ -467,3 +468,67 @@ class Recurrent(Stacked):
         adjoint.fill()
         dstate = self.as_state([[part.dinitial[m] for part in adjoint.stack] for m in range(self.cell.states)])
         return Gradients(gradient, None if adjoint.dx is None else batch.give(adjoint.dx), dstate)
+
+    def jvp(
+        self,
+        tape: Tape,
+        dp: Parameters | np.ndarray | None = None,
+        dx: np.ndarray | Ragged | None = None,
+        dstate: State | None = None,
+    ) -> tuple:
+        """Forward derivatives: how y and the final state move where the parameters, x and the initial state do.
+
+        With y = f(p, x, state), the tangent of y is ``(df/dp) dp + (df/dx) dx + (df/dstate) dstate``.  `backward` takes the
+        transposes of these matrices: ``<dL/dy, dy> = <dL/dp, dp> + <dL/dx, dx> + <dL/dstate, dstate>``.  Tangents of the
+        cell follow from its adjoint, so that cells of your own have them.  See :doc:`/derivatives`.
+
+        K tangents at once take one more axis, the first, in all that is given, and in all that is returned.
+
+        Parameters
+        ----------
+        tape : Tape
+            From `forward`; it is not modified and may be used again.
+        dp : Parameters or numpy.ndarray, optional
+            The tangent of the parameter vector (P,), or (K, P); None for zeros.
+        dx : numpy.ndarray or Ragged, optional
+            That of x, shaped like x and in the same layout, or with K in front, of a Ragged K of them in a list; None for
+            zeros.  Past the end of a sequence it is not read.
+        dstate : numpy.ndarray or tuple of two, optional
+            That of the initial state, (L * D, N, H) or (K, L * D, N, H); None for zeros.
+
+        Returns
+        -------
+        dy : numpy.ndarray, Ragged, or tuple of Ragged
+            The tangent of y, in its layout; 0 past the end of a sequence.
+        dstate : numpy.ndarray or tuple of two
+            That of the final state.
+
+        Raises
+        ------
+        ShapeError, LayoutError, DTypeError, TypeError, ValueError
+            Named after the argument that is not as described.
+        DeviceError
+            For a tape on a GPU.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> layer = nr.GRU(3)
+        >>> p, x = layer.init(channels=2, seed=0, dtype="float64"), np.ones((5, 1, 2))
+        >>> y, state, tape = layer.forward(p, x)
+        >>> dx = np.ones_like(x)
+        >>> dy, _ = layer.jvp(tape, dx=dx)
+        >>> step = 1e-6
+        >>> (moved, _), (back, _) = layer(p, x + step * dx), layer(p, x - step * dx)
+        >>> np.allclose((moved - back) / (2 * step), dy)
+        True
+        """
+        dy, tangents, single = jvp(self, tape, dp, dx, dstate)
+        finals = [
+            self.as_state([[part.dfinal[s][m] for part in tangents.stack] for s in range(self.cell.states)])
+            for m in range(tangents.count)
+        ]
+        given = together([*map(tape.batch.give, dy)], single)
+        if self.cell.states == 1:
+            return given, together(finals, single)
+        return given, tuple(together([*states], single) for states in zip(*finals))

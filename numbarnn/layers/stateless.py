@@ -11,6 +11,7 @@ from ..errors import DTypeError, flag
 from ..parameters import Parameters
 from .base import Gradients, Layer
 from .chain import Tape, expect_tape
+from .tangents import jvp, together
 
 
 class Stateless(Layer):
@@ -124,3 +125,40 @@ class Stateless(Layer):
         dx = tape.batch.give(adjoint.dx)
         passed_on = not isinstance(dx, Ragged) and share_memory(dx, dy.array)
         return Gradients(gradient, dx.copy() if passed_on else dx)
+
+    def jvp(
+        self,
+        tape: Tape,
+        dp: Parameters | np.ndarray | None = None,
+        dx: np.ndarray | Ragged | None = None,
+    ) -> np.ndarray | Ragged | tuple:
+        """Forward derivatives: how y moves where the parameters and x do, ``(dy/dp) dp + (dy/dx) dx``.
+
+        K tangents at once take one more axis, the first, in all that is given, and in what is returned.
+
+        Parameters
+        ----------
+        tape : Tape
+            From `forward`; it is not modified and may be used again.
+        dp : Parameters or numpy.ndarray, optional
+            The tangent of the parameter vector (P,), or (K, P); None for zeros.
+        dx : numpy.ndarray or Ragged, optional
+            That of x, shaped like x and in the same layout, or with K in front, of a Ragged K of them in a list; None for
+            zeros.  Indices have none.
+
+        Returns
+        -------
+        numpy.ndarray, Ragged, or tuple of Ragged
+            The tangent of y, in its layout.
+
+        Raises
+        ------
+        ShapeError, LayoutError, DTypeError, TypeError, ValueError
+            Named after the argument that is not as described.
+        DeviceError
+            For a tape on a GPU.
+        """
+        found, _, single = jvp(self, tape, dp, dx)
+        given = together([self._given(tape.batch, dy) for dy in found], single)
+        passed_on = isinstance(given, np.ndarray) and isinstance(dx, np.ndarray) and share_memory(given, dx)
+        return given.copy() if passed_on else given

@@ -1,0 +1,102 @@
+"""A unit's Jacobian: how the new states of a cell move where its pre-activations, values of units and old states do.
+
+A cell's adjoint is linear in ``dnew``: called with 1 for one of the new states and 0 for the others, it says what that
+state is changed by.  So a row of the Jacobian is a call of the adjoint, and cells need no equations besides.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from ..engine.choices import joined
+from ..engine.inlined import inlined
+from .simd import Vector, llvm_call, llvm_suffix, llvm_vector, splat
+from .types import by_cell
+
+
+@intrinsic
+def dot(typingctx, values, others):
+    """The sum of the products of two tuples of vectors."""
+
+    def codegen(context, builder, signature, args):
+        pairs = [
+            (builder.extract_value(args[0], i), builder.extract_value(args[1], i)) for i in range(len(signature.args[0]))
+        ]
+        total = builder.fmul(*pairs[0])
+        for a, b in pairs[1:]:
+            total = llvm_call(builder, f"llvm.fmuladd.{llvm_suffix(values.dtype)}", [a, b, total])
+        return total
+
+    return values.dtype(values, others), codegen
+
+
+def _zeros(counted):
+    """An intrinsic that makes as many vectors of zeros as the cell's attribute `counted` says."""
+
+    @intrinsic
+    def zeros(typingctx, cell, real):
+        vector, count = Vector(real), getattr(cell.cell, counted)
+        result = types.UniTuple(vector, count)
+
+        def codegen(context, builder, signature, args):
+            zero = ir.Constant(llvm_vector(vector), [0.0] * vector.lanes)
+            return context.make_tuple(builder, result, [zero] * count)
+
+        return result(cell, real), codegen
+
+    return zeros
+
+
+no_dpre, no_dstate = _zeros("dpre_count"), _zeros("states")
+
+
+@by_cell
+def row_of(cell):
+    """What changes of the pre-activations, the values of units and the old states are multiplied with, and summed, for
+    what `dnew` asks of the new ones.
+    """
+    if not cell.gated_slots:
+
+        def row(cell, real, kept, old, new, dnew, per_unit):
+            dpre, dold = cell.adjoint(kept, old, new, dnew, per_unit)
+            return joined(dpre, dold)
+
+        return row
+
+    def row_past_gate(cell, real, kept, old, new, dnew, per_unit):
+        dpre, dold = cell.adjoint(kept, old, new, dnew, per_unit)
+        dpre, dold = cell.gate_adjoint(kept, old, splat(real, 0), dpre, dold, per_unit)
+        return joined(dpre, dold)
+
+    return row_past_gate
+
+
+@by_cell
+def rows_of_step(cell):
+    """`row_of` each new state by itself."""
+    if cell.states == 1:
+        return lambda cell, real, kept, old, new, per_unit: (
+            row_of(cell, real, kept, old, new, (splat(real, 1),), per_unit),
+        )
+
+    def both(cell, real, kept, old, new, per_unit):
+        one, zero = splat(real, 1), splat(real, 0)
+        of_h = row_of(cell, real, kept, old, new, (one, zero), per_unit)
+        return of_h, row_of(cell, real, kept, old, new, (zero, one), per_unit)
+
+    return both
+
+
+@by_cell
+def new_states(cell):
+    """The tangents of the new states from `rows_of_step`, and the tangents of what they follow from."""
+    if cell.states == 1:
+        return lambda cell, rows, tangents: (dot(rows[0], tangents),)
+    return lambda cell, rows, tangents: (dot(rows[0], tangents), dot(rows[1], tangents))
+
+
+@inlined
+def row_of_gate(cell, real, kept, old, per_unit):
+    """`row_of` what the gated weight multiplies."""
+    dpre, dold = cell.gate_adjoint(kept, old, splat(real, 1), no_dpre(cell, real), no_dstate(cell, real), per_unit)
+    return joined(dpre, dold)
