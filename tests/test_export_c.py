@@ -312,7 +312,7 @@ def test_clean_under_sanitizers(tmp_path, cc):
     declared = "".join(f"int {name}(void);\n" for name in names)
     calls = " + ".join(f"{name}()" for name in names)
     (tmp_path / "main.c").write_text(f"{declared}int main(void) {{ return {calls}; }}\n")
-    sanitizers = "-O1", "-g", "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"
+    sanitizers = "-O0", "-g", "-fsanitize=address,undefined,float-cast-overflow", "-fno-sanitize-recover=all"
     command = cc, "-std=c99", *sanitizers, *WARNINGS, "-I", tmp_path
     called(*command, *sources, tmp_path / "main.c", "-lm", "-o", tmp_path / "all")
     assert called(tmp_path / "all").split() == ["done"] * len(names)

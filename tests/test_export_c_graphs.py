@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from c_programs import Exported, compiler
+from test_interop_audio import FILES, channels_of, written
 
 import numbarnn as nr
 
@@ -54,6 +55,17 @@ def test_a_run_of_a_graph(tmp_path, name, dtype):
     exported.reset()
     scale = np.spacing(np.dtype(dtype).type(max(1, np.abs(expected).max())))
     assert np.abs(exported.run(x) - expected).max() <= 4 * scale
+
+
+@needs_gcc
+@pytest.mark.parametrize("what", ["AIDA-X", "GuitarML, a knob", "GuitarML, blocks", "NAM, stacked", "RTNeural, several"])
+def test_a_model_of_an_amplifier(tmp_path, what):
+    """From the file of another library to C: what NumPy makes of the file."""
+    oracle, file = FILES[what]
+    exported = Exported(nr.interop.audio.load(written(file, tmp_path), dtype="float64"), tmp_path)
+    x = np.random.default_rng(0).standard_normal((60, 1, channels_of(file)))
+    exported.reset()
+    np.testing.assert_allclose(exported.run(x[:, 0]), oracle(file, x)[:, 0], rtol=0, atol=1e-13)
 
 
 @pytest.mark.parametrize(

@@ -302,7 +302,7 @@ def test_what_is_saved_is_loaded(layers, dtype, tmp_path):
         ([nr.RNN(3)], "a layer of .*, got one of Keras' SimpleRNN"),
         ([nr.LSTM(3, learned_state=True)], "learned_state"),
         ([nr.Dense(3, "gelu")], "activation='gelu'"),
-        ([nr.Conv2d(1, 1)], "Conv2d"),
+        ([nr.Conv2d(1, 1), nr.Flatten(), nr.Dense(1)], "a layer of .*, got one of Keras' Conv2D"),
     ],
 )
 def test_what_rtneural_does_not_have_is_not_written(layers, message, tmp_path):

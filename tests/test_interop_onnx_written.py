@@ -56,6 +56,27 @@ def test_a_layer(name):
             assert np.abs(array - other).max() <= TOLERANCE * max(1, np.abs(other).max())
 
 
+@pytest.mark.parametrize("opset", [14, 17, 18, 22])
+def test_opsets(opset):
+    layers = [nr.GRU(4, bidirectional=True, merge="average"), nr.MGU(3), nr.LSTM(3, normalized=True), nr.Pool("mean")]
+    net = nr.Network([*layers, nr.Dense(2)], channels=2, seed=0)
+    plain = nr.Network([layers[0], nr.Pool("max"), nr.Dense(2)], channels=2, seed=0)
+    model = interop.to_model(net, lengths=True, opset=opset)
+    assert model.opset_import[0].version == opset
+    onnx.checker.check_model(model, full_check=True)
+    x, lengths = np.random.default_rng(0).standard_normal((5, 3, 2)).astype(np.float32), np.array([5, 2, 4], np.int32)
+    expected = run(interop.to_model(net, lengths=True), {"x": x, "lengths": lengths})["y"]
+    assert np.abs(run(model, {"x": x, "lengths": lengths})["y"] - expected).max() <= 1e-6
+    loaded = interop.load(interop.to_model(plain, opset=opset))
+    assert loaded.layers == plain.layers and np.array_equal(loaded.params.flat, plain.params.flat)
+
+
+@pytest.mark.parametrize("opset", [13, 23])
+def test_an_opset_that_is_not_written_is_refused(opset):
+    with pytest.raises(nr.ConversionError, match=f"^opset: expected one of ONNX's from 14 to 22, got {opset}"):
+        interop.to_model(nr.Network([nr.Dense(2)], channels=2), opset=opset)
+
+
 def test_zoneout_connectivity_and_learned_states():
     random = np.random.default_rng(0)
     connectivity = nr.Connectivity(random.random((4, 4)) < 0.5, [1, 1, -1, 1])

@@ -2,21 +2,15 @@
 
 They have no branches, no tables and no calls, so that a compiler makes vectors of loops over units that call them.  What
 is a vector there is a `Value` here; each of them becomes a function of C, with those that it calls before it.  With fused
-multiply-adds they give the bits that vectors give there, without them tanh and sigmoid are off by 2.5 units in the last
-place at most, as there.
+multiply-adds they gave the bits that vectors give there, on a Zen 4; without them tanh and sigmoid were off by 2.5 units in
+the last place at most, as there.
 """
 
 import numba
-import numpy as np
 
 from ..cells.elementary import clip, where
 from ..cpu.vector_math import LOGARITHM, NORMAL_TAIL, exponential_constants, numbers_of
 from .expressions import Recording
-
-
-def _kind(x):
-    """Numba's type of the numbers of a Value."""
-    return numba.float32 if x._recording.real.dtype == np.float32 else numba.float64
 
 
 def _fma(a, b, c):
@@ -32,9 +26,9 @@ def _horner(x, coefficients):
     return p
 
 
-def _tanh(x):
-    limit = 10.0 if _kind(x) == numba.float32 else 20.0
-    per_k, magic, high, low, coefficients = exponential_constants(_kind(x), -2)
+def _tanh(x, kind):
+    limit = 10.0 if kind == numba.float32 else 20.0
+    per_k, magic, high, low, coefficients = exponential_constants(kind, -2)
     size = abs(x)
     size = where(size > limit, limit, size)
     biased = _fma(size, per_k, magic)
@@ -45,9 +39,9 @@ def _tanh(x):
     return x.made("copy_sign", h / (1 - h), x)
 
 
-def _sigmoid(x):
-    limit = 87.0 if _kind(x) == numba.float32 else 708.0
-    per_k, magic, high, low, coefficients = exponential_constants(_kind(x), -1)
+def _sigmoid(x, kind):
+    limit = 87.0 if kind == numba.float32 else 708.0
+    per_k, magic, high, low, coefficients = exponential_constants(kind, -1)
     x = clip(x, -limit, limit)
     biased = _fma(x, per_k, magic)
     k = biased - magic
@@ -55,14 +49,14 @@ def _sigmoid(x):
     return 1 / _fma(biased.made("power_of_two", biased), _horner(s, coefficients), 1)
 
 
-def _exp(x):
-    low, high = (-105.0, 90.0) if _kind(x) == numba.float32 else (-750.0, 711.0)
-    return _exp_of_sum(clip(x, low, high), None)
+def _exp(x, kind):
+    low, high = (-105.0, 90.0) if kind == numba.float32 else (-750.0, 711.0)
+    return _exp_of_sum(clip(x, low, high), None, kind)
 
 
-def _exp_of_sum(x, small):
+def _exp_of_sum(x, small, kind):
     """``exp(x + small)`` for x within the exponential's range; `small` reaches the result as if x had more digits."""
-    per_k, magic, high, low, coefficients = exponential_constants(_kind(x), 1)
+    per_k, magic, high, low, coefficients = exponential_constants(kind, 1)
     biased = _fma(x, per_k, magic)
     k = biased - magic
     s = _fma(k, -low, _fma(k, -high, x))
@@ -70,10 +64,10 @@ def _exp_of_sum(x, small):
     return x.made("times_power_of_two", _horner(s, coefficients), biased)
 
 
-def _expm1(x):
-    low, high = (-20.0, 89.0) if _kind(x) == numba.float32 else (-40.0, 710.0)
-    tiny = 1e-10 if _kind(x) == numba.float32 else 1e-20
-    per_k, magic, ln2_high, ln2_low, coefficients = exponential_constants(_kind(x), 1)
+def _expm1(x, kind):
+    low, high = (-20.0, 89.0) if kind == numba.float32 else (-40.0, 710.0)
+    tiny = 1e-10 if kind == numba.float32 else 1e-20
+    per_k, magic, ln2_high, ln2_low, coefficients = exponential_constants(kind, 1)
     magic = magic - 1
     inside = clip(x, low, high)
     biased = _fma(inside, per_k, magic)
@@ -85,34 +79,34 @@ def _expm1(x):
     return where(abs(x) < tiny, x, h + h)
 
 
-def _softplus(x):
+def _softplus(x, kind):
     u = (-abs(x)).applied("exp")
     z = u / (2 + u)
     squared = z * z
-    logarithm = _fma(z * squared, _horner(squared, numbers_of(LOGARITHM, _kind(x))), z + z)
+    logarithm = _fma(z * squared, _horner(squared, numbers_of(LOGARITHM, kind)), z + z)
     return where(x < 0, logarithm, x + logarithm)
 
 
-def _normal_and_density(x):
-    single = _kind(x) == numba.float32
+def _normal_and_density(x, kind):
+    single = kind == numba.float32
     half_digits = 1.5 * 2.0 ** (16 if single else 32)
-    numerator, denominator = (numbers_of(NORMAL_TAIL, _kind(x), n) for n in (0, 1))
+    numerator, denominator = (numbers_of(NORMAL_TAIL, kind, n) for n in (0, 1))
     t = clip(abs(x), 0, 15.0 if single else 40.0)
     rounded = (t + half_digits) - half_digits
     rest = (t - rounded) * (t + rounded)
-    e = _exp_of_sum(rounded * rounded * -0.5, rest * -0.5)
+    e = _exp_of_sum(rounded * rounded * -0.5, rest * -0.5, kind)
     tail = e * _horner(t, numerator) / _horner(t, denominator)
     return where(x < 0, tail, 1 - tail), e * 0.3989422804014327
 
 
-FUNCTIONS = {
+FUNCTIONS = {  # of a Value and Numba's type of its numbers, by which the coefficients are found
     "tanh": _tanh,
     "sigmoid": _sigmoid,
     "exp": _exp,
     "expm1": _expm1,
     "softplus": _softplus,
-    "normal_distribution": lambda x: _normal_and_density(x)[0],
-    "normal_density": lambda x: _normal_and_density(x)[1],
+    "normal_distribution": lambda x, kind: _normal_and_density(x, kind)[0],
+    "normal_density": lambda x, kind: _normal_and_density(x, kind)[1],
 }
 
 POWER_OF_TWO = """\
@@ -176,6 +170,6 @@ def _define(name, real, prefix, found):
 
 def _body(name, real, prefix):
     """(statements, result, functions called) of one function."""
-    recording = Recording(real, prefix)
-    lines, (result,) = recording.statements([FUNCTIONS[name](recording.argument("x"))])
+    recording, kind = Recording(real, prefix), numba.from_dtype(real.dtype)
+    lines, (result,) = recording.statements([FUNCTIONS[name](recording.argument("x"), kind)])
     return lines, result, recording.called

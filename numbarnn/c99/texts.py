@@ -60,7 +60,7 @@ SOURCE = """\
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC optimize("no-trapping-math") /* else gcc makes no vectors of a loop that chooses between two numbers */
 #endif
-#ifdef __cplusplus
+#if defined(__cplusplus) || defined(_MSC_VER)
 #define {upper}_RESTRICT __restrict
 #else
 #define {upper}_RESTRICT restrict

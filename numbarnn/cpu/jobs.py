@@ -8,18 +8,17 @@ more than one part in `RESTS` is lost, as by the `pool`.  A single one may be th
 
 import functools
 import sys
-import time
 
 from .compiled import kernel
 from .failures import call_or_raise
-from .pool import RESTS, now, pool, share, share_whatever
+from .pool import RESTS, clock, now, pool, share, share_whatever
 from .threads import sharing, threads
 
 LONG = 1 << 19  # multiplications of numbers by parameters that take longer than to hand Python over and have it back
 
 
 class Patience:
-    """What calls that take long have waited for to have Python again; times are those of ``time.monotonic_ns``.
+    """What calls that take long have waited for to have Python again; times are those of `pool.clock`.
 
     Attributes
     ----------
@@ -36,12 +35,12 @@ class Patience:
 
     def note(self, ended):
         """Note that a call that had ended then has had Python again by now."""
-        now_ = time.monotonic_ns()
-        waited = now_ - ended
+        time = clock()
+        waited = time - ended
         if waited < sys.getswitchinterval() * 5e8 or ended < self.kept:  # half of what a thread may keep Python for
             self.waited = 0
         elif self.waited:
-            self.until, self.waited = now_ + RESTS * (self.waited + waited), 0
+            self.until, self.waited = time + RESTS * (self.waited + waited), 0
         else:
             self.waited = waited
 
@@ -56,17 +55,17 @@ def call(function, record):
 
 
 @functools.partial(kernel, releases=True)
-def _call_aside(function, record, clock):
+def _call_aside(function, record, timer):
     """`call` while other threads run Python; returns when it has ended."""
     call_or_raise(function, (record,))
-    return now(clock)
+    return now(timer)
 
 
 def call_long(function, record):
     """`call` of what takes long."""
-    if time.monotonic_ns() < patience.until:
+    if clock() < patience.until:
         call(function, record)
-        patience.kept = time.monotonic_ns()
+        patience.kept = clock()
     else:
         patience.note(_call_aside(function, record, pool.address))
 
@@ -78,17 +77,17 @@ def _share(share_address, pool, task, record, count):
 
 
 @functools.partial(kernel, releases=True)
-def _share_aside(share_address, pool, task, record, count, clock):
+def _share_aside(share_address, pool, task, record, count, timer):
     """`_share` while other threads run Python; returns when it has ended."""
     call_or_raise(share_address, (pool, task, record, count))
-    return now(clock)
+    return now(timer)
 
 
 def _share_long(*job):
     """`_share` of what takes long."""
-    if time.monotonic_ns() < patience.until:
+    if clock() < patience.until:
         _share(*job)
-        patience.kept = time.monotonic_ns()
+        patience.kept = clock()
     else:
         patience.note(_share_aside(*job, pool.address))
 

@@ -75,6 +75,12 @@ HURRY = 50_000  # nanoseconds that a job's thread looks for the end of other thr
 LOOKS = 32  # looks between two at the clock
 
 
+if sys.platform == "win32":
+    clock = time.perf_counter_ns  # of Python; the same clock as `now` reads
+else:
+    clock = functools.partial(time.clock_gettime_ns, time.CLOCK_MONOTONIC)
+
+
 @inlined
 def now(pool):
     """Nanoseconds of a clock that never goes back."""
@@ -433,7 +439,7 @@ class Pool:
 
     def rests(self):
         """Whether work is done by one thread for now, since sharing it has cost time."""
-        return self._alone_until.value > time.monotonic_ns()
+        return self._alone_until.value > clock()
 
     def set_rest(self, nanoseconds):
         """Set how long one thread goes alone for each nanosecond lost; 0: work is shared whatever it costs."""

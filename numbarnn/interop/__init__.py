@@ -1,4 +1,4 @@
-"""Networks and other libraries, a module each that is imported when it is used; `MODULES` are their names."""
+"""Networks and other libraries, a module each that is imported when it is used; ``MODULES`` are their names."""
 
 import importlib
 

@@ -11,21 +11,28 @@ import numpy as np
 
 from ..descriptions import keywords
 from ..errors import ConversionError, ShapeError, several
+from ..graph import Graph
 from ..layers.embedding import Embedding
 from ..layers.images import Flatten, OfImages
 from ..network import Network
-from .keras_files import layers_of, read_model
+from .keras_files import is_row, layers_of, read_model
+from .keras_graphs import graph_of
 from .keras_images import KINDS, Images
 from .keras_layers import Described, described_of, layers_from
 
 
-def load(path: str | os.PathLike) -> Network:
-    """The Network that a file of Keras holds, ``.keras`` or ``.h5``, with its parameters to the bit; Keras is not needed.
+def load(path: str | os.PathLike) -> Network | Graph:
+    """The Network or Graph that a file of Keras holds, ``.keras`` or ``.h5``, with its parameters to the bit, without Keras.
 
-    Its layers are in a row: SimpleRNN, GRU and LSTM, Bidirectional, Dense, Embedding, Activation, Dropout, TimeDistributed
+    Its layers are SimpleRNN, GRU and LSTM, Bidirectional, Dense, Embedding, Activation, Dropout, TimeDistributed
     of these, GlobalAveragePooling1D and GlobalMaxPooling1D; Conv2D, pooling of images, ZeroPadding2D and Flatten.  Where
     Keras has one bias it is ``bias_ih``, and ``bias_hh`` is 0.  Images are rows with the channels first:
     ``images.transpose(0, 3, 1, 2).reshape(len(images), -1)`` of those that Keras takes.
+
+    Layers in a row become a Network.  A functional model of Keras 3 that is no row becomes a Graph: several inputs and
+    outputs, Concatenate, Add, Subtract and Average, layers that are called several times, RepeatVector beside what has
+    steps, and ``initial_state`` from ``return_state=True`` of another layer or from what others compute.  Inputs and nodes
+    have the names of the layers.
 
     Parameters
     ----------
@@ -33,7 +40,7 @@ def load(path: str | os.PathLike) -> Network:
 
     Returns
     -------
-    Network
+    Network or Graph
         Of layout ``"ntc"``, as Keras has its arrays.
 
     Raises
@@ -47,20 +54,19 @@ def load(path: str | os.PathLike) -> Network:
     ImportError
         Without the package h5py (``numbarnn[keras]``).
     """
-    return _network_of(*read_model(path))
+    return _found(*read_model(path))
 
 
-def from_model(model: object) -> Network:
-    """The Network that a model of Keras 3 is, with a copy of its parameters; see `load` for the layers.
+def from_model(model: object) -> Network | Graph:
+    """The Network or Graph that a model of Keras 3 is, with a copy of its parameters; see `load` for the layers.
 
     Parameters
     ----------
     model : keras.Sequential or keras.Model
-        Layers in a row.
 
     Returns
     -------
-    Network
+    Network or Graph
         Of layout ``"ntc"``.
 
     Raises
@@ -73,7 +79,7 @@ def from_model(model: object) -> Network:
     config = {"class_name": type(model).__name__, "config": model.get_config()}
     weights = {layer.name: [np.asarray(array) for array in layer.get_weights()] for layer in model.layers}
     described = [Described(kind, own, weights.get(name, [])) for kind, own, name in layers_of(config)]
-    return _network_of(described, False)
+    return _found(config, described, False)
 
 
 def to_model(net: Network) -> object:
@@ -214,6 +220,19 @@ def _described(net):
     if not isinstance(net, Network):
         raise TypeError(f"net: expected a Network, got {type(net).__name__}")
     return described_of(net)
+
+
+def _found(config, described, old):
+    """The Network or Graph of a configuration and its layers."""
+    if is_row(config):
+        return _network_of(described, old)
+    layers = {each.config["name"]: each for each in described}
+    try:
+        return graph_of(config["config"], layers)
+    except ConversionError:
+        raise
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ConversionError(f"model: expected a configuration as Keras 3 has it ({error})") from error
 
 
 def _network_of(described, old):

@@ -19,14 +19,14 @@ OURS = (FileFormatError, ConversionError, MemoryError)
 
 
 def read_model(path):
-    """(list of Described, whether Keras 2 wrote it) of a file.
+    """(configuration, list of Described, whether Keras 2 wrote it) of a file.
 
     Raises
     ------
     FileFormatError
         If it is no such file, or was damaged.
     ConversionError
-        If it holds no layers in a row.
+        If it holds no layers of Keras.
     """
     path = checked_path(path)
     ending = os.path.splitext(path)[1]
@@ -56,25 +56,43 @@ def _h5py():
 
 
 def layers_of(config):
-    """[(class, config, name), ...] of the configuration of a model whose layers are in a row."""
+    """[(class, config, name), ...] of the configuration of a model."""
     kind, found = config.get("class_name"), config["config"]["layers"]
     if kind not in ("Sequential", "Functional", "Model"):
-        raise ConversionError(f"model: expected a Sequential, or a Functional with layers in a row, got {kind!r}")
-    before = None
+        raise ConversionError(f"model: expected a Sequential or a Functional, got {kind!r}")
     for layer in found:
-        name = layer["config"].get("name")
-        sources = _sources(layer.get("inbound_nodes", []))
-        if kind != "Sequential" and sources != ([before] if before else []):
-            raise ConversionError(f"layer {name!r} ({layer['class_name']}): expected {before!r} as its input, got {sources}")
         if not _of_keras(layer):
+            name = layer["config"].get("name")
             raise ConversionError(
                 f"layer {name!r} ({layer['class_name']}): expected a layer of Keras, got a class of its own"
             )
-        before = name
-    outputs = [] if kind == "Sequential" else _sources(config["config"].get("output_layers", []))
-    if outputs and outputs != [before]:
-        raise ConversionError(f"model: expected one output, that of {before!r}, got {', '.join(map(repr, outputs))}")
     return [(layer["class_name"], layer["config"], layer["config"].get("name")) for layer in found]
+
+
+def is_row(config):
+    """Whether the layers of a configuration are in a row.
+
+    Raises
+    ------
+    ConversionError
+        If they are none, and the configuration is one of Keras 2, which says otherwise what reads what.
+    """
+    if config.get("class_name") == "Sequential":
+        return True
+    found, before, wrong = config["config"]["layers"], None, None
+    for layer in found:
+        name, kind = layer["config"].get("name"), layer["class_name"]
+        sources = _sources(layer.get("inbound_nodes", []))
+        if wrong is None and (sources != ([before] if before else []) or layer["config"].get("return_state")):
+            wrong = f"layer {name!r} ({kind}): expected {before!r} as its input, got {sources}"
+        before = name
+    outputs = _sources(config["config"].get("output_layers", []))
+    if outputs and outputs != [before]:
+        wrong = wrong or f"model: expected one output, that of {before!r}, got {', '.join(map(repr, outputs))}"
+    calls = [call for layer in found for call in layer.get("inbound_nodes", [])]
+    if wrong is not None and not all(isinstance(call, dict) and "args" in call for call in calls):
+        raise ConversionError(f"{wrong}; of Keras 2 layers in a row are read")
+    return wrong is None
 
 
 def _of_keras(layer):
@@ -113,7 +131,7 @@ def _zipped(library, contents):
             key = f"{key}_{used[key]}" if used[key] else key  # how groups are called that do not say whose they are
             group = names.get(name) if None not in names else _child(groups, key) if key in groups else None
             found.append(Described(kind, own, [] if group is None else _variables(group, SQUEEZED * len(contents))))
-    return found, old
+    return config, found, old
 
 
 def _is_old(version):
@@ -182,4 +200,4 @@ def _in_hdf5(whole, most):
                     at = _child(at, part)
                 weights.append(_array(at, most))
         found.append(Described(kind, own, weights))
-    return found, old
+    return config, found, old

@@ -480,7 +480,7 @@ class Recurrent(Stacked):
 
         With y = f(p, x, state), the tangent of y is ``(df/dp) dp + (df/dx) dx + (df/dstate) dstate``.  `backward` takes the
         transposes of these matrices: ``<dL/dy, dy> = <dL/dp, dp> + <dL/dx, dx> + <dL/dstate, dstate>``.  Tangents of the
-        cell follow from its adjoint, so that cells of your own have them.  See :doc:`derivatives`.
+        cell follow from its adjoint, so that cells of your own have them.  See :doc:`/derivatives`.
 
         K tangents at once take one more axis, the first, in all that is given, and in all that is returned.
 

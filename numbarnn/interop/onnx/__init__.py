@@ -3,7 +3,7 @@
 import os
 
 from ...descriptions import keywords
-from ...errors import flag
+from ...errors import ConversionError, flag, integer
 from ...files.container import checked_path
 from ...files.drafts import write_whole
 from ...graph import Graph
@@ -14,14 +14,16 @@ from .files import onnx_library as _onnx_library
 from .loading import load_model as _load_model
 from .writing import model_of as _written
 
+OPSETS = range(14, 23)  # of models that are written
 
-def to_model(net: Network | Graph, lengths: bool = False) -> object:
+
+def to_model(net: Network | Graph, lengths: bool = False, opset: int = 17) -> object:
     """The ONNX model that a network or graph is, with its parameters.
 
     The graph reads ``x``, laid out like the network's input, of any number of steps and sequences, and gives ``y``.  For
     each recurrent layer, number k of the network, it may be given ``k.initial_h``, of an LSTM ``k.initial_c`` too, which are
     zeros or the learned state by default, and gives ``k.final_h`` and ``k.final_c``, all (L * D, N, H).  Networks without
-    recurrent layers and `Last` read rows (N, C).  The model is of opset 17, and of the network's dtype.
+    recurrent layers and `Last` read rows (N, C).  The model is of the network's dtype.
 
     The model of a `Graph` has its inputs and outputs by their names, and states by those of its nodes,
     ``encoder.initial_h``; layers that start from others have no initial states as inputs.
@@ -36,6 +38,8 @@ def to_model(net: Network | Graph, lengths: bool = False) -> object:
     lengths : bool
         Whether the model reads ``lengths`` too, (N,) int32: the steps of each sequence; of a graph for each input with
         steps, ``past.lengths``.
+    opset : int
+        The version of ONNX's operators, 14 to 22.
 
     Returns
     -------
@@ -51,11 +55,14 @@ def to_model(net: Network | Graph, lengths: bool = False) -> object:
     if not isinstance(net, (Network, Graph)):
         raise TypeError(f"net: expected a Network or a Graph, got {type(net).__name__}")
     lengths = flag("lengths", lengths)
+    opset = integer("opset", opset, f"an opset of ONNX from {OPSETS[0]} to {OPSETS[-1]}")
+    if opset not in OPSETS:
+        raise ConversionError(f"opset: expected one of ONNX's from {OPSETS[0]} to {OPSETS[-1]}, got {opset}")
     _onnx_library()
-    return _written(net, lengths)
+    return _written(net, lengths, int(opset))
 
 
-def save(net: Network | Graph, path: str | os.PathLike, lengths: bool = False) -> None:
+def save(net: Network | Graph, path: str | os.PathLike, lengths: bool = False, opset: int = 17) -> None:
     """Write a network or graph into a file as an ONNX model; see `to_model`.
 
     Parameters
@@ -65,6 +72,8 @@ def save(net: Network | Graph, path: str | os.PathLike, lengths: bool = False) -
         Written whole or not at all; an old file is replaced.
     lengths : bool
         Whether the model reads ``lengths`` too.
+    opset : int
+        The version of ONNX's operators, 14 to 22.
 
     Raises
     ------
@@ -88,7 +97,7 @@ def save(net: Network | Graph, path: str | os.PathLike, lengths: bool = False) -
     >>> bool((again.params.flat == net.params.flat).all())
     True
     """
-    path, model = checked_path(path), to_model(net, lengths)
+    path, model = checked_path(path), to_model(net, lengths, opset)
     write_whole(path, model.SerializeToString())
 
 

@@ -58,7 +58,8 @@ def graph_of(reader, rows, layout):
         inputs[rows.name_of(name)] = Input(channels, any(atom.role == STEPS for atom in atoms))
     dtype = dtype_of(reader, rows)
     for row in rows.rows:
-        owner = next((other for other in shared if row.equals(other)), None)
+        stands_for_an_operator = {*row.items[0].indices} <= reader.constants
+        owner = None if stands_for_an_operator else next((other for other in shared if row.equals(other)), None)
         reads = [rows.name_of(source) for source in row.items[0].reads]
         nodes[row.name] = Node(row.layers if owner is None else owner.name, reads, _start(rows, row))
         if owner is not None:

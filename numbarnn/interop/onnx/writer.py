@@ -2,6 +2,7 @@
 
 import numpy as np
 
+AXES_AS_INPUT = 18  # the first opset in which they are no attribute, and Split is told how many parts there are
 BATCH = "batch"  # what a model calls the number of sequences
 
 
@@ -13,6 +14,8 @@ class NodeWriter:
     params : Parameters
         Of the network or graph that is written.
     dtype : numpy.dtype
+    opset : int
+        For which nodes are written.
 
     Attributes
     ----------
@@ -30,8 +33,8 @@ class NodeWriter:
         {label: {letter: name}} of the states that recurrent layers reach.
     """
 
-    def __init__(self, params, dtype):
-        self._params, self.dtype = params.to("cpu"), dtype
+    def __init__(self, params, dtype, opset):
+        self._params, self.dtype, self._opset = params.to("cpu"), dtype, opset
         self.nodes, self.initializers, self.inputs, self.outputs = [], [], [], []
         self.value, self.axes, self.shape, self.lead, self.lengths = "", "", None, "", ""
         self.label = self.owner = self.where = ""
@@ -43,6 +46,10 @@ class NodeWriter:
 
         name, self._count = f"{self.label}.{operator}.{self._count}", self._count + 1
         names = [name] if outputs == 1 else [f"{name}.{index}" for index in range(outputs)]
+        if self._opset >= AXES_AS_INPUT and operator in ("ReduceMean", "ReduceMax", "ReduceProd"):
+            inputs = *inputs, self.integers(*attributes.pop("axes"))
+        if self._opset >= AXES_AS_INPUT and operator == "Split":
+            attributes["num_outputs"] = outputs
         self.nodes.append(helper.make_node(operator, list(inputs), names, name=name, **attributes))
         return names[0] if outputs == 1 else names
 

@@ -20,18 +20,18 @@ from .operators import joined, recurrent
 from .tracing import Traced, traced
 from .writer import BATCH, NodeWriter
 
-OPSET, IR = 17, 8
+IR = 8
 ELEMENTWISE = {  # an operator of the same name, with alpha and beta as attributes
     "relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "leaky_relu": "LeakyRelu", "hard_sigmoid": "HardSigmoid",
     "thresholded_relu": "ThresholdedRelu", "elu": "Elu", "softsign": "Softsign", "softplus": "Softplus",
 }  # fmt: skip
 
 
-def model_of(net, lengths):
+def model_of(net, lengths, opset):
     """The ModelProto of a network or graph."""
     from onnx import helper
 
-    writer = NodeWriter(net.params, net.dtype)
+    writer = NodeWriter(net.params, net.dtype, opset)
     written = _written_graph if isinstance(net, Graph) else _written_network
     outputs = written(writer, net, lengths)
     finals, writer.outputs = writer.outputs, []
@@ -41,7 +41,7 @@ def model_of(net, lengths):
     writer.leave_out_the_unused()
     graph = helper.make_graph(writer.nodes, "numbarnn", writer.inputs, writer.outputs, writer.initializers)
     return helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR, producer_name="numbarnn"
+        graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=IR, producer_name="numbarnn"
     )  # fmt: skip
 
 
@@ -281,7 +281,8 @@ def _pool(writer, layer):
         lengths = writer.node("Unsqueeze", writer.lengths, writer.integers(1))
         some = writer.node("Cast", lengths, to=9)
         if layer.kind == "mean":
-            count = writer.node("Where", some, writer.node("CastLike", lengths, none), writer.number(1.0))
+            kind = 1 if writer.dtype == np.float32 else 11  # what ONNX calls the dtype
+            count = writer.node("Where", some, writer.node("Cast", lengths, to=kind), writer.number(1.0))
             writer.value = writer.node("Div", writer.node("ReduceSum", there, writer.integers(0), keepdims=0), count)
         else:
             most = writer.node("ReduceMax", there, axes=[0], keepdims=0)
