@@ -17,7 +17,6 @@ from . import (
     sampling,
     step_type,
     steps,
-    tangent_launch,
     threads,
     unpack,
 )
@@ -39,7 +38,6 @@ __all__ = [
     "sampling",
     "step_type",
     "steps",
-    "tangent_launch",
     "threads",
     "unpack",
 ]
