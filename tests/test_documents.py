@@ -129,7 +129,7 @@ def test_every_notebook_has_a_page_and_a_picture(tmp_path):
     assert {path.stem for path in tmp_path.glob("*.md")} == names | {"index"}
     shown = (tmp_path / "index.md").read_text()
     for name in names:
-        picture = re.search(rf"{{figure}} ({name}-\d\.png)\n:target: {name}\.html", shown)
+        picture = re.search(rf"\]\(({name}-\d\.png)\)\]\({name}\.md\)", shown)
         assert (tmp_path / picture[1]).read_bytes().startswith(b"\x89PNG")
 
 
