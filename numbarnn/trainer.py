@@ -111,8 +111,8 @@ class Trainer(Unsendable):
 
     def __init__(
         self,
-        network: Network,
-        loss: str | Callable = "mse",
+        network: Network | Graph,
+        loss: str | Callable | dict = "mse",
         optimizer: str | Optimizer | None = None,
         epochs: int | None = None,
         updates: int | None = None,
@@ -141,8 +141,8 @@ class Trainer(Unsendable):
         )  # fmt: skip
 
     @property
-    def network(self) -> Network:
-        """The network that is trained."""
+    def network(self) -> Network | Graph:
+        """The network, or the graph, that is trained."""
         return self._course.network
 
     @property

@@ -17,7 +17,6 @@ from . import (
     reentrant,
     sampling,
     step_type,
-    tangent_launch,
     threads,
     unpack,
 )
@@ -39,7 +38,6 @@ __all__ = [
     "reentrant",
     "sampling",
     "step_type",
-    "tangent_launch",
     "threads",
     "unpack",
 ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..arrays.descriptor import TensorDescriptor
-from ..arrays.devices import backend, backend_of, device_of
+from ..arrays.devices import backend_of, device_of
 from ..cells import ActivationSpec, DenseCell, activation
 from ..engine.keep import ALL, WEIGHTS
 from ..errors import positive_integer
@@ -14,6 +14,7 @@ from .base import activation_spec
 from .chain import Chain
 from .operations import Elementwise, Operation
 from .stateless import Stateless
+from .tangents import kernels
 
 LINEAR = DenseCell()
 MOST_ROWS = 512  # of a batch that is made of the steps of one sequence
@@ -78,7 +79,7 @@ class Linear(Operation):
             return None
         vectors = None if tangents.parameters is None else [dp.flat for dp in tangents.parameters]
         rows = None if dx is None else [*map(_batched, dx)]
-        found = backend("cpu").tangent_launch.Tangents(self.tape, tangents.count, vectors, rows)
+        found = kernels().Tangents(self.tape, tangents.count, vectors, rows)
         return [*map(self._unbatched, found.dy)]
 
     @property

@@ -10,6 +10,7 @@ from ..arrays.packing import uniform
 from ..engine.keep import WEIGHTS
 from ..errors import CellError
 from .operations import NotInPrograms, Operation
+from .tangents import kernels
 
 INITIAL = ("initial_h", "initial_c")  # parameters that hold the state to start from
 
@@ -148,7 +149,7 @@ class Recurrence(Operation):
     def jvp(self, tangents, dx):
         parameters = tangents.parameters
         vectors = None if parameters is None else [dp.flat[self.first :] for dp in parameters]
-        own = backend("cpu").tangent_launch.Tangents(
+        own = kernels().Tangents(
             self.tape, tangents.count, vectors, dx, self._moved_start(tangents), self._moved_unit_values(tangents)
         )
         tangents.stack.append(own)

@@ -24,7 +24,7 @@ from .operations import MERGES, Merged, Residual, scale
 from .prepared import PreparedCall, PreparedTraining, answer, answer_and_keep
 from .recurrence import Constrained, Recurrence
 from .stacked import Stacked
-from .tangents import jvp, together
+from .tangents import final_states, jvp, together
 
 State = np.ndarray | tuple[np.ndarray, np.ndarray]  # h, or for an LSTM (h, c)
 
@@ -524,11 +524,4 @@ class Recurrent(Stacked):
         True
         """
         dy, tangents, single = jvp(self, tape, dp, dx, dstate)
-        finals = [
-            self.as_state([[part.dfinal[s][m] for part in tangents.stack] for s in range(self.cell.states)])
-            for m in range(tangents.count)
-        ]
-        given = together([*map(tape.batch.give, dy)], single)
-        if self.cell.states == 1:
-            return given, together(finals, single)
-        return given, tuple(together([*states], single) for states in zip(*finals))
+        return together([*map(tape.batch.give, dy)], single), final_states(self, tangents, single)

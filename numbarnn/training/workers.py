@@ -104,20 +104,16 @@ class Batches:
     def _add_weighed_slope(self, program, name, prediction, target, slope):
         """Add the slope of a loss to a program: that of each difference, times its factor, over what all of them count."""
         own, zeros = np.zeros_like(slope), np.full_like(slope, -0.0)  # the difference to -0.0 is never -0.0
-        for kind, one, other, found, divisor in (
-            (epochs.KINDS[name], prediction, target, own, 1.0),
-            (None, own, self._factors, own, None),
-            (epochs.KINDS["half_mse"], own, zeros, slope, None),
-        ):
-            if kind is None:
-                elementwise.add_product(program, one, other, found)
-                continue
-            addresses = (array.ctypes.data for array in (one, other, found))
-            record = np.array((*addresses, one.size, kind, divisor or 1.0), epochs.SLOPE)
-            if divisor is None:
-                place = record.ctypes.data + epochs.SLOPE.fields["divisor"][1]
-                program.add(copy, np.array((self._divisor.ctypes.data, place, 8), np.int64), self._divisor, record)
-            program.add_job(epochs._slope, None, one.dtype, record, one, other, found)
+        steps = (name, (prediction, target, own)), ("half_mse", (own, zeros, slope))  # the second one only divides
+        records = [
+            np.array((*(each.ctypes.data for each in arrays), slope.size, epochs.KINDS[kind], 1.0), epochs.SLOPE)
+            for kind, arrays in steps
+        ]
+        program.add_job(epochs._slope, None, slope.dtype, records[0], *steps[0][1])
+        elementwise.add_product(program, own, self._factors, own)
+        divisor = records[1].ctypes.data + epochs.SLOPE.fields["divisor"][1]
+        program.add(copy, np.array((self._divisor.ctypes.data, divisor, self._divisor.nbytes), np.int64), self._divisor)
+        program.add_job(epochs._slope, None, slope.dtype, records[1], *steps[1][1])
 
     def draw(self, random, drawn, counted=None):
         """Draw the masks of an update, in the order in which `fit` does, one after the other into bytes (is modified).
