@@ -148,3 +148,14 @@ def test_the_check_of_the_built_pages_finds_what_is_wrong(tmp_path):
     (tmp_path / "c.png").write_bytes(b"")
     found, count = documentation("check_pages").check(tmp_path)
     assert [address for _, address, _ in found] == wrong and count == 9
+
+
+def test_docstrings_name_pages_from_the_root():
+    """Their pages are in a folder of the reference, so a page named without a slash is not found."""
+    texts = {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
+    assert not [
+        (path, name)
+        for path, text in texts.items()
+        for name in re.findall(r":doc:`(?:[^`<]*<)?([^`>]+)", text)
+        if name[0] != "/"
+    ]
