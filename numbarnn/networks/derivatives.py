@@ -23,7 +23,7 @@ class Derivatives(Function):
         """Forward derivatives: how y and the final states move where the parameters, x and the initial states do.
 
         K tangents at once take one more axis, the first, in all that is given, and in all that is returned.  See
-        :doc:`derivatives`.
+        :doc:`/derivatives`.
 
         Parameters
         ----------
