@@ -14,9 +14,9 @@ from . import (
     pooling,
     programs,
     recurrent,
-    reentrant,
     sampling,
     step_type,
+    steps,
     threads,
     unpack,
 )
@@ -35,9 +35,9 @@ __all__ = [
     "pooling",
     "programs",
     "recurrent",
-    "reentrant",
     "sampling",
     "step_type",
+    "steps",
     "threads",
     "unpack",
 ]
