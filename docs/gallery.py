@@ -57,8 +57,8 @@ def write_page(notebook, folder):
 def card(name, question, sentence, pictures):
     """A picture of a notebook, its question, and what it shows; of its pictures the one that holds the most."""
     picture = max(pictures, key=lambda path: path.stat().st_size)
-    head = f"{{figure}} {picture.name}\n:target: {name}.html\n:alt: {question}"
-    return block(head, f"\n[{question}]({name}.md) {sentence[0].upper()}{sentence[1:]}.")
+    shown = f"[![{question}]({picture.name})]({name}.md)"
+    return block("{container} card", f"{shown}\n\n[{question}]({name}.md) {sentence[0].upper()}{sentence[1:]}.")
 
 
 def write_gallery(notebooks, folder):

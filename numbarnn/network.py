@@ -11,14 +11,14 @@ from .arrays.devices import backend, moved
 from .arrays.ragged import Ragged
 from .c99.export import export
 from .c99.layers import add_network
-from .errors import generator, positive_integer
+from .errors import flag, generator, positive_integer
 from .files.container import write_file
 from .layers.base import Layer
 from .layers.operations import NotInPrograms
+from .layers.steps import OverSteps, compiled_step
 from .networks.objective import Objective
-from .networks.steps import OverSteps
 from .parameters import Parameters
-from .stepping import STEPS, CompiledStep
+from .stepping import CompiledStep
 from .streaming import Stream
 from .training.history import History
 from .training.loop import fit
@@ -262,16 +262,16 @@ class Network(Objective):
             Makes what comes after them, an Operation with the `array` that it writes, out of a descriptor of their outputs.
         """
         on = backend(self.device)
-        made = OverSteps.of(layers, self.channels, self.dtype, self.device, on.programs.most_steps(batch), batch)
-        array = made.y.array
+        made = OverSteps.of(layers, self.channels, self.dtype, self.device, batch)
+        operations, array = made.operations, made.y.array
         if last is not None:
-            made.operations.append(last(made.y))
-            array = made.operations[-1].array
-        stream = Stream(made.x, array, made.operations, made.stateful, on, single=False, vocabulary=made.vocabulary)
+            operations.append(last(made.y))
+            array = operations[-1].array
+        stream = Stream(made.x, array, operations, made.stateful, on, single=False, vocabulary=made.vocabulary)
         stream.state = (None,) * len(made.stateful)
         return stream
 
-    def compiled_step(self, batch: int = 1) -> CompiledStep:
+    def compiled_step(self, batch: int = 1, adjoint: bool = False) -> CompiledStep:
         """The network's step as a value of your own compiled code, see `CompiledStep`.
 
         The parameters are read now: later changes do not reach it.  `Last` passes each step on.  After an `Embedding` a step
@@ -281,6 +281,8 @@ class Network(Objective):
         ----------
         batch : int
             Sequences N that run side by side.
+        adjoint : bool
+            Also make what `CompiledStep.adjoint` needs.
 
         Raises
         ------
@@ -292,13 +294,10 @@ class Network(Objective):
             If the network is on a GPU.
         """
         self.params.check_finite()
-        batch = positive_integer("batch", batch)
+        batch, adjoint = positive_integer("batch", batch), flag("adjoint", adjoint)
         layers = list(zip(self.layers, self._own))
-        made = OverSteps.of(layers, self.channels, self.dtype, self.device, STEPS, batch)
         try:
-            return CompiledStep(
-                made.x, made.y.array, made.operations, made.stateful, single=False, vocabulary=made.vocabulary
-            )
+            return compiled_step(layers, self.channels, self.dtype, self.device, batch, adjoint, single=False)
         except NotInPrograms as error:
             raise TypeError(f"layers: expected layers that take a step in compiled code, got one that has {error}") from None
 

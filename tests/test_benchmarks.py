@@ -24,6 +24,7 @@ inference = pytest.importorskip("benchmarks.inference")
 many = pytest.importorskip("benchmarks.many")
 ragged = pytest.importorskip("benchmarks.ragged")
 start = pytest.importorskip("benchmarks.start")
+step_times = pytest.importorskip("benchmarks.steps")
 start_trace = pytest.importorskip("benchmarks.start_trace")
 sums = pytest.importorskip("benchmarks.sums")
 
@@ -144,6 +145,17 @@ def test_where_the_seconds_go(tmp_path, monkeypatch):
     result = {"processes": 8, "programs": {"GRU": [times] * 3}, "at_once": {"GRU": [10.0, 12.0]}, "where": {"GRU": found}}
     text = start.table(result)
     assert "| GRU | 10.0 s | 12.0 s | 1.20 |" in text and "| threefold |" in text
+
+
+def test_the_steps_of_both_benchmarks_are_the_same():
+    y, made = step_times.ways("GRU", 16)
+    found = []
+    for name in ("step", "run", "Stream.run"):
+        made[name]()
+        found.append(y.copy())
+    assert found[0][0] != found[1][0] and np.array_equal(found[0], found[2])
+    rows = [("GRU", 16, dict.fromkeys(made, 1e-6), 1.3)]
+    assert "| GRU(16), Dense(1) | 1000 |" in step_times.table({"rows": rows, "failures": ["GRU(16)"]})
 
 
 def test_small_calls():

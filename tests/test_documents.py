@@ -129,7 +129,7 @@ def test_every_notebook_has_a_page_and_a_picture(tmp_path):
     assert {path.stem for path in tmp_path.glob("*.md")} == names | {"index"}
     shown = (tmp_path / "index.md").read_text()
     for name in names:
-        picture = re.search(rf"{{figure}} ({name}-\d\.png)\n:target: {name}\.html", shown)
+        picture = re.search(rf"\]\(({name}-\d\.png)\)\]\({name}\.md\)", shown)
         assert (tmp_path / picture[1]).read_bytes().startswith(b"\x89PNG")
 
 
@@ -148,3 +148,14 @@ def test_the_check_of_the_built_pages_finds_what_is_wrong(tmp_path):
     (tmp_path / "c.png").write_bytes(b"")
     found, count = documentation("check_pages").check(tmp_path)
     assert [address for _, address, _ in found] == wrong and count == 9
+
+
+def test_docstrings_name_pages_from_the_root():
+    """Their pages are in a folder of the reference, so a page named without a slash is not found."""
+    texts = {path.relative_to(ROOT): path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py")}
+    assert not [
+        (path, name)
+        for path, text in texts.items()
+        for name in re.findall(r":doc:`(?:[^`<]*<)?([^`>]+)", text)
+        if name[0] != "/"
+    ]

@@ -136,6 +136,13 @@ def one_step(step, x):
     return y
 
 
+def gone_back(step, x, state, dy):
+    """The gradient of a compiled step."""
+    gradient, dstate = np.zeros(step.gradient_size, np.float32), step.initial_state()
+    step.adjoint(x, state, dy, dstate, None, gradient, step.workspace())
+    return gradient
+
+
 def exported(**arguments):
     """The text of a network's header in C."""
     with tempfile.TemporaryDirectory() as folder:
@@ -332,11 +339,19 @@ CASES = {
     ),
     "Recurrent.compiled_step": (
         lambda **a: one_step(RNN.compiled_step(**a), X[0]),
-        {"p": (P, NOTHING_ELSE), "batch": (3, only(3))},
+        {"p": (P, NOTHING_ELSE), "batch": (3, only(3)), "adjoint": (False, FLAG)},
     ),
     "CompiledStep.__call__": (
         lambda **a: one_step(RNN.compiled_step(P, 3), **a),
         {"x": (X[0], ARRAY)},
+    ),
+    "CompiledStep.adjoint": (
+        lambda **a: gone_back(RNN.compiled_step(P, 3, adjoint=True), **a),
+        {"x": (X[0], ARRAY), "state": (np.zeros(6, np.float32), NOTHING_ELSE), "dy": (X[0], NOTHING_ELSE)},
+    ),
+    "CompiledStep.initial_adjoint": (
+        lambda **a: RNN.compiled_step(P, 3, adjoint=True).initial_adjoint(gradient=np.zeros(len(P), np.float32), **a),
+        {"dstate": (np.zeros(6, np.float32), NOTHING_ELSE)},
     ),
     "CompiledStep.states": (RNN.compiled_step(P, 3).states, {"state": (np.zeros(6, np.float32), NOTHING_ELSE)}),
     "Stream.step": (lambda **a: RNN.stream(P, 3).step(**a), {"x": (X[0], ARRAY)}),
@@ -442,7 +457,10 @@ CASES = {
             "progress": (False, FLAG),
         },
     ),
-    "Network.compiled_step": (lambda **a: one_step(network().compiled_step(**a), X[0]), {"batch": (3, only(3))}),
+    "Network.compiled_step": (
+        lambda **a: one_step(network().compiled_step(**a), X[0]),
+        {"batch": (3, only(3)), "adjoint": (False, FLAG)},
+    ),
     "Network.export_c": (exported, {"name": ("net", NOTHING_ELSE), "dtype": ("float64", optional(DTYPE))}),
     "Network.stream": (lambda **a: network().stream(**a).step(X[0]), {"batch": (3, only(3))}),
     "Network.to": (lambda **a: network().to(**a), {"device": ("cpu", one_of("cpu"))}),

@@ -275,6 +275,26 @@ def test_weights_that_are_dequantized(axis):
     np.testing.assert_allclose(interop.load(model).predict(given["x"]), expected, rtol=0, atol=TOLERANCE)
 
 
+def test_constants_have_the_dtype_of_the_model():
+    arrays = ARRAYS | {"V2": RANDOM.standard_normal((2, 3))}
+    nodes = [node("Slice", "x one three two", "p"), node("MatMul", "p V2", "y")]
+    model = graph(nodes, ("T", "N", 3), arrays, kind=TensorProto.DOUBLE)
+    x = RANDOM.standard_normal((5, 2, 3))
+    net = interop.load(model)
+    assert net.dtype == np.float64 and isinstance(net, nr.Network)
+    np.testing.assert_allclose(net.predict(x), run(model, {"x": x})["y"], rtol=0, atol=1e-14)
+
+
+def test_layers_that_no_graph_puts_together_are_named():
+    nodes = [
+        node("Gather", "V x", "e"), node("Cast", "x", "f", to=1), node("Unsqueeze", "f two", "u"),
+        node("Concat", "e u", "y", axis=2),
+    ]  # fmt: skip
+    model = graph(nodes, ("N", "T"), ARRAYS | {"V": W[0]}, kind=TensorProto.INT64)
+    with pytest.raises(nr.ConversionError, match="^model: expected layers that numbarnn can put together"):
+        interop.load(model)
+
+
 MUCH = {  # what an error says of models that ask for more than there is: channels of x, nodes
     r"^node 'the_Add' \(Add\): expected fewer channels": (1 << 30, [node("Add", "x x", "y")]),
     r"^node 'the_Slice' \(Slice\): expected fewer channels": (1 << 30, [node("Slice", "x one three two", "y")]),

@@ -77,6 +77,15 @@ def test_an_opset_that_is_not_written_is_refused(opset):
         interop.to_model(nr.Network([nr.Dense(2)], channels=2), opset=opset)
 
 
+def test_a_scan_is_in_double_precision_too():
+    """onnxruntime has its own RNN, GRU and LSTM in float32 alone."""
+    net = nr.Network([nr.LeakyRNN(4, rate=0.3)], channels=2, dtype="float64", seed=0)
+    x = np.random.default_rng(0).standard_normal((5, 3, 2))
+    p = {key.removeprefix("0."): array for key, array in net.params.items()}
+    expected, _ = oracles.run(oracles.described("LeakyRNN", 4, rate=0.3), p, x)
+    assert np.abs(run(interop.to_model(net), {"x": x})["y"] - expected).max() <= 1e-14
+
+
 def test_zoneout_connectivity_and_learned_states():
     random = np.random.default_rng(0)
     connectivity = nr.Connectivity(random.random((4, 4)) < 0.5, [1, 1, -1, 1])

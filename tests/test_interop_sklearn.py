@@ -22,16 +22,19 @@ from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import FunctionTransformer  # noqa: E402
 from sklearn.utils import compute_sample_weight, estimator_checks  # noqa: E402
 
-from numbarnn.interop.sklearn import SequenceClassifier, SequenceForecaster, SequenceRegressor  # noqa: E402
+from numbarnn.interop.sklearn import (  # noqa: E402
+    EXPECTED_FAILED_CHECKS,
+    SequenceClassifier,
+    SequenceForecaster,
+    SequenceRegressor,
+)
 
 ESTIMATORS = SequenceClassifier, SequenceRegressor, SequenceForecaster
 SMALL = {"hidden": 4, "epochs": 3, "batch_size": 8, "random_state": 0}
-REASON = "equal to rounding only, which in float32 is larger than 1e-7; in float64 the check passes, see below"
-EXPECTED = {"check_sample_weight_equivalence_on_dense_data": REASON}
 
 
 @estimator_checks.parametrize_with_checks(
-    [kind(hidden=64) for kind in ESTIMATORS], expected_failed_checks=lambda estimator: EXPECTED
+    [kind(hidden=64) for kind in ESTIMATORS], expected_failed_checks=lambda estimator: EXPECTED_FAILED_CHECKS
 )  # fmt: skip
 def test_checks_of_scikit_learn(estimator, check):
     check(estimator)

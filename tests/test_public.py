@@ -27,7 +27,7 @@ PUBLIC = {
     "Flatten": STATELESS,
     **dict.fromkeys(("AvgPool2d", "Conv2d", "MaxPool2d"), f"output_shape {STATELESS}"),
     "Embedding": f"row_gradient {STATELESS}",
-    "CompiledStep": "initial_state run states workspace",
+    "CompiledStep": "adjoint initial_adjoint initial_state run states workspace workspace_size",
     "Connectivity": "applied factor hidden",
     "EarlyStopping": "best epoch",
     "Ensemble": "finished predict_many",
@@ -36,8 +36,8 @@ PUBLIC = {
     "predict predict_many probabilities random save split states stream summary",
     "GraphStream": "reset run state step",
     "History": "as_dict",
-    "Network": "backward compiled_step evaluate export_c fit forward history loss loss_and_gradient output_layout params "
-    "predict predict_many probabilities random save split states stream summary takes_indices to transfer",
+    "Network": "backward compiled_step evaluate export_c fit forward history jvp loss loss_and_gradient output_layout "
+    "params predict predict_many probabilities random save split states stream summary takes_indices to transfer",
     **dict.fromkeys(("Optimizer", "SGD", "RMSProp", "Adam", "AdamW", "RAdam", "Nadam"), "start update"),
     "Parameters": "check_finite copy device dtype flat items names offset save to update weights zeros",
     "Predictions": "mean quantile spread",

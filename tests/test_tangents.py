@@ -407,3 +407,84 @@ def test_layouts_of_one_sequence():
     turned = arranged(x[:, None], "ctn")
     again, _ = layer.jvp(layer.forward(p, turned, layout="ctn")[2], dx=turned)
     assert same_bits(as_tnc(again, "ctn")[:, 0].copy(), dy[0].copy())
+
+
+def network(last):
+    """A network of stacked kinds of layers, and of its states."""
+    layers = [nr.GRU(3, bidirectional=True, merge="sum"), nr.Dropout(0.3), nr.LSTM(2), *([nr.Last()] if last else [])]
+    return nr.Network([*layers, nr.Dense(2, "tanh")], 2, "float64", seed=1)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("options", [{}, {"lengths": np.array([5, 0, 3]), "seed": 4}], ids=["plain", "lengths"])
+def test_networks(options, last):
+    net, random = network(last), np.random.default_rng(0)
+    x, shapes = random.standard_normal((5, 3, 2)), ((2, 3, 3), (1, 3, 2), (1, 3, 2))
+
+    def states(*lead):
+        h, *pair = (random.standard_normal((*lead, *shape)) for shape in shapes)
+        return h, tuple(pair)
+
+    y, _, tape = net.forward(x, states(), **options)
+    dp, dx, dstate = random.standard_normal((2, len(net.params.flat))), random.standard_normal((2, *x.shape)), states(2)
+    dy, dfinal = net.jvp(tape, dp, dx, dstate)
+    u, ends = random.standard_normal(y.shape), states()
+    found = net.backward(tape, u, ends)
+    flat = lambda state: (state[0], *state[1])  # noqa: E731
+    for k in range(2):
+        terms = [u * dy[k], *(a * b[k] for a, b in zip(flat(ends), flat(dfinal), strict=True))]
+        terms += [-found.params.flat * dp[k], -found.x * dx[k]]
+        terms += [-a * b[k] for a, b in zip(flat(found.state), flat(dstate), strict=True)]
+        assert abs(sum(t.sum() for t in terms)) <= TRANSPOSE_ERROR * sum(np.abs(t).sum() for t in terms)
+        one, final = net.jvp(tape, dp[k], dx[k], (dstate[0][k], tuple(part[k] for part in dstate[1])))
+        assert same_bits(one.copy(), dy[k].copy())
+        assert same_bits(tuple(a.copy() for a in flat(final)), tuple(a[k].copy() for a in flat(dfinal)))
+    alone, _ = net.jvp(tape, dstate=(dstate[0], None))
+    rest, _ = net.jvp(tape, dstate=(None, dstate[1]))
+    both, _ = net.jvp(tape, dstate=dstate)
+    np.testing.assert_allclose(alone + rest, both, rtol=0, atol=1e-13)
+
+
+def test_networks_of_other_inputs():
+    random = np.random.default_rng(0)
+    net = nr.Network([nr.Embedding(7, 2), nr.GRU(3), nr.Last(), nr.Dense(1)], dtype="float64", seed=0)
+    indices, dp = random.integers(0, 7, (4, 3)), random.standard_normal(len(net.params.flat))
+    y, _, tape = net.forward(indices)
+    dy, _ = net.jvp(tape, dp)
+    np.testing.assert_allclose(dy.sum(), net.backward(tape, np.ones_like(y)).params.flat @ dp, rtol=1e-12)
+    with pytest.raises(ValueError, match="dx: expected None"):
+        net.jvp(tape, dx=indices)
+    plain = nr.Network([nr.GRU(3), nr.Dense(2)], 2, "float64", seed=0)
+    x = nr.Ragged(random.standard_normal((6, 2)), [0, 4, 4, 6])
+    y, _, tape = plain.forward(x)
+    dy, (dstate,) = plain.jvp(tape, dx=[x, 2 * x])
+    assert isinstance(dy, tuple) and dy[0].offsets.tolist() == y.offsets.tolist() and dstate.shape == (2, 1, 3, 3)
+    images = nr.Network([nr.Conv2d(2, 2), nr.MaxPool2d(2), nr.Flatten(), nr.Dense(1)], (1, 5, 5), "float64", seed=0)
+    pixels = random.standard_normal((3, 25))
+    y, _, tape = images.forward(pixels)
+    g = images.backward(tape, np.ones_like(y))
+    np.testing.assert_allclose(images.jvp(tape, dx=pixels)[0].sum(), (g.x * pixels).sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "given, error, parts",
+    [
+        ({}, ValueError, ["dp", "dx", "dstate"]),
+        ({"dp": np.ones(3)}, nr.ShapeError, ["dp", "(3,)"]),
+        ({"dstate": np.ones((1, 3, 3))}, TypeError, ["dstate", "a tuple of 2"]),
+        ({"dstate": (np.ones((2, 3, 4)), None)}, nr.ShapeError, ["dstate[0]", "(2, 3, 3)", "(2, 3, 4)"]),
+        (
+            {"dx": np.ones((2, 5, 3, 2)), "dstate": (np.ones((2, 3, 3)), None)},
+            nr.ShapeError,
+            ["dstate[0]", "2 tangents", "dx"],
+        ),
+    ],
+)
+def test_bad_arguments_of_networks(given, error, parts):
+    net = network(last=True)
+    tape = net.forward(np.ones((5, 3, 2)))[2]
+    with pytest.raises(error) as raised:
+        net.jvp(tape, **given)
+    assert all(part in str(raised.value) for part in parts)
+    with pytest.raises(TypeError, match="tape: expected one that forward of this network returned"):
+        network(last=True).jvp(tape, dx=np.ones((5, 3, 2)))

@@ -29,10 +29,10 @@ typedef struct {name}_state {{
 /* Let a sequence begin. */
 void {name}_reset({name}_state *state);
 
-/* Take a step: y[{upper}_OUTPUT] from x[{upper}_INPUT].  y may be x.{returns} */
+/* Take a step: y[{upper}_OUTPUT] from x[{upper}_INPUT].  Where both have as many numbers, y may be x.{returns} */
 {kind} {name}_step({name}_state *state, const {input} *x, {real} *y);
 
-/* Take steps: y[steps][{upper}_OUTPUT] from x[steps][{upper}_INPUT], as so many calls of {name}_step.{returns} */
+/* Take steps, as so many calls of {name}_step: y[steps][{upper}_OUTPUT] from x[steps][{upper}_INPUT].{returns} */
 {kind} {name}_run({name}_state *state, const {input} *x, {real} *y, size_t steps);
 
 #ifdef __cplusplus

@@ -14,10 +14,9 @@ from . import (
     pooling,
     programs,
     recurrent,
-    reentrant,
     sampling,
     step_type,
-    tangent_launch,
+    steps,
     threads,
     unpack,
 )
@@ -36,10 +35,9 @@ __all__ = [
     "pooling",
     "programs",
     "recurrent",
-    "reentrant",
     "sampling",
     "step_type",
-    "tangent_launch",
+    "steps",
     "threads",
     "unpack",
 ]

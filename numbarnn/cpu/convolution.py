@@ -252,10 +252,10 @@ class _Borrower:
         self.block, self.record["scratch"] = block
 
 
-def _add(program, task, dtype, record, nbytes, *kept, per_step=()):
+def _add(program, task, dtype, record, nbytes, *kept, written, per_step=()):
     """Add a task to a program, with scratch of so many bytes, which the program's other calls use too."""
     program.lend(_Borrower(record, nbytes), nbytes)
-    add_job(program, task, dtype, record, *kept, per_step=per_step)
+    add_job(program, task, dtype, record, *kept, written=written, per_step=per_step)
 
 
 def forward(windows, filters, parameters, x, y):
@@ -279,11 +279,11 @@ def forward(windows, filters, parameters, x, y):
 def add_forward(program, windows, filters, parameters, x, y):
     """Add `forward` to a program, of (T, ...) arrays in C order: T is as many steps as the program takes at once."""
     record, nbytes = _record(windows, filters, parameters, x, False, y=y.ctypes.data)
-    _add(program, forward_task, x.dtype, record, nbytes, parameters, x, y, per_step=[(ROWS, len(x[0]))])
+    _add(program, forward_task, x.dtype, record, nbytes, parameters, x, written=[y], per_step=[(ROWS, len(x[0]))])
 
 
 def _backward(windows, filters, parameters, x, dy, gradient, accumulate, dx):
-    """(record of `backward_task`, record of `sum_task`, bytes of scratch, arrays that live as long)."""
+    """(record of `backward_task`, record of `sum_task`, bytes of scratch, arrays that are read, arrays that are written)."""
     depth, item = windows.depth, x.itemsize
     vector = lanes_of(x.dtype)
     rows = (1 + depth) * vectors_in(filters, x.dtype) * vector
@@ -297,7 +297,7 @@ def _backward(windows, filters, parameters, x, dy, gradient, accumulate, dx):
     record["partial"] = partial.ctypes.data
     sums = record.copy()
     sums["tasks"] = min(1 + depth, tasks_for(1 + depth, partial.size // (1 + depth)))
-    return record, sums, nbytes, (partial, zeros, parameters, x, dy, gradient, dx)
+    return record, sums, nbytes, (zeros, parameters, x, dy), [partial, gradient, *([] if dx is None else [dx])]
 
 
 def backward(windows, filters, parameters, x, dy, gradient, accumulate, dx):
@@ -316,13 +316,13 @@ def backward(windows, filters, parameters, x, dy, gradient, accumulate, dx):
     dx : numpy.ndarray or None
         Shaped like x, contiguous (is modified); None leaves it out.
     """
-    record, sums, nbytes, _kept = _backward(windows, filters, parameters, x, dy, gradient, accumulate, dx)
+    record, sums, nbytes, *_kept = _backward(windows, filters, parameters, x, dy, gradient, accumulate, dx)
     _run(backward_task, record, nbytes, x.dtype)
     run(sum_task, None, x.dtype, sums, int(sums["tasks"][0]))
 
 
 def add_backward(program, windows, filters, parameters, x, dy, gradient, accumulate, dx):
     """Add `backward` to a program, of arrays that stay where they are."""
-    record, sums, nbytes, kept = _backward(windows, filters, parameters, x, dy, gradient, accumulate, dx)
-    _add(program, backward_task, x.dtype, record, nbytes, *kept)
-    add_job(program, sum_task, x.dtype, sums, *kept)
+    record, sums, nbytes, kept, written = _backward(windows, filters, parameters, x, dy, gradient, accumulate, dx)
+    _add(program, backward_task, x.dtype, record, nbytes, *kept, written=written)
+    add_job(program, sum_task, x.dtype, sums)

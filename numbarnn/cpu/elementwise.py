@@ -9,7 +9,7 @@ from .jobs import run
 from .memory import empty
 from .records import integers, place
 from .routine_call import numbers_at, record_at
-from .simd import lanes, load_first, size_of, store_first
+from .simd import get, lanes, load_first, put, size_of, store_first
 from .threads import parts_for
 
 SMALLEST_PART = 1 << 14  # numbers below which another thread does not pay
@@ -55,6 +55,16 @@ def _sum(cell, number, record, part):
 
 
 @Task
+def _total(cell, number, record, part):
+    """Write the number at address x, with all at `other` added from the first to the last, to y."""
+    real, call = number(0), record_at(record, SUMS)[0]
+    total = get(real, call.x)
+    for i in range(call.count):
+        total += get(real, call.other + i * size_of(real))
+    put(total, call.y)
+
+
+@Task
 def _product(cell, number, record, part):
     """Write ``x * factors`` to y, for numbers at these addresses: as many as the period serve again and again."""
     real, call = number(0), record_at(record, PRODUCTS)[0]
@@ -72,26 +82,32 @@ def add_value(program, cell, x, y):
     parts = parts_for(x.size, SMALLEST_PART)
     record = np.array((parts, x.size, x.ctypes.data, y.ctypes.data), np.int64)
     per_step = [(COUNT, x[0].size)]
-    program.add_job(_value, cell, x.dtype, record, x, y, count=parts, per_step=per_step, threads=parts)
+    program.add_job(_value, cell, x.dtype, record, x, written=[y], count=parts, per_step=per_step, threads=parts)
 
 
 def add_times_slope(program, cell, kept, dy, dx):
     """Add `times_slope` to a program, of C-contiguous arrays that stay where they are."""
     parts = parts_for(dx.size, SMALLEST_PART)
     record = np.array((parts, dx.size, kept.ctypes.data, dy.ctypes.data, dx.ctypes.data), np.int64)
-    program.add_job(_times_slope, cell, dx.dtype, record, kept, dy, dx, count=parts, threads=parts)
+    program.add_job(_times_slope, cell, dx.dtype, record, kept, dy, written=[dx], count=parts, threads=parts)
 
 
 def add_sum(program, x, other, y):
     """Add ``y = x + other`` to a program, of arrays as in `add_value`."""
     record = np.array((1, x.size, x.ctypes.data, y.ctypes.data, other.ctypes.data), np.int64)
-    program.add_job(_sum, None, x.dtype, record, x, other, y, per_step=[(COUNT, x[0].size)])
+    program.add_job(_sum, None, x.dtype, record, x, other, written=[y], per_step=[(COUNT, x[0].size)])
+
+
+def add_total(program, x, others, y):
+    """Add ``y = x + sum(others)`` to a program, of single numbers x and y, and a contiguous vector."""
+    record = np.array((1, others.size, x.ctypes.data, y.ctypes.data, others.ctypes.data), np.int64)
+    program.add_job(_total, None, x.dtype, record, x, others, written=[y])
 
 
 def add_product(program, x, factors, y):
     """Add ``y = x * factors`` to a program, of arrays (T, N, C) in C order; factors: likewise, or (N, C)."""
     record = np.array((x.size, factors.size, x.ctypes.data, factors.ctypes.data, y.ctypes.data), PRODUCTS)
-    program.add_job(_product, None, x.dtype, record, x, factors, y, alone=x.size >= 2 * SMALLEST_PART)
+    program.add_job(_product, None, x.dtype, record, x, factors, written=[y], alone=x.size >= 2 * SMALLEST_PART)
 
 
 @Function

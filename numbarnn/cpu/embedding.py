@@ -34,6 +34,18 @@ def _copy(cell, number, record, part):
 
 
 @Task
+def _add(cell, number, record, part):
+    """Add rows of the source to the rows of the target that a table of indices names, in order."""
+    real, call = number(0), record_at(record, COPY)[0]
+    row, size, columns = call.columns * size_of(real), size_of(real), call.columns
+    for i in range(call.count):
+        source, to = call.source + i * row, call.target + entry(call.to_rows, i) * row
+        for c in range(0, columns, lanes(real)):
+            total = load_first(real, to + c * size, columns - c) + load_first(real, source + c * size, columns - c)
+            store_first(total, to + c * size, columns - c)
+
+
+@Task
 def _sum(cell, number, record, part):
     """Write the sum of each group's rows of the source; bounds: the first group of each part; see `sum_rows`."""
     real, call = number(0), record_at(record, SUM)[0]
@@ -65,13 +77,19 @@ def take_rows(table, indices, target):
 def add_take(program, table, indices, rows, per_step):
     """Add `take_rows` to a program; `per_step`: rows of a step, of as many steps as the program takes at once."""
     record = _copies(rows.shape, table, indices, rows, None, 1)
-    program.add_job(_copy, None, table.dtype, record, table, indices, rows, per_step=[(COUNT, per_step)])
+    program.add_job(_copy, None, table.dtype, record, table, indices, written=[rows], per_step=[(COUNT, per_step)])
 
 
 def put_rows(table, indices, source):
     """Write `source` to ``table[indices]`` (is modified); no index may be there twice."""
     parts = parts_for(source.size, SMALLEST_PART)
     run(_copy, None, table.dtype, _copies(source.shape, source, None, table, indices, parts), parts)
+
+
+def add_add(program, table, indices, rows):
+    """Add to a program that each row is added to ``table[index]`` (is modified), one after the other."""
+    record = _copies(rows.shape, rows, None, table, indices, 1)
+    program.add_job(_add, None, table.dtype, record, rows, indices, written=[table])
 
 
 def sum_rows(source, groups, target, compact, accumulate=False):

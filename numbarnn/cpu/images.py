@@ -46,10 +46,12 @@ def record_of(dtype, windows, x, /, **fields):
     return record
 
 
-def add_job(program, task, dtype, record, *kept, per_step=()):
+def add_job(program, task, dtype, record, *kept, written=(), per_step=()):
     """Add to a program a task that threads share, with a record that says into how many `tasks` it is split."""
     count = int(record["tasks"][0])
-    program.add_job(task, None, dtype, record, *kept, count=count, per_step=per_step, threads=min(count, threads()))
+    program.add_job(
+        task, None, dtype, record, *kept, written=written, count=count, per_step=per_step, threads=min(count, threads())
+    )
     program.large |= count > 1
     program.long |= count > 1
 

@@ -47,6 +47,7 @@ B_X, B_DY, B_DCELLS, B_DRIVES, B_DX, B_DH, B_DC, B_DUNIT_VALUES, B_PARAMETERS, B
     )  # fmt: skip
 )
 ROWS_WORDS = ROWS.itemsize // 8
+WRITTEN = ("h", "c", "operand", "saved", "normalized", "deviations")  # of a tape, by forward, where weights are kept
 OWN_SCRATCH = 1 << 15  # bytes that a call keeps for itself, rather than borrow them each time
 
 
@@ -138,7 +139,7 @@ class Tape(StateTape):
         if keep.what == "weights":
             record[F_STEPS] = 1  # to pack the weights is all that is wanted
         self.fill()
-        if keep.what == "weights":
+        if keep.weights:
             record[F_PACK] = 0
 
     def _state_array(self, m, block, offset, rows):
@@ -223,9 +224,10 @@ class Tape(StateTape):
         return self.block.nbytes + states + sum(kept.nbytes for kept in self.checkpoints or ())
 
     @property
-    def written(self):
-        """The states: what forward writes besides its scratch, where nothing but weights is kept."""
-        return list(self._states)
+    def _written(self):
+        """The memory that forward writes besides its scratch, where weights are kept."""
+        layout = self.plans.tape
+        return [self.block[layout.offsets[name] :][: layout.sizes[name]] for name in WRITTEN if name in layout.offsets]
 
     @property
     def outputs(self):
@@ -260,9 +262,9 @@ class Tape(StateTape):
         program.long |= plan.long
         program.nbytes += self.nbytes
         if self.keep.what == "weights":
-            program.add(passes.steps, record, self, per_step=[(F_STEPS, 1)], pool=pool)
+            program.add(passes.steps, record, self, written=self._written, per_step=[(F_STEPS, 1)], pool=pool)
         else:
-            program.add(passes.forward, record, self, pool=pool)
+            program.add(passes.forward, record, self, written=self._written, pool=pool)
         if self.keep.what == "nothing":  # packing compares with what is there: with what it has looked at, or zeros
             block = borrow(self.plans.scratch.nbytes)
             block[0].fill(0)
@@ -343,10 +345,12 @@ class Adjoint(StateAdjoint):
         record[B_ACCUMULATE] = accumulate
         record[B_DH] = dstate_address
         record[B_DC] = dstate_address + places[-1][1]
+        self._dunit_values = None
         if size.cell.unit_values:
             shape = (size.directions, size.cell.unit_value_count, size.padded)
             block, record[B_DUNIT_VALUES] = borrow(math.prod(shape) * size.dtype.itemsize)
-            self.dunit_values = np.ndarray(shape, size.dtype, block)[..., : size.hidden]
+            self._dunit_values = np.ndarray(shape, size.dtype, block)
+            self.dunit_values = self._dunit_values[..., : size.hidden]
         self.dx = self._dx = None
         if need_x:
             block, address = borrow(size.directions * packing.rows * size.channels * size.dtype.itemsize)
@@ -378,14 +382,22 @@ class Adjoint(StateAdjoint):
             self.tape.forward.record[F_BACK_TO_X] = 0
 
     def add_to(self, program):
-        """Add backward to a program, of whole sequences of equal length; whether that could be done."""
+        """Add backward to a program, of whole sequences of equal length; whether that could be done.
+
+        Where the program is of a step that is taken again and again, it starts from what is in `dinitial`.
+        """
         size = self.tape.size
         once = self.plans.segment is None and self.dfinal is None and size.rows
-        if not (once and self.tape.packing.uniform and size.cell.feeds_every_gate and not size.cell.unit_values):
+        if not (once and self.tape.packing.uniform):
             return False
-        add_copy(program, 0, self._block.ctypes.data, self._block.nbytes)
+        written = [self._block, self.gradient, *(array for array in (self._dx, self._dunit_values) if array is not None)]
+        if program.anew:
+            if not size.cell.feeds_every_gate or size.cell.unit_values:
+                return False
+            add_copy(program, 0, self._block.ctypes.data, self._block.nbytes)
         program.lend(self.backward, self.plans.scratch.nbytes)
-        program.add(passes.backward, self.backward.record, self, pool=(B_POOL, self.plans.backward.threads, 1))
+        pool = B_POOL, self.plans.backward.threads, 1
+        program.add(passes.backward, self.backward.record, self, written=written, pool=pool)
         if self._dx is not None and len(self._dx) == 2:
             add_sum(program, self._dx[0], self._dx[1], self._dx[0])
         return True

@@ -261,11 +261,11 @@ class Layout:
     """
 
     def __init__(self, sizes, dtype):
-        self.offsets, self.nbytes = {}, 0
+        self.offsets, self.sizes, self.nbytes = {}, {}, 0
         for path, size in sizes.items():
             if size:
-                self.offsets[path] = self.nbytes
-                self.nbytes += aligned(size * dtype.itemsize)
+                self.offsets[path], self.sizes[path] = self.nbytes, size * dtype.itemsize
+                self.nbytes += aligned(self.sizes[path])
 
     def without(self, paths):
         """The same block, some of its buffers not pointed to."""
@@ -351,8 +351,8 @@ def forward_plans(kernels, size, keep):
 @functools.lru_cache(maxsize=512)
 def _make_forward(kernels, size, keep, threads_):
     what, packing = keep.what, size.packing
-    segmented, kept_c = what in ("states", "checkpoints"), what in ("all", "states")
-    transposes = what == "all" or segmented
+    segmented, kept_c = what in ("states", "checkpoints"), keep.gates or what == "states"
+    transposes = keep.gates or segmented
     packing_tasks = [weights.pack_task, *([weights.transpose_task] if transposes else [])]
     compile_together(
         (kernels.forward_task, size.cell, size.dtype), *((task, None, size.dtype) for task in packing_tasks),
@@ -361,14 +361,14 @@ def _make_forward(kernels, size, keep, threads_):
     packed = size.weights(size.cell.slots)
     h_rows = packing.blocks(0, size.steps + 2)
     states = size.states(h_rows, h_rows if kept_c else size.batch)
-    gates = size.gates(packing.rows) if what == "all" else {"operand": size.gates(size.batch)["operand"]}
+    gates = size.gates(packing.rows) if keep.gates else {"operand": size.gates(size.batch)["operand"]}
     tape = {"unit_values": size.unit_values()}
     tape |= {} if what == "checkpoints" else states
-    tape |= gates if what == "all" else {}
+    tape |= gates if keep.gates else {}
     tape |= size.transposed() if transposes else {}
-    tape |= packed if what == "weights" or segmented else {}
+    tape |= packed if keep.weights or segmented else {}
     scratch = size.forward_scratch()
-    scratch |= {} if what == "all" else gates
+    scratch |= {} if keep.gates else gates
     scratch |= packed if what in ("nothing", "all") else {}
     tape, scratch = Layout(tape, size.dtype), Layout(scratch, size.dtype)
     apart = Layout(states, size.dtype) if what == "checkpoints" else None
@@ -379,10 +379,10 @@ def _make_forward(kernels, size, keep, threads_):
         "work.pack_task": weights.pack_task.address(None, size.dtype),
         "work.transpose_task": weights.transpose_task.address(None, size.dtype) if transposes else 0,
         "segment_rows": packing.rows,
-        "keep": int(what == "all"),
+        "keep": int(keep.gates),
         "pack": 2 if transposes else 1,
         "c_kept": int(kept_c),
-        "operand_kept": int(what == "all"),
+        "operand_kept": int(keep.gates),
     }
     plan = Plan(FORWARD, constants, [scratch, tape, *([apart] if apart else [])], size)
     rows = h_rows, h_rows if kept_c else size.batch
@@ -428,7 +428,7 @@ def _make_backward(plans, need_x, threads_):
         "one": _one(size.dtype).ctypes.data,
     }
     held = plans.tape.without(gradients)
-    if keep.what == "all":
+    if keep.gates:
         scratch = Layout(scratch, size.dtype)
         return BackwardPlans(scratch, Plan(BACKWARD, backward, [scratch, held], size))
     scratch = Layout({path: numbers for path, numbers in scratch.items() if path not in gradients}, size.dtype)

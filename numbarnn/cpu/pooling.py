@@ -263,7 +263,7 @@ def forward(kind, windows, x, y):
 def add_forward(program, kind, windows, x, y):
     """Add `forward` to a program, of (T, ...) arrays in C order: T is as many steps as the program takes at once."""
     record = _record(kind, windows, x, y=y.ctypes.data)
-    add_job(program, forward_task, x.dtype, record, x, y, per_step=[(ROWS, len(x[0]))])
+    add_job(program, forward_task, x.dtype, record, x, written=[y], per_step=[(ROWS, len(x[0]))])
 
 
 def backward(kind, windows, x, dy, dx):
@@ -275,4 +275,4 @@ def backward(kind, windows, x, dy, dx):
 def add_backward(program, kind, windows, x, dy, dx):
     """Add `backward` to a program, of arrays that stay where they are."""
     record = _record(kind, windows, x, dy=place(dy), dx=dx.ctypes.data)
-    add_job(program, backward_task, x.dtype, record, x, dy, dx)
+    add_job(program, backward_task, x.dtype, record, x, dy, written=[dx])

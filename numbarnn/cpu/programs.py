@@ -109,6 +109,8 @@ class Program:
         (record, which of its integers) of those that are not 0 any more when such a number has been seen.
     records : list of numpy.ndarray
         What the instructions are told, and the tasks of jobs.
+    written : list of numpy.ndarray
+        All memory that the instructions write, but for scratch.
     scratch : numpy.ndarray or None
         The memory that the calls borrow.
     """
@@ -118,9 +120,10 @@ class Program:
     def __init__(self):
         self._instructions, self._places, self._pools, self._kept = [], [], [], []
         self._record, self.large, self.long, self.alone, self.nbytes = None, False, False, False, 0
-        self._borrowers, self.packed, self.flags, self.records, self.scratch = [], 0, [], [], None
+        self._borrowers, self.packed, self.flags, self.records = [], 0, [], []
+        self.written, self.scratch = [], None
 
-    def add(self, function, record, *kept, per_step=(), pool=None):
+    def add(self, function, record, *kept, written=(), per_step=(), pool=None):
         """Add an instruction.
 
         Parameters
@@ -128,6 +131,8 @@ class Program:
         function : Function
         record : numpy.ndarray
             As integers; it and `kept` live as long as the program.
+        written : sequence of numpy.ndarray
+            Memory that the instruction writes, but for scratch that is lent.
         per_step : sequence of (int, int)
             (which integer of the record, what it is for one step) of those that follow the number of steps.
         pool : (int, int, int), optional
@@ -141,7 +146,8 @@ class Program:
         if pool is not None and pool[1] > 1:
             self._pools.append((record, *pool))
         self.records.append(record)
-        self._kept += record, *kept
+        self.written += written
+        self._kept += record, *kept, *written
         self._record = None
 
     def lend(self, call, nbytes):
@@ -149,7 +155,9 @@ class Program:
         self._borrowers.append(call)
         self.nbytes += nbytes
 
-    def add_job(self, task, cell, dtype, record, *kept, count=1, per_step=(), alone=False, threads=1, step_threads=1):
+    def add_job(
+        self, task, cell, dtype, record, *kept, written=(), count=1, per_step=(), alone=False, threads=1, step_threads=1
+    ):
         """Add a task that is done `count` times, with a record of integers; the rest as of `add`.
 
         alone: whether one thread does it though several would pay; threads, step_threads: how many share the work of all
@@ -161,7 +169,7 @@ class Program:
         for index, number in per_step:
             self._places += address + 8 * index, number
         self.records.append(record)
-        self.add(job, whole, record, *kept, pool=(JOB_POOL, threads, step_threads))
+        self.add(job, whole, record, *kept, written=written, pool=(JOB_POOL, threads, step_threads))
 
     def _made(self):
         """A PROGRAM record of all that has been added."""

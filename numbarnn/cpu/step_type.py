@@ -28,14 +28,15 @@ from .blocks import entry
 from .compiled import SOURCES
 from .failures import call_or_raise
 from .records import place
-from .reentrant import STEP
 from .routine_call import copy_bytes
 from .simd import INT64
+from .steps import STEP
 
-TAKE, CHANNELS, OUTPUTS, BATCH, STATE_SIZE, WORKSPACE_SIZE, VOCABULARY, INITIAL_STATE = (
+TAKE, TAKE_BACK, ADD_LEARNED = (place(STEP, name) for name in ("take", "take_back", "add_learned"))
+CHANNELS, OUTPUTS, BATCH, STATE_SIZE, WORKSPACE_SIZE, GRADIENT_SIZE, VOCABULARY, INITIAL_STATE = (
     place(STEP, name)
     for name in (
-        "take", "channels", "outputs", "batch", "state_size", "workspace_size", "vocabulary", "initial_state",
+        "channels", "outputs", "batch", "state_size", "workspace_size", "gradient_size", "vocabulary", "initial_state",
     )
 )  # fmt: skip
 
@@ -196,7 +197,7 @@ def _check_sizes(step, state, work):
     if state.size != entry(step._address, STATE_SIZE):
         raise ShapeError("state: expected as many numbers as the step's state_size")
     if work.size < entry(step._address, WORKSPACE_SIZE):
-        raise ShapeError("work: expected as many words as the step's workspace_size")
+        raise ShapeError("work: expected as many words as the step's workspace_size, or more")
 
 
 @overload_method(StepType, "__call__")
@@ -243,6 +244,81 @@ def _run(step, x, state, y, work):
     return take
 
 
+@register_jitable
+def _check_gradient(step, gradient):
+    """Raise ShapeError unless there is an adjoint, for a gradient of that size."""
+    if gradient.size != entry(step._address, GRADIENT_SIZE) or gradient.size == 0:
+        raise ShapeError("gradient: expected as many numbers as the step's gradient_size, 0 of one without adjoint=True")
+
+
+@register_jitable
+def _nowhere(array):
+    """The address of nothing."""
+    return 0
+
+
+@register_jitable
+def _fits(array, batch, channels):
+    """Nothing is of any shape."""
+    return True
+
+
+@overload_method(StepType, "adjoint")
+def _adjoint(step, x, state, dy, dstate, dx, gradient, work):
+    fits_x, is_right = _checks_of_x(step, x, 0)
+    _expect("state", state, step.dtype, (1,), "(state_size,)", written=False)
+    _expect("dy", dy, step.dtype, (1, 2), "(outputs) or (batch, outputs)", written=False)
+    _expect("dstate", dstate, step.dtype, (1,), "(state_size,)")
+    fits_dy, fits_dx, address_of_dx = _are_one if dy.ndim == 1 else _are_batch, _fits, _nowhere
+    if not isinstance(dx, types.NoneType):
+        if step.takes_indices:
+            raise TypingError(f"dx: expected None, since x are indices, got {dx}")
+        _expect("dx", dx, step.dtype, (1, 2), "(channels) or (batch, channels)")
+        fits_dx, address_of_dx = _are_one if dx.ndim == 1 else _are_batch, _address
+    _expect("gradient", gradient, step.dtype, (1,), "(gradient_size,)")
+    _expect("work", work, types.int64, (1,), "(workspace_size,)")
+
+    def take_back(step, x, state, dy, dstate, dx, gradient, work):
+        at = step._address
+        batch, channels = entry(at, BATCH), entry(at, CHANNELS)
+        if not fits_x(x, batch, channels):
+            raise ShapeError("x: expected shape (batch, channels) of the step, or (channels,) of one sequence")
+        if not is_right(x, entry(at, VOCABULARY)):
+            raise IndexRangeError("x: expected indices from 0 to vocabulary - 1")
+        if not fits_dy(dy, batch, entry(at, OUTPUTS)):
+            raise ShapeError("dy: expected shape (batch, outputs) of the step, or (outputs,) of one sequence")
+        if not fits_dx(dx, batch, channels):
+            raise ShapeError("dx: expected shape (batch, channels) of the step, or (channels,) of one sequence")
+        if dstate.size != entry(at, STATE_SIZE):
+            raise ShapeError("dstate: expected as many numbers as the step's state_size")
+        _check_sizes(step, state, work)
+        _check_gradient(step, gradient)
+        call_or_raise(
+            entry(at, TAKE_BACK),
+            (
+                at, _address(x), _address(state), _address(dy), _address(dstate), address_of_dx(dx), _address(gradient),
+                _address(work),
+            ),
+        )  # fmt: skip
+
+    return take_back
+
+
+@overload_method(StepType, "initial_adjoint")
+def _initial_adjoint(step, dstate, gradient):
+    _expect("dstate", dstate, step.dtype, (1,), "(state_size,)", written=False)
+    _expect("gradient", gradient, step.dtype, (1,), "(gradient_size,)")
+
+    def add(step, dstate, gradient):
+        at = step._address
+        if dstate.size != entry(at, STATE_SIZE):
+            raise ShapeError("dstate: expected as many numbers as the step's state_size")
+        _check_gradient(step, gradient)
+        call_or_raise(entry(at, ADD_LEARNED), (at, _address(dstate), _address(gradient)))
+
+    return add
+
+
 @overload_method(StepType, "workspace")
 def _workspace(step):
     return lambda step: np.zeros(entry(step._address, WORKSPACE_SIZE), np.int64)
@@ -272,5 +348,6 @@ for _name, _index in (
     ("batch", BATCH),
     ("state_size", STATE_SIZE),
     ("workspace_size", WORKSPACE_SIZE),
+    ("gradient_size", GRADIENT_SIZE),
 ):
     _reads(_name, _index)

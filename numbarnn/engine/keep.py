@@ -13,8 +13,9 @@ TAPES = ("all", "states")
 class Keep:
     """What forward keeps.
 
-    what : {"nothing", "weights", "all", "states", "checkpoints"}
-        ``weights``: those in blocks, for calls of `fill` with the same parameters.  The others are for backward: all it
+    what : {"nothing", "weights", "step", "all", "states", "checkpoints"}
+        ``weights``: those in blocks, for calls of `fill` with the same parameters; ``step``: these and, of a single step,
+        all that backward needs.  The others are for backward: all it
         needs; h and c of every step; or h and c at the start of each segment.  Backward runs a segment forward again to
         get what is missing, with the same bits.
     segments : int
@@ -27,10 +28,20 @@ class Keep:
     @functools.cached_property
     def for_backward(self):
         """Whether backward may be asked for."""
-        return self.what in ("all", "states", "checkpoints")
+        return self.what in ("step", "all", "states", "checkpoints")
+
+    @functools.cached_property
+    def weights(self):
+        """Whether the parameters are read once, and not at each `fill`."""
+        return self.what in ("weights", "step")
+
+    @functools.cached_property
+    def gates(self):
+        """Whether all that backward needs of each step is kept."""
+        return self.what in ("step", "all")
 
 
-NOTHING, WEIGHTS, ALL, STATES = Keep(), Keep("weights"), Keep("all"), Keep("states")
+NOTHING, WEIGHTS, STEP, ALL, STATES = Keep(), Keep("weights"), Keep("step"), Keep("all"), Keep("states")
 
 
 def kept(tape, checkpoints, steps):

@@ -18,6 +18,7 @@ from numba.core.compiler import CompileResult
 from numba.core.compiler_lock import _CompilerLock, global_compiler_lock
 from numba.core.cpu import CPUContext
 from numba.core.dispatcher import Dispatcher
+from numba.core.imputils import Registry
 from numba.core.lowering import Lower
 from numba.core.runtime import rtsys
 from numba.core.serialize import dumps
@@ -54,6 +55,9 @@ RELIED_ON = {  # (class, name): the first parameters, None for what is no functi
     (Dispatcher, "get_call_template"): ("self", "args", "kws"),
     (Dispatcher, "add_overload"): ("self", "cres"),
     (CPUContext, "insert_user_function"): ("self", "func", "fndesc", "libs"),
+    (CPUContext, "add_dynamic_addr"): ("self", "builder", "intaddr", "info"),
+    (CPUContext, "get_function"): ("self", "fn", "sig"),
+    (Registry, "lower_constant"): ("self", "ty"),
     (JITCodeLibrary, "__init__"): ("self", "codegen", "name"),
     (JITCodeLibrary, "add_llvm_module"): ("self", "ll_module"),
     (JITCodeLibrary, "finalize"): ("self",),

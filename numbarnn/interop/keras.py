@@ -48,7 +48,8 @@ def load(path: str | os.PathLike) -> Network | Graph:
     ConversionError
         For a layer, or an option of one, that has no counterpart; it names the layer.
     FileFormatError
-        If it is no such file, was truncated or damaged; nothing in it is executed.
+        If it is no such file, was truncated or damaged; nothing in it is executed.  But HDF5's own library, written in C,
+        reads it, and some damage ends the process there: read what you do not trust in a process of its own.
     OSError
         If the file cannot be read.
     ImportError

@@ -63,10 +63,6 @@ class Chain(Operation):
     def nbytes(self):
         return sum(operation.nbytes for operation in self.operations)
 
-    @property
-    def written(self):
-        return [array for operation in self.operations for array in operation.written]
-
 
 @dataclass(frozen=True, eq=False)
 class Tape(Unsendable):

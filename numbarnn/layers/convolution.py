@@ -9,7 +9,6 @@ import numpy as np
 from ..arrays.devices import backend_of
 from ..arrays.ieee import ieee
 from ..arrays.rows import like, numbers
-from ..engine.keep import WEIGHTS
 from ..errors import positive_integer
 from ..parameters import Weight, uniform
 from .images import OfImages, OverImages, OverImagesAdjoint, size
@@ -89,7 +88,7 @@ class Conv2d(OfImages):
             weight[...] = random.uniform(-limit, limit, weight.shape)
 
     def operation(self, p, x, keep):
-        return Convolution(self, p.copy() if keep is WEIGHTS else p, x)  # a stream reads parameters when it is made
+        return Convolution(self, p.copy() if keep.weights else p, x)  # a stream reads parameters when it is made
 
 
 class Convolution(OverImages):

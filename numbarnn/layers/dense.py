@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..arrays.descriptor import TensorDescriptor
-from ..arrays.devices import backend, backend_of, device_of
+from ..arrays.devices import backend_of, device_of
 from ..cells import ActivationSpec, DenseCell, activation
-from ..engine.keep import ALL, WEIGHTS
+from ..engine.keep import ALL
 from ..errors import positive_integer
 from ..parameters import Weight, glorot_uniform, uniform
 from .base import activation_spec
 from .chain import Chain
 from .operations import Elementwise, Operation
 from .stateless import Stateless
+from .tangents import kernels
 
 LINEAR = DenseCell()
 MOST_ROWS = 512  # of a batch that is made of the steps of one sequence
@@ -48,7 +49,7 @@ class Linear(Operation):
     learns = True
 
     def __init__(self, cell, units, source, p, keep):
-        rows, backend = source if keep is WEIGHTS else _batched(source), backend_of(source.array)
+        rows, backend = source if keep.weights else _batched(source), backend_of(source.array)
         size = backend.plans.Size(cell, units, 1, rows.packing, rows.channels, rows.dtype)
         self.source, self.tape = source, backend.launch.run(backend.dense, size, p.flat, rows, None, keep)
         self.outputs = self._unbatched(self.tape.outputs)
@@ -78,16 +79,12 @@ class Linear(Operation):
             return None
         vectors = None if tangents.parameters is None else [dp.flat for dp in tangents.parameters]
         rows = None if dx is None else [*map(_batched, dx)]
-        found = backend("cpu").tangent_launch.Tangents(self.tape, tangents.count, vectors, rows)
+        found = kernels().Tangents(self.tape, tangents.count, vectors, rows)
         return [*map(self._unbatched, found.dy)]
 
     @property
     def nbytes(self):
         return self.tape.nbytes
-
-    @property
-    def written(self):
-        return self.tape.written
 
 
 @dataclass(frozen=True, repr=False)
@@ -147,10 +144,11 @@ class Dense(Stateless):
         if not keep.for_backward:
             return Linear(self.cell, self.units, x, p, keep)
         self.cell.check_differentiable()
+        kept = keep if keep.weights else ALL
         if self.cell.activation.from_output:
-            return Linear(self.cell, self.units, x, p, ALL)
+            return Linear(self.cell, self.units, x, p, kept)
         chain = Chain(x)  # what f is of is kept, f comes after
-        chain.append(Linear(LINEAR, self.units, x, p, ALL))
+        chain.append(Linear(LINEAR, self.units, x, p, kept))
         chain.append(Elementwise(chain.outputs, self.cell))
         return chain
 

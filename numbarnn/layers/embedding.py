@@ -11,7 +11,6 @@ from ..arrays.devices import backend_of, contiguous
 from ..arrays.indices import Groups
 from ..arrays.ragged import Ragged
 from ..arrays.rows import like, numbers
-from ..engine.keep import WEIGHTS
 from ..errors import ShapeError, flag, positive_integer
 from ..parameters import Parameters, Weight, glorot_uniform
 from .base import Gradients
@@ -94,19 +93,7 @@ class Lookup(Operation):
         backend_of(self.table).embedding.add_take(program, self.table, self.source.array, rows, self.source.batch)
 
     def backward(self, adjoint, dy, need_x):
-        gradient, accumulate = adjoint.gradient, adjoint.accumulate
-
-        def fill():
-            source = contiguous(numbers(dy)).reshape(-1, self.layer.size)
-            if isinstance(gradient, RowGradient):
-                gradient.fill(self.groups, source)
-                return
-            dtable = self.layer.table(gradient.flat)
-            if not accumulate:
-                dtable.fill(0)
-            backend_of(source).embedding.sum_rows(source, self.groups, dtable, compact=False, accumulate=accumulate)
-
-        adjoint.fills.append(fill)
+        adjoint.fills.append(LookupAdjoint(self, dy, adjoint.gradient, adjoint.accumulate).fill)
 
     def jvp(self, tangents, dx):
         if tangents.parameters is None:
@@ -122,6 +109,34 @@ class Lookup(Operation):
         """Bytes of the places of the indices."""
         parts = () if self.groups is None else (self.groups.indices, self.groups.order, self.groups.starts)
         return sum(part.nbytes for part in parts)
+
+
+class LookupAdjoint:
+    """Backward of `Lookup`: dL/d(outputs) added up by index."""
+
+    def __init__(self, lookup, dy, gradient, accumulate):
+        self._lookup, self._dy, self._gradient, self._accumulate = lookup, dy, gradient, accumulate
+
+    def fill(self):
+        """Write, or add, the derivatives of the rows that were read."""
+        groups, layer = self._lookup.groups, self._lookup.layer
+        source = contiguous(numbers(self._dy)).reshape(-1, layer.size)
+        if isinstance(self._gradient, RowGradient):
+            self._gradient.fill(groups, source)
+            return
+        dtable = layer.table(self._gradient.flat)
+        if not self._accumulate:
+            dtable.fill(0)
+        backend_of(source).embedding.sum_rows(source, groups, dtable, compact=False, accumulate=self._accumulate)
+
+    def add_to(self, program):
+        """Add it to a program of a step that is taken again and again; whether that could be done."""
+        if program.anew:
+            return False
+        lookup, dy = self._lookup, numbers(self._dy)
+        dtable = lookup.layer.table(self._gradient.flat)
+        backend_of(dtable).embedding.add_add(program, dtable, lookup.source.array, dy.reshape(-1, lookup.layer.size))
+        return True
 
 
 @dataclass(frozen=True, repr=False)
@@ -206,7 +221,7 @@ class Embedding(Stateless):
         return x.checked("x", "indices", self.vocabulary)
 
     def operation(self, p, x, keep, reading=None):
-        p = p.copy() if keep is WEIGHTS else p  # a stream reads parameters when it is made
+        p = p.copy() if keep.weights else p  # a stream reads parameters when it is made
         return Lookup(self, p, x, keep.for_backward, reading)
 
     def backward(

@@ -10,7 +10,6 @@ from ..arrays.devices import backend_of
 from ..arrays.ragged import Ragged
 from ..arrays.rows import copy_ends, like
 from ..descriptions.fields import one_of, optional
-from ..engine.keep import WEIGHTS
 from ..errors import LayoutError, ShapeError, integer
 from .base import Layer
 from .chain import Chain
@@ -60,7 +59,7 @@ class LastStep(OneStep):
     """
 
     def operation(self, p, x, keep):
-        return PassedOn(x) if keep is WEIGHTS else Ends(x, [slice(None)])  # a stream's step is the last one so far
+        return PassedOn(x) if keep.weights else Ends(x, [slice(None)])  # a stream's step is the last one so far
 
 
 def _one_or_two(argument, value):

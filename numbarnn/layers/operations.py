@@ -70,11 +70,6 @@ class Operation:
         """Bytes that are held for backward, those of the source not counted."""
         return 0 if self.view else self.outputs.array.nbytes
 
-    @property
-    def written(self):
-        """The arrays that forward writes, as part of a program that takes steps: scratch that it borrows not counted."""
-        return [] if self.view else [self.outputs.array]
-
 
 def in_rows(described):
     """The numbers of a descriptor as (rows, C); a view where they lie like that."""
@@ -292,7 +287,7 @@ class Residual(Operation):
     def backward(self, adjoint, dy, need_x):
         dx = self.inner.backward(adjoint, dy, need_x)
         if dx is not None and dy is not None:
-            adjoint.fills.append(ieee(lambda: np.add(in_rows(dx), in_rows(dy), out=in_rows(dx))))
+            adjoint.fills.append(ResidualAdjoint(dx, dy).fill)
         return dx
 
     @ieee
@@ -314,6 +309,24 @@ class Residual(Operation):
     def nbytes(self):
         return self.inner.nbytes + super().nbytes
 
-    @property
-    def written(self):
-        return [*self.inner.written, *super().written]
+
+class ResidualAdjoint:
+    """Backward of what `Residual` adds: dL/d(outputs) is added to dL/d(source), dx, which is modified."""
+
+    def __init__(self, dx, dy):
+        self._dx, self._dy = dx, dy
+
+    @ieee
+    def fill(self):
+        """Add it."""
+        np.add(in_rows(self._dx), in_rows(self._dy), out=in_rows(self._dx))
+
+    def add_to(self, program):
+        """Add it to a program; whether that could be done."""
+        if not (self._dx.packing.uniform and self._dy.packing.uniform):
+            return False
+        dx, dy = numbers(self._dx), numbers(self._dy)
+        if not (dx.size and dx.flags.c_contiguous and dy.flags.c_contiguous):
+            return False
+        backend_of(dx).elementwise.add_sum(program, dx, dy, dx)
+        return True

@@ -11,6 +11,7 @@ from ..arrays.ieee import ieee
 from ..arrays.indices import Groups
 from ..arrays.rows import like
 from ..descriptions.fields import one_of
+from ..engine.keep import WEIGHTS
 from .last import OneStep
 from .operations import Operation, in_rows
 
@@ -52,7 +53,7 @@ class Pool(OneStep):
     accepts: ClassVar = {"kind": one_of(KINDS)}
     needs_all = True
 
-    def run_stream(self, p, x):
+    def run_stream(self, p, x, keep=WEIGHTS):
         raise ValueError(f"steps: {self!r} needs the whole sequence")
 
     def operation(self, p, x, keep):

@@ -7,9 +7,9 @@ import numpy as np
 
 from ..arrays.devices import backend, backend_of, device_of
 from ..arrays.packing import uniform
-from ..engine.keep import WEIGHTS
 from ..errors import CellError
 from .operations import NotInPrograms, Operation
+from .tangents import kernels
 
 INITIAL = ("initial_h", "initial_c")  # parameters that hold the state to start from
 
@@ -99,10 +99,6 @@ class Recurrence(Operation):
     def nbytes(self):
         return self.tape.nbytes
 
-    @property
-    def written(self):
-        return self.tape.written
-
     def start(self, initial):
         self.tape.start(self._start(initial))
 
@@ -125,7 +121,7 @@ class Recurrence(Operation):
                 for name, width in zip(INITIAL, self.layer.state_widths)
             ]
 
-        return learned() if keep is WEIGHTS else learned  # a stream reads parameters when it is made
+        return learned() if keep.weights else learned  # a stream reads parameters when it is made
 
     def _write_unit_values(self, values):
         """Write the values of the units into a (D, V, H) array (is modified)."""
@@ -142,13 +138,13 @@ class Recurrence(Operation):
         adjoint.stack.insert(0, own)
         adjoint.fills.append(own.fill)
         if self.layer.unit_parameters or self.layer.learned_state:  # else all is in what the kernels write
-            adjoint.fills.append(lambda: self._put_vectors(own, gradient, accumulate))
+            adjoint.fills.append(VectorGradients(self, own, gradient, accumulate).fill)
         return own.dx
 
     def jvp(self, tangents, dx):
         parameters = tangents.parameters
         vectors = None if parameters is None else [dp.flat[self.first :] for dp in parameters]
-        own = backend("cpu").tangent_launch.Tangents(
+        own = kernels().Tangents(
             self.tape, tangents.count, vectors, dx, self._moved_start(tangents), self._moved_unit_values(tangents)
         )
         tangents.stack.append(own)
@@ -179,21 +175,48 @@ class Recurrence(Operation):
 
         return write
 
-    def _put_vectors(self, own, gradient, accumulate):
-        """Write, or add, the gradient of what only vectors hold: the values of units and the learned state."""
 
-        def put(name, value):
-            view = gradient[name]
-            view[...] = view + value if accumulate else value
+class VectorGradients:
+    """The gradient of what only vectors hold, the values of units and the learned state, from a `launch.Adjoint`."""
 
-        for d, suffix in enumerate(self.layer.suffixes(self.index)):
-            for unit_parameter, which, _ in self.layer.unit_parameters:
-                name = f"{unit_parameter}_{suffix}"
-                value = own.dunit_values[d][which]
-                put(name, value.sum(axis=1) if gradient[name].size < value.size else value.ravel())
-            if self.layer.learned_state:
-                for name, value in zip(INITIAL, own.dinitial):
-                    put(f"{name}_{suffix}", value[d].sum(axis=0) if self.starts_learned else 0)
+    def __init__(self, recurrence, own, gradient, accumulate):
+        self._of, self._own, self._gradient, self._accumulate = recurrence, own, gradient, accumulate
+
+    def fill(self):
+        """Write, or add, it."""
+        for name, values, which in self._of_units():
+            value = values[which]
+            self._put(name, value.sum(axis=1) if self._gradient[name].size < value.size else value.ravel())
+        layer = self._of.layer
+        if layer.learned_state:
+            for d, suffix in enumerate(layer.suffixes(self._of.index)):
+                for name, value in zip(INITIAL, self._own.dinitial):
+                    self._put(f"{name}_{suffix}", value[d].sum(axis=0) if self._of.starts_learned else 0)
+
+    def _of_units(self):
+        """(name of a parameter, derivatives of all values (V, H), which of them it holds) of all that hold some."""
+        for d, suffix in enumerate(self._of.layer.suffixes(self._of.index)):
+            for name, which, _ in self._of.layer.unit_parameters:
+                yield f"{name}_{suffix}", self._own.dunit_values[d], which
+
+    def _put(self, name, value):
+        view = self._gradient[name]
+        view[...] = view + value if self._accumulate else value
+
+    def add_to(self, program):
+        """Add that of the units to a program of a step that is taken again and again; whether that could be done.
+
+        What the state before such a step is learned from, whoever takes the steps knows.
+        """
+        if program.anew:
+            return False
+        for name, values, which in self._of_units():
+            rows = [values[index] for index in np.arange(len(values))[which]]
+            view, elementwise = self._gradient[name], backend_of(values).elementwise
+            for row, own in zip(rows, view.reshape(len(rows), -1)):
+                add = elementwise.add_sum if own.size == row.size else elementwise.add_total
+                add(program, own, row, own)
+        return True
 
 
 class Constrained(Operation):
@@ -215,9 +238,7 @@ class Constrained(Operation):
     def backward(self, adjoint, dy, need_x):
         of_weights = replace(adjoint, gradient=adjoint.gradient.zeros(), accumulate=False)  # its lists are the same
         dx = self.inner.backward(of_weights, dy, need_x)
-        adjoint.fills.append(
-            functools.partial(self.weights.take_back, of_weights.gradient, adjoint.gradient, adjoint.accumulate)
-        )
+        adjoint.fills.append(ConstrainedAdjoint(self.weights, of_weights.gradient, adjoint).fill)
         return dx
 
     def jvp(self, tangents, dx):
@@ -238,6 +259,24 @@ class Constrained(Operation):
     def nbytes(self):
         return self.inner.nbytes
 
-    @property
-    def written(self):
-        return self.inner.written
+
+class ConstrainedAdjoint:
+    """Backward of `Constrained`: from the gradient of `EffectiveWeights` that of the parameters."""
+
+    def __init__(self, weights, of_weights, adjoint):
+        self._weights, self._of_weights = weights, of_weights
+        self._gradient, self._accumulate = adjoint.gradient, adjoint.accumulate
+
+    def fill(self):
+        """Write, or add, it."""
+        self._weights.take_back(self._of_weights, self._gradient, self._accumulate)
+
+    def add_to(self, program):
+        """Add it to a program of a step that is taken again and again; whether that could be done."""
+        if program.anew:
+            return False
+        own, flat, elementwise = self._of_weights, self._gradient.flat, backend_of(self._gradient.flat).elementwise
+        for name, factor in self._weights.factors.items():
+            elementwise.add_product(program, own[name].T, np.ascontiguousarray(factor.T), own[name].T)
+        elementwise.add_sum(program, flat, own.flat, flat)
+        return True

@@ -8,14 +8,14 @@ from typing import ClassVar
 import numpy as np
 
 from ..arrays.batch import Batch
-from ..arrays.descriptor import TensorDescriptor, make_read_only
+from ..arrays.descriptor import make_read_only
 from ..arrays.devices import backend_of, device_of, expect_device
 from ..arrays.ragged import Ragged
 from ..descriptions.fields import one_of, optional
 from ..engine.keep import ALL, NOTHING, STATES, WEIGHTS, kept
 from ..errors import DTypeError, finite_number, flag, positive_integer
 from ..parameters import Parameters
-from ..stepping import STEPS, CompiledStep
+from ..stepping import CompiledStep
 from ..streaming import Stream
 from .base import Gradients, activation_spec
 from .chain import Chain, Tape, expect_tape
@@ -24,7 +24,8 @@ from .operations import MERGES, Merged, Residual, scale
 from .prepared import PreparedCall, PreparedTraining, answer, answer_and_keep
 from .recurrence import Constrained, Recurrence
 from .stacked import Stacked
-from .tangents import jvp, together
+from .steps import OverSteps, compiled_step
+from .tangents import final_states, jvp, together
 
 State = np.ndarray | tuple[np.ndarray, np.ndarray]  # h, or for an LSTM (h, c)
 
@@ -309,12 +310,12 @@ class Recurrent(Stacked):
         ValueError
             For a bidirectional layer, which needs the whole sequence.
         """
-        x, y, tape = self._over_steps(p, positive_integer("batch", batch))
-        stream = Stream(x, y.array, [tape.operation], [(self, tape)], backend_of(x), single=True)
+        made = OverSteps.of([(self, p)], *self._expected(p), positive_integer("batch", batch))
+        stream = Stream(made.x, made.y.array, made.operations, made.stateful, backend_of(made.x), single=True)
         stream.state = state
         return stream
 
-    def compiled_step(self, p: Parameters, batch: int = 1) -> CompiledStep:
+    def compiled_step(self, p: Parameters, batch: int = 1, adjoint: bool = False) -> CompiledStep:
         """The layer's step as a value of your own compiled code, see `CompiledStep`.
 
         Parameters
@@ -323,6 +324,8 @@ class Recurrent(Stacked):
             As `init` makes them; read now, later changes do not reach the step.
         batch : int
             Sequences N that run side by side.
+        adjoint : bool
+            Also make what `CompiledStep.adjoint` needs.
 
         Raises
         ------
@@ -344,16 +347,14 @@ class Recurrent(Stacked):
         >>> np.array_equal(outputs(layer.compiled_step(p), x), layer(p, x)[0])
         True
         """
-        x, y, tape = self._over_steps(p, positive_integer("batch", batch), STEPS)
-        return CompiledStep(x, y.array, [tape.operation], [(self, tape)], single=True)
+        expected = *self._expected(p), positive_integer("batch", batch)
+        return compiled_step([(self, p)], *expected, flag("adjoint", adjoint), single=True)
 
-    def _over_steps(self, p, batch, steps=None):
-        """(x, descriptor of y, tape) for up to so many steps at once, again and again; as many as a stream takes if None."""
+    def _expected(self, p):
+        """(channels, dtype, device) that parameters are for, which are checked."""
         channels = p[p.names[0]].shape[1] if isinstance(p, Parameters) and p.names else 1
         self.check_parameters(p, channels)
-        on = backend_of(p.flat)
-        x = on.memory.zeros((steps or on.programs.most_steps(batch), batch, channels), p.dtype)
-        return x, *self.run_stream(p, TensorDescriptor.of_tnc(x))
+        return channels, p.dtype, p.device
 
     def gates(
         self,
@@ -393,7 +394,7 @@ class Recurrent(Stacked):
         """
         return gates(self, p, x, state, lengths, layout, index)
 
-    def run_stream(self, p, x, initial=None):
+    def run_stream(self, p, x, initial=None, keep=WEIGHTS):
         """`run` for the steps that a stream takes at once, again and again: y as a TensorDescriptor, and a tape.
 
         initial: what it starts from at first and when it starts afresh, as `checked_state` has it; zeros or what was learned
@@ -401,7 +402,7 @@ class Recurrent(Stacked):
         """
         if self.bidirectional:
             raise ValueError(f"steps: {self!r} is bidirectional and needs the whole sequence")
-        return self.run(p, x, initial, WEIGHTS)
+        return self.run(p, x, initial, keep)
 
     def stream_state(self, tape):
         """The state that a stream's tape has reached, (L, N, H) arrays."""
@@ -524,11 +525,4 @@ class Recurrent(Stacked):
         True
         """
         dy, tangents, single = jvp(self, tape, dp, dx, dstate)
-        finals = [
-            self.as_state([[part.dfinal[s][m] for part in tangents.stack] for s in range(self.cell.states)])
-            for m in range(tangents.count)
-        ]
-        given = together([*map(tape.batch.give, dy)], single)
-        if self.cell.states == 1:
-            return given, together(finals, single)
-        return given, tuple(together([*states], single) for states in zip(*finals))
+        return together([*map(tape.batch.give, dy)], single), final_states(self, tangents, single)

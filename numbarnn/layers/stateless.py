@@ -52,9 +52,9 @@ class Stateless(Layer):
         make_read_only(given)
         return given, tape
 
-    def run_stream(self, p, x):
-        """`run` for the steps that a stream takes at once, again and again."""
-        return self.run(p, x, None, WEIGHTS)
+    def run_stream(self, p, x, keep=WEIGHTS):
+        """`run` for the steps that a stream takes at once, again and again; keep: what keeps weights."""
+        return self.run(p, x, None, keep)
 
     def _checked_input(self, p, x, layout, lengths):
         x = native("x", x)

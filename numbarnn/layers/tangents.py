@@ -1,5 +1,6 @@
-"""Forward derivatives of a layer: the directions that a caller gives, and what comes of them."""
+"""Forward derivatives of layers: the directions that a caller gives, and what comes of them."""
 
+import functools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,9 +15,17 @@ from .chain import expect_tape
 STATE_AXES = 3  # of (L * D, N, H)
 
 
+@functools.cache
+def kernels():
+    """What computes tangents through time on the CPU: it is imported for the first of them."""
+    from ..cpu import tangent_launch
+
+    return tangent_launch
+
+
 @dataclass(eq=False)
 class Tangents:
-    """Directions in which the parameters and the initial state move, several at once.
+    """Directions in which the parameters and the initial state of a layer move, several at once.
 
     Attributes
     ----------
@@ -36,6 +45,86 @@ class Tangents:
     stack: list = field(default_factory=list)
 
 
+class Directions:
+    """What a caller of ``jvp`` gives, argument by argument: all of it with an axis for several tangents, or none.
+
+    Attributes
+    ----------
+    counts : dict of str to int or None
+        By the argument's name the number of tangents; None for one without an axis for several.
+    """
+
+    def __init__(self, dtype):
+        self.dtype, self.counts = dtype, {}
+
+    def _note(self, name, count):
+        """Note how many tangents an argument has; ShapeError if that is none, or not as many as another has."""
+        if count == 0:
+            raise ShapeError(f"{name}: expected at least one tangent, got none")
+        for first, other in self.counts.items():
+            if other != count:
+                raise ShapeError(f"{name}: expected {_said(other)} like {first}, got {_said(count)}")
+        self.counts[name] = count
+
+    @property
+    def single(self):
+        """Whether there is no axis for several."""
+        return None in self.counts.values()
+
+    @property
+    def count(self):
+        """The number of tangents; ValueError if nothing was given."""
+        if not self.counts:
+            raise ValueError("dp: expected dp, dx or dstate, got None for all of them")
+        return next(iter(self.counts.values())) or 1
+
+    def vectors(self, dp, weights, what):
+        """The contiguous vectors (M, P) of the argument dp, for parameters of these weights, which are of `what`."""
+        if dp is None:
+            return None
+        if isinstance(dp, Parameters):
+            if dp.weights != weights:
+                raise ShapeError(f"dp: expected the parameters of {what}, got {dp!r}")
+            dp = dp.flat
+        array, size = checked_array("dp", native("dp", dp)), sum(weight.size for weight in weights)
+        if array.ndim not in (1, 2) or array.shape[-1] != size:
+            raise ShapeError(f"dp: expected shape {(size,)}, or (K, {size}) for K tangents, got {array.shape}")
+        if device_of(array) != "cpu":
+            raise DeviceError(f"dp: expected one on device 'cpu' like the tape, got one on {device_of(array)!r}")
+        if array.dtype != self.dtype:
+            raise DTypeError(f"dp: expected {self.dtype} like the parameters, got {array.dtype}")
+        self._note("dp", None if array.ndim == 1 else len(array))
+        return np.ascontiguousarray(array if array.ndim == 2 else array[None])
+
+    def inputs(self, dx, batch, channels, indices):
+        """Descriptors of the argument dx; indices: whether x are integers, which have no direction."""
+        if dx is None:
+            return None
+        if indices:
+            kind = type(dx).__name__
+            raise ValueError(f"dx: expected None, since there is no derivative with respect to an index, got {kind}")
+        axes = len(batch.layout) + 1
+        several = isinstance(dx, (list, tuple)) if batch.ragged else getattr(dx, "ndim", 0) == axes
+        self._note("dx", len(dx) if several else None)
+        return [batch.describe("dx", each, channels, self.dtype) for each in (dx if several else (dx,))]
+
+    def states(self, name, dstate, layer, sequences):
+        """(M, L, D, N, P or H) of each state of a layer's cell, of the argument of that name."""
+        if dstate is None:
+            return None
+        pair = layer.cell.states > 1 and isinstance(dstate, (list, tuple))
+        parts = dstate if pair else (dstate,)
+        count, each = None, [dstate]
+        if len(parts) > 0 and all(getattr(part, "ndim", 0) == STATE_AXES + 1 for part in parts):
+            count, *others = map(len, parts)
+            if {*others} - {count}:
+                raise ShapeError(f"{name}: expected as many tangents of h as of c, got {count} and {others[0]}")
+            each = [state if pair else state[0] for state in zip(*parts)]
+        self._note(name, count)
+        checked = [layer.checked_state(name, one, sequences, self.dtype, "cpu") for one in each]
+        return [np.stack(states) for states in zip(*checked)]
+
+
 def jvp(layer, tape, dp, dx, dstate=None):
     """What `tape.operation` makes of directions, as `Recurrent.jvp` describes them.
 
@@ -48,22 +137,22 @@ def jvp(layer, tape, dp, dx, dstate=None):
         Whether the caller gave one tangent, without an axis for several.
     """
     expect_tape(layer, tape)
-    outputs = tape.operation.outputs
-    if device_of(outputs.array) != "cpu":
+    outputs, channels = tape.operation.outputs, tape.x.channels
+    expect_host(outputs.array)
+    directions, weights = Directions(outputs.dtype), layer.weights(channels)
+    vectors = directions.vectors(dp, weights, f"{layer!r} with {channels} channels")
+    dx = directions.inputs(dx, tape.batch, channels, layer.takes_indices)
+    initial = None if dstate is None else directions.states("dstate", dstate, layer, tape.batch.sequences)
+    parameters = None if vectors is None else [Parameters(vector, weights) for vector in vectors]
+    tangents = Tangents(directions.count, parameters, initial)
+    dy = tape.operation.jvp(tangents, dx)
+    return zeros_like(outputs, tangents.count) if dy is None else dy, tangents, directions.single
+
+
+def expect_host(array):
+    """Raise DeviceError unless what a tape has made is in the host's memory."""
+    if device_of(array) != "cpu":
         raise DeviceError("tape: expected one on device 'cpu', where there are forward derivatives, got one on 'cuda'")
-    if dp is dx is dstate is None:
-        raise ValueError("dp: expected dp, dx or dstate, got None for all of them")
-    counts, given = {}, {}
-    for name, value, described in (("dp", dp, _parameters), ("dx", dx, _inputs), ("dstate", dstate, _states)):
-        if value is not None:
-            counts[name], given[name] = described(layer, tape, value, outputs.dtype)
-    (first, count), *others = counts.items()
-    for name, other in others:
-        if other != count:
-            raise ShapeError(f"{name}: expected {_said(count)} like {first}, got {_said(other)}")
-    tangents = Tangents(1 if count is None else count, given.get("dp"), given.get("dstate"))
-    dy = tape.operation.jvp(tangents, given.get("dx"))
-    return [_zeros_like(outputs)] * tangents.count if dy is None else dy, tangents, count is None
 
 
 def together(arrays, single):
@@ -73,71 +162,23 @@ def together(arrays, single):
     return tuple(arrays) if isinstance(arrays[0], Ragged) else np.stack(arrays)
 
 
+def final_states(layer, tangents, single):
+    """The tangents of a layer's final state, as its caller gets them."""
+    finals = [
+        layer.as_state([[part.dfinal[s][m] for part in tangents.stack] for s in range(layer.cell.states)])
+        for m in range(tangents.count)
+    ]
+    if layer.cell.states == 1:
+        return together(finals, single)
+    return tuple(together([*states], single) for states in zip(*finals))
+
+
+def zeros_like(described, count):
+    """Descriptors of zeros, laid out like another, the same for all tangents."""
+    zeros = np.zeros(described.packing.shape(described.channels), described.dtype)
+    return [TensorDescriptor.compact(zeros, zeros.ctypes.data, described.packing)] * count
+
+
 def _said(count):
     """How a number of tangents is told, None for one without an axis for it."""
     return "one tangent without an axis for several" if count is None else f"an axis of {count} tangents"
-
-
-def _zeros_like(described):
-    """A descriptor of zeros, laid out like another."""
-    zeros = np.zeros(described.packing.shape(described.channels), described.dtype)
-    return TensorDescriptor.compact(zeros, zeros.ctypes.data, described.packing)
-
-
-def _some(name, count):
-    """The number of tangents, if there is one at least; else ShapeError."""
-    if not count:
-        raise ShapeError(f"{name}: expected at least one tangent, got none")
-    return count
-
-
-def _parameters(layer, tape, dp, dtype):
-    """(number of tangents, or None; the Parameters of each) of the argument dp."""
-    weights = layer.weights(tape.x.channels)
-    if isinstance(dp, Parameters):
-        if dp.weights != weights:
-            raise ShapeError(f"dp: expected the parameters of {layer!r} with {tape.x.channels} channels, got {dp!r}")
-        dp = dp.flat
-    array, size = checked_array("dp", native("dp", dp)), sum(weight.size for weight in weights)
-    if array.ndim not in (1, 2) or array.shape[-1] != size:
-        raise ShapeError(f"dp: expected shape {(size,)}, or (K, {size}) for K tangents, got {array.shape}")
-    if device_of(array) != "cpu":
-        raise DeviceError(f"dp: expected one on device 'cpu' like the tape, got one on {device_of(array)!r}")
-    if array.dtype != dtype:
-        raise DTypeError(f"dp: expected {dtype} like the parameters, got {array.dtype}")
-    vectors = np.ascontiguousarray(array if array.ndim == 2 else array[None])
-    count = None if array.ndim == 1 else _some("dp", len(vectors))
-    return count, [Parameters(vector, weights) for vector in vectors]
-
-
-def _inputs(layer, tape, dx, dtype):
-    """(number of tangents, or None; a descriptor of each) of the argument dx."""
-    batch = tape.batch
-    if layer.takes_indices:
-        raise ValueError(
-            f"dx: expected None, since there is no derivative with respect to an index, got {type(dx).__name__}"
-        )
-    if batch.ragged:
-        several = isinstance(dx, (list, tuple))
-        parts = dx if several else (dx,)
-    else:
-        several = getattr(dx, "ndim", 0) == len(batch.layout) + 1
-        parts = dx if several else (dx,)
-    count = _some("dx", len(parts)) if several else None
-    return count, [batch.describe("dx", part, tape.x.channels, dtype) for part in parts]
-
-
-def _states(layer, tape, dstate, dtype):
-    """(number of tangents, or None; (M, L, D, N, P or H) of each state of the cell) of the argument dstate."""
-    pair = layer.cell.states > 1 and isinstance(dstate, (list, tuple))
-    parts = dstate if pair else (dstate,)
-    several = len(parts) > 0 and all(getattr(part, "ndim", 0) == STATE_AXES + 1 for part in parts)
-    count = None
-    if several:
-        lengths = [len(part) for part in parts]
-        if len({*lengths}) > 1:
-            raise ShapeError(f"dstate: expected as many tangents of h as of c, got {lengths[0]} and {lengths[1]}")
-        count = _some("dstate", lengths[0])
-    each = [dstate] if count is None else [state if pair else state[0] for state in zip(*parts)]
-    checked = [layer.checked_state("dstate", one, tape.batch.sequences, dtype, "cpu") for one in each]
-    return count, [np.stack(states) for states in zip(*checked)]

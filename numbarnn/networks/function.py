@@ -212,17 +212,20 @@ class Function(Reading):
         """{index of a layer: arrays} of the states that a caller gives."""
         if states is None:
             return {}
-        stateful = self._stateful
-        if not isinstance(states, (tuple, list)) or len(states) != len(stateful):
-            expected = f"a tuple of {len(stateful)} states, one for each recurrent layer"
-            found = f"{len(states)}" if isinstance(states, (tuple, list)) else type(states).__name__
-            raise TypeError(f"{argument}: expected {expected}, got {found}")
+        self._expect_states(argument, states)
         return {
             index: self.layers[index].checked_state(
                 f"{argument}[{at}]", self._state_here(f"{argument}[{at}]", state), sequences, self.dtype, self.device
             )
-            for at, (index, state) in enumerate(zip(stateful, states))
+            for at, (index, state) in enumerate(zip(self._stateful, states))
         }
+
+    def _expect_states(self, argument, states):
+        """Raise TypeError unless there is one for each recurrent layer, in a tuple."""
+        count = len(self._stateful)
+        if not isinstance(states, (tuple, list)) or len(states) != count:
+            found = f"{len(states)}" if isinstance(states, (tuple, list)) else type(states).__name__
+            raise TypeError(f"{argument}: expected a tuple of {count} states, one for each recurrent layer, got {found}")
 
     def _given_states(self, states, device):
         """The states that a caller gets on a device, of {index of a layer: arrays (L, D, N, P or H)}."""

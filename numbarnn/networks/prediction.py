@@ -15,13 +15,13 @@ from ..errors import IndexRangeError, checked_seeds, generator, integer
 from ..layers.gates import checked_place
 from ..layers.prepared import answer
 from ..training.losses import BinaryCrossEntropy, CrossEntropy
-from .function import Function
+from .derivatives import Derivatives
 from .predictions import Predictions, together
 from .probabilities import link_of
 from .reading import brought, home_of
 
 
-class Prediction(Function):
+class Prediction(Derivatives):
     """The part of a network that predicts."""
 
     def predict(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...errors import ConversionError, renamed
+from ...errors import ConversionError
 from ...graph import Graph
 from ...graphs.description import Input, Node
 from ...layers.dense import Activation
@@ -43,10 +43,22 @@ def network_of(reader, rows, layout):
     (row,) = rows.rows
     (source,) = rows.inputs
     channels = None if isinstance(row.layers[0], Embedding) else channels_of(reader, source)
-    net = Network(row.layers, channels, dtype_of(reader, rows), layout)
-    items = enumerate(row.items)
-    net.params.update({f"{place}.{name}": array for place, item in items for name, array in item.arrays.items()})
+    dtype, arrays = dtype_of(reader, rows), {}
+    net = _made(reader, Network, row.layers, channels, dtype, layout)
+    for place, item in enumerate(row.items):
+        arrays |= {f"{place}.{name}": array.astype(dtype, copy=False) for name, array in item.arrays.items()}
+    net.params.update(arrays)
     return net
+
+
+def _made(reader, kind, *arguments):
+    """A Network or Graph; ConversionError for what it cannot be."""
+    try:
+        return kind(*arguments)
+    except ConversionError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ConversionError(f"{reader.where}: expected layers that numbarnn can put together ({error})") from error
 
 
 def graph_of(reader, rows, layout):
@@ -69,8 +81,7 @@ def graph_of(reader, rows, layout):
             label = row.name if len(row.items) == 1 else f"{row.name}.{place}"
             arrays |= {f"{label}.{name}": array.astype(dtype, copy=False) for name, array in item.arrays.items()}
     outputs = [rows.name_of(at) for at in rows.outputs]
-    with renamed(layers=reader.where, nodes=reader.where, inputs=reader.where):
-        net = Graph(inputs, nodes, outputs, dtype, layout)
+    net = _made(reader, Graph, inputs, nodes, outputs, dtype, layout)
     net.params.update(arrays)
     return net
 

@@ -11,6 +11,12 @@ from .classifier import SequenceClassifier
 from .forecaster import SequenceForecaster
 from .regressor import SequenceRegressor
 
-__all__ = ["SequenceClassifier", "SequenceForecaster", "SequenceRegressor"]
+# What `sklearn.utils.estimator_checks` asks for and does not hold, with its reason, as its argument of this name takes it.
+EXPECTED_FAILED_CHECKS = {
+    "check_sample_weight_equivalence_on_dense_data": "a sample of weight two and one that is there twice are the same to"
+    " rounding, which in float32 is more than the 1e-7 of this check; with dtype='float64' it passes",
+}
 
-keywords.guard(globals(), __all__)
+__all__ = ["EXPECTED_FAILED_CHECKS", "SequenceClassifier", "SequenceForecaster", "SequenceRegressor"]
+
+keywords.guard(globals(), __all__[1:])

@@ -1,0 +1,97 @@
+"""Forward derivatives of a network: how its outputs and states move where parameters, inputs and states do."""
+
+import numpy as np
+
+from ..arrays.descriptor import in_layout
+from ..arrays.devices import share_memory
+from ..arrays.ragged import Ragged
+from ..layers.tangents import Directions, Tangents, expect_host, final_states, together, zeros_like
+from ..parameters import Parameters
+from .function import Function, NetworkTape
+
+
+class Derivatives(Function):
+    """The part of a network that says how it moves."""
+
+    def jvp(
+        self,
+        tape: NetworkTape,
+        dp: Parameters | np.ndarray | None = None,
+        dx: np.ndarray | Ragged | None = None,
+        dstate: tuple | None = None,
+    ) -> tuple:
+        """Forward derivatives: how y and the final states move where the parameters, x and the initial states do.
+
+        K tangents at once take one more axis, the first, in all that is given, and in all that is returned.  See
+        :doc:`/derivatives`.
+
+        Parameters
+        ----------
+        tape : NetworkTape
+            From `forward`; it is not modified and may be used again.
+        dp : Parameters or numpy.ndarray, optional
+            The tangent of the parameter vector (P,), or (K, P); None for zeros.
+        dx : numpy.ndarray or Ragged, optional
+            That of x, shaped like x and in the network's layout, or with K in front, of a Ragged K of them in a list; None
+            for zeros.  Indices have none.
+        dstate : tuple, optional
+            Those of the initial states, like the state, each with K in front or none of them; None, there or in the tuple,
+            for zeros.
+
+        Returns
+        -------
+        dy : numpy.ndarray, Ragged, or tuple of Ragged
+            The tangent of y.
+        dstate : tuple
+            Those of the final states.
+
+        Raises
+        ------
+        ShapeError, LayoutError, DTypeError, TypeError, ValueError
+            Named after the argument that is not as described.
+        DeviceError
+            For a network on a GPU.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> net = nr.Network([nr.GRU(4), nr.Last(), nr.Dense(1)], channels=2, dtype="float64", seed=0)
+        >>> x = np.ones((6, 3, 2))
+        >>> y, _, tape = net.forward(x)
+        >>> dy, _ = net.jvp(tape, dx=np.ones_like(x))
+        >>> step = 1e-6
+        >>> np.allclose((net.predict(x + step) - net.predict(x - step)) / (2 * step), dy)
+        True
+        """
+        if not isinstance(tape, NetworkTape) or tape.network is not self:
+            raise TypeError(f"tape: expected one that forward of this network returned, got {tape!r:.200}")
+        batch, outputs = tape.batch, tape.tapes[-1].operation.outputs
+        expect_host(outputs.array)
+        directions = Directions(self.dtype)
+        vectors = directions.vectors(dp, self._params.weights, "this network")
+        dx = directions.inputs(dx, batch, self.channels, self.takes_indices)
+        initial = self._moved_states(directions, dstate, batch.sequences)
+        count, single, moved, finals = directions.count, directions.single, dx, []
+        parts = None if vectors is None else [self.split(vector) for vector in vectors]
+        for index, own in enumerate(tape.tapes):
+            parameters = None if parts is None else [part[index] for part in parts]
+            tangents = Tangents(count, parameters, initial.get(index))
+            moved = own.operation.jvp(tangents, moved)
+            if index in self._stateful:
+                finals.append(final_states(self.layers[index], tangents, single))
+        moved = zeros_like(outputs, count) if moved is None else moved
+        if outputs.packing.uniform:
+            given = together([in_layout(each.array, self._letters(batch)) for each in moved], single)
+            shared = dx is not None and share_memory(given, dx[0].array)  # of layers that pass numbers on
+            return given.copy() if shared else given, tuple(finals)
+        return together([*map(batch.give, moved)], single), tuple(finals)
+
+    def _moved_states(self, directions, states, sequences):
+        """{index of a layer: the tangents of its initial state} of the argument dstate."""
+        if states is None:
+            return {}
+        self._expect_states("dstate", states)
+        return {
+            index: directions.states(f"dstate[{at}]", state, self.layers[index], sequences)
+            for at, (index, state) in enumerate(zip(self._stateful, states))
+        }
