@@ -364,7 +364,7 @@ REFUSED = {
         OF_GRU, lambda f: f["layers"][0].update(type="lstm"), nr.FileFormatError, r"layers\[0\] weights",
     ),
     "another shape": (
-        OF_GRU, lambda f: f["layers"][0].update(shape=[None, None, 9]), nr.FileFormatError, r"\['shape'\]\[-1\]: expected 8, .* got 9",
+        OF_GRU, lambda f: f["layers"][0].update(shape=[None, None, 9]), nr.FileFormatError, r"\[-1\]: expected 8, .* got 9",
     ),
     "layers that do not fit": (
         FILES["RTNeural, several"][1], lambda f: f["layers"].pop(1), nr.FileFormatError, "for 4 channels, got",
