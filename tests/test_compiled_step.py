@@ -370,7 +370,6 @@ WRONG = [  # argument, value, the error of Python, that of compiled code
     ("y", np.zeros(3, np.float32), nr.ShapeError, nr.ShapeError),
     ("y", np.zeros((2, 2), np.float32), nr.ShapeError, nr.ShapeError),
     ("y", np.zeros(2, np.int32), nr.DTypeError, TypingError),
-    ("y", np.zeros(9, np.uint8)[1:].view(np.float32), nr.LayoutError, TypingError),
     ("work", np.zeros(9, np.int64), nr.ShapeError, nr.ShapeError),
     ("work", np.zeros(9, np.int32), nr.DTypeError, TypingError),
     ("work", None, TypeError, TypingError),

@@ -167,8 +167,7 @@ def _are_numbers(numbers, vocabulary):
 
 def _expect(argument, found, dtype, axes, what, written=True):
     """TypingError unless an argument is a C-contiguous array of a dtype, with a number of axes that is among some."""
-    plain = isinstance(found, types.Array) and found.layout == "C" and found.aligned
-    if not (plain and found.dtype == dtype and found.ndim in axes):
+    if not (isinstance(found, types.Array) and found.layout == "C" and found.dtype == dtype and found.ndim in axes):
         raise TypingError(f"{argument}: expected a C-contiguous array of {dtype}, {what}, got {found}")
     if written and not found.mutable:
         raise TypingError(f"{argument}: expected an array that may be written, got {found}")
