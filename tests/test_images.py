@@ -207,7 +207,9 @@ def test_many_images_are_predicted_some_at_a_time(monkeypatch):
     monkeypatch.setattr("numbarnn.networks.function.PIECE_NUMBERS", 3 * 144)  # of the first layer's output
     forward = type(net)._forward
     monkeypatch.setattr(
-        type(net), "_forward", lambda self, own, x, *rest: sizes.append(x.steps) or forward(self, own, x, *rest)
+        type(net),
+        "_forward",
+        lambda self, own, x, *rest, **options: sizes.append(x.steps) or forward(self, own, x, *rest, **options),
     )
     assert same_bits(net.predict(x), expected) and sizes == [2, 2, 3]
     assert same_bits(np.ascontiguousarray(turned.predict(x.T).T), expected)

@@ -302,6 +302,7 @@ def test_what_is_saved_is_loaded(layers, dtype, tmp_path):
         ([nr.RNN(3)], "a layer of .*, got one of Keras' SimpleRNN"),
         ([nr.LSTM(3, learned_state=True)], "learned_state"),
         ([nr.Dense(3, "gelu")], "activation='gelu'"),
+        ([nr.Dropout(0.5)], "net: expected a layer that the file has"),
         ([nr.Conv2d(1, 1), nr.Flatten(), nr.Dense(1)], "a layer of .*, got one of Keras' Conv2D"),
     ],
 )
@@ -310,6 +311,15 @@ def test_what_rtneural_does_not_have_is_not_written(layers, message, tmp_path):
     with pytest.raises(nr.ConversionError, match=message):
         audio.save(net, tmp_path / "net.json")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_json_does_not_have_is_not_written(tmp_path):
+    net = nr.Network([nr.LSTM(3)], 1, seed=0)
+    for value in (np.nan, 3e38):  # the file has the sum of the two biases
+        net.params["0.bias_ih_l0"][0] = net.params["0.bias_hh_l0"][0] = value
+        with pytest.raises(nr.NonFiniteError, match="^layer 0 of the file: expected finite parameters"):
+            audio.save(net, tmp_path / "net.json")
+        assert not list(tmp_path.iterdir())
 
 
 # What is refused
@@ -354,7 +364,7 @@ REFUSED = {
         OF_GRU, lambda f: f["layers"][0].update(type="lstm"), nr.FileFormatError, r"layers\[0\] weights",
     ),
     "another shape": (
-        OF_GRU, lambda f: f["layers"][0].update(shape=[None, None, 9]), nr.FileFormatError, "9, got 8",
+        OF_GRU, lambda f: f["layers"][0].update(shape=[None, None, 9]), nr.FileFormatError, r"\[-1\]: expected 8, .* got 9",
     ),
     "layers that do not fit": (
         FILES["RTNeural, several"][1], lambda f: f["layers"].pop(1), nr.FileFormatError, "for 4 channels, got",
@@ -362,8 +372,8 @@ REFUSED = {
     "layers that are none": (OF_GRU, lambda f: f.update(layers=[]), nr.FileFormatError, "at least one"),
     "layers that are text": (OF_GRU, lambda f: f.update(layers=["gru"]), nr.FileFormatError, "an object"),
     "a gain": (FILES["AIDA-X"][1], lambda f: f.update(out_gain=3.0), nr.ConversionError, "out_gain: expected 0"),
-    "another unit": (guitarml(), lambda f: f["model_data"].update(unit_type="GRU"), nr.FileFormatError, "'GRU', got 'LSTM'"),
-    "another size": (guitarml(), lambda f: f["model_data"].update(hidden_size=6), nr.FileFormatError, "6, got 5"),
+    "another unit": (guitarml(), lambda f: f["model_data"].update(unit_type="GRU"), nr.FileFormatError, "'LSTM', .*'GRU'"),
+    "another size": (guitarml(), lambda f: f["model_data"].update(hidden_size=6), nr.FileFormatError, "5, .* got 6"),
     "another model": (guitarml(), lambda f: f["model_data"].update(model="ConvNet"), nr.ConversionError, "got 'ConvNet'"),
     "no weights": (guitarml(), lambda f: f.update(state_dict={}), nr.FileFormatError, "a recurrent layer rec"),
     "no head": (guitarml(), lambda f: f["state_dict"].pop("lin.weight"), nr.FileFormatError, "rec and a linear one lin"),
@@ -377,6 +387,16 @@ REFUSED = {
         guitarml(channels=3, units=2, skip=3), lambda f: None, nr.ConversionError, "skip: expected 1 or 2 channels",
     ),
     "blocks that are missing": (recnet(("GRU", 4, 1, {})), lambda f: f.update(blocks={}), nr.FileFormatError, "one block"),
+    "a block that is not described": (
+        recnet(("GRU", 4, 1, {}), ("GRU", 4, 1, {})), lambda f: f["blocks"].pop("1"), nr.ConversionError, "layers.block_2",
+    ),
+    "parts of blocks beside none": (
+        guitarml(), lambda f: f["state_dict"].update({"layers.x": [1.0]}), nr.ConversionError, "got 'layers.x' as well",
+    ),
+    "more channels than any array has": (
+        OF_GRU, lambda f: f.update(in_shape=[10**30]), nr.FileFormatError, r"in_shape\[-1\]: expected a positive integer",
+    ),
+    "no channels": (OF_GRU, lambda f: f.update(in_shape=[]), nr.FileFormatError, r"json: in_shape\[-1\]: .*, got None"),
     "a block of another name": (
         recnet(("GRU", 4, 1, {})), lambda f: f.update(blocks={"7": {}}), nr.FileFormatError, r"blocks\['0'\]",
     ),

@@ -266,6 +266,7 @@ def test_an_xarray_is_read_by_place_and_its_names_are_held_against_the_layout():
         "y": lambda: NET.loss(x, y.T),
         "weights": lambda: nr.Network([nr.GRU(2)], 2, seed=0).loss(X, X, weights=swapped[:, :, 0]),
         "series": lambda: nr.windows(x[:, 0].T, 2),
+        "reset": lambda: NET.predict(X, reset=swapped[:, :, 0] > 0),
         "start": lambda: nr.extrapolate(AHEAD, swapped, 2),
         r"inputs\['x'\]": lambda: GRAPH.predict({"x": swapped}),
     }
@@ -276,6 +277,21 @@ def test_an_xarray_is_read_by_place_and_its_names_are_held_against_the_layout():
         NET.predict(x[0])
     with pytest.raises(nr.LayoutError, match="^prompt: "):
         nr.sample(LANGUAGE, labels.T, 2)
+    with pytest.raises(nr.LayoutError, match=r"^lengths: expected .* n, got a DataArray of \('time',\)"):
+        NET.predict(X, lengths=xarray.DataArray(LENGTHS, dims="time"))
+    with pytest.raises(nr.LayoutError, match=r"^mask: expected .* n, got a DataArray of \('time',\)"):
+        AHEAD.stream(batch=2).reset(xarray.DataArray([True, False], dims="time"))
+
+
+def test_the_names_of_the_parts_of_a_list_are_held_against_the_layout_too():
+    xarray = pytest.importorskip("xarray")
+    parts = [xarray.DataArray(part, dims=("sample", "channel")) for part in X]
+    assert same_bits(NET.predict(parts), NET.predict(X))
+    assert same_bits(NET.predict([part[0] for part in parts]), NET.predict(X[:, 0]))
+    with pytest.raises(nr.LayoutError, match=r"^x: expected .* in the order n, c, got .*; transpose\('sample', 'channel'\)"):
+        NET.predict([part.T for part in parts])
+    with pytest.raises(nr.LayoutError, match=r"^x: expected dimensions in the order c, got a DataArray of \('time',\)"):
+        NET.predict([part[0].rename(channel="time") for part in parts])
 
 
 def test_tables_with_gaps_have_nan_there():

@@ -8,6 +8,7 @@ from .devices import native
 from .dimensions import check_dimensions
 from .tensors import host_array
 
+_LISTS = list, tuple, np.ma.MaskedArray  # what may hold more than numbers
 EXPECTED = "numbers: an array, a list, a tensor, a pandas Series or DataFrame"
 
 
@@ -16,7 +17,8 @@ def array_of(argument, value, *axes):
 
     It is not copied where NumPy need not do so; a tensor of another library is not.
 
-    axes: what the dimensions of an xarray DataArray may be, by their letters; see `check_dimensions`.
+    axes: what the dimensions of an xarray DataArray, or of several in a list, may be, by their letters; see
+    `check_dimensions`.
 
     Raises
     ------
@@ -28,8 +30,7 @@ def array_of(argument, value, *axes):
     value = native(argument, value)
     if is_on_device(value):
         return value
-    value = _parts_of(argument, value)
-    check_dimensions(argument, value, axes)
+    value = _parts_of(argument, value, axes)
     try:
         array = np.asarray(_of_table(value) if hasattr(value, "to_numpy") else value)
     except ValueError as error:  # NumPy's "inhomogeneous shape"
@@ -50,17 +51,19 @@ def array_of(argument, value, *axes):
     return array
 
 
-def _parts_of(argument, value):
-    """`value`, of a list that holds tensors one of arrays; TypeError of a masked array, also inside of lists.
+def _parts_of(argument, value, axes):
+    """`value`, of a list that holds tensors one of arrays; an error of what would be lost, also inside of lists.
 
-    What it masks would become numbers.
+    That is a mask, and names of dimensions that are not those of the axes.
     """
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{argument}: expected {EXPECTED}, got a {type(value).__name__}, whose mask would be lost")
     if isinstance(value, (list, tuple)):
         kinds = set(map(type, value))
-        if any(issubclass(kind, (list, tuple, np.ma.MaskedArray)) or hasattr(kind, "__dlpack__") for kind in kinds):
-            return [_parts_of(argument, host_array(argument, part)) for part in value]
+        if any(issubclass(kind, _LISTS) or hasattr(kind, "__dlpack__") or hasattr(kind, "dims") for kind in kinds):
+            inner = [way[1:] for each in axes for way in (each, each.replace("n", ""))]
+            return [_parts_of(argument, host_array(argument, part), inner) for part in value]
+    check_dimensions(argument, value, axes)
     return value
 
 

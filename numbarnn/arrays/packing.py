@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import DTypeError, ShapeError, plain
+from .dimensions import check_dimensions
 from .tensors import host_array
 
 
@@ -253,17 +254,21 @@ def _runs(packing):
     return packing.sequence, packing.start, packing.length
 
 
-def _array(argument, values, expected):
-    """`values` as an array, or a ShapeError that names the argument for lists of different lengths."""
+def _array(argument, values, expected, axes=()):
+    """`values` as an array, or a ShapeError that names the argument for lists of different lengths.
+
+    axes: what the dimensions of a DataArray may be, see `check_dimensions`.
+    """
+    check_dimensions(argument, values, axes)
     try:
         return np.asarray(plain(argument, host_array(argument, values), expected))
     except ValueError:
         raise ShapeError(f"{argument}: expected {expected}, got lists of different lengths") from None
 
 
-def integers(argument, values):
+def integers(argument, values, *axes):
     """`values` as an array, if they are integers, in an array or in lists; else TypeError or DTypeError."""
-    array = _array(argument, values, "an array of integers")
+    array = _array(argument, values, "an array of integers", axes)
     if array.dtype.kind not in "iu" and (array.size or isinstance(values, np.ndarray)):
         raise DTypeError(f"{argument}: expected integers, got {array.dtype}")
     return array
@@ -271,7 +276,7 @@ def integers(argument, values):
 
 def checked_lengths(lengths, batch, steps):
     """`lengths` as a vector of int64, if it is one whole number from 0 to `steps` for each of `batch` sequences."""
-    array = integers("lengths", lengths)
+    array = integers("lengths", lengths, "n")
     if array.shape != (batch,):
         raise ShapeError(f"lengths: expected shape {(batch,)}, one length for each sequence, got {array.shape}")
     wrong = (array < 0) | (array > steps)
@@ -283,20 +288,21 @@ def checked_lengths(lengths, batch, steps):
 
 def checked_reset(reset, batch, steps):
     """A copy of `reset`, if it is an array of bool or integers 0 and 1, (T, N)."""
-    return _truths("reset", reset, (steps, batch), "T, N")
+    return _truths("reset", reset, "tn", (steps, batch))
 
 
 def checked_mask(mask, batch):
     """A copy of the `mask` of some sequences, if it is an array of bool or integers 0 and 1, (N,)."""
-    return _truths("mask", mask, (batch,), "N,")
+    return _truths("mask", mask, "n", (batch,))
 
 
-def _truths(argument, values, shape, letters):
-    """`values` as booleans of this shape, or an error that names the argument; letters: the axes of the shape."""
-    array = _array(argument, values, "an array of True and False")
+def _truths(argument, values, axes, shape):
+    """`values` as booleans of this shape, or an error that names the argument; axes: their letters."""
+    array = _array(argument, values, "an array of True and False", (axes,))
     if array.dtype != bool and not (array.dtype.kind in "iu" and ((array == 0) | (array == 1)).all()):
         raise DTypeError(f"{argument}: expected True and False, or the integers 0 and 1, got {array.dtype}")
     if array.shape != shape:
+        letters = ", ".join(axes.upper()) + "," * (len(axes) == 1)
         raise ShapeError(f"{argument}: expected shape {shape} ({letters}), got {array.shape}")
     return array.astype(bool)
 

@@ -27,7 +27,7 @@ from .simd import (
 # with them exp(t) - 1 is off by 1.4e-8 |t| at most in float32, by 2.2e-17 |t| in float64, besides rounding.
 #
 # Largest errors measured with 64-byte vectors, in units in the last place; float32: every number in [-20, 20], float64:
-# a sample of them.  tanh: 2.50 and 2.92, sigmoid: 2.48 and 2.42; docs/guide.rst has the others.
+# a sample of them.  tanh: 2.50 and 2.92, sigmoid: 2.48 and 2.42; docs/activations.rst has the others.
 #
 # The divisions stay: the divider works beside the other units, which are what limits a gate loop.  With a reciprocal
 # estimate (vrcp14) and Newton's correction instead, an LSTM's gates took -4 to +3% more time in float32, +1 to +7% in

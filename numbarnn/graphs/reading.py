@@ -121,7 +121,9 @@ class Reading(Structure):
         """(Batch, descriptor) of one input."""
         described_input, letters = self._described_inputs[name], self._letters(name)
         if described_input.channels is None:
-            return Batch.of_indices(array, letters, lengths, reset)
+            batch, indices = Batch.of_indices(array, letters, lengths, reset)
+            indices.checked("x", "indices", self._vocabularies(self._rows)[name])
+            return batch, indices
         batch, described = Batch.of(array, letters, lengths, reset)
         if described.channels != described_input.channels:
             found = f"shape {array.shape}, axes {batch.layout}" if isinstance(array, np.ndarray) else f"{array!r}"

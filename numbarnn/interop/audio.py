@@ -7,7 +7,7 @@ import numpy as np
 
 from ..arrays.descriptor import checked_dtype
 from ..descriptions import keywords
-from ..errors import ConversionError, flag
+from ..errors import ConversionError, NonFiniteError, flag
 from ..files.container import checked_path
 from ..files.drafts import write_whole
 from ..graph import Graph
@@ -129,17 +129,21 @@ def save(net: Network, path: str | os.PathLike) -> None:
     Raises
     ------
     ConversionError
-        For a layer, or an option of one, that RTNeural does not have; it names the layer.
+        For a layer, or an option of one, that RTNeural does not have, it names the layer; if there is no layer.
+    NonFiniteError
+        For a NaN or an infinity, which JSON does not have.
     OSError
         If the file cannot be written; an old one is then as it was.
     """
     if not isinstance(net, Network):
         raise TypeError(f"net: expected a Network, got {type(net).__name__}")
+    with np.errstate(over="ignore"):  # of sums of biases, which are looked at
+        described = described_of(net)
     rows = [
-        _to_rtneural(f"layer {k} of the file", each)
-        for k, each in enumerate(described_of(net))
-        if each.kind != Dropout.__name__
+        _to_rtneural(f"layer {k} of the file", each) for k, each in enumerate(described) if each.kind != Dropout.__name__
     ]
+    if not rows:
+        raise ConversionError(f"net: expected a layer that the file has, got {net!r}")
     shape = [None, None]
     width, layers = net.channels, []
     for kind, activation, units, weights in rows:
@@ -164,6 +168,10 @@ def _to_rtneural(where, each):
             raise ConversionError(f"{where}: expected {key}={value!r}, as RTNeural's {each.kind} has, got {config[key]!r}")
     if activation not in ("", *ACTIVATIONS):
         raise ConversionError(f"{where}: expected one of {', '.join(ACTIVATIONS)}, got activation={activation!r}")
+    for array in each.weights:
+        if not np.isfinite(array).all():
+            number = array[~np.isfinite(array)][0]
+            raise NonFiniteError(f"{where}: expected finite parameters and sums of biases, got {number}")
     return types[each.kind], activation, config.get("units"), [array.astype(np.float64).tolist() for array in each.weights]
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import ConversionError, FileFormatError
+from ..errors import ConversionError, FileFormatError, positive_integer
 from ..files.container import checked_path, open_file
 from ..layers.base import Layer
 from ..layers.dense import Dense
@@ -79,6 +79,11 @@ def read_parts(path, dtype):
                           f"{path}: expected an object with {expected}, got {type(found).__name__}")  # fmt: skip
 
 
+def _place(where, key):
+    """What a value of a dict is called in errors; where: the dict itself, empty for the whole file."""
+    return f"{where}[{key!r}]" if where else key
+
+
 class _Reader:
     """What is read out of a file's values, with its name in every error."""
 
@@ -100,17 +105,17 @@ class _Reader:
         found = values.get(key, default)
         if not isinstance(found, kind) or isinstance(found, bool) and kind is not bool:
             wanted = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
-            raise self.damaged(
-                f"{where}[{key!r}]", f"{wanted}, got {found!r:.60}" if key in values else f"{wanted}, got none"
-            )
+            got = f"{found!r:.60}" if key in values else "none"
+            raise self.damaged(_place(where, key), f"{wanted}, got {got}")
         return found
 
     def size(self, where, values, key, default=None):
         """A positive integer of a dict."""
         found = self.value(where, values, key, int, default)
-        if found < 1:
-            raise self.damaged(f"{where}[{key!r}]", f"a positive integer, got {found}")
-        return found
+        try:
+            return positive_integer(_place(where, key), found)
+        except ValueError as error:
+            raise FileFormatError(f"{self.path}: {error}") from None
 
     def array(self, where, value, *axes):
         """Numbers in lists as an array with as many axes as one of these says."""
@@ -128,9 +133,9 @@ class _Reader:
         return found
 
     def expect(self, where, found, expected):
-        """Raise FileFormatError unless two sizes are the same; None says nothing."""
-        if expected is not None and found != expected:
-            raise self.damaged(where, f"{expected!r}, got {found!r}")
+        """Raise FileFormatError unless what a file says is as expected; None says nothing."""
+        if found is not None and found != expected:
+            raise self.damaged(where, f"{expected!r}, as the file's other parts have it, got {found!r:.60}")
 
     def check_joined(self, parts, channels):
         """Raise an error unless each layer's parameters fit what the one before gives, and what is added the sum."""
@@ -149,7 +154,7 @@ class _Reader:
 def _rtneural(reader, found):
     """The parts of RTNeural's JSON, whose weights are those of Keras."""
     shape = reader.value("", found, "in_shape", list)
-    channels = reader.size("in_shape", {"[-1]": shape[-1] if shape else None}, "[-1]")
+    channels = reader.size("", {"in_shape[-1]": shape[-1] if shape else None}, "in_shape[-1]")
     layers = []
     for index, each in enumerate(reader.value("", found, "layers", list)):
         where = f"layers[{index}]"
@@ -181,7 +186,7 @@ def _of_rtneural(reader, where, each):
     arrays = [reader.array(f"{where} weights[{k}]", part, *count) for k, (part, count) in enumerate(zip(weights, axes))]
     units = arrays[0].shape[1] if keras == "Dense" else arrays[1].shape[0]
     shape = reader.value(where, each, "shape", list)
-    reader.expect(f"{where}['shape'][-1]", units, shape[-1] if shape else None)
+    reader.expect(f"{where}['shape'][-1]", shape[-1] if shape else None, units)
     gates = {"Dense": 1, "GRU": 3, "LSTM": 4}[keras]
     biases = (2, gates * units) if keras == "GRU" else (gates * units,)
     for k, wanted in ((0, (len(arrays[0]), gates * units)), (len(arrays) - 1, biases)):
@@ -237,23 +242,34 @@ def _guitarml(reader, found):
     if model == "SimpleRNN":
         part, channels = _rec_and_lin(reader, arrays, "", "model_data", described, "unit_type")
         count = reader.value("model_data", described, "skip", int, 1)
+        _check_all_read(reader, arrays, [""])
         return [Part(part, min(count, channels))], channels
     if model != "RecNet":
         raise reader.unknown("model_data['model']", f"'SimpleRNN' or 'RecNet', got {model!r}")
     blocks, parts, first = reader.value("", found, "blocks", dict), [], None
     if reader.value("model_data", described, "skip", int, 0):
         raise reader.unknown("model_data['skip']", f"0, since blocks have their own, got {described['skip']}")
-    for index in range(len(blocks)):
+    prefixes = [f"layers.block_{index + 1}." for index in range(len(blocks))]
+    for index, prefix in enumerate(prefixes):
         where = f"blocks['{index}']"
         block = reader.value("blocks", blocks, str(index), dict)
-        part, channels = _rec_and_lin(reader, arrays, f"layers.block_{index + 1}.", where, block, "block_type")
+        part, channels = _rec_and_lin(reader, arrays, prefix, where, block, "block_type")
         units = part[-1][0].units
         skip = reader.value(where, block, "skip", int, 1)
         parts.append(Part(part, min(units, channels) if skip else 0))
         first = channels if first is None else first
     if not parts:
         raise reader.damaged("blocks", "at least one block, got none")
+    _check_all_read(reader, arrays, prefixes)
     return parts, first
+
+
+def _check_all_read(reader, arrays, prefixes):
+    """Raise ConversionError for a part of a state dict besides those of the blocks whose names begin so."""
+    read = tuple(f"{prefix}{name}." for prefix in prefixes for name in ("rec", "lin"))
+    left = [name for name in arrays if not name.startswith(read)]
+    if left:
+        raise reader.unknown("state_dict", f"parts of rec and lin, got {left[0]!r} as well")
 
 
 def _rec_and_lin(reader, arrays, prefix, where, described, kind):
@@ -276,8 +292,5 @@ def _rec_and_lin(reader, arrays, prefix, where, described, kind):
         raise reader.damaged("state_dict", f"a recurrent layer rec and a linear one lin, got {layer!r} and {head!r}")
     sizes = {"hidden_size": layer.hidden, "input_size": channels, "output_size": head.units, "num_layers": layer.layers}
     for key, size in {kind: type(layer).__name__, **sizes}.items():
-        reader.expect(f"{where}[{key!r}]", size, described.get(key))
-    left = [name for name in arrays if not name.startswith((f"{prefix}rec.", f"{prefix}lin.", "layers."))]
-    if left:
-        raise reader.unknown("state_dict", f"parts of rec and lin, got {left[0]!r} as well")
+        reader.expect(_place(where, key), described.get(key), size)
     return found, channels
