@@ -1,6 +1,10 @@
-"""Recurrent layers that ONNX has no operator for: a Scan of their equations."""
+"""Recurrent layers that ONNX has no operator for, a Scan of their equations, and models of them."""
 
+import json
 from dataclasses import dataclass
+
+import numpy as np
+import onnx
 
 import numbarnn as nr
 
@@ -50,3 +54,45 @@ class OwnLayer(nr.Recurrent):
     @property
     def cell(self):
         return OwnCell()
+
+
+def has_scan(model):
+    return any(each.op_type == "Scan" for each in model.graph.node)
+
+
+def nodes_of(graph):
+    """All nodes, those inside others too."""
+    for each in graph.node:
+        yield each
+        for attribute in each.attribute:
+            if attribute.HasField("g"):
+                yield from nodes_of(attribute.g)
+
+
+def same(net, other):
+    """Whether two networks or graphs have the same structure, and the same parameters to the bit."""
+    attributes = ["layers", "channels"] if isinstance(net, nr.Network) else ["inputs", "nodes", "outputs"]
+    return (
+        type(net) is type(other)
+        and all(getattr(net, name) == getattr(other, name) for name in ["layout", "dtype", "device", *attributes])
+        and net.params.weights == other.params.weights
+        and net.params.flat.tobytes() == other.params.flat.tobytes()
+    )
+
+
+def small():
+    """A model with two Scans, of a network with a connectivity."""
+    connectivity = nr.Connectivity(np.tri(3))
+    layers = [nr.LeakyRNN(3, rate=0.25, bidirectional=True), nr.Dropout(0.5), nr.GRU(3, connectivity=connectivity, clip=2.0)]
+    net = nr.Network([*layers, nr.Last()], channels=2, seed=0)
+    return net, nr.interop.onnx.to_model(net)
+
+
+def description_of(model):
+    return json.loads(model.metadata_props[0].value)
+
+
+def with_description(model, description):
+    changed = onnx.ModelProto.FromString(model.SerializeToString())
+    changed.metadata_props[0].value = description if isinstance(description, str) else json.dumps(description)
+    return changed
