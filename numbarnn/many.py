@@ -16,6 +16,7 @@ from .layers.base import SCHEMES
 from .layers.operations import NotInPrograms
 from .network import Network
 from .training.loop import check_samples, checked_samples, checked_settings, fit
+from .training.losses import compared
 from .training.losses import loss as find_loss
 from .training.members import Member, can_be_trained, train
 from .training.optimizer import Optimizer
@@ -155,7 +156,8 @@ def fit_many(
     samples, validations = _each("samples", samples, count), _each("validations", validations, count)
     with Ranks(None if comm is None else checked_comm(comm)) as ranks:
         ranks.same(dict(
-            network=network._structure, seeds=seeds, epochs=epochs,
+            network=network._structure, seeds=seeds, loss=compared(loss), epochs=epochs,
+            optimizer=tuple(each._compared for each in optimizers),
             batch_size=batch_size, shuffle=shuffle, bootstrap=bootstrap, clip=clip, scheme=scheme,
         ))  # fmt: skip
         members = ranks.own(range(count))
