@@ -21,17 +21,19 @@ from .tracing import Traced, traced
 from .writer import BATCH, NodeWriter
 
 IR = 8
+OPSETS = range(14, 23)  # of models that are written
 ELEMENTWISE = {  # an operator of the same name, with alpha and beta as attributes
     "relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "leaky_relu": "LeakyRelu", "hard_sigmoid": "HardSigmoid",
     "thresholded_relu": "ThresholdedRelu", "elu": "Elu", "softsign": "Softsign", "softplus": "Softplus",
 }  # fmt: skip
 
 
-def model_of(net, lengths, opset):
-    """The ModelProto of a network or graph."""
+def model_of(net, lengths, opset, params=None):
+    """The ModelProto of a network or graph; params: Parameters in the place of its own, of any dtype."""
     from onnx import helper
 
-    writer = NodeWriter(net.params, net.dtype, opset)
+    params = net.params if params is None else params
+    writer = NodeWriter(params, params.dtype, opset)
     written = _written_graph if isinstance(net, Graph) else _written_network
     outputs = written(writer, net, lengths)
     finals, writer.outputs = writer.outputs, []
