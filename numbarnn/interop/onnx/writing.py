@@ -10,7 +10,7 @@ from ...layers.convolution import Conv2d
 from ...layers.dense import Activation, Dense
 from ...layers.dropout import Dropout
 from ...layers.embedding import Embedding
-from ...layers.images import Flatten
+from ...layers.images import Flatten, pair_of
 from ...layers.last import Last, LastStep
 from ...layers.over_time import Pool
 from ...layers.pooling import AvgPool2d, MaxPool2d
@@ -302,7 +302,7 @@ def _images(writer, layer):
     writer.shape = layer.output_shape
     windows = layer.windows
     options = {"kernel_shape": [windows.rows, windows.columns], "pads": [windows.row_padding, windows.column_padding] * 2}
-    options["strides"] = list(_both(layer._strides))
+    options["strides"] = list(pair_of(layer._strides))
     if isinstance(layer, Conv2d):
         names = [writer.constant(f"{writer.owner}.{part}", writer.parameter(part)) for part in ("weight", "bias")]
         writer.then("Conv", *names, **options)
@@ -310,7 +310,3 @@ def _images(writer, layer):
         writer.then("AveragePool", count_include_pad=1, **options)
     else:
         writer.then("MaxPool", **options)
-
-
-def _both(value):
-    return value if isinstance(value, tuple) else (value, value)
