@@ -81,7 +81,7 @@ def same(net, other):
 
 
 def small():
-    """A model with two Scans, of a network with a connectivity."""
+    """A network of which three Scans are made, one with a connectivity, and its model."""
     connectivity = nr.Connectivity(np.tri(3))
     layers = [nr.LeakyRNN(3, rate=0.25, bidirectional=True), nr.Dropout(0.5), nr.GRU(3, connectivity=connectivity, clip=2.0)]
     net = nr.Network([*layers, nr.Last()], channels=2, seed=0)

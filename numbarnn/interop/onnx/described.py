@@ -35,7 +35,7 @@ def described(model, net, lengths, opset):
     except TypeError:
         return model
     params = net.params.to("cpu")
-    found = _parameters_in(net, lengths, opset, _numbers_of(model, "model"), params.dtype)
+    found = _parameters_in(net, lengths, opset, model, "model", params.dtype)
     bits = [np.ascontiguousarray(flat).view(f"u{params.dtype.itemsize}") for flat in (found, params.flat)]
     rest = np.flatnonzero(bits[0] != bits[1])
     own = {name: array for name, array in arrays.items() if name not in params}
@@ -68,11 +68,11 @@ def of_description(model, where, trusted):
     own = Reading(where, {})  # for errors about what stands beside the network
     if type(lengths) is not bool:
         raise own.error(LENGTHS, f"true or false, got {lengths!r:.200}")
-    numbers = _numbers_of(model, where)
     positions, rest = (_from_text(own, name, description.get(name)) for name in (POSITIONS, REST))
-    net = _without_parameters(where, description, trusted, sum(array.size for array in numbers) + rest.size)
+    numbers = sum(array_of(where, tensor).size for tensor in model.graph.initializer)
+    net = _without_parameters(where, description, trusted, numbers + rest.size)
     try:
-        flat = _parameters_in(net, lengths, opset, numbers, net.dtype)
+        flat = _parameters_in(net, lengths, opset, model, where, net.dtype)
     except (ArithmeticError, TypeError, ValueError) as error:
         raise ConversionError(f"{where}: expected a network that ONNX can say in the description ({error})") from error
     if positions.dtype != np.int64 or positions.ndim != 1 or positions.shape != rest.shape or rest.dtype != net.dtype:
@@ -99,11 +99,6 @@ def _opset(model, where):
     return opset
 
 
-def _numbers_of(model, where):
-    """The arrays of a model, in its order."""
-    return [array_of(where, tensor) for tensor in model.graph.initializer]
-
-
 def _without_parameters(where, description, trusted, most):
     """The network or graph of a description, with parameters of 0, of which there are as many as `most` at most."""
     arrays, read = description.get(ARRAYS), Reading(where, {}, trusted)
@@ -118,15 +113,16 @@ def _without_parameters(where, description, trusted, most):
     return network_of(Reading(where, found, trusted), description, "cpu")
 
 
-def _parameters_in(net, lengths, opset, numbers, dtype):
+def _parameters_in(net, lengths, opset, model, where, dtype):
     """The parameters of a network that are among the numbers of its model, new, and 0 for the others.
 
-    numbers: arrays in the order of the model, which need not be the right ones.
+    model: need not be that of the network; where: what errors call it.
     """
     count = len(net.params)
     marks = Parameters(FIRST_MARK + np.arange(count, dtype=np.float64), net.params.weights)
-    marked, flat = _numbers_of(model_of(net, lengths, opset, marks), "model"), np.zeros(count, dtype)
-    for array, there in zip(numbers, marked):
+    marked, flat = model_of(net, lengths, opset, marks), np.zeros(count, dtype)
+    for pair in zip(model.graph.initializer, marked.graph.initializer):  # one by one, since each is copied
+        array, there = (array_of(where, tensor) for tensor in pair)
         if array.shape == there.shape and array.dtype == dtype and there.dtype == np.float64:
             places = (there >= FIRST_MARK) & (there < FIRST_MARK + count)
             flat[(there[places] - FIRST_MARK).astype(np.int64)] = array[places]
