@@ -16,6 +16,7 @@ from .layers.base import SCHEMES
 from .layers.operations import NotInPrograms
 from .network import Network
 from .training.loop import check_samples, checked_samples, checked_settings, fit
+from .training.losses import compared
 from .training.losses import loss as find_loss
 from .training.members import Member, can_be_trained, train
 from .training.optimizer import Optimizer
@@ -118,7 +119,8 @@ def fit_many(
     NonFiniteError
         Before anything is trained, if there is a NaN or an infinity in samples or validation data.
     TypeError, ValueError, ShapeError
-        For arguments as in `Network.fit`, and if rates, decays, samples or validations are not as many as the seeds.
+        For arguments as in `Network.fit`, if rates, decays, samples or validations are not as many as the seeds, and if
+        a seed's bootstrap draws no sample that counts, before anything is trained.
     RankError
         If another rank has failed.
 
@@ -154,7 +156,8 @@ def fit_many(
     samples, validations = _each("samples", samples, count), _each("validations", validations, count)
     with Ranks(None if comm is None else checked_comm(comm)) as ranks:
         ranks.same(dict(
-            network=network._structure, seeds=seeds, epochs=epochs,
+            network=network._structure, seeds=seeds, loss=compared(loss), epochs=epochs,
+            optimizer=tuple(each._compared for each in optimizers),
             batch_size=batch_size, shuffle=shuffle, bootstrap=bootstrap, clip=clip, scheme=scheme,
         ))  # fmt: skip
         members = ranks.own(range(count))
@@ -169,11 +172,12 @@ def fit_many(
         else:
             common = None if validation is None else checked_samples(network, validation, loss, "validation")
             held = dict.fromkeys(members, common)
+        orders = {k: _order(samples[k], k, seeds[k], bootstrap) for k in members}
         with bar(len(members), progress and ranks.rank == 0, "member") as shown:
             found = {}
             if can_be_trained(network, [*samples.values()], loss, [optimizers[k] for k in members], clip, tape, checkpoints):
                 own = {k: Member(
-                    network._drawn(seeds[k], scheme), samples[k], _order(samples[k], seeds[k], bootstrap),
+                    network._drawn(seeds[k], scheme), samples[k], orders[k],
                     optimizers[k], seeds[k], held[k], [] if stopping is None else [copy.copy(stopping)],
                 ) for k in members}  # fmt: skip
                 with contextlib.suppress(NotInPrograms):
@@ -181,7 +185,7 @@ def fit_many(
                     found = {k: (m.network.params.flat, m.history, None) for k, m in own.items() if not m.failed}
             for k in members:
                 if k not in found:
-                    drawn = samples[k].take(_order(samples[k], seeds[k], bootstrap)) if bootstrap else samples[k]
+                    drawn = samples[k].take(orders[k]) if bootstrap else samples[k]
                     found[k] = _trained(
                         network._drawn(seeds[k], scheme), drawn, loss=loss, optimizer=optimizers[k], epochs=epochs,
                         batch_size=batch_size, shuffle=shuffle, seed=seeds[k], clip=clip, validation=held[k], tape=tape,
@@ -209,10 +213,15 @@ def _trained(member, samples, **training):
     return moved(member.params.flat, "cpu"), member.history, error
 
 
-def _order(samples, seed, bootstrap):
+def _order(samples, member, seed, bootstrap):
     """Which samples a member has: as many as there are, drawn with replacement, or all."""
     count = samples.x.count
-    return np.random.default_rng((seed, BOOTSTRAP)).integers(count, size=count) if bootstrap else np.arange(count)
+    if not bootstrap:
+        return np.arange(count)
+    order = np.random.default_rng((seed, BOOTSTRAP)).integers(count, size=count)
+    if not samples.counts[order].any():
+        raise ValueError(f"seeds[{member}]: expected one whose draws have a sample that counts, got {seed}")
+    return order
 
 
 def _each(argument, values, count):

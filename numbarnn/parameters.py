@@ -299,6 +299,16 @@ class Parameters:
         parts = [[w.name, w.inputs, w.outputs, w.table, *([list(w.axes)] if w.axes else [])] for w in self._weights]
         return {"dtype": self.dtype.name, "parts": parts}
 
+    @staticmethod
+    def _structure_in_file(read, description):
+        """(dtype, weights) as `_described` has written them."""
+        described = read("parameters", description.get("parameters"))
+        try:
+            dtype = np.dtype(known_name("dtype", described["dtype"], FLOATS))  # NumPy reads some text as Python
+            return dtype, [Weight(*row) for row in described["parts"]]
+        except (LookupError, TypeError, ValueError) as error:
+            raise read.error("parameters", f"a dtype, and the name, inputs and outputs of each part ({error})") from None
+
     @classmethod
     def _of_file(cls, read, description):
         """The Parameters that `_described` and `_arrays` have written.
@@ -306,12 +316,7 @@ class Parameters:
         read : files.written.Reading
             Their arrays are taken out (is modified).
         """
-        described = read("parameters", description.get("parameters"))
-        try:
-            dtype = np.dtype(known_name("dtype", described["dtype"], FLOATS))  # NumPy reads some text as Python
-            weights = [Weight(*row) for row in described["parts"]]
-        except (LookupError, TypeError, ValueError) as error:
-            raise read.error("parameters", f"a dtype, and the name, inputs and outputs of each part ({error})") from None
+        dtype, weights = cls._structure_in_file(read, description)
         for weight in weights:
             array = read.arrays.get(weight.name)
             if array is None:

@@ -5,13 +5,13 @@ import numpy as np
 from .arrays.descriptor import checked_array, is_writable
 from .arrays.devices import backend, device_of, expect_device
 from .arrays.indices import checked_integers
-from .descriptions.fields import Unsendable
+from .descriptions.fields import Settled, Unsendable
 from .errors import DeviceError, DTypeError, IndexRangeError, LayoutError, ShapeError
 
 STEPS = 16  # of a sequence that are taken at once: the weights of the input are read once for all of them
 
 
-class CompiledStep(Unsendable):
+class CompiledStep(Settled, Unsendable):
     """A step of layers as a value of your own compiled code: ``step(x, state, y, work)``.
 
     T steps, N batch, C input channels, Y output channels.  All that a step reads and writes but its weights is in arrays of
@@ -48,6 +48,7 @@ class CompiledStep(Unsendable):
     True
     """
 
+    settled = ("channels", "outputs", "batch", "dtype", "state_size")
     instead = "copy its states, which are arrays, and make a new one there with compiled_step"
 
     def __init__(self, x, y, operations, layers, single, vocabulary=None):
@@ -64,17 +65,21 @@ class CompiledStep(Unsendable):
         self._single, self._vocabulary, self._initial = single, vocabulary, self._told.initial_state
         self._address = self._told.address
         self.channels, self.outputs, self.batch = 1 if vocabulary else x.shape[-1], y.shape[-1], x.shape[1]
-        self.dtype, self.state_size, self.gradient_size = y.dtype, self._initial.size, 0
+        self.dtype, self.state_size = y.dtype, self._initial.size
 
     def _add_adjoint(self, *what):
         """See `StepRecord.add_adjoint`."""
         self._told.add_adjoint(*what)
-        self.gradient_size = self._told.number("gradient_size")
 
     @property
     def workspace_size(self) -> int:
         """Words of the memory that a step works in."""
         return self._told.number("workspace_size")
+
+    @property
+    def gradient_size(self) -> int:
+        """Numbers of a gradient: 0 without an adjoint."""
+        return self._told.number("gradient_size")
 
     def __repr__(self):
         sequences = f"{self.batch} sequence{'s' * (self.batch > 1)}"
@@ -282,7 +287,7 @@ class CompiledStep(Unsendable):
             expect_device("x", x, "cpu")
         else:
             if isinstance(x, (int, np.integer)) and not isinstance(x, bool):
-                x = np.array(x, np.int64)
+                x = np.array(max(-1, min(x, self._vocabulary)), np.int64)  # which no integer is too large for
             x = checked_integers("x", x)
         ways = self._ways((self.channels,) if self._vocabulary is None else (), time)
         if (*time[: x.ndim], *x.shape[len(time) :]) not in ways:

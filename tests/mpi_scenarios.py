@@ -244,6 +244,7 @@ def failures(comm, own):
         "validation": dict(validation=(nan[:, own] if last(comm) else X[:, own], Y[own])),
         "epochs": dict(epochs=3 + comm.rank),
         "rates": dict(optimizer=nr.Adam(0.1 if last(comm) else 0.2)),
+        "another loss": dict(loss="mae" if last(comm) else "mse"),
         "network": dict(net=nr.Network([nr.GRU(5 if last(comm) else 4), nr.Last(), nr.Dense(1)], channels=2)),
         "parts": dict(x=X[:, :3] if last(comm) else X[:, own], y=Y[:3] if last(comm) else Y[own], shards=4),
         "held": dict(validation=(X[:, :3], Y[:3]) if last(comm) else (X[:, own], Y[own]), shards=4),
@@ -281,6 +282,17 @@ def mistakes(comm, own):
             plain().fit(**{"x": X[:, own], "y": Y[own], "comm": comm, "progress": False} | options)
         except (TypeError, ValueError) as error:
             found[name] = f"{type(error).__name__}: {error}"
+    graph = nr.Graph({"x": 2}, {"y": nr.Node([nr.GRU(4), nr.Last(), nr.Dense(1)], "x")}, ["y"], seed=0)
+    calls = {
+        "a graph": lambda: graph.fit({"x": X[:, own]}, {"y": Y[own]}, {"y": ("mse", 1 + comm.rank)}, **options),
+        "members": lambda: nr.fit_many(plain(), X, Y, seeds=[0, 1], optimizer=nr.Adam(0.1 + comm.rank), **options),
+    }
+    options = {"comm": comm, "progress": False, "epochs": 1}
+    for name, call in calls.items():
+        try:
+            call()
+        except ValueError as error:
+            found[name] = str(error)
     return found
 
 

@@ -1,7 +1,9 @@
 """A network's step in the user's own compiled code: the bits of a stream, from arrays of the caller."""
 
 import ctypes
+import gc
 import re
+import weakref
 
 import numba
 import numpy as np
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba.core.errors import TypingError
 from numba.core.runtime import _nrt_python, rtsys
+from numba.experimental import jitclass
 from processes import run as run_python
 from scipy import LowLevelCallable
 from scipy.integrate import quad
@@ -116,12 +119,27 @@ def test_a_step_of_indices():
     step, y = net.compiled_step(), np.empty((20, 7), np.float32)
     taken(step, x[:, 0].copy(), step.initial_state(), y, step.workspace())
     assert same_bits(y, net.predict(x[:, :1])[:, 0].copy())
-    for index in (-1, 7):
+    for index in (-1, 7, 2**63 - 1):
         for take in (step, numba.njit(lambda *arguments: step(*arguments))):
             state, out = step.initial_state(), np.ones(7, np.float32)
             with pytest.raises(nr.IndexRangeError, match="x: expected indices from 0 to"):
                 take(index, state, out, step.workspace())
             assert same_bits(state, step.initial_state()) and (out == 1).all()
+
+    for index in (10**30, -(10**30)):
+        with pytest.raises(nr.IndexRangeError, match="x: expected indices from 0 to 6"):
+            step(index, state, out, step.workspace())
+    for take, shape in (
+        (taken_one, r"\(batch\) of the step, or an integer"),
+        (taken_at_once, r"\(T, batch\) of the step, or \(T,\)"),
+    ):
+        with pytest.raises(nr.ShapeError, match=f"x: expected shape {shape} of one sequence"):
+            take(step, np.zeros((1,) * (take is taken_at_once) + (3,), np.int64), state, out[:, None].T, step.workspace())
+
+
+@numba.njit
+def taken_one(step, x, state, y, work):
+    step(x, state, y, work)
 
 
 def network(seed=0, dtype="float32", hidden=8):
@@ -193,6 +211,45 @@ def test_what_is_compiled_for_one_network_takes_any_other():
         found, y = compiled(step, x)
         assert found is step and same_bits(y, net.predict(x)[-1])
     assert len(compiled.signatures) == 1
+
+
+@numba.njit
+def outputs_of(step, x):
+    state, work, y = step.initial_state(), step.workspace(), np.empty((len(x), step.outputs), x.dtype)
+    step.run(x, state, y, work)
+    return y
+
+
+class Holder:
+    def __init__(self, step):
+        self.step = step
+
+
+@pytest.mark.parametrize("kind", ["list", "class"])
+def test_what_compiled_code_keeps_is_there(kind):
+    """A list or a class of compiled code is then all that refers to the step, and lets go of it in the end."""
+    net, x = network(hidden=33), np.ones((4, 2), np.float32)
+    step = net.compiled_step()
+    alive, held = weakref.ref(step), jitclass([("step", numba.typeof(step))])(Holder) if kind == "class" else None
+    holder = held(step) if held else numba.typed.List([step])
+    del step
+    gc.collect()
+    assert same_bits(outputs_of(holder.step if held else holder[0], x), net.predict(x))
+    assert (holder.step if held else holder[0]) is alive()
+    del holder
+    gc.collect()
+    assert alive() is None
+
+
+def test_a_workspace_may_be_longer_and_sizes_stay():
+    step, x = network().compiled_step(), np.ones((4, 2), np.float32)
+    y, work = np.empty((2, 4, 2), np.float32), np.zeros(step.workspace_size + 5, np.int64)
+    for take, out in zip((step.run, numba.njit(lambda *arguments: step.run(*arguments))), y):
+        take(x, step.initial_state(), out, work)
+    assert same_bits(y[0], y[1]) and same_bits(y[0], network().predict(x))
+    for name in ("channels", "outputs", "batch", "dtype", "state_size", "workspace_size", "gradient_size"):
+        with pytest.raises(AttributeError, match=f"{name}\\b.* (expected no assignment|has no setter)"):
+            setattr(step, name, 9)
 
 
 CACHED = """

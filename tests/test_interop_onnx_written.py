@@ -1,7 +1,5 @@
 """Layers that ONNX has no operator for, and graphs, as ONNX models: onnxruntime computes what an oracle and they do."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import onnx
 import oracles
@@ -10,28 +8,13 @@ from checks import as_tuple
 from graph_strategies import graph_cases
 from hypothesis import given, settings
 from onnx_models import run
+from onnx_scans import LAYERS, OwnLayer
 
 import numbarnn as nr
 
 interop = nr.interop.onnx
 TOLERANCE = 1e-5
 LENGTHS = np.array([5, 0, 3], np.int32)
-LAYERS = {
-    "projection": ("LSTM", {"projection": 2}),
-    "projection, peepholes": ("LSTM", {"projection": 2, "peepholes": True, "bidirectional": True, "layers": 2}),
-    "normalized LSTM": ("LSTM", {"normalized": True, "bidirectional": True}),
-    "normalized GRU": ("GRU", {"normalized": True, "layers": 2}),
-    "MGU": ("MGU", {"bidirectional": True, "clip": 0.5}),
-    "IndRNN": ("IndRNN", {"layers": 2}),
-    "LeakyRNN": ("LeakyRNN", {"rate": 0.3}),
-    "LeakyRNN, of rates": ("LeakyRNN", {"rate": (0.1, 0.2, 0.3, 0.4), "form": "inside", "bidirectional": True}),
-    "LeakyRNN, learned": ("LeakyRNN", {"rate": 0.5, "learned": True}),
-    "residual": ("GRU", {"layers": 3, "residual": True}),
-    "residual of two directions": ("LSTM", {"layers": 2, "residual": True, "bidirectional": True}),
-    "residual and merged": ("RNN", {"layers": 2, "residual": True, "bidirectional": True, "merge": "sum"}),
-    "gelu": ("RNN", {"activation": "gelu"}),
-    "silu": ("GRU", {"activation": "silu", "reset": "before"}),
-}
 
 
 @pytest.mark.parametrize("name", LAYERS)
@@ -97,36 +80,6 @@ def test_zoneout_connectivity_and_learned_states():
     assert np.abs(found - net.predict(x)).max() <= TOLERANCE
 
 
-@dataclass(frozen=True)
-class OwnCell(nr.Cell):
-    """``h' = (1 - z) h + z tanh(W x + R (z h))`` for large sums, ``h / 2`` for small ones; ``z = s(W x + b)``."""
-
-    gates = ("z", "n")
-    slots, saved = 2, 0
-    input_slots = input_gates = (0, 1)
-    recurrent_slots = recurrent_gates = ()
-    gated_slots = gated_gates = (1,)
-
-    def gate(self, pre, state, per_unit):
-        return pre, nr.elementary.sigmoid(pre[0]) * state[0]
-
-    def forward(self, pre, state, per_unit):
-        z = nr.elementary.sigmoid(pre[0])
-        h = (1 - z) * state[0] + z * nr.elementary.tanh(pre[1])
-        return (nr.elementary.where(abs(pre[1]) < 0.3, state[0] / 2, h),), ()
-
-
-@dataclass(frozen=True, repr=False)
-class OwnLayer(nr.Recurrent):
-    hidden: int
-    layers: int = 1
-    bidirectional: bool = False
-
-    @property
-    def cell(self):
-        return OwnCell()
-
-
 def test_a_cell_of_one_s_own():
     net = nr.Network([OwnLayer(4)], channels=2, seed=0)
     x = np.random.default_rng(0).standard_normal((6, 3, 2)).astype(np.float32)
@@ -139,12 +92,6 @@ def test_a_cell_of_one_s_own():
         a = sums[:, 4:] + (z * h) @ p["weight_hh_l0"][4:].T
         h = np.where(np.abs(a) < 0.3, h / 2, (1 - z) * h + z * np.tanh(a))
         assert np.abs(found[t] - h).max() <= TOLERANCE
-
-
-def test_a_model_with_a_scan_is_not_read_back():
-    model = interop.to_model(nr.Network([nr.MGU(2)], channels=2))
-    with pytest.raises(nr.ConversionError, match=r"^node '0.Scan.\d+' \(Scan\): expected an operator of ONNX"):
-        interop.load(model)
 
 
 def in_single_precision(net):

@@ -393,6 +393,7 @@ def test_what_is_not_finite_is_said_before_anything_is_trained():
     (dict(x=None, y=None, samples=[(X, Y), X]), TypeError, r"samples\[1\]: expected the pair \(x, y\) or .* got ndarray"),
     (dict(epochs=0), ValueError, "epochs: expected a positive integer, got 0"),
     (dict(bootstrap=1), TypeError, "bootstrap: expected True or False, got 1"),
+    (dict(bootstrap=True, weights=np.eye(13)[0], seeds=[4, 5]), ValueError, r"seeds\[1\]: expected one whose draws"),
     (dict(scheme="he"), nr.UnknownNameError, "scheme: unknown name 'he'"),
     (dict(network=nr.GRU(3)), TypeError, "network: expected a Network, got GRU"),
     (dict(optimizer="adm"), nr.UnknownNameError, "optimizer: unknown name 'adm'"),

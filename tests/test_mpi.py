@@ -222,7 +222,18 @@ FAILURES = {  # on the last rank, or on rank 0: what it raises there
     "optimizer": "OSError: the disk is full",
     "validation": r"NonFiniteError: validation x: expected finite numbers, got nan at \(2, 0, 0\)",
 }
-BEFORE = ("samples", "none", "validation", "epochs", "rates", "network", "parts", "held", "one")  # nothing is trained
+BEFORE = (
+    "samples",
+    "none",
+    "validation",
+    "epochs",
+    "rates",
+    "another loss",
+    "network",
+    "parts",
+    "held",
+    "one",
+)  # nothing is trained
 
 
 @pytest.mark.parametrize("size", [2, 4])
@@ -245,6 +256,7 @@ ON_ALL = {
     "gradient": "NonFiniteError: gradient of parameter .*: expected finite numbers, got .* at epoch 1, batch 3",
     "epochs": "ValueError: epochs: expected the same on every rank, got 3 on rank 0 and 4 on rank 1$",
     "rates": r"ValueError: optimizer: expected the same on every rank, got Adam\(rate=0.2.* and Adam\(rate=0.1.* on rank",
+    "another loss": r"ValueError: loss: expected the same on every rank, got MSE\(.* on rank 0 and MAE\(.* on rank",
     "network": r"ValueError: network: expected the same .*GRU\(hidden=4\).* on rank 0 and .*GRU\(hidden=5\)",
     "parts": r"ValueError: x: expected samples \d+ to \d+ of all \d+ on rank \d, as numbarnn.own_part gives them",
     "held": r"ValueError: validation: expected samples \d+ to \d+ of all \d+ on rank \d, as numbarnn.own_part gives them",
@@ -294,6 +306,9 @@ def test_mistakes():
             assert said["three"] == "ValueError: shards: expected a power of two, got 3"
             assert said["text"] == "TypeError: shards: expected a positive integer, got '4' (str)"
             assert said["too few"].startswith("ValueError: shards: expected a")
+            if size > 1:
+                assert said["a graph"].startswith("loss: expected the same on every rank, got {'y': (MSE(")
+                assert said["members"].startswith("optimizer: expected the same on every rank, got (Adam(rate=0.1,")
 
 
 @pytest.mark.parametrize("size", SIZES)

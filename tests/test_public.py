@@ -27,7 +27,7 @@ PUBLIC = {
     "Flatten": STATELESS,
     **dict.fromkeys(("AvgPool2d", "Conv2d", "MaxPool2d"), f"output_shape {STATELESS}"),
     "Embedding": f"row_gradient {STATELESS}",
-    "CompiledStep": "adjoint initial_adjoint initial_state run states workspace workspace_size",
+    "CompiledStep": "adjoint gradient_size initial_adjoint initial_state run states workspace workspace_size",
     "Connectivity": "applied factor hidden",
     "EarlyStopping": "best epoch",
     "Ensemble": "finished predict_many",

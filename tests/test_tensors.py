@@ -202,6 +202,12 @@ def test_a_tensor_of_any_strides():
         assert same_bits(GRU(P, seen)[0], GRU(P, seen.numpy())[0])
 
 
+def test_a_class_is_no_tensor():
+    for kind in (hostile.Tensor, pytest.importorskip("torch").Tensor):
+        with pytest.raises(TypeError, match=rf"^x: expected numbers: an array, .*, got {type(kind).__name__}$"):
+            NET.predict(kind)
+
+
 def test_results_become_tensors_without_a_copy():
     torch = pytest.importorskip("torch")
     y = NET.predict(X)

@@ -84,6 +84,8 @@ def native(argument, value):
     """
     if is_array(value):
         return value.view(np.ndarray) if type(value) is np.memmap else value
+    if isinstance(value, type):  # it has the attributes of what it would make
+        return value
     if not hasattr(value, "__cuda_array_interface__") and dlpack_device(argument, value) != CUDA:
         return host_array(argument, value)
     try:

@@ -1,7 +1,8 @@
 """A compiled step as a value of the user's own compiled code: its Numba type, and what that code may do with it.
 
 The value is an address and the Python object that the memory there belongs to, so one type serves every network of a dtype,
-and code that is compiled for one takes any other.
+and code that is compiled for one takes any other.  It counts as a reference to the object, as an array does, since a list
+or a class of compiled code may keep it when Python no longer does.
 """
 
 import numpy as np
@@ -63,10 +64,11 @@ def type_of(dtype, takes_indices):
 
 @register_model(StepType)
 class StepModel(models.StructModel):
-    """The address of a STEP record, and the Python object that it belongs to."""
+    """The address of a STEP record, the Python object that it belongs to, and what holds that; NULL of a constant."""
 
     def __init__(self, manager, fe_type):
-        super().__init__(manager, fe_type, [("address", types.intp), ("owner", types.voidptr)])
+        held = types.MemInfoPointer(types.voidptr)
+        super().__init__(manager, fe_type, [("held", held), ("address", types.intp), ("owner", types.voidptr)])
 
 
 make_attribute_wrapper(StepType, "address", "_address")
@@ -81,6 +83,7 @@ def _unbox(typ, obj, c):
     value.address = c.pyapi.long_as_longlong(number)
     c.pyapi.decref(number)
     value.owner = obj
+    value.held = c.pyapi.nrt_meminfo_new_from_pyobject(c.builder.inttoptr(value.address, cgutils.voidptr_t), obj)
     return NativeValue(value._getvalue(), is_error=cgutils.is_not_null(c.builder, c.pyapi.err_occurred()))
 
 
@@ -89,6 +92,7 @@ def _box(typ, value, c):
     """The Python object of a value: the one that it came from."""
     owner = cgutils.create_struct_proxy(typ)(c.context, c.builder, value).owner
     c.pyapi.incref(owner)
+    c.context.nrt.decref(c.builder, typ, value)
     return owner
 
 
@@ -181,6 +185,14 @@ def _checks_of_x(step, x, time):
     return _is_one if x.ndim == time else _are_indices, _are_inside
 
 
+def _shape_error_of_x(step, time):
+    """What compiled code says where x has another shape."""
+    before = "T, " if time else ""
+    if not step.takes_indices:
+        return f"x: expected shape ({before}batch, channels) of the step, or ({before}channels) of one sequence"
+    return f"x: expected shape ({before}batch) of the step, or {'(T,)' if time else 'an integer'} of one sequence"
+
+
 def _checks(step, x, state, y, work, time):
     """(of the shape of x, of its numbers, of the shape of y): functions; TypingError for what is nothing of the kind."""
     before = "T, " if time else ""
@@ -203,12 +215,13 @@ def _check_sizes(step, state, work):
 @overload_method(StepType, "__call__")
 def _step(step, x, state, y, work):
     fits_x, is_right, fits_y = _checks(step, x, state, y, work, 0)
+    wrong_x = _shape_error_of_x(step, 0)
 
     def take(step, x, state, y, work):
         at = step._address
         batch = entry(at, BATCH)
         if not fits_x(x, batch, entry(at, CHANNELS)):
-            raise ShapeError("x: expected shape (batch, channels) of the step, or (channels,) of one sequence")
+            raise ShapeError(wrong_x)
         if not is_right(x, entry(at, VOCABULARY)):
             raise IndexRangeError("x: expected indices from 0 to vocabulary - 1")
         if not fits_y(y, batch, entry(at, OUTPUTS)):
@@ -228,12 +241,13 @@ def _call(context, builder, signature, args):
 @overload_method(StepType, "run")
 def _run(step, x, state, y, work):
     fits_x, is_right, fits_y = _checks(step, x, state, y, work, 1)
+    wrong_x = _shape_error_of_x(step, 1)
 
     def take(step, x, state, y, work):
         at = step._address
         batch = entry(at, BATCH)
         if not fits_x(x, batch, entry(at, CHANNELS)):
-            raise ShapeError("x: expected shape (T, batch, channels) of the step, or (T, channels) of one sequence")
+            raise ShapeError(wrong_x)
         if not is_right(x, entry(at, VOCABULARY)):
             raise IndexRangeError("x: expected indices from 0 to vocabulary - 1")
         if len(y) != len(x) or not fits_y(y, batch, entry(at, OUTPUTS)):
@@ -266,6 +280,7 @@ def _fits(array, batch, channels):
 @overload_method(StepType, "adjoint")
 def _adjoint(step, x, state, dy, dstate, dx, gradient, work):
     fits_x, is_right = _checks_of_x(step, x, 0)
+    wrong_x = _shape_error_of_x(step, 0)
     _expect("state", state, step.dtype, (1,), "(state_size,)", written=False)
     _expect("dy", dy, step.dtype, (1, 2), "(outputs) or (batch, outputs)", written=False)
     _expect("dstate", dstate, step.dtype, (1,), "(state_size,)")
@@ -282,7 +297,7 @@ def _adjoint(step, x, state, dy, dstate, dx, gradient, work):
         at = step._address
         batch, channels = entry(at, BATCH), entry(at, CHANNELS)
         if not fits_x(x, batch, channels):
-            raise ShapeError("x: expected shape (batch, channels) of the step, or (channels,) of one sequence")
+            raise ShapeError(wrong_x)
         if not is_right(x, entry(at, VOCABULARY)):
             raise IndexRangeError("x: expected indices from 0 to vocabulary - 1")
         if not fits_dy(dy, batch, entry(at, OUTPUTS)):

@@ -49,7 +49,7 @@ def write_file(path, arrays, description):
     for name, array in arrays.items():
         if array.dtype.name not in DTYPES.values():
             raise TypeError(f"{name}: expected numbers that a file holds ({', '.join(DTYPES.values())}), got {array.dtype}")
-    text = json.dumps({"version": VERSION, **description}, allow_nan=False, separators=(",", ":"))
+    text = text_of(description)
     arrays = {name: array if array.flags.c_contiguous else array.copy("C") for name, array in arrays.items()}
     contents = library.numpy.save(arrays, metadata={KEY: text})
     header = int.from_bytes(contents[:8], "little")
@@ -73,7 +73,7 @@ def read_file(path):
         If it cannot be read.
     """
     with opened(checked_path(path), OWN) as file:
-        description = _description(path, file.metadata() or {})
+        description = description_in(path, file.metadata() or {})
         return arrays_of(path, file), description
 
 
@@ -160,7 +160,12 @@ def _array(path, name, file):
     return array if array.flags.writeable else array.copy()
 
 
-def _description(path, metadata):
+def text_of(description):
+    """What a file's metadata hold of a description."""
+    return json.dumps({"version": VERSION, **description}, allow_nan=False, separators=(",", ":"))
+
+
+def description_in(path, metadata):
     """The description in a file's metadata."""
     text = metadata.get(KEY)
     if text is None:

@@ -10,6 +10,7 @@ from ..arrays.ragged import Ragged
 from ..engine.keep import NOTHING
 from ..layers.embedding import Embedding
 from ..networks.comparison import Comparison, in_time
+from ..training.losses import compared
 from .losses import Losses, found_metrics
 from .passage import Passage
 from .prediction import Prediction
@@ -44,6 +45,10 @@ class Objective(Prediction):
     def _found_loss(self, loss):
         """The Losses that a caller gives."""
         return Losses.of(loss, self._outputs)
+
+    def _compared_loss(self, losses):
+        """What ranks compare of Losses."""
+        return {output: (compared(loss), weight) for output, loss, weight in losses.parts}
 
     def _loss_where(self, counted, losses):
         """The Losses of a batch in which something is counted, or nothing is: they look by themselves, by output."""

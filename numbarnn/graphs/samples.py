@@ -124,7 +124,8 @@ class GraphSamples:
         for output, part in self.parts.items():
             if len(self.parts) > 1 and len(part.counts) and (part.counts != part.counts[0]).any():
                 expected = "one output, or samples that count the same in each, together with comm or shards"
-                raise ValueError(f"loss: expected {expected}, got several and others in {output!r}")
+                found = f"several, of which in {output!r} some samples count more than others"
+                raise ValueError(f"loss: expected {expected}, got {found}")
 
     def can_be_cut(self):
         """Whether inputs and targets can be cut at a step, see `check_cut`."""

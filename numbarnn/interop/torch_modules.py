@@ -13,7 +13,7 @@ from ..layers.dense import Activation, Dense
 from ..layers.dropout import Dropout
 from ..layers.embedding import Embedding
 from ..layers.gru import GRU
-from ..layers.images import Flatten, OfImages
+from ..layers.images import Flatten, OfImages, pair_of
 from ..layers.last import Last, LastStep
 from ..layers.lstm import LSTM
 from ..layers.over_time import Pool
@@ -296,21 +296,17 @@ def _image_layer(module):
     """The layer of images that a module is, or None."""
     shape, kind = getattr(module, "image_shape", None), type(module)
     if kind in (nn.Conv2d, RowsConv2d):
-        plain = module.groups == 1 and set(_pair(module.dilation)) == {1} and module.padding_mode == "zeros"
+        plain = module.groups == 1 and set(pair_of(module.dilation)) == {1} and module.padding_mode == "zeros"
         if plain and not isinstance(module.padding, str):
             return Conv2d(module.out_channels, module.kernel_size, module.stride, module.padding, shape=shape)
     if kind in (nn.AvgPool2d, RowsAvgPool2d):
-        if not module.ceil_mode and (module.count_include_pad or not any(_pair(module.padding))):
+        if not module.ceil_mode and (module.count_include_pad or not any(pair_of(module.padding))):
             if module.divisor_override is None:
                 return AvgPool2d(module.kernel_size, module.stride, module.padding, shape=shape)
     if kind in (nn.MaxPool2d, RowsMaxPool2d):
-        if not module.ceil_mode and not module.return_indices and set(_pair(module.dilation)) == {1}:
+        if not module.ceil_mode and not module.return_indices and set(pair_of(module.dilation)) == {1}:
             return MaxPool2d(module.kernel_size, module.stride, module.padding, shape=shape)
     return None
-
-
-def _pair(value):
-    return value if isinstance(value, tuple) else (value, value)
 
 
 def _channels(modules):

@@ -49,8 +49,8 @@ size = _one_or_two(positive_integer)
 border = _one_or_two(_not_negative)
 
 
-def _both(value):
-    """(of rows, of columns)."""
+def pair_of(value):
+    """(of rows, of columns) of an image, of one number for both or two."""
     return value if isinstance(value, tuple) else (value, value)
 
 
@@ -91,7 +91,7 @@ class OfImages(Stateless):
     def windows(self):
         """The windows of the layer over its images."""
         self.check_shape()
-        return Windows(*self.shape, *_both(self.kernel), *_both(self._strides), *_both(self.padding))
+        return Windows(*self.shape, *pair_of(self.kernel), *pair_of(self._strides), *pair_of(self.padding))
 
     @property
     def output_shape(self) -> tuple[int, int, int]:

@@ -8,6 +8,7 @@ from ..arrays.devices import contiguous, moved
 from ..arrays.ragged import Ragged
 from ..engine.keep import NOTHING
 from ..layers.embedding import Embedding
+from ..training.losses import compared
 from ..training.losses import loss as find_loss
 from ..training.metrics import checked_metrics
 from ..training.samples import Samples
@@ -26,6 +27,10 @@ class Objective(Prediction, Comparison):
     def _found_loss(self, loss):
         """The loss that a caller gives, or that has this name."""
         return find_loss(loss)
+
+    def _compared_loss(self, loss):
+        """What ranks compare of a loss."""
+        return compared(loss)
 
     def _loss_where(self, counted, loss):
         """The loss of a batch in which something is counted, or nothing is."""

@@ -39,12 +39,10 @@ class Counts:
     ----------
     y : numpy.ndarray
         Likewise, and where a target counts nothing -1 for a label, 0 for a number: it is not read.
-    counts : numpy.ndarray
-        (N,), float64: what each sample counts in the mean over an epoch.
     """
 
     def __init__(self, samples, y, in_order):
-        self._samples, self.counts = samples, samples.counts
+        self._samples = samples
         weights = None if samples.weights is None else in_order(samples.weights)
         if samples.classes is None:
             there = np.ones(y.shape, bool) if weights is None else np.broadcast_to(weights != 0, y.shape)

@@ -15,7 +15,6 @@ from ..errors import NonFiniteError, arguments_of, flag, generator, positive_int
 from .callbacks import Calls, checked_callbacks, learns_of_batches
 from .course import Course, Place, checked_clip
 from .feeds import ShardFeed, grouped
-from .losses import is_of_library
 from .optimizers import optimizer as find_optimizer
 from .pieces import checked_steps, feed_of
 from .progress import bar
@@ -168,16 +167,13 @@ def train(
 
 def _check_same(ranks, course, place, samples, held, batch_size, shuffle):
     """Raise ValueError, on every rank, unless what must be the same on all of them is."""
-    network, loss, optimizer = course.network, course.loss, course.optimizer
-    own = {} if is_of_library(loss) else {"loss": type(loss).__name__}  # one of the user's may hold what its rank has
-    own |= {"optimizer": type(optimizer).__name__} if optimizer.is_own else {}
-    values = dict(
-        network=network._structure, loss=loss, optimizer=optimizer,
+    network = course.network
+    ranks.same(dict(
+        network=network._structure, loss=network._compared_loss(course.loss), optimizer=course.optimizer._compared,
         epochs=place.last + 1 - place.epoch, batch_size=batch_size, shuffle=shuffle, clip=course.clip, shards=course.shards,
         validation=held is not None, weights=samples.weights is not None, reset=samples.reset is not None,
         frozen=course.frozen, updates=course.updates.step,
-    )  # fmt: skip
-    ranks.same(values | own)
+    ))  # fmt: skip
 
 
 def with_held(course, samples, validation, part, way, shared=False):

@@ -176,6 +176,11 @@ class Optimizer:
         return None if self._first("rows") > min(map(self._first, HOW_TO_UPDATE)) else self.rows(dtype)
 
     @property
+    def _compared(self):
+        """What ranks compare of it: of one of the user's, which may hold what its rank has, the name of its class."""
+        return type(self).__name__ if self.is_own else self
+
+    @property
     def is_own(self):
         """Whether `update` is not the library's."""
         return self._first("update") < type(self).__mro__.index(Optimizer)

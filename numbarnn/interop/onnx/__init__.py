@@ -1,20 +1,23 @@
 """ONNX: networks written as models, and models read as networks.  The package onnx is imported when it is needed."""
 
 import os
+from collections.abc import Iterable
 
 from ...descriptions import keywords
 from ...errors import ConversionError, flag, integer
 from ...files.container import checked_path
 from ...files.drafts import write_whole
+from ...files.written import checked_trusted
 from ...graph import Graph
 from ...network import Network
 from .backend import Backend
+from .described import described as _described
+from .described import of_description as _of_description
 from .files import model_of as _model_of
 from .files import onnx_library as _onnx_library
 from .loading import load_model as _load_model
+from .writing import OPSETS
 from .writing import model_of as _written
-
-OPSETS = range(14, 23)  # of models that are written
 
 
 def to_model(net: Network | Graph, lengths: bool = False, opset: int = 17) -> object:
@@ -30,7 +33,8 @@ def to_model(net: Network | Graph, lengths: bool = False, opset: int = 17) -> ob
 
     ONNX's own RNN, GRU and LSTM stand for the layers that they can say.  Any other recurrent layer is a Scan over the steps,
     with the cell's equations inside: projections, normalization, zoneout (its mean), `MGU`, `IndRNN`, `LeakyRNN`,
-    connectivity, other activation functions and cells of your own.  onnxruntime runs it; `load` does not read it back.
+    connectivity, other activation functions and cells of your own.  onnxruntime runs it.  Such a model holds a description
+    of the network beside its nodes, from which `load` makes the same network again.
 
     Parameters
     ----------
@@ -59,7 +63,7 @@ def to_model(net: Network | Graph, lengths: bool = False, opset: int = 17) -> ob
     if opset not in OPSETS:
         raise ConversionError(f"opset: expected one of ONNX's from {OPSETS[0]} to {OPSETS[-1]}, got {opset}")
     _onnx_library()
-    return _written(net, lengths, int(opset))
+    return _described(_written(net, lengths, int(opset)), net, lengths, int(opset))
 
 
 def save(net: Network | Graph, path: str | os.PathLike, lengths: bool = False, opset: int = 17) -> None:
@@ -101,7 +105,7 @@ def save(net: Network | Graph, path: str | os.PathLike, lengths: bool = False, o
     write_whole(path, model.SerializeToString())
 
 
-def load(model: object, output: str | None = None) -> Network | Graph:
+def load(model: object, output: str | None = None, trusted: Iterable = ()) -> Network | Graph:
     """The Network or Graph that an ONNX model is, with its parameters to the bit.
 
     Its nodes are RNN, GRU and LSTM, MatMul, Add and Gemm, activation functions, Gather of a table, Dropout, Conv, pooling,
@@ -115,12 +119,18 @@ def load(model: object, output: str | None = None) -> Network | Graph:
     another or from numbers that others compute.  Layers with equal parameters share them.  The sum or difference of two
     values, some channels, numbers for each channel and BatchNormalization become a `Dense` with these constants.
 
+    A model with a Scan is the network of the description that `save` has put into it, if the model is the one that `save`
+    writes of this network: every node and every number is compared.  The names of values inside it may differ.
+
     Parameters
     ----------
     model : str, os.PathLike, bytes or onnx.ModelProto
         Of opset 7 to 24.
     output : str, optional
-        The only value that is wanted, such as what a Softmax reads; by default all outputs that are no states.
+        The only value that is wanted, such as what a Softmax reads; by default all outputs that are no states.  The nodes
+        are then read without a description.
+    trusted : sequence of class or function
+        Your own that a description may name, as in `numbarnn.load`.
 
     Returns
     -------
@@ -130,9 +140,12 @@ def load(model: object, output: str | None = None) -> Network | Graph:
     Raises
     ------
     ConversionError
-        For a node, or an attribute of one, that has no counterpart; it names the node.
+        For a node, or an attribute of one, that has no counterpart; it names the node.  For a model that differs from its
+        description; it names where.
     FileFormatError
         If it is no model, was truncated or damaged.
+    TrustError
+        For a description that names a class or function of your own that is not trusted; it says which.
     OSError
         If the file cannot be read.
     ImportError
@@ -140,7 +153,10 @@ def load(model: object, output: str | None = None) -> Network | Graph:
     """
     if output is not None and not isinstance(output, str):
         raise TypeError(f"output: expected the name of a value or None, got {output!r} ({type(output).__name__})")
-    return _load_model(*_model_of(model), output)
+    trusted = checked_trusted(trusted)
+    model, where = _model_of(model)
+    found = None if output else _of_description(model, where, trusted)
+    return _load_model(model, where, output) if found is None else found
 
 
 keywords.guard(globals(), ("load", "save", "to_model"))

@@ -38,7 +38,7 @@ class NodeWriter:
         self.nodes, self.initializers, self.inputs, self.outputs = [], [], [], []
         self.value, self.axes, self.shape, self.lead, self.lengths = "", "", None, "", ""
         self.label = self.owner = self.where = ""
-        self.reached, self.finals, self._count = {}, {}, 0
+        self.reached, self.finals, self._count, self._constants = {}, {}, 0, set()
 
     def node(self, operator, *inputs, outputs=1, **attributes):
         """The name of a new node's output, or the names of several."""
@@ -57,7 +57,8 @@ class NodeWriter:
         """The name of an array of the graph."""
         from onnx import numpy_helper
 
-        if all(each.name != name for each in self.initializers):
+        if name not in self._constants:
+            self._constants.add(name)
             self.initializers.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 

@@ -10,7 +10,7 @@ from ...layers.convolution import Conv2d
 from ...layers.dense import Activation, Dense
 from ...layers.dropout import Dropout
 from ...layers.embedding import Embedding
-from ...layers.images import Flatten
+from ...layers.images import Flatten, pair_of
 from ...layers.last import Last, LastStep
 from ...layers.over_time import Pool
 from ...layers.pooling import AvgPool2d, MaxPool2d
@@ -21,17 +21,19 @@ from .tracing import Traced, traced
 from .writer import BATCH, NodeWriter
 
 IR = 8
+OPSETS = range(14, 23)  # of models that are written
 ELEMENTWISE = {  # an operator of the same name, with alpha and beta as attributes
     "relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "leaky_relu": "LeakyRelu", "hard_sigmoid": "HardSigmoid",
     "thresholded_relu": "ThresholdedRelu", "elu": "Elu", "softsign": "Softsign", "softplus": "Softplus",
 }  # fmt: skip
 
 
-def model_of(net, lengths, opset):
-    """The ModelProto of a network or graph."""
+def model_of(net, lengths, opset, params=None):
+    """The ModelProto of a network or graph; params: Parameters in the place of its own, of any dtype."""
     from onnx import helper
 
-    writer = NodeWriter(net.params, net.dtype, opset)
+    params = net.params if params is None else params
+    writer = NodeWriter(params, params.dtype, opset)
     written = _written_graph if isinstance(net, Graph) else _written_network
     outputs = written(writer, net, lengths)
     finals, writer.outputs = writer.outputs, []
@@ -300,7 +302,7 @@ def _images(writer, layer):
     writer.shape = layer.output_shape
     windows = layer.windows
     options = {"kernel_shape": [windows.rows, windows.columns], "pads": [windows.row_padding, windows.column_padding] * 2}
-    options["strides"] = list(_both(layer._strides))
+    options["strides"] = list(pair_of(layer._strides))
     if isinstance(layer, Conv2d):
         names = [writer.constant(f"{writer.owner}.{part}", writer.parameter(part)) for part in ("weight", "bias")]
         writer.then("Conv", *names, **options)
@@ -308,7 +310,3 @@ def _images(writer, layer):
         writer.then("AveragePool", count_include_pad=1, **options)
     else:
         writer.then("MaxPool", **options)
-
-
-def _both(value):
-    return value if isinstance(value, tuple) else (value, value)

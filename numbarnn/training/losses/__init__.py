@@ -5,7 +5,7 @@ from .classes import CrossEntropy
 from .differences import MAE, MSE, HalfMSE, Huber
 from .efficiency import NashSutcliffe
 from .likelihoods import GaussianNLL, PoissonNLL
-from .names import ALIASES, LOSSES, check_takes_weights, checked_result, is_of_library, loss, takes_any
+from .names import ALIASES, LOSSES, check_takes_weights, checked_result, compared, is_of_library, loss, takes_any
 from .quantile import Quantile
 from .targets import (
     check_weights,
@@ -36,6 +36,7 @@ __all__ = [
     "check_weights",
     "checked_result",
     "checked_weights",
+    "compared",
     "count_labels",
     "is_of_library",
     "labelled_rows",

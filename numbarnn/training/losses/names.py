@@ -28,6 +28,11 @@ def is_of_library(loss):
     return any(isinstance(loss, kind) and type(loss).__call__ is kind.__call__ for kind in KINDS)
 
 
+def compared(loss):
+    """A loss as ranks compare it: of one of the user's, which may hold what its rank has, the name of its class."""
+    return loss if is_of_library(loss) else type(loss).__name__
+
+
 def takes_any(loss):
     """Whether a loss is a function of one's own, which says nothing of the targets that it takes."""
     return callable(loss) and not is_of_library(loss) and not hasattr(loss, "takes_labels")
