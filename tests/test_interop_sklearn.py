@@ -534,6 +534,15 @@ def test_without_scikit_learn(monkeypatch):
         nr.interop.sklearn  # noqa: B018
 
 
+@pytest.mark.parametrize("name", ["aeon", "sktime"])
+def test_without_another_library_of_series(monkeypatch, name):
+    monkeypatch.delitem(sys.modules, f"numbarnn.interop.{name}", raising=False)
+    monkeypatch.delattr(nr.interop, name, raising=False)
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=rf"{name}: expected {name}, .* pip install numbarnn\[{name}\]"):
+        getattr(nr.interop, name)
+
+
 @pytest.mark.skipif(not (folder() / "japanese_vowels" / "TRAIN.ts").is_file(), reason="the file is not at hand")
 def test_japanese_vowels():
     """`python -m benchmarks estimators` has more seeds; the best of reservoirpy's tutorial is 0.928."""
