@@ -221,6 +221,8 @@ IMAGES = {  # the layers of a model of images (N, 8, 7, 2), by a function of ker
     "zeros": lambda k: [k.ZeroPadding2D((1, 2)), k.Conv2D(4, 3), k.MaxPooling2D((3, 3), (1, 1), "same"), k.Conv2D(3, 2),
                         k.GlobalMaxPooling2D(), k.Dense(2)],
     "means": lambda k: [k.ZeroPadding2D(1), k.AveragePooling2D(2), k.Conv2D(3, 2), k.GlobalAveragePooling2D(), k.Dense(2)],
+    "activations": lambda k: [k.Conv2D(3, 3, activation="tanh"), k.MaxPooling2D(), k.Conv2D(3, 2, activation="relu"),
+                              k.Flatten(), k.Dense(2)],
 }  # fmt: skip
 
 
@@ -255,6 +257,9 @@ WRONG_IMAGES = {
     "'e' .Dense.: expected a Flatten before it, after images": lambda k: [k.Conv2D(2, 2), k.Dense(2, name="e")],
     "'f' .ZeroPadding2D.: expected the same padding": lambda k: [k.ZeroPadding2D(((1, 0), (0, 0)), name="f")],
     "'g' .MaxPooling2D.: expected no ZeroPadding2D": lambda k: [k.ZeroPadding2D(1), k.MaxPooling2D(name="g")],
+    "'h' .Conv2D.: expected a function of linear": lambda k: [k.Conv2D(2, 2, activation="exponential", name="h")],
+    "'i' .Flatten.: expected no ZeroPadding2D": lambda k: [k.ZeroPadding2D(1), k.Flatten(name="i"), k.Dense(2)],
+    "'j' .Activation.: expected no ZeroPadding2D": lambda k: [k.ZeroPadding2D(1), k.Activation("sigmoid", name="j")],
 }
 
 

@@ -18,7 +18,7 @@ from ..network import Network
 from .keras_files import is_row, layers_of, read_model
 from .keras_graphs import graph_of
 from .keras_images import KINDS, Images
-from .keras_layers import Described, described_of, layers_from
+from .keras_layers import Described, activation_after, described_of, layers_from
 
 
 def load(path: str | os.PathLike) -> Network | Graph:
@@ -243,9 +243,9 @@ def _network_of(described, old):
         try:
             shape = shape or images.begin(each)
             if each.kind in KINDS:
-                found += images.layer(each)
+                found += [*images.layer(each), *activation_after(each, old)]
             elif each.kind == "Flatten" and images.shape is not None:
-                images.flatten()
+                images.flatten(each)
                 found.append((Flatten(), {}))
             else:
                 found += layers_from(images.expect_rows(each), old)

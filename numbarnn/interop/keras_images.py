@@ -138,14 +138,22 @@ class Images:
             self.shape = None  # one number of each channel
         return [(layer, arrays)]
 
-    def flatten(self):
+    def flatten(self, described):
         """Let the images be rows."""
+        self._expect_no_padding(described)
         self.flat, self.shape = self.shape, None
 
     def expect_rows(self, described):
         """The layer as it reads rows: a Dense knows whose numbers it reads."""
         if self.shape is not None and described.kind not in ("Activation", "Dropout", "InputLayer"):
             raise described.error("a Flatten before it, after images")
+        if described.kind == "Activation":  # of 0 it need not be 0
+            self._expect_no_padding(described)
         if self.flat is not None and described.kind == "Dense":
             described, self.flat = replace(described, images=self.flat), None
         return described
+
+    def _expect_no_padding(self, described):
+        """Raise unless a layer of images has taken the padding of a ZeroPadding2D."""
+        if any(self._padding):
+            raise described.error("no ZeroPadding2D before it")

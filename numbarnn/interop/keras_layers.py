@@ -75,6 +75,12 @@ def activation_from(layer, name, plain="linear", key="activation"):
     return ACTIVATIONS[value]
 
 
+def activation_after(described, old):
+    """[(Activation, {})] of a layer of images that has one inside, [] of any other."""
+    spec = _aged(activation_from(described, described.kind), old)
+    return [] if spec == ACTIVATIONS["linear"] else [(Activation(spec), {})]
+
+
 def layers_from(described, old):
     """[(Layer, {name: array}), ...] of one layer of Keras; old: whether of Keras 2, whose hard_sigmoid is another one."""
     kind, config = described.kind, described.config
