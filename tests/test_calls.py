@@ -21,9 +21,10 @@ def test_a_step_of_indices_is_no_more_calls_than_one_of_numbers():
 
 
 def test_a_forward_that_is_too_large_to_be_prepared():
-    # Sizes of its own: where another layer's equal cell has made the plan, the two are compared, twice.
+    # Sizes of its own: where another layer's equal cell has made the plan, the two are compared, twice.  Two calls are what
+    # it takes to let other threads run Python while it computes.
     found = calls_of(forward(LSTM(19), steps=500, batch=20))
-    assert sum(found.values()) <= 74, found
+    assert sum(found.values()) <= 76, found
     assert len(found) <= 25, found
 
 

@@ -247,6 +247,14 @@ def test_rows_of_a_network_without_memory_are_samples(layout):
     labelled.fit(rows, LABELS % 2, "cross_entropy", epochs=1, batch_size=4, progress=False)
 
 
+def test_dataframes_of_one_ragged_have_the_same_columns():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": np.arange(4.0), "b": np.zeros(4)})
+    assert nr.Ragged.of([frame, frame[:2]]).lengths.tolist() == [4, 2]
+    with pytest.raises(nr.ShapeError, match=r"arrays\[2\]: expected the columns of the first, .*'a', 'b'.*'b', 'a'"):
+        nr.Ragged.of([frame.to_numpy(), frame, frame[["b", "a"]]])
+
+
 def test_pandas():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"a": np.arange(8), "b": np.arange(8) / 4})

@@ -28,6 +28,7 @@ from numbarnn.interop.sklearn import (  # noqa: E402
     SequenceForecaster,
     SequenceRegressor,
 )
+from numbarnn.training.losses import LOSSES  # noqa: E402
 
 ESTIMATORS = SequenceClassifier, SequenceRegressor, SequenceForecaster
 SMALL = {"hidden": 4, "epochs": 3, "batch_size": 8, "random_state": 0}
@@ -338,6 +339,9 @@ BAD = {
     "large": (lambda X, y: ([*X[:1], X[1] * 1e307], y[:2]), "X: expected numbers"),
     "four axes": (lambda X, y: (np.zeros((2, 2, 2, 2)), y[:2]), "Found array with dim 4"),
     "samples": (lambda X, y: (X, y[:-1]), "inconsistent numbers of samples"),
+    "no channels": (lambda X, y: (np.zeros((2, 3, 0)), y[:2]), "X: expected at least one channel, got none"),
+    "a mask": (lambda X, y: (np.ma.masked_greater(np.eye(2), 0.5), y[:2]), "X: .* whose mask would be lost"),
+    "masked targets": (lambda X, y: (X, np.ma.masked_array(y, y == y[0])), "y: .* whose mask would be lost"),
     "no targets": (lambda X, y: (X, None), "requires y to be passed"),
 }
 
@@ -414,11 +418,21 @@ def test_other_errors():
         (np.ones(3), r"sample_weight: expected shape \(24,\)"),
         (-np.ones(24), "sample_weight: expected numbers >= 0, got -1"),
         (np.zeros(24), "sample_weight: expected at least one weight that is not zero"),
+        (np.ma.masked_array(np.ones(24), rates > 0.5), "sample_weight: .* whose mask would be lost"),
     ):
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((ValueError, TypeError), match=message):
             regressor.fit(X, rates, weights)
+    with pytest.raises(ValueError, match="y: expected numbers that float32 holds"):
+        clone(regressor).set_params(standardize=False).fit(X, rates * 1e60)
+    for weight in (-1, np.nan, np.inf):
+        with pytest.raises(ValueError, match="class_weight: expected finite numbers >= 0, got"):
+            SequenceClassifier(**SMALL, class_weight={"slow": weight, "fast": 1}).fit(X, y)
+    with pytest.raises(ValueError, match="classes contains NaN"):
+        SequenceClassifier(**SMALL).partial_fit(X, rates > 0.5, classes=[0, 1, np.nan])
+    with pytest.raises(ValueError, match="y should be a 1d array"):
+        SequenceClassifier(**SMALL).partial_fit(X, y, classes="slow")
     forecaster = SequenceForecaster(**SMALL, window=4, horizon=2)
-    with pytest.raises(nr.ShapeError, match="series: expected more than 4 values"):
+    with pytest.raises(nr.ShapeError, match="^X: expected more than 4 values"):
         forecaster.fit([x[:4] for x in X])
     forecaster.fit(X)
     with pytest.raises(nr.ShapeError, match="X: expected series of at least 4 steps, the window, got 3 in series 1"):
@@ -431,6 +445,54 @@ def test_other_errors():
         clone(forecaster).set_params(early_stopping=True, validation_fraction=0.01).fit([x[:5] for x in X])
     with pytest.raises(TypeError, match="lr: unknown argument of SequenceClassifier"):
         SequenceClassifier(lr=0.1)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_a_regressor_takes_the_losses_of_which_a_prediction_is_the_number(name):
+    X, _, rates = waves()
+    regressor = SequenceRegressor(**SMALL, loss=name)
+    if name in ("mse", "half_mse", "mae", "huber", "nash_sutcliffe"):
+        assert regressor.fit(X, rates).predict(X).shape == rates.shape
+        return
+    for loss in (name, LOSSES[name]):
+        for train in (regressor.set_params(loss=loss).fit, regressor.partial_fit):
+            with pytest.raises(ValueError, match="^loss: expected one that compares numbers with as many"):
+                train(X, rates)
+
+
+def test_too_few_samples_to_hold_some_out():
+    X, y, rates = waves()
+    options = {**SMALL, "early_stopping": True}
+    with pytest.raises(ValueError, match="validation_fraction: .* of each class and holds out one, got 0.1 of 3 samples"):
+        SequenceClassifier(**options).fit(X[:3], y[:3])
+    with pytest.raises(ValueError, match="validation_fraction: .* a sample and holds out one, got 0.1 of 1 samples"):
+        SequenceRegressor(**options).fit(X[:1], rates[:1])
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_names_of_channels(kind):
+    pandas = pytest.importorskip("pandas")
+    X, *targets = waves()
+    estimator, arguments = prepared(kind, X, *targets)
+    expected = estimator.fit(*arguments).predict(X)
+    frames = [pandas.DataFrame(x, columns=["level", "rain"]) for x in X]
+    swapped = [frame[["rain", "level"]] for frame in frames]
+    named = clone(estimator).fit(frames, *arguments[1:])
+    assert named.channel_names_in_.tolist() == ["level", "rain"]
+    assert np.array_equal(named.predict(frames), expected)
+    assert np.array_equal(named.predict(X), expected)  # arrays have no names
+    with pytest.raises(nr.ShapeError, match="X: expected the columns of the training, .*, got .'rain', 'level'"):
+        named.predict(swapped)
+    with pytest.raises(nr.ShapeError, match=r"X\[1\]: expected the columns of the first"):
+        estimator.fit([frames[0], *swapped[1:]], *arguments[1:])
+    assert not hasattr(named.fit(*arguments), "channel_names_in_")
+    across = (
+        clone(estimator).set_params(layout="nct").fit([frame.T for frame in frames], *arguments[1:])
+    )  # columns are steps
+    assert not hasattr(across, "channel_names_in_")
+    for frame in frames:
+        frame.columns = pandas.MultiIndex.from_tuples([("gauge", "level"), ("gauge", "rain")])
+    assert np.array_equal(clone(estimator).fit(frames, *arguments[1:]).predict(frames), expected)
 
 
 def test_without_scikit_learn(monkeypatch):

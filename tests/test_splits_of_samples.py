@@ -98,6 +98,8 @@ def test_the_last_steps_of_each_sequence():
         (dict(validation_split=1.0), ValueError, "validation_split: expected a number between 0 and 1, got 1.0"),
         (dict(validation_split=0.001), ValueError, "validation_split: expected a part of the 40 samples that leaves some"),
         (dict(validation_split=0.1, split_by="step"), nr.UnknownNameError, "split_by: unknown name 'step'"),
+        (dict(split_by="step"), nr.UnknownNameError, "split_by: unknown name 'step'"),
+        (dict(split_by="time"), ValueError, "split_by: expected 'sample' without validation_split, got 'time'"),
         (dict(validation_split=0.1, validation=(X, Y)), ValueError, "validation_split: expected None beside validation"),
         (dict(validation_split=0.1, shards=2), ValueError, "validation_split: expected None beside comm or shards"),
     ],

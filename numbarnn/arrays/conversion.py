@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..errors import DTypeError
+from ..errors import DTypeError, ShapeError
 from .descriptor import DTYPES, is_on_device
 from .devices import native
 from .dimensions import check_dimensions
@@ -56,8 +56,7 @@ def _parts_of(argument, value, axes):
 
     That is a mask, and names of dimensions that are not those of the axes.
     """
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{argument}: expected {EXPECTED}, got a {type(value).__name__}, whose mask would be lost")
+    check_unmasked(argument, value)
     if isinstance(value, (list, tuple)):
         kinds = set(map(type, value))
         if any(issubclass(kind, _LISTS) or hasattr(kind, "__dlpack__") or hasattr(kind, "dims") for kind in kinds):
@@ -65,6 +64,34 @@ def _parts_of(argument, value, axes):
             return [_parts_of(argument, host_array(argument, part), inner) for part in value]
     check_dimensions(argument, value, axes)
     return value
+
+
+def check_unmasked(argument, value):
+    """Raise TypeError of a masked array, whose mask would be lost."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{argument}: expected {EXPECTED}, got a {type(value).__name__}, whose mask would be lost")
+
+
+def column_names(part):
+    """The names of a DataFrame's columns; None of anything else."""
+    return list(part.columns) if hasattr(part, "to_numpy") and hasattr(part, "columns") else None
+
+
+def common_names(argument, parts):
+    """The names of the columns that the DataFrames among `parts` have; None if there are no DataFrames.
+
+    Raises
+    ------
+    ShapeError
+        If two of them have other columns, or the same ones in another order.
+    """
+    common = None
+    for n, part in enumerate(parts):
+        names = column_names(part)
+        if names is not None and common is not None and names != common:
+            raise ShapeError(f"{argument}[{n}]: expected the columns of the first, {common}, got {names}")
+        common = names if common is None else common
+    return common
 
 
 def _of_table(table):

@@ -17,7 +17,7 @@ from ..errors import (
     real,
     several,
 )
-from .conversion import array_of, numbers_like
+from .conversion import array_of, common_names, numbers_like
 from .descriptor import checked_array, checked_dtype
 from .devices import backend, device_of, moved, native
 from .indices import checked_integers
@@ -93,8 +93,8 @@ class Ragged(Settled, Arithmetic):
     @classmethod
     def of(cls, arrays: Iterable[np.ndarray]) -> "Ragged":
         """The sequences of a list of (T_n, C) arrays or DataFrames, or of (T_n,) arrays of integers, copied into one."""
-        arrays = several("arrays", arrays, "arrays in a list, one for each sequence")
-        arrays = [_array_or_table(f"arrays[{n}]", array) for n, array in enumerate(arrays)]
+        tables = several("arrays", arrays, "arrays in a list, one for each sequence")
+        arrays = [_array_or_table(f"arrays[{n}]", array) for n, array in enumerate(tables)]
         if not arrays:
             raise ValueError("arrays: expected at least one sequence, got none")
         integers = is_integers(arrays[0])
@@ -112,6 +112,7 @@ class Ragged(Settled, Arithmetic):
                 raise ShapeError(f"arrays[{n}]: expected shape (T, {channels}), got {array.shape}")
             if array.dtype != arrays[0].dtype:
                 raise DTypeError(f"arrays[{n}]: expected {arrays[0].dtype} like the first, got {array.dtype}")
+        common_names("arrays", tables)
         return cls(np.concatenate(arrays), np.cumsum([0, *map(len, arrays)]))
 
     @property

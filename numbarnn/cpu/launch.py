@@ -22,7 +22,7 @@ from .plans import backward_plans, forward_plans
 from .programs import add_copy
 from .records import BACKWARD, FORWARD, ROWS, place
 from .simd import lanes_of
-from .threads import ALONE, sharing, threads, threads_for
+from .threads import LARGE, sharing, threads, threads_for
 
 F_X, F_DRIVES, F_PARAMETERS, F_STEPS, F_START, F_PACK, F_WRONG, F_POOL, F_BACK_TO_X = (
     place(FORWARD, name)
@@ -258,7 +258,7 @@ class Tape(StateTape):
         plan, record, size = self.plans.forward, self.forward.record, self.size
         products = size.directions * size.numbers
         pool = F_POOL, plan.threads, threads_for(size.batch * products)
-        program.large |= size.products >= ALONE
+        program.large |= size.products >= LARGE
         program.long |= plan.long
         program.nbytes += self.nbytes
         if self.keep.what == "weights":

@@ -9,6 +9,7 @@ MAX_SPLIT_ROWS = 128  # the same where units are split: a task has fewer of them
 SPLIT_BYTES = 1 << 20  # recurrent weights of one direction from which units are split
 SPLIT_FEW_BYTES = 1 << 19  # the same where there are fewer rows than threads
 ALONE = 1 << 21  # multiplications of numbers by parameters that one thread does before a second one would have helped
+LARGE = ALONE  # what programs ask for threads from; it stays what it is where the tests have every size shared
 
 
 def threads():

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..arrays.conversion import array_of, numbers_like
+from ..arrays.conversion import array_of, column_names, numbers_like
 from ..arrays.descriptor import axes_of, in_layout
 from ..arrays.devices import native
 from ..arrays.ragged import Ragged
@@ -144,7 +144,7 @@ def _parts(series):
         series = [native(f"series[{k}]", part) for k, part in enumerate(series)]
     several_series = isinstance(series, (list, tuple)) and series and all(map(_is_table, series))
     given = {f"series[{k}]": part for k, part in enumerate(series)} if several_series else {"series": series}
-    found, names = [], [_names(part) for part in given.values()]
+    found, names = [], [column_names(part) for part in given.values()]
     for (argument, part), own in zip(given.items(), names):
         numbers = numbers_like(argument, part, None, "tc")
         if numbers.ndim not in (1, 2) or numbers.ndim == 2 and not numbers.shape[1]:
@@ -169,11 +169,6 @@ def _columns(argument, data, ragged):
     data = numbers_like(argument, data)
     data = data if data.ndim == 2 else data[:, None]
     return [data[first:end] for first, end in zip(ragged.offsets[:-1], ragged.offsets[1:])] or [data]
-
-
-def _names(part):
-    """The names of a DataFrame's columns; None of anything else."""
-    return list(part.columns) if hasattr(part, "to_numpy") and hasattr(part, "columns") else None
 
 
 def _channels(targets, channels, names):

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from ..arrays.devices import backend_of
 from ..engine.keep import kept
-from ..errors import NonFiniteError, arguments_of, flag, generator, positive_integer
+from ..errors import NonFiniteError, arguments_of, flag, generator, known_name, positive_integer
 from .callbacks import Calls, checked_callbacks, learns_of_batches
 from .course import Course, Place, checked_clip
 from .feeds import ShardFeed, grouped
@@ -20,7 +20,7 @@ from .pieces import checked_steps, feed_of
 from .progress import bar
 from .samples import Samples
 from .shards import Shards
-from .splits import held_out
+from .splits import WAYS, held_out
 
 _trained = {}  # what trains the parameters that are being trained now, by process
 
@@ -178,8 +178,10 @@ def _check_same(ranks, course, place, samples, held, batch_size, shuffle):
 
 def with_held(course, samples, validation, part, way, shared=False):
     """(samples to train on, samples to validate with or None), from validation data or from a part of the samples."""
-    network, loss = course.network, course.loss
+    network, loss, way = course.network, course.loss, known_name("split_by", way, WAYS)
     if part is None:
+        if way != WAYS[0]:
+            raise ValueError(f"split_by: expected {WAYS[0]!r} without validation_split, got {way!r}")
         return samples, None if validation is None else checked_samples(network, validation, loss, "validation")
     if validation is not None or samples is None or shared:
         beside = "validation" if validation is not None else "comm or shards" if shared else "batches of your own"

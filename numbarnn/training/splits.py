@@ -2,10 +2,9 @@
 
 import numpy as np
 
-from ..errors import finite_number, known_name
+from ..errors import finite_number
 
-WAYS = ("sample", "time")
-
+WAYS = ("sample", "time")  # of split_by
 
 SPLIT = 1  # beside a seed: its draws are not those of the order
 
@@ -35,7 +34,7 @@ def held_out(samples, part, way, seed):
     TypeError, ValueError
         Named ``validation_split`` or ``split_by``, if they are not as described, or nothing would be left or held out.
     """
-    number, way = finite_number("validation_split", part), known_name("split_by", way, WAYS)
+    number = finite_number("validation_split", part)
     if not 0 < number < 1:
         raise ValueError(f"validation_split: expected a number between 0 and 1, got {part!r}")
     if way == "time" and samples.stepped:

@@ -87,6 +87,8 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
         Steps T, after a table; other tables must have as many.
     feature_names_in_ : numpy.ndarray
         Names of a table's columns, if all are text.
+    channel_names_in_ : numpy.ndarray
+        Names of the columns, after a list of DataFrames whose columns are channels; other DataFrames must have the same.
 
     Examples
     --------
@@ -209,6 +211,8 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
         if first:
             if classes is None:
                 raise ValueError("classes: expected all classes there will be in the first call of partial_fit, got None")
+            classes = column_or_1d(classes)
+            assert_all_finite(classes, input_name="classes")
             self.classes_ = np.unique(classes)
         elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
             raise ValueError(f"classes: expected those of the first call, {self.classes_}, got {np.unique(classes)}")
@@ -256,4 +260,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
         if self.class_weight is None:
             return weights
         of_classes = compute_sample_weight(self.class_weight, y)
+        wrong = ~((of_classes >= 0) & np.isfinite(of_classes))
+        if wrong.any():
+            raise ValueError(f"class_weight: expected finite numbers >= 0, got {of_classes[wrong][0]:g}")
         return of_classes if weights is None else weights * of_classes

@@ -8,6 +8,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from ...arrays.conversion import check_unmasked
 from ...data.standardizer import Standardizer
 from ...errors import ShapeError, finite_number, flag, known_name, renamed, several
 from ...layers.dense import Dense
@@ -92,9 +93,17 @@ class SequenceEstimator(BaseEstimator):
 
     def _drawn(self, count, random, strata=None):
         """A function of a part, of so many samples: (those that are kept, those that are held out at random)."""
-        return lambda part: train_test_split(
-            np.arange(count), test_size=part, random_state=_seed(random), stratify=strata
-        )  # fmt: skip
+
+        def drawn(part):
+            try:
+                return train_test_split(np.arange(count), test_size=part, random_state=_seed(random), stratify=strata)
+            except ValueError as error:
+                of_classes = "" if strata is None else " of each class"
+                expected = f"a part that keeps a sample{of_classes} and holds out one"
+                message = f"validation_fraction: expected {expected}, got {part:g} of {count} samples: {error}"
+                raise ValueError(message) from None
+
+        return drawn
 
     def _fit(self, x, y, weights, loss, random, split):
         """Train the network on what it reads; split: a function of a part, (samples kept, samples held out)."""
@@ -122,9 +131,10 @@ class SequenceEstimator(BaseEstimator):
             raise ValueError("early_stopping: expected False in partial_fit, which takes one epoch, got True")
 
     def _targets(self, y):
-        """`y`, unless there is none."""
+        """`y`, unless there is none, or it has a mask."""
         if y is None:
             raise ValueError(f"This {type(self).__name__} requires y to be passed, but the target y is None.")
+        check_unmasked("y", y)
         return y
 
     def _fit_on(self, x, y, weights, loss, random):

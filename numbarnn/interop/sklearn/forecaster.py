@@ -7,7 +7,7 @@ from sklearn.utils import check_array
 from ...arrays.descriptor import axes_of
 from ...arrays.ragged import Ragged
 from ...data.series import windows
-from ...errors import ShapeError, positive_integer
+from ...errors import ShapeError, positive_integer, renamed
 from ...extrapolation import extrapolate
 from .estimator import SequenceEstimator
 from .reading import counting, weights_of
@@ -215,7 +215,8 @@ class SequenceForecaster(SequenceEstimator):
 
     def _windows(self, x):
         """(windows (N, T, C), the step after each, how many there are of each series)."""
-        past, following = windows(self._standardized(x), self.window_, layout="ntc")
+        with renamed(series="X"):
+            past, following = windows(self._standardized(x), self.window_, layout="ntc")
         return past, following, np.maximum(x.lengths - self.window_, 0)
 
     def _given(self, y, flat, count, horizon):

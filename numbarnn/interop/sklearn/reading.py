@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.validation import validate_data
 
-from ...arrays.conversion import numbers_like
+from ...arrays.conversion import check_unmasked, common_names, numbers_like
 from ...arrays.descriptor import axes_of
 from ...arrays.dimensions import check_dimensions
 from ...arrays.ragged import Ragged
@@ -23,10 +23,13 @@ class Sequences:
         Of float32 or float64, all finite.
     flat : bool
         Of a table, and of a list of 1-D arrays.
+    names : list or None
+        What the columns of the DataFrames in a list are called, if these are channels.
     """
 
     x: Ragged
     flat: bool
+    names: list | None = None
 
 
 def sequences_of(estimator, X, reset, least=1):
@@ -52,6 +55,7 @@ def sequences_of(estimator, X, reset, least=1):
     elif getattr(X, "ndim", None) == 3:
         found = Sequences(_of_array(X, letters), False)
     else:
+        check_unmasked("X", X)
         check_dimensions("X", X, ["nt"])
         table = validate_data(estimator, X, reset=reset, dtype=DTYPES, ensure_min_features=least if reset else 0)
         return _checked(estimator, Sequences(_uniform(table[..., None]), True), reset)
@@ -63,13 +67,19 @@ def sequences_of(estimator, X, reset, least=1):
 
 
 def _checked(estimator, found, reset):
-    """`found`, unless it has other channels than the training."""
+    """`found`, unless it has other channels than the training, or these in another order."""
     if not len(found.x):
         raise ShapeError("X: expected at least one sequence, got none")
     if reset:
         estimator.channels_ = found.x.channels
+        vars(estimator).pop("channel_names_in_", None)
+        if found.names is not None:
+            estimator.channel_names_in_ = np.fromiter(found.names, object, len(found.names))
     elif found.x.channels != estimator.channels_:
         raise ShapeError(f"X: expected {estimator.channels_} channels like the training, got {found.x.channels}")
+    elif found.names is not None and found.names != list(getattr(estimator, "channel_names_in_", found.names)):
+        trained = estimator.channel_names_in_.tolist()
+        raise ShapeError(f"X: expected the columns of the training, {trained}, got {found.names}")
     return found
 
 
@@ -102,8 +112,9 @@ def _of_list(X, letters):
         if array.shape[1] != channels or not channels:
             expected = f"{channels or 'at least one'} channel{'s' * (channels > 1)}{' like the first' * bool(n)}"
             raise ShapeError(f"X[{n}]: expected {expected}, got {array.shape[1]} (axes {letters} of layout)")
+    names = common_names("X", X) if letters == "tc" else None
     dtype = np.result_type(*{array.dtype for array in arrays})
-    return Sequences(Ragged.of([np.asarray(array, dtype) for array in arrays]), flat)
+    return Sequences(Ragged.of([np.asarray(array, dtype) for array in arrays]), flat, names)
 
 
 def _of_ragged(X):
@@ -121,6 +132,8 @@ def _of_array(X, letters):
 def _uniform(array):
     """The Ragged of an array (N, T, C)."""
     count, steps, channels = array.shape
+    if not channels:
+        raise ShapeError(f"X: expected at least one channel, got none in an array of {count} sequences of {steps} steps")
     return Ragged(np.ascontiguousarray(array).reshape(-1, channels), np.arange(count + 1) * steps)
 
 
@@ -128,6 +141,7 @@ def weights_of(sample_weight, count):
     """(count,) numbers >= 0 of which one is greater, or None for 1 each."""
     if sample_weight is None:
         return None
+    check_unmasked("sample_weight", sample_weight)
     weights = check_array(sample_weight, ensure_2d=False, dtype=np.float64, input_name="sample_weight")
     if weights.shape != (count,):
         raise ShapeError(f"sample_weight: expected shape ({count},), one for each sample, got {weights.shape}")

@@ -4,11 +4,16 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils import check_array, check_consistent_length
 
+from ...arrays.conversion import numbers_like
 from ...arrays.ragged import Ragged
 from ...data.standardizer import Standardizer
 from ...errors import ShapeError
+from ...training.losses import BinaryCrossEntropy, CrossEntropy, GaussianNLL, PoissonNLL, Quantile, loss
 from .estimator import SequenceEstimator
 from .reading import counting, weights_of
+
+# Their outputs are logits, quantiles, means with deviations, or logarithms of rates: none is a prediction of y.
+OF_OTHER_OUTPUTS = BinaryCrossEntropy, CrossEntropy, GaussianNLL, PoissonNLL, Quantile
 
 
 class SequenceRegressor(RegressorMixin, SequenceEstimator):
@@ -21,7 +26,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
     ----------
     loss : str or callable
         What is made small: "mse", "mae", "huber", or another loss that compares numbers with as many; of standardized
-        numbers.
+        numbers.  Losses of classes, of quantiles and of likelihoods are refused: their outputs are not predictions of y.
     cell, hidden, layers, bidirectional, readout, dropout, network
         The network; as in `SequenceClassifier`.
     optimizer, learning_rate, epochs, batch_size, clip
@@ -125,10 +130,11 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         ValueError, TypeError
             If X, y, weights or a parameter are not as described, or a number is not finite.
         """
+        loss_of_numbers = self._loss()
         x, y, weights = self._samples(X, y, sample_weight, reset=True)
         random = self._begin_with(x, y, weights)
         split = self._drawn(len(y), random)
-        return self._fit(self._standardized(x), self._scaled(y), weights, self.loss, random, split)
+        return self._fit(self._standardized(x), self._scaled(y), weights, loss_of_numbers, random, split)
 
     def partial_fit(self, X: list | np.ndarray | Ragged, y: np.ndarray, sample_weight: np.ndarray | None = None):
         """Train for one epoch on some samples, by a constant learning rate; returns the regressor.
@@ -147,7 +153,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
             As `fit`; also for ``early_stopping=True``.
         """
         self._check_partial()
-        first = not hasattr(self, "network_")
+        loss_of_numbers, first = self._loss(), not hasattr(self, "network_")
         x, y, weights = self._samples(X, y, sample_weight, reset=first)
         random = self._begin_with(x, y, weights) if first else None
         found = 1 if y.ndim == 1 else y.shape[1]
@@ -155,7 +161,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
             raise ShapeError(
                 f"y: expected {self.network_.output_channels} numbers a sample like the first call, got {found}"
             )
-        return self._fit_on(self._standardized(x), self._scaled(y), weights, self.loss, random)
+        return self._fit_on(self._standardized(x), self._scaled(y), weights, loss_of_numbers, random)
 
     def predict(self, X: list | np.ndarray | Ragged) -> np.ndarray:
         """(N,), or (N, K) after several numbers of each sequence, float64.
@@ -190,4 +196,11 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         """What the network is to give, (N, K) of its dtype."""
         y = y[:, None] if y.ndim == 1 else y
         y = y if self.target_standardizer_ is None else self.target_standardizer_(y)
-        return y.astype(self.network_.dtype)
+        return numbers_like("y", y, self.network_.dtype)
+
+    def _loss(self):
+        """The loss, unless the outputs that it takes are something else than the numbers to predict."""
+        found = loss(self.loss)
+        if isinstance(found, OF_OTHER_OUTPUTS):
+            raise ValueError(f"loss: expected one that compares numbers with as many, such as 'mse', got {self.loss!r}")
+        return found
