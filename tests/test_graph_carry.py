@@ -104,6 +104,29 @@ def test_the_gradient_of_a_piece_goes_to_what_starts_the_first_one_alone():
     np.testing.assert_allclose(net.params.flat, other.params.flat, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("kind", ["numbers", "table", "table and numbers", "learned"])
+def test_updates_are_those_of_forward_and_backward_by_hand(kind):
+    """Layers that start the first piece alone have no gradient in the others, whatever was computed before."""
+    start = {
+        "numbers": nr.Dense(4, "tanh"), "table": nr.Embedding(3, 4), "table and numbers": [nr.Embedding(3, 2), nr.Dense(4)],
+    }.get(kind)  # fmt: skip
+    nodes = {} if start is None else {"start": nr.Node(start, "place")}
+    nodes |= {"h": nr.Node(nr.GRU(4, learned_state=start is None), "x", state=None if start is None else "start")}
+    nodes |= {"y": nr.Node(nr.Dense(1), ["h", "x"])}
+    inputs = {"x": 2} | ({} if start is None else {"place": nr.Input(3 if kind == "numbers" else None, steps=False)})
+    given = {"x": X} | ({} if start is None else {"place": S if kind == "numbers" else np.array([2, 0, 2, 1])})
+    net, other = (nr.Graph(inputs, nodes, ["y"], "float64", seed=0) for _ in range(2))
+    net.fit(given, {"y": Y}, "mse", nr.SGD(0.1), epochs=2, shuffle=False, **(WAY | {"batch_size": 2}))
+    for samples in (slice(0, 2), slice(2, 4)) * 2:
+        state = None
+        for first in range(0, STEPS, 5):
+            span = slice(first, first + 5)
+            y, state, tape = other.forward(cut(given, span, samples), state)
+            difference = y["y"] - Y[span, samples]
+            other.params.flat -= 0.1 * other.backward(tape, {"y": 2 * difference / difference.size}).params.flat
+    assert np.abs(net.params.flat - other.params.flat).max() < 1e-14
+
+
 def test_lengths_and_ragged_inputs_are_cut_alike():
     lengths = {"level": LENGTHS, "rain": LENGTHS}
     padded = {name: each.copy() for name, each in INPUTS.items()}

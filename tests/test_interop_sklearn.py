@@ -389,7 +389,33 @@ def test_parameters_are_looked_at_in_fit(kind, options, message):
     with pytest.raises((ValueError, TypeError), match=message):
         estimator.fit(*arguments)
     with pytest.raises(NotFittedError):
-        clone(estimator).predict(X)
+        estimator.predict(X)
+
+
+@pytest.mark.parametrize("kind", ESTIMATORS)
+def test_a_training_that_fails_changes_nothing(kind):
+    X, *targets = waves()
+    estimator, arguments = prepared(kind, X, *targets)
+    expected = clone(estimator).fit(*arguments).predict(X)
+    others = (
+        [x[:, :1] for x in X],
+        *(np.where(targets[0] == "slow", "a", "b") if y.dtype.kind == "U" else y for y in arguments[1:]),
+    )
+    estimator.set_params(batch_size=0)
+    classes = {"classes": ["a", "b"]} if kind is SequenceClassifier else {}
+    for train, options in ((estimator.fit, {}), (estimator.partial_fit, classes)):
+        with pytest.raises(ValueError, match="batch_size: expected"):
+            train(*others, **options)
+        with pytest.raises(NotFittedError):
+            estimator.predict(others[0])
+    estimator.set_params(batch_size=8).fit(*arguments)
+    attributes = dict(vars(estimator), batch_size=0)
+    estimator.set_params(batch_size=0)
+    with pytest.raises(ValueError, match="batch_size: expected"):
+        estimator.fit(*others)
+    assert vars(estimator).keys() == attributes.keys()
+    assert all(vars(estimator)[name] is value for name, value in attributes.items())
+    assert np.array_equal(estimator.predict(X), expected)
 
 
 def test_other_errors():
@@ -427,6 +453,10 @@ def test_other_errors():
     for weight in (-1, np.nan, np.inf):
         with pytest.raises(ValueError, match="class_weight: expected finite numbers >= 0, got"):
             SequenceClassifier(**SMALL, class_weight={"slow": weight, "fast": 1}).fit(X, y)
+    with pytest.raises(ValueError, match="class_weight: expected a weight that is not zero"):
+        SequenceClassifier(**SMALL, class_weight={"slow": 0, "fast": 0}).fit(X, y)
+    with pytest.raises(ValueError, match="^sample_weight: expected numbers that float32 holds"):
+        regressor.fit(X, rates, np.full(24, 1e300))
     with pytest.raises(ValueError, match="classes contains NaN"):
         SequenceClassifier(**SMALL).partial_fit(X, rates > 0.5, classes=[0, 1, np.nan])
     with pytest.raises(ValueError, match="y should be a 1d array"):

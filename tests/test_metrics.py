@@ -60,6 +60,14 @@ def test_labels_that_do_not_count_are_in_no_metric(ragged):
     assert seen[0][0].shape == (there.sum(), 2) and len(seen[0][1]) == there.sum() and 7 not in seen[0][1]
 
 
+@pytest.mark.parametrize("weights", [None, np.zeros((5, 40))])
+def test_where_no_label_counts_there_is_a_loss_and_no_metric(weights):
+    net, labels = classifier(), np.full((5, 40), 7 if weights is None else 1)
+    assert net.evaluate(X, labels, nr.CrossEntropy(7), weights=weights) == {"loss": 0.0}
+    with pytest.raises(ValueError, match=r"^metrics\['accuracy'\]: expected at least one label that counts, got none"):
+        net.evaluate(X, labels, nr.CrossEntropy(7), ["accuracy"], weights=weights)
+
+
 @pytest.mark.parametrize("kind", ["padded", "ragged", "samples", "last"])
 def test_metrics_have_the_weights_of_the_samples(kind):
     net, labels, seen = classifier(*([nr.Last()] if kind == "last" else [])), RANDOM.integers(0, 2, (5, 40)), []

@@ -76,6 +76,7 @@ class GraphWorkspace:
                 self._dy[output].fill(0)
             else:
                 np.copyto(self._dy[output], dy)
+        self._clear_untouched()
         if self._passes is not None:
             self._passes[1].run()
         else:
@@ -101,11 +102,16 @@ class GraphWorkspace:
             output: self.graph._view(output)._rows(each, samples.parts[output]) for output, each in described.items()
         }
         self._back = Return(self._passage, described, {}, self.into, accumulate=False, need_x=False)
+
+    def _clear_untouched(self):
+        """The gradient of layers to which no derivative comes is 0; another workspace may have written there before."""
         for index in self._back.untouched:
-            if isinstance(self.into[index], RowGradient):
-                self.into[index].values = self.parts[index].flat.reshape(-1, self.graph.layers[index].size)[:0]
+            into = self.into[index]
+            if isinstance(into, RowGradient):
+                into.rows = np.zeros(0, np.int64)
+                into.values = self.parts[index].flat.reshape(-1, self.graph.layers[index].size)[:0]
             else:
-                self.into[index].flat.fill(0)
+                into.flat.fill(0)
 
 
 class GraphBuffer:

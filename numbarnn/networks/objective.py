@@ -121,6 +121,11 @@ class Objective(Prediction, Comparison):
         dict of str to float
             ``"loss"``, and each metric.
 
+        Raises
+        ------
+        ValueError
+            If no label counts for a metric of labels: all are ignored, or weigh nothing.  The loss is then 0.
+
         Examples
         --------
         >>> import numpy as np, numbarnn as nr

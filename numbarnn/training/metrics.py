@@ -167,6 +167,8 @@ def measured(metrics, prediction, target, weights, labelled, value_of):
         given = [moved(part, "cpu") for part in (prediction, target, *([] if weights is None else [weights]))]
         if labelled:
             counted = given[1] >= 0
+            if not counted.any():
+                raise ValueError(f"metrics[{name!r}]: expected at least one label that counts, got none")
             own, right, *weighed = (part[counted] for part in given)
             weighed = [part[:, 0] for part in weighed]
         else:

@@ -6,7 +6,7 @@ from sklearn.utils import assert_all_finite, check_consistent_length, column_or_
 from sklearn.utils.multiclass import check_classification_targets
 
 from ...arrays.ragged import Ragged
-from .estimator import SequenceEstimator
+from .estimator import SequenceEstimator, whole_or_not
 from .reading import counting, weights_of
 
 LOSS = "cross_entropy"
@@ -153,6 +153,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    @whole_or_not
     def fit(self, X: list | np.ndarray | Ragged, y: np.ndarray, sample_weight: np.ndarray | None = None):
         """Train a new network on sequences and their classes; returns the classifier.
 
@@ -177,6 +178,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
         split = self._drawn(len(codes), random, codes)
         return self._fit(self._standardized(x), codes, self._weighted(y, weights), LOSS, random, split)
 
+    @whole_or_not
     def partial_fit(
         self,
         X: list | np.ndarray | Ragged,
@@ -263,4 +265,6 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
         wrong = ~((of_classes >= 0) & np.isfinite(of_classes))
         if wrong.any():
             raise ValueError(f"class_weight: expected finite numbers >= 0, got {of_classes[wrong][0]:g}")
+        if not of_classes.any():
+            raise ValueError("class_weight: expected a weight that is not zero for at least one of the classes in y")
         return of_classes if weights is None else weights * of_classes

@@ -1,5 +1,6 @@
 """What the estimators have in common: a network made of parameters, and its training."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -29,6 +30,22 @@ from .reading import sequences_of
 
 CELLS = {"gru": GRU, "lstm": LSTM, "rnn": RNN}
 LAST = "last"
+
+
+def whole_or_not(train):
+    """A method that trains, after an error of which an estimator is what it was before."""
+
+    @functools.wraps(train)
+    def trained(self, *arguments, **options):
+        before = dict(vars(self))
+        try:
+            return train(self, *arguments, **options)
+        except Exception:  # not of Ctrl-C, which leaves the network as far as it has come
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return trained
 
 
 class SequenceEstimator(BaseEstimator):
@@ -117,11 +134,12 @@ class SequenceEstimator(BaseEstimator):
             kept, out = split(part)
             validation = x[out], y[out], None, None if weights is None else weights[out]
             x, y, weights = x[kept], y[kept], None if weights is None else weights[kept]
-        self.history_ = self.network_.fit(
-            x, y, loss=loss, optimizer=self._optimizer(cosine), epochs=self.epochs, batch_size=self.batch_size,
-            seed=_seed(random), clip=self.clip, validation=validation, callbacks=callbacks, weights=weights,
-            progress=flag("verbose", self.verbose),
-        )  # fmt: skip
+        with renamed(weights="sample_weight"):
+            self.history_ = self.network_.fit(
+                x, y, loss=loss, optimizer=self._optimizer(cosine), epochs=self.epochs, batch_size=self.batch_size,
+                seed=_seed(random), clip=self.clip, validation=validation, callbacks=callbacks, weights=weights,
+                progress=flag("verbose", self.verbose),
+            )  # fmt: skip
         self.n_iter_ = len(self.history_.loss)
         return self
 
@@ -142,9 +160,10 @@ class SequenceEstimator(BaseEstimator):
         if self._trainer is None:
             random = check_random_state(self.random_state) if random is None else random
             self._trainer = Trainer(self.network_, loss, self._optimizer(), clip=self.clip, seed=_seed(random))
-        self.history_ = self._trainer.fit(
-            x, y, epochs=1, batch_size=self.batch_size, weights=weights, progress=flag("verbose", self.verbose)
-        )
+        with renamed(weights="sample_weight"):
+            self.history_ = self._trainer.fit(
+                x, y, epochs=1, batch_size=self.batch_size, weights=weights, progress=flag("verbose", self.verbose)
+            )
         self.n_iter_ = len(self.history_.loss)
         return self
 

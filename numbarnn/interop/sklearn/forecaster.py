@@ -9,7 +9,7 @@ from ...arrays.ragged import Ragged
 from ...data.series import windows
 from ...errors import ShapeError, positive_integer, renamed
 from ...extrapolation import extrapolate
-from .estimator import SequenceEstimator
+from .estimator import SequenceEstimator, whole_or_not
 from .reading import counting, weights_of
 
 LARGEST = 32  # steps of a window that nobody has chosen
@@ -107,6 +107,7 @@ class SequenceForecaster(SequenceEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
+    @whole_or_not
     def fit(self, X: list | np.ndarray | Ragged, y=None, sample_weight: np.ndarray | None = None):
         """Train a new network on series; returns the forecaster.
 
@@ -129,6 +130,7 @@ class SequenceForecaster(SequenceEstimator):
         weights = None if weights is None else np.repeat(weights, counts)
         return self._fit(past, following, weights, "mse", random, lambda part: _last(counts, part))
 
+    @whole_or_not
     def partial_fit(self, X: list | np.ndarray | Ragged, y=None, sample_weight: np.ndarray | None = None):
         """Train for one epoch on some series, by a constant learning rate; returns the forecaster.
 

@@ -9,7 +9,7 @@ from ...arrays.ragged import Ragged
 from ...data.standardizer import Standardizer
 from ...errors import ShapeError
 from ...training.losses import BinaryCrossEntropy, CrossEntropy, GaussianNLL, PoissonNLL, Quantile, loss
-from .estimator import SequenceEstimator
+from .estimator import SequenceEstimator, whole_or_not
 from .reading import counting, weights_of
 
 # Their outputs are logits, quantiles, means with deviations, or logarithms of rates: none is a prediction of y.
@@ -114,6 +114,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         tags.target_tags.multi_output = True
         return tags
 
+    @whole_or_not
     def fit(self, X: list | np.ndarray | Ragged, y: np.ndarray, sample_weight: np.ndarray | None = None):
         """Train a new network on sequences and their numbers; returns the regressor.
 
@@ -136,6 +137,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         split = self._drawn(len(y), random)
         return self._fit(self._standardized(x), self._scaled(y), weights, loss_of_numbers, random, split)
 
+    @whole_or_not
     def partial_fit(self, X: list | np.ndarray | Ragged, y: np.ndarray, sample_weight: np.ndarray | None = None):
         """Train for one epoch on some samples, by a constant learning rate; returns the regressor.
 
