@@ -127,6 +127,16 @@ def test_updates_are_those_of_forward_and_backward_by_hand(kind):
     assert np.abs(net.params.flat - other.params.flat).max() < 1e-14
 
 
+def test_batches_with_lengths_that_are_all_the_steps_and_without_follow_each_other():
+    inputs = {"x": 2}
+    nodes = {"h": nr.Node(nr.GRU(4), "x"), "y": nr.Node(nr.Dense(1), ["h", "x"])}
+    net, other = (nr.Graph(inputs, nodes, ["y"], "float64", seed=0) for _ in range(2))
+    one, two = (nr.Trainer(each, "mse", nr.SGD(0.1)) for each in (net, other))
+    for lengths in (None, np.full(SAMPLES, STEPS), None, None, np.full(SAMPLES, STEPS)):
+        assert one.update({"x": X}, {"y": Y}, lengths) == pytest.approx(two.update({"x": X}, {"y": Y}), rel=1e-14)
+    assert np.abs(net.params.flat - other.params.flat).max() < 1e-14
+
+
 def test_lengths_and_ragged_inputs_are_cut_alike():
     lengths = {"level": LENGTHS, "rain": LENGTHS}
     padded = {name: each.copy() for name, each in INPUTS.items()}

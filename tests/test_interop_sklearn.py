@@ -1,6 +1,7 @@
 """scikit-learn's family: its own checks, every form of X, trainings against networks trained by hand, errors by argument."""
 
 import copy
+import importlib
 import pickle
 import sys
 from functools import partial
@@ -471,6 +472,8 @@ def test_other_errors():
         forecaster.score([X[0][:5], X[1]])
     with pytest.raises(nr.ShapeError, match="y: expected 2 steps of 24 series and 2 channels"):
         forecaster.score(X, np.zeros((24, 3, 2)))
+    with pytest.raises(TypeError, match="y: .* whose mask would be lost"):
+        forecaster.score(X, np.ma.zeros((24, 2, 2)))
     with pytest.raises(ValueError, match="validation_fraction: expected a part that leaves windows"):
         clone(forecaster).set_params(early_stopping=True, validation_fraction=0.01).fit([x[:5] for x in X])
     with pytest.raises(TypeError, match="lr: unknown argument of SequenceClassifier"):
@@ -532,6 +535,14 @@ def test_without_scikit_learn(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     with pytest.raises(ImportError, match=r"sklearn: expected scikit-learn, .* pip install numbarnn\[sklearn\]"):
         nr.interop.sklearn  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["aeon", "sktime"])
+def test_without_another_library_of_series(monkeypatch, name):
+    monkeypatch.delitem(sys.modules, f"numbarnn.interop.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match=rf"{name}: expected {name}, .* pip install numbarnn\[{name}\]"):
+        importlib.import_module(f"numbarnn.interop.{name}")
 
 
 @pytest.mark.skipif(not (folder() / "japanese_vowels" / "TRAIN.ts").is_file(), reason="the file is not at hand")

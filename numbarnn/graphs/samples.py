@@ -209,7 +209,8 @@ class GraphSamples:
     @functools.cached_property
     def kind(self):
         """What samples have in common that can lie in the same memory, if they have as many steps."""
-        return tuple((each.letters, each.ragged, each.numbers.dtype) for each in self.inputs.values()), tuple(self.parts)
+        inputs = tuple((each.letters, each.ragged, each.numbers.dtype) for each in self.inputs.values())
+        return inputs, tuple((output, part.in_rows) for output, part in self.parts.items())
 
     def take(self, chosen):
         """Some of the samples, copied."""

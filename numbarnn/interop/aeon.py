@@ -3,7 +3,7 @@
 try:
     import aeon  # noqa: F401
 except ImportError:
-    raise ImportError("aeon: expected aeon, which is not installed: pip install aeon") from None
+    raise ImportError("aeon: expected aeon, which is not installed: pip install numbarnn[aeon]") from None
 
 from aeon.classification.base import BaseClassifier
 from aeon.forecasting.base import BaseForecaster, IterativeForecastingMixin

@@ -3,7 +3,7 @@
 try:
     import sktime  # noqa: F401
 except ImportError:
-    raise ImportError("sktime: expected sktime, which is not installed: pip install sktime") from None
+    raise ImportError("sktime: expected sktime, which is not installed: pip install numbarnn[sktime]") from None
 
 import pandas as pd
 from sktime.classification.base import BaseClassifier

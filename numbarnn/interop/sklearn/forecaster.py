@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.metrics import r2_score
 from sklearn.utils import check_array
 
+from ...arrays.conversion import check_unmasked
 from ...arrays.descriptor import axes_of
 from ...arrays.ragged import Ragged
 from ...data.series import windows
@@ -223,6 +224,7 @@ class SequenceForecaster(SequenceEstimator):
 
     def _given(self, y, flat, count, horizon):
         """What really follows, (N, horizon, C)."""
+        check_unmasked("y", y)
         y = check_array(y, ensure_2d=False, allow_nd=True, dtype=np.float64, input_name="y")
         letters = axes_of(self.layout, 3)
         if y.ndim == 3:
