@@ -31,6 +31,7 @@ from .failures import call_or_raise
 from .records import place
 from .routine_call import copy_bytes
 from .simd import INT64
+from .step_checks import are_batch, are_one, checks_of_step, checks_of_x, expect, fits_any, shape_error_of_x
 from .steps import STEP
 
 TAKE, TAKE_BACK, ADD_LEARNED = (place(STEP, name) for name in ("take", "take_back", "add_learned"))
@@ -121,89 +122,6 @@ def _address(typingctx, numbers):
 
 
 @register_jitable
-def _are_one(array, batch, channels):
-    """Whether the last axis is that of one sequence."""
-    return batch == 1 and array.shape[-1] == channels
-
-
-@register_jitable
-def _are_batch(array, batch, channels):
-    """Whether the last axes are those of all sequences."""
-    return array.shape[-2] == batch and array.shape[-1] == channels
-
-
-@register_jitable
-def _is_one(index, batch, channels):
-    """Whether an index, or one a step, is all that there is."""
-    return batch == 1
-
-
-@register_jitable
-def _are_indices(array, batch, channels):
-    """Whether the last axis has an index of each sequence."""
-    return array.shape[-1] == batch
-
-
-@register_jitable
-def _are_inside(indices, vocabulary):
-    """Whether all indices are of a vocabulary."""
-    for index in indices.flat:
-        if index < 0 or index >= vocabulary:
-            return False
-    return True
-
-
-@register_jitable
-def _is_inside(index, vocabulary):
-    """Whether an index is of a vocabulary."""
-    return 0 <= index < vocabulary
-
-
-@register_jitable
-def _are_numbers(numbers, vocabulary):
-    """Numbers are in no range."""
-    return True
-
-
-def _expect(argument, found, dtype, axes, what, written=True):
-    """TypingError unless an argument is a C-contiguous array of a dtype, with a number of axes that is among some."""
-    if not (isinstance(found, types.Array) and found.layout == "C" and found.dtype == dtype and found.ndim in axes):
-        raise TypingError(f"{argument}: expected a C-contiguous array of {dtype}, {what}, got {found}")
-    if written and not found.mutable:
-        raise TypingError(f"{argument}: expected an array that may be written, got {found}")
-
-
-def _checks_of_x(step, x, time):
-    """(whether the shape of x is right, whether its numbers are) as functions; TypingError if it is nothing of the kind."""
-    before = "T, " if time else ""
-    if not step.takes_indices:
-        _expect("x", x, step.dtype, (1 + time, 2 + time), f"({before}channels) or ({before}batch, channels)", written=False)
-        return _are_one if x.ndim == 1 + time else _are_batch, _are_numbers
-    if isinstance(x, types.Integer) and not time:
-        return _is_one, _is_inside
-    _expect("x", x, types.int64, (1, 1 + time), f"({before}batch)" + " or (T,)" * time, written=False)
-    return _is_one if x.ndim == time else _are_indices, _are_inside
-
-
-def _shape_error_of_x(step, time):
-    """What compiled code says where x has another shape."""
-    before = "T, " if time else ""
-    if not step.takes_indices:
-        return f"x: expected shape ({before}batch, channels) of the step, or ({before}channels) of one sequence"
-    return f"x: expected shape ({before}batch) of the step, or {'(T,)' if time else 'an integer'} of one sequence"
-
-
-def _checks(step, x, state, y, work, time):
-    """(of the shape of x, of its numbers, of the shape of y): functions; TypingError for what is nothing of the kind."""
-    before = "T, " if time else ""
-    of_x = _checks_of_x(step, x, time)
-    _expect("state", state, step.dtype, (1,), "(state_size,)")
-    _expect("y", y, step.dtype, (1 + time, 2 + time), f"({before}outputs) or ({before}batch, outputs)")
-    _expect("work", work, types.int64, (1,), "(workspace_size,)")
-    return *of_x, _are_one if y.ndim == 1 + time else _are_batch
-
-
-@register_jitable
 def _check_sizes(step, state, work):
     """Raise ShapeError unless the arrays of one step have the sizes that it says."""
     if state.size != entry(step._address, STATE_SIZE):
@@ -214,8 +132,8 @@ def _check_sizes(step, state, work):
 
 @overload_method(StepType, "__call__")
 def _step(step, x, state, y, work):
-    fits_x, is_right, fits_y = _checks(step, x, state, y, work, 0)
-    wrong_x = _shape_error_of_x(step, 0)
+    fits_x, is_right, fits_y = checks_of_step(step, x, state, y, work, 0)
+    wrong_x = shape_error_of_x(step, 0)
 
     def take(step, x, state, y, work):
         at = step._address
@@ -240,8 +158,8 @@ def _call(context, builder, signature, args):
 
 @overload_method(StepType, "run")
 def _run(step, x, state, y, work):
-    fits_x, is_right, fits_y = _checks(step, x, state, y, work, 1)
-    wrong_x = _shape_error_of_x(step, 1)
+    fits_x, is_right, fits_y = checks_of_step(step, x, state, y, work, 1)
+    wrong_x = shape_error_of_x(step, 1)
 
     def take(step, x, state, y, work):
         at = step._address
@@ -271,27 +189,21 @@ def _nowhere(array):
     return 0
 
 
-@register_jitable
-def _fits(array, batch, channels):
-    """Nothing is of any shape."""
-    return True
-
-
 @overload_method(StepType, "adjoint")
 def _adjoint(step, x, state, dy, dstate, dx, gradient, work):
-    fits_x, is_right = _checks_of_x(step, x, 0)
-    wrong_x = _shape_error_of_x(step, 0)
-    _expect("state", state, step.dtype, (1,), "(state_size,)", written=False)
-    _expect("dy", dy, step.dtype, (1, 2), "(outputs) or (batch, outputs)", written=False)
-    _expect("dstate", dstate, step.dtype, (1,), "(state_size,)")
-    fits_dy, fits_dx, address_of_dx = _are_one if dy.ndim == 1 else _are_batch, _fits, _nowhere
+    fits_x, is_right = checks_of_x(step, x, 0)
+    wrong_x = shape_error_of_x(step, 0)
+    expect("state", state, step.dtype, (1,), "(state_size,)", written=False)
+    expect("dy", dy, step.dtype, (1, 2), "(outputs) or (batch, outputs)", written=False)
+    expect("dstate", dstate, step.dtype, (1,), "(state_size,)")
+    fits_dy, fits_dx, address_of_dx = are_one if dy.ndim == 1 else are_batch, fits_any, _nowhere
     if not isinstance(dx, types.NoneType):
         if step.takes_indices:
             raise TypingError(f"dx: expected None, since x are indices, got {dx}")
-        _expect("dx", dx, step.dtype, (1, 2), "(channels) or (batch, channels)")
-        fits_dx, address_of_dx = _are_one if dx.ndim == 1 else _are_batch, _address
-    _expect("gradient", gradient, step.dtype, (1,), "(gradient_size,)")
-    _expect("work", work, types.int64, (1,), "(workspace_size,)")
+        expect("dx", dx, step.dtype, (1, 2), "(channels) or (batch, channels)")
+        fits_dx, address_of_dx = are_one if dx.ndim == 1 else are_batch, _address
+    expect("gradient", gradient, step.dtype, (1,), "(gradient_size,)")
+    expect("work", work, types.int64, (1,), "(workspace_size,)")
 
     def take_back(step, x, state, dy, dstate, dx, gradient, work):
         at = step._address
@@ -321,8 +233,8 @@ def _adjoint(step, x, state, dy, dstate, dx, gradient, work):
 
 @overload_method(StepType, "initial_adjoint")
 def _initial_adjoint(step, dstate, gradient):
-    _expect("dstate", dstate, step.dtype, (1,), "(state_size,)", written=False)
-    _expect("gradient", gradient, step.dtype, (1,), "(gradient_size,)")
+    expect("dstate", dstate, step.dtype, (1,), "(state_size,)", written=False)
+    expect("gradient", gradient, step.dtype, (1,), "(gradient_size,)")
 
     def add(step, dstate, gradient):
         at = step._address
