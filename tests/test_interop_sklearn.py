@@ -377,8 +377,17 @@ WRONG = [
     ({"layout": "btc"}, "layout: expected the letters t, n, c"),
     ({"dtype": "float16"}, "dtype: expected"),
     ({"random_state": "seed"}, "seed"),
-    ({"verbose": 2}, "verbose: expected True or False"),
+    ({"verbose": "yes"}, "verbose: expected True, False or an integer"),
 ]
+
+
+@pytest.mark.parametrize("verbose, shown", [(0, False), (1, True), (np.int64(2), True), (np.True_, True)])
+def test_verbose_may_be_a_number(verbose, shown, capfd):
+    X, _, rates = waves()
+    SequenceRegressor(**SMALL).fit(X, rates)  # kernels say so where they are compiled
+    capfd.readouterr()
+    SequenceRegressor(**SMALL, verbose=verbose).fit(X, rates)
+    assert any(capfd.readouterr()) == shown
 
 
 @pytest.mark.parametrize("options, message", WRONG, ids=[str(options) for options, _ in WRONG])

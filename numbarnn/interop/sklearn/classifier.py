@@ -68,7 +68,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
         Of the network.
     random_state : int, RandomState or None
         For initial parameters, the order of samples, dropout, and what is held out.
-    verbose : bool
+    verbose : bool or int
         Show a bar.
 
     Attributes
@@ -128,7 +128,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
         layout: str = "ntc",
         dtype: str = "float32",
         random_state=None,
-        verbose: bool = False,
+        verbose: bool | int = False,
     ):
         self.cell = cell
         self.hidden = hidden

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ...arrays.conversion import check_unmasked
 from ...data.standardizer import Standardizer
-from ...errors import ShapeError, finite_number, flag, known_name, renamed, several
+from ...errors import ShapeError, finite_number, flag, integer, known_name, renamed, several
 from ...layers.dense import Dense
 from ...layers.dropout import Dropout
 from ...layers.gru import GRU
@@ -138,10 +138,17 @@ class SequenceEstimator(BaseEstimator):
             self.history_ = self.network_.fit(
                 x, y, loss=loss, optimizer=self._optimizer(cosine), epochs=self.epochs, batch_size=self.batch_size,
                 seed=_seed(random), clip=self.clip, validation=validation, callbacks=callbacks, weights=weights,
-                progress=flag("verbose", self.verbose),
+                progress=self._shown,
             )  # fmt: skip
         self.n_iter_ = len(self.history_.loss)
         return self
+
+    @property
+    def _shown(self):
+        """Whether a training shows how far it is; as elsewhere in scikit-learn `verbose` may be a number, of which 0 is no."""
+        if isinstance(self.verbose, (bool, np.bool_)):
+            return bool(self.verbose)
+        return integer("verbose", self.verbose, "True, False or an integer") > 0
 
     def _check_partial(self):
         """Raise unless the parameters are such that a part of all samples can be trained on."""
@@ -162,7 +169,7 @@ class SequenceEstimator(BaseEstimator):
             self._trainer = Trainer(self.network_, loss, self._optimizer(), clip=self.clip, seed=_seed(random))
         with renamed(weights="sample_weight"):
             self.history_ = self._trainer.fit(
-                x, y, epochs=1, batch_size=self.batch_size, weights=weights, progress=flag("verbose", self.verbose)
+                x, y, epochs=1, batch_size=self.batch_size, weights=weights, progress=self._shown
             )
         self.n_iter_ = len(self.history_.loss)
         return self

@@ -82,7 +82,7 @@ class SequenceForecaster(SequenceEstimator):
         layout: str = "ntc",
         dtype: str = "float32",
         random_state=None,
-        verbose: bool = False,
+        verbose: bool | int = False,
     ):
         self.horizon = horizon
         self.window = window

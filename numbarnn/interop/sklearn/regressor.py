@@ -84,7 +84,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         layout: str = "ntc",
         dtype: str = "float32",
         random_state=None,
-        verbose: bool = False,
+        verbose: bool | int = False,
     ):
         self.loss = loss
         self.cell = cell
