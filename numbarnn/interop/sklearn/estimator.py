@@ -145,7 +145,7 @@ class SequenceEstimator(BaseEstimator):
 
     @property
     def _shown(self):
-        """Whether a training shows how far it is; as elsewhere in scikit-learn `verbose` may be a number, of which 0 is no."""
+        """Whether a training shows how far it is: `verbose` may be a number, as elsewhere in scikit-learn; 0 is no."""
         if isinstance(self.verbose, (bool, np.bool_)):
             return bool(self.verbose)
         return integer("verbose", self.verbose, "True, False or an integer") > 0
