@@ -1,6 +1,7 @@
 """Settings of every test: Numba's cache and threads, before numba is imported, and Hypothesis' profile."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 import kernel_cache
@@ -26,6 +27,13 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 settings.load_profile("numbarnn")
+
+
+@pytest.fixture(scope="session")
+def keras():
+    """Keras, by default computing by PyTorch where that is at hand, else by NumPy, for which it takes JAX as well."""
+    os.environ.setdefault("KERAS_BACKEND", "torch" if find_spec("torch") else "numpy")
+    return pytest.importorskip("keras")
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 
 import numpy as np
 import pytest
@@ -476,10 +475,8 @@ def test_a_damaged_file_is_refused_or_a_network_of_finite_numbers(data, tmp_path
 
 
 @pytest.mark.parametrize("kind", ["GRU", "LSTM"])
-def test_keras_computes_the_same(kind, tmp_path):
+def test_keras_computes_the_same(keras, kind, tmp_path):
     """RTNeural's files have Keras' weights; its exporter writes `get_weights` of each layer."""
-    os.environ.setdefault("KERAS_BACKEND", "numpy")
-    keras = pytest.importorskip("keras")
     layers = [getattr(keras.layers, kind)(6, return_sequences=True), keras.layers.Dense(2, activation="tanh")]
     model = keras.Sequential([keras.Input((None, 3)), *layers])
     model.set_weights([RANDOM.standard_normal(array.shape) / 2 for array in model.get_weights()])
