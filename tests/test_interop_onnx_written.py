@@ -138,3 +138,11 @@ def test_a_graph_in_onnxruntime_and_back(case):
         if not state:
             for name, y in expected.items():
                 assert np.abs(again[name].reshape(y.shape) - y).max() <= 2 * TOLERANCE * max(1, np.abs(y).max())
+
+
+@pytest.mark.parametrize("layout", ["tnc", "ntc", "tcn", "nct", "ctn", "cnt"])
+def test_inputs_without_steps_keep_the_order_of_their_axes(layout):
+    net = nr.Graph({"s": nr.Input(3, steps=False)}, {"n": nr.Node(nr.Dense(2, "tanh"), "s")}, "n", layout=layout, seed=0)
+    x = np.arange(9, dtype=np.float32).reshape(3, 3) / 9
+    loaded = interop.load(interop.to_model(net))
+    assert np.abs(loaded.predict(x) - net.predict({"s": x})["n"]).max() <= TOLERANCE

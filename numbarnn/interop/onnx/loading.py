@@ -133,7 +133,8 @@ def layout_of(reader, rows, outputs=()):
         name_the_rest(reader, name)
     given = [_letters(reader.inputs[name]) for name in rows.inputs]
     left = [_letters(signal) for signal in outputs]
-    for layout in ("tnc", "ntc", "tcn", "nct", "ctn", "cnt"):
+    # Where an input has no steps, the first that fits has t on the same side of c as n: a Network reads rows by it, too.
+    for layout in ("tnc", "ntc", "ctn", "cnt", "tcn", "nct"):
         if all("".join(letter for letter in layout if letter in each) == each for each in (*given, *left)):
             return layout
     given, left = ", ".join(given), ", ".join(left)
