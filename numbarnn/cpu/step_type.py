@@ -130,24 +130,39 @@ def _check_sizes(step, state, work):
         raise ShapeError("work: expected as many words as the step's workspace_size, or more")
 
 
-@overload_method(StepType, "__call__")
-def _step(step, x, state, y, work):
-    fits_x, is_right, fits_y = checks_of_step(step, x, state, y, work, 0)
-    wrong_x = shape_error_of_x(step, 0)
+@register_jitable
+def _one(x):
+    """The steps of a call of a step."""
+    return 1
+
+
+def _taking(step, x, state, y, work, time):
+    """What takes one step or, with `time` 1, the steps of a sequence, for arguments of these types."""
+    fits_x, is_right, fits_y = checks_of_step(step, x, state, y, work, time)
+    steps_of, wrong_x = (_one, len)[time], shape_error_of_x(step, time)
+    wrong_y = (
+        "y: expected shape (batch, outputs) of the step, or (outputs,) of one sequence",
+        "y: expected shape (T, batch, outputs) of the step, or (T, outputs), T as of x",
+    )[time]
 
     def take(step, x, state, y, work):
-        at = step._address
+        at, steps = step._address, steps_of(x)
         batch = entry(at, BATCH)
         if not fits_x(x, batch, entry(at, CHANNELS)):
             raise ShapeError(wrong_x)
         if not is_right(x, entry(at, VOCABULARY)):
             raise IndexRangeError("x: expected indices from 0 to vocabulary - 1")
-        if not fits_y(y, batch, entry(at, OUTPUTS)):
-            raise ShapeError("y: expected shape (batch, outputs) of the step, or (outputs,) of one sequence")
+        if steps_of(y) != steps or not fits_y(y, batch, entry(at, OUTPUTS)):
+            raise ShapeError(wrong_y)
         _check_sizes(step, state, work)
-        call_or_raise(entry(at, TAKE), (at, _address(x), _address(state), _address(y), _address(work), 1))
+        call_or_raise(entry(at, TAKE), (at, _address(x), _address(state), _address(y), _address(work), steps))
 
     return take
+
+
+@overload_method(StepType, "__call__")
+def _step(step, x, state, y, work):
+    return _taking(step, x, state, y, work, 0)
 
 
 @lower_builtin(StepType, StepType, types.VarArg(types.Any))
@@ -158,22 +173,7 @@ def _call(context, builder, signature, args):
 
 @overload_method(StepType, "run")
 def _run(step, x, state, y, work):
-    fits_x, is_right, fits_y = checks_of_step(step, x, state, y, work, 1)
-    wrong_x = shape_error_of_x(step, 1)
-
-    def take(step, x, state, y, work):
-        at = step._address
-        batch = entry(at, BATCH)
-        if not fits_x(x, batch, entry(at, CHANNELS)):
-            raise ShapeError(wrong_x)
-        if not is_right(x, entry(at, VOCABULARY)):
-            raise IndexRangeError("x: expected indices from 0 to vocabulary - 1")
-        if len(y) != len(x) or not fits_y(y, batch, entry(at, OUTPUTS)):
-            raise ShapeError("y: expected shape (T, batch, outputs) of the step, or (T, outputs), T as of x")
-        _check_sizes(step, state, work)
-        call_or_raise(entry(at, TAKE), (at, _address(x), _address(state), _address(y), _address(work), len(x)))
-
-    return take
+    return _taking(step, x, state, y, work, 1)
 
 
 @register_jitable

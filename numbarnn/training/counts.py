@@ -78,11 +78,6 @@ class Counts:
         return float(np.sum(there if weights is None else np.where(there, weights, 0), dtype=np.float64))
 
 
-def weighs(samples):
-    """Whether some targets of samples may count more than others."""
-    return samples._weighed
-
-
 def plain(loss):
     """A loss of the library's without gaps, ignored labels and weights of classes, which a Counted stands for."""
     if not is_of_library(loss):

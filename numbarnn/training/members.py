@@ -11,7 +11,7 @@ from ..cpu import epochs
 from ..cpu.threads import most_threads
 from ..layers.operations import NotInPrograms
 from .callbacks import Calls
-from .counts import Counts, plain, weighs
+from .counts import Counts, plain
 from .history import History
 from .losses import LOSSES
 from .optimizers import SGD, Adam, AdamW, RAdam, RMSProp
@@ -105,7 +105,7 @@ def train(members, loss, count, batch_size, shuffle, clip, done):
     network, optimizer, samples = first.network, first.optimizer, first.samples
     if len({len(member.order) for member in members}) > 1 or not len(first.order):
         raise NotInPrograms("members of more and of fewer samples that count")
-    arrays, weighed = {}, any(weighs(member.samples) for member in members)
+    arrays, weighed = {}, any(member.samples.weighed for member in members)
     for member in members:  # each of the samples once, whoever shares them
         if id(member.samples) not in arrays:
             x, y, counts = _in_order(member.samples.x), _in_order(member.samples.y), None

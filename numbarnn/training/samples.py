@@ -217,13 +217,13 @@ class Samples:
         Its weights, of labels with those of their classes, of targets of which some are missing once for each that is there;
         without weights its labels where some are ignored, its steps where these differ, else 1.
         """
-        if self._weighed:
+        if self.weighed:
             return self._counts_of_numbers() if self.classes is None else self._counts_of_labels()
         counts = self.lengths_of_x if self.ragged and self.y.stepped else np.ones(self.x.count)
         return counts.astype(np.float64)
 
     @property
-    def _weighed(self):
+    def weighed(self):
         """Whether some targets may count more than others."""
         if self.classes is None:
             return self.weights is not None or self.missing
@@ -232,7 +232,7 @@ class Samples:
 
     def count_between(self, chosen, begin, end):
         """What the loss of the steps of some samples from one to another counts in a mean over steps, of stepped targets."""
-        if self._weighed:
+        if self.weighed:
             return float(self.between(chosen, begin, end).counts.sum())
         return float(np.clip(self.lengths_of_x[chosen], begin, end).sum() - begin * len(chosen))
 
