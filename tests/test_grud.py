@@ -61,7 +61,7 @@ def case_of(random, hidden, variables, dtype="float64", **options):
 @pytest.mark.parametrize("name", ["regular", "irregular"])
 def test_pypots(name, dtype):
     of = {key.removeprefix(f"{name}."): value for key, value in PYPOTS.items() if key.startswith(f"{name}.")}
-    steps, (hidden, variables) = of["values"].shape[1], of["temp_decay_h.W"].shape
+    hidden, variables = of["temp_decay_h.W"].shape
     layer = nr.GRUD(hidden, mean=tuple(map(float, of["mean"])), past=True)
     p = layer.init(3 * variables, dtype=dtype)
     w, gates = of["rnn_cell.weight_ih"], 2 * hidden

@@ -78,7 +78,9 @@ def observed(
     if times is not None and spans is not None:
         raise ValueError("spans: expected None together with times, got both")
     if times is not None and previous is not None:
-        raise ValueError("times: expected spans in their place together with previous, since times have no span before the first")
+        raise ValueError(
+            "times: expected spans in their place together with previous, since times have no span before the first"
+        )
     given = ("times", times) if spans is None else ("spans", spans)
     if isinstance(values, Ragged):
         return _of_ragged(values, *given, lengths, first, previous)

@@ -104,7 +104,7 @@ class GRUD(Recurrent):
         """C, if x may have so many channels."""
         if channels % BLOCKS:
             raise ShapeError(
-                f"channels: expected {BLOCKS} for each variable, its values, masks and spans (numbarnn.observed makes them), "
+                f"channels: expected {BLOCKS} for each variable, its values, masks and spans, see numbarnn.observed, "
                 f"got {channels}"
             )
         if isinstance(self.mean, tuple) and len(self.mean) != channels // BLOCKS:

@@ -46,7 +46,9 @@ def made(name, seed):
     found |= {"weigh_states": weigh_states, "weigh_last": weigh_last}
     for key, parameter in layer.named_parameters():
         found[key], found[f"d_{key}"] = parameter, parameter.grad
-    return {f"{name}.{key}": np.asarray(value.detach() if hasattr(value, "detach") else value) for key, value in found.items()}
+    return {
+        f"{name}.{key}": np.asarray(value.detach() if hasattr(value, "detach") else value) for key, value in found.items()
+    }
 
 
 if __name__ == "__main__":
