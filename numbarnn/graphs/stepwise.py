@@ -6,7 +6,7 @@ import numpy as np
 
 from ..arrays.conversion import integers_like, numbers_like
 from ..arrays.descriptor import TensorDescriptor
-from ..arrays.devices import backend
+from ..arrays.devices import backend, device_of, moved
 from ..arrays.indices import Indices
 from ..arrays.packing import uniform
 from ..errors import (
@@ -116,11 +116,12 @@ class Fed:
         return (self.sequences,) if self.channels is None else (self.sequences, self.channels)
 
     def checked(self, argument, value, widened=False):
-        """An array of one step, as it is fed; widened: whether one for all sequences will do."""
+        """An array of one step in the host's memory, as it is fed; widened: whether one for all sequences will do."""
         if self.channels is None:
             array = integers_like(argument, value)
         else:
             array = numbers_like(argument, value, self.dtype)
+        array = moved(array, "cpu")
         if widened and array.ndim < len(self.shape) and array.shape in ((), self.shape[1:]):
             array = np.broadcast_to(array, self.shape)
         if array.shape != self.shape:
@@ -253,16 +254,16 @@ class StepRun:
         self.program = backend(graph.device).programs.Steps(self.x[None], y.array, stepped.operations)
 
     def take(self, fed, first, steps, choose, stop):
-        """(what was chosen, (T, N) or (T, N, C); how many steps each sequence has before `stop`)."""
+        """(what was chosen, (T, N) or (T, N, C); how many steps each sequence has before `stop`), in the host's memory."""
         chosen = np.zeros((steps, *fed.shape), np.int64 if fed.channels is None else fed.dtype)
         ends = np.full(fed.sequences, steps)
-        now = first
+        now, device = first, device_of(self.x)
         for t in range(steps):
-            self.x[...] = now
+            self.x[...] = moved(now, device)
             for step, source in self.known:
                 step[...] = source[t]
             self.program.step()
-            now = chosen[t] = choose(self.y)
+            now = chosen[t] = choose(moved(self.y, "cpu"))
             if stop is not None:
                 np.minimum(ends, np.where(now == stop, t, steps), out=ends)
                 if (ends <= t).all():

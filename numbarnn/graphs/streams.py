@@ -3,12 +3,13 @@
 import numpy as np
 
 from ..arrays.descriptor import checked_array, make_read_only
-from ..arrays.devices import backend
+from ..arrays.devices import backend, contiguous, device_of, moved
 from ..arrays.indices import checked_integers
 from ..arrays.packing import checked_mask
 from ..descriptions.fields import Unsendable
 from ..engine.keep import NOTHING
 from ..errors import DTypeError, IndexRangeError, ShapeError, positive_integer
+from ..networks.placing import home_of, placed_on
 from ..streaming import Copies
 from .decoding import Decoding
 from .passage import Passage
@@ -47,7 +48,7 @@ class GraphStream(Unsendable):
         self._layout_of = {name: ("N", "C")[: array.ndim] for name, array in stepped.steps.items()}
         self._vocabularies, self._dtype = graph._vocabularies(graph._rows), graph.dtype
         self._outputs = {name: stepped.values[name].tnc[0] for name in graph.outputs}
-        on, arrays = backend(graph.device), [*stepped.steps.values()]
+        self._device, on, arrays = graph.device, backend(graph.device), [*stepped.steps.values()]
         before = []
         self._x = arrays[0][None]  # what one call of compiled code reads a step of; None where it is of two kinds
         if len(arrays) > 1:
@@ -84,7 +85,7 @@ class GraphStream(Unsendable):
     def state(self, state):
         given = by_name("state", state, [*self._layers], "states of recurrent layers")
         checked = {
-            label: layer.checked_state(f"state[{label!r}]", given.get(label), self._sequences, self._dtype, "cpu")
+            label: layer.checked_state(f"state[{label!r}]", given.get(label), self._sequences, self._dtype, self._device)
             for label, layer in self._layers.items()
         }
         for label, arrays in checked.items():
@@ -125,14 +126,14 @@ class GraphStream(Unsendable):
         TypeError, ShapeError, DTypeError, IndexRangeError, ValueError, UnknownNameError
             If an input is not as described; the states then stay as they are.
         """
-        given = self._checked(inputs)
+        given, home = self._checked(inputs)
         if self._x is not None and len(given) > 1:
             np.concatenate([*given.values()], axis=1, out=self._x[0])
         else:
             for name, array in given.items():
                 self._stepped.steps[name][...] = array
         self._program.step()
-        return {name: array.copy() for name, array in self._outputs.items()}
+        return {name: _given(array, home) for name, array in self._outputs.items()}
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Take the steps of sequences: the bits of as many calls of `step`.
@@ -162,9 +163,9 @@ class GraphStream(Unsendable):
         >>> np.array_equal(net.stream(batch=3).run(x)["y"], net.predict(x)["y"])
         True
         """
-        given = self._checked(inputs, steps=True)
+        given, home = self._checked(inputs, steps=True)
         arrays = [*given.values()]
-        found = np.empty((len(arrays[0]), *self._y.shape[1:]), self._dtype)
+        found = backend(self._device).memory.empty((len(arrays[0]), *self._y.shape[1:]), self._dtype)
         if self._x is None:
             for t in range(len(found)):
                 for name, array in given.items():
@@ -173,12 +174,15 @@ class GraphStream(Unsendable):
                 found[t] = self._y[0]
         else:
             source = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=2)
-            self._program.run(np.ascontiguousarray(source, self._x.dtype), found)
+            self._program.run(contiguous(source.astype(self._x.dtype, copy=False)), found)
         columns = _columns(found, [*self._outputs.values()])
-        return {name: np.ascontiguousarray(array) for name, array in zip(self._outputs, columns)}
+        return {name: contiguous(moved(array, home)) for name, array in zip(self._outputs, columns)}
 
     def _checked(self, inputs, steps=False):
-        """{name: array} of the inputs with steps, of one or of several, if they are as described; else a typed error."""
+        """({name: array} of the inputs with steps, of one or of several; the device on which the caller has them).
+
+        The arrays are where they are computed.  A typed error, if they are not as described.
+        """
         given, count = by_name("inputs", inputs, [*self._stepped.steps], "an array", whole=True), None
         for name, place in self._stepped.steps.items():
             argument, array, letters = f"inputs[{name!r}]", given[name], ("N", "C")[: place.ndim]
@@ -197,7 +201,12 @@ class GraphStream(Unsendable):
                 if wrong.any():
                     most = self._vocabularies[name] - 1
                     raise IndexRangeError(f"{argument}: expected indices from 0 to {most}, got {array[wrong][0]}")
-        return {name: given[name] for name in self._stepped.steps}
+        return {name: placed_on(self._device, name, given[name]) for name in self._stepped.steps}, home_of(given)
+
+
+def _given(array, home):
+    """A new array for the caller, on the device where he has the inputs."""
+    return array.copy() if device_of(array) == home else moved(array, home)
 
 
 def _beside(on, arrays):
