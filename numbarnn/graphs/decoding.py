@@ -29,7 +29,7 @@ class Decoding(Objective):
         """What the graph gives when an input is its own output of the step before: a decoder that runs free.
 
         In training that input is the target, one step later (teacher forcing).  Here the nodes that do not depend on it run
-        once, an encoder say, and then the others step by step.
+        once, an encoder say, and then the others step by step; behind `Last` stands the last step so far.
 
         Parameters
         ----------
@@ -62,8 +62,8 @@ class Decoding(Objective):
         Raises
         ------
         ValueError
-            If a node that depends on `feed` needs later steps (two directions, `Last`, `Pool`), or the output does not
-            depend on it.
+            If a node that depends on `feed` needs later steps (two directions, `Pool`, the end of another such node), or the
+            output does not depend on it.
         NonFiniteError
             If an output that is fed back is NaN or infinite.
         TypeError, ShapeError, IndexRangeError, UnknownNameError
