@@ -1,4 +1,4 @@
-"""Series with gaps and irregular times as what a GRU-D reads: the last values, masks, and the spans since they were observed."""
+"""Series with gaps and irregular times as what a GRU-D reads: last values, masks, and spans since they were observed."""
 
 import numpy as np
 
