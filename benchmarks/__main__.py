@@ -33,6 +33,7 @@ from . import (
     ragged,
     seeds,
     sentiment,
+    spans,
     start,
     steps,
     sums,
@@ -43,8 +44,8 @@ BENCHMARKS = {
     "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls,
     "characters": characters, "cpu": cpu, "embedding": embedding, "estimators": estimators,
     "gil": gil, "gpu": gpu, "hello": hello, "images": images, "inference": inference, "limits": limits, "many": many,
-    "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
-    "steps": steps, "sum": sums, "tangents": tangents,
+    "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "spans": spans,
+    "start": start, "steps": steps, "sum": sums, "tangents": tangents,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 
