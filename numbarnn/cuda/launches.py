@@ -49,8 +49,8 @@ if SIMULATED:
 
     def _launch(kernel, shape, args, together):
         blocks, threads, *shared = shape
-        taken = (_numbers(arg) if is_on_device(arg) else arg for arg in args)
-        kernel[blocks, threads, current_stream(), *shared](*taken)
+        configuration = blocks, threads, current_stream(), *shared
+        kernel[configuration](*(_numbers(arg) if is_on_device(arg) else arg for arg in args))
 
 else:
     from numba import from_dtype, types
