@@ -301,13 +301,6 @@ class Network(Curvature):
         except NotInPrograms as error:
             raise TypeError(f"layers: expected layers that take a step in compiled code, got one that has {error}") from None
 
-    def to(self, device: str) -> "Network":
-        """A network of the same layers with a copy of the parameters on ``"cpu"`` or ``"cuda"``; this one if it is there."""
-        backend(device)
-        if device == self.device:
-            return self
-        return self._with(self._params.to(device))
-
     def transfer(self, source: "Network") -> "Network":
         """Copy the parameters of another network of the same layers and channels; returns this network.
 

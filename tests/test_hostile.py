@@ -438,6 +438,7 @@ CASES = {
             "scheme": ("glorot", SCHEME),
         },
     ),
+    "Graph.to": (lambda **a: graph().to(**a), {"device": ("cpu", one_of("cpu"))}),
     "Graph.predict": (
         of_graph,
         {"x": (X, SAMPLES), "static": (X[0], SAMPLES), "lengths": (np.array([4, 2, 3]), LENGTHS)},

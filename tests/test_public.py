@@ -33,7 +33,7 @@ PUBLIC = {
     "Ensemble": "finished predict_many",
     "GaussianNLL": "distribution",
     "Graph": "backward decode evaluate export_c fit forward history inputs loss loss_and_gradient nodes outputs params "
-    "predict predict_many probabilities random save split states stream summary",
+    "predict predict_many probabilities random save split states stream summary to",
     "GraphStream": "reset run state step",
     "History": "as_dict",
     "Network": "backward compiled_step evaluate export_c fit forward gauss_newton_product history jacobian jvp loss "
