@@ -175,7 +175,7 @@ def test_gauss_newton_product_of_labels_of_different_lengths(given_as):
     H = nr.loss("cross_entropy").curvature_of_labels(logits[there], y[there], (J @ v)[there])
     if given_as == "ragged":
         x = nr.Ragged.of([x[:length, n] for n, length in enumerate(lengths)])
-        y = nr.Ragged.of([y[:length, n, None] for n, length in enumerate(lengths)])
+        y = nr.Ragged.of([y[:length, n] for n, length in enumerate(lengths)])
         found = net.gauss_newton_product(net.params.flat, x, y, v, "cross_entropy")
     else:
         found = net.gauss_newton_product(net.params.flat, x, y, v, "cross_entropy", lengths)
