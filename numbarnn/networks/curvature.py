@@ -75,7 +75,7 @@ class Curvature(Objective):
         >>> jacobian(net.params.flat).shape
         (36, 22)
         >>> found = least_squares(residuals, net.params.flat, jacobian, method="lm", max_nfev=100)
-        >>> found.cost < 1e-3
+        >>> bool(found.cost < 1e-3)
         True
         """
         self._check_host()
