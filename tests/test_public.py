@@ -12,6 +12,7 @@ STATELESS = "backward forward init jvp output_channels save weights"
 RECURRENT = "backward cell compiled_step draw forward gates init jvp output_channels save stream weights"
 PUBLIC = {
     "GRU": RECURRENT,
+    "GRUD": RECURRENT,
     "LSTM": RECURRENT,
     "MGU": RECURRENT,
     "RNN": RECURRENT,
