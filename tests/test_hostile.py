@@ -385,6 +385,14 @@ CASES = {
         lambda **a: network().loss_and_gradient(**a),
         {"flat": (network().params.flat, ARRAY)} | FIT | LOSS,
     ),
+    "Network.jacobian": (
+        lambda **a: network().jacobian(**a),
+        {"flat": (network().params.flat, ARRAY), "x": (X, SAMPLES), "lengths": (np.array([4, 2, 3]), LENGTHS)},
+    ),
+    "Network.gauss_newton_product": (
+        lambda **a: network().gauss_newton_product(**a),
+        {"flat": (network().params.flat, ARRAY), "vector": (network().params.flat, ARRAY)} | FIT | LOSS,
+    ),
     "Network.fit": (
         trained,
         FIT
