@@ -48,12 +48,17 @@ CELLS = {
     "PerturbedCell": ("regularized.py", ("gru-zoneout", "gru-before-zoneout")),
     "PerturbedMemoryCell": ("regularized.py", ("lstm-zoneout",)),
     "RecurrentDropoutCell": ("regularized.py", ("rnn-dropout", "leaky-dropout")),
+    "DecayedCell": ("decayed.py", ("gru-decay", "rnn-decay")),
+    "DecayedMemoryCell": ("decayed.py", ("lstm-decay",)),
 }
 REGULARIZED = {  # cells around others: a layer's class and its options
     "gru-zoneout": ("GRU", {"zoneout": 0.3, "noise": 0.1}),
     "lstm-zoneout": ("LSTM", {"zoneout": (0.3, 0.4)}),
     "rnn-dropout": ("RNN", {"recurrent_dropout": 0.4}),
     "gru-before-zoneout": ("GRU", {"reset": "before", "zoneout": 0.3}),
+    "gru-decay": ("GRU", {"decay": True}),
+    "rnn-decay": ("RNN", {"decay": True}),
+    "lstm-decay": ("LSTM", {"decay": True}),
     "leaky-dropout": ("LeakyRNN", {"rate": 0.3, "form": "inside", "recurrent_dropout": 0.4}),
 }
 WITHOUT_CELL = ("lstm-projected",)  # kinds whose cell is mutated as another one

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checks import same_bits
+from checks import assert_near, same_bits
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -166,9 +166,9 @@ def test_without_gaps_it_is_the_plain_gru(hidden, dtype):
     assert same_bits(y.copy(), expected.copy()) and same_bits(state, final)
     dy = random.standard_normal(y.shape).astype(dtype)
     found, own = layer.backward(tape, dy), gru.backward(plain, dy)
-    assert same_bits(found.x[..., :variables].copy(), own.x.copy())
+    assert_near(found.x[..., :variables], own.x)  # sums over the slots of a block, of which there is one more
     for name in q.names:
-        assert same_bits(found.params[name].copy(), own.params[name].copy()), name
+        assert_near(found.params[name], own.params[name])
 
 
 def test_a_series_by_steps_by_pieces_and_in_any_company():
