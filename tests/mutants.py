@@ -95,7 +95,8 @@ def leaves(node):
 
 def is_a_tuple(node):
     """Whether an expression is what another cell returned: a tuple, which has no sign."""
-    return isinstance(node, ast.Call) or (isinstance(node, ast.Name) and node.id == "dpre")
+    joined = isinstance(node, ast.BinOp) and isinstance(node.left, ast.Tuple)
+    return joined or isinstance(node, ast.Call) or (isinstance(node, ast.Name) and node.id == "dpre")
 
 
 def method_edits(method):
@@ -267,7 +268,7 @@ def lost_parts(layer):
 
 def loss_mutants(kind):
     """(description, caught) of every part of backward's result that is lost in turn."""
-    layer = layer_of(kind, layers=2, bidirectional=True)
+    layer = layer_of(kind) if kind.endswith("-decay") else layer_of(kind, layers=2, bidirectional=True)
     for description, lose in lost_parts(layer):
         yield description, caught(layer, WithLoss(layer, lose))
 

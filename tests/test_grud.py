@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import numbarnn as nr
+from numbarnn.cpu import gaps
 
 PYPOTS = np.load(Path(__file__).parent / "vectors" / "grud.npz")  # made by vectors/make_grud.py
 KERNELS = ("float64", "float32")
@@ -147,6 +148,25 @@ def test_the_learned_state_and_forward_derivatives():
     np.testing.assert_allclose(only_x + only_p, forth, rtol=0, atol=1e-13)
     twice = layer.backward(tape, dy, into=back.params.copy(), accumulate=True).params.flat
     np.testing.assert_allclose(twice, 2 * back.params.flat, rtol=1e-12)
+
+
+@pytest.mark.parametrize("lost", ["w", "b", "values", "masks", "spans"])
+def test_a_derivative_of_the_decay_that_is_lost_is_found(lost, monkeypatch):
+    random = np.random.default_rng(0)
+    layer, p = case_of(random, 3, 2, mean=0.25)
+    p["weight_dx_l0"][...], p["bias_dx_l0"][...] = 0.4, 0.1
+    x = nr.observed(*series(random, 5, 3, 2))
+    nr.testing.check_gradients(layer, p, x)
+    whole = gaps.take_back
+
+    def without(cell, x, weight, bias, mean, dy, dx, dweight, dbias, accumulate):
+        whole(cell, x, weight, bias, mean, dy, dx, dweight, dbias, accumulate)
+        parts = dict(zip(("values", "masks", "spans"), np.split(dx, 3, axis=2)), w=dweight, b=dbias)
+        parts[lost][...] = 0
+
+    monkeypatch.setattr(gaps, "take_back", without)
+    with pytest.raises(AssertionError):
+        nr.testing.check_gradients(layer, p, x)
 
 
 @pytest.mark.parametrize("dtype", KERNELS)
