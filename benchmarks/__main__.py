@@ -19,6 +19,7 @@ from . import (
     cpu,
     embedding,
     estimators,
+    feedback,
     gil,
     gpu,
     hello,
@@ -41,7 +42,7 @@ from . import (
 
 BENCHMARKS = {
     "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls,
-    "characters": characters, "cpu": cpu, "embedding": embedding, "estimators": estimators,
+    "characters": characters, "cpu": cpu, "embedding": embedding, "estimators": estimators, "feedback": feedback,
     "gil": gil, "gpu": gpu, "hello": hello, "images": images, "inference": inference, "limits": limits, "many": many,
     "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
     "steps": steps, "sum": sums, "tangents": tangents,

@@ -43,6 +43,7 @@ from .layers.convolution import Conv2d
 from .layers.dense import Activation, Dense
 from .layers.dropout import Dropout
 from .layers.embedding import Embedding, RowGradient
+from .layers.feedback import Feedback
 from .layers.gru import GRU
 from .layers.images import Flatten
 from .layers.indrnn import IndRNN
@@ -126,6 +127,7 @@ __all__ = [
     "Embedding",
     "EarlyStopping",
     "Ensemble",
+    "Feedback",
     "FileFormatError",
     "Flatten",
     "GaussianNLL",
