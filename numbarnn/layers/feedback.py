@@ -18,19 +18,19 @@ class Feedback(Settled):
         x'[t] = a[t] x[t] + (1 - a[t]) y[t - 1]
 
     in its first O channels, where x (T, N, C) is what is given, y (T, N, O) what the network writes, and a the strength of
-    forcing: 1 for what is given, as in an ordinary pass (teacher forcing), 0 for the network's own prediction (free run), and
-    0 or 1 by a mask for scheduled sampling (Bengio et al. 2015).  The other channels, and all of the first step, are read as
-    they are given.  Gradients are exact: they go back through the outputs that were fed.
+    forcing: 1 for what is given, as in an ordinary pass (teacher forcing), 0 for the network's own prediction (free run),
+    and 0 or 1 by a mask for scheduled sampling (Bengio et al. 2015).  The other channels, and all of the first step, are
+    read as they are given.  Gradients are exact: they go back through the outputs that were fed.
 
     It is the *input* that is forced here.  Sparse and generalized teacher forcing as Brenner et al. (2022) and Hess et al.
-    (2023) have them, from whom the interval and the strength are taken, force the latent *state*, with an estimate of it from
-    the data: the same idea, and another algorithm.
+    (2023) have them, from whom the interval and the strength are taken, force the latent *state*, with an estimate of it
+    from the data: the same idea, and another algorithm.
 
     Parameters
     ----------
     forcing : float or array
-        a, from 0 to 1: a number, or one for each step (T,), for each of each sequence (T, N), or for each number (T, N, O), in
-        this order whatever the layout is.  A bool array is a mask: True where the input is given.
+        a, from 0 to 1: a number, or one for each step (T,), for each of each sequence (T, N), or for each number (T, N, O),
+        in this order whatever the layout is.  A bool array is a mask: True where the input is given.
     every : int, optional
         At every so-manieth step from the first on the input is given, whatever `forcing` says: sparse teacher forcing.
     missing : bool
