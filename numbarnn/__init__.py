@@ -9,6 +9,7 @@ from .cells import ActivationFunction, Cell, elementary
 from .cells.activations import FUNCTIONS
 from .compile.ahead import Compiled, compile
 from .data import datasets
+from .data.observed import observed
 from .data.series import strips, windows
 from .data.standardizer import Standardizer
 from .data.text import Vocabulary, padded
@@ -45,6 +46,7 @@ from .layers.dropout import Dropout
 from .layers.embedding import Embedding, RowGradient
 from .layers.feedback import Feedback
 from .layers.gru import GRU
+from .layers.grud import GRUD
 from .layers.images import Flatten
 from .layers.indrnn import IndRNN
 from .layers.last import Last, LastStep
@@ -95,6 +97,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "GRU",
+    "GRUD",
     "LSTM",
     "MAE",
     "MGU",
@@ -186,6 +189,7 @@ __all__ = [
     "interop",
     "load",
     "loss",
+    "observed",
     "own_part",
     "padded",
     "plot",

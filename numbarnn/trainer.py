@@ -16,7 +16,7 @@ from .graph import Graph
 from .layers.feedback import Feedback
 from .loading import network_of
 from .network import Network
-from .networks.reading import home_of
+from .networks.placing import home_of
 from .training.callbacks import checked_callbacks
 from .training.checkpoints import newest
 from .training.course import Course, Place
