@@ -333,7 +333,7 @@ class Samples:
     @functools.cached_property
     def kind(self):
         """What samples have in common that can lie in the same memory, if they have as many steps."""
-        return self.x.letters, self.x.ragged, self.x.numbers.dtype, self.in_rows
+        return self.x.letters, self.x.ragged, self.x.numbers.dtype, self.in_rows, self.feedback is not None
 
     def take(self, chosen):
         """Some of the samples, copied."""

@@ -168,7 +168,7 @@ class Workspaces:
             self._last = self._anew
             return self._anew.gradient(batch, loss, random, initial)
         # Each number of threads has plans of its own.
-        key = len(chosen), steps, threads(), samples.kind, self._started(initial), samples.feedback is not None
+        key = len(chosen), steps, threads(), samples.kind, self._started(initial)
         kept = self._kept.pop(key, None)
         part = chosen, 0 if span is None else span[0], steps
         workspace, buffer, _ = kept or (self._make(), self._buffer(samples, *part), 0)
