@@ -16,7 +16,7 @@ from .files.container import write_file
 from .layers.base import Layer
 from .layers.operations import NotInPrograms
 from .layers.steps import OverSteps, compiled_step
-from .networks.objective import Objective
+from .networks.readout import Readout
 from .parameters import Parameters
 from .stepping import CompiledStep
 from .streaming import Stream
@@ -29,7 +29,7 @@ from .training.samples import Samples
 from .training.shards import shared_by, together
 
 
-class Network(Objective):
+class Network(Readout):
     """Layers in a row, one parameter vector, and the training of it.
 
     Copies are whole networks with parameters of their own: `copy.copy`, `copy.deepcopy`, pickle and with it joblib and

@@ -268,7 +268,7 @@ class Recurrent(Stacked):
         """
         if keep is STATES and not self.cell.saved:
             keep = ALL  # no gate is kept anyway
-        plain, chain, stack = masks is None and self.connectivity is None, Chain(x), []
+        plain, chain, stack = masks is None and not self.constrained, Chain(x), []
         effective = None if plain else self.effective_weights(p, masks)
         weights = (p if effective is None else effective.parameters).flat
         for index in range(self.layers):
