@@ -277,6 +277,14 @@ CASES = {
         nr.IndRNN,
         {name: way for name, way in WITHOUT_RECURRENT_DROPOUT.items() if name not in ("weight_drop", "connectivity")},
     ),
+    "GRUD": (
+        nr.GRUD,
+        {
+            name: way
+            for name, way in (RECURRENT | GATED | {"past": (False, FLAG)}).items()
+            if name not in ("layers", "bidirectional", "dropout", "input_dropout", "weight_drop", "connectivity")
+        },
+    ),
     "Dense": (nr.Dense, {"units": (2, SIZE), "activation": ("linear", FUNCTION)}),
     "Activation": (nr.Activation, {"name": ("tanh", FUNCTION)}),
     "Dropout": (nr.Dropout, {"rate": (0.5, RATE)}),
@@ -382,6 +390,14 @@ CASES = {
         lambda **a: [*network().fit_readout(**{"x": X, "y": Y, "penalty": 0.5} | a).values()],
         {"warmup": (0, ZERO), "chunk": (2, SIZE)} | FIT,
     ),
+    "Network.jacobian": (
+        lambda **a: network().jacobian(**a),
+        {"flat": (network().params.flat, ARRAY), "x": (X, SAMPLES), "lengths": (np.array([4, 2, 3]), LENGTHS)},
+    ),
+    "Network.gauss_newton_product": (
+        lambda **a: network().gauss_newton_product(**a),
+        {"flat": (network().params.flat, ARRAY), "vector": (network().params.flat, ARRAY)} | FIT | LOSS,
+    ),
     "Network.fit": (
         trained,
         FIT
@@ -435,6 +451,7 @@ CASES = {
             "scheme": ("glorot", SCHEME),
         },
     ),
+    "Graph.to": (lambda **a: graph().to(**a), {"device": ("cpu", one_of("cpu"))}),
     "Graph.predict": (
         of_graph,
         {"x": (X, SAMPLES), "static": (X[0], SAMPLES), "lengths": (np.array([4, 2, 3]), LENGTHS)},
@@ -570,6 +587,17 @@ CASES = {
             "layout": ("tnc", LAYOUT),
         },
     ),
+    "observed": (
+        nr.observed,
+        {
+            "values": (numbers(4, 3, 2), SERIES),
+            "layout": ("tnc", LAYOUT),
+            "times": (None, optional(NOTHING_ELSE)),
+            "spans": (None, optional(NOTHING_ELSE)),
+            "previous": (None, optional(NOTHING_ELSE)),
+        },
+    ),
+    "observed, lengths": (lambda **a: nr.observed(X, **a), {"lengths": (np.array([4, 2, 3]), LENGTHS)}),
     "strips": (nr.strips, {"series": (numbers(9, 2), STRIPS), "count": (2, SIZE)}),
     "extrapolate": (
         lambda **a: nr.extrapolate(nr.Network([nr.RNN(2)], channels=2, seed=0), **a),

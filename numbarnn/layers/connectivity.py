@@ -5,7 +5,7 @@ import operator
 import numpy as np
 
 from ..arrays.conversion import numbers_like
-from ..arrays.devices import device_of, moved
+from ..arrays.devices import backend_of, device_of, moved
 from ..arrays.ieee import ieee
 from ..descriptions.fields import Settled
 from ..errors import ShapeError, finite_number, flag, integer, positive_integer
@@ -258,3 +258,11 @@ class EffectiveWeights:
         for name, factor in self.factors.items():
             gradient[name][...] *= factor
         into.flat[...] = into.flat + gradient.flat if accumulate else gradient.flat
+
+    def add_take_back(self, program, gradient, into):
+        """Add to a program that dL/dW is added to `into`, and that the gradient is modified; whether that could be done."""
+        elementwise = backend_of(into.flat).elementwise
+        for name, factor in self.factors.items():
+            elementwise.add_product(program, gradient[name].T, np.ascontiguousarray(factor.T), gradient[name].T)
+        elementwise.add_sum(program, into.flat, gradient.flat, into.flat)
+        return True

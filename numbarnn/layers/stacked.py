@@ -21,6 +21,7 @@ class Stacked(Regularized):
     takes_steps = True
     unit_parameter = None  # what the parameter is called that holds the cell's values of each unit
     projection = None  # channels of h in each direction, where they are not one a unit
+    spread = False  # whether kernels read other matrices than those of the parameters: `effective_weights`
 
     @property
     def cell(self) -> Cell:

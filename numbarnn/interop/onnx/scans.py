@@ -16,6 +16,8 @@ def scan(writer, layer, stacked, states):
     """
     if type(layer).driven is not Regularized.driven:
         raise ConversionError(f"{writer.where}: expected a layer that has no method driven of its own, got {layer!r}")
+    if layer.spread:
+        raise ConversionError(f"{writer.where}: expected a layer whose state does not decay, got {layer!r}")
     alive = writer.alive() if writer.lengths else None
     found = []
     for d, end in enumerate(layer.suffixes(stacked)):

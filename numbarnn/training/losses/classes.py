@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from scipy.special import softmax
 
 from ...arrays.devices import backend_of, device_of, moved
 from ...arrays.ieee import ieee
@@ -135,3 +136,18 @@ class CrossEntropy(Description):
         if self.smoothing:
             value += float((others * moved(rows, device_of(logits))).sum())
         return value / total, gradient
+
+    @ieee
+    def curvature_of_labels(self, logits, labels, direction, weights=None):
+        """The product of the loss's second derivative with a direction, (rows, C); else as `of_labels`."""
+        rows = np.where(labels < 0, 0.0, 1.0 if weights is None else weights.astype(np.float64))
+        hits = rows * self.label_weights(np.maximum(labels, 0))
+        total = float(hits.sum())
+        if not total:
+            return np.zeros_like(logits)
+        classes = logits.shape[1] if self.class_weights is None else sum(self.class_weights)
+        counts = ((1 - self.smoothing) * hits + self.smoothing * classes / logits.shape[1] * rows) / total
+        there = counts[:, None] > 0
+        p = softmax(np.where(there, logits, 0), axis=1)
+        moved_p = p * (direction - (p * direction).sum(axis=1, keepdims=True))
+        return np.where(there, counts[:, None].astype(logits.dtype) * moved_p, 0)

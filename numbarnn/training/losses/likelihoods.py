@@ -93,6 +93,17 @@ class GaussianNLL(Regression):
         value = np.log(s) + 0.5 * z * z + (0.5 * math.log(2 * math.pi) if self.full else 0.0)
         return value, np.stack([z / s, slope * (1 - z * z) / s], axis=-1)
 
+    def curvature(self, prediction, target, direction):
+        """The second derivative of each target's function with respect to its two channels, times the direction of these."""
+        s, slope = self._deviation(prediction[..., 1])
+        small = np.exp(-np.abs(prediction[..., 1]))
+        bend = small / np.square(1 + small)  # the second derivative of s
+        z = (prediction[..., 0] - target) / s
+        both = -2 * z * slope / (s * s)
+        of_r = bend * (1 - z * z) / s + slope * slope * (3 * z * z - 1) / (s * s)
+        dm, dr = direction[..., 0], direction[..., 1]
+        return np.stack([dm / (s * s) + both * dr, both * dm + of_r * dr], axis=-1)
+
 
 @dataclass(frozen=True)
 class PoissonNLL(Regression):
@@ -132,3 +143,7 @@ class PoissonNLL(Regression):
             logarithm = gammaln(moved(target, "cpu").astype(np.float64) + 1).astype(target.dtype)
             value = value + moved(logarithm, device_of(target))
         return value, rate - target
+
+    def curvature(self, prediction, target, direction):
+        """The rate times the direction."""
+        return np.exp(prediction) * direction
