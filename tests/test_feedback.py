@@ -279,6 +279,7 @@ def test_validation_is_of_what_is_fed_too():
     "arguments, error, message",
     [
         ((1.5,), ValueError, "forcing: expected numbers from 0 to 1, got 1.5"),
+        ((True,), TypeError, "forcing: expected a number from 0 to 1, or an array, got True"),
         ((np.nan,), ValueError, "forcing: expected numbers from 0 to 1, got nan"),
         ((np.zeros((1, 1, 1, 1)),), nr.ShapeError, "forcing: expected a number or up to 3 axes"),
         (("half",), (TypeError, nr.DTypeError), "forcing: expected"),

@@ -69,6 +69,8 @@ class Feedback(Settled):
     settled = ("forcing", "every", "missing")
 
     def __init__(self, forcing: "float | np.ndarray" = 0.0, every: int | None = None, missing: bool = False):
+        if isinstance(forcing, (bool, np.bool_)):
+            raise TypeError(f"forcing: expected a number from 0 to 1, or an array, got {forcing!r}")
         if isinstance(forcing, np.ndarray) and forcing.dtype == bool:
             forcing = forcing.astype(np.float64)
         array = numbers_like("forcing", forcing, np.dtype(np.float64)).copy()
