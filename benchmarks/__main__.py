@@ -24,6 +24,7 @@ from . import (
     hello,
     images,
     inference,
+    launches,
     limits,
     load,
     machine,
@@ -42,8 +43,8 @@ from . import (
 BENCHMARKS = {
     "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls,
     "characters": characters, "cpu": cpu, "embedding": embedding, "estimators": estimators,
-    "gil": gil, "gpu": gpu, "hello": hello, "images": images, "inference": inference, "limits": limits, "many": many,
-    "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
+    "gil": gil, "gpu": gpu, "hello": hello, "images": images, "inference": inference,
+    "launches": launches, "limits": limits, "many": many, "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
     "steps": steps, "sum": sums, "tangents": tangents,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
