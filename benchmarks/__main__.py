@@ -21,6 +21,7 @@ from . import (
     estimators,
     gil,
     gpu,
+    graphs,
     hello,
     images,
     inference,
@@ -34,6 +35,7 @@ from . import (
     ragged,
     seeds,
     sentiment,
+    skip,
     start,
     steps,
     sums,
@@ -41,10 +43,10 @@ from . import (
 )  # fmt: skip
 
 BENCHMARKS = {
-    "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls,
-    "characters": characters, "cpu": cpu, "embedding": embedding, "estimators": estimators,
-    "gil": gil, "gpu": gpu, "hello": hello, "images": images, "inference": inference,
-    "launches": launches, "limits": limits, "many": many, "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
+    "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls, "characters": characters,
+    "cpu": cpu, "embedding": embedding, "estimators": estimators, "fmt": skip, "gil": gil, "gpu": gpu, "graphs": graphs,
+    "hello": hello, "images": images, "inference": inference, "launches": launches, "limits": limits, "many": many,
+    "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
     "steps": steps, "sum": sums, "tangents": tangents,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
