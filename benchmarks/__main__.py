@@ -26,6 +26,7 @@ from . import (
     hello,
     images,
     inference,
+    launches,
     limits,
     load,
     machine,
@@ -42,11 +43,12 @@ from . import (
 )  # fmt: skip
 
 BENCHMARKS = {
-    "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls,
-    "characters": characters, "cpu": cpu, "embedding": embedding, "estimators": estimators, "feedback": feedback,
-    "gil": gil, "gpu": gpu, "graphs": graphs, "hello": hello, "images": images, "inference": inference, "limits": limits,
-    "many": many, "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
+    "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls, "characters": characters,
+    "cpu": cpu, "embedding": embedding, "estimators": estimators, "gil": gil, "gpu": gpu, "graphs": graphs,
+    "hello": hello, "images": images, "inference": inference, "launches": launches, "limits": limits, "many": many,
+    "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
     "steps": steps, "sum": sums, "tangents": tangents,
+    "feedback": feedback,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 
