@@ -663,8 +663,12 @@ CASES = {
             "tolerance": (1e-8, POSITIVE),
         },
     ),
+    "dynamics.step_jacobian": (
+        lambda **a: nr.dynamics.step_jacobian(RNN, RNN.init(2, seed=0), **a),
+        {"x": (X[0, 0], optional(ARRAY)), "state": (STATE, ARRAY)},
+    ),
     "dynamics.lyapunov": (
-        lambda **a: nr.dynamics.lyapunov(RNN, RNN.init(2, seed=0), **{"x": 9} | a).exponents,
+        lambda **a: nr.dynamics.lyapunov(RNN, RNN.init(2, seed=0), **{"x": X} | a).exponents,
         {
             "exponents": (2, optional(SIZE)),
             "every": (2, SIZE),
@@ -676,7 +680,7 @@ CASES = {
         },
     ),
     "dynamics.fixed_points": (
-        lambda **a: nr.dynamics.fixed_points(RNN, RNN.init(2, seed=0), None, **{"starts": numbers(1, 2, 3)} | a).states,
+        lambda **a: nr.dynamics.fixed_points(RNN, RNN.init(2, seed=0), None, **{"starts": STATE} | a).states,
         {
             "tolerance": (None, optional(POSITIVE)),
             "slow": (1e-4, POSITIVE),

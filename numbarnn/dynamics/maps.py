@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from ..arrays.descriptor import checked_array
+from ..arrays.devices import expect_device, native
 from ..errors import DeviceError, DTypeError, NonFiniteError, ShapeError
 from ..layers.recurrence import Constrained
 from ..layers.recurrent import Recurrent
@@ -66,6 +68,8 @@ class StateMap:
                 got = getattr(first, "shape", type(first).__name__)
                 raise ShapeError(f"{argument}: expected a state of shape {shape}, got {got}")
             sequences = first.shape[1]
+        if sequences == 0:
+            raise ShapeError(f"{argument}: expected at least one state, got none")
         arrays = self.layer.checked_state(argument, state, sequences, self.dtype, "cpu")
         vectors = self._vectors([array[:, 0] for array in arrays])
         if not np.isfinite(vectors).all():
@@ -153,7 +157,8 @@ def inputs_of(argument, x, sequences, channels, dtype):
     """(N, C) of inputs that are (C,), (N, C), or None for zeros."""
     if x is None:
         return np.zeros((sequences, channels), dtype)
-    array = np.asarray(x)
+    array = checked_array(argument, native(argument, x))
+    expect_device(argument, array, "cpu")
     if array.shape not in ((channels,), (sequences, channels)):
         raise ShapeError(f"{argument}: expected shape {(channels,)} or {(sequences, channels)}, got {array.shape}")
     if array.dtype != dtype:
