@@ -664,8 +664,8 @@ CASES = {
         },
     ),
     "dynamics.step_jacobian": (
-        lambda **a: nr.dynamics.step_jacobian(RNN, RNN.init(2, seed=0), **a),
-        {"x": (X[0, 0], optional(ARRAY)), "state": (STATE, ARRAY)},
+        lambda **a: nr.dynamics.step_jacobian(RNN, RNN.init(2, seed=0), **{"state": STATE} | a),
+        {"x": (X[0, 0], optional(ARRAY))},
     ),
     "dynamics.lyapunov": (
         lambda **a: nr.dynamics.lyapunov(RNN, RNN.init(2, seed=0), **{"x": X} | a).exponents,

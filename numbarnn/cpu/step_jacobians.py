@@ -1,4 +1,4 @@
-"""Jacobians of single steps on the CPU, from `slopes` and the recurrent weights.
+"""Jacobians of single steps on the CPU, from `unit_slopes` and the recurrent weights.
 
     J = sum_k diag(a_k) R_k + sum_g diag(a_g) R_g O + diag(b),    O = sum_k diag(o_k) R_k + diag(o)
 
@@ -17,7 +17,7 @@ from .records import integers
 from .routine_call import invoke, record_at
 from .routines import ROUTINES
 from .simd import get, lanes, lanes_of, load, load_first, put, size_of, splat, store, store_first
-from .slopes import slopes
+from .unit_slopes import slopes
 from .threads import threads_for
 
 TASKS = 4  # of each thread: one that is held up leaves the others something to take
