@@ -9,6 +9,7 @@ from .cells import ActivationFunction, Cell, elementary
 from .cells.activations import FUNCTIONS
 from .compile.ahead import Compiled, compile
 from .data import datasets
+from .data.observed import observed
 from .data.series import strips, windows
 from .data.standardizer import Standardizer
 from .data.text import Vocabulary, padded
@@ -44,6 +45,7 @@ from .layers.dense import Activation, Dense
 from .layers.dropout import Dropout
 from .layers.embedding import Embedding, RowGradient
 from .layers.gru import GRU
+from .layers.grud import GRUD
 from .layers.images import Flatten
 from .layers.indrnn import IndRNN
 from .layers.last import Last, LastStep
@@ -94,6 +96,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "GRU",
+    "GRUD",
     "LSTM",
     "MAE",
     "MGU",
@@ -185,6 +188,7 @@ __all__ = [
     "interop",
     "load",
     "loss",
+    "observed",
     "own_part",
     "padded",
     "plot",

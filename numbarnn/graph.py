@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from .arrays.devices import backend
 from .arrays.ragged import Ragged
 from .c99.export import export
 from .c99.graphs import add_graph
-from .errors import DeviceError, generator
+from .errors import generator
 from .files.container import write_file
 from .graphs.description import Input, Node
 from .graphs.streams import Streaming
@@ -41,8 +42,9 @@ class Graph(Streaming):
     dtype : {"float32", "float64"}
     layout : str
         The letters t, n, c in the order of the axes of inputs and outputs; what has no steps has no t.
-    device : {"cpu"}
-        Where it is computed.
+    device : {"cpu", "cuda"}
+        Where the parameters are and everything is computed.  Arrays of the host are copied to a GPU and results back, but
+        where an input is on the GPU: then what is returned is, too.
     seed : int or numpy.random.Generator
         For the initial parameters.
     scheme : {"glorot", "pytorch"}
@@ -62,7 +64,7 @@ class Graph(Streaming):
         If the description is none of a graph: nodes that need themselves, names that are not there, channels or states that
         do not fit, inputs and nodes that no output needs.
     DeviceError
-        For a device other than the CPU.
+        If the device is not there.
 
     Examples
     --------
@@ -96,10 +98,9 @@ class Graph(Streaming):
         scheme: str = "glorot",
     ):
         weights = self._settle(inputs, nodes, outputs, dtype, layout)
-        if not isinstance(device, str) or device != "cpu":
-            raise DeviceError(f"device: expected 'cpu', where graphs are computed, got {device!r}")
+        backend(device)
         self.device = device
-        self._params = Parameters(self._fresh(generator("seed", seed), scheme), weights)
+        self._params = Parameters(self._fresh(generator("seed", seed), scheme), weights).to(device)
 
     def fit(
         self,

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 
 from .arrays.devices import backend
-from .errors import DeviceError, DTypeError, ShapeError, flag
+from .errors import DTypeError, ShapeError, flag
 from .files.container import read_file
 from .files.written import Reading
 from .graph import Graph
@@ -97,11 +97,7 @@ def load(
 
 def network_of(read, description, device):
     """The Network or the Graph of a file, on a device."""
-    if "graph" not in description:
-        return Network._of_file(read, description).to(device)
-    if device != "cpu":
-        raise DeviceError(f"device: expected 'cpu', where graphs are computed, got {device!r}")
-    return Graph._of_file(read, description)
+    return (Graph if "graph" in description else Network)._of_file(read, description).to(device)
 
 
 def _extra_of(read, description):

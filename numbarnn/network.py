@@ -16,7 +16,8 @@ from .files.container import write_file
 from .layers.base import Layer
 from .layers.operations import NotInPrograms
 from .layers.steps import OverSteps, compiled_step
-from .networks.objective import Objective
+from .networks.curvature import Curvature
+from .networks.readout import Readout
 from .parameters import Parameters
 from .stepping import CompiledStep
 from .streaming import Stream
@@ -29,7 +30,7 @@ from .training.samples import Samples
 from .training.shards import shared_by, together
 
 
-class Network(Objective):
+class Network(Curvature, Readout):
     """Layers in a row, one parameter vector, and the training of it.
 
     Copies are whole networks with parameters of their own: `copy.copy`, `copy.deepcopy`, pickle and with it joblib and
@@ -300,13 +301,6 @@ class Network(Objective):
             return compiled_step(layers, self.channels, self.dtype, self.device, batch, adjoint, single=False)
         except NotInPrograms as error:
             raise TypeError(f"layers: expected layers that take a step in compiled code, got one that has {error}") from None
-
-    def to(self, device: str) -> "Network":
-        """A network of the same layers with a copy of the parameters on ``"cpu"`` or ``"cuda"``; this one if it is there."""
-        backend(device)
-        if device == self.device:
-            return self
-        return self._with(self._params.to(device))
 
     def transfer(self, source: "Network") -> "Network":
         """Copy the parameters of another network of the same layers and channels; returns this network.

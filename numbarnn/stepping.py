@@ -162,14 +162,15 @@ class CompiledStep(Settled, Unsendable):
         x : numpy.ndarray
             (T, N, C), or (T, C) of one sequence; after an `Embedding` indices, (T, N) or (T,).  T may be 0.
         y : numpy.ndarray
-            (T, N, Y), or (T, Y) of one sequence; modified.
+            (T, N, Y), or (T, Y) of one sequence; modified.  It shares no memory with x: several steps of x are read at once,
+            before the outputs of the first of them are written.
         state, work
             As of a step.
 
         Raises
         ------
         TypeError, ShapeError, DTypeError, LayoutError, IndexRangeError, ValueError
-            As of a step.
+            As of a step; ValueError where x and y overlap, which compiled code does not look at.
         """
         self._take(x, state, y, work, ("T",))
 
@@ -275,6 +276,8 @@ class CompiledStep(Settled, Unsendable):
         x = self._checked_x(x, time)
         steps = len(x) if time else 1
         self._check("y", y, self._ways((self.outputs,), (steps,) * len(time)))
+        if time and np.may_share_memory(x, y):
+            raise ValueError("y: expected an array that shares no memory with x, got one that overlaps it")
         self._check("state", state, [(self.state_size,)])
         self._check_work(work)
         addresses = (array.ctypes.data for array in (x, state, y, work))

@@ -15,7 +15,7 @@ from .files.written import Reading
 from .graph import Graph
 from .loading import network_of
 from .network import Network
-from .networks.reading import home_of
+from .networks.placing import home_of
 from .training.callbacks import checked_callbacks
 from .training.checkpoints import newest
 from .training.course import Course, Place

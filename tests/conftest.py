@@ -7,7 +7,13 @@ from pathlib import Path
 import kernel_cache
 
 kernel_cache.use()
-collect_ignore = ["torch_layers.py", "mutants.py", "vectors/make_exports.py", "vectors/make_vectors.py"]
+collect_ignore = [
+    "torch_layers.py",
+    "mutants.py",
+    "vectors/make_exports.py",
+    "vectors/make_grud.py",
+    "vectors/make_vectors.py",
+]
 CPUS = os.cpu_count() or 1
 os.environ.setdefault("NUMBA_NUM_THREADS", str(max(3, CPUS)))
 os.environ.setdefault("MPLBACKEND", "Agg")

@@ -409,6 +409,16 @@ def test_wrong_sequences():
                 call(**given, work=step.workspace())
 
 
+def test_outputs_of_a_sequence_lie_beside_its_inputs():
+    step = network().compiled_step()
+    both = np.ones((5, 2), np.float32)
+    state = step.initial_state()
+    for x, y in ((both[:-1], both[1:]), (both[1:], both[:-1]), (both, both)):
+        with pytest.raises(ValueError, match="y: expected an array that shares no memory with x"):
+            step.run(x, state, y, step.workspace())
+    assert (both == 1).all() and (state == step.initial_state()).all()
+
+
 def test_no_steps():
     step = network().compiled_step()
     state = step.initial_state() + 1

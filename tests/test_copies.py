@@ -401,6 +401,7 @@ def values():
         "RNN": nr.RNN(3, ("elu", 0.5)),
         "MGU": nr.MGU(3),
         "IndRNN": nr.IndRNN(3),
+        "GRUD": nr.GRUD(3, mean=(0.5, 1.0), past=True),
         "LeakyRNN": nr.LeakyRNN(2, rate=(0.1, 0.2)),
         "Dense": nr.Dense(3, "relu"),
         "Activation": nr.Activation(("elu", 2)),
@@ -510,7 +511,7 @@ def test_everything_that_is_public_is_in_this_list(every):
     seen = {type(value).__name__ for value in every.values()} | set(every)
     seen |= {"Network", "Graph", "GraphStream", "Stream", "CompiledStep", "Recurrent", "Cell", "Callback", "Trainer"}
     seen |= {"loss", "PerStep", "windows", "accuracy", "extrapolate", "padded", "compile", "fit_many", "load", "own_part"}
-    seen |= {"strips"}
+    seen |= {"observed", "strips"}
     modules = {"datasets", "dynamics", "elementary", "errors", "interop", "plot", "testing", "cuda"}
     raised = {name for name in nr.__all__ if name.endswith("Error")}
     schedules = {"cosine", "exponential", "reduce_on_plateau", "warmup"}

@@ -27,6 +27,7 @@ PLAIN = {
     ),
     "LSTM projected": lambda size, real, flag: nr.LSTM(size(HIDDEN), projection=size(2), weight_drop=real(0)),
     "MGU": lambda size, real, flag: nr.MGU(size(HIDDEN), size(1), flag(False), recurrent_dropout=real(0)),
+    "GRUD": lambda size, real, flag: nr.GRUD(size(HIDDEN), (real(0.5), real(2)), past=flag(True), zoneout=real(0.25)),
     "IndRNN": lambda size, real, flag: nr.IndRNN(size(HIDDEN), layers=size(3)),
     "LeakyRNN": lambda size, real, flag: nr.LeakyRNN(size(2), rate=(real(0.5), real(1)), learned=flag(True)),
     "LeakyRNN of one rate": lambda size, real, flag: nr.LeakyRNN(size(2), rate=real(1)),

@@ -271,8 +271,8 @@ def test_wrong_nodes_and_devices_are_named():
         (lambda: nr.Node(DENSE, [3]), TypeError, r"reads\[0\]: expected a name, got 3"),
         (lambda: nr.Node(DENSE, "x", state=3), TypeError, "state: expected a name"),
         (lambda: nr.Input(2.5), TypeError, "channels: expected a positive integer"),
-        (lambda: nr.Graph({"x": 1}, {"a": nr.Node(DENSE, "x")}, "a", device="cuda"), nr.DeviceError,
-         "device: expected 'cpu', where graphs are computed, got 'cuda'"),
+        (lambda: nr.Graph({"x": 1}, {"a": nr.Node(DENSE, "x")}, "a", device="gpu"), nr.DeviceError,
+         "device: expected 'cpu' or 'cuda', got 'gpu'"),
         (lambda: nr.Graph({"x": 1}, {"a": nr.Node(DENSE, "x")}, "a", dtype="int8"), nr.DTypeError, "dtype: "),
         (lambda: nr.Graph({"x": 1}, {"a": nr.Node(DENSE, "x")}, "a", layout="tc"), nr.LayoutError, "layout: "),
     ]:  # fmt: skip

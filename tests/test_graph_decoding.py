@@ -132,7 +132,9 @@ def test_wrong_arguments_are_named():
     two = {"past": numbers(5, N, 2), "known": numbers(6, N, 1)}
     nodes = {"h": nr.Node(nr.GRU(3, bidirectional=True), "x"), "y": nr.Node(nr.Dense(1), "h")}
     both, alone = nr.Graph({"x": 1}, nodes, "y"), nr.Graph({"x": 1}, {"y": nr.Node(nr.Dense(1), "x")}, "y")
-    last = nr.Graph({"x": 1}, {"y": nr.Node(nr.Last(), "x")}, "y")
+    pool = nr.Graph({"x": 1}, {"y": nr.Node(nr.Pool("max"), "x")}, "y")
+    ended = {"end": nr.Node(nr.Last(), "x"), "y": nr.Node(nr.Dense(1), ["end", "z"])}
+    late = nr.Graph({"x": 1, "z": 1}, ended, "y")
     chain = {"a": nr.Node(nr.GRU(2), "x"), "b": nr.Node(nr.GRU(2), "z", state="a")}
     linked = nr.Graph({"x": 2, "z": 1}, chain, "b")
     go = lambda **a: net.decode(**{"inputs": x, "feed": "previous", "output": "letter", "start": 0, "steps": 3} | a)  # noqa: E731
@@ -161,9 +163,13 @@ def test_wrong_arguments_are_named():
         (lambda: go(inputs={**x, "known": x["known"][:0]}), nr.ShapeError, r"inputs\['known'\]: expected at least one step"),
         (lambda: nan.decode(two, "previous", "y", np.nan), nr.NonFiniteError, "start: expected finite numbers"),
         (lambda: nan.decode(two, "previous", "y", 0.0, stop=1), TypeError, "stop: expected None"),
-        (lambda: both.decode({}, "x", "y", 0.0, 3), ValueError, "expected nodes that take each step by itself, got GRU"),
-        (lambda: last.decode({}, "x", "y", 0.0, 3), ValueError, "expected nodes that take each step by itself, got Last"),
-        (lambda: linked.decode({"z": numbers(3, N, 1)}, "x", "b", 0.0, 3), ValueError, "a state that does not come"),
+        (lambda: both.decode({}, "x", "y", 0.0, 3), ValueError,
+         r"^output: expected nodes that take each step by itself, got GRU\(.*\) in 'h', whose second direction begins at"),
+        (lambda: pool.decode({}, "x", "y", 0.0, 3), ValueError, r"got Pool\(kind='max'\) in 'y', which is of all steps"),
+        (lambda: late.decode({"z": numbers(3, N, 1)}, "x", "y", 0.0, 3), ValueError,
+         "^output: expected nodes that wait for the end of no other, got 'y', which reads the end of a sequence, 'end', at"),
+        (lambda: linked.decode({"z": numbers(3, N, 1)}, "x", "b", 0.0, 3), ValueError,
+         "nodes that wait for the end of no other, got 'b', which starts from where 'a' has ended"),
         (lambda: alone.decode({}, "x", "y", 0.0, 3), ValueError, "inputs: expected one that says how many"),
         (lambda: nan.decode(two, "previous", "y", 0.0, 7), nr.ShapeError, "at least 7 steps, .* got 6"),
     ]:  # fmt: skip
@@ -177,3 +183,41 @@ def test_wrong_arguments_are_named():
     nan.params["y.weight"][:] = 1e308
     with pytest.raises(nr.NonFiniteError, match="output: expected finite numbers"):
         nan.decode({**two, "known": two["known"] + 1e8}, "previous", "y", 0.0)
+
+
+def test_an_encoder_of_two_directions_is_run_as_a_whole():
+    """Its ends start the decoder, and its steps stand beside what is fed."""
+    nodes = {
+        "encoder": nr.Node(nr.GRU(3, bidirectional=True), "past"),
+        "ends": nr.Node([nr.Last(), nr.Dense(4, "tanh")], "encoder"),
+        "both": nr.Node(nr.LSTM(2, bidirectional=True), "known"),
+        "decoder": nr.Node(nr.GRU(4), ["previous", "both"], state="ends"),
+        "y": nr.Node(nr.Dense(1), ["decoder", "ends"]),
+    }
+    net = nr.Graph({"past": 2, "known": 1, "previous": 1}, nodes, "y", "float64", seed=0)
+    x = {"past": numbers(5, N, 2), "known": numbers(6, N, 1, seed=1)}
+    found = net.decode(x, "previous", "y", 0.5)
+    assert np.allclose(net.predict({**x, "previous": fed(found, 0.5)})["y"], found, rtol=0, atol=1e-14)
+    assert np.ptp(found) > 1e-3
+
+
+ENDS = [nr.LSTM(4), nr.Last(), nr.Dense(V)], [nr.GRU(4), nr.Dense(V), nr.LastStep()]
+
+
+@pytest.mark.parametrize("layers", ENDS)
+def test_last_is_the_last_step_so_far(layers):
+    """A graph that has learned what comes after a sequence writes on: each choice is the output for all before it."""
+    nodes = {
+        "start": nr.Node(nr.Dense(8 if isinstance(layers[0], nr.LSTM) else 4), "static"),
+        "letters": nr.Node(nr.Embedding(V, 3), "previous"),
+        "next": nr.Node(layers, "letters", state="start"),
+        "y": nr.Node(nr.Dense(V), ["next", "static"]),
+    }
+    net = nr.Graph({"static": nr.Input(2, False), "previous": None}, nodes, "y", "float64", seed=0)
+    net.params.flat[...] += numbers(len(net.params), seed=4)
+    x = {"static": numbers(N, 2, seed=1)}
+    found = net.decode(x, "previous", "y", START, 6)
+    read = fed(found, START)
+    for t in range(6):
+        assert np.array_equal(net.predict({**x, "previous": read[: t + 1]})["y"].argmax(axis=1), found[t])
+    assert len(np.unique(found)) > 1

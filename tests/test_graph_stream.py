@@ -155,8 +155,10 @@ def test_what_has_no_stream_is_named():
     started = {"h": nr.Node(gru, "x"), "end": last, "y": nr.Node(gru, "z", state="end")}
     static = {"y": nr.Node(nr.Dense(1), "s")}
     for net, message in [
-        (graph({"y": nr.Node(nr.GRU(2, bidirectional=True), "x")}), r"nodes that take each step by itself, got GRU\(.* 'y'"),
-        (graph({"y": nr.Node(nr.Pool("mean"), "x")}), r"nodes that take each step by itself, got Pool\(.* in 'y'"),
+        (graph({"y": nr.Node(nr.GRU(2, bidirectional=True), "x")}),
+         r"nodes that take each step by itself, got GRU\(.* in 'y', whose second direction begins at the last step"),
+        (graph({"y": nr.Node(nr.Pool("mean"), "x")}),
+         r"nodes that take each step by itself, got Pool\(.* in 'y', which is of all steps"),
         (graph({"h": nr.Node(gru, "x"), "y": nr.Node(gru, "z", state="h")}, two),
          "nodes that wait for the end of no other, got 'y', which starts from where 'h' has ended"),
         (graph(started, two), "nodes that wait for the end of no other, got 'y', which starts from where 'end' has ended"),
@@ -164,7 +166,7 @@ def test_what_has_no_stream_is_named():
         (graph(static, {"s": nr.Input(2, steps=False)}), "a graph with an input that has steps, got none"),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=f"^stream: expected {message}"):
-            net.stream()
+            net.stream({"s": np.ones((N, 2))} if "s" in net.inputs else None)
 
 
 def test_wrong_arguments_are_named():
@@ -174,8 +176,13 @@ def test_wrong_arguments_are_named():
     given = at(of_writer()[0], 0)
     before = stream.state
     for call, error, message in [
-        (lambda: net.stream(), ValueError, "inputs: expected an array for each of 'place', got none for 'place'"),
-        (lambda: net.stream({**static, **x}), nr.UnknownNameError, "inputs: unknown name 'level', expected one of 'place'"),
+        (lambda: net.stream(), ValueError, "inputs: expected an array for 'place', which has no steps, got none"),
+        (lambda: net.stream({**static, "z": 1}), nr.UnknownNameError, "inputs: unknown name 'z'"),
+        (lambda: net.stream({**static, **x}), ValueError, "stream: expected an input that comes step by step, got none"),
+        (lambda: net.stream({**static, "rain": x["rain"]}), ValueError,
+         "stream: expected 'rain' step by step, as 'h' reads it, got it as a whole, which ends where a stream goes on"),
+        (lambda: net.stream(static, lengths={"rain": [1, 1, 1]}), ValueError,
+         "lengths: expected none for 'rain', which comes step by step, got"),
         (lambda: net.stream({"place": numbers(N, 2)}), nr.ShapeError, r"inputs\['place'\]: expected 3 channels, got 2"),
         (lambda: net.stream(static, batch=2), nr.ShapeError, r"batch: expected 3 like inputs\['place'\], or None, got 2"),
         (lambda: net.stream(static, batch=0), ValueError, "batch: expected a positive integer, got 0"),
@@ -204,3 +211,30 @@ def test_wrong_arguments_are_named():
     net.params.flat[0] = np.nan
     with pytest.raises(nr.NonFiniteError, match=r"start\.weight"):
         net.stream(static)
+
+
+def test_what_is_given_as_a_whole_runs_as_a_whole():
+    """An encoder of two directions and one that links its state, of sequences of their own lengths, before a stream."""
+    nodes = {
+        "encoder": nr.Node(nr.GRU(3, bidirectional=True), "past"),
+        "ends": nr.Node([nr.Last(), nr.Dense(4, "tanh")], "encoder"),
+        "before": nr.Node(nr.LSTM(2), "past"),
+        "decoder": nr.Node(nr.GRU(4), ["x", "ends"], state="ends"),
+        "after": nr.Node(nr.LSTM(2), "decoder", state="before"),
+        "y": nr.Node(nr.Dense(2), ["after", "x"]),
+    }
+    net = nr.Graph({"past": 2, "x": 1}, nodes, ["y", "ends", "encoder"], "float64", seed=0)
+    past, x, lengths = numbers(5, N, 2), numbers(T, N, 1, seed=1), np.array([5, 2, 3])
+    right, final = net({"past": past, "x": x}, lengths={"past": lengths})
+    stream = net.stream({"past": past}, lengths={"past": lengths})
+    for t in range(T):
+        found = stream.step({"x": x[t]})
+        assert list(found) == ["y", "ends"]  # the encoder's steps are not those of the stream
+        assert np.array_equal(found["y"], right["y"][t]) and np.array_equal(found["ends"], right["ends"])
+    assert list(stream.state) == ["decoder", "after"]
+    assert np.array_equal(stream.state["decoder"], final["decoder"])
+    assert all(map(np.array_equal, stream.state["after"], final["after"]))
+    stream.reset()
+    assert np.array_equal(stream.run({"x": x})["y"], right["y"])
+    ragged = nr.Ragged.of([past[:length, n] for n, length in enumerate(lengths)])
+    assert np.array_equal(net.stream({"past": ragged}).run({"x": x})["y"], right["y"])

@@ -53,6 +53,7 @@ LAYOUT = hostile.Kind("layout", lambda value, valid: WRONG)
 SHARE = hostile.Kind(
     "share", lambda value, valid: POSITIVE.right(value, valid) if POSITIVE.right(value, valid) in (0.5, 1.0) else WRONG
 )
+ZERO = hostile.Kind("zero", lambda value, valid: 0 if hostile.COUNT.right(value, valid) == 0 else WRONG)
 SEEDS = hostile.Kind("seeds", lambda value, valid: SEED.right(only_one(value), valid))
 LEVELS = hostile.Kind("levels", lambda value, valid: several(value, lambda found: 0 < found[0] and found[-1] < 1))
 SPREAD = hostile.Kind("spread", lambda value, valid: several(value, lambda found: min(found) > 0, one=True))
@@ -276,6 +277,14 @@ CASES = {
         nr.IndRNN,
         {name: way for name, way in WITHOUT_RECURRENT_DROPOUT.items() if name not in ("weight_drop", "connectivity")},
     ),
+    "GRUD": (
+        nr.GRUD,
+        {
+            name: way
+            for name, way in (RECURRENT | GATED | {"past": (False, FLAG)}).items()
+            if name not in ("layers", "bidirectional", "dropout", "input_dropout", "weight_drop", "connectivity")
+        },
+    ),
     "Dense": (nr.Dense, {"units": (2, SIZE), "activation": ("linear", FUNCTION)}),
     "Activation": (nr.Activation, {"name": ("tanh", FUNCTION)}),
     "Dropout": (nr.Dropout, {"rate": (0.5, RATE)}),
@@ -377,6 +386,18 @@ CASES = {
         lambda **a: network().loss_and_gradient(**a),
         {"flat": (network().params.flat, ARRAY)} | FIT | LOSS,
     ),
+    "Network.fit_readout": (
+        lambda **a: [*network().fit_readout(**{"x": X, "y": Y, "penalty": 0.5} | a).values()],
+        {"warmup": (0, ZERO), "chunk": (2, SIZE)} | FIT,
+    ),
+    "Network.jacobian": (
+        lambda **a: network().jacobian(**a),
+        {"flat": (network().params.flat, ARRAY), "x": (X, SAMPLES), "lengths": (np.array([4, 2, 3]), LENGTHS)},
+    ),
+    "Network.gauss_newton_product": (
+        lambda **a: network().gauss_newton_product(**a),
+        {"flat": (network().params.flat, ARRAY), "vector": (network().params.flat, ARRAY)} | FIT | LOSS,
+    ),
     "Network.fit": (
         trained,
         FIT
@@ -430,6 +451,7 @@ CASES = {
             "scheme": ("glorot", SCHEME),
         },
     ),
+    "Graph.to": (lambda **a: graph().to(**a), {"device": ("cpu", one_of("cpu"))}),
     "Graph.predict": (
         of_graph,
         {"x": (X, SAMPLES), "static": (X[0], SAMPLES), "lengths": (np.array([4, 2, 3]), LENGTHS)},
@@ -565,6 +587,17 @@ CASES = {
             "layout": ("tnc", LAYOUT),
         },
     ),
+    "observed": (
+        nr.observed,
+        {
+            "values": (numbers(4, 3, 2), SERIES),
+            "layout": ("tnc", LAYOUT),
+            "times": (None, optional(NOTHING_ELSE)),
+            "spans": (None, optional(NOTHING_ELSE)),
+            "previous": (None, optional(NOTHING_ELSE)),
+        },
+    ),
+    "observed, lengths": (lambda **a: nr.observed(X, **a), {"lengths": (np.array([4, 2, 3]), LENGTHS)}),
     "strips": (nr.strips, {"series": (numbers(9, 2), STRIPS), "count": (2, SIZE)}),
     "extrapolate": (
         lambda **a: nr.extrapolate(nr.Network([nr.RNN(2)], channels=2, seed=0), **a),
@@ -625,6 +658,20 @@ CASES = {
     "Connectivity": (
         nr.Connectivity,
         {"mask": (1 - np.eye(3), optional(NOTHING_ELSE)), "signs": ([1, 1, -1], optional(NOTHING_ELSE))},
+    ),
+    "Connectivity, drawn": (
+        lambda **a: nr.Connectivity(**{"signs": [1, 1, -1]} | a),
+        {
+            "density": (0.5, optional(SHARE)),
+            "spectral_radius": (0.5, optional(POSITIVE)),
+            "balanced": (False, FLAG),
+            "input_scaling": (0.5, optional(POSITIVE)),
+            "input_density": (0.5, optional(SHARE)),
+        },
+    ),
+    "Connectivity, rank": (
+        lambda **a: nr.Connectivity(**{"spectral_radius": 0.5} | a),
+        {"rank": (2, optional(SIZE))},
     ),
     "padded": (
         nr.padded,

@@ -12,6 +12,7 @@ STATELESS = "backward forward init jvp output_channels save weights"
 RECURRENT = "backward cell compiled_step draw forward gates init jvp output_channels save stream weights"
 PUBLIC = {
     "GRU": RECURRENT,
+    "GRUD": RECURRENT,
     "LSTM": RECURRENT,
     "MGU": RECURRENT,
     "RNN": RECURRENT,
@@ -33,11 +34,12 @@ PUBLIC = {
     "Ensemble": "finished predict_many",
     "GaussianNLL": "distribution",
     "Graph": "backward decode evaluate export_c fit forward history inputs loss loss_and_gradient nodes outputs params "
-    "predict predict_many probabilities random save split states stream summary",
+    "predict predict_many probabilities random save split states stream summary to",
     "GraphStream": "reset run state step",
     "History": "as_dict",
-    "Network": "backward compiled_step evaluate export_c fit forward history jvp loss loss_and_gradient output_layout "
-    "params predict predict_many probabilities random save split states stream summary takes_indices to transfer",
+    "Network": "backward compiled_step evaluate export_c fit fit_readout forward gauss_newton_product history jacobian jvp "
+    "loss loss_and_gradient output_layout params predict predict_many probabilities random save split states stream summary "
+    "takes_indices to transfer",
     **dict.fromkeys(("Optimizer", "SGD", "RMSProp", "Adam", "AdamW", "RAdam", "Nadam"), "start update"),
     "Parameters": "check_finite copy device dtype flat items names offset save to update weights zeros",
     "Predictions": "mean quantile spread",

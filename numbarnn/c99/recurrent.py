@@ -40,7 +40,7 @@ def _expect_steps(source, layer):
         raise ConversionError(
             f"{source.where}: expected a layer of one direction, which takes one step after the other, got {layer!r}"
         )
-    for method, base in (("run", Recurrent), ("driven", Regularized)):
+    for method, base in (("run", Recurrent), ("prepare", Recurrent), ("driven", Regularized)):
         if getattr(type(layer), method) is not getattr(base, method):
             raise ConversionError(
                 f"{source.where}: expected a layer whose steps are those of its cell alone, got {layer!r}, whose class has a"

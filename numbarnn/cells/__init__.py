@@ -3,6 +3,7 @@
 from .activations import ActivationSpec, Clipped, Function, activation
 from .cell import Cell
 from .custom import ActivationFunction
+from .decayed import Decay, DecayedCell, DecayedMemoryCell
 from .dense import DenseCell
 from .dry_run import check
 from .gru import GRUAfterCell, GRUBeforeCell
@@ -19,6 +20,9 @@ __all__ = [
     "ActivationSpec",
     "Cell",
     "Clipped",
+    "Decay",
+    "DecayedCell",
+    "DecayedMemoryCell",
     "CoupledLSTMCell",
     "CoupledPeepholeLSTMCell",
     "DenseCell",

@@ -62,9 +62,9 @@ class CellAround(Cell):
 
 
 @functools.lru_cache(maxsize=256)
-def around(kind, cell):
+def around(kind, cell, *options):
     """The cell of a class of these around `cell`: the same one at each call, which knows its fingerprint."""
-    return kind(cell)
+    return kind(cell, *options)
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,13 @@
-"""Arrays in device memory: CuPy's, and how kernels take them."""
+"""Arrays in device memory: CuPy's, and where they lie in it."""
 
 import functools
 import math
-import warnings
 
 import numpy as np
-from numba.core.errors import NumbaPerformanceWarning
 
 from ..arrays.descriptor import is_on_device
 from ..errors import DeviceError, ShapeError
-from .device import SIMULATED, cuda, cupy, current_stream, require
+from .device import cupy, require
 
 ON_GPU = 2  # DLPack's number for a device that CUDA speaks to
 
@@ -102,55 +100,6 @@ def flat(array):
         start += reach if stride < 0 else 0
         backward.append(slice(None, None, -1 if stride < 0 else None))
     return cupy.lib.stride_tricks.as_strided(array[tuple(backward)], (end + 1,), (size,)), start
-
-
-if SIMULATED:
-    from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
-
-    def _numbers(array):
-        if not array.flags.c_contiguous:  # on a GPU, the kernel would read other numbers
-            raise ValueError(f"kernel: expected a C-contiguous array, got shape {array.shape}, strides {array.strides}")
-        return FakeCUDAArray(array._host.reshape(-1))
-
-    def _configured(kernel, *shape):
-        return kernel[shape]
-
-else:
-
-    @functools.lru_cache(maxsize=1 << 14)
-    def _view(address, count, dtype):
-        """Numba's array over some memory: to make one takes longer than a launch, and a pool lends the same memory again."""
-        interface = {"shape": (count,), "typestr": dtype.str, "data": (address, False), "strides": None, "version": 3}
-        return cuda.from_cuda_array_interface(interface, owner=None, sync=False)
-
-    def _numbers(array):
-        return _view(array.data.ptr, array.size, array.dtype)
-
-    @functools.lru_cache(maxsize=1 << 12)
-    def _configured(kernel, *shape):
-        with warnings.catch_warnings():  # of a grid that leaves processors idle: a small network is small
-            warnings.simplefilter("ignore", NumbaPerformanceWarning)
-            return kernel[shape]
-
-
-def launch(kernel, shape, *args):
-    """Put a kernel on this Python thread's stream.
-
-    Parameters
-    ----------
-    kernel : dispatcher
-    shape : tuple of int
-        Blocks, the threads of each, and perhaps its bytes of dynamic shared memory.
-    args
-        Of the kernel.  It takes a C-contiguous array as the 1-D array of its numbers.
-    """
-    blocks, threads, *shared = shape
-    _configured(kernel, blocks, threads, current_stream(), *shared)(*taken(args))
-
-
-def taken(args):
-    """Arguments as a kernel takes them.  Who calls this holds the arrays until the kernel is launched."""
-    return tuple(_numbers(arg) if is_on_device(arg) else arg for arg in args)
 
 
 @functools.cache

@@ -4,9 +4,10 @@ A sum has one order, whatever the batch: the places of a window one after the ot
 threads of a block, and their sums are added in pairs.
 """
 
-from .arrays import contiguous, launch
+from .arrays import contiguous
 from .device import THREADS, blocks_for, cuda, kernel
 from .images import images
+from .launches import launch
 
 
 @kernel

@@ -3,8 +3,8 @@
 W x is a product of all rows, computed before; see `launch`.
 """
 
-from .arrays import launch
 from .device import blocks_for, cuda, kernel
+from .launches import launch
 from .types import get, put
 
 

@@ -8,10 +8,9 @@ import contextlib
 import functools
 
 import numpy as np
-from numba import config, types
+from numba import config
 
 from ..engine.disk_cache import Sources
-from ..engine.equations import CellType
 from ..engine.numba_internals import keep_cuda_kernel
 from ..errors import DeviceError
 
@@ -61,15 +60,6 @@ def function(python, **options):
     return python if SIMULATED else _cuda.jit(device=True, **options)(python)
 
 
-class CellArguments:
-    """An extension for the launch of kernels (``extensions=`` of the decorator): a cell is passed as a null pointer."""
-
-    @staticmethod
-    def prepare_args(ty, val, stream, retr):
-        """(type, value) of an argument as numba-cuda can pass it on."""
-        return (types.uintp, 0) if isinstance(ty, CellType) else (ty, val)
-
-
 def kernel(python=None, **options):
     """`python` as a kernel, compiled for each type of its arguments when first called with it.
 
@@ -82,8 +72,6 @@ def kernel(python=None, **options):
     """
     if python is None:
         return functools.partial(kernel, **options)
-    if python.__code__.co_varnames[0] == "cell":
-        options["extensions"] = [CellArguments]
     if SIMULATED:
         dispatcher = _cuda.jit(python)
     else:

@@ -1,7 +1,8 @@
 """One function of every number of an array, on the GPU."""
 
-from .arrays import contiguous, empty, launch
+from .arrays import contiguous, empty
 from .device import blocks_for, cuda, kernel
+from .launches import launch
 from .types import get, put
 
 

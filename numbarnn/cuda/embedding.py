@@ -5,8 +5,9 @@ Indices are vectors of int64 in the host's memory, whose numbers have been check
 
 import numpy as np
 
-from .arrays import asarray, launch
+from .arrays import asarray
 from .device import blocks_for, cuda, kernel
+from .launches import launch
 
 
 def take_rows(table, indices, target):

@@ -16,9 +16,9 @@ from ..arrays.descriptor import TensorDescriptor
 from ..engine.keep import ALL
 from ..engine.tape import StateAdjoint, StateTape
 from . import dense
-from .arrays import empty, launch
+from .arrays import empty
 from .gradients import sums_over_rows
-from .limits import allow_shared_memory
+from .launches import launch
 from .plans import Size
 from .product import multiply
 from .records import Product, Recurrent
@@ -225,8 +225,7 @@ def run_kernel(kernel, tape, call, teams, scratch, kernels, more=0):
     counters.fill(0)
     for first, end in spans:
         args = (cell, real, call._replace(from_region=first, to_region=end), block, scratch, table, counters)
-        allow_shared_memory(kernel, args, teams.shared_bytes)
-        launch(kernel, (blocks, teams.threads, teams.shared_bytes), *args)
+        launch(kernel, (blocks, teams.threads, teams.shared_bytes), *args, together=teams.together and teams.splits > 1)
 
 
 def run(kernels, size, parameters, x, initial, keep, unit_values=None, drives=()):

@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 
-from .arrays import asarray, empty, launch
+from .arrays import asarray, empty
 from .device import blocks_for, cuda, kernel
+from .launches import launch
 
 
 @kernel

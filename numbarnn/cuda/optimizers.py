@@ -8,8 +8,8 @@ import math
 
 import numpy as np
 
-from .arrays import launch
 from .device import SIMULATED, blocks_for, cuda, function, kernel
+from .launches import launch
 
 if SIMULATED:  # what Python's raise an error for is NaN on a GPU
     from numpy import sqrt

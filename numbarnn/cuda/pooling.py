@@ -3,9 +3,10 @@
 Padding counts as zeros in a mean, and is no number of a maximum.
 """
 
-from .arrays import contiguous, launch
+from .arrays import contiguous
 from .device import blocks_for, cuda, function, kernel
 from .images import images
+from .launches import launch
 
 
 @kernel

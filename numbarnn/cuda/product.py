@@ -5,8 +5,8 @@ A sum has one order whatever the sizes: PANEL products at a time, one after the 
 """
 
 from . import cublas
-from .arrays import launch
 from .device import SIMULATED, cuda, kernel
+from .launches import launch
 from .records import Product
 
 SIDE = 2 if SIMULATED else 16  # threads along a side of a block

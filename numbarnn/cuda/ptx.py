@@ -2,6 +2,7 @@
 
 from numba import types
 
+from ..errors import DeviceError
 from .extending import COMPILED, intrinsic, overload
 
 if COMPILED:
@@ -56,3 +57,25 @@ def acquire(array, index):
 def _acquire_read(array, index):
     """`acquire` in compiled code."""
     return lambda array, index: _acquire(array, index)
+
+
+@intrinsic
+def _trap(typingctx):
+    """The instruction of `trap`."""
+
+    def codegen(context, builder, signature, args):
+        builder.asm(ir.FunctionType(ir.VoidType(), []), "trap;", "~{memory}", [], True)
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+def trap():
+    """End the kernel: whatever is asked of the GPU next in this process raises an error."""
+    raise DeviceError("a block of threads has waited in vain for the others of its team")
+
+
+@overload(trap)
+def _trap_compiled():
+    """`trap` in compiled code."""
+    return lambda: _trap()

@@ -5,8 +5,8 @@ A team carries `tile` rows of the batch through all steps; its blocks share the 
 equations it evaluates once the parts are summed.
 """
 
-from .device import cuda, function
-from .ptx import acquire, read
+from .device import SIMULATED, cuda, function
+from .ptx import acquire, read, trap
 from .records import MOST_SLOTS
 
 THREADS = 384  # of a block, at most: a thread may have 170 registers then, and none is spilled to memory
@@ -16,6 +16,7 @@ PARTS = 4  # threads that share a sum, one part of its depth each; then one row 
 CHUNK = 1024  # numbers of a row in shared memory at a time
 SUMS = ROWS * MOST_SLOTS
 LEAST_SHARED = 192  # numbers: what the sums of `normalized` take
+MOST_POLLS = 1 if SIMULATED else 1 << 26  # of a counter, some tens of seconds: blocks that run at once take microseconds
 
 
 def exchange_end(units, slots, depth):
@@ -118,7 +119,8 @@ def multiply(
 def wait_for_team(call, counters, team, region):
     """All that the team's blocks wrote before is seen by all after; within one block that takes no counter.
 
-    The fence of one thread, behind the block's own barrier, stands for the writes of all.
+    The fence of one thread, behind the block's own barrier, stands for the writes of all.  Blocks that never come are an
+    error, not a wait without end.
     """
     cuda.syncthreads()
     if call.splits > 1 and region + 1 < call.to_region:
@@ -126,6 +128,9 @@ def wait_for_team(call, counters, team, region):
             cuda.threadfence()
             cuda.atomic.add(counters, team, 1)
             goal = call.splits * (region + 1 - call.from_region)
+            polls = 0
             while acquire(counters, team) < goal:
-                pass
+                polls += 1
+                if polls > MOST_POLLS:
+                    trap()
         cuda.syncthreads()

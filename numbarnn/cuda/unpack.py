@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .arrays import asarray, flat, launch, spare
+from .arrays import asarray, flat, spare
 from .device import blocks_for, cuda, kernel, stream_address
+from .launches import launch
 
 
 class Unpack(NamedTuple):

@@ -1,7 +1,8 @@
 """Weights and their gradients between the order of the parameters and that of a cell's slots, and sums over rows."""
 
-from .arrays import asarray, empty, launch
+from .arrays import asarray, empty
 from .device import blocks_for, cuda, kernel
+from .launches import launch
 from .records import MOST_SLOTS, Gates
 
 PIECE = 128  # rows of a partial sum

@@ -5,6 +5,7 @@ import numpy as np
 from ..arrays.descriptor import in_layout
 from ..arrays.ragged import Ragged
 from ..engine.keep import NOTHING
+from ..networks.placing import brought
 from .objective import Objective
 from .passage import Passage
 from .reading import by_name
@@ -28,7 +29,7 @@ class Decoding(Objective):
         """What the graph gives when an input is its own output of the step before: a decoder that runs free.
 
         In training that input is the target, one step later (teacher forcing).  Here the nodes that do not depend on it run
-        once, an encoder say, and then the others step by step.
+        once, an encoder say, and then the others step by step; behind `Last` stands the last step so far.
 
         Parameters
         ----------
@@ -45,8 +46,8 @@ class Decoding(Objective):
             How many; as many as the known inputs have if None.
         choose : {"argmax", "output"} or callable, optional
             What is fed of an output (N, channels): the index of its largest channel, the first of equals, as an index or
-            one-hot; the output itself; or what a function returns for it, indices (N,) or numbers (N, C).  None is "argmax"
-            for an input of indices, else "output".
+            one-hot; the output itself; or what a function returns for it, indices (N,) or numbers (N, C); it is given an
+            array of the host, also of a graph on a GPU.  None is "argmax" for an input of indices, else "output".
         stop : int, optional
             The index that ends a sequence.
         lengths : dict of str to array of int, optional
@@ -61,8 +62,8 @@ class Decoding(Objective):
         Raises
         ------
         ValueError
-            If a node that depends on `feed` needs later steps (two directions, `Last`, `Pool`), or the output does not
-            depend on it.
+            If a node that depends on `feed` needs later steps (two directions, `Pool`, the end of another such node), or the
+            output does not depend on it.
         NonFiniteError
             If an output that is fed back is NaN or infinite.
         TypeError, ShapeError, IndexRangeError, UnknownNameError
@@ -103,7 +104,9 @@ class Decoding(Objective):
         chosen, ends = StepRun(self, plan, passage, called.sequences).take(fed, first, steps, choose, stop)
         if stop is None:
             letters = self._letters(feed)
-            return in_layout(chosen, letters) if fed.channels else chosen.transpose(_order(letters.replace("c", "")))
+            if fed.channels is None:
+                return chosen.transpose(_order(letters.replace("c", "")))
+            return in_layout(brought(chosen, called.home), letters)
         parts = [chosen[:end, n] for n, end in enumerate(ends)]
         return Ragged(np.concatenate(parts), np.concatenate([[0], np.cumsum(ends)]))
 

@@ -5,13 +5,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..arrays.descriptor import TensorDescriptor, make_read_only
-from ..arrays.devices import native, share_memory
+from ..arrays.devices import backend, expect_device, share_memory
 from ..arrays.ragged import Ragged
 from ..descriptions.fields import Unsendable
 from ..engine.keep import NOTHING, kept
 from ..errors import ShapeError, flag, generator, renamed
 from ..layers.base import Gradients, gradient_vector
 from ..layers.recurrent import state_of
+from ..networks.placing import brought, brought_state
 from ..parameters import Parameters
 from .passage import Passage, Return
 from .reading import Reading, by_name
@@ -27,6 +28,7 @@ class GraphTape(Unsendable):
     graph: Reading
     passage: Passage = field(repr=False)
     batches: dict = field(repr=False)  # how the caller's inputs lie, by name
+    home: str = field(repr=False)  # the device on which the caller has them
 
     instead = "copy the inputs and the graph, and call forward of it"
 
@@ -89,8 +91,8 @@ class Function(Reading):
         >>> y["decoder"].shape, state["encoder"].shape
         ((2, 5, 4), (1, 5, 4))
         """
-        passage, batches = self._passage(inputs, state, lengths, reset, seed, NOTHING)
-        return {name: self._output(name, passage, batches) for name in self._outputs}, passage.final_states()
+        passage, given = self._passage(inputs, state, lengths, reset, seed, NOTHING)
+        return self._outputs_of(passage, given), passage.final_states(given.home)
 
     def forward(
         self,
@@ -129,20 +131,24 @@ class Function(Reading):
         (True, (6, 3, 2), (1, 3, 4))
         """
         kept(tape, checkpoints, 1)
-        passage, batches = self._passage(inputs, state, lengths, reset, seed, (tape, checkpoints))
-        outputs = {name: self._output(name, passage, batches) for name in self._outputs}
+        passage, given = self._passage(inputs, state, lengths, reset, seed, (tape, checkpoints))
+        outputs = self._outputs_of(passage, given)
         for name, array in outputs.items():
             if passage.values[name].packing.uniform:
                 make_read_only(array)
-        return outputs, passage.final_states(), GraphTape(self, passage, batches)
+        return outputs, passage.final_states(given.home), GraphTape(self, passage, given.batches, given.home)
+
+    def _outputs_of(self, passage, given):
+        """What the caller gets of all outputs."""
+        return {name: self._output(name, passage, given.batches, given.home) for name in self._outputs}
 
     def _passage(self, inputs, state, lengths, reset, seed, keep, until=None):
-        """(Passage, {input: Batch}) of a call; until: the nodes to run, see `Passage`."""
+        """(Passage, Given) of a call; until: the nodes to run, see `Passage`."""
         given = self._given(inputs, lengths, reset)
         self.params.check_finite()
         random = None if seed is None else generator("seed", seed)
         initial = self._states_of("state", state, given.sequences)
-        return Passage(self, self._own, given.described, keep, random, initial, until), given.batches
+        return Passage(self, self._own, given.described, keep, random, initial, until), given
 
     def _states_of(self, argument, states, sequences):
         """{label: arrays} of the states that a caller gives."""
@@ -151,13 +157,15 @@ class Function(Reading):
         given, found = by_name(argument, states, list(self._stateful), "states of recurrent layers"), {}
         for label, state in given.items():
             if state is not None:
-                layer = self._stateful[label].layer
-                found[label] = layer.checked_state(f"{argument}[{label!r}]", state, sequences, self.dtype, self.device)
+                own, layer = f"{argument}[{label!r}]", self._stateful[label].layer
+                found[label] = layer.checked_state(
+                    own, self._state_here(own, state), sequences, self.dtype, self.device
+                )  # fmt: skip
         return found
 
     def _given_states(self, states, device):
-        """The states that a caller gets of {label: arrays (L, D, N, P or H)}."""
-        return {label: layer.as_state(states[label]) for label, layer in self._recurrent.items()}
+        """The states that a caller gets on a device, of {label: arrays (L, D, N, P or H)}."""
+        return {label: brought_state(device, layer.as_state(states[label])) for label, layer in self._recurrent.items()}
 
     def backward(
         self,
@@ -215,18 +223,19 @@ class Function(Reading):
             for index in back.untouched:
                 parts[index].flat.fill(0)
         dx = {name: self._input_slope(name, back, slopes, tape) for name in self._described_inputs} if need_x else None
-        return Gradients(gradient, dx, self._initial_slopes(back, passage, sequences))
+        return Gradients(gradient, dx, self._initial_slopes(back, passage, sequences, tape.home))
 
     def _slope_of(self, name, array, tape):
         """A descriptor of the caller's dL/d(output)."""
         channels, axis = self._channels(name), self._axis(name, self._rows)
         with renamed(dy=f"dy[{name!r}]", layout=f"dy[{name!r}]"):
+            array = self._here("dy", array)
             if axis is not None:
                 return tape.batches[axis].describe("dy", array, channels, self.dtype)
-            array = native("dy", array)
             if np.ndim(array) != 2:
                 raise ShapeError(f"dy: expected 2 axes ({self._letters(name)}), got {np.ndim(array)}")
             described = TensorDescriptor.of(array, self._letters(name), "dy")
+            expect_device("dy", described.array, self.device)
             described.expect("dy", 1, tape.passage.values[name].batch, channels, self.dtype)
         return described
 
@@ -238,19 +247,19 @@ class Function(Reading):
         dx = tape.batches[name].give(described)
         if not isinstance(dx, Ragged) and any(share_memory(dx, each.array) for each in slopes.values()):
             dx = dx.copy()
-        return dx
+        return brought(dx, tape.home)
 
-    def _initial_slopes(self, back, passage, sequences):
+    def _initial_slopes(self, back, passage, sequences, home):
         """{label: dL/d(initial state)} of the layers that start from no other node."""
-        found, linked = {}, self._linked - passage.initial.keys()
+        found, linked, zeros = {}, self._linked - passage.initial.keys(), backend(self.device).memory.zeros
         for label, part in self._stateful.items():
             if label in linked:
                 continue
             layer, lead = part.layer, (part.layer.layers * part.layer.directions, sequences)
             slope = back.dinitial.get(label)
             if slope is None:
-                arrays = [np.zeros((*lead, width), self.dtype) for width in layer.state_widths]
+                arrays = [zeros((*lead, width), self.dtype) for width in layer.state_widths]
             else:
                 arrays = [array.reshape(*lead, -1) for array in slope()]
-            found[label] = state_of(arrays)
+            found[label] = brought_state(home, state_of(arrays))
         return found

@@ -55,6 +55,10 @@ class Joined(Step):
             else:
                 in_rows(self.outputs)[:, channels] = in_rows(source)
 
+    def steppers(self):
+        """What takes one step of a stream, on a GPU."""
+        return [self.fill]
+
     def add_to(self, program):
         """Add the copies of one step to a program of a stream; what has no steps stays as it was copied at first."""
         if program.anew:

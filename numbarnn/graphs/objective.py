@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays.devices import contiguous
+from ..arrays.devices import contiguous, moved
 from ..arrays.ragged import Ragged
 from ..engine.keep import NOTHING
 from ..layers.embedding import Embedding
 from ..networks.comparison import Comparison, in_time
+from ..networks.placing import placed_on
 from ..training.losses import compared
 from .losses import Losses, found_metrics
 from .passage import Passage
@@ -30,7 +31,7 @@ class Output(Comparison):
 
     def _here(self, argument, array):
         """An array of targets on the graph's device."""
-        return array
+        return placed_on(self.device, argument, array)
 
 
 class Objective(Prediction):
@@ -228,8 +229,8 @@ class Objective(Prediction):
         >>> value == net.loss({"x": x[:-1]}, {"y": x[1:]}), gradient.shape == net.params.flat.shape
         (True, True)
         """
-        (given, _), losses = self._parameters_at(flat), self._found_loss(loss)
+        (given, device), losses = self._parameters_at(flat), self._found_loss(loss)
         samples = self._samples(inputs, targets, lengths, losses, weights, reset)
         gradient = given.zeros()
         workspace = GraphWorkspace(self, self.split(gradient.flat), self.split(given.flat), ("all", None))
-        return workspace.gradient(samples, losses), gradient.flat
+        return workspace.gradient(samples, losses), moved(gradient.flat, device)

@@ -8,6 +8,7 @@ from ..descriptions.fields import Unsendable
 from ..engine.keep import kept
 from ..layers.operations import in_rows
 from ..layers.recurrent import Recurrent
+from ..networks.placing import brought_state
 from .joining import (
     Joined,
     StateTotal,
@@ -109,11 +110,11 @@ class Passage(Unsendable):
         for tape in self.tapes.values():
             tape.redraw(random)
 
-    def final_states(self):
-        """{label: the final state} of the recurrent layers that have run, as callers have it."""
+    def final_states(self, device):
+        """{label: the final state} of the recurrent layers that have run, as callers have it on a device."""
         graph = self.graph
         return {
-            label: part.layer._final_state(self.tapes[label])
+            label: brought_state(device, part.layer._final_state(self.tapes[label]))
             for label, part in graph._stateful.items()
             if label in self.tapes
         }

@@ -8,6 +8,7 @@ from ..arrays.ragged import Ragged
 from ..engine.keep import NOTHING
 from ..errors import checked_seeds, known_name, renamed
 from ..layers.gates import checked_place
+from ..networks.placing import brought
 from ..networks.predictions import Predictions, together
 from ..networks.probabilities import link_of
 from ..training.losses import BinaryCrossEntropy, CrossEntropy
@@ -116,15 +117,15 @@ class Prediction(Function):
         >>> p.shape, np.allclose(p.sum(axis=1), 1)
         ((3, 3), True)
         """
-        given = loss if isinstance(loss, Mapping) else dict.fromkeys(self._outputs, loss)
+        losses = loss if isinstance(loss, Mapping) else dict.fromkeys(self._outputs, loss)
         links = {}
-        for name, own in by_name("loss", given, list(self._outputs), "losses").items():
+        for name, own in by_name("loss", losses, list(self._outputs), "losses").items():
             with renamed(loss=f"loss[{name!r}]", layers=f"nodes[{name!r}]"):
                 links[name] = link_of(own, self._rows[name].layers[-1], self._channels(name))
-        passage, batches = self._passage(inputs, None, lengths, reset, seed, NOTHING)
+        passage, given = self._passage(inputs, None, lengths, reset, seed, NOTHING)
         for name, link in links.items():
             passage.values[name] = link(passage.values[name])
-        return {name: self._output(name, passage, batches) for name in links}
+        return {name: self._output(name, passage, given.batches, given.home) for name in links}
 
     def states(
         self,
@@ -173,6 +174,6 @@ class Prediction(Function):
         index = checked_place(index, stateful[label].layer)
         row = next(row for row in self._rows.values() if stateful[label] in row.parts)
         until = ancestors([row.name], self._described_nodes)
-        passage, batches = self._passage(inputs, state, lengths, reset, None, NOTHING, until)
+        passage, given = self._passage(inputs, state, lengths, reset, None, NOTHING, until)
         axis = next(axis for axis in (self._axis(read, self._rows) for read in row.reads) if axis is not None)
-        return batches[axis].give(passage.tapes[label].stack[index].outputs)
+        return brought(given.batches[axis].give(passage.tapes[label].stack[index].outputs), given.home)

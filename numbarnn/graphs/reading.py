@@ -1,18 +1,19 @@
 """What a graph makes of the arrays that it is given by name."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..arrays.batch import Batch
 from ..arrays.conversion import integers_like, numbers_like
 from ..arrays.descriptor import in_layout
-from ..arrays.devices import share_memory
+from ..arrays.devices import expect_device, share_memory
 from ..arrays.indices import index_axes
 from ..arrays.packing import same_runs
 from ..arrays.ragged import Ragged
 from ..errors import DTypeError, ShapeError, nearest, renamed
+from ..networks.placing import brought, home_of
 from .structure import Structure
 
 
@@ -29,12 +30,15 @@ class Given:
     described : dict of str to TensorDescriptor or Indices
     sequences : int
         N.
+    home : str
+        The device on which the caller has the arrays, where what is returned goes.
     """
 
     arrays: dict
     batches: dict
     described: dict
     sequences: int
+    home: str
 
 
 def by_name(argument, value, names, expected, whole=False):
@@ -103,7 +107,8 @@ class Reading(Structure):
 
     def _of_arrays(self, arrays, lengths, reset):
         """The Given of converted arrays, and of what is said of the steps of some."""
-        batches, described = {}, {}
+        batches, described, home = {}, {}, home_of(arrays)
+        arrays = {name: self._here(f"inputs[{name!r}]", array) for name, array in arrays.items()}
         for name, array in arrays.items():
             own = {what: f"{what}[{name!r}]" for what in ("lengths", "reset")}
             with renamed(x=f"inputs[{name!r}]", layout=f"inputs[{name!r}]", **own):
@@ -115,7 +120,7 @@ class Reading(Structure):
                 expected = f"{counts[first]} sequences like inputs[{first!r}]"
                 raise ShapeError(f"inputs[{name!r}]: expected {expected}, got {count}")
         self._check_joined(batches)
-        return Given(arrays, batches, described, counts[first])
+        return Given(arrays, batches, described, counts[first], home)
 
     def _described_input(self, name, array, lengths, reset):
         """(Batch, descriptor) of one input."""
@@ -123,8 +128,9 @@ class Reading(Structure):
         if described_input.channels is None:
             batch, indices = Batch.of_indices(array, letters, lengths, reset)
             indices.checked("x", "indices", self._vocabularies(self._rows)[name])
-            return batch, indices
+            return replace(batch, device=self.device), indices
         batch, described = Batch.of(array, letters, lengths, reset)
+        expect_device("x", described.array, self.device)
         if described.channels != described_input.channels:
             found = f"shape {array.shape}, axes {batch.layout}" if isinstance(array, np.ndarray) else f"{array!r}"
             raise ShapeError(f"x: expected {described_input.channels} channels, got {described.channels} ({found})")
@@ -151,15 +157,15 @@ class Reading(Structure):
         letters = self._letters(name)
         return index_axes(f"inputs[{name!r}]", letters, array) if self._described_inputs[name].channels is None else letters
 
-    def _output(self, name, passage, batches):
-        """What the caller gets of an output: no memory of an input."""
+    def _output(self, name, passage, batches, home):
+        """What the caller gets of an output, on the device `home`: no memory of an input."""
         described = passage.values[name]
         axis = self._axis(name, self._rows)
         array = in_layout(described.array, self._letters(name)) if axis is None else batches[axis].give(described)
-        if isinstance(array, Ragged):
-            return array
-        inputs = (passage.values[each].array for each in self._described_inputs)
-        return array.copy() if any(share_memory(array, each) for each in inputs) else array
+        if not isinstance(array, Ragged):
+            inputs = (passage.values[each].array for each in self._described_inputs)
+            array = array.copy() if any(share_memory(array, each) for each in inputs) else array
+        return brought(array, home)
 
 
 def _steps(packing):

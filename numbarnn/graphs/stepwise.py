@@ -6,7 +6,7 @@ import numpy as np
 
 from ..arrays.conversion import integers_like, numbers_like
 from ..arrays.descriptor import TensorDescriptor
-from ..arrays.devices import backend
+from ..arrays.devices import backend, device_of, moved
 from ..arrays.indices import Indices
 from ..arrays.packing import uniform
 from ..errors import (
@@ -24,6 +24,55 @@ from .joining import Joined
 from .names import ancestors, needed
 
 CHOICES = ("argmax", "output")
+
+
+def step_nodes(graph, argument, moving, among=None):
+    """The nodes that inputs which come step by step have a part in, in the order in which they run.
+
+    Parameters
+    ----------
+    graph : Structure
+    argument : str
+        What errors begin with.
+    moving : sequence of str
+        The inputs that come step by step.
+    among : collection of str, optional
+        The nodes that run; all of them if None.
+
+    Raises
+    ------
+    ValueError
+        If one of them cannot take a step before the next one is there; it says which, and why.
+    """
+    nodes, ended, moved = [], set(), {*moving}
+    for name, row in graph._rows.items():
+        if not needed(graph._described_nodes[name]) & moved or (among is not None and name not in among):
+            continue
+        nodes.append(name)
+        moved.add(name)
+        for layer in row.layers:
+            why = _needs_the_end(layer)
+            if why:
+                expected = "nodes that take each step by itself"
+                raise ValueError(f"{argument}: expected {expected}, got {layer!r} in {name!r}, {why}")
+        expected = "nodes that wait for the end of no other"
+        if row.state in moved:
+            what = f"{name!r}, which starts from where {row.state!r} has ended"
+            raise ValueError(f"{argument}: expected {expected}, got {what}")
+        late = sorted(ended.intersection(row.reads))
+        if late and any(graph._has_steps(read) for read in row.reads):
+            what = f"{name!r}, which reads the end of a sequence, {late[0]!r}, at each step"
+            raise ValueError(f"{argument}: expected {expected}, got {what}")
+        if row.axis is None:
+            ended.add(name)
+    return nodes
+
+
+def _needs_the_end(layer):
+    """Why a layer cannot take a step before the next one is there, in words; empty if it can."""
+    if getattr(layer, "needs_all", False):
+        return "which is of all steps"
+    return "whose second direction begins at the last step" if getattr(layer, "bidirectional", False) else ""
 
 
 class Plan:
@@ -47,30 +96,15 @@ class Plan:
         if not graph._described_inputs[feed].steps:
             raise ValueError(f"feed: expected an input with steps, got {feed!r}")
         nodes = graph._described_nodes
-        used, fed = ancestors([output], nodes), {feed}
-        for name in graph._rows:
-            if needed(nodes[name]) & fed:
-                fed.add(name)
-        if output not in fed:
+        used = ancestors([output], nodes)
+        if feed not in used:
             raise ValueError(f"output: expected a node that needs {feed!r}, got {output!r}")
         self.inputs = (used & graph._described_inputs.keys()) - {feed}
-        self.before = [name for name in graph._rows if name in used - fed]
-        self.stepwise = [name for name in graph._rows if name in used & fed]
+        self.stepwise = step_nodes(graph, "output", [feed], used)
+        self.before = [name for name in graph._rows if name in used.difference(self.stepwise)]
         reads = {read for name in self.stepwise for read in graph._rows[name].reads}
         self.known = [name for name in (*self.inputs, *self.before) if name in reads and graph._has_steps(name)]
         self.vocabulary = graph._vocabularies(self.stepwise).get(feed)
-        for name in self.stepwise:
-            self._check(name, fed)
-
-    def _check(self, name, fed):
-        """Raise ValueError unless a node can take one step after the other."""
-        row = self.graph._rows[name]
-        for layer in row.layers:
-            if layer.leaves_one or getattr(layer, "bidirectional", False):
-                raise ValueError(f"output: expected nodes that take each step by itself, got {layer!r} in {name!r}")
-        if row.state in fed:
-            expected = f"a state that does not come from {self.feed!r}"
-            raise ValueError(f"output: expected {expected}, got {row.state!r} for node {name!r}")
 
     def checked_steps(self, steps, called):
         """How many steps there are, if what is known has so many."""
@@ -116,11 +150,12 @@ class Fed:
         return (self.sequences,) if self.channels is None else (self.sequences, self.channels)
 
     def checked(self, argument, value, widened=False):
-        """An array of one step, as it is fed; widened: whether one for all sequences will do."""
+        """An array of one step in the host's memory, as it is fed; widened: whether one for all sequences will do."""
         if self.channels is None:
             array = integers_like(argument, value)
         else:
             array = numbers_like(argument, value, self.dtype)
+        array = moved(array, "cpu")
         if widened and array.ndim < len(self.shape) and array.shape in ((), self.shape[1:]):
             array = np.broadcast_to(array, self.shape)
         if array.shape != self.shape:
@@ -197,6 +232,7 @@ class Stepped:
     def __init__(self, graph, passage, sequences, written, nodes):
         memory = backend(graph.device).memory
         self.steps, self.values, self.operations, self.tapes = {}, dict(passage.values), [], {}
+        self._graph, self._nodes = graph, {*nodes}
         for name in written:
             given = graph._described_inputs.get(name)
             if given is not None and given.channels is None:
@@ -227,6 +263,10 @@ class Stepped:
                         each.restart(slice(None))  # to make it was to take a step
             self.values[name] = y
 
+    def gives(self, name):
+        """Whether there is a row of a value at each step: it takes the steps, or has none."""
+        return name in self._nodes or not self._graph._has_steps(name)
+
 
 class StepRun:
     """The nodes that run step by step, as one program.
@@ -253,16 +293,16 @@ class StepRun:
         self.program = backend(graph.device).programs.Steps(self.x[None], y.array, stepped.operations)
 
     def take(self, fed, first, steps, choose, stop):
-        """(what was chosen, (T, N) or (T, N, C); how many steps each sequence has before `stop`)."""
+        """(what was chosen, (T, N) or (T, N, C); how many steps each sequence has before `stop`), in the host's memory."""
         chosen = np.zeros((steps, *fed.shape), np.int64 if fed.channels is None else fed.dtype)
         ends = np.full(fed.sequences, steps)
-        now = first
+        now, device = first, device_of(self.x)
         for t in range(steps):
-            self.x[...] = now
+            self.x[...] = moved(now, device)
             for step, source in self.known:
                 step[...] = source[t]
             self.program.step()
-            now = chosen[t] = choose(self.y)
+            now = chosen[t] = choose(moved(self.y, "cpu"))
             if stop is not None:
                 np.minimum(ends, np.where(now == stop, t, steps), out=ends)
                 if (ends <= t).all():

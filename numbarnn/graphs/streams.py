@@ -3,17 +3,19 @@
 import numpy as np
 
 from ..arrays.descriptor import checked_array, make_read_only
-from ..arrays.devices import backend
+from ..arrays.devices import backend, contiguous, device_of, moved
 from ..arrays.indices import checked_integers
 from ..arrays.packing import checked_mask
+from ..arrays.ragged import Ragged
 from ..descriptions.fields import Unsendable
 from ..engine.keep import NOTHING
 from ..errors import DTypeError, IndexRangeError, ShapeError, positive_integer
+from ..networks.placing import home_of, placed_on
 from ..streaming import Copies
 from .decoding import Decoding
 from .passage import Passage
 from .reading import by_name
-from .stepwise import Stepped
+from .stepwise import Stepped, step_nodes
 
 
 class GraphStream(Unsendable):
@@ -43,11 +45,12 @@ class GraphStream(Unsendable):
     instead = "copy or send the graph and the stream's state, make a new stream there and set its state"
 
     def __init__(self, graph, stepped):
-        self._stepped, self._layers = stepped, graph._recurrent
+        self._stepped = stepped
+        self._layers = {label: layer for label, layer in graph._recurrent.items() if label in stepped.tapes}
         self._layout_of = {name: ("N", "C")[: array.ndim] for name, array in stepped.steps.items()}
         self._vocabularies, self._dtype = graph._vocabularies(graph._rows), graph.dtype
-        self._outputs = {name: stepped.values[name].tnc[0] for name in graph.outputs}
-        on, arrays = backend(graph.device), [*stepped.steps.values()]
+        self._outputs = {name: stepped.values[name].tnc[0] for name in graph.outputs if stepped.gives(name)}
+        self._device, on, arrays = graph.device, backend(graph.device), [*stepped.steps.values()]
         before = []
         self._x = arrays[0][None]  # what one call of compiled code reads a step of; None where it is of two kinds
         if len(arrays) > 1:
@@ -84,7 +87,7 @@ class GraphStream(Unsendable):
     def state(self, state):
         given = by_name("state", state, [*self._layers], "states of recurrent layers")
         checked = {
-            label: layer.checked_state(f"state[{label!r}]", given.get(label), self._sequences, self._dtype, "cpu")
+            label: layer.checked_state(f"state[{label!r}]", given.get(label), self._sequences, self._dtype, self._device)
             for label, layer in self._layers.items()
         }
         for label, arrays in checked.items():
@@ -118,21 +121,21 @@ class GraphStream(Unsendable):
         Returns
         -------
         dict of str to numpy.ndarray
-            Of each output (N, channels), new.
+            Of each output (N, channels), new; but of those that have the steps of an input that was given as a whole.
 
         Raises
         ------
         TypeError, ShapeError, DTypeError, IndexRangeError, ValueError, UnknownNameError
             If an input is not as described; the states then stay as they are.
         """
-        given = self._checked(inputs)
+        given, home = self._checked(inputs)
         if self._x is not None and len(given) > 1:
             np.concatenate([*given.values()], axis=1, out=self._x[0])
         else:
             for name, array in given.items():
                 self._stepped.steps[name][...] = array
         self._program.step()
-        return {name: array.copy() for name, array in self._outputs.items()}
+        return {name: _given(array, home) for name, array in self._outputs.items()}
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Take the steps of sequences: the bits of as many calls of `step`.
@@ -162,9 +165,9 @@ class GraphStream(Unsendable):
         >>> np.array_equal(net.stream(batch=3).run(x)["y"], net.predict(x)["y"])
         True
         """
-        given = self._checked(inputs, steps=True)
+        given, home = self._checked(inputs, steps=True)
         arrays = [*given.values()]
-        found = np.empty((len(arrays[0]), *self._y.shape[1:]), self._dtype)
+        found = backend(self._device).memory.empty((len(arrays[0]), *self._y.shape[1:]), self._dtype)
         if self._x is None:
             for t in range(len(found)):
                 for name, array in given.items():
@@ -173,12 +176,15 @@ class GraphStream(Unsendable):
                 found[t] = self._y[0]
         else:
             source = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=2)
-            self._program.run(np.ascontiguousarray(source, self._x.dtype), found)
+            self._program.run(contiguous(source.astype(self._x.dtype, copy=False)), found)
         columns = _columns(found, [*self._outputs.values()])
-        return {name: np.ascontiguousarray(array) for name, array in zip(self._outputs, columns)}
+        return {name: contiguous(moved(array, home)) for name, array in zip(self._outputs, columns)}
 
     def _checked(self, inputs, steps=False):
-        """{name: array} of the inputs with steps, of one or of several, if they are as described; else a typed error."""
+        """({name: array} of the inputs with steps, of one or of several; the device on which the caller has them).
+
+        The arrays are where they are computed.  A typed error, if they are not as described.
+        """
         given, count = by_name("inputs", inputs, [*self._stepped.steps], "an array", whole=True), None
         for name, place in self._stepped.steps.items():
             argument, array, letters = f"inputs[{name!r}]", given[name], ("N", "C")[: place.ndim]
@@ -197,7 +203,12 @@ class GraphStream(Unsendable):
                 if wrong.any():
                     most = self._vocabularies[name] - 1
                     raise IndexRangeError(f"{argument}: expected indices from 0 to {most}, got {array[wrong][0]}")
-        return {name: given[name] for name in self._stepped.steps}
+        return {name: placed_on(self._device, name, given[name]) for name in self._stepped.steps}, home_of(given)
+
+
+def _given(array, home):
+    """A new array for the caller, on the device where he has the inputs."""
+    return array.copy() if device_of(array) == home else moved(array, home)
 
 
 def _beside(on, arrays):
@@ -214,23 +225,32 @@ def _columns(array, parts):
 class Streaming(Decoding):
     """The part of a graph that takes one step at a call."""
 
-    def stream(self, inputs: dict[str, np.ndarray] | None = None, batch: int | None = None) -> GraphStream:
+    def stream(
+        self,
+        inputs: dict[str, np.ndarray | Ragged] | None = None,
+        batch: int | None = None,
+        lengths: dict[str, np.ndarray] | np.ndarray | None = None,
+    ) -> GraphStream:
         """A `GraphStream` that runs the graph one step at a call, or the steps of sequences.
 
         The parameters are read now: later changes do not reach it.  `Last` passes each step on.
 
         Parameters
         ----------
-        inputs : dict of str to array, optional
-            Those that have no steps, (N, C), of indices (N,); what depends on them alone is computed now.
+        inputs : dict of str to array or Ragged, optional
+            Those that have no steps, (N, C), of indices (N,), and as in a call those with steps that are there as a whole,
+            of an encoder say; what depends on these alone is computed now.  The others come step by step.
         batch : int, optional
             Sequences N that run side by side; as many as `inputs` have, else 1.
+        lengths : dict of str to array of int, optional
+            Of `inputs` with steps, as in a call.
 
         Raises
         ------
         ValueError
-            If a node needs the whole sequence: two directions, `Pool`, the final state of another node with steps, or what a
-            node behind `Last` gives beside each step.
+            If a node that takes each step needs the whole sequence: two directions, `Pool`, the final state of another such
+            node, or what a node behind `Last` gives beside each step; if it reads the steps of what is given as a whole; if
+            nothing comes step by step.
         TypeError, ShapeError, UnknownNameError
             Named after the argument that is not as described.
 
@@ -242,12 +262,31 @@ class Streaming(Decoding):
         >>> stream = net.stream({"place": np.ones((6, 3))})
         >>> stream.step({"x": np.ones((6, 2), np.float32)})["h"].shape
         (6, 4)
+
+        An encoder of two directions, which is run as a whole, and a decoder that goes on step by step:
+
+        >>> nodes = {
+        ...     "encoder": nr.Node([nr.GRU(4, bidirectional=True), nr.Last(), nr.Dense(3, "tanh")], "past"),
+        ...     "decoder": nr.Node(nr.GRU(3), "x", state="encoder"),
+        ... }
+        >>> net = nr.Graph({"past": 2, "x": 1}, nodes, "decoder", seed=0)
+        >>> stream = net.stream({"past": np.ones((9, 6, 2))})
+        >>> stream.step({"x": np.ones((6, 1), np.float32)})["decoder"].shape
+        (6, 3)
         """
-        still = [name for name, each in self._described_inputs.items() if not each.steps]
-        moving = [name for name in self._described_inputs if name not in still]
+        given = by_name("inputs", {} if inputs is None else inputs, [*self._described_inputs], "an array")
+        for name, each in self._described_inputs.items():
+            if not each.steps and name not in given:
+                raise ValueError(f"inputs: expected an array for {name!r}, which has no steps, got none")
+        still = [name for name in self._described_inputs if name in given]
+        moving = [name for name in self._described_inputs if name not in given]
         nodes = self._checked_stepwise(moving)
-        given = by_name("inputs", {} if inputs is None else inputs, still, "an array", whole=True)
-        called = self._of_arrays({name: self._converted(name, given[name]) for name in still}, {}, {}) if still else None
+        lengths = self._by_input("lengths", lengths)
+        for name in lengths:
+            if name in moving:
+                raise ValueError(f"lengths: expected none for {name!r}, which comes step by step, got {lengths[name]!r:.80}")
+        arrays = {name: self._converted(name, given[name]) for name in still}
+        called = self._of_arrays(arrays, lengths, {}) if still else None
         if batch is not None or called is None:
             batch = positive_integer("batch", 1 if batch is None else batch)
         if called is not None:
@@ -261,26 +300,15 @@ class Streaming(Decoding):
         return GraphStream(self, Stepped(self, passage, batch, moving, nodes))
 
     def _checked_stepwise(self, moving):
-        """The nodes that take each step by itself, if all that need an input with steps do; else ValueError."""
+        """The nodes that some inputs have a part in, if each takes a step of them by itself; else ValueError."""
         if not moving:
-            raise ValueError("stream: expected a graph with an input that has steps, got none")
-        nodes, ended, moved = [], set(), {*moving}
-        for name, row in self._rows.items():
-            reads = {*row.reads, *(() if row.state is None else (row.state,))}
-            if not reads & moved:
-                continue
-            nodes.append(name)
-            moved.add(name)
-            for layer in row.layers:
-                if getattr(layer, "needs_all", False) or getattr(layer, "bidirectional", False):
-                    raise ValueError(f"stream: expected nodes that take each step by itself, got {layer!r} in {name!r}")
-            if row.state in moved:
-                what = f"{name!r}, which starts from where {row.state!r} has ended"
-                raise ValueError(f"stream: expected nodes that wait for the end of no other, got {what}")
-            late = sorted(ended.intersection(row.reads))
-            if late and any(self._has_steps(read) for read in row.reads):
-                what = f"{name!r}, which reads the end of a sequence, {late[0]!r}, at each step"
-                raise ValueError(f"stream: expected nodes that wait for the end of no other, got {what}")
-            if row.axis is None:
-                ended.add(name)
+            stepped = any(each.steps for each in self._described_inputs.values())
+            expected = "an input that comes step by step" if stepped else "a graph with an input that has steps"
+            raise ValueError(f"stream: expected {expected}, got none")
+        nodes = step_nodes(self, "stream", moving)
+        for name in nodes:
+            for read in self._rows[name].reads:
+                if read not in (*moving, *nodes) and self._has_steps(read):
+                    expected, why = f"{read!r} step by step, as {name!r} reads it", "which ends where a stream goes on"
+                    raise ValueError(f"stream: expected {expected}, got it as a whole, {why}")
         return nodes

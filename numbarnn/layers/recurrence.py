@@ -236,7 +236,7 @@ class Constrained(Operation):
         self.inner.start(initial)
 
     def backward(self, adjoint, dy, need_x):
-        of_weights = replace(adjoint, gradient=adjoint.gradient.zeros(), accumulate=False)  # its lists are the same
+        of_weights = replace(adjoint, gradient=self.weights.parameters.zeros(), accumulate=False)  # its lists are the same
         dx = self.inner.backward(of_weights, dy, need_x)
         adjoint.fills.append(ConstrainedAdjoint(self.weights, of_weights.gradient, adjoint).fill)
         return dx
@@ -275,8 +275,4 @@ class ConstrainedAdjoint:
         """Add it to a program of a step that is taken again and again; whether that could be done."""
         if program.anew:
             return False
-        own, flat, elementwise = self._of_weights, self._gradient.flat, backend_of(self._gradient.flat).elementwise
-        for name, factor in self._weights.factors.items():
-            elementwise.add_product(program, own[name].T, np.ascontiguousarray(factor.T), own[name].T)
-        elementwise.add_sum(program, flat, own.flat, flat)
-        return True
+        return self._weights.add_take_back(program, self._of_weights, self._gradient)

@@ -268,8 +268,11 @@ class Recurrent(Stacked):
         """
         if keep is STATES and not self.cell.saved:
             keep = ALL  # no gate is kept anyway
-        plain, chain, stack = masks is None and self.connectivity is None, Chain(x), []
+        plain = masks is None and not self.constrained and not self.spread
         effective = None if plain else self.effective_weights(p, masks)
+        before, stack = Chain(x), []
+        self.prepare(before, p, keep)
+        chain = Chain(before.outputs)
         weights = (p if effective is None else effective.parameters).flat
         for index in range(self.layers):
             inner = Chain(chain.outputs) if self.residual and index else chain
@@ -284,7 +287,13 @@ class Recurrent(Stacked):
                 scale(chain, masks, f"dropout_l{index}")
             stack.append(own.tape)
         operation = chain if effective is None else Constrained(chain, effective)
+        if before.operations:
+            before.append(operation)
+            operation = before
         return chain.outputs, Tape(self, x, operation, batch, p, masks, tuple(stack))
+
+    def prepare(self, chain, p, keep):
+        """Add to a chain (is modified) what is done to x before the cell sees it: nothing, as a rule."""
 
     def _final_state(self, tape):
         return self.as_state(zip(*map(methodcaller("final"), tape.stack)))

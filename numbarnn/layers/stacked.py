@@ -9,6 +9,7 @@ from ..arrays.devices import expect_device, native
 from ..cells import Cell, Clipped, activation, check
 from ..errors import CellError, DTypeError, ShapeError
 from ..parameters import Weight, glorot_uniform, orthogonal, uniform
+from .drawn_weights import fill_connected
 from .normalized import fill_vector as fill_normalization
 from .recurrence import INITIAL
 from .regularization import Regularized
@@ -20,6 +21,7 @@ class Stacked(Regularized):
     takes_steps = True
     unit_parameter = None  # what the parameter is called that holds the cell's values of each unit
     projection = None  # channels of h in each direction, where they are not one a unit
+    spread = False  # whether kernels read other matrices than those of the parameters: `effective_weights`
 
     @property
     def cell(self) -> Cell:
@@ -159,6 +161,8 @@ class Stacked(Regularized):
             if name.startswith(INITIAL):
                 view[...] = 0
             fill_normalization(name, view)
+            if self.connectivity is not None:
+                fill_connected(self.connectivity, name, view, random, hidden)
 
     def fill_vector(self, name, view, random):
         """Write fresh values into a vector of parameters (modified), zeros as a rule: it is called with zeros."""

@@ -17,7 +17,8 @@ from ..layers.chain import Tape
 from ..layers.prepared import PreparedCall, answer
 from ..parameters import Parameters
 from ..training.sequences import placed
-from .reading import Reading, brought, home_of
+from .placing import brought, brought_state, home_of
+from .reading import Reading
 
 PIECE_NUMBERS = 1 << 24  # of one layer's output that are predicted at once, as far as it is more than one row
 
@@ -199,7 +200,7 @@ class Function(Reading):
 
         def seen(index, tape):
             if index in stateful:
-                final.append(_on(device, self.layers[index]._final_state(tape)))
+                final.append(brought_state(device, self.layers[index]._final_state(tape)))
 
         stateful = self._stateful
         output, tapes = self._forward(self._own, described, keep, random, initial=initial, seen=seen)
@@ -229,13 +230,7 @@ class Function(Reading):
 
     def _given_states(self, states, device):
         """The states that a caller gets on a device, of {index of a layer: arrays (L, D, N, P or H)}."""
-        return tuple(_on(device, self.layers[index].as_state(states[index])) for index in self._stateful)
-
-    def _state_here(self, argument, state):
-        """A layer's state on the network's device."""
-        if isinstance(state, (tuple, list)):
-            return tuple(self._here(argument, part) for part in state)
-        return self._here(argument, state)
+        return tuple(brought_state(device, self.layers[index].as_state(states[index])) for index in self._stateful)
 
     def backward(
         self,
@@ -312,7 +307,7 @@ class Function(Reading):
             described = adjoint.dx
             if index in stateful:
                 dinitial = [[part.dinitial[m] for part in adjoint.stack] for m in range(layer.cell.states)]
-                back.insert(0, _on(tape.device, layer.as_state(dinitial)))
+                back.insert(0, brought_state(tape.device, layer.as_state(dinitial)))
         if described is None or not need_x:
             return Gradients(gradient, self._no_slope(tape) if need_x else None, tuple(back))
         dx = batch.give(described)
@@ -341,8 +336,3 @@ class Function(Reading):
         zeros = like(like_x)
         zeros.array.fill(0)
         return brought(tape.batch.give(zeros), tape.device)
-
-
-def _on(device, state):
-    """A layer's state on a device."""
-    return tuple(brought(part, device) for part in state) if isinstance(state, tuple) else brought(state, device)

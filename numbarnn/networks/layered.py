@@ -2,17 +2,20 @@
 
 import copyreg
 from collections.abc import Mapping
+from typing import TypeVar
 
 import numpy as np
 
 from ..arrays.descriptor import checked_array
-from ..arrays.devices import contiguous, device_of, moved
+from ..arrays.devices import backend, contiguous, device_of, moved
 from ..descriptions.fields import Settled
 from ..errors import DTypeError, ShapeError, generator
 from ..files.written import Writing
 from ..parameters import Parameters
 from ..training.history import History
+from .placing import placed_on
 
+Own = TypeVar("Own", bound="Layered")
 OF_A_TRAINING = ("_history",)  # attributes that no copy has
 
 
@@ -41,6 +44,16 @@ class Layered(Settled):
             raise TypeError(f"params: expected numbarnn.Parameters, got {type(source).__name__}")
         self._params.check_structure("params", source)
         self._params.flat = source.flat
+
+    def _here(self, argument, array):
+        """An array of the caller's where the parameters are."""
+        return placed_on(self.device, argument, array)
+
+    def _state_here(self, argument, state):
+        """A layer's state where the parameters are."""
+        if isinstance(state, (tuple, list)):
+            return tuple(self._here(argument, part) for part in state)
+        return self._here(argument, state)
 
     @property
     def _own(self):
@@ -73,6 +86,11 @@ class Layered(Settled):
     def _drawn(self, seed, scheme):
         """A network of the same layers with the initial parameters that a new one would draw."""
         return self._with(self._params._over(moved(self._fresh(generator("seed", seed), scheme), self.device)))
+
+    def to(self: Own, device: str) -> Own:
+        """One of the same layers with a copy of the parameters on ``"cpu"`` or ``"cuda"``; this one if it is there."""
+        backend(device)
+        return self if device == self.device else self._with(self._params.to(device))
 
     def __copy__(self):
         return self._with(self._params.copy())

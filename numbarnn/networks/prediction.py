@@ -16,9 +16,9 @@ from ..layers.gates import checked_place
 from ..layers.prepared import answer
 from ..training.losses import BinaryCrossEntropy, CrossEntropy
 from .derivatives import Derivatives
+from .placing import brought, home_of
 from .predictions import Predictions, together
 from .probabilities import link_of
-from .reading import brought, home_of
 
 
 class Prediction(Derivatives):

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..arrays.ragged import Ragged
 from ..errors import finite_number
-from .reading import brought
+from .placing import brought
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,28 +7,17 @@ import numpy as np
 
 from ..arrays.batch import Batch
 from ..arrays.conversion import integers_like, numbers_like
-from ..arrays.descriptor import checked_array, in_layout
-from ..arrays.devices import device_of, expect_device, moved, native, share_memory
+from ..arrays.descriptor import in_layout
+from ..arrays.devices import expect_device, share_memory
 from ..arrays.ragged import Ragged
 from ..errors import DTypeError, ShapeError
 from ..training.sequences import other_layout
+from .placing import brought
 from .structure import Structure
 
 
 class Reading(Structure):
     """The part of a network that describes its input, and runs the layers."""
-
-    def _here(self, argument, array):
-        """An array on the network's device: a copy of one from the host, where the network is not there.
-
-        Integers, indices and labels, stay in the host's memory.
-        """
-        array = native(argument, array)
-        if self.device == "cpu" or not isinstance(array, (np.ndarray, Ragged)) or array.dtype.kind in "iu":
-            return array
-        if isinstance(array, np.ndarray):
-            array = checked_array(argument, array)
-        return brought(array, self.device)
 
     def _read(self, argument, value):
         """What the caller gave as x, converted once to what this network reads; see `conversion`."""
@@ -108,13 +97,3 @@ class Reading(Structure):
         else:
             given = batch.give(output)
         return brought(given, device)
-
-
-def home_of(x):
-    """The device on which the caller has an array or a Ragged."""
-    return device_of(x.data if isinstance(x, Ragged) else x)
-
-
-def brought(array, device):
-    """An array or a Ragged on `device`: a copy, where it is not there."""
-    return array.to(device) if isinstance(array, Ragged) else moved(array, device)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from numba import njit, types
+from numba import njit
 from numba.extending import overload
 
 from numbarnn import cells
@@ -14,7 +14,7 @@ from numbarnn.engine.choices import joined
 from numbarnn.errors import DeviceError
 
 try:
-    from numbarnn.cuda.device import cuda, require
+    from numbarnn.cuda.device import require
 
     require()
 except DeviceError as error:
@@ -22,7 +22,8 @@ except DeviceError as error:
 
 import cell_kernels  # noqa: E402
 
-from numbarnn.cuda.device import CellArguments
+from numbarnn.cuda.arrays import asarray  # noqa: E402
+from numbarnn.cuda.launches import launch  # noqa: E402
 from numbarnn.cuda.types import get, number, plain, put  # noqa: E402
 
 COUNT = VECTOR_BYTES // 8  # units: a vector of the CPU's
@@ -109,9 +110,9 @@ def buffers(seed, **rows):
 
 def on_device(kernel, cell, dtype, arrays, *numbers):
     """Run a kernel on copies of the arrays: {name: array}."""
-    memory = {name: cuda.to_device(array.astype(dtype).reshape(-1)) for name, array in arrays.items()}
-    kernel[1, COUNT](cell, dtype(0), *numbers, *memory.values())
-    return {name: memory[name].copy_to_host().reshape(array.shape) for name, array in arrays.items()}
+    memory = {name: asarray(array.astype(dtype)) for name, array in arrays.items()}
+    launch(kernel, (1, COUNT), cell, dtype(0), *numbers, *memory.values())
+    return {name: memory[name].get() for name in arrays}
 
 
 def on_cpu(function, cell, arrays):
@@ -154,25 +155,25 @@ def test_normalized_as_on_the_cpu(cell):
     expected = on_cpu(cpu_normalized_step, cell, arrays)
     for dtype in (np.float64, np.float32):
         assert_close(on_device(cell_kernels.normalized_step, cell, dtype, arrays, COUNT), expected, dtype)
-    table = cuda.to_device(np.full(30, -1, np.int64))
-    cell_kernels.runs_of[1, 1](cell, table)
+    table = asarray(np.full(30, -1, np.int64))
+    launch(cell_kernels.runs_of, (1, 1), cell, table)
     expected = [number for run in cell.layer_norms for number in (run.first, run.slots, run.term)]
     for index, run in enumerate(cell.layer_norms):
         expected += [index] * run.slots
-    found = table.copy_to_host().tolist()
+    found = table.get().tolist()
     assert found == expected + [-1] * (len(found) - len(expected))
 
 
 @pytest.mark.parametrize("cell", [*CELLS, *NORMALIZED], ids=lambda cell: type(cell).__name__)
 def test_what_a_cell_says_of_itself(cell):
-    table = cuda.to_device(np.full(40, -1, np.int64))
-    cell_kernels.constants[1, 1](cell, np.float32(0), table)
+    table = asarray(np.full(40, -1, np.int64))
+    launch(cell_kernels.constants, (1, 1), cell, np.float32(0), table)
     expected = [
         len(cell.gates), cell.slots, cell.saved, cell.states, len(cell.unit_values), len(cell.drives), cell.dpre_count,
         *cell.input_span, *cell.recurrent_span, *cell.gated_span, cell.normalized_values, cell.deviations,
         4 if cell.projected else 3, 2, *cell.input_gates, *cell.recurrent_gates, *cell.gated_gates,
     ]  # fmt: skip
-    found = table.copy_to_host().tolist()
+    found = table.get().tolist()
     assert found == expected + [-1] * (len(found) - len(expected))
 
 
@@ -186,5 +187,7 @@ def test_one_number_at_a_time():
 def test_a_cell_as_an_argument():
     cell = cells.GRUAfterCell()
     assert cell._numba_type_ == cells.GRUAfterCell()._numba_type_ != cells.LSTMCell()._numba_type_
-    assert CellArguments.prepare_args(cell._numba_type_, cell, stream=0, retr=[]) == (types.uintp, 0)
-    assert CellArguments.prepare_args(types.uintp, cell, stream=0, retr=[]) == (types.uintp, cell)
+    for given in (cell, cells.LSTMCell(), cells.GRUAfterCell()):  # a kernel is looked up by the cell, each time
+        table = asarray(np.full(40, -1, np.int64))
+        launch(cell_kernels.constants, (1, 1), given, np.float32(0), table)
+        assert table.get()[0] == len(given.gates)

@@ -82,3 +82,14 @@ class BinaryCrossEntropy(NumberLoss):
         wrong = np.where(x > 0, 1 - y, y)  # the probability of the label that x speaks against
         value = np.where(wrong == 0, wrong, np.abs(x)) * wrong + np.log1p(small)
         return value, probability - y
+
+    def curvature(self, prediction, target, direction):
+        """``s (1 - s)`` times the direction, s the probability; of large logits without cancellation."""
+        small = np.exp(-np.abs(prediction))
+        return small / np.square(1 + small) * direction
+
+    def curvature_of_labels(self, logits, labels, direction, weights=None):
+        """The product of the loss's second derivative with a direction, (rows, 1); else as `of_labels`."""
+        y = np.maximum(labels, 0)[:, None].astype(logits.dtype)
+        counted = (labels >= 0).astype(logits.dtype) if weights is None else np.where(labels >= 0, weights, 0)
+        return self.curvature_of_rows(logits, y, direction, counted[:, None])

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from scipy.special import softmax
 
 from ...arrays.devices import backend_of, device_of, moved
 from ...arrays.ieee import ieee
@@ -77,6 +78,11 @@ class CrossEntropy(Description):
         """The weight of each label's class."""
         return np.ones(labels.shape) if self.class_weights is None else np.asarray(self.class_weights)[labels]
 
+    def shares(self, classes):
+        """The share of each class in a row's smoothed part, times the weight of the class."""
+        each = np.ones(classes) if self.class_weights is None else np.asarray(self.class_weights)
+        return each * (self.smoothing / classes)
+
     def __call__(
         self,
         prediction: np.ndarray,
@@ -127,11 +133,25 @@ class CrossEntropy(Description):
         labels = np.where((rows if self.smoothing else hits) > 0, labels, -1)
         smoothing = None
         if self.smoothing:
-            each = np.ones(logits.shape[1]) if self.class_weights is None else np.asarray(self.class_weights)
-            smoothing = (rows / total).astype(real), (each * (self.smoothing / logits.shape[1])).astype(real)
+            smoothing = (rows / total).astype(real), self.shares(logits.shape[1]).astype(real)
         values, others, gradient = kernel(logits, labels, (kept * hits / total).astype(real), smoothing)
         hits = moved(hits, device_of(logits))
         value = kept * float(np.where(hits > 0, values * hits, 0).sum())  # a label that weighs nothing may be impossible
         if self.smoothing:
             value += float((others * moved(rows, device_of(logits))).sum())
         return value / total, gradient
+
+    @ieee
+    def curvature_of_labels(self, logits, labels, direction, weights=None):
+        """The product of the loss's second derivative with a direction, (rows, C); else as `of_labels`."""
+        rows = np.where(labels < 0, 0.0, 1.0 if weights is None else weights.astype(np.float64))
+        hits = rows * self.label_weights(np.maximum(labels, 0))
+        total = float(hits.sum())
+        if not total:
+            return np.zeros_like(logits)
+        classes = logits.shape[1] if self.class_weights is None else sum(self.class_weights)
+        counts = ((1 - self.smoothing) * hits + self.smoothing * classes / logits.shape[1] * rows) / total
+        there = counts[:, None] > 0
+        p = softmax(np.where(there, logits, 0), axis=1)
+        moved_p = p * (direction - (p * direction).sum(axis=1, keepdims=True))
+        return np.where(there, counts[:, None].astype(logits.dtype) * moved_p, 0)

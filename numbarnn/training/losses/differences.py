@@ -10,12 +10,16 @@ from .numeric import Regression
 
 
 class DifferenceLoss(Regression):
-    """A function of ``d = prediction - target``.  Subclasses write `value` and `slope`, its derivative."""
+    """A function of ``d = prediction - target``.  Subclasses write `value` and its derivatives, `slope` and `bend`."""
 
     def terms(self, prediction, target):
         """The function of each difference, and its derivative."""
         difference = prediction - target
         return self.value(difference), self.slope(difference)
+
+    def curvature(self, prediction, target, direction):
+        """The second derivative of each difference's function, times the direction."""
+        return self.bend(prediction - target) * direction
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,10 @@ class MSE(DifferenceLoss):
         """``2 d``."""
         return 2 * d
 
+    def bend(self, d):
+        """2."""
+        return d.dtype.type(2)
+
 
 @dataclass(frozen=True)
 class HalfMSE(DifferenceLoss):
@@ -76,6 +84,10 @@ class HalfMSE(DifferenceLoss):
         """``d``."""
         return d
 
+    def bend(self, d):
+        """1."""
+        return d.dtype.type(1)
+
 
 @dataclass(frozen=True)
 class MAE(DifferenceLoss):
@@ -102,6 +114,10 @@ class MAE(DifferenceLoss):
     def slope(self, d):
         """The sign of d."""
         return np.sign(d)
+
+    def bend(self, d):
+        """0."""
+        return d.dtype.type(0)
 
 
 @dataclass(frozen=True)
@@ -138,3 +154,7 @@ class Huber(DifferenceLoss):
     def slope(self, d):
         """d, from -delta to delta."""
         return np.clip(d, -self.delta, self.delta)
+
+    def bend(self, d):
+        """1 where ``|d| <= delta``, else 0."""
+        return (np.abs(d) <= self.delta).astype(d.dtype)

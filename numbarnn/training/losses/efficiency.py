@@ -90,7 +90,15 @@ class NashSutcliffe(Regression):
 
     def terms(self, prediction, target):
         """The square of each difference over the spread, and its derivative."""
-        factor = np.broadcast_to(np.asarray(self.spread, np.float64), target.shape[-1:]) ** -1
-        factor = moved(factor.astype(prediction.dtype), device_of(prediction))
+        factor = self._factor(prediction, target)
         scaled = (prediction - target) * factor
         return np.square(scaled), 2 * scaled * factor
+
+    def curvature(self, prediction, target, direction):
+        """The direction over the square of the spread, twice."""
+        return 2 * np.square(self._factor(prediction, target)) * direction
+
+    def _factor(self, prediction, target):
+        """1 over the spread of each target."""
+        factor = np.broadcast_to(np.asarray(self.spread, np.float64), target.shape[-1:]) ** -1
+        return moved(factor.astype(prediction.dtype), device_of(prediction))

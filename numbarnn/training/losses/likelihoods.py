@@ -10,7 +10,7 @@ from scipy.special import gammaln
 from ...arrays.devices import device_of, moved
 from ...arrays.ieee import ieee
 from ...errors import ShapeError, finite_number
-from .numeric import Regression, logistic
+from .numeric import Regression, exponential, logistic
 from .targets import described
 
 
@@ -83,8 +83,7 @@ class GaussianNLL(Regression):
 
     def _deviation(self, r):
         """The standard deviation, and its derivative."""
-        small, slope = logistic(r)
-        return self.least + (np.maximum(r, 0) + np.log1p(small)), slope
+        return self.least + exponential("softplus", r), logistic(r)[1]
 
     def terms(self, prediction, target):
         """The function of each target, and its derivative with respect to both of its channels."""
@@ -92,6 +91,17 @@ class GaussianNLL(Regression):
         z = (prediction[..., 0] - target) / s
         value = np.log(s) + 0.5 * z * z + (0.5 * math.log(2 * math.pi) if self.full else 0.0)
         return value, np.stack([z / s, slope * (1 - z * z) / s], axis=-1)
+
+    def curvature(self, prediction, target, direction):
+        """The second derivative of each target's function with respect to its two channels, times the direction of these."""
+        s, slope = self._deviation(prediction[..., 1])
+        small = np.exp(-np.abs(prediction[..., 1]))
+        bend = small / np.square(1 + small)  # the second derivative of s
+        z = (prediction[..., 0] - target) / s
+        both = -2 * z * slope / (s * s)
+        of_r = bend * (1 - z * z) / s + slope * slope * (3 * z * z - 1) / (s * s)
+        dm, dr = direction[..., 0], direction[..., 1]
+        return np.stack([dm / (s * s) + both * dr, both * dm + of_r * dr], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -126,9 +136,13 @@ class PoissonNLL(Regression):
 
     def terms(self, prediction, target):
         """The function of each prediction and target, and its derivative."""
-        rate = np.exp(prediction)
+        rate = exponential("exp", prediction)
         value = rate - target * prediction
         if self.full:
             logarithm = gammaln(moved(target, "cpu").astype(np.float64) + 1).astype(target.dtype)
             value = value + moved(logarithm, device_of(target))
         return value, rate - target
+
+    def curvature(self, prediction, target, direction):
+        """The rate times the direction."""
+        return np.exp(prediction) * direction

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...arrays.devices import device_of, moved
+from ...arrays.devices import backend_of, device_of, moved
 from ...arrays.ieee import ieee
 from ...descriptions.fields import Description, one_of, optional
 from .targets import checked_target, described, steps_there, weights_of
@@ -32,6 +32,13 @@ class NumberLoss(Description):
 
     def terms(self, prediction, target):
         """The function of each prediction and target, of the target's shape; and its derivative, of the prediction's."""
+        raise NotImplementedError
+
+    def curvature(self, prediction, target, direction):
+        """How fast the derivative of `terms` moves where each prediction moves along a direction: of the prediction's shape.
+
+        At a kink it is that of one of the sides.
+        """
         raise NotImplementedError
 
     def allowed(self, target):
@@ -109,17 +116,9 @@ class NumberLoss(Description):
         weights: (..., 1), None for 1; there: (..., 1), whether a row counts, None for all.  Again in float64 where float32
         overflows.
         """
-        if self.missing:
-            observed = ~np.isnan(target)
-            there = observed if there is None else there & observed
-        if weights is not None:
-            there = weights != 0 if there is None else there & (weights != 0)
-        count = target.size
-        if there is not None:
-            there = np.broadcast_to(there, target.shape)
-            count = float(np.sum(there if weights is None else np.where(there, weights, 0), dtype=np.float64))
-            if not count:
-                return 0.0, np.zeros_like(prediction)
+        there, count = self._counted(target, weights, there)
+        if not count:
+            return 0.0, np.zeros_like(prediction)
         own = self._of_call(target, weights, there)
         total, slope = own._summed(prediction, target, weights, there)
         if not math.isfinite(total) and prediction.dtype != np.float64:  # perhaps a square that float32 cannot hold
@@ -127,6 +126,33 @@ class NumberLoss(Description):
             total, slope = own._summed(*wide, there)
             return total / count, (slope / count).astype(prediction.dtype)
         return total / count, slope.astype(prediction.dtype, copy=False) / prediction.dtype.type(count)
+
+    @ieee
+    def curvature_of_rows(self, prediction, target, direction, weights=None):
+        """The product of the loss's second derivative with a direction, shaped like the predictions; else as `of_rows`."""
+        there, count = self._counted(target, weights, None)
+        if not count:
+            return np.zeros_like(prediction)
+        own, shape, found = self._of_call(target, weights, there), prediction.shape, there
+        if self.several:
+            prediction, direction = (part.reshape((*target.shape, -1)) for part in (prediction, direction))
+            found = None if there is None else there[..., None]
+            weights = None if weights is None else weights[..., None]
+        bend = own.curvature(masked(found, prediction), masked(there, target), masked(found, direction))
+        bend = masked(found, bend if weights is None else bend * weights).reshape(shape)
+        return bend.astype(prediction.dtype, copy=False) / prediction.dtype.type(count)
+
+    def _counted(self, target, weights, there):
+        """(whether each target counts, None for all; what they count together)."""
+        if self.missing:
+            observed = ~np.isnan(target)
+            there = observed if there is None else there & observed
+        if weights is not None:
+            there = weights != 0 if there is None else there & (weights != 0)
+        if there is None:
+            return None, target.size
+        there = np.broadcast_to(there, target.shape)
+        return there, float(np.sum(there if weights is None else np.where(there, weights, 0), dtype=np.float64))
 
     def _of_call(self, target, weights, there):
         """The loss that `terms` is asked of; another one where it depends on all the targets of a call."""
@@ -145,9 +171,14 @@ class NumberLoss(Description):
         return float(np.sum(value, dtype=np.float64)), slope.reshape(shape)
 
 
+def exponential(name, x):
+    """A new array of ``exp(x)``, ``exp(-|x|)`` or ``log(1 + exp(x))`` of each number, see `cpu.exponentials`."""
+    return backend_of(x).exponentials.exponential(name, x)
+
+
 def logistic(z):
     """(``exp(-|z|)``, ``1 / (1 + exp(-z))``) of every number z: neither overflows nor loses a small one."""
-    small = np.exp(-np.abs(z))
+    small = exponential("exp_of_minus_size", z)
     return small, np.where(z >= 0, 1, small) / (1 + small)
 
 

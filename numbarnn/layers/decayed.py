@@ -1,0 +1,76 @@
+"""The weights of a cell whose state decays: parts that have names, and the matrices of all gates that kernels read."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..arrays.devices import backend, device_of
+from ..arrays.ieee import ieee
+from ..parameters import Parameters
+
+ALL = slice(None)
+
+
+class Block(NamedTuple):
+    """Where a parameter stands in a matrix or vector that kernels read: ``wide[rows, columns] = factor * own``."""
+
+    own: str
+    wide: str
+    rows: slice = ALL
+    columns: slice | None = None  # of a matrix
+    factor: int = 1
+
+    def of(self, wide):
+        """The view of it."""
+        array = wide[self.wide]
+        return array[self.rows] if self.columns is None else array[self.rows, self.columns]
+
+
+class DecayedWeights:
+    """The parameters that kernels read in the place of a layer's own: blocks of these, and zeros elsewhere.
+
+    Attributes
+    ----------
+    parameters : Parameters
+        Written by `fill`.
+    """
+
+    def __init__(self, p, weights, blocks):
+        self.p, self.weights, self.blocks = p, weights, blocks
+        self.parameters = self._zeros()
+        self.fill()
+
+    def _zeros(self):
+        size = sum(weight.size for weight in self.weights)
+        return Parameters(backend(device_of(self.p.flat)).memory.zeros((size,), self.p.dtype), self.weights)
+
+    def fill(self):
+        """Write the weights from the parameters as they are now."""
+        self._spread(self.p, self.parameters)
+
+    def _spread(self, p, wide):
+        for block in self.blocks:
+            view, own = block.of(wide), p[block.own]
+            view[...] = (own if block.factor == 1 else -own).reshape(view.shape)
+
+    def moved(self, dp):
+        """How the weights that kernels read move, as Parameters, where the layer's own move by `dp`."""
+        found = self._zeros()
+        self._spread(dp, found)
+        return found
+
+    @ieee
+    def take_back(self, gradient, into, accumulate):
+        """Write, or add, the derivatives of the parameters to `into` (is modified), from those of what kernels read."""
+        written = set()
+        for block in self.blocks:
+            view = into[block.own]
+            found = block.of(gradient).reshape(view.shape)
+            if not accumulate and block.own not in written:
+                view[...] = 0
+            written.add(block.own)
+            (np.add if block.factor == 1 else np.subtract)(view, found, out=view)
+
+    def add_take_back(self, program, gradient, into):
+        """Add to a program that the derivatives are added; whether that could be done."""
+        return False

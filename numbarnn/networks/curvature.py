@@ -1,0 +1,239 @@
+"""Jacobians of a network, and what its loss's second derivatives make of a vector, at a vector of parameters."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..arrays.descriptor import checked_array, in_layout
+from ..arrays.devices import native
+from ..arrays.ragged import Ragged
+from ..arrays.rows import like
+from ..engine.keep import ALL
+from ..errors import DeviceError, DTypeError, ShapeError
+from ..layers.tangents import Tangents
+from ..parameters import Parameters
+from ..training.losses import is_of_library
+from ..training.losses import loss as find_loss
+from ..training.samples import Samples
+from .objective import Objective
+
+TOGETHER = 64  # tangents at once: each loads the weights that all share
+TANGENT_NUMBERS = 1 << 22  # numbers of a layer's rows that several tangents have at once, at most
+
+
+class Curvature(Objective):
+    """The part of a network that solvers of least squares and Newton's methods ask."""
+
+    def jacobian(
+        self,
+        flat: np.ndarray,
+        x: np.ndarray | Ragged,
+        lengths: np.ndarray | None = None,
+        reset: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """The derivative of every output with respect to every parameter, at the parameters `flat`.
+
+        The network's own parameters stay as they are.  Of residuals ``(net.predict(x) - y).ravel()`` it is, as
+        ``jacobian.reshape(y.size, -1)``, what ``scipy.optimize.least_squares(jac=)`` takes.
+
+        Parameters
+        ----------
+        flat : numpy.ndarray
+            (P,): as long as ``params.flat`` and of the network's dtype.
+        x : array, list, DataFrame or Ragged
+            As in `predict`.
+        lengths : array of int, optional
+            (N,): the steps of each sample in a padded x.
+        reset : array of bool, optional
+            (T, N): where True, a sample starts afresh.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shaped like ``predict(x)`` with one more axis, the last, of P: ``(N, C, P)`` after `Last`, else ``(T, N, C, P)``
+            in the network's layout, 0 past the end of a sequence.  Of outputs that are Ragged ``(rows, C, P)``, row by row
+            as in their ``data``.  It takes as many numbers as outputs times parameters.
+
+        Raises
+        ------
+        ShapeError, LayoutError, DTypeError, TypeError, ValueError
+            Named after the argument that is not as described.
+        DeviceError
+            For a network on a GPU.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> from scipy.optimize import least_squares
+        >>> net = nr.Network([nr.RNN(3), nr.Last(), nr.Dense(1)], channels=1, dtype="float64", seed=0)
+        >>> x, y = nr.windows(np.sin(np.arange(40) / 3), 4)
+        >>> def residuals(flat):
+        ...     net.params.flat[:] = flat
+        ...     return (net.predict(x) - y).ravel()
+        >>> def jacobian(flat):
+        ...     return net.jacobian(flat, x).reshape(y.size, -1)
+        >>> jacobian(net.params.flat).shape
+        (36, 22)
+        >>> found = least_squares(residuals, net.params.flat, jacobian, method="lm", max_nfev=100)
+        >>> bool(found.cost < 1e-3)
+        True
+        """
+        self._check_host()
+        (given, _), x = self._parameters_at(flat), self._read("x", x)
+        batch, described = self._described(x, lengths, reset)
+        output, tapes = self._forward(self.split(given.flat), described, ALL)
+        letters = self._letters(batch)
+
+        def give(moved):
+            if output.packing.uniform:
+                return in_layout(moved.array, letters)
+            padded = batch.give(moved)
+            return padded.data if isinstance(padded, Ragged) else padded
+
+        jacobian, at = np.zeros((*give(output).shape, len(given)), self.dtype), 0
+        for index, part in enumerate(self.split(given.flat)):
+            for first, several in self._moved_by_parameters(tapes, index, part):
+                for m, moved in enumerate(several):
+                    jacobian[..., at + first + m] = give(moved)
+            at += len(part)
+        return jacobian
+
+    def _moved_by_parameters(self, tapes, index, part):
+        """(first, descriptors): the output's tangents by some of a layer's parameters at a time, one each, in order."""
+        rows, widest = tapes[0].x.packing.rows, max(self.output_channels, *self._inputs)
+        together = max(1, min(TOGETHER, TANGENT_NUMBERS // max(1, rows * widest)))
+        for first in range(0, len(part), together):
+            count = min(together, len(part) - first)
+            ways = np.zeros((count, len(part)), self.dtype)
+            ways[np.arange(count), first + np.arange(count)] = 1
+            parameters = [Parameters(way, part.weights) for way in ways]
+            moved = tapes[index].operation.jvp(Tangents(count, parameters), None)
+            for tape in tapes[index + 1 :]:
+                moved = tape.operation.jvp(Tangents(count), moved)
+            if moved is not None:
+                yield first, moved
+
+    def gauss_newton_product(
+        self,
+        flat: np.ndarray,
+        x: np.ndarray | Ragged,
+        y: np.ndarray | Ragged,
+        vector: np.ndarray,
+        loss: str | Callable = "mse",
+        lengths: np.ndarray | None = None,
+        weights: np.ndarray | Ragged | None = None,
+        reset: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """The product of the loss's Gauss-Newton matrix with a vector, at the parameters `flat`: ``J' H J v``.
+
+        J is `jacobian`, and H the second derivative of the loss with respect to the outputs: of ``"mse"`` ``2 / n`` on the
+        diagonal, for n numbers.  It is the Hessian without the second derivatives of the outputs, which vanish where they
+        are fitted; of a loss that is convex in the outputs it has no negative eigenvalue.  It costs one forward, one `jvp`
+        and one backward; no matrix is made.
+
+        Parameters
+        ----------
+        flat, x, y, lengths, weights, reset
+            As in `loss_and_gradient`.
+        vector : numpy.ndarray
+            v, (P,), of the network's dtype.
+        loss : str or callable
+            A loss of the library, or one of your own with a method ``hessian_product(prediction, target, direction)``, with
+            ``weights=`` where there are some, which returns H times a direction, shaped like the prediction.
+
+        Returns
+        -------
+        numpy.ndarray
+            (P,), new.
+
+        Raises
+        ------
+        TypeError
+            If a loss of your own has no ``hessian_product``.
+        ShapeError, LayoutError, DTypeError, ValueError
+            Named after the argument that is not as described.
+        DeviceError
+            For a network on a GPU.
+
+        References
+        ----------
+        Schraudolph 2002, doi:10.1162/08997660260028683; Martens 2010, Deep learning via Hessian-free optimization.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> net = nr.Network([nr.GRU(3), nr.Last(), nr.Dense(1)], channels=1, dtype="float64", seed=0)
+        >>> x, y = nr.windows(np.sin(np.arange(40) / 3), 4)
+        >>> flat, v = net.params.flat, np.ones(len(net.params))
+        >>> J = net.jacobian(flat, x).reshape(y.size, -1)
+        >>> np.allclose(net.gauss_newton_product(flat, x, y, v), 2 / y.size * J.T @ (J @ v))
+        True
+        """
+        self._check_host()
+        (given, _), loss = self._parameters_at(flat), _curved(find_loss(loss))
+        vector = self._direction("vector", vector)
+        samples = Samples.of(self, x, y, lengths, loss, weights, reset)
+        batch, described = samples.batch()
+        output, tapes = self._forward(self.split(given.flat), described, ALL)
+        moved = None
+        for tape, part in zip(tapes, self.split(vector)):
+            moved = tape.operation.jvp(Tangents(1, [part]), moved)
+        gradient = given.zeros()
+        if moved is not None:
+            seen = [self._rows(output, samples).copy(), self._target_rows(batch, output, samples)]
+            direction = self._rows(moved[0], samples).copy()
+            dy = self._curvature_of(loss, *seen, direction, self._weight_rows(batch, samples), samples)
+            self._gone_back(tapes, output, samples, dy, self.split(gradient.flat))
+        return gradient.flat
+
+    def _gone_back(self, tapes, output, samples, dy, parts):
+        """Write the gradient of each layer (parts are modified), from a derivative that lies as a loss sees an output."""
+        described = like(output)
+        self._rows(described, samples)[...] = dy
+        for index in reversed(range(len(tapes))):
+            adjoint = tapes[index].adjoint(described, index > 0, parts[index], False)
+            adjoint.fill()
+            described = adjoint.dx
+
+    def _curvature_of(self, loss, prediction, target, direction, weights, samples):
+        """The product of a loss's second derivative with a direction of what it sees, laid out like that."""
+        if not is_of_library(loss):
+            target = target.copy()
+            if samples.classes is not None and samples.ignore_index is not None:
+                target[target < 0] = samples.ignore_index
+            options = {} if weights is None else {"weights": weights.copy()}
+            found = loss.hessian_product(prediction, target, direction, **options)
+            found = checked_array("loss.hessian_product", found)
+            if found.shape != prediction.shape or found.dtype != prediction.dtype:
+                expected = f"an array of shape {prediction.shape} and {prediction.dtype} like the prediction"
+                raise ShapeError(f"loss.hessian_product: expected {expected}, got shape {found.shape} and {found.dtype}")
+            return found
+        if samples.classes is not None:
+            return loss.curvature_of_labels(prediction, target, direction, None if weights is None else weights[:, 0])
+        axis = -1 if samples.in_rows else self.output_layout.index("c") - prediction.ndim
+        rows = (None if part is None else np.moveaxis(part, axis, -1) for part in (prediction, target, direction, weights))
+        return np.moveaxis(loss.curvature_of_rows(*rows), -1, axis)
+
+    def _direction(self, name, vector):
+        """A contiguous vector (P,) that a caller gives as a direction of the parameters; else a typed error."""
+        array, size = checked_array(name, native(name, vector)), len(self.params)
+        if array.shape != (size,):
+            raise ShapeError(f"{name}: expected shape {(size,)} like the parameters, got {array.shape}")
+        if array.dtype != self.dtype:
+            raise DTypeError(f"{name}: expected {self.dtype} like the network, got {array.dtype}")
+        return np.ascontiguousarray(array)
+
+    def _check_host(self):
+        """Raise DeviceError for a network on a GPU, where there are no forward derivatives."""
+        if self.device != "cpu":
+            where = "where there are forward derivatives"
+            raise DeviceError(f"network: expected one on device 'cpu', {where}, got one on {self.device!r}")
+
+
+def _curved(loss):
+    """`loss`, if its second derivative is known; else TypeError."""
+    if not is_of_library(loss) and not callable(getattr(loss, "hessian_product", None)):
+        kind = getattr(loss, "__qualname__", type(loss).__qualname__)
+        expected = "a loss of the library, or one with a method hessian_product(prediction, target, direction)"
+        raise TypeError(f"loss: expected {expected}, got {kind}")
+    return loss

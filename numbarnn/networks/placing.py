@@ -1,0 +1,39 @@
+"""Where the caller's arrays lie, and where the network computes: arrays there and back."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..arrays.descriptor import checked_array
+from ..arrays.devices import device_of, moved, native
+from ..arrays.ragged import Ragged
+
+
+def home_of(x):
+    """The device on which the caller has an array or a Ragged; of several by name the GPU, if one is there."""
+    if isinstance(x, Mapping):
+        return "cuda" if any(home_of(native("x", each)) == "cuda" for each in x.values()) else "cpu"
+    return device_of(x.data if isinstance(x, Ragged) else x)
+
+
+def brought(array, device):
+    """An array or a Ragged on `device`: a copy, where it is not there."""
+    return array.to(device) if isinstance(array, Ragged) else moved(array, device)
+
+
+def brought_state(device, state):
+    """A layer's state on a device."""
+    return tuple(brought(part, device) for part in state) if isinstance(state, tuple) else brought(state, device)
+
+
+def placed_on(device, argument, array):
+    """The caller's array on a device: a copy of one from the host, where the device is another one.
+
+    Integers, indices and labels, stay in the host's memory.
+    """
+    array = native(argument, array)
+    if device == "cpu" or not isinstance(array, (np.ndarray, Ragged)) or array.dtype.kind in "iu":
+        return array
+    if isinstance(array, np.ndarray):
+        array = checked_array(argument, array)
+    return brought(array, device)

@@ -1,0 +1,236 @@
+"""Jacobians of networks, products with Gauss-Newton matrices, and the second derivatives of losses."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import numbarnn as nr
+
+SHAPE = 5, 4, 2
+
+
+def numbers(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
+def network(*layers, channels=2, layout="tnc"):
+    return nr.Network([*layers], channels=channels, dtype="float64", layout=layout, seed=1)
+
+
+def slopes(function, flat, step=1e-3):
+    """Differences of fourth order of a function along every axis of `flat`, as its last axis."""
+
+    def along(way):
+        near, far = (function(flat + k * step * way) - function(flat - k * step * way) for k in (1, 2))
+        return (8 * near - far) / (12 * step)
+
+    return np.stack([along(way) for way in np.eye(len(flat))], axis=-1)
+
+
+def predictions(net, *args):
+    """A function of the parameters: what the network predicts with them."""
+
+    def predicted(flat):
+        own = nr.Network(net.layers, net.channels, "float64", net.layout, seed=0)
+        own.params.flat[:] = flat
+        found = own.predict(*args)
+        return found.data if isinstance(found, nr.Ragged) else found
+
+    return predicted
+
+
+NETWORKS = {
+    "steps": network(nr.GRU(3), nr.Dense(2)),
+    "last": network(nr.LSTM(3), nr.Last(), nr.Dense(2, "tanh"), layout="ntc"),
+    "both": network(nr.RNN(2, bidirectional=True, layers=2), nr.Activation("softplus"), nr.Dense(1), layout="cnt"),
+    "pool": network(nr.GRU(3, learned_state=True), nr.Dropout(0.5), nr.Pool("mean"), nr.Dense(1)),
+    "two": network(nr.LSTM(2, peepholes=True), nr.GRU(2, "before")),
+}
+
+
+@pytest.mark.parametrize("lengths", [None, np.array([3, 0, 5, 1])], ids=["all", "lengths"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_jacobian_is_the_slope_of_every_output(name, lengths):
+    net = NETWORKS[name]
+    x = numbers(*SHAPE).transpose(["tnc".index(letter) for letter in net.layout])
+    found = net.jacobian(net.params.flat, x, lengths)
+    assert found.shape == (*net.predict(x).shape, len(net.params))
+    expected = slopes(predictions(net, x, lengths), net.params.flat)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9 * max(1, np.abs(expected).max()))
+
+
+def test_jacobian_of_ragged_of_one_sequence_and_of_indices():
+    net, x = NETWORKS["steps"], numbers(*SHAPE)
+    whole = net.jacobian(net.params.flat, x)
+    np.testing.assert_array_equal(net.jacobian(net.params.flat, x[:, 0]), whole[:, 0])
+    ragged = nr.Ragged.of([x[:3, 0], x[:5, 1]])
+    rows = net.jacobian(net.params.flat, ragged)
+    np.testing.assert_array_equal(rows, np.concatenate([whole[:3, 0], whole[:5, 1]]))
+    words = network(nr.Embedding(5, 2), nr.GRU(2), nr.Last(), channels=1)
+    indices = np.random.default_rng(0).integers(0, 4, (4, 3))
+    found = words.jacobian(words.params.flat, indices)
+    expected = slopes(predictions(words, indices), words.params.flat)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+    assert not found[..., 8:10].any()  # of a word that does not occur
+
+
+def test_jacobian_starts_afresh_where_samples_do():
+    net, x, reset = NETWORKS["steps"], numbers(*SHAPE), np.zeros((5, 4), bool)
+    reset[2, 1] = True
+    found = net.jacobian(net.params.flat, x, reset=reset)
+    np.testing.assert_array_equal(found[2:, 1], net.jacobian(net.params.flat, x[2:])[:, 1])
+
+
+def test_many_rows_are_taken_a_few_parameters_at_a_time(monkeypatch):
+    net, x = NETWORKS["last"], numbers(4, 5, 2)
+    expected = net.jacobian(net.params.flat, x)
+    monkeypatch.setattr("numbarnn.networks.curvature.TANGENT_NUMBERS", 1)
+    np.testing.assert_array_equal(net.jacobian(net.params.flat, x), expected)
+
+
+NUMBER_LOSSES = [
+    nr.MSE(missing="nan"),
+    nr.HalfMSE(),
+    nr.MAE(),
+    nr.Huber(0.7),
+    nr.NashSutcliffe(),
+    nr.NashSutcliffe(spread=(0.5, 2.0, 1.0, 3.0)),
+    nr.BinaryCrossEntropy(),
+    nr.PoissonNLL(full=True),
+    nr.Quantile((0.2, 0.7)),
+    nr.GaussianNLL(),
+]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("loss", NUMBER_LOSSES, ids=repr)
+def test_curvature_of_losses_of_numbers(loss, weighted):
+    prediction, direction = numbers(6, 5, 4), numbers(6, 5, 4, seed=1)
+    target = np.abs(numbers(6, 5, loss.target_channels(4), seed=2)).clip(0, 1)
+    if loss.missing:
+        target[0, 1] = np.nan
+    weights = np.random.default_rng(3).integers(0, 3, (6, 5, 1)).astype(float) if weighted else None
+    found = loss.curvature_of_rows(prediction, target, direction, weights)
+    step = 1e-6
+    ahead, behind = (loss.of_rows(prediction + s * direction, target, weights)[1] for s in (step, -step))
+    np.testing.assert_allclose(found, (ahead - behind) / (2 * step), rtol=0, atol=1e-8)
+    if weighted:
+        nothing = np.where(weights == 0, np.nan, prediction)  # what weighs nothing is not read
+        np.testing.assert_array_equal(loss.curvature_of_rows(nothing, target, direction, weights), found)
+
+
+LABEL_LOSSES = [
+    nr.CrossEntropy(),
+    nr.CrossEntropy(smoothing=0.2, class_weights=(1, 0, 3)),
+    nr.CrossEntropy(ignore_index=9, class_weights=(2, 1, 3)),
+    nr.BinaryCrossEntropy(ignore_index=9),
+]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("loss", LABEL_LOSSES, ids=repr)
+def test_curvature_of_losses_of_labels(loss, weighted):
+    classes = 1 if isinstance(loss, nr.BinaryCrossEntropy) else 3
+    logits, direction = numbers(8, classes), numbers(8, classes, seed=1)
+    labels = np.array([0, 1, 1, 0, 1, 0, 1, 0]) if classes == 1 else np.array([0, 1, 2, 0, 1, 2, 2, 1])
+    if loss.ignore_index is not None:
+        labels[3] = -1
+    weights = np.array([1.0, 2, 0, 3, 1, 0.5, 1, 1]) if weighted else None
+    found = loss.curvature_of_labels(logits, labels, direction, weights)
+    step = 1e-6
+    ahead, behind = (loss.of_labels(logits + s * direction, labels, weights)[1] for s in (step, -step))
+    np.testing.assert_allclose(found, (ahead - behind) / (2 * step), rtol=0, atol=1e-9)
+
+
+@settings(max_examples=15)
+@given(st.sampled_from(["steps", "last", "both"]), st.booleans(), st.sampled_from(["mse", "huber"]), st.integers(0, 99))
+def test_gauss_newton_product_is_that_of_the_jacobian(name, weighted, loss, seed):
+    net = NETWORKS[name]
+    order = ["tnc".index(letter) for letter in net.layout]
+    x = numbers(*SHAPE, seed=seed).transpose(order)
+    y, flat = numbers(*net.predict(x).shape, seed=seed + 1), net.params.flat
+    weights = np.arange(4.0) if weighted else None
+    one, other = numbers(2, len(flat), seed=seed + 2)
+    J, axis = net.jacobian(flat, x), net.output_layout.index("c")
+    own, rows = nr.loss(loss), lambda part: np.moveaxis(part, axis, -1)
+    letters = net.output_layout.replace("c", "")
+    each = None if weights is None else weights.reshape([4 if letter == "n" else 1 for letter in letters] + [1])
+    each = None if each is None else np.broadcast_to(each, rows(y)[..., :1].shape)
+    H = lambda u: np.moveaxis(own.curvature_of_rows(rows(net.predict(x)), rows(y), rows(u), each), -1, axis)  # noqa: E731
+    expected = np.tensordot(H(J @ one), J, y.ndim)
+    found = net.gauss_newton_product(flat, x, y, one, loss, weights=weights)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 * max(1, np.abs(expected).max()))
+    back = net.gauss_newton_product(flat, x, y, other, loss, weights=weights)
+    assert abs(found @ other - back @ one) < 1e-12 * (1 + abs(found @ other))  # it is symmetric
+    assert found @ one >= 0
+
+
+@pytest.mark.parametrize("given_as", ["padded", "ragged"])
+def test_gauss_newton_product_of_labels_of_different_lengths(given_as):
+    net, lengths = network(nr.GRU(3), nr.Dense(3)), np.array([3, 1, 5, 0])
+    x, y, v = numbers(*SHAPE), np.random.default_rng(1).integers(0, 3, (5, 4)), numbers(len(net.params), seed=3)
+    J, logits = net.jacobian(net.params.flat, x, lengths), net.predict(x, lengths)
+    there = np.arange(5)[:, None] < lengths
+    H = nr.loss("cross_entropy").curvature_of_labels(logits[there], y[there], (J @ v)[there])
+    if given_as == "ragged":
+        x = nr.Ragged.of([x[:length, n] for n, length in enumerate(lengths)])
+        y = nr.Ragged.of([y[:length, n] for n, length in enumerate(lengths)])
+        found = net.gauss_newton_product(net.params.flat, x, y, v, "cross_entropy")
+    else:
+        found = net.gauss_newton_product(net.params.flat, x, y, v, "cross_entropy", lengths)
+    np.testing.assert_allclose(found, np.tensordot(H, J[there], 2), rtol=0, atol=1e-13)
+
+
+class Quartic:
+    """The mean of ``d^4``, a loss of one's own."""
+
+    def __call__(self, prediction, target):
+        d = prediction - target
+        return float((d**4).mean()), 4 * d**3 / d.size
+
+    def hessian_product(self, prediction, target, direction):
+        return 12 * (prediction - target) ** 2 * direction / direction.size
+
+
+def test_a_loss_of_ones_own():
+    net, x, y = NETWORKS["last"], numbers(4, 5, 2), numbers(4, 2, seed=1)
+    v = numbers(len(net.params), seed=2)
+    J = net.jacobian(net.params.flat, x)
+    expected = np.tensordot(Quartic().hessian_product(net.predict(x), y, J @ v), J, 2)
+    found = net.gauss_newton_product(net.params.flat, x, y, v, Quartic())
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13)
+    plain = lambda prediction, target: Quartic()(prediction, target)  # noqa: E731
+    with pytest.raises(TypeError, match="loss: expected a loss of the library, or one with a method hessian_product"):
+        net.gauss_newton_product(net.params.flat, x, y, v, plain)
+
+
+@pytest.mark.parametrize(
+    "change, error, match",
+    [
+        (
+            lambda net, x, y, v: net.gauss_newton_product(net.params.flat, x, y, v[1:]),
+            nr.ShapeError,
+            "vector: expected shape",
+        ),
+        (
+            lambda net, x, y, v: net.gauss_newton_product(net.params.flat, x, y, v.astype("f4")),
+            nr.DTypeError,
+            "vector: expected float64",
+        ),
+        (lambda net, x, y, v: net.jacobian(net.params.flat[1:], x), nr.ShapeError, "flat: expected"),
+        (lambda net, x, y, v: net.jacobian(net.params.flat, x[..., :1]), nr.ShapeError, "x: expected 2 channels"),
+    ],
+)
+def test_errors_name_the_argument(change, error, match):
+    net = NETWORKS["last"]
+    with pytest.raises(error, match=match):
+        change(net, numbers(4, 5, 2), numbers(4, 2), numbers(len(net.params)))
+
+
+def test_parameters_stay_as_they_are():
+    net, x, y = NETWORKS["steps"], numbers(*SHAPE), numbers(*SHAPE)
+    before = net.params.flat.copy()
+    net.jacobian(before + 1, x)
+    net.gauss_newton_product(before + 1, x, y, before)
+    assert np.array_equal(net.params.flat, before)
