@@ -21,6 +21,7 @@ from . import (
     estimators,
     gil,
     gpu,
+    graphs,
     hello,
     images,
     inference,
@@ -42,8 +43,8 @@ from . import (
 BENCHMARKS = {
     "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls,
     "characters": characters, "cpu": cpu, "embedding": embedding, "estimators": estimators,
-    "gil": gil, "gpu": gpu, "hello": hello, "images": images, "inference": inference, "limits": limits, "many": many,
-    "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
+    "gil": gil, "gpu": gpu, "graphs": graphs, "hello": hello, "images": images, "inference": inference, "limits": limits,
+    "many": many, "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
     "steps": steps, "sum": sums, "tangents": tangents,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
