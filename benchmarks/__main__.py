@@ -25,6 +25,7 @@ from . import (
     hello,
     images,
     inference,
+    launches,
     limits,
     load,
     machine,
@@ -41,10 +42,10 @@ from . import (
 )  # fmt: skip
 
 BENCHMARKS = {
-    "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls,
-    "characters": characters, "cpu": cpu, "embedding": embedding, "estimators": estimators,
-    "gil": gil, "gpu": gpu, "graphs": graphs, "hello": hello, "images": images, "inference": inference, "limits": limits,
-    "many": many, "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
+    "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls, "characters": characters,
+    "cpu": cpu, "embedding": embedding, "estimators": estimators, "gil": gil, "gpu": gpu, "graphs": graphs,
+    "hello": hello, "images": images, "inference": inference, "launches": launches, "limits": limits, "many": many,
+    "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
     "steps": steps, "sum": sums, "tangents": tangents,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
