@@ -1,5 +1,8 @@
 """Recursive least squares: against the ridge of the same rows, and FORCE against the equations step by step in NumPy."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 from checks import same_bits
@@ -212,3 +215,9 @@ def test_a_reservoir_forecasts_the_series_of_mackey_and_glass():
     error = found - y[end:]
     assert np.sqrt((error**2).mean()) <= 0.0020
     assert 1 - (error**2).sum() / ((y[end:] - y[end:].mean()) ** 2).sum() >= 0.9999
+
+
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_it_refuses_copies_with_a_sentence(way):
+    with pytest.raises(TypeError, match="^RecursiveLeastSquares: .* make another one of a copy of its network"):
+        way(nr.RecursiveLeastSquares(make()))
