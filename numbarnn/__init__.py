@@ -58,6 +58,7 @@ from .layers.per_step import PerStep
 from .layers.pooling import AvgPool2d, MaxPool2d
 from .layers.recurrent import Recurrent
 from .layers.rnn import RNN
+from .least_squares import RecursiveLeastSquares
 from .loading import load
 from .many import fit_many
 from .network import Network
@@ -167,6 +168,7 @@ __all__ = [
     "Ragged",
     "RankError",
     "Recurrent",
+    "RecursiveLeastSquares",
     "RowGradient",
     "ShapeError",
     "Standardizer",

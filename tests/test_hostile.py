@@ -269,6 +269,7 @@ FIT = {
     "lengths": (np.array([4, 2, 3]), LENGTHS),
     "weights": (np.array([1, 2, 0.5], np.float32), optional(WEIGHTS)),
 }
+WAVE = np.sin(np.arange(6.0))[:, None]
 LOSS = {"loss": ("mse", one_of("mse", "mae"))}
 
 # name: (function, {argument: (valid value, kind)}).  A name starts with that of the public object it is about.
@@ -629,6 +630,14 @@ CASES = {
             "seed": (0, SEEDS),
             "vocabulary": (None, optional(NOTHING_ELSE)),
         },
+    ),
+    "RecursiveLeastSquares": (
+        lambda **a: nr.RecursiveLeastSquares(nr.Network([nr.RNN(2), nr.Dense(1)], channels=1, seed=0), **a).run(WAVE, WAVE),
+        {"penalty": (0.5, POSITIVE), "forgetting": (0.5, SHARE), "every": (2, SIZE)},
+    ),
+    "datasets.mackey_glass": (
+        nr.datasets.mackey_glass,
+        {"steps": (3, SIZE), "power": (2.0, POSITIVE), "start": (0.5, POSITIVE), "seed": (0, SEED)},
     ),
     "fit_many": (
         lambda **a: nr.fit_many(network(), seeds=(0, 1), **a).params,

@@ -45,6 +45,7 @@ PUBLIC = {
     "Parameters": "check_finite copy device dtype flat items names offset save to update weights zeros",
     "Predictions": "mean quantile spread",
     "Ragged": "astype channels device dtype lengths of padded take to",
+    "RecursiveLeastSquares": "feed_back run state",
     "Standardizer": "inverse of",
     "Stream": "feed_back reset run state step",
     "TensorDescriptor": "of tnc",

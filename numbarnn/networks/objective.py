@@ -49,9 +49,9 @@ class Objective(Prediction, Comparison):
         return Workspaces(lambda: Workspace(self, into, parts, *kept, reading))
 
     @property
-    def _row_layer(self):
-        """The layer whose table a training updates by the rows that are used; None if it has none."""
-        return self.layers[0] if isinstance(self.layers[0], Embedding) else None
+    def _tables(self):
+        """The indices of the layers whose tables a training updates by the rows that are used."""
+        return [index for index, layer in enumerate(self.layers) if isinstance(layer, Embedding)]
 
     def loss(
         self,

@@ -70,14 +70,15 @@ class Reading(Structure):
     def _forward(self, parts, x, keep, random=None, reading=None, initial=None, seen=None):
         """(descriptor of the output, tapes) for a descriptor of x; with a Generator, dropout and the like are drawn.
 
-        parts: the parameters of each layer that is run.  reading: what an `Embedding` calls before it reads rows.  initial:
-        {index of a layer: the state it starts from}.  seen: what is called with each layer's index and tape.
+        parts: the parameters of each layer that is run.  reading: {index of a layer: what it, an `Embedding`, calls before
+        it reads rows}.  initial: {index of a layer: the state it starts from}.  seen: what is called with each layer's index
+        and tape.
         """
         tapes = []
         for index, (layer, own) in enumerate(zip(self.layers, parts)):
             options = {} if random is None or not layer.random else {"masks": layer.drawn_masks(x, random)}
             if layer.takes_indices and reading is not None:
-                options["reading"] = reading
+                options["reading"] = reading.get(index)
             if index in self._unmerged:
                 options["merged"] = False
             x, tape = layer.run(own, x, None if initial is None else initial.get(index), keep, **options)
