@@ -19,11 +19,14 @@ from . import (
     cpu,
     embedding,
     estimators,
+    feedback,
     gil,
     gpu,
+    graphs,
     hello,
     images,
     inference,
+    launches,
     limits,
     load,
     machine,
@@ -41,11 +44,12 @@ from . import (
 )  # fmt: skip
 
 BENCHMARKS = {
-    "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls,
-    "characters": characters, "cpu": cpu, "embedding": embedding, "estimators": estimators,
-    "gil": gil, "gpu": gpu, "hello": hello, "images": images, "inference": inference, "limits": limits, "many": many,
+    "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls, "characters": characters,
+    "cpu": cpu, "embedding": embedding, "estimators": estimators, "gil": gil, "gpu": gpu, "graphs": graphs,
+    "hello": hello, "images": images, "inference": inference, "launches": launches, "limits": limits, "many": many,
     "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "spans": spans,
     "start": start, "steps": steps, "sum": sums, "tangents": tangents,
+    "feedback": feedback,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 

@@ -850,7 +850,7 @@ def graph_mutants():
 
     def last_step(self):
         own_static(self)
-        self.rows[...] = self._dy.tnc[-1][:, self._channels] if self._dy.packing.uniform else 0
+        self._rows[...] = self._dy.tnc[-1] if self._dy.packing.uniform else 0
 
     def unlinked(self, row, part, adjoint):
         if row.state is None:

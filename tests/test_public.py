@@ -32,18 +32,20 @@ PUBLIC = {
     "Connectivity": "applied factor hidden",
     "EarlyStopping": "best epoch",
     "Ensemble": "finished predict_many",
+    "Feedback": "strengths",
     "GaussianNLL": "distribution",
     "Graph": "backward decode evaluate export_c fit forward history inputs loss loss_and_gradient nodes outputs params "
     "predict predict_many probabilities random save split states stream summary to",
     "GraphStream": "reset run state step",
     "History": "as_dict",
-    "Network": "backward compiled_step evaluate export_c fit forward gauss_newton_product history jacobian jvp loss "
-    "loss_and_gradient output_layout params predict predict_many probabilities random save split states stream summary "
+    "Network": "backward compiled_step evaluate export_c fit fit_readout forward gauss_newton_product history jacobian jvp "
+    "loss loss_and_gradient output_layout params predict predict_many probabilities random save split states stream summary "
     "takes_indices to transfer",
     **dict.fromkeys(("Optimizer", "SGD", "RMSProp", "Adam", "AdamW", "RAdam", "Nadam"), "start update"),
     "Parameters": "check_finite copy device dtype flat items names offset save to update weights zeros",
     "Predictions": "mean quantile spread",
     "Ragged": "astype channels device dtype lengths of padded take to",
+    "RecursiveLeastSquares": "feed_back run state",
     "Standardizer": "inverse of",
     "Stream": "feed_back reset run state step",
     "TensorDescriptor": "of tnc",

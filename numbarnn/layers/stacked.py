@@ -10,6 +10,7 @@ from ..cells import Cell, Clipped, DecayedCell, DecayedMemoryCell, activation, a
 from ..errors import CellError, DTypeError, ShapeError
 from ..parameters import Weight, glorot_uniform, orthogonal, uniform
 from .decayed import DECAY, DecayedWeights, blocks_of
+from .drawn_weights import fill_connected
 from .normalized import fill_vector as fill_normalization
 from .recurrence import INITIAL
 from .regularization import Regularized
@@ -200,6 +201,8 @@ class Stacked(Regularized):
             if name == DECAY and scheme != "pytorch":  # below 0 nothing decays, and nothing is learned
                 view[...] = np.abs(uniform(random, view.shape, hidden))
             fill_normalization(name, view)
+            if self.connectivity is not None:
+                fill_connected(self.connectivity, name, view, random, hidden)
 
     def fill_vector(self, name, view, random):
         """Write fresh values into a vector of parameters (modified), zeros as a rule: it is called with zeros."""

@@ -3,6 +3,7 @@
 Its arrays are those of `numbarnn.cuda.standin`, in the driver's memory.
 """
 
+import collections
 import ctypes
 import hashlib
 import importlib.util
@@ -48,9 +49,16 @@ def start():
     _driver, _gil = ctypes.CDLL(str(library()), mode=ctypes.RTLD_GLOBAL), ctypes.PyDLL(str(library()))
     _gil.emulator_run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int] * 5, ctypes.c_char_p]
     seed(int(os.environ.get("NUMBARNN_EMULATOR_SEED", "1")))
+    if counts_alone():
+        return in_place_of_cupy(_driver)
     _callback = RUN(_run)
     _driver.emulator_run_with(_callback)
     return in_place_of_cupy(_driver)
+
+
+def counts_alone():
+    """Whether kernels are launched and counted, and not run: memory is zeros then."""
+    return os.environ.get("NUMBARNN_EMULATOR_COUNTS") == "1"
 
 
 def library():
@@ -66,6 +74,14 @@ def seed(number):
 def launches():
     """(kernels launched so far, of these the cooperative ones)."""
     return tuple(ctypes.c_long.in_dll(_driver, f"emulator_{name}").value for name in ("launches", "cooperative"))
+
+
+def launches_by_name():
+    """{kernel: how often it has been launched}."""
+    found, name, count = {}, ctypes.c_char_p(), ctypes.c_long()
+    while _driver.emulator_count(len(found), ctypes.byref(name), ctypes.byref(count)):
+        found[name.value.decode()] = count.value
+    return found
 
 
 def _texts(name):
@@ -119,6 +135,8 @@ def in_place_of_cupy(driver):
         count, address = int(np.prod(shape, dtype=np.int64)), ctypes.c_uint64()
         if driver.cuMemAlloc_v2(ctypes.byref(address), ctypes.c_size_t(count * dtype.itemsize)):
             raise cupy.cuda.memory.OutOfMemoryError(f"Out of memory allocating {count * dtype.itemsize:,} bytes")
+        if counts_alone():
+            ctypes.memset(address.value, 0, count * dtype.itemsize)
         memory = (ctypes.c_char * (count * dtype.itemsize)).from_address(address.value)
         weakref.finalize(memory, _free, driver, address.value).atexit = False
         return cupy.ndarray(np.frombuffer(memory, dtype, count).reshape(shape))
@@ -135,7 +153,42 @@ def in_place_of_cupy(driver):
     cupy.empty, cupy.asarray = empty, asarray
     cupy.zeros = lambda shape, dtype: filled(np.zeros(shape, dtype))
     cupy.cuda = _WithoutCublas(cupy.cuda)
+    _count_operations(cupy)
     return cupy
+
+
+CUPY = (
+    collections.Counter()
+)  # operations of CuPy's arrays: kernels, copies from and to the host, and what the host waits for
+OPERATIONS = {  # methods of CuPy's arrays: what each is
+    "kernels": "__array_ufunc__ __setitem__ copy astype take sum mean max min all any argmax",
+    "waits": "get item __bool__ __int__ __float__",
+    "uploads": "set",
+}
+VIEWS = "array_split broadcast_to expand_dims moveaxis ndim ravel reshape shape split squeeze swapaxes transpose".split()
+
+
+def _count_operations(cupy):
+    """Let the stand-in's arrays count what would be a kernel or a copy of CuPy's."""
+
+    def counted(method, kind):
+        def call(*args, **kwargs):
+            CUPY[kind] += 1
+            return method(*args, **kwargs)
+
+        return call
+
+    for kind, names in OPERATIONS.items():
+        for name in names.split():
+            setattr(cupy.ndarray, name, counted(getattr(cupy.ndarray, name), kind))
+    function = cupy.ndarray.__array_function__
+
+    def counted_function(self, called, types, args, kwargs):
+        CUPY["kernels"] += called.__name__ not in VIEWS
+        return function(self, called, types, args, kwargs)
+
+    cupy.ndarray.__array_function__ = counted_function
+    cupy.asarray, cupy.zeros = counted(cupy.asarray, "uploads"), counted(cupy.zeros, "kernels")
 
 
 def _free(driver, address):
