@@ -127,3 +127,19 @@ def test_what_does_not_decay_is_said(name):
     with pytest.raises(ValueError) as raised:
         call()
     assert all(fragment in str(raised.value) for fragment in fragments), raised.value
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm", "grud"])
+def test_the_jacobian_of_a_step(kind):
+    random = np.random.default_rng(0)
+    layer = nr.GRUD(4, past=True) if kind == "grud" else KINDS[kind](4, decay=True)
+    p = layer.init(3, seed=0, dtype="float64")
+    x = np.array([[0.4, 0.0, 2.5], [-0.3, 1.0, 1.5]])
+    states = random.standard_normal((2 if kind == "lstm" else 1, 1, 2, 4))
+    state = tuple(states) if kind == "lstm" else states[0]
+    found = nr.dynamics.step_jacobian(layer, p, x, state)
+    for j, way in enumerate(np.eye(4 * len(states))):
+        moved = states + 1e-6 * np.array([way, -way]).reshape(2, len(states), 1, 1, 4)
+        up, down = (layer(p, x[None], tuple(each) if kind == "lstm" else each[0])[1] for each in moved)
+        slope = (np.array(as_tuple(up)) - np.array(as_tuple(down)))[:, 0] / 2e-6
+        np.testing.assert_allclose(found[:, :, j], np.concatenate([*slope], axis=1), rtol=0, atol=1e-9)

@@ -136,7 +136,7 @@ class GRUD(Recurrent):
         return bool(first) and fits and self.weights(BLOCKS * first) == p.weights
 
     def _expected(self, p):
-        channels = BLOCKS * (p[p.names[0]].shape[1] if isinstance(p, Parameters) and p.names else 1)
+        channels = BLOCKS * (p[p.names[0]].shape[-1] if isinstance(p, Parameters) and p.names else 1)
         self.check_parameters(p, channels)
         return channels, p.dtype, p.device
 

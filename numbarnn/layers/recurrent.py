@@ -367,7 +367,7 @@ class Recurrent(Stacked):
 
     def _expected(self, p):
         """(channels, dtype, device) that parameters are for, which are checked."""
-        channels = p[p.names[0]].shape[1] + self.decay if isinstance(p, Parameters) and p.names else 1 + self.decay
+        channels = p[p.names[0]].shape[-1] + self.decay if isinstance(p, Parameters) and p.names else 1 + self.decay
         self.check_parameters(p, channels)
         return channels, p.dtype, p.device
 
