@@ -33,6 +33,7 @@ from . import (
     memory,
     mpi,
     ragged,
+    reservoir,
     seeds,
     sentiment,
     start,
@@ -45,8 +46,8 @@ BENCHMARKS = {
     "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls, "characters": characters,
     "cpu": cpu, "embedding": embedding, "estimators": estimators, "gil": gil, "gpu": gpu, "graphs": graphs,
     "hello": hello, "images": images, "inference": inference, "launches": launches, "limits": limits, "many": many,
-    "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
-    "steps": steps, "sum": sums, "tangents": tangents,
+    "memory": memory, "mpi": mpi, "ragged": ragged, "reservoir": reservoir, "seeds": seeds,
+    "sentiment": sentiment, "start": start, "steps": steps, "sum": sums, "tangents": tangents,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 
