@@ -19,6 +19,7 @@ from . import (
     cpu,
     embedding,
     estimators,
+    feedback,
     gil,
     gpu,
     graphs,
@@ -46,8 +47,9 @@ BENCHMARKS = {
     "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls, "characters": characters,
     "cpu": cpu, "embedding": embedding, "estimators": estimators, "gil": gil, "gpu": gpu, "graphs": graphs,
     "hello": hello, "images": images, "inference": inference, "launches": launches, "limits": limits, "many": many,
-    "memory": memory, "mpi": mpi, "ragged": ragged, "reservoir": reservoir, "seeds": seeds,
-    "sentiment": sentiment, "start": start, "steps": steps, "sum": sums, "tangents": tangents,
+    "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
+    "steps": steps, "sum": sums, "tangents": tangents,
+    "feedback": feedback, "reservoir": reservoir,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 
