@@ -44,6 +44,7 @@ from .layers.convolution import Conv2d
 from .layers.dense import Activation, Dense
 from .layers.dropout import Dropout
 from .layers.embedding import Embedding, RowGradient
+from .layers.feedback import Feedback
 from .layers.gru import GRU
 from .layers.grud import GRUD
 from .layers.images import Flatten
@@ -130,6 +131,7 @@ __all__ = [
     "Embedding",
     "EarlyStopping",
     "Ensemble",
+    "Feedback",
     "FileFormatError",
     "Flatten",
     "GaussianNLL",

@@ -416,6 +416,7 @@ def values():
         "Pool": nr.Pool("max"),
         "ActivationFunction": nr.RNN(3, nr.ActivationFunction("elu", elu_of, elu_slope)),
         "Connectivity": nr.GRU(2, connectivity=nr.Connectivity(mask=np.eye(2), signs=[1, -1])),
+        "Feedback": nr.Feedback(np.array([0.0, 0.5]), every=3),
         "cell": nr.GRU(3).cell,
         "Parameters": nr.GRU(3).init(2, seed=0),
         "Gradients": gru.backward(gru_tape, np.ones((4, 2, 3), np.float32)),

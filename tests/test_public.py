@@ -32,6 +32,7 @@ PUBLIC = {
     "Connectivity": "applied factor hidden",
     "EarlyStopping": "best epoch",
     "Ensemble": "finished predict_many",
+    "Feedback": "strengths",
     "GaussianNLL": "distribution",
     "Graph": "backward decode evaluate export_c fit forward history inputs loss loss_and_gradient nodes outputs params "
     "predict predict_many probabilities random save split states stream summary to",
