@@ -45,8 +45,8 @@ from . import (
 BENCHMARKS = {
     "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls, "characters": characters,
     "cpu": cpu, "dynamics": dynamics, "embedding": embedding, "estimators": estimators, "gil": gil, "gpu": gpu,
-    "graphs": graphs, "hello": hello, "images": images, "inference": inference, "launches": launches, "limits": limits, "many": many,
-    "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
+    "graphs": graphs, "hello": hello, "images": images, "inference": inference, "launches": launches, "limits": limits,
+    "many": many, "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
     "steps": steps, "sum": sums, "tangents": tangents,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
