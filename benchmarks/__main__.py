@@ -20,6 +20,7 @@ from . import (
     dynamics,
     embedding,
     estimators,
+    feedback,
     gil,
     gpu,
     graphs,
@@ -48,6 +49,7 @@ BENCHMARKS = {
     "graphs": graphs, "hello": hello, "images": images, "inference": inference, "launches": launches, "limits": limits,
     "many": many, "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
     "steps": steps, "sum": sums, "tangents": tangents,
+    "feedback": feedback,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 
