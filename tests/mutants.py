@@ -109,7 +109,9 @@ def method_edits(method):
             yield from (("keep", zero.right, zero, zero.right) for zero in dstate if is_zero_times(zero))
         else:
             values = [statement.value]
-        for node in (node for value in values for node in ast.walk(value) if isinstance(node, ast.BinOp)):
+        for node in (
+            node for value in values for node in ast.walk(value) if isinstance(node, ast.BinOp) and not is_a_tuple(node)
+        ):
             yield from ((what, part, node, replacement) for what, part, replacement in term_edits(node))
 
 
