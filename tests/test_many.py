@@ -248,7 +248,7 @@ def test_in_compiled_code_lengths_may_be_any(monkeypatch, name):
 
 @pytest.mark.parametrize("layers", [
     [nr.GRU(4, bidirectional=True), nr.Dense(1)], [nr.GRU(4), nr.Dropout(0.2), nr.Dense(1)],
-    [nr.GRU(4), nr.Dense(1, "relu")],
+    [nr.GRU(4), nr.Dense(1, "gelu")],
 ])  # fmt: skip
 def test_other_layers_train_sequences_that_differ_in_length_one_by_one(layers):
     net, options = network(*layers), OPTIONS | {"lengths": LENGTHS}
