@@ -276,6 +276,7 @@ LOSS = {"loss": ("mse", one_of("mse", "mae"))}
 CASES = {
     "RNN": (nr.RNN, RECURRENT),
     "GRU": (nr.GRU, RECURRENT | GATED | {"reset": ("after", one_of("after", "before"))}),
+    "GRU, decay": (lambda **a: nr.GRU(2, **a), {"decay": (False, FLAG)}),
     "GRU, normalized": (lambda **a: nr.GRU(2, **a), {"normalized": (False, FLAG)}),
     "LSTM": (
         nr.LSTM,
