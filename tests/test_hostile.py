@@ -760,6 +760,20 @@ CASES = {
             "iterations": (9, SIZE),
         },
     ),
+    "dynamics.state_space_divergence": (
+        lambda **a: nr.dynamics.state_space_divergence(**{"true": X, "generated": X[::-1]} | a),
+        {
+            "form": ("gaussian", one_of("binned", "gaussian")),
+            "bins": (5, SIZE),
+            "width": (0.5, POSITIVE),
+            "samples": (4, SIZE),
+            "seed": (0, SEED),
+        },
+    ),
+    "dynamics.spectral_distance": (
+        lambda **a: nr.dynamics.spectral_distance(**{"true": X, "generated": X[::-1]} | a),
+        {"smoothing": (2.0, NOT_NEGATIVE)},
+    ),
     "plot.history": (
         lines(nr.plot.history),
         {"history": (HISTORY, NOTHING_ELSE), "log": (True, FLAG), "ax": (None, optional(NOTHING_ELSE))},
