@@ -35,8 +35,10 @@ from . import (
     memory,
     mpi,
     ragged,
+    reservoir,
     seeds,
     sentiment,
+    spans,
     start,
     steps,
     sums,
@@ -49,7 +51,7 @@ BENCHMARKS = {
     "graphs": graphs, "hello": hello, "images": images, "inference": inference, "launches": launches, "limits": limits,
     "many": many, "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
     "steps": steps, "sum": sums, "tangents": tangents,
-    "feedback": feedback,
+    "feedback": feedback, "reservoir": reservoir, "spans": spans,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 
