@@ -106,7 +106,7 @@ class EffectiveWeights:
 
     def __init__(self, layer, p, masks):
         self.layer, self.p, self.masks = layer, p, masks
-        self.parameters = Parameters(p.flat.copy(), p.weights)
+        self.parameters = p.copy()
         self.factors = {}
         self.fill()
 
@@ -120,7 +120,7 @@ class EffectiveWeights:
                 name = f"weight_hh_{suffix}"
                 factor = 1 if self.layer.connectivity is None else self.layer.connectivity.factor(self.p[name])
                 self.factors[name] = factor if dropped is None else factor * dropped[d]
-                self.parameters[name] *= self.factors[name]
+                np.multiply(self.parameters[name], self.factors[name], out=self.parameters[name])
 
     @ieee
     def moved(self, dp):
