@@ -17,6 +17,7 @@ from .layers.base import Layer
 from .layers.operations import NotInPrograms
 from .layers.steps import OverSteps, compiled_step
 from .networks.curvature import Curvature
+from .networks.readout import Readout
 from .parameters import Parameters
 from .stepping import CompiledStep
 from .streaming import Stream
@@ -29,7 +30,7 @@ from .training.samples import Samples
 from .training.shards import shared_by, together
 
 
-class Network(Curvature):
+class Network(Curvature, Readout):
     """Layers in a row, one parameter vector, and the training of it.
 
     Copies are whole networks with parameters of their own: `copy.copy`, `copy.deepcopy`, pickle and with it joblib and

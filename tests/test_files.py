@@ -157,7 +157,9 @@ def recurrent(draw):
         if kind != "indrnn" and draw(st.booleans()):
             mask = draw(st.sampled_from((None, np.tri(layer.hidden))))
             signs = [1, -1, 1, 1, -1][: layer.hidden] if mask is None or draw(st.booleans()) else None
-            changes["connectivity"] = nr.Connectivity(mask, signs)
+            density = draw(st.sampled_from((None, 0.5))) if mask is None else None
+            radius = draw(st.sampled_from((None, 0.9))) if kind != "indrnn" and mask is None and density is None else None
+            changes["connectivity"] = nr.Connectivity(mask, signs, density=density, spectral_radius=radius)
     if kind.startswith("leaky") and draw(st.booleans()):
         rates = st.lists(st.floats(0.01, 1), min_size=layer.hidden, max_size=layer.hidden)
         changes["rate"] = tuple(draw(rates))

@@ -53,6 +53,7 @@ LAYOUT = hostile.Kind("layout", lambda value, valid: WRONG)
 SHARE = hostile.Kind(
     "share", lambda value, valid: POSITIVE.right(value, valid) if POSITIVE.right(value, valid) in (0.5, 1.0) else WRONG
 )
+ZERO = hostile.Kind("zero", lambda value, valid: 0 if hostile.COUNT.right(value, valid) == 0 else WRONG)
 SEEDS = hostile.Kind("seeds", lambda value, valid: SEED.right(only_one(value), valid))
 LEVELS = hostile.Kind("levels", lambda value, valid: several(value, lambda found: 0 < found[0] and found[-1] < 1))
 SPREAD = hostile.Kind("spread", lambda value, valid: several(value, lambda found: min(found) > 0, one=True))
@@ -385,6 +386,10 @@ CASES = {
         lambda **a: network().loss_and_gradient(**a),
         {"flat": (network().params.flat, ARRAY)} | FIT | LOSS,
     ),
+    "Network.fit_readout": (
+        lambda **a: [*network().fit_readout(**{"x": X, "y": Y, "penalty": 0.5} | a).values()],
+        {"warmup": (0, ZERO), "chunk": (2, SIZE)} | FIT,
+    ),
     "Network.jacobian": (
         lambda **a: network().jacobian(**a),
         {"flat": (network().params.flat, ARRAY), "x": (X, SAMPLES), "lengths": (np.array([4, 2, 3]), LENGTHS)},
@@ -657,6 +662,20 @@ CASES = {
     "Connectivity": (
         nr.Connectivity,
         {"mask": (1 - np.eye(3), optional(NOTHING_ELSE)), "signs": ([1, 1, -1], optional(NOTHING_ELSE))},
+    ),
+    "Connectivity, drawn": (
+        lambda **a: nr.Connectivity(**{"signs": [1, 1, -1]} | a),
+        {
+            "density": (0.5, optional(SHARE)),
+            "spectral_radius": (0.5, optional(POSITIVE)),
+            "balanced": (False, FLAG),
+            "input_scaling": (0.5, optional(POSITIVE)),
+            "input_density": (0.5, optional(SHARE)),
+        },
+    ),
+    "Connectivity, rank": (
+        lambda **a: nr.Connectivity(**{"spectral_radius": 0.5} | a),
+        {"rank": (2, optional(SIZE))},
     ),
     "padded": (
         nr.padded,

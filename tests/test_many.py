@@ -1,6 +1,7 @@
 """Many networks of one structure: each is, to the bit, what `Network` and `fit` give with its seed."""
 
 import copy
+import dataclasses
 import io
 import pickle
 import re
@@ -104,6 +105,25 @@ TOGETHER = {
         network(nr.LSTM(4, input_dropout=0.2, recurrent_dropout=0.3, zoneout=0.1, noise=0.1), nr.Dense(1), nr.Dropout(0.5)),
         (X, STEPS), {},
     ),
+    "huber of its own": (network(nr.GRU(4), nr.Dense(1)), (X, 2 * STEPS), dict(loss=nr.Huber(delta=0.3))),
+    "two labels": (network(), (X, LABELS % 2), dict(loss="binary_cross_entropy", clip=0.1)),
+    "two labels of steps": (
+        network(nr.GRU(4), nr.Dense(1), layout="ntc"), (X.transpose(1, 0, 2), WORDS.T % 2),
+        dict(loss="binary_cross_entropy", validation=(X.transpose(1, 0, 2), WORDS.T % 2)),
+    ),
+    "probabilities": (
+        network(nr.GRU(4), nr.Dense(2), layout="tcn"), (X.transpose(0, 2, 1), np.abs(X.transpose(0, 2, 1)) % 1),
+        dict(loss="binary_cross_entropy"),
+    ),
+    "counts": (network(nr.GRU(4), nr.Dense(1)), (X, np.floor(2 + STEPS)), dict(loss=nr.PoissonNLL(full=True))),
+    "quantiles": (network(nr.GRU(4), nr.Dense(6)), (X, X), dict(loss="quantile")),
+    "gaussian": (
+        network(nr.GRU(4), nr.Dense(2), layout="ntc", dtype="float64"), (X.transpose(1, 0, 2), STEPS.transpose(1, 0, 2)),
+        dict(loss=nr.GaussianNLL(full=True)),
+    ),
+    "smoothed labels": (
+        network(nr.GRU(4), nr.Last(), nr.Dense(3)), (X, LABELS), dict(loss=nr.CrossEntropy(smoothing=0.1), clip=0.1),
+    ),
     "clip of many parameters": (network(nr.GRU(128), nr.Last(), nr.Dense(1)), (X, Y), dict(clip=0.1, epochs=2)),
 }  # fmt: skip
 
@@ -133,8 +153,24 @@ WEIGHED = {
     "ignored labels of steps": (
         network(nr.GRU(4), nr.Dense(9), dtype="float64"), (X, WORDS), dict(loss=nr.CrossEntropy(ignore_index=2)),
     ),
+    "probabilities of weight": (
+        network(nr.GRU(4), nr.Dense(1), layout="ntc", dtype="float64"), (X.transpose(1, 0, 2), STEPS.swapaxes(0, 1) ** 2),
+        dict(weights=TIMES.T, loss="binary_cross_entropy"),
+    ),
+    "two labels, some ignored": (
+        network(nr.GRU(4), nr.Dense(1)), (X, WORDS % 3), dict(weights=TIMES, loss=nr.BinaryCrossEntropy(ignore_index=2)),
+    ),
+    "gaps of quantiles": (
+        network(nr.GRU(4), nr.Dense(4)), (X, np.concatenate([GAPS, STEPS], axis=2)),
+        dict(loss=nr.Quantile(levels=(0.2, 0.7), missing="nan"), weights=TIMES),
+    ),
+    "gaps of a density": (network(nr.GRU(4), nr.Dense(2)), (X, GAPS), dict(loss=nr.GaussianNLL(missing="nan"))),
+    "smoothed labels of weight": (
+        network(nr.GRU(4), nr.Dense(9)), (X, WORDS), dict(loss=dataclasses.replace(RARE, smoothing=0.2), weights=TIMES),
+    ),
     "all of it": (network(nr.LSTM(4), nr.Dropout(0.2), nr.Dense(9)), (X, WORDS), dict(loss=RARE, weights=TIMES)),
 }  # fmt: skip
+UNEQUAL = "samples of no weight", "all of it", "smoothed labels of weight"  # members draw more or fewer samples that count
 
 
 @pytest.mark.parametrize("bootstrap", [False, True])
@@ -142,7 +178,7 @@ WEIGHED = {
 def test_in_compiled_code_targets_may_count_more_or_less(monkeypatch, name, bootstrap):
     net, (x, y), options = WEIGHED[name]
     options, axis = OPTIONS | options, net.layout.index("n")
-    if not (bootstrap and name in ("samples of no weight", "all of it")):  # each member has another number of these
+    if not (bootstrap and name in UNEQUAL):
         monkeypatch.setattr(many, "fit", None)  # nobody is trained by it
     ensemble = nr.fit_many(net, x, y, seeds=range(5), bootstrap=bootstrap, progress=False, **options)
     monkeypatch.undo()

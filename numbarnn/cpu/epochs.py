@@ -19,9 +19,7 @@ from .routine_call import numbers_at, record_at
 from .threads import most_threads
 
 GATHER = np.dtype(integers("source", "target", "chosen", "steps", "count", "words"))
-SLOPE = np.dtype([*integers("prediction", "target", "slope", "count", "kind"), ("divisor", float)])
 CLIP = np.dtype([*integers("partial", "count", "single", "scale"), ("clip", float)])
-KINDS = {"mse": 0, "half_mse": 1, "mae": 2, "huber": 3}  # losses whose slope is one of the difference
 
 # A program and what changes from update to update: addresses in its records.
 BATCHES = np.dtype(
@@ -59,24 +57,6 @@ def gather(record):
             target = numbers_at(np.uint32, call.target + (t * call.count + n) * call.words * 4, call.words)
             for i in range(call.words):
                 target[i] = source[i]
-
-
-@Task
-def _slope(cell, number, record, part):
-    """Write the slope of the mean of a function of the difference of predictions and targets; see `training.losses`."""
-    call = record_at(record, SLOPE)[0]
-    prediction, target = numbers_at(number, call.prediction, call.count), numbers_at(number, call.target, call.count)
-    slope, divisor = numbers_at(number, call.slope, call.count), number(call.divisor)
-    zero, one = number(0), number(1)
-    for i in range(call.count):
-        d = prediction[i] - target[i]
-        if call.kind == 0:
-            d = d + d
-        elif call.kind == 2:
-            d = one if d > zero else -one if d < zero else d - d if d != d else zero
-        elif call.kind == 3:
-            d = one if d > one else -one if d < -one else d
-        slope[i] = d / divisor
 
 
 @Function
@@ -148,13 +128,6 @@ def add_gather(program, target):
     record = np.array((0, target.ctypes.data, 0, steps, count, target[0, 0].nbytes // 4), GATHER)
     program.add(gather, record, target)
     return record
-
-
-def add_slope(program, name, prediction, target, slope):
-    """Add the slope of a loss, one of `KINDS`, to a program."""
-    addresses = (array.ctypes.data for array in (prediction, target, slope))
-    record = np.array((*addresses, prediction.size, KINDS[name], prediction.size), SLOPE)
-    program.add_job(_slope, None, prediction.dtype, record, prediction, target, slope)
 
 
 def add_update(program, name, flat, previous, gradient, memory, clip):

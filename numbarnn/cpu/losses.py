@@ -168,11 +168,17 @@ def cross_entropy(logits, labels, scales, smoothing=None):
     return values, others, gradient
 
 
-def add_cross_entropy(program, logits, labels, values, gradient):
-    """Add `cross_entropy` of the mean over all rows to a program, into arrays."""
-    rows, classes = logits.shape
-    scales = np.full(rows, 1 / rows, logits.dtype)
+def add_cross_entropy(program, logits, labels, values, gradient, scales, smoothing=None):
+    """Add `cross_entropy` to a program, into arrays.
+
+    scales, and the first of smoothing, are read at each run; where labels are smoothed, values is (2, rows): the losses of
+    the rows, and their smoothed parts.
+    """
+    (rows, classes), pointers, total, kept = logits.shape, (0, 0, 0), 0.0, ()
+    if smoothing is not None:
+        kept, total = smoothing, float(smoothing[1].sum(dtype=np.float64))
+        pointers = [array.ctypes.data for array in (*smoothing, values[1])]
     addresses = (array.ctypes.data for array in (logits, labels, values, gradient, scales))
-    record = np.array((1, rows, classes, *addresses, 0, 0, 0, 0.0), CROSS_ENTROPY)
+    record = np.array((1, rows, classes, *addresses, *pointers, total), CROSS_ENTROPY)
     alone = logits.size >= 2 * SMALLEST_PART
-    program.add_job(_cross_entropy, None, logits.dtype, record, logits, labels, values, gradient, scales, alone=alone)
+    program.add_job(_cross_entropy, None, logits.dtype, record, logits, labels, values, gradient, scales, *kept, alone=alone)

@@ -2,23 +2,35 @@
 
 import numpy as np
 
-from ..arrays.devices import backend_of
+from ..arrays.descriptor import TensorDescriptor
+from ..arrays.devices import backend, backend_of, device_of
 from ..arrays.ieee import ieee
-from ..arrays.rows import like
+from ..arrays.rows import like, numbers
 from ..layers.operations import NotInPrograms, in_rows
 from ..layers.over_time import StepSums
 
 
 class Step:
-    """Something that is done in a pass of a graph, again and again, in Python."""
+    """Something that is done in a pass of a graph, again and again."""
+
+    compiled = None  # what does it on the CPU, and adds itself to programs; None where Python has a part in it
 
     def fill(self):
         """Do it, with all that it reads as it is now."""
+        if self.compiled is None:
+            self._fill()
+        else:
+            self.compiled.run()
+
+    def _fill(self):
+        """Do it in Python."""
         raise NotImplementedError
 
     def add_to(self, program):
-        """Python has a part in it."""
-        raise NotInPrograms(type(self).__name__)
+        """Add it to a program; NotInPrograms if Python has a part in it."""
+        if self.compiled is None:
+            raise NotInPrograms(type(self).__name__)
+        self.compiled.add_to(program)
 
 
 class Joined(Step):
@@ -44,10 +56,21 @@ class Joined(Step):
         self.channels = [slice(end - source.channels, end) for source, end in zip(sources, ends)]
         self.outputs = like(first, ends[-1])
         self.repeats = any(stepped) and not all(stepped)
+        if device_of(self.outputs.array) == "cpu":
+            self.compiled = self._copies(range(len(sources)))
         self.fill()
 
-    def fill(self):
-        """Copy the values."""
+    def _copies(self, which):
+        """Compiled copies of some of the values."""
+        pieces = []
+        for at in which:
+            source, packing = self.sources[at], self.outputs.packing
+            if self.repeats and not self.stepped[at]:
+                source = _at_each_step(source, packing)
+            pieces.append((source, self.channels[at].start, False))
+        return backend("cpu").joining.Join(self.outputs, pieces)
+
+    def _fill(self):
         packing, array = self.outputs.packing, self.outputs.array
         for source, has_steps, channels in zip(self.sources, self.stepped, self.channels):
             if self.repeats and not has_steps:
@@ -60,17 +83,9 @@ class Joined(Step):
         return [self.fill]
 
     def add_to(self, program):
-        """Add the copies of one step to a program of a stream; what has no steps stays as it was copied at first."""
-        if program.anew:
-            raise NotInPrograms("values that are copied side by side, many rows at once")
-        add_copy = backend_of(self.outputs.array).programs.add_copy
-        for source, has_steps, channels in zip(self.sources, self.stepped, self.channels):
-            if not has_steps and self.repeats:
-                continue
-            target = self.outputs.of_channels(channels)
-            for n in range(source.batch):
-                addresses = (each.address + n * each.strides[1] for each in (source, target))
-                add_copy(program, *addresses, source.channels * source.dtype.itemsize)
+        """Add the copies to a program; in one of a stream what has no steps stays as it was copied at first."""
+        moving = [at for at, has_steps in enumerate(self.stepped) if has_steps or not self.repeats]
+        (self.compiled if program.anew else self._copies(moving)).add_to(program)
 
     @property
     def nbytes(self):
@@ -79,7 +94,7 @@ class Joined(Step):
 
 
 class StaticSlope(Step):
-    """The derivative with respect to a value that `Joined` has repeated: (N, C), the sum over the steps, in their order.
+    """The derivative with respect to a value that `Joined` has repeated: the sum over the steps, in their order.
 
     Parameters
     ----------
@@ -88,16 +103,24 @@ class StaticSlope(Step):
         Which of its sources.
     dy : TensorDescriptor
         dL/d(outputs).
+
+    Attributes
+    ----------
+    outputs : TensorDescriptor
+        (1, N, C).
     """
 
     def __init__(self, joined, at, dy):
-        self._channels, self._dy = joined.channels[at], dy
-        self._sums, source = StepSums(joined.outputs.packing), joined.sources[at]
-        self.rows = backend_of(source.array).memory.zeros((source.batch, source.channels), source.dtype)
+        self._dy, source = dy.of_channels(joined.channels[at]), joined.sources[at]
+        rows = backend_of(source.array).memory.zeros((source.batch, source.channels), source.dtype)
+        self._rows, self.outputs = rows, TensorDescriptor.of_tnc(rows[None])
+        if device_of(rows) == "cpu":
+            self.compiled = backend("cpu").joining.StepSums(self._dy, rows)
+        else:
+            self._sums = StepSums(joined.outputs.packing)
 
-    def fill(self):
-        """Write the sums to `rows`."""
-        self._sums.write(in_rows(self._dy)[:, self._channels], self.rows)
+    def _fill(self):
+        self._sums.write(in_rows(self._dy), self._rows)
 
 
 class Total(Step):
@@ -106,8 +129,7 @@ class Total(Step):
     Parameters
     ----------
     value : TensorDescriptor
-    parts : sequence of callable
-        Each returns (rows, C).
+    parts : sequence of TensorDescriptor
 
     Attributes
     ----------
@@ -116,15 +138,17 @@ class Total(Step):
 
     def __init__(self, value, parts):
         self._parts, self.outputs = parts, like(value)
+        if device_of(self.outputs.array) == "cpu":
+            pieces = [(part, 0, bool(at)) for at, part in enumerate(parts)]
+            self.compiled = backend("cpu").joining.Join(self.outputs, pieces)
 
     @ieee
-    def fill(self):
-        """Write the sum."""
+    def _fill(self):
         first, *others = self._parts
-        rows = in_rows(self.outputs)
-        rows[...] = first()
+        rows = self.outputs.array
+        rows[...] = numbers(first).reshape(rows.shape)
         for part in others:
-            np.add(rows, part(), out=rows)
+            np.add(rows, numbers(part).reshape(rows.shape), out=rows)
 
 
 class StateTotal(Step):
@@ -151,8 +175,7 @@ class StateTotal(Step):
         return self.arrays
 
     @ieee
-    def fill(self):
-        """Write the sums."""
+    def _fill(self):
         first, *others = self._parts
         for array, part in zip(self.arrays, first()):
             array[...] = part
@@ -177,10 +200,30 @@ def state_from(layer, value):
     return found
 
 
-def numbers_from(arrays):
-    """(N, C) of a state, (L, D, N, P or H) for each state of its cell: the way back of `state_from`."""
-    rows = [array.transpose(2, 0, 1, 3).reshape(array.shape[2], -1) for array in arrays]
-    return rows[0] if len(rows) == 1 else np.concatenate(rows, axis=1)
+class StateNumbers(Step):
+    """The derivative of the numbers that a state is made of: the way back of `state_from`.
+
+    Parameters
+    ----------
+    value : TensorDescriptor
+        The numbers, (1, N, C).
+    slope : callable
+        Returns dL/d(state), (L, D, N, P or H) for each state of the cell.
+
+    Attributes
+    ----------
+    outputs : TensorDescriptor
+    """
+
+    def __init__(self, value, slope):
+        self._slope, self.outputs = slope, like(value)
+
+    def _fill(self):
+        at = 0
+        for array in self._slope():
+            rows = array.transpose(2, 0, 1, 3).reshape(array.shape[2], -1)
+            self.outputs.array[0, :, at : at + rows.shape[1]] = rows
+            at += rows.shape[1]
 
 
 def initial_slope(layer, adjoint):
@@ -188,6 +231,13 @@ def initial_slope(layer, adjoint):
     return [np.stack([part.dinitial[m] for part in adjoint.stack]) for m in range(layer.cell.states)]
 
 
-def rows_of(described):
-    """A function that returns the rows of a descriptor, (rows, C), as they are then."""
-    return lambda: in_rows(described)
+def _at_each_step(source, packing):
+    """The rows that a value without steps, (1, N, C), has at each step of a packing."""
+    _, batch, channel = source.strides
+    if packing.uniform:
+        strides = 0, batch, channel
+        return TensorDescriptor.made(
+            packing.steps, packing.batch, source.channels, strides, source.dtype, "tnc", source.array, source.address
+        )
+    starts = packing.sequence * batch
+    return TensorDescriptor.ragged(packing, source.channels, (0, 0, channel), source.array, source.address, starts=starts)

@@ -6,17 +6,17 @@ from ..arrays.devices import backend
 from ..arrays.rows import like
 from ..descriptions.fields import Unsendable
 from ..engine.keep import kept
-from ..layers.operations import in_rows
+from ..layers.chain import Chain
+from ..layers.recurrence import Recurrence
 from ..layers.recurrent import Recurrent
 from ..networks.placing import brought_state
 from .joining import (
     Joined,
+    StateNumbers,
     StateTotal,
     StaticSlope,
     Total,
     initial_slope,
-    numbers_from,
-    rows_of,
     state_from,
 )
 
@@ -165,7 +165,7 @@ class Return(Unsendable):
     def __init__(self, passage, dy, dstate, into, accumulate, need_x, zeros=False):
         self.passage, graph = passage, passage.graph
         self.steps, self.dx, self.dinitial = [], {}, {}
-        self._slopes = {name: [(rows_of(described), described)] for name, described in dy.items()}
+        self._slopes = {name: [(described, True)] for name, described in dy.items()}  # False: it is part of other rows
         self._finals = {label: [lambda arrays=arrays: arrays] for label, arrays in dstate.items() if arrays is not None}
         self._wanted = _wanted(graph, need_x)
         written = set()
@@ -202,9 +202,20 @@ class Return(Unsendable):
         parts = self._slopes.get(name)
         if parts is None or (name in self.passage.graph._described_inputs and name not in self._wanted):
             return None
-        if len(parts) == 1 and parts[0][1] is not None:
-            return parts[0][1]
-        return self._add(Total(self.passage.values[name], [rows for rows, _ in parts])).outputs
+        described, whole = parts[0]
+        if len(parts) == 1 and (whole or self._reads_columns(name)):
+            return described
+        return self._add(Total(self.passage.values[name], [each for each, _ in parts])).outputs
+
+    def _reads_columns(self, name):
+        """Whether what goes back through a node reads rows that are part of others, as a recurrent layer does."""
+        row = self.passage.graph._rows.get(name)
+        if row is None:
+            return False
+        operation = self.passage.tapes[row.parts[-1].label].operation
+        while isinstance(operation, Chain) and operation.operations:
+            operation = operation.operations[-1]
+        return isinstance(operation, Recurrence)
 
     def _final(self, part):
         """The derivative of a layer's final state, None if none comes to it."""
@@ -223,23 +234,23 @@ class Return(Unsendable):
         elif graph._has_steps(row.state):
             self._finals.setdefault(graph._rows[row.state].recurrent[0].label, []).append(slope)
         elif row.state in self._wanted:
-            self._slopes.setdefault(row.state, []).append((lambda: numbers_from(slope()), None))
+            numbers = self._add(StateNumbers(self.passage.values[row.state], slope))
+            self._slopes.setdefault(row.state, []).append((numbers.outputs, True))
 
     def _to_sources(self, name, row, described):
         """The derivative of what a node has read goes to the values that this is made of."""
         joined = self.passage.joined.get(name)
         if joined is None:
-            self._slopes.setdefault(row.reads[0], []).append((rows_of(described), described))
+            self._slopes.setdefault(row.reads[0], []).append((described, True))
             return
         for at, (read, channels) in enumerate(zip(row.reads, joined.channels)):
             if read not in self._wanted:
                 continue
             if joined.repeats and not joined.stepped[at]:
-                slope = self._add(StaticSlope(joined, at, described))
-                part = lambda slope=slope: slope.rows  # noqa: E731
+                part = self._add(StaticSlope(joined, at, described)).outputs, True
             else:
-                part = lambda channels=channels: in_rows(described)[:, channels]  # noqa: E731
-            self._slopes.setdefault(read, []).append((part, None))
+                part = described.of_channels(channels), False
+            self._slopes.setdefault(read, []).append(part)
 
     def fill(self):
         """Take the way back, with the passage and the derivatives of the outputs as they are now."""

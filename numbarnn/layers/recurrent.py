@@ -268,7 +268,7 @@ class Recurrent(Stacked):
         """
         if keep is STATES and not self.cell.saved:
             keep = ALL  # no gate is kept anyway
-        plain = masks is None and self.connectivity is None and not self.spread
+        plain = masks is None and not self.constrained and not self.spread
         effective = None if plain else self.effective_weights(p, masks)
         before, stack = Chain(x), []
         self.prepare(before, p, keep)

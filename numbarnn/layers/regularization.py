@@ -8,7 +8,7 @@ import numpy as np
 from ..arrays.devices import moved
 from ..cells import PerturbedCell, PerturbedMemoryCell, RecurrentDropoutCell, around
 from ..descriptions.fields import instance_of, one_or_each, optional
-from ..errors import ShapeError, rate
+from ..errors import rate
 from .connectivity import Connectivity, EffectiveWeights
 from .masks import Drawn, drawings, drive
 
@@ -34,7 +34,7 @@ class Regularized(Drawn):
     noise : float
         Standard deviation of normal noise that is added to h at each step.
     connectivity : Connectivity, optional
-        Which recurrent connections there are, and the signs of units.
+        Which recurrent connections there are, the signs of units, and how the weights are drawn.
     """
 
     dropout: float = field(default=0.0, kw_only=True)
@@ -76,8 +76,12 @@ class Regularized(Drawn):
             if getattr(self, name) and not self.recurrent_matrix:
                 raise ValueError(f"{name}: expected none, since {type(self).__name__} has no recurrent matrix")
         if self.connectivity is not None:
-            if self.connectivity.hidden != self.hidden:
-                raise ShapeError(f"connectivity: expected {self.hidden} units, got {self.connectivity.hidden}")
+            self.connectivity.check_units(self.hidden)
+
+    @property
+    def constrained(self):
+        """Whether a connectivity makes other recurrent weights of those of the parameters."""
+        return self.connectivity is not None and self.connectivity.constrains
 
     @property
     def zoneout_rates(self):
@@ -123,5 +127,5 @@ class Regularized(Drawn):
 
     def effective_weights(self, p, masks):
         """The EffectiveWeights that kernels read in the place of `p`, or None where they read `p` itself."""
-        constrained = self.connectivity is not None or (masks is not None and self.weight_drop)
+        constrained = self.constrained or (masks is not None and self.weight_drop)
         return EffectiveWeights(self, p, masks) if constrained else None

@@ -9,6 +9,7 @@ from ..arrays.devices import expect_device, native
 from ..cells import Cell, Clipped, activation, check
 from ..errors import CellError, DTypeError, ShapeError
 from ..parameters import Weight, glorot_uniform, orthogonal, uniform
+from .drawn_weights import fill_connected
 from .normalized import fill_vector as fill_normalization
 from .recurrence import INITIAL
 from .regularization import Regularized
@@ -160,6 +161,8 @@ class Stacked(Regularized):
             if name.startswith(INITIAL):
                 view[...] = 0
             fill_normalization(name, view)
+            if self.connectivity is not None:
+                fill_connected(self.connectivity, name, view, random, hidden)
 
     def fill_vector(self, name, view, random):
         """Write fresh values into a vector of parameters (modified), zeros as a rule: it is called with zeros."""

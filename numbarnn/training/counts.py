@@ -1,11 +1,11 @@
 """What each target counts in the loss of a batch, where some count more than others, for members in compiled code."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..arrays.devices import take
-from .losses import is_of_library
+from .losses import CrossEntropy
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,24 @@ class Counted:
         What the loss of each is multiplied with: of labels (rows,), float64; of numbers (T, N, K), of the network's dtype.
     total : float
         What the loss is the mean over.
+    rows : numpy.ndarray or None
+        Of labels what each row counts without the weights of the classes, (rows,).
+    kept : float
+        Of smoothed labels the share that they keep.
     """
 
     factors: np.ndarray
     total: float
+    rows: np.ndarray | None = None
+    kept: float = 1.0
+
+    def read(self, name, shape):
+        """What a program reads under a name, see `workers.Batches`: numbers that broadcast to a shape."""
+        if name == "divisor":
+            return self.total
+        if name == "factors":  # of each channel of the prediction, of which a target may have several
+            return np.repeat(self.factors, shape[-1] // self.factors.shape[-1], axis=-1)
+        return self.kept * self.factors / self.total if name == "scales" else self.rows / self.total
 
 
 class Counts:
@@ -34,6 +48,8 @@ class Counts:
         Their targets, (N, T, K) in C order.
     in_order : callable
         Returns Sequences like that.
+    dtype : numpy.dtype
+        The network's.
 
     Attributes
     ----------
@@ -41,27 +57,32 @@ class Counts:
         Likewise, and where a target counts nothing -1 for a label, 0 for a number: it is not read.
     """
 
-    def __init__(self, samples, y, in_order):
-        self._samples = samples
+    def __init__(self, samples, y, in_order, dtype):
+        self._samples, loss = samples, samples.loss
         weights = None if samples.weights is None else in_order(samples.weights)
-        if samples.classes is None:
-            there = np.ones(y.shape, bool) if weights is None else np.broadcast_to(weights != 0, y.shape)
-            there = there & ~np.isnan(y) if samples.missing else there
-            self._factors = np.where(there, 1 if weights is None else weights, 0).astype(y.dtype)
-            self.y = np.where(there, y, y.dtype.type(0))
+        self._labels = type(loss) is CrossEntropy
+        if samples.classes is not None:
+            rows = np.ones(y.shape) if weights is None else weights.astype(np.float64)
+            rows = rows if loss.ignore_index is None else np.where(y == loss.ignore_index, 0.0, rows)
+        if self._labels:
+            self._factors = (rows * loss.label_weights(np.where(rows > 0, y, 0)))[..., 0]
+            self._rows, self._kept = rows[..., 0], 1 - loss.smoothing
+            self.y = np.where(rows > 0 if loss.smoothing else self._factors[..., None] > 0, y, -1)
             return
-        loss = samples.loss
-        rows = np.ones(y.shape) if weights is None else weights.astype(np.float64)
-        rows = rows if loss.ignore_index is None else np.where(y == loss.ignore_index, 0.0, rows)
-        self._factors = (rows * loss.label_weights(np.where(rows > 0, y, 0)))[..., 0]
-        self.y = np.where(self._factors[..., None] > 0, y, -1)
+        if samples.classes is None:
+            rows = np.ones(y.shape, dtype) if weights is None else np.broadcast_to(weights, y.shape)
+            rows = np.where(np.isnan(y), 0, rows) if samples.missing else rows
+        self._factors = rows.astype(dtype)
+        self.y = np.where(self._factors != 0, y, 0).astype(dtype)
 
     def of(self, chosen):
         """The Counted of some samples."""
-        if self._samples.classes is not None:
-            factors = self._factors[chosen].T.ravel()  # step by step, as a loss sees them
-            return Counted(factors, float(factors.sum()))
-        return Counted(np.ascontiguousarray(self._factors[chosen].swapaxes(0, 1)), self._total(chosen))
+        if self._labels:
+            factors, rows = (part[chosen].T.ravel() for part in (self._factors, self._rows))  # as a loss sees them
+            return Counted(factors, float(factors.sum()), rows, self._kept)
+        factors = np.ascontiguousarray(self._factors[chosen].swapaxes(0, 1))
+        in_rows = self._samples.classes is not None
+        return Counted(factors, float(np.sum(factors, dtype=np.float64)) if in_rows else self._total(chosen))
 
     def _total(self, chosen):
         """What a loss of numbers divides by: summed as it sums, in the layout of the network."""
@@ -74,13 +95,7 @@ class Counts:
         if weights is not None:
             weights = np.moveaxis(weights, axis, -1)
             there = weights != 0 if there is None else there & (weights != 0)
+        if there is None:
+            return float(target.size)
         there = np.broadcast_to(there, target.shape)
         return float(np.sum(there if weights is None else np.where(there, weights, 0), dtype=np.float64))
-
-
-def plain(loss):
-    """A loss of the library's without gaps, ignored labels and weights of classes, which a Counted stands for."""
-    if not is_of_library(loss):
-        return loss
-    names = {"missing": None, "ignore_index": None, "class_weights": None}
-    return replace(loss, **{name: value for name, value in names.items() if getattr(loss, name, None) is not None})

@@ -11,12 +11,12 @@ from ..cpu import epochs
 from ..cpu.threads import most_threads
 from ..layers.operations import NotInPrograms
 from .callbacks import Calls
-from .counts import Counts, plain
+from .counts import Counts
 from .history import History
-from .losses import LOSSES
+from .losses.differences import DifferenceLoss
 from .optimizers import SGD, Adam, AdamW, RAdam, RMSProp
 from .schedules import rate_at
-from .workers import Worker, of_labels
+from .workers import Worker, is_known, of_labels
 
 MOST_WORK = 1 << 35  # multiplications between two returns to Python, about a second's
 MOST_NUMBERS = 1 << 24  # of orders and outputs that are kept until then
@@ -62,13 +62,14 @@ def can_be_trained(network, samples, loss, optimizers, clip, tape, checkpoints):
     """Whether `train` knows all that a training is made of; of layers, it says so itself."""
     if not samples:  # a rank without members
         return False
-    first, labelled = samples[0], of_labels(loss)
-    shapes = {(each.x.array.shape, each.y.array.shape) for each in samples if not (each.ragged or each.indices)}
+    first = samples[0]
+    if any(each.ragged or each.indices for each in samples):
+        return False
+    shapes = {(each.x.array.shape, each.y.array.shape, each.classes) for each in samples}
     return (
-        network.device == "cpu" and tape == "all" and checkpoints is None
-        and not any(each.ragged or each.indices or (each.classes is None) == labelled for each in samples)
+        network.device == "cpu" and tape == "all" and checkpoints is None and is_known(loss)
         and len(shapes) == 1 and first.x.count > 0
-        and (labelled or any(plain(loss) == LOSSES[name] for name in epochs.KINDS))
+        and (network.output_layout.endswith("c") or not getattr(loss, "several", False))
         and len({type(each) for each in optimizers}) == 1 and type(optimizers[0]) in (SGD, Adam, AdamW, RAdam, RMSProp)
     )  # fmt: skip
 
@@ -92,7 +93,8 @@ def train(members, loss, count, batch_size, shuffle, clip, done):
     ----------
     members : list of Member
         Samples of one shape; optimizers of one kind.
-    loss : DifferenceLoss or CrossEntropy
+    loss : callable
+        One that `can_be_trained` knows.
     count : int
         Epochs.
     batch_size : int
@@ -105,13 +107,15 @@ def train(members, loss, count, batch_size, shuffle, clip, done):
     network, optimizer, samples = first.network, first.optimizer, first.samples
     if len({len(member.order) for member in members}) > 1 or not len(first.order):
         raise NotInPrograms("members of more and of fewer samples that count")
-    arrays, weighed = {}, any(member.samples.weighed for member in members)
+    arrays, weighed = {}, any(member.samples.weighed for member in members) or getattr(loss, "smoothing", 0) > 0
     for member in members:  # each of the samples once, whoever shares them
         if id(member.samples) not in arrays:
             x, y, counts = _in_order(member.samples.x), _in_order(member.samples.y), None
             if weighed:
-                counts = Counts(member.samples, y, _in_order)
+                counts = Counts(member.samples, y, _in_order, network.dtype)
                 y = np.ascontiguousarray(counts.y)
+            elif not of_labels(loss):  # two labels are numbers, 0 and 1
+                y = y.astype(network.dtype, copy=False)
             arrays[id(member.samples)] = x, y, counts
     x, y, _ = arrays[id(samples)]
     order, flat = first.order, network.params.flat
@@ -243,34 +247,61 @@ def _scalars(optimizer, rate_of, first, count, most, dtype):
 
 @ieee
 def _losses(members, arrays, outputs, orders, batches, which, loss, counts):
-    """(members, updates): the loss of each batch, from its outputs, as `NumberLoss` computes it; where it overflows, inf.
+    """(members, updates): the loss of each batch, from its outputs, as the loss computes it; where it overflows, inf.
 
     counts: for each of them, by member, what its targets count; None where all count the same.
     """
     found, at, sample = np.empty((len(members), len(which))), 0, 0
-    letters = members[0].network.output_layout
     for update, index in enumerate(which):
-        shape, count = batches[index].shape, batches[index].count  # (T, N, C); of cross entropy (rows,)
+        shape, count = batches[index].shape, batches[index].count
         size = math.prod(shape)
-        values = outputs[:, at : at + size]
-        if not of_labels(loss):
+        values = outputs[:, at : at + size].reshape(len(members), *shape)
+        counted = None if counts[0][update] is None else [own[update] for own in counts]
+        if of_labels(loss):
+            found[:, update] = _losses_of_labels(values, counted)
+        else:
             chosen = orders[:, sample : sample + count]
             rows = [arrays[id(member.samples)][1][row] for member, row in zip(members, chosen)]
             target = np.stack(rows).swapaxes(1, 2)
-            values = loss.value(values.reshape(len(members), *shape) - target)  # (members, T, N, C)
-            if counts[0][update] is not None:
-                factors = np.stack([own[update].factors for own in counts])
-                values = np.where(factors != 0, values * factors, 0)
-            order = [1 + "tnc".index(letter) for letter in letters]
-            order = [0, *(axis for axis in (1, 2, 3) if axis not in order), *order]
-            values = np.ascontiguousarray(values.transpose(order)).reshape(len(members), size)
-        elif counts[0][update] is not None:
-            factors = np.stack([own[update].factors for own in counts])
-            values = np.where(factors > 0, values * factors, 0)
-        if size <= MOST_SUMMED:
-            found[:, update] = values.astype(np.float64).sum(axis=1)
-        else:
-            found[:, update] = [np.sum(row, dtype=np.float64) for row in values]
-        found[:, update] /= size if counts[0][update] is None else [own[update].total for own in counts]
+            found[:, update] = _losses_of_numbers(values, target, loss, _axes(members[0]), counted)
         at, sample = at + size, sample + count
     return found
+
+
+def _axes(member):
+    """In which order a loss sees the axes of its predictions, as numbers of those of (members, T, N, C)."""
+    letters = "tnc" if member.samples.in_rows else member.network.output_layout
+    order = [1 + "tnc".index(letter) for letter in letters]
+    return [0, *(axis for axis in (1, 2, 3) if axis not in order), *order]
+
+
+def _losses_of_numbers(prediction, target, loss, axes, counted):
+    """The losses of (members, T, N, C) predictions and their targets."""
+    if isinstance(loss, DifferenceLoss):
+        values = loss.value(prediction - target)
+    else:
+        values = loss.terms(prediction.reshape(*target.shape, -1) if loss.several else prediction, target)[0]
+    if counted is not None:
+        factors = np.stack([own.factors for own in counted])
+        values = np.where(factors != 0, values * factors, 0)
+    values = np.ascontiguousarray(values.transpose(axes)).reshape(len(values), -1)
+    return _sums(values) / (values.shape[1] if counted is None else [own.total for own in counted])
+
+
+def _losses_of_labels(values, counted):
+    """The losses of (members, rows), or of smoothed labels of (members, 2, rows): also of all classes."""
+    if counted is None:
+        return _sums(values) / values.shape[1]
+    factors, rows = (np.stack([getattr(own, name) for own in counted]) for name in ("factors", "rows"))
+    of_labels = values if values.ndim == 2 else values[:, 0]
+    found = counted[0].kept * _sums(np.where(factors > 0, of_labels * factors, 0))
+    if values.ndim == 3:
+        found += _sums(values[:, 1] * rows)
+    return found / [own.total for own in counted]
+
+
+def _sums(values):
+    """The sum of each row, as NumPy sums it alone."""
+    if values.shape[1] <= MOST_SUMMED:
+        return values.astype(np.float64).sum(axis=1)
+    return np.array([np.sum(row, dtype=np.float64) for row in values])

@@ -5,18 +5,24 @@ import numpy as np
 from ..arrays.descriptor import TensorDescriptor
 from ..arrays.rows import like, numbers
 from ..cpu import elementwise, epochs
-from ..cpu import losses as kernels
 from ..cpu.losses import add_cross_entropy
 from ..cpu.programs import Program, add_copy, copy
+from ..cpu.slopes import KINDS, add_slope
 from ..engine.keep import ALL
 from ..layers.operations import NotInPrograms
-from .counts import plain
-from .losses import CrossEntropy
+from .losses import LOSSES, CrossEntropy
+
+OF_NUMBERS = tuple(type(LOSSES[name]) for name in KINDS)
 
 
 def of_labels(loss):
-    """Whether a loss is the cross entropy of labels, without smoothing."""
-    return plain(loss) == CrossEntropy()
+    """Whether a loss is the cross entropy of labels."""
+    return type(loss) is CrossEntropy
+
+
+def is_known(loss):
+    """Whether a program can compute the slope of a loss."""
+    return of_labels(loss) or type(loss) in OF_NUMBERS
 
 
 class Batches:
@@ -27,6 +33,7 @@ class Batches:
         dtype, (_, steps, channels) = flat.dtype, x.shape
         inputs, targets = np.zeros((steps, count, channels), dtype), np.zeros((y.shape[1], count, y.shape[2]), y.dtype)
         random = np.random.default_rng(0) if network.random else None
+        self._counted = {}
         output, self.tapes = network._forward(network.split(flat), TensorDescriptor.of_tnc(inputs), ALL, random)
         tapes = self.tapes
         predicted = numbers(output)
@@ -34,25 +41,25 @@ class Batches:
             raise NotInPrograms("outputs that must be copied")
         gather_x, gather_y = epochs.add_gather(program, inputs), epochs.add_gather(program, targets)
         # What changes from batch to batch where targets count more or less than others.
-        self._scales = np.zeros(len(predicted.reshape(-1, predicted.shape[-1])) if of_labels(loss) else 0, dtype)
-        self._factors, self._divisor = np.zeros(predicted.shape if weighed else 0, dtype), np.zeros(1)
-        self._counted = [] if not weighed else [self._scales] if of_labels(loss) else [self._factors, self._divisor]
+        rows, smoothing = predicted.reshape(-1, predicted.shape[-1]), None
+        if of_labels(loss):
+            self._counted = {"scales": np.full(len(rows), 1 / len(rows), dtype)}
+            if loss.smoothing:
+                self._counted["rests"] = np.zeros(len(rows), dtype)
+                smoothing = self._counted["rests"], loss.shares(rows.shape[-1]).astype(dtype)
+        elif weighed:
+            self._counted = {"factors": np.zeros(predicted.shape, dtype), "divisor": np.zeros(1)}
+        self._changing = [*self._counted.values()] if weighed else []
         masks = self._add_masks(program)
         for tape in tapes:
             tape.operation.add_to(program)
         described, kept = like(output), predicted  # of which the loss is taken
         slope = numbers(described)
         if of_labels(loss):
-            rows = predicted.reshape(-1, predicted.shape[-1])
-            kept = np.zeros(len(rows))
-            if weighed:
-                self._add_scaled_cross_entropy(program, rows, targets, kept, slope)
-            else:
-                add_cross_entropy(program, rows, targets, kept, slope)
-        elif weighed:
-            self._add_weighed_slope(program, loss.name, predicted, targets, slope)
+            kept = np.zeros(len(rows) if smoothing is None else (2, len(rows)))
+            add_cross_entropy(program, rows, targets, kept, slope, self._counted["scales"], smoothing)
         else:
-            epochs.add_slope(program, loss.name, predicted, targets, slope)
+            add_slope(program, loss, predicted, targets, slope, **self._counted)
         out = add_copy(program, kept.ctypes.data, 0, kept.nbytes)
         into = network.split(gradient)
         self._kept = [described, kept]
@@ -80,7 +87,7 @@ class Batches:
         Returns the place of their address.
         """
         self._masks = [each for tape in self.tapes if tape.masks is not None for each in tape.masks.arrays.values()]
-        self._masks += self._counted
+        self._masks += self._changing
         self.mask_bytes, first = sum(each.nbytes for each in self._masks), 0
         if not self.mask_bytes:
             return 0
@@ -91,30 +98,6 @@ class Batches:
             first += each.nbytes
         return arrived.ctypes.data
 
-    def _add_scaled_cross_entropy(self, program, logits, labels, values, gradient):
-        """Add the cross entropy of labels to a program, the derivative of each row times its scale."""
-        (rows, classes), scales = logits.shape, self._scales
-        addresses = (array.ctypes.data for array in (logits, labels, values, gradient, scales))
-        record = np.array((1, rows, classes, *addresses, 0, 0, 0, 0.0), kernels.CROSS_ENTROPY)
-        alone = logits.size >= 2 * kernels.SMALLEST_PART
-        program.add_job(
-            kernels._cross_entropy, None, logits.dtype, record, logits, labels, values, gradient, scales, alone=alone
-        )
-
-    def _add_weighed_slope(self, program, name, prediction, target, slope):
-        """Add the slope of a loss to a program: that of each difference, times its factor, over what all of them count."""
-        own, zeros = np.zeros_like(slope), np.full_like(slope, -0.0)  # the difference to -0.0 is never -0.0
-        steps = (name, (prediction, target, own)), ("half_mse", (own, zeros, slope))  # the second one only divides
-        records = [
-            np.array((*(each.ctypes.data for each in arrays), slope.size, epochs.KINDS[kind], 1.0), epochs.SLOPE)
-            for kind, arrays in steps
-        ]
-        program.add_job(epochs._slope, None, slope.dtype, records[0], *steps[0][1])
-        elementwise.add_product(program, own, self._factors, own)
-        divisor = records[1].ctypes.data + epochs.SLOPE.fields["divisor"][1]
-        program.add(copy, np.array((self._divisor.ctypes.data, divisor, self._divisor.nbytes), np.int64), self._divisor)
-        program.add_job(epochs._slope, None, slope.dtype, records[1], *steps[1][1])
-
     def draw(self, random, drawn, counted=None):
         """Draw the masks of an update, in the order in which `fit` does, one after the other into bytes (is modified).
 
@@ -123,10 +106,9 @@ class Batches:
         if random is not None:
             for tape in self.tapes:
                 tape.redraw(random)
-        if counted is not None and len(self._scales):
-            self._scales[...] = counted.factors / counted.total
-        elif counted is not None:
-            self._factors[...], self._divisor[0] = counted.factors, counted.total
+        if counted is not None:
+            for name, array in self._counted.items():
+                array[...] = counted.read(name, array.shape)
         first = 0
         for each in self._masks:
             drawn[first : first + each.nbytes] = each.reshape(-1).view(np.uint8)

@@ -49,7 +49,7 @@ class Direction:
             self.drives = [*layer.zoneout_rates[: self.cell.states], 0.0]
         own = writer.parameters()
         self.params = {name.removesuffix(f"_{end}"): array for name, array in own.items() if name.endswith(f"_{end}")}
-        if layer.connectivity is not None:
+        if layer.constrained:
             self.params["weight_hh"] = self.params["weight_hh"] * layer.connectivity.factor(self.params["weight_hh"])
         self.slot_of = {
             kind: list(zip(getattr(self.cell, f"{kind}_slots"), getattr(self.cell, f"{kind}_gates")))

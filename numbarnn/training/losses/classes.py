@@ -78,6 +78,11 @@ class CrossEntropy(Description):
         """The weight of each label's class."""
         return np.ones(labels.shape) if self.class_weights is None else np.asarray(self.class_weights)[labels]
 
+    def shares(self, classes):
+        """The share of each class in a row's smoothed part, times the weight of the class."""
+        each = np.ones(classes) if self.class_weights is None else np.asarray(self.class_weights)
+        return each * (self.smoothing / classes)
+
     def __call__(
         self,
         prediction: np.ndarray,
@@ -128,8 +133,7 @@ class CrossEntropy(Description):
         labels = np.where((rows if self.smoothing else hits) > 0, labels, -1)
         smoothing = None
         if self.smoothing:
-            each = np.ones(logits.shape[1]) if self.class_weights is None else np.asarray(self.class_weights)
-            smoothing = (rows / total).astype(real), (each * (self.smoothing / logits.shape[1])).astype(real)
+            smoothing = (rows / total).astype(real), self.shares(logits.shape[1]).astype(real)
         values, others, gradient = kernel(logits, labels, (kept * hits / total).astype(real), smoothing)
         hits = moved(hits, device_of(logits))
         value = kept * float(np.where(hits > 0, values * hits, 0).sum())  # a label that weighs nothing may be impossible

@@ -10,7 +10,7 @@ from scipy.special import gammaln
 from ...arrays.devices import device_of, moved
 from ...arrays.ieee import ieee
 from ...errors import ShapeError, finite_number
-from .numeric import Regression, logistic
+from .numeric import Regression, exponential, logistic
 from .targets import described
 
 
@@ -83,8 +83,7 @@ class GaussianNLL(Regression):
 
     def _deviation(self, r):
         """The standard deviation, and its derivative."""
-        small, slope = logistic(r)
-        return self.least + (np.maximum(r, 0) + np.log1p(small)), slope
+        return self.least + exponential("softplus", r), logistic(r)[1]
 
     def terms(self, prediction, target):
         """The function of each target, and its derivative with respect to both of its channels."""
@@ -137,7 +136,7 @@ class PoissonNLL(Regression):
 
     def terms(self, prediction, target):
         """The function of each prediction and target, and its derivative."""
-        rate = np.exp(prediction)
+        rate = exponential("exp", prediction)
         value = rate - target * prediction
         if self.full:
             logarithm = gammaln(moved(target, "cpu").astype(np.float64) + 1).astype(target.dtype)

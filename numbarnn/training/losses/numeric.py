@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...arrays.devices import device_of, moved
+from ...arrays.devices import backend_of, device_of, moved
 from ...arrays.ieee import ieee
 from ...descriptions.fields import Description, one_of, optional
 from .targets import checked_target, described, steps_there, weights_of
@@ -171,9 +171,14 @@ class NumberLoss(Description):
         return float(np.sum(value, dtype=np.float64)), slope.reshape(shape)
 
 
+def exponential(name, x):
+    """A new array of ``exp(x)``, ``exp(-|x|)`` or ``log(1 + exp(x))`` of each number, see `cpu.exponentials`."""
+    return backend_of(x).exponentials.exponential(name, x)
+
+
 def logistic(z):
     """(``exp(-|z|)``, ``1 / (1 + exp(-z))``) of every number z: neither overflows nor loses a small one."""
-    small = np.exp(-np.abs(z))
+    small = exponential("exp_of_minus_size", z)
     return small, np.where(z >= 0, 1, small) / (1 + small)
 
 

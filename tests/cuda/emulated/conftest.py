@@ -1,0 +1,7 @@
+"""The tests of the emulator run in it: ``python tests/cuda/emulated/run.py -m pytest tests/cuda/emulated``."""
+
+import os
+
+collect_ignore = ["host_code.py", "run.py", "emulator.py", "site"]
+if "NUMBARNN_EMULATED" not in os.environ:
+    collect_ignore.append("test_emulator.py")
