@@ -831,13 +831,11 @@ def curvature_mutants():
     """[(description, place, name, mutant)] of products with Hessians and Gauss-Newton matrices."""
     import numbarnn as nr
     from numbarnn.network import Network
-    from numbarnn.training.losses.numeric import NumberLoss
 
-    of, dual, counted = Network._curvature_of, nr.Parameters._dual, NumberLoss._counted
+    of, dual = Network._curvature_of, nr.Parameters._dual
     return [
         ("a loss of half the curvature", nr.MSE, "bend", lambda self, d: d.dtype.type(1)),
         ("curvature outside of Huber's delta", nr.Huber, "bend", lambda self, d: np.ones_like(d)),
-        ("a mean over one number more", NumberLoss, "_counted", lambda *args: (counted(*args)[0], counted(*args)[1] + 1)),
         ("no curvature of the loss", Network, "_curvature_of", lambda *args: 0 * of(*args)),
         ("its sign", Network, "_curvature_of", lambda *args: -of(*args)),
         ("parameters that do not move", nr.Parameters, "_dual", lambda self, way: dual(self, 0 * way)),
