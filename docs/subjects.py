@@ -58,7 +58,10 @@ def module_members(module):
     """(kind, name) of the functions and classes that a module defines, for its page; errors have pages of their own."""
     if module is numbarnn.errors:
         return []
-    own = [(name, found) for name, found in vars(module).items() if getattr(found, "__module__", None) == module.__name__]
+    inside = f"{module.__name__}."
+    own = [
+        (name, found) for name, found in vars(module).items() if f"{getattr(found, '__module__', '')}.".startswith(inside)
+    ]
     written = [(name, found) for name, found in sorted(own) if not name.startswith("_") and inspect.getdoc(found)]
     return [("class" if inspect.isclass(found) else "function", name) for name, found in written]
 

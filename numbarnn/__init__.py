@@ -2,7 +2,7 @@
 
 import sys
 
-from . import errors, interop, plot, testing
+from . import dynamics, errors, interop, plot, testing
 from .arrays.descriptor import TensorDescriptor
 from .arrays.ragged import Ragged
 from .cells import ActivationFunction, Cell, elementary
@@ -179,6 +179,7 @@ __all__ = [
     "constant",
     "cosine",
     "datasets",
+    "dynamics",
     "elementary",
     "errors",
     "exponential",

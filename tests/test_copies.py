@@ -512,7 +512,7 @@ def test_everything_that_is_public_is_in_this_list(every):
     seen |= {"Network", "Graph", "GraphStream", "Stream", "CompiledStep", "Recurrent", "Cell", "Callback", "Trainer"}
     seen |= {"loss", "PerStep", "windows", "accuracy", "extrapolate", "padded", "compile", "fit_many", "load", "own_part"}
     seen |= {"observed", "strips"}
-    modules = {"datasets", "elementary", "errors", "interop", "plot", "testing", "cuda"}
+    modules = {"datasets", "dynamics", "elementary", "errors", "interop", "plot", "testing", "cuda"}
     raised = {name for name in nr.__all__ if name.endswith("Error")}
     schedules = {"cosine", "exponential", "reduce_on_plateau", "warmup"}
     assert set(nr.__all__) - seen - modules - raised - schedules <= {"Optimizer"}

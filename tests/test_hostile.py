@@ -714,6 +714,31 @@ CASES = {
             "tolerance": (1e-8, POSITIVE),
         },
     ),
+    "dynamics.step_jacobian": (
+        lambda **a: nr.dynamics.step_jacobian(RNN, RNN.init(2, seed=0), **{"state": STATE} | a),
+        {"x": (X[0, 0], optional(ARRAY))},
+    ),
+    "dynamics.lyapunov": (
+        lambda **a: nr.dynamics.lyapunov(RNN, RNN.init(2, seed=0), **{"x": X} | a).exponents,
+        {
+            "exponents": (2, optional(SIZE)),
+            "every": (2, SIZE),
+            "transient": (0, only(0, 1, 2, 3)),
+            "settle": (0, only(0, 1, 2, 3)),
+            "dt": (0.5, POSITIVE),
+            "seed": (0, SEEDS),
+            "layout": ("tnc", LAYOUT),
+        },
+    ),
+    "dynamics.fixed_points": (
+        lambda **a: nr.dynamics.fixed_points(RNN, RNN.init(2, seed=0), None, **{"starts": STATE} | a).states,
+        {
+            "tolerance": (None, optional(POSITIVE)),
+            "slow": (1e-4, POSITIVE),
+            "apart": (1e-3, POSITIVE),
+            "iterations": (9, SIZE),
+        },
+    ),
     "plot.history": (
         lines(nr.plot.history),
         {"history": (HISTORY, NOTHING_ELSE), "log": (True, FLAG), "ax": (None, optional(NOTHING_ELSE))},

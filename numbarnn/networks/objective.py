@@ -69,8 +69,11 @@ class Objective(Prediction, Comparison):
         loss = find_loss(loss)
         return self._loss_of(Samples.of(self, x, y, lengths, loss, weights, reset), loss)
 
-    def _loss_of(self, samples, loss, metrics=None):
-        """`loss` of samples that have been checked, a function; with metrics, see `measured`, (loss, {name: value})."""
+    def _loss_of(self, samples, loss, metrics=None, kept=None):
+        """`loss` of samples that have been checked, a function; with metrics, see `measured`, (loss, {name: value}).
+
+        kept: a list that gains what the loss has seen (is modified), for `_measured_together`.
+        """
         self.params.check_finite()
         pieces, most = [], self._rows_at_once
         for piece in samples.pieces(most):
@@ -88,7 +91,13 @@ class Objective(Prediction, Comparison):
                 pieces.append(self._joined(parts, samples, "t"))
         seen = self._joined(pieces, samples)
         value = self._call_loss(loss, *seen, samples)[0]
+        if kept is not None:
+            kept.append(seen)
         return value if metrics is None else (value, self._measured(metrics, seen, samples))
+
+    def _measured_together(self, metrics, kept, samples):
+        """{name: value} of metrics of several samples, like some that are given; kept: what `_loss_of` has kept of each."""
+        return self._measured(metrics, self._joined(kept, samples), samples)
 
     def evaluate(
         self,

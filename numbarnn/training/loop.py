@@ -135,7 +135,7 @@ def train(
         raise TypeError(f"validation: expected {expected}, got None")
     validated, shards = validating(network, held, loss, course.metrics), None
     if ranks is not None:
-        _check_for_ranks(callbacks, course.metrics, steps)
+        _check_for_ranks(callbacks, steps)
         for each in (samples, held):
             if each is not None:
                 each.check_shared()
@@ -143,8 +143,8 @@ def train(
         course.seed = ranks.agree(course.seed)[0]
         shards = Shards(ranks, course.shards, samples, batch_size, shuffle, network.random, course.seed, course.summed)
         if held is not None:
-            loss_of, mean = functools.partial(network._loss_of, loss=loss), shards.held_out(held)
-            validated = lambda: (mean(loss_of), {})  # noqa: E731
+            validated = functools.partial(shards.measures(held, "validation"), network, loss, course.metrics)
+        shards.followed = ranks.agree(any(map(learns_of_batches, callbacks)))[0]
         if ranks.rank:
             callbacks, progress = (), False
             course.forget_callbacks()
@@ -172,7 +172,8 @@ def _check_same(ranks, course, place, samples, held, batch_size, shuffle):
         network=network._structure, loss=network._compared_loss(course.loss), optimizer=course.optimizer._compared,
         epochs=place.last + 1 - place.epoch, batch_size=batch_size, shuffle=shuffle, clip=course.clip, shards=course.shards,
         validation=held is not None, weights=samples.weights is not None, reset=samples.reset is not None,
-        frozen=course.frozen, updates=course.updates.step,
+        frozen=course.frozen, updates=course.updates.step, metrics=tuple(course.metrics),
+        lengths=bool(course.metrics) and getattr(samples, "in_rows", None),
     ))  # fmt: skip
 
 
@@ -204,16 +205,12 @@ def validating(network, held, loss, metrics):
     return functools.partial(network._loss_of, held, loss, metrics)
 
 
-def _check_for_ranks(callbacks, metrics, steps):
-    """Raise ValueError unless all can go with shards: callbacks are called after whole epochs, samples not cut."""
+def _check_for_ranks(callbacks, steps):
+    """Raise ValueError unless all can go with shards: samples are not cut, and what is saved are whole epochs."""
     if steps is not None:
         raise ValueError("carry: expected False together with comm or shards, got True")
-    if metrics:
-        raise ValueError(f"metrics: expected none together with comm or shards, got {', '.join(map(repr, metrics))}")
     for index, callback in enumerate(callbacks):
         kind = type(callback).__name__
-        if learns_of_batches(callback):
-            raise ValueError(f"callbacks[{index}]: expected no method batch together with comm or shards, got {kind}")
         if getattr(callback, "_keeps", False) and callback.unit != "epoch":
             expected = "checkpoints after whole epochs together with comm or shards"
             raise ValueError(f"callbacks[{index}]: expected {expected}, got unit={callback.unit!r} of {kind}")
@@ -272,6 +269,7 @@ def _epoch(course, feed, validated, calls):
         total, counted, rate = course.take(feed, group, rate_of, most, where)
         course.place = Place(epoch, place.last, place.batch + len(group), place.total + total, place.counted + counted, rate)
         ends = bool(watched) and _called(network, calls.batch, total / counted if counted else 0.0)
+        ends = feed.followed(ends)
         if ends or calls.keep_updates:
             _end(course, calls, False, ends)
         if ends:
@@ -279,9 +277,7 @@ def _epoch(course, feed, validated, calls):
     place = course.place
     course.finish(_where(epoch, place.batch, 0), feed)
     validation, of_validation = (None, {}) if validated is None else validated()
-    measured = course.metrics and feed.samples is not None
-    metrics = network._loss_of(feed.samples, course.loss, course.metrics)[1] if measured else {}
-    history._measured(validation, metrics, of_validation)
+    history._measured(validation, feed.measured() if course.metrics else {}, of_validation)
     if validation is not None:
         _say_if_not_finite(history.validation, epoch)
     history.loss.append(feed.loss(place.total, place.counted))

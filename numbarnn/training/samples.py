@@ -185,6 +185,11 @@ class Samples:
         """Whether there is a target for each step."""
         return self.y.stepped
 
+    @property
+    def seen(self):
+        """Whether a loss sees anything of them: not of no samples, nor of targets of steps where there are none."""
+        return self.x.count > 0 and (not self.stepped or bool(self.lengths_of_x.any()))
+
     def check_shared(self):
         """Raise ValueError unless the mean over all of the samples is one of those of parts of them: it always is."""
 
