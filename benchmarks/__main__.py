@@ -19,6 +19,7 @@ from . import (
     cpu,
     embedding,
     estimators,
+    feedback,
     gil,
     gpu,
     graphs,
@@ -47,6 +48,7 @@ BENCHMARKS = {
     "hello": hello, "images": images, "inference": inference, "launches": launches, "limits": limits, "many": many,
     "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
     "steps": steps, "sum": sums, "tangents": tangents,
+    "feedback": feedback,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 

@@ -18,7 +18,7 @@ SUBJECTS = {
     "Optimizers and learning rates": ("training.optimizer", "training.optimizers", "training.schedules"),
     "Callbacks": ("training.callbacks", "training.checkpoints", "training.reports", "training.stopping"),
     "Many networks": ("many", "ensemble", "networks.predictions", "training.ranks"),
-    "Steps, forecasts and samples": ("streaming", "stepping", "extrapolation", "sampling"),
+    "Steps, forecasts and samples": ("streaming", "stepping", "extrapolation", "least_squares", "sampling"),
     "Arrays, series and texts": ("arrays", "data"),
     "Files and other libraries": ("loading", "interop"),
     "Plots": ("plot",),

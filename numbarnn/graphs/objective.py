@@ -85,10 +85,9 @@ class Objective(Prediction):
         return GraphSamples.of(self, inputs, targets, lengths, losses, weights, reset)
 
     @property
-    def _row_layer(self):
-        """The layer whose table a training updates by the rows that are used: the first one, if nodes do not share it."""
-        readers = [row for row in self._rows.values() if any(part.index == 0 for part in row.parts)]
-        return self.layers[0] if len(readers) == 1 and isinstance(self.layers[0], Embedding) else None
+    def _tables(self):
+        """The indices of the layers whose tables a training updates by the rows that are used."""
+        return [index for index, layer in enumerate(self.layers) if isinstance(layer, Embedding)]
 
     def _workspaces(self, into, parts, kept, reading=None):
         """The Workspaces in which gradients are computed; see `GraphWorkspace`."""

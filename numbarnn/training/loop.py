@@ -40,10 +40,10 @@ def alone(network):
             del _trained[key]
 
 
-def checked_samples(network, given, loss, argument, empty=False):
+def checked_samples(network, given, loss, argument, empty=False, **fed):
     """The Samples that an argument is, or holds as (x, y) and perhaps more, if they can be learned from.
 
-    Else a typed error that names it.  empty: see `check_samples`.
+    Else a typed error that names it.  empty: see `check_samples`; fed: a `feedback` of the samples of a network.
     """
     if isinstance(given, Samples):  # checked before
         return given
@@ -54,7 +54,7 @@ def checked_samples(network, given, loss, argument, empty=False):
         raise TypeError(f"{argument}: expected {expected}, got {len(given)} of them")
     with arguments_of(argument):
         x, y, lengths, weights, reset = [*given, None, None, None][:5]
-        samples = network._samples(x, y, lengths, loss, weights, reset)
+        samples = network._samples(x, y, lengths, loss, weights, reset, **fed)
         check_samples(samples, empty)
     return samples
 
@@ -183,7 +183,9 @@ def with_held(course, samples, validation, part, way, shared=False):
     if part is None:
         if way != WAYS[0]:
             raise ValueError(f"split_by: expected {WAYS[0]!r} without validation_split, got {way!r}")
-        return samples, None if validation is None else checked_samples(network, validation, loss, "validation")
+        feedback = getattr(samples, "feedback", None)
+        fed = {} if feedback is None else {"feedback": feedback}
+        return samples, None if validation is None else checked_samples(network, validation, loss, "validation", **fed)
     if validation is not None or samples is None or shared:
         beside = "validation" if validation is not None else "comm or shards" if shared else "batches of your own"
         raise ValueError(f"validation_split: expected None beside {beside}, got {part!r}")
