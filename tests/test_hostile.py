@@ -406,6 +406,10 @@ CASES = {
         lambda **a: network().jacobian(**a),
         {"flat": (network().params.flat, ARRAY), "x": (X, SAMPLES), "lengths": (np.array([4, 2, 3]), LENGTHS)},
     ),
+    "Network.hvp": (
+        lambda **a: network().hvp(**a),
+        {"flat": (network().params.flat, ARRAY), "vector": (network().params.flat, ARRAY)} | FIT | LOSS,
+    ),
     "Network.gauss_newton_product": (
         lambda **a: network().gauss_newton_product(**a),
         {"flat": (network().params.flat, ARRAY), "vector": (network().params.flat, ARRAY)} | FIT | LOSS,
@@ -759,6 +763,20 @@ CASES = {
             "apart": (1e-3, POSITIVE),
             "iterations": (9, SIZE),
         },
+    ),
+    "dynamics.state_space_divergence": (
+        lambda **a: nr.dynamics.state_space_divergence(**{"true": X, "generated": X[::-1]} | a),
+        {
+            "form": ("gaussian", one_of("binned", "gaussian")),
+            "bins": (5, SIZE),
+            "width": (0.5, POSITIVE),
+            "samples": (4, SIZE),
+            "seed": (0, SEED),
+        },
+    ),
+    "dynamics.spectral_distance": (
+        lambda **a: nr.dynamics.spectral_distance(**{"true": X, "generated": X[::-1]} | a),
+        {"smoothing": (2.0, NOT_NEGATIVE)},
     ),
     "plot.history": (
         lines(nr.plot.history),
