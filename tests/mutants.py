@@ -6,7 +6,7 @@ places the rows of ragged batches is put wrong, and put to the check of test_rag
 of an embedding's rows and the slopes of losses to those of test_embedding.py and test_classification.py, and the
 derivatives of layers of images to that of test_images.py, of pooling over steps to that of test_over_time.py, of
 networks to that of test_function.py, of graphs to that of test_graph.py, forward derivatives to that of
-test_tangents.py, and what is carried from piece to piece of a
+test_tangents.py, second ones to those of test_hvp.py and test_curvature.py, and what is carried from piece to piece of a
 long sequence to that of test_carry.py.  The exit status is 1 if any mutant
 survives, or if what is unchanged does not pass.
 """
@@ -835,6 +835,40 @@ def tangent_caught():
     return False
 
 
+def curvature_mutants():
+    """[(description, place, name, mutant)] of products with Hessians and Gauss-Newton matrices."""
+    import numbarnn as nr
+    from numbarnn.network import Network
+
+    of, dual = Network._curvature_of, nr.Parameters._dual
+    return [
+        ("a loss of half the curvature", nr.MSE, "bend", lambda self, d: d.dtype.type(1)),
+        ("curvature outside of Huber's delta", nr.Huber, "bend", lambda self, d: np.ones_like(d)),
+        ("no curvature of the loss", Network, "_curvature_of", lambda *args: 0 * of(*args)),
+        ("its sign", Network, "_curvature_of", lambda *args: -of(*args)),
+        ("parameters that do not move", nr.Parameters, "_dual", lambda self, way: dual(self, 0 * way)),
+    ]
+
+
+def curvature_caught():
+    """Whether the property of test_hvp.py fails, or that of test_curvature.py."""
+    import test_curvature
+    import test_hvp
+
+    import numbarnn as nr
+
+    net = test_hvp.network(nr.GRU(9), nr.Last(), nr.Dense(1))
+    x, y = test_hvp.numbers(5, 4, 2), test_hvp.numbers(4, 1, seed=1)
+    try:
+        for loss in ("mse", nr.Huber(0.5)):
+            test_hvp.check(net, x, y, loss)
+        for loss in (nr.MSE(missing="nan"), nr.Huber(0.7)):
+            test_curvature.test_curvature_of_losses_of_numbers(loss, True)
+    except AssertionError:
+        return True
+    return False
+
+
 def graph_mutants():
     """[(description, place, name, mutant)] of what lies between the nodes of a graph, on the way back."""
     from numbarnn.graphs import joining, passage
@@ -959,6 +993,7 @@ def main(every=1):
         ("graph", graph_mutants(), graph_caught),
         ("pieces", piece_mutants(), piece_caught),
         ("tangents", tangent_mutants(), tangent_caught),
+        ("second derivatives", curvature_mutants(), curvature_caught),
     ):
         broken = caught()
         show(name, "unchanged", "FAILS" if broken else "passes")
