@@ -261,6 +261,12 @@ class Parameters:
         other._held, other._calls, other._split = weakref.ref(flat), {}, None
         return other
 
+    def _dual(self, tangent):
+        """Parameters over complex numbers, this vector and in the place of the imaginary parts its tangent."""
+        other = self._over(self._flat + 1j * tangent)
+        other._kind = other._flat.shape, other._flat.dtype
+        return other
+
     def __deepcopy__(self, memo):
         return Parameters(copy.deepcopy(self._flat, memo), self._weights)
 
@@ -332,7 +338,7 @@ class Parameters:
 
     def zeros(self) -> "Parameters":
         """The same structure over a vector of zeros: what a gradient is added up in."""
-        return Parameters(np.zeros_like(self.flat), self.weights)
+        return self._over(np.zeros_like(self.flat))
 
     def check_writable(self, argument):
         """Raise, naming the argument, unless the vector is as it was made and may be written."""

@@ -6,7 +6,7 @@ places the rows of ragged batches is put wrong, and put to the check of test_rag
 of an embedding's rows and the slopes of losses to those of test_embedding.py and test_classification.py, and the
 derivatives of layers of images to that of test_images.py, of pooling over steps to that of test_over_time.py, of
 networks to that of test_function.py, of graphs to that of test_graph.py, forward derivatives to that of
-test_tangents.py, and what is carried from piece to piece of a
+test_tangents.py, second ones to those of test_hvp.py and test_curvature.py, and what is carried from piece to piece of a
 long sequence to that of test_carry.py.  The exit status is 1 if any mutant
 survives, or if what is unchanged does not pass.
 """
@@ -835,6 +835,109 @@ def tangent_caught():
     return False
 
 
+def dynamics_mutants():
+    """[(description, place, name, mutant)] of Jacobians, exponents and fixed points."""
+    from numbarnn.cpu import step_jacobians
+    from numbarnn.dynamics import FixedPoints, exponents
+    from numbarnn.dynamics.maps import StateMap
+
+    fields, weights, states, before = (
+        step_jacobians.fields_of, StateMap._recurrent_weights, StateMap._vectors, StateMap._before,
+    )  # fmt: skip
+    group, sums = exponents._Group, exponents._Sums
+    decompose, jacobians, add = group._decompose, group._jacobians, sums.add
+
+    def without(name, less=None):
+        def mutant(cell):
+            found = fields(cell)
+            return found | {name: found[name] - less if less else 0}
+
+        return mutant
+
+    def transposed(self, tape):
+        found = weights(self, tape)
+        return None if found is None else found.transpose(0, 2, 1)
+
+    def later(rows, steps, batch):
+        return before(rows[batch:], steps, batch)
+
+    def twice(self, logs):
+        add(self, logs)
+        self._total += logs[-1] * (self._done == self._points[-1])
+        self.history[-1] = self._total
+
+    def by_real_parts(self):
+        return (self.eigenvalues.real >= 1).sum(axis=1)
+
+    return [
+        ("R h left out", step_jacobians, "fields_of", without("recurrent_count")),
+        ("R times the gated operand left out", step_jacobians, "fields_of", without("gated_count")),
+        ("the slope of another number for that of the old state", step_jacobians, "fields_of", without("dpre", 1)),
+        ("recurrent weights transposed", StateMap, "_recurrent_weights", transposed),
+        ("h and c swapped", StateMap, "_vectors", lambda self, found: states(self, found[::-1])),
+        ("Jacobians at the states after the steps", StateMap, "_before", staticmethod(later)),
+        ("Jacobians transposed", group, "_jacobians", lambda self, *part: jacobians(self, *part).swapaxes(2, 3).copy()),
+        (
+            "windows without the tangents of those before",
+            group, "_decompose", lambda self, windows, logs, composed: decompose(self, windows, logs, False),
+        ),
+        ("the last window counted twice", sums, "add", twice),
+        ("stability by real parts", FixedPoints, "unstable", property(by_real_parts)),
+    ]  # fmt: skip
+
+
+def dynamics_caught():
+    """Whether the properties of test_dynamics.py fail, for any layer."""
+    from dynamics_checks import check_exponents, check_spiral, transpose_error
+
+    import numbarnn as nr
+
+    layers = [nr.GRU(4, "before"), nr.LSTM(3, peepholes=True), nr.LSTM(3, peepholes=True, layers=2)]
+    try:
+        errors = [transpose_error(layer) for layer in layers]
+        for every, count in ((1, None), (4, None), (4, 2)):
+            check_exponents(layers[1], every, count)
+        check_exponents(layers[2], 2)
+        check_spiral(1.4)
+    except AssertionError:
+        return True
+    return max(errors) > 1e-13
+
+
+def curvature_mutants():
+    """[(description, place, name, mutant)] of products with Hessians and Gauss-Newton matrices."""
+    import numbarnn as nr
+    from numbarnn.network import Network
+
+    of, dual = Network._curvature_of, nr.Parameters._dual
+    return [
+        ("a loss of half the curvature", nr.MSE, "bend", lambda self, d: d.dtype.type(1)),
+        ("curvature outside of Huber's delta", nr.Huber, "bend", lambda self, d: np.ones_like(d)),
+        ("no curvature of the loss", Network, "_curvature_of", lambda *args: 0 * of(*args)),
+        ("its sign", Network, "_curvature_of", lambda *args: -of(*args)),
+        ("parameters that do not move", nr.Parameters, "_dual", lambda self, way: dual(self, 0 * way)),
+    ]
+
+
+def curvature_caught():
+    """Whether the property of test_hvp.py fails, or that of test_curvature.py."""
+    import test_curvature
+    import test_hvp
+
+    import numbarnn as nr
+
+    net = test_hvp.network(nr.GRU(9), nr.Last(), nr.Dense(1))
+    x, y = test_hvp.numbers(5, 4, 2), test_hvp.numbers(4, 1, seed=1)
+    try:
+        for loss in ("mse", nr.Huber(0.5)):
+            test_hvp.check(net, x, y, loss)
+        for loss in (nr.MSE(missing="nan"), nr.Huber(0.7)):
+            test_curvature.test_curvature_of_losses_of_numbers(loss, True)
+    except AssertionError:
+        return True
+    return False
+
+
 def graph_mutants():
     """[(description, place, name, mutant)] of what lies between the nodes of a graph, on the way back."""
     from numbarnn.graphs import joining, passage
@@ -959,6 +1062,8 @@ def main(every=1):
         ("graph", graph_mutants(), graph_caught),
         ("pieces", piece_mutants(), piece_caught),
         ("tangents", tangent_mutants(), tangent_caught),
+        ("dynamics", dynamics_mutants(), dynamics_caught),
+        ("second derivatives", curvature_mutants(), curvature_caught),
     ):
         broken = caught()
         show(name, "unchanged", "FAILS" if broken else "passes")

@@ -16,13 +16,17 @@ from .simd import (
     INT64,
     REGISTERS,
     VECTOR_BYTES,
-    Vector,
+    Dual,
+    llvm_alignment,
     llvm_call,
     llvm_prefetch,
     llvm_scalar,
     llvm_splat,
     llvm_suffix,
+    llvm_swapped,
+    llvm_tangents,
     llvm_vector,
+    vector_of,
 )
 
 MAX_VECTORS = 4  # widest panel, in vectors
@@ -50,8 +54,8 @@ def _emit_panel(
     s_vector: from one vector of a row of S to the next.  After `inner` numbers, A goes on `a_jump` bytes further instead of
     `a_depth`.  Either the rows share B, and `b_row` is None; or they share A, and have a B each.  ahead: what is read soon.
     """
-    v, scalar, size = llvm_vector(vector), llvm_scalar(vector), vector.dtype.bitwidth // 8
-    width = vector.lanes * size
+    v, scalar, size = llvm_vector(vector), llvm_scalar(vector), llvm_alignment(vector)
+    width = vector.floats * size
 
     def number(n):
         return ir.Constant(INT64, n)
@@ -67,7 +71,7 @@ def _emit_panel(
         [offset(offset(base, row, i), column, j) for i in range(rows) for j in range(vectors)]
         for base, row, column in ((c, c_row, number(width)), (s, s_row, s_vector))
     )
-    zero = ir.Constant(v, [0.0] * vector.lanes)
+    zero = ir.Constant(v, [0.0] * vector.floats)
     before = builder.block
     loop = builder.append_basic_block("depth")
     after = builder.append_basic_block("after")
@@ -82,10 +86,17 @@ def _emit_panel(
         if i == 0 or b_row is None:
             pointer = builder.inttoptr(offset(a_k, a_row, i), scalar.as_pointer())
             value = llvm_splat(builder, vector, builder.load(pointer, align=size))
+            if isinstance(vector, Dual):
+                tangent = llvm_splat(builder, vector, builder.load(builder.gep(pointer, [number(1)]), align=size))
+                tangent = llvm_tangents(builder, vector, tangent)
         if i == 0 or b_row is not None:
             places = [builder.add(offset(b_k, b_row, i), number(j * width)) for j in range(vectors)]
             b_values = [builder.load(vector_at(place), align=size) for place in places]
         done += [llvm_call(builder, fma, [value, b_values[j], sums[i * vectors + j]]) for j in range(vectors)]
+        if isinstance(vector, Dual):
+            for j, b_value in enumerate(b_values):
+                operands = tangent, llvm_swapped(builder, vector, b_value), done[i * vectors + j]
+                done[i * vectors + j] = llvm_call(builder, fma, [*operands])
     k_next, inside_next, b_next = builder.add(k, number(1)), builder.add(inside, number(1)), builder.add(b_k, b_depth)
     jump = builder.icmp_signed("==", inside_next, inner)
     inside_next = builder.select(jump, number(0), inside_next)
@@ -106,7 +117,7 @@ def _panel(
     typingctx, real, rows, vectors, c, c_row, s, s_row, s_vector, a, a_row, a_depth, inner, a_jump, b, b_depth, depth, ahead
 ):
     """One tile of `rows` by `vectors`: a switch over the tiles that exist."""
-    vector = Vector(real)
+    vector = vector_of(real)
 
     def codegen(context, builder, signature, args):
         _, rows_, vectors_, *operands = args
@@ -185,7 +196,7 @@ def _row_panel(
     typingctx, real, vectors, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_jump, b, b_block, b_depth, depth
 ):
     """One row of A times as many B as fill the processor's pipelines, each of `vectors`: a switch over their numbers."""
-    vector = Vector(real)
+    vector = vector_of(real)
 
     def codegen(context, builder, signature, args):
         _, vectors_, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_jump, b, b_block, b_depth, depth = args

@@ -62,14 +62,41 @@ def lanes_of(dtype):
 class Vector(types.Type):
     """`lanes` values of one floating dtype, held in a register."""
 
-    def __init__(self, dtype):
-        self.dtype, self.lanes = dtype, VECTOR_BYTES * 8 // dtype.bitwidth
+    def __init__(self, dtype, lanes=None):
+        self.dtype = self.number = dtype
+        self.lanes = self.floats = VECTOR_BYTES * 8 // dtype.bitwidth if lanes is None else lanes
         super().__init__(name=f"Vector({dtype}, {self.lanes})")
 
 
+class Dual(types.Type):
+    """`lanes` dual numbers, see `duals`, held in a register: each value with its tangent behind it.
+
+    Attributes
+    ----------
+    dtype : numba.types.Complex
+        As which they lie in memory.
+    number : numba.types.Float
+        Of a value, and of a tangent.
+    floats : int
+        Twice the lanes.
+    """
+
+    def __init__(self, dtype):
+        self.dtype, self.number = dtype, dtype.underlying_float
+        self.lanes = VECTOR_BYTES * 8 // dtype.bitwidth
+        self.floats = 2 * self.lanes
+        super().__init__(name=f"Dual({dtype}, {self.lanes})")
+
+
+def vector_of(real):
+    """The type of a vector of numbers of a Numba type; complex ones are where dual numbers lie."""
+    return Dual(real) if isinstance(real, types.Complex) else Vector(real)
+
+
+@register_model(Dual)
 @register_model(Vector)
 class VectorModel(models.PrimitiveModel):
-    """How LLVM holds a `Vector`: in a vector register."""
+    """How LLVM holds a `Vector` or a `Dual`: in a vector register."""
 
     def __init__(self, manager, fe_type):
         super().__init__(manager, fe_type, llvm_vector(fe_type))
@@ -93,29 +120,58 @@ class MaskModel(models.PrimitiveModel):
 
 def llvm_scalar(vector):
     """The LLVM type of one element."""
-    return ir.FloatType() if vector.dtype == types.float32 else ir.DoubleType()
+    return ir.FloatType() if vector.number == types.float32 else ir.DoubleType()
 
 
 def llvm_vector(vector):
     """The LLVM type of the whole vector."""
-    return ir.VectorType(llvm_scalar(vector), vector.lanes)
+    return ir.VectorType(llvm_scalar(vector), vector.floats)
 
 
 def llvm_integers(vector):
     """The LLVM vector of integers with as many bits an element as `vector`."""
-    return ir.VectorType(ir.IntType(vector.dtype.bitwidth), vector.lanes)
+    return ir.VectorType(ir.IntType(vector.number.bitwidth), vector.floats)
 
 
 def llvm_suffix(vector):
     """How LLVM's intrinsics spell the type."""
-    return f"v{vector.lanes}f{vector.dtype.bitwidth}"
+    return f"v{vector.floats}f{vector.number.bitwidth}"
+
+
+def llvm_alignment(vector):
+    """Bytes of a float, to which vectors lie aligned at least."""
+    return vector.number.bitwidth // 8
 
 
 def llvm_splat(builder, vector, scalar):
-    """A vector with `scalar` in every lane."""
+    """A vector with `scalar` in every element."""
     undefined = ir.Constant(llvm_vector(vector), ir.Undefined)
     one = builder.insert_element(undefined, scalar, ir.Constant(INT32, 0))
-    return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(INT32, vector.lanes), [0] * vector.lanes))
+    return builder.shuffle_vector(one, undefined, ir.Constant(ir.VectorType(INT32, vector.floats), [0] * vector.floats))
+
+
+def llvm_tangents(builder, dual, tangents, values=None):
+    """The tangents of a dual vector, and in the place of each value that of another, or 0."""
+    values = ir.Constant(llvm_vector(dual), [0.0] * dual.floats) if values is None else values
+    odd = ir.Constant(ir.VectorType(ir.IntType(1), dual.floats), [i % 2 for i in range(dual.floats)])
+    return builder.select(odd, tangents, values)
+
+
+def llvm_pairs(builder, dual, vector):
+    """(each value of a dual vector twice; 0 and each tangent): factors of another's pairs, and of these swapped."""
+    values, tangents = (
+        builder.shuffle_vector(
+            vector, vector, ir.Constant(ir.VectorType(INT32, dual.floats), [i // 2 * 2 + part for i in range(dual.floats)])
+        )
+        for part in (0, 1)
+    )
+    return values, llvm_tangents(builder, dual, tangents)
+
+
+def llvm_swapped(builder, dual, vector):
+    """A dual vector, each tangent before its value."""
+    lanes = ir.Constant(ir.VectorType(INT32, dual.floats), [i ^ 1 for i in range(dual.floats)])
+    return builder.shuffle_vector(vector, vector, lanes)
 
 
 def llvm_call(builder, name, args):
@@ -127,11 +183,16 @@ def llvm_call(builder, name, args):
 @intrinsic
 def splat(typingctx, like, number):
     """A vector of the type of `like` (a vector, its mask, or a number of its dtype) with `number` in every lane."""
-    vector = like.vector if isinstance(like, Mask) else like if isinstance(like, Vector) else Vector(like)
+    vector = like.vector if isinstance(like, Mask) else like if isinstance(like, (Vector, Dual)) else vector_of(like)
 
     def codegen(context, builder, signature, args):
-        scalar = context.cast(builder, args[1], signature.args[1], vector.dtype)
-        return llvm_splat(builder, vector, scalar)
+        if isinstance(number, types.Complex):  # a dual number
+            parts = (llvm_splat(builder, vector, builder.extract_value(args[1], i)) for i in (1, 0))
+            return llvm_tangents(builder, vector, *parts)
+        value = llvm_splat(builder, vector, context.cast(builder, args[1], signature.args[1], vector.number))
+        if isinstance(vector, Dual):
+            return llvm_tangents(builder, vector, ir.Constant(value.type, [0.0] * vector.floats), value)
+        return value
 
     return vector(like, number), codegen
 
@@ -187,8 +248,15 @@ def negative(typingctx, a):
 @intrinsic
 def select(typingctx, mask, where_true, where_false):
     """Lane by lane one of two vectors; a comparison with NaN holds for none."""
-    signature = where_true(mask, where_true, where_false)
-    return signature, lambda context, builder, signature, args: builder.select(*args)
+
+    def codegen(context, builder, signature, args):
+        chosen, *values = args
+        if isinstance(where_true, Dual):
+            lanes = ir.Constant(ir.VectorType(INT32, where_true.floats), [i // 2 for i in range(where_true.floats)])
+            chosen = builder.shuffle_vector(chosen, chosen, lanes)
+        return builder.select(chosen, *values)
+
+    return where_true(mask, where_true, where_false), codegen
 
 
 @intrinsic
@@ -196,7 +264,12 @@ def fma(typingctx, a, b, c):
     """``a * b + c``, in one rounding where the processor has the instruction."""
 
     def codegen(context, builder, signature, args):
-        return llvm_call(builder, f"llvm.fmuladd.{llvm_suffix(a)}", args)
+        name = f"llvm.fmuladd.{llvm_suffix(a)}"
+        if isinstance(a, Dual):
+            values, tangents = llvm_pairs(builder, a, args[0])
+            swapped = llvm_swapped(builder, a, args[1])
+            return llvm_call(builder, name, [tangents, swapped, llvm_call(builder, name, [values, *args[1:]])])
+        return llvm_call(builder, name, args)
 
     return a(a, b, c), codegen
 
@@ -271,11 +344,11 @@ def times_power_of_two(typingctx, x, biased):
 @intrinsic
 def load(typingctx, real, address):
     """The vector at `address`; only the type of `real` matters."""
-    vector = Vector(real)
+    vector = vector_of(real)
 
     def codegen(context, builder, signature, args):
         pointer = builder.inttoptr(args[1], llvm_vector(vector).as_pointer())
-        return builder.load(pointer, align=real.bitwidth // 8)
+        return builder.load(pointer, align=llvm_alignment(vector))
 
     return vector(real, types.intp), codegen
 
@@ -286,7 +359,7 @@ def store(typingctx, value, address):
 
     def codegen(context, builder, signature, args):
         pointer = builder.inttoptr(args[1], llvm_vector(value).as_pointer())
-        builder.store(args[0], pointer, align=value.dtype.bitwidth // 8)
+        builder.store(args[0], pointer, align=llvm_alignment(value))
         return context.get_dummy_value()
 
     return types.void(value, types.intp), codegen
@@ -304,11 +377,12 @@ def llvm_prefetch(builder, address):
 
 def _mask(builder, vector, count):
     """An LLVM mask whose first `count` lanes hold."""
-    lanes = ir.VectorType(INT32, vector.lanes)
+    lanes = ir.VectorType(INT32, vector.floats)
     undefined = ir.Constant(lanes, ir.Undefined)
     one = builder.insert_element(undefined, builder.trunc(count, INT32), ir.Constant(INT32, 0))
-    counts = builder.shuffle_vector(one, undefined, ir.Constant(lanes, [0] * vector.lanes))
-    return builder.icmp_signed("<", ir.Constant(lanes, list(range(vector.lanes))), counts)
+    counts = builder.shuffle_vector(one, undefined, ir.Constant(lanes, [0] * vector.floats))
+    lane_of = [i * vector.lanes // vector.floats for i in range(vector.floats)]
+    return builder.icmp_signed("<", ir.Constant(lanes, lane_of), counts)
 
 
 def load_first_of(vector):
@@ -319,20 +393,20 @@ def load_first_of(vector):
 
 def _load_masked(builder, vector, address, mask):
     """The lanes of a mask from an address, 0 in the others."""
-    v, mask_type = llvm_vector(vector), ir.VectorType(ir.IntType(1), vector.lanes)
+    v, mask_type = llvm_vector(vector), ir.VectorType(ir.IntType(1), vector.floats)
     function = cgutils.get_or_insert_function(
         builder.module,
         ir.FunctionType(v, [v.as_pointer(), INT32, mask_type, v]),
         f"llvm.masked.load.{llvm_suffix(vector)}.p0",
     )
-    pointer, zeros = builder.inttoptr(address, v.as_pointer()), ir.Constant(v, [0.0] * vector.lanes)
-    return builder.call(function, [pointer, ir.Constant(INT32, vector.dtype.bitwidth // 8), mask, zeros])
+    pointer, zeros = builder.inttoptr(address, v.as_pointer()), ir.Constant(v, [0.0] * vector.floats)
+    return builder.call(function, [pointer, ir.Constant(INT32, llvm_alignment(vector)), mask, zeros])
 
 
 @intrinsic
 def load_first(typingctx, real, address, count):
     """The first `count` lanes from `address`, 0 in the others; nothing past them is read."""
-    vector = Vector(real)
+    vector = vector_of(real)
     emit = load_first_of(vector)
 
     def codegen(context, builder, signature, args):
@@ -344,7 +418,7 @@ def load_first(typingctx, real, address, count):
 @intrinsic
 def load_between(typingctx, real, address, first, end):
     """The vector at `address`, 0 in the lanes before `first` and from `end` on; nothing is read there."""
-    vector = Vector(real)
+    vector = vector_of(real)
 
     def codegen(context, builder, signature, args):
         before, until = (_mask(builder, vector, count) for count in args[2:])
@@ -358,14 +432,14 @@ def store_first(typingctx, value, address, count):
     """Write the first `count` lanes of `value` at `address`, and nothing past them."""
 
     def codegen(context, builder, signature, args):
-        v, mask_type = llvm_vector(value), ir.VectorType(ir.IntType(1), value.lanes)
+        v, mask_type = llvm_vector(value), ir.VectorType(ir.IntType(1), value.floats)
         function = cgutils.get_or_insert_function(
             builder.module,
             ir.FunctionType(ir.VoidType(), [v, v.as_pointer(), INT32, mask_type]),
             f"llvm.masked.store.{llvm_suffix(value)}.p0",
         )
         pointer = builder.inttoptr(args[1], v.as_pointer())
-        align = ir.Constant(INT32, value.dtype.bitwidth // 8)
+        align = ir.Constant(INT32, llvm_alignment(value))
         builder.call(function, [args[0], pointer, align, _mask(builder, value, args[2])])
         return context.get_dummy_value()
 
@@ -405,7 +479,7 @@ def keep_first(typingctx, value, count):
     """The first `count` lanes of `value`, 0 in the others."""
 
     def codegen(context, builder, signature, args):
-        zeros = ir.Constant(llvm_vector(value), [0.0] * value.lanes)
+        zeros = ir.Constant(llvm_vector(value), [0.0] * value.floats)
         return builder.select(_mask(builder, value, args[1]), args[0], zeros)
 
     return value(value, types.intp), codegen
@@ -433,7 +507,12 @@ last_pairs = _of_two(lambda lane, lanes: lanes // 2 + lane // 2 + lane % 2 * lan
 @intrinsic
 def first_lane(typingctx, a):
     """The number in the first lane."""
-    return a.dtype(a), lambda context, builder, signature, args: builder.extract_element(args[0], ir.Constant(INT32, 0))
+
+    def codegen(context, builder, signature, args):
+        numbers = [builder.extract_element(args[0], ir.Constant(INT32, i)) for i in range(a.floats // a.lanes)]
+        return numbers[0] if len(numbers) == 1 else cgutils.pack_struct(builder, numbers)
+
+    return a.dtype(a), codegen
 
 
 @intrinsic
@@ -441,9 +520,9 @@ def lane_sum(typingctx, a):
     """The sum of all lanes, in every lane: of the two halves, of the halves of that, and so on."""
 
     def codegen(context, builder, signature, args):
-        value, distance = args[0], a.lanes // 2
-        while distance:
-            mask = ir.Constant(ir.VectorType(INT32, a.lanes), [lane ^ distance for lane in range(a.lanes)])
+        value, distance, each = args[0], a.floats // 2, a.floats // a.lanes
+        while distance >= each:  # the numbers of a pair stay apart
+            mask = ir.Constant(ir.VectorType(INT32, a.floats), [i ^ distance for i in range(a.floats)])
             value = builder.fadd(value, builder.shuffle_vector(value, value, mask))
             distance //= 2
         return value
@@ -454,11 +533,14 @@ def lane_sum(typingctx, a):
 @intrinsic
 def transpose(typingctx, real, source, source_row, target, target_row):
     """Write the transpose of a square as wide as a vector, its rows `source_row` bytes apart, there `target_row`."""
-    vector = Vector(real)
+    vector = vector_of(real)
 
     def codegen(context, builder, signature, args):
         _, source, source_row, target, target_row = args
-        pointer, align = llvm_vector(vector).as_pointer(), real.bitwidth // 8
+        pointer, align, each = llvm_vector(vector).as_pointer(), llvm_alignment(vector), vector.floats // vector.lanes
+
+        def numbers(lanes):
+            return [each * lane + part for lane in lanes for part in range(each)]
 
         def place(base, stride, i):
             return builder.inttoptr(builder.add(base, builder.mul(stride, ir.Constant(INT64, i))), pointer)
@@ -469,7 +551,7 @@ def transpose(typingctx, real, source, source_row, target, target_row):
             lanes = range(vector.lanes)
             low = [j if not j & distance else vector.lanes + j - distance for j in lanes]
             high = [j + distance if not j & distance else vector.lanes + j for j in lanes]
-            masks = [ir.Constant(ir.VectorType(INT32, vector.lanes), mask) for mask in (low, high)]
+            masks = [ir.Constant(ir.VectorType(INT32, vector.floats), numbers(mask)) for mask in (low, high)]
             for i in lanes:
                 if not i & distance:
                     pair = rows[i], rows[i + distance]
@@ -487,8 +569,8 @@ def get(typingctx, real, address):
     """The single number at `address`."""
 
     def codegen(context, builder, signature, args):
-        scalar = ir.FloatType() if real == types.float32 else ir.DoubleType()
-        return builder.load(builder.inttoptr(args[1], scalar.as_pointer()), align=real.bitwidth // 8)
+        pointer = builder.inttoptr(args[1], context.get_value_type(real).as_pointer())
+        return builder.load(pointer, align=llvm_alignment(vector_of(real)))
 
     return real(real, types.intp), codegen
 
@@ -498,8 +580,8 @@ def put(typingctx, value, address):
     """Write the single number `value` at `address`."""
 
     def codegen(context, builder, signature, args):
-        scalar = ir.FloatType() if value == types.float32 else ir.DoubleType()
-        builder.store(args[0], builder.inttoptr(args[1], scalar.as_pointer()), align=value.bitwidth // 8)
+        pointer = builder.inttoptr(args[1], context.get_value_type(value).as_pointer())
+        builder.store(args[0], pointer, align=llvm_alignment(vector_of(value)))
         return context.get_dummy_value()
 
     return types.void(value, types.intp), codegen
@@ -515,5 +597,5 @@ def size_of(typingctx, real):
 @intrinsic
 def lanes(typingctx, real):
     """Numbers of the dtype of `real` in one vector."""
-    count = Vector(real).lanes
+    count = vector_of(real).lanes
     return types.intp(real), lambda context, builder, signature, args: ir.Constant(INT64, count)

@@ -7,13 +7,14 @@ from numba.extending import NativeValue, intrinsic, unbox
 from ..engine import choices, equations
 from ..engine.inlined import inlined
 from . import (
+    duals,  # noqa: F401 (the equations are made of what these overload)
     extending,
-    vector_math,  # noqa: F401 (the equations are made of what it overloads)
+    vector_math,  # noqa: F401
 )
 from .records import ROWS
 from .routine_call import record_at
 from .rows import row_address
-from .simd import Vector, llvm_vector, load, load_first, load_first_of, splat, store_first
+from .simd import llvm_alignment, llvm_vector, load, load_first, load_first_of, splat, store_first, vector_of
 
 equations.register(extending)
 choices.register(extending)
@@ -31,7 +32,7 @@ def _load_many(counted):
 
     @intrinsic
     def load_tuple(typingctx, cell, real, address, stride):
-        vector, count = Vector(real), getattr(cell.cell, counted)
+        vector, count = vector_of(real), getattr(cell.cell, counted)
         result = types.UniTuple(vector, count)
 
         def codegen(context, builder, signature, args):
@@ -39,7 +40,7 @@ def _load_many(counted):
             values = []
             for i in range(count):
                 place = builder.add(args[2], builder.mul(args[3], args[3].type(i)))
-                values.append(builder.load(builder.inttoptr(place, v.as_pointer()), align=real.bitwidth // 8))
+                values.append(builder.load(builder.inttoptr(place, v.as_pointer()), align=llvm_alignment(vector)))
             return context.make_tuple(builder, result, values)
 
         return result(cell, real, types.intp, types.intp), codegen
@@ -60,7 +61,7 @@ def store_all(typingctx, values, address, stride):
     def codegen(context, builder, signature, args):
         for i, value in enumerate(cgutils.unpack_tuple(builder, args[0], len(values))):
             place = builder.add(args[1], builder.mul(args[2], args[2].type(i)))
-            builder.store(value, builder.inttoptr(place, value.type.as_pointer()), align=values.dtype.dtype.bitwidth // 8)
+            builder.store(value, builder.inttoptr(place, value.type.as_pointer()), align=llvm_alignment(values.dtype))
         return context.get_dummy_value()
 
     return types.void(values, types.intp, types.intp), codegen
@@ -90,7 +91,7 @@ def _first_places(count):
 @intrinsic
 def load_drives(typingctx, cell, real, places, offset, count):
     """The values of `count` units, `offset` bytes from each of the places: a tuple of vectors."""
-    vector, number = Vector(real), len(places)
+    vector, number = vector_of(real), len(places)
     result = types.UniTuple(vector, number)
 
     def codegen(context, builder, signature, args):

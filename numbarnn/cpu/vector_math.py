@@ -140,7 +140,7 @@ def _sqrt(x):
 @overload(elementary.where)
 def _where(condition, x, y):
     """`elementary.where` on vectors and numbers."""
-    if isinstance(condition, Mask):
+    if isinstance(condition, Mask) and isinstance(condition.vector, Vector):
         if isinstance(x, Vector) and isinstance(y, Vector):
             return lambda condition, x, y: select(condition, x, y)
         if isinstance(x, Vector):

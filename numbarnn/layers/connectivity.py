@@ -228,7 +228,7 @@ class EffectiveWeights:
 
     def __init__(self, layer, p, masks):
         self.layer, self.p, self.masks = layer, p, masks
-        self.parameters = Parameters(p.flat.copy(), p.weights)
+        self.parameters = p.copy()
         self.factors = {}
         self.fill()
 
@@ -242,7 +242,7 @@ class EffectiveWeights:
                 name = f"weight_hh_{suffix}"
                 factor = self.layer.connectivity.factor(self.p[name]) if self.layer.constrained else 1
                 self.factors[name] = factor if dropped is None else factor * dropped[d]
-                self.parameters[name] *= self.factors[name]
+                np.multiply(self.parameters[name], self.factors[name], out=self.parameters[name])
 
     @ieee
     def moved(self, dp):

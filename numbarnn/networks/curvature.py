@@ -7,9 +7,10 @@ import numpy as np
 from ..arrays.descriptor import checked_array, in_layout
 from ..arrays.devices import native
 from ..arrays.ragged import Ragged
-from ..arrays.rows import like
+from ..arrays.rows import like, numbers
 from ..engine.keep import ALL
 from ..errors import DeviceError, DTypeError, ShapeError
+from ..layers.images import OfImages
 from ..layers.tangents import Tangents
 from ..parameters import Parameters
 from ..training.losses import is_of_library
@@ -18,6 +19,7 @@ from ..training.samples import Samples
 from .objective import Objective
 
 TOGETHER = 64  # tangents at once: each loads the weights that all share
+TINY = 2.0**-200  # of tangents in dual numbers: where NumPy multiplies complex numbers, the squares vanish
 TANGENT_NUMBERS = 1 << 22  # numbers of a layer's rows that several tangents have at once, at most
 
 
@@ -180,11 +182,90 @@ class Curvature(Objective):
             moved = tape.operation.jvp(Tangents(1, [part]), moved)
         gradient = given.zeros()
         if moved is not None:
-            seen = [self._rows(output, samples).copy(), self._target_rows(batch, output, samples)]
-            direction = self._rows(moved[0], samples).copy()
-            dy = self._curvature_of(loss, *seen, direction, self._weight_rows(batch, samples), samples)
+            prediction, direction = (self._rows(each, samples).copy() for each in (output, moved[0]))
+            compared = self._target_rows(batch, output, samples), self._weight_rows(batch, samples)
+            dy = self._curvature_of(loss, prediction, *compared, direction, samples)
             self._gone_back(tapes, output, samples, dy, self.split(gradient.flat))
         return gradient.flat
+
+    def hvp(
+        self,
+        flat: np.ndarray,
+        x: np.ndarray | Ragged,
+        y: np.ndarray | Ragged,
+        vector: np.ndarray,
+        loss: str | Callable = "mse",
+        lengths: np.ndarray | None = None,
+        weights: np.ndarray | Ragged | None = None,
+        reset: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """The product of the loss's Hessian with a vector, at the parameters `flat`: exact, and no matrix is made.
+
+        Forward and backward run once, in float64, on dual numbers, a value and how it moves along the vector: the tangent of
+        the gradient is the product.  Cells and activation functions of your own have it by their equations.  Where one has a
+        kink, it is that of one of its sides.
+
+        Parameters
+        ----------
+        flat, x, y, lengths, weights, reset
+            As in `loss_and_gradient`.
+        vector : numpy.ndarray
+            v, (P,), of the network's dtype.
+        loss : str or callable
+            As in `gauss_newton_product`.
+
+        Returns
+        -------
+        numpy.ndarray
+            (P,), new.
+
+        Raises
+        ------
+        TypeError
+            If a loss of your own has no ``hessian_product``, or a layer of images is in the network.
+        ShapeError, LayoutError, DTypeError, ValueError
+            Named after the argument that is not as described.
+        DeviceError
+            For a network on a GPU.
+
+        References
+        ----------
+        Pearlmutter 1994, doi:10.1162/neco.1994.6.1.147.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> net = nr.Network([nr.GRU(3), nr.Last(), nr.Dense(1)], channels=1, dtype="float64", seed=0)
+        >>> x, y = nr.windows(np.sin(np.arange(40) / 3), 4)
+        >>> flat, v, step = net.params.flat.copy(), np.ones(len(net.params)), 1e-6
+        >>> ahead, behind = (net.loss_and_gradient(flat + s * v, x, y)[1] for s in (step, -step))
+        >>> np.allclose(net.hvp(flat, x, y, v), (ahead - behind) / (2 * step), atol=1e-8)
+        True
+        """
+        self._check_host()
+        (given, _), loss = self._parameters_at(flat), _curved(find_loss(loss))
+        vector = self._direction("vector", vector)
+        for layer in self.layers:
+            if isinstance(layer, OfImages):
+                raise TypeError(f"layers: expected layers whose second derivatives are known, got {layer!r}")
+        samples = Samples.of(self, x, y, lengths, loss, weights, reset)
+        batch, described = samples.batch()
+        exponent = int(np.frexp(np.abs(vector).max(initial=0))[1])
+        ways = self.split(np.ldexp(vector, -exponent))
+        parts = [p._dual(TINY * way.flat.astype(np.float64)) for p, way in zip(self.split(given.flat), ways)]
+        if not self.takes_indices:
+            described = _filled(described, numbers(described), np.complex128)
+        output, tapes = self._forward(parts, described, ALL)
+        found = numbers(output)
+        value, moved = (_filled(output, part, self.dtype) for part in (found.real, found.imag / TINY))
+        prediction, direction = self._rows(value, samples), self._rows(moved, samples)
+        compared = self._target_rows(batch, value, samples), self._weight_rows(batch, samples)
+        dy = self._call_loss(loss, prediction, *compared, samples)[1].astype(np.complex128)
+        curvature = self._curvature_of(loss, prediction, *compared, direction, samples)
+        dy.imag = TINY * curvature.astype(np.float64)
+        gradient = [part.zeros() for part in parts]
+        self._gone_back(tapes, output, samples, dy, gradient)
+        return np.ldexp(np.concatenate([part.flat.imag for part in gradient]) / TINY, exponent).astype(self.dtype)
 
     def _gone_back(self, tapes, output, samples, dy, parts):
         """Write the gradient of each layer (parts are modified), from a derivative that lies as a loss sees an output."""
@@ -195,7 +276,7 @@ class Curvature(Objective):
             adjoint.fill()
             described = adjoint.dx
 
-    def _curvature_of(self, loss, prediction, target, direction, weights, samples):
+    def _curvature_of(self, loss, prediction, target, weights, direction, samples):
         """The product of a loss's second derivative with a direction of what it sees, laid out like that."""
         if not is_of_library(loss):
             target = target.copy()
@@ -228,6 +309,13 @@ class Curvature(Objective):
         if self.device != "cpu":
             where = "where there are forward derivatives"
             raise DeviceError(f"network: expected one on device 'cpu', {where}, got one on {self.device!r}")
+
+
+def _filled(described, values, dtype):
+    """A descriptor of new numbers of a dtype, of the steps and sequences of another."""
+    found = like(described, dtype=dtype)
+    numbers(found)[...] = values
+    return found
 
 
 def _curved(loss):
