@@ -5,8 +5,9 @@ and put to the check of test_gradients.py.  Then parts of what backward returns 
 places the rows of ragged batches is put wrong, and put to the check of test_ragged.py and test_reset.py, and the sums
 of an embedding's rows and the slopes of losses to those of test_embedding.py and test_classification.py, and the
 derivatives of layers of images to that of test_images.py, of pooling over steps to that of test_over_time.py, of
-networks to that of test_function.py, of graphs to that of test_graph.py, forward derivatives to that of
-test_tangents.py, second ones to those of test_hvp.py and test_curvature.py, and what is carried from piece to piece of a
+networks to that of test_function.py, of graphs to that of test_graph.py, forward derivatives to those of
+test_tangents.py and test_graph_derivatives.py, second ones to those of test_hvp.py and test_curvature.py, and what is
+carried from piece to piece of a
 long sequence to that of test_carry.py.  The exit status is 1 if any mutant
 survives, or if what is unchanged does not pass.
 """
@@ -1000,6 +1001,38 @@ def graph_caught(seeds=range(24)):
     return False
 
 
+def graph_tangent_mutants():
+    """[(description, place, name, mutant)] of what moves between the nodes of a graph, forward."""
+    from numbarnn.graphs.derivatives import Derivatives
+
+    own_read, own_start = Derivatives._moved_read, Derivatives._moved_start
+
+    def afresh(self, passage, row, part, moved, stacks, initial):
+        return own_start(self, passage, row, part, moved, stacks, initial) if row.state is None else None
+
+    def of_one_layer(self, passage, row, part, moved, stacks, initial):
+        found = own_start(self, passage, row, part, moved, stacks, initial)
+        return None if found is None else [np.repeat(each[:, :1], each.shape[1], axis=1) for each in found]
+
+    def first_alone(self, passage, name, row, moved, count):
+        return own_read(self, passage, name, row, {**moved, **dict.fromkeys(row.reads[1:])}, count)
+
+    return [
+        ("states that come from other nodes do not move", Derivatives, "_moved_start", afresh),
+        ("all stacked layers start as the first one", Derivatives, "_moved_start", of_one_layer),
+        ("of joined values the first one moves alone", Derivatives, "_moved_read", first_alone),
+    ]
+
+
+def graph_tangent_caught(seeds=range(24)):
+    """Whether the property of test_graph_derivatives.py fails on one of some generated graphs."""
+    from graph_strategies import graph_case
+    from tangent_checks import TRANSPOSE_ERROR, graph_transpose_error
+
+    cases = (graph_case(seed, ("plain", "lengths")[seed % 2]) for seed in seeds)
+    return any(graph_transpose_error(case) > TRANSPOSE_ERROR for case in cases)
+
+
 def show(name, description, outcome):
     """One row of the table."""
     print(f"{name:<14} {description:<96} {outcome}", flush=True)
@@ -1060,6 +1093,7 @@ def main(every=1):
             show(name, description, "yes" if outcomes[-1] else "SURVIVED")
     for name, mutants, caught in (
         ("graph", graph_mutants(), graph_caught),
+        ("graph tangents", graph_tangent_mutants(), graph_tangent_caught),
         ("pieces", piece_mutants(), piece_caught),
         ("tangents", tangent_mutants(), tangent_caught),
         ("dynamics", dynamics_mutants(), dynamics_caught),
