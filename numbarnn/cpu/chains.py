@@ -13,7 +13,7 @@ from . import jobs
 from .atomics import call_function
 from .blocks import share, vector_bytes, vectors_for
 from .compiled import Task, kernel
-from .memory import give, take
+from .memory import empty, give, take
 from .product import MAX_VECTORS
 from .records import integers
 from .routine_call import invoke, record_at
@@ -92,7 +92,7 @@ def chain_task(cell, number, record, index):
 def targets(matrices, window, columns=None):
     """An array for what `chains` makes: (windows, N, K, S)."""
     steps, batch, size, _ = matrices.shape
-    return np.empty((-(-steps // window), batch, columns or size, size))
+    return empty((-(-steps // window), batch, columns or size, size), matrices.dtype)
 
 
 def chains(matrices, window, start=None, target=None, alone=False):
