@@ -201,7 +201,7 @@ def table(result):
         "",
         "| | seconds | sum of exponents |",
         "|---|---|---|",
-        f"| numbarnn | {rate['numbarnn']:.3f} | {rate['sum']:.3f}, {rate['spread']:.3f} from one of {STARTS} starts to another |",
+        f"| numbarnn | {rate['numbarnn']:.3f} | {rate['sum']:.3f}, {rate['spread']:.3f} between {STARTS} starts |",
         f"| the loop of NumPy | {rate['numpy']:.3f} ({times:.2f} times) | {rate['sum by numpy']:.3f} |",
         f"| numbarnn, the ten largest | {rate['largest ten']:.3f} | |",
         "",
