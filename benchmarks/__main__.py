@@ -19,6 +19,7 @@ from . import (
     cpu,
     embedding,
     estimators,
+    feedback,
     gil,
     gpu,
     graphs,
@@ -35,7 +36,6 @@ from . import (
     ragged,
     seeds,
     sentiment,
-    skip,
     start,
     steps,
     sums,
@@ -44,10 +44,11 @@ from . import (
 
 BENCHMARKS = {
     "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls, "characters": characters,
-    "cpu": cpu, "embedding": embedding, "estimators": estimators, "fmt": skip, "gil": gil, "gpu": gpu, "graphs": graphs,
+    "cpu": cpu, "embedding": embedding, "estimators": estimators, "gil": gil, "gpu": gpu, "graphs": graphs,
     "hello": hello, "images": images, "inference": inference, "launches": launches, "limits": limits, "many": many,
     "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
     "steps": steps, "sum": sums, "tangents": tangents,
+    "feedback": feedback,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 

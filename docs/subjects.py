@@ -18,7 +18,7 @@ SUBJECTS = {
     "Optimizers and learning rates": ("training.optimizer", "training.optimizers", "training.schedules"),
     "Callbacks": ("training.callbacks", "training.checkpoints", "training.reports", "training.stopping"),
     "Many networks": ("many", "ensemble", "networks.predictions", "training.ranks"),
-    "Steps, forecasts and samples": ("streaming", "stepping", "extrapolation", "sampling"),
+    "Steps, forecasts and samples": ("streaming", "stepping", "extrapolation", "least_squares", "sampling"),
     "Arrays, series and texts": ("arrays", "data"),
     "Files and other libraries": ("loading", "interop"),
     "Plots": ("plot",),
@@ -58,7 +58,10 @@ def module_members(module):
     """(kind, name) of the functions and classes that a module defines, for its page; errors have pages of their own."""
     if module is numbarnn.errors:
         return []
-    own = [(name, found) for name, found in vars(module).items() if getattr(found, "__module__", None) == module.__name__]
+    inside = f"{module.__name__}."
+    own = [
+        (name, found) for name, found in vars(module).items() if f"{getattr(found, '__module__', '')}.".startswith(inside)
+    ]
     written = [(name, found) for name, found in sorted(own) if not name.startswith("_") and inspect.getdoc(found)]
     return [("class" if inspect.isclass(found) else "function", name) for name, found in written]
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from . import errors, interop, plot, testing
+from . import dynamics, errors, interop, plot, testing
 from .arrays.descriptor import TensorDescriptor
 from .arrays.ragged import Ragged
 from .cells import ActivationFunction, Cell, elementary
@@ -44,6 +44,7 @@ from .layers.convolution import Conv2d
 from .layers.dense import Activation, Dense
 from .layers.dropout import Dropout
 from .layers.embedding import Embedding, RowGradient
+from .layers.feedback import Feedback
 from .layers.gru import GRU
 from .layers.grud import GRUD
 from .layers.images import Flatten
@@ -57,6 +58,7 @@ from .layers.per_step import PerStep
 from .layers.pooling import AvgPool2d, MaxPool2d
 from .layers.recurrent import Recurrent
 from .layers.rnn import RNN
+from .least_squares import RecursiveLeastSquares
 from .loading import load
 from .many import fit_many
 from .network import Network
@@ -129,6 +131,7 @@ __all__ = [
     "Embedding",
     "EarlyStopping",
     "Ensemble",
+    "Feedback",
     "FileFormatError",
     "Flatten",
     "GaussianNLL",
@@ -165,6 +168,7 @@ __all__ = [
     "Ragged",
     "RankError",
     "Recurrent",
+    "RecursiveLeastSquares",
     "RowGradient",
     "ShapeError",
     "Standardizer",
@@ -179,6 +183,7 @@ __all__ = [
     "constant",
     "cosine",
     "datasets",
+    "dynamics",
     "elementary",
     "errors",
     "exponential",

@@ -185,8 +185,8 @@ class Graph(Streaming):
         Notes
         -----
         A graph with one output trains with the bits of the network that it is, where its layers are in a row.  Of the table
-        of an `Embedding` the rows that are used are updated, as in `Network.fit`, if it is the first node's and no other
-        node shares it; other tables are updated as a whole, to the same numbers but for rounding, and in more time.
+        of an `Embedding` the rows that are used are updated, as in `Network.fit`, also where nodes share it.  An optimizer
+        of your own with `rows` takes all other parameters as one vector: a table among them is then updated as a whole.
 
         Examples
         --------

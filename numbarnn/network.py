@@ -14,6 +14,7 @@ from .c99.layers import add_network
 from .errors import flag, generator, positive_integer
 from .files.container import write_file
 from .layers.base import Layer
+from .layers.feedback import Feedback
 from .layers.operations import NotInPrograms
 from .layers.steps import OverSteps, compiled_step
 from .networks.curvature import Curvature
@@ -117,6 +118,7 @@ class Network(Curvature, Readout):
         split_by: str = "sample",
         carry: bool = False,
         steps: int | None = None,
+        feedback: Feedback | None = None,
     ) -> History:
         """Train on samples and their targets.
 
@@ -191,6 +193,10 @@ class Network(Curvature, Readout):
         steps : int, optional
             Steps of a piece, with ``carry=True``; the last piece may be shorter, and is trained too.  The update of a piece
             in which nothing counts, as all labels are ignored, is one by a gradient of zeros, as in `Trainer.update`.
+        feedback : Feedback, optional
+            Make each input but the first of x and of the network's output of the step before, with the exact gradient; see
+            `Feedback`.  Validation and metrics are of such sequences, too.  For sequences of equal length; not with `carry`,
+            `tape="states"` and `checkpoints`.
 
         Returns
         -------
@@ -223,7 +229,7 @@ class Network(Curvature, Readout):
             optimizer, loss = Adam() if optimizer is None else optimizer, find_loss(loss)
             self.params.check_writable("params")
             self.params.check_finite()
-            samples = Samples.of(self, x, y, lengths, loss, weights, reset)
+            samples = Samples.of(self, x, y, lengths, loss, weights, reset, feedback)
             return fit(
                 self, samples, loss=loss, optimizer=optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
                 seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress,

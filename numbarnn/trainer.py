@@ -13,6 +13,7 @@ from .errors import DeviceError, NonFiniteError, flag, generator, positive_integ
 from .files.container import read_file
 from .files.written import Reading
 from .graph import Graph
+from .layers.feedback import Feedback
 from .loading import network_of
 from .network import Network
 from .networks.placing import home_of
@@ -173,6 +174,7 @@ class Trainer(Unsendable):
         split_by: str = "sample",
         carry: bool = False,
         steps: int | None = None,
+        feedback: Feedback | None = None,
     ) -> History:
         """Train on samples and their targets, or on batches of your own, for some more epochs.
 
@@ -190,6 +192,8 @@ class Trainer(Unsendable):
             As in `Network.fit`.  Batches of your own are taken as they are.
         carry, steps
             As in `Network.fit`.  `update` carries states between batches of your own.
+        feedback : Feedback, optional
+            As in `Network.fit`, of a `Network`; of batches of your own for each of them.
         resume : bool
             Of a trainer from a `Checkpoint`: go on with the epoch that was begun, to the bit as if it had not been stopped;
             give the samples, batch size, validation data and callbacks that it had.  False begins a new epoch.
@@ -217,16 +221,17 @@ class Trainer(Unsendable):
             progress, callbacks = flag("progress", progress), checked_callbacks(callbacks)
             course.network.params.check_writable("params")
             course.network.params.check_finite()
+            fed = self._fed(feedback)
             feed = samples = None
             if y is None:
                 self._check_not_shared("y", "targets of samples", y)
-                feed = self._given(x, lengths=lengths, weights=weights, reset=reset)
+                feed = self._given(x, fed, lengths=lengths, weights=weights, reset=reset)
                 steps = checked_steps(course.network, carry, steps, None)
                 if steps is not None:
                     hint = "update(x, y, state=...) carries states in a loop of your own"
                     raise ValueError(f"carry: expected False beside batches of your own, got True; {hint}")
             else:
-                samples = course.network._samples(x, y, lengths, course.loss, weights, reset)
+                samples = course.network._samples(x, y, lengths, course.loss, weights, reset, **fed)
                 steps = checked_steps(course.network, carry, steps, samples)
                 check_samples(samples)
             held = validation, validation_split, split_by
@@ -258,8 +263,16 @@ class Trainer(Unsendable):
                 raise ValueError(f"epochs: expected {expected}, got {epochs}")
         return replace(stopped or Place(done + 1, 0), last=done + epochs)
 
-    def _given(self, batches, **others):
-        """A GivenFeed of a user's own batches."""
+    def _fed(self, feedback):
+        """What a network's samples are told of an argument `feedback`: nothing if it is None."""
+        if feedback is None:
+            return {}
+        if not isinstance(self.network, Network):
+            raise TypeError(f"feedback: expected None for a Graph, whose inputs are no outputs, got {feedback!r:.80}")
+        return {"feedback": feedback}
+
+    def _given(self, batches, fed, **others):
+        """A GivenFeed of a user's own batches; fed: see `_fed`."""
         course = self._course
         if isinstance(batches, (np.ndarray, Ragged)) or not (callable(batches) or hasattr(batches, "__iter__")):
             kind = type(batches).__name__
@@ -267,7 +280,7 @@ class Trainer(Unsendable):
         for name, value in others.items():
             if value is not None:
                 raise TypeError(f"{name}: expected None beside batches, which have theirs, got {type(value).__name__}")
-        read = lambda batch, what: checked_samples(course.network, batch, course.loss, what, empty=True)  # noqa: E731
+        read = lambda batch, what: checked_samples(course.network, batch, course.loss, what, empty=True, **fed)  # noqa: E731
         return GivenFeed(course, batches, read)
 
     def update(
@@ -278,6 +291,7 @@ class Trainer(Unsendable):
         weights: np.ndarray | Ragged | None = None,
         reset: np.ndarray | None = None,
         state: tuple | None = NOT_GIVEN,
+        feedback: Feedback | None = None,
     ) -> float | tuple[float, tuple]:
         """One update on a batch, in a loop of your own; returns the mean loss before it, and with a state the final one.
 
@@ -298,6 +312,8 @@ class Trainer(Unsendable):
         state : tuple, dict or None, optional
             Where each recurrent layer starts from, as in a call of the network, of a graph by name; None starts afresh.  No
             gradient goes back to what it comes from.
+        feedback : Feedback, optional
+            As in `Network.fit`: a mask that is drawn anew for each update is scheduled sampling.
 
         Returns
         -------
@@ -335,7 +351,7 @@ class Trainer(Unsendable):
         self._check_not_shared("update", "fit", self.update)
         course.network.params.check_writable("params")
         course.network.params.check_finite()
-        samples = course.network._samples(x, y, lengths, course.loss, weights, reset)
+        samples = course.network._samples(x, y, lengths, course.loss, weights, reset, **self._fed(feedback))
         check_samples(samples, empty=True)
         rate_of = course.rates()
         course.check_counted(rate_of, course.most)

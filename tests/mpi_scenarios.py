@@ -106,6 +106,50 @@ def shards_of_a_graph(comm, own):
     return bits(net, history)
 
 
+def spread(prediction, target):
+    """A metric that is no mean."""
+    return float(np.std(prediction - target.mean()))
+
+
+def measured(comm, own):
+    """Metrics of labels, of a loss, and of one's own, on samples and on validation data, of which some have no step."""
+    net, labels = nr.Network([nr.GRU(4), nr.Dense(20)], channels=2, seed=comm.rank if comm else 0), WORDS[:, own]
+    history = net.fit(
+        X[:, own], labels, "cross_entropy", lengths=LENGTHS[own], epochs=2, batch_size=16, comm=comm, shards=8,
+        metrics=["accuracy", nr.CrossEntropy(smoothing=0.1), spread], validation=(X[:, own], labels, LENGTHS[own]),
+        progress=False,
+    )  # fmt: skip
+    return bits(net, history) + [value.hex() for values in history.metrics.values() for value in values]
+
+
+def measured_graph(comm, own):
+    nodes = {"h": nr.Node(nr.GRU(4), "x"), "y": nr.Node(nr.Dense(1), "h")}
+    net = nr.Graph({"x": 2}, nodes, ["y"], seed=comm.rank if comm else 0)
+    y = np.tanh(X.sum(2, keepdims=True))[:, own]
+    history = net.fit(
+        {"x": X[:, own]}, {"y": y}, epochs=2, comm=comm, shards=4, metrics={"y": ["mae", spread]}, progress=False,
+    )  # fmt: skip
+    return bits(net, history) + [value.hex() for values in history.metrics.values() for value in values]
+
+
+class Told(nr.Callback):
+    """Remembers the loss of each update, writes a parameter, and ends the training in the second epoch."""
+
+    def __init__(self):
+        self.losses = []
+
+    def batch(self, network, loss):
+        self.losses.append(loss.hex())
+        network.params.flat[0] = len(self.losses) / 100
+        return len(self.losses) == 6
+
+
+def told(comm, own):
+    net, callback = network(comm.rank if comm else 0), Told()
+    history = net.fit(X[:, own], Y[own], epochs=4, batch_size=16, comm=comm, shards=8, callbacks=[callback], progress=False)
+    return {"bits": bits(net, history), "losses": callback.losses, "epochs": len(history.loss)}
+
+
 # Without
 
 
@@ -133,6 +177,16 @@ def plain_sum_of_ragged(comm, own):
         X[:, own], y[:, own], lengths=lengths[own], epochs=2, batch_size=60, optimizer=nr.SGD(0.1), comm=comm, progress=False
     )
     return numbers(net, history)
+
+
+def plain_metrics(comm, own):
+    """Of parts of different sizes, metrics of all samples together; the loss of each update is told."""
+    own, net, callback = unequal(comm)[comm.rank], plain(comm.rank), Told()
+    history = net.fit(
+        X[:, own], Y[own], epochs=1, batch_size=16, comm=comm, metrics=["mae", spread], validation=(X[:, own], Y[own]),
+        callbacks=[callback], progress=False,
+    )  # fmt: skip
+    return {"metrics": history.metrics, "right": net.evaluate(X, Y, metrics=["mae", spread]), "losses": callback.losses}
 
 
 def plain_sum_of_words(comm, own):
@@ -231,6 +285,13 @@ def failures(comm, own):
     def calls(network, history):
         raise LookupError("a callback's")
 
+    def measures(prediction, target):
+        raise LookupError("a metric's")
+
+    class Fails(nr.Callback):
+        def batch(self, network, loss):
+            raise LookupError("an update's")
+
     trials = {
         "samples": dict(x=nan[:, own] if last(comm) else X[:, own]),
         "none": dict(x=X[:, :0] if last(comm) else X[:, own], y=Y[:0] if last(comm) else Y[own]),
@@ -241,6 +302,10 @@ def failures(comm, own):
         "type": dict(loss=Trouble(comm, lambda prediction: "nothing")),
         "optimizer": dict(optimizer=clumsy),
         "callback": dict(callbacks=[calls]),
+        "update": dict(callbacks=[Fails()]),
+        "metric": dict(metrics=[measures]),
+        "told": dict(loss=Trouble(comm, interrupt), callbacks=[Told()]),
+        "metrics": dict(metrics=["mae"] if last(comm) else ["mse"]),
         "validation": dict(validation=(nan[:, own] if last(comm) else X[:, own], Y[own])),
         "epochs": dict(epochs=3 + comm.rank),
         "rates": dict(optimizer=nr.Adam(0.1 if last(comm) else 0.2)),
@@ -353,8 +418,9 @@ def stopped(comm, own):
 SCENARIOS = {
     each.__name__: each
     for each in (
-        shards, shards_of_ragged, shards_of_words, shards_of_weights, shards_of_a_graph, plain_sum, plain_sum_of_ragged,
-        plain_sum_of_words, stopped, alone, callbacks, early_stopping, failures, mistakes, members, many,
+        shards, shards_of_ragged, shards_of_words, shards_of_weights, shards_of_a_graph, measured, measured_graph, told,
+        plain_sum, plain_sum_of_ragged, plain_metrics, plain_sum_of_words, stopped, alone, callbacks, early_stopping,
+        failures, mistakes, members, many,
     )
 }  # fmt: skip
 

@@ -416,6 +416,7 @@ def values():
         "Pool": nr.Pool("max"),
         "ActivationFunction": nr.RNN(3, nr.ActivationFunction("elu", elu_of, elu_slope)),
         "Connectivity": nr.GRU(2, connectivity=nr.Connectivity(mask=np.eye(2), signs=[1, -1])),
+        "Feedback": nr.Feedback(np.array([0.0, 0.5]), every=3),
         "cell": nr.GRU(3).cell,
         "Parameters": nr.GRU(3).init(2, seed=0),
         "Gradients": gru.backward(gru_tape, np.ones((4, 2, 3), np.float32)),
@@ -511,8 +512,8 @@ def test_everything_that_is_public_is_in_this_list(every):
     seen = {type(value).__name__ for value in every.values()} | set(every)
     seen |= {"Network", "Graph", "GraphStream", "Stream", "CompiledStep", "Recurrent", "Cell", "Callback", "Trainer"}
     seen |= {"loss", "PerStep", "windows", "accuracy", "extrapolate", "padded", "compile", "fit_many", "load", "own_part"}
-    seen |= {"observed", "strips"}
-    modules = {"datasets", "elementary", "errors", "interop", "plot", "testing", "cuda"}
+    seen |= {"observed", "strips", "RecursiveLeastSquares"}
+    modules = {"datasets", "dynamics", "elementary", "errors", "interop", "plot", "testing", "cuda"}
     raised = {name for name in nr.__all__ if name.endswith("Error")}
     schedules = {"cosine", "exponential", "reduce_on_plateau", "warmup"}
     assert set(nr.__all__) - seen - modules - raised - schedules <= {"Optimizer"}

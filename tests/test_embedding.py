@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import numbarnn as nr
 from numbarnn.arrays.indices import Groups
 from numbarnn.training.samples import Samples
-from numbarnn.training.updates import RowUpdates, Updates
+from numbarnn.training.tables import RowUpdates
+from numbarnn.training.updates import Updates
 from numbarnn.training.workspace import Workspace
 
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", ">i4", "<u2", ">u8")

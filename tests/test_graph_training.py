@@ -205,7 +205,7 @@ def test_the_rows_of_a_first_table_are_updated_with_the_bits_of_a_network(kind):
     lengths = {"lengths": np.arange(20) % 8} if kind == "lengths" else {}
     one, two = (nr.Trainer(speller(way), "cross_entropy", optimizer, seed=3, clip=1.0, **options) for way in (True, False))
     rowwise = kind not in ("accumulate", "own optimizer")
-    assert (two._course.updates.reading is not None) == (rowwise and kind != "frozen")
+    assert bool(two._course.updates.reading) == (rowwise and kind != "frozen")
     right = one.fit(WORDS, LABELS, epochs=3, batch_size=6, progress=False, **lengths)
     found = two.fit({"x": WORDS}, {"b": LABELS}, epochs=3, batch_size=6, progress=False, **lengths)
     assert np.array_equal(two.network.params.flat, one.network.params.flat) and found.loss == right.loss
@@ -213,31 +213,89 @@ def test_the_rows_of_a_first_table_are_updated_with_the_bits_of_a_network(kind):
     assert np.array_equal(two.network.params.flat, one.network.params.flat)
 
 
-def test_tables_that_are_shared_or_not_the_first_are_updated_as_a_whole_to_the_same_numbers():
-    """A table that each node has for itself, first or last, and what reads no gradient."""
+def reader(order=("e", "h", "f", "g"), shared=False):
+    """Two tables, each in any place among the parameters, or one that two nodes read."""
+    nodes = {"e": nr.Node(nr.Embedding(40, 3), "x"), "h": nr.Node([nr.GRU(4), nr.Last(), nr.Dense(3)], "e")}
+    nodes |= {"f": nr.Node("e" if shared else nr.Embedding(40, 2), "z"), "g": nr.Node([nr.Last(), nr.Dense(1)], "f")}
+    made = nr.Graph({"x": None, "z": None}, {name: nodes[name] for name in order}, ["h", "g"], seed=0)
+    for name in made.params.names:
+        own = np.random.default_rng(sum(map(ord, name)))
+        made.params[name] = (0.3 * own.standard_normal(made.params[name].shape)).astype(np.float32)
+    return made
 
-    def net(order, shared=False):
-        nodes = {"e": nr.Node(nr.Embedding(40, 3), "x"), "h": nr.Node([nr.GRU(4), nr.Last(), nr.Dense(3)], "e")}
-        nodes |= {"f": nr.Node("e" if shared else nr.Embedding(40, 2), "x"), "g": nr.Node([nr.Last(), nr.Dense(1)], "f")}
-        made = nr.Graph({"x": None}, {name: nodes[name] for name in order}, ["h", "g"], seed=0)
-        for name in made.params.names:
-            own = np.random.default_rng(sum(map(ord, name)))
-            made.params[name] = (0.3 * own.standard_normal(made.params[name].shape)).astype(np.float32)
-        return made
 
-    flats, targets = [], {"h": LABELS, "g": X[0, :, :1]}
-    loss = {"h": "cross_entropy", "g": "mse"}
-    for order in (["e", "h", "f", "g"], ["f", "g", "e", "h"], ["h", "g", "e", "f"]):
-        made = net(order)
-        assert (made._row_layer is None) == (order[0] == "h")
-        made.fit({"x": WORDS}, targets, loss, nr.Adam(0.02), epochs=2, batch_size=6, seed=1, progress=False)
-        flats.append(np.concatenate([made.params[name].ravel() for name in sorted(made.params.names)]))
-        before = made.params["e.weight"].copy()
-        made.fit({"x": WORDS}, {"g": targets["g"]}, {"g": "mse"}, nr.SGD(0.1), epochs=2, progress=False)
-        assert np.array_equal(made.params["e.weight"], before) and np.isfinite(made.params.flat).all()
+READ = {"x": WORDS, "z": np.roll(WORDS, 3, axis=1)[2:] % 23}
+TWO, OF_TWO = {"h": LABELS, "g": X[0, :, :1]}, {"h": "cross_entropy", "g": "mse"}
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("optimizer", [nr.Adam(0.02), nr.AdamW(0.02, decay=0.1), nr.SGD(0.05, 0.9)], ids=repr)
+def test_rows_of_tables_are_updated_to_the_numbers_of_an_update_of_all(optimizer, shared, monkeypatch):
+    """Wherever they are among the parameters, and read by two nodes; those that no batch has used decay as well."""
+    flats, way = [], {"epochs": 2, "batch_size": 6, "seed": 1, "progress": False, "clip": 1.0}
+    orders = [("e", "h", "f", "g"), ("f", "g", "e", "h"), ("h", "g", "e", "f"), ("h", "e", "g", "f")]
+    for order in orders[:1] if shared else orders:
+        for rows in (True, False):
+            with monkeypatch.context() as change:
+                if not rows:
+                    change.setattr(nr.Graph, "_tables", [])
+                made = reader(order, shared)
+                trainer = nr.Trainer(made, OF_TWO, optimizer, seed=1, clip=1.0)
+                assert len(trainer._course.updates.reading) == rows * (2 - shared)
+                made.fit(READ, TWO, OF_TWO, optimizer, **way)
+            flats.append(np.concatenate([made.params[name].ravel() for name in sorted(made.params.names)]))
     for other in flats[1:]:
         np.testing.assert_allclose(other, flats[0], rtol=2e-5, atol=2e-6)  # the rest is summed in another order
-    assert net(["e", "h", "f", "g"], shared=True)._row_layer is None
+
+
+def test_tables_to_which_no_gradient_comes_or_that_are_frozen_stay():
+    for order in (("e", "h", "f", "g"), ("h", "f", "g", "e")):
+        made = reader(order)
+        before = made.params["e.weight"].copy(), made.params["f.weight"].copy()
+        made.fit(READ, {"g": TWO["g"]}, {"g": "mse"}, nr.SGD(0.1), epochs=2, progress=False)
+        assert np.array_equal(made.params["e.weight"], before[0]) and not np.array_equal(made.params["f.weight"], before[1])
+        made.fit(READ, TWO, OF_TWO, "adam", epochs=2, progress=False, frozen=["e.*", "g.*"])
+        assert np.array_equal(made.params["e.weight"], before[0]) and np.isfinite(made.params.flat).all()
+
+
+def test_an_update_of_several_tables_is_undone_as_a_whole():
+    """A step whose numbers are not finite, and one that ends between two kernels, leave all as it was."""
+    for order in (("e", "h", "f", "g"), ("h", "f", "g", "e")):
+        made = reader(order)
+        trainer = nr.Trainer(made, OF_TWO, nr.SGD(0.1, 0.9))
+        trainer.update(READ, TWO)
+        before = made.params.flat.copy()
+        with pytest.raises(nr.NonFiniteError):
+            nr.Trainer(made, OF_TWO, nr.SGD(1e38)).update(READ, {"h": LABELS, "g": TWO["g"] * np.float32(1e4)})
+        assert np.array_equal(made.params.flat, before)
+        own, taken = nr.SGD._take, []
+
+        def take(self, flat, *rest, own=own, taken=taken):
+            if taken:
+                raise KeyboardInterrupt
+            taken.append(flat)
+            return own(self, flat, *rest)
+
+        assert len(trainer._course.updates._others.parts) == 2  # before, between or behind the tables
+        with pytest.MonkeyPatch.context() as change, pytest.raises(KeyboardInterrupt):
+            change.setattr(nr.SGD, "_take", take)
+            trainer.update(READ, TWO)
+        assert np.array_equal(made.params.flat, before)
+        trainer.update(READ, TWO)
+        assert not np.array_equal(made.params.flat, before)
+
+
+def test_a_training_of_several_tables_goes_on_from_its_file(tmp_path):
+    whole, stopped = (nr.Trainer(reader(("h", "f", "g", "e")), OF_TWO, nr.Adam(0.05), seed=2) for _ in range(2))
+    for trainer in (whole, stopped):
+        for first in (0, 6):
+            part = {name: each[:, first : first + 6] for name, each in READ.items()}
+            trainer.update(part, {name: each[first : first + 6] for name, each in TWO.items()})
+    stopped.save(tmp_path / "training")
+    again = nr.Trainer.load(tmp_path / "training")
+    for trainer in (whole, again):
+        trainer.fit(READ, TWO, epochs=2, batch_size=6, progress=False)
+    assert np.array_equal(again.network.params.flat, whole.network.params.flat)
 
 
 def test_a_training_of_rows_goes_on_from_a_checkpoint(tmp_path):

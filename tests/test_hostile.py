@@ -48,6 +48,7 @@ SCHEDULE = hostile.Kind(
     ),
 )
 STRIPS = hostile.Kind("series or indices", hostile.series_or_indices, arrays=True)
+STRENGTH = hostile.Kind("strength", lambda value, valid: hostile.ANYTHING if from_0_to_1(value) else WRONG)
 CALLABLE = hostile.Kind("function", lambda value, valid: hostile.ANYTHING if callable(value) else WRONG)
 LAYOUT = hostile.Kind("layout", lambda value, valid: WRONG)
 SHARE = hostile.Kind(
@@ -90,6 +91,15 @@ def several(value, right, one=False):
 def for_all(value):
     """An index for each of three sequences, of one."""
     return np.full(3, value) if np.isscalar(value) or np.shape(value) == () else value
+
+
+def from_0_to_1(value):
+    """Whether a value is a number, or numbers, from 0 to 1."""
+    try:
+        found = np.asarray(value)
+        return found.dtype.kind in "iuf" and found.ndim < 4 and bool(((found >= 0) & (found <= 1)).all())
+    except (TypeError, ValueError):
+        return False
 
 
 def only_one(value):
@@ -259,6 +269,7 @@ FIT = {
     "lengths": (np.array([4, 2, 3]), LENGTHS),
     "weights": (np.array([1, 2, 0.5], np.float32), optional(WEIGHTS)),
 }
+WAVE = np.sin(np.arange(6.0))[:, None]
 LOSS = {"loss": ("mse", one_of("mse", "mae"))}
 
 # name: (function, {argument: (valid value, kind)}).  A name starts with that of the public object it is about.
@@ -421,6 +432,7 @@ CASES = {
             "comm": (None, optional(NOTHING_ELSE)),
             "shards": (None, optional(only(1, 2))),
             "carry": (False, NOTHING_ELSE),
+            "feedback": (None, optional(NOTHING_ELSE)),
             "steps": (None, optional(NOTHING_ELSE)),
         },
     ),
@@ -623,6 +635,14 @@ CASES = {
             "vocabulary": (None, optional(NOTHING_ELSE)),
         },
     ),
+    "RecursiveLeastSquares": (
+        lambda **a: nr.RecursiveLeastSquares(nr.Network([nr.RNN(2), nr.Dense(1)], channels=1, seed=0), **a).run(WAVE, WAVE),
+        {"penalty": (0.5, POSITIVE), "forgetting": (0.5, SHARE), "every": (2, SIZE)},
+    ),
+    "datasets.mackey_glass": (
+        nr.datasets.mackey_glass,
+        {"steps": (3, SIZE), "power": (2.0, POSITIVE), "start": (0.5, POSITIVE), "seed": (0, SEED)},
+    ),
     "fit_many": (
         lambda **a: nr.fit_many(network(), seeds=(0, 1), **a).params,
         FIT
@@ -662,6 +682,10 @@ CASES = {
     "Connectivity": (
         nr.Connectivity,
         {"mask": (1 - np.eye(3), optional(NOTHING_ELSE)), "signs": ([1, 1, -1], optional(NOTHING_ELSE))},
+    ),
+    "Feedback": (
+        nr.Feedback,
+        {"forcing": (0.5, STRENGTH), "every": (3, optional(SIZE)), "missing": (False, FLAG)},
     ),
     "Connectivity, drawn": (
         lambda **a: nr.Connectivity(**{"signs": [1, 1, -1]} | a),
@@ -712,6 +736,31 @@ CASES = {
             "directions": (1, SIZE),
             "step": (1e-3, POSITIVE),
             "tolerance": (1e-8, POSITIVE),
+        },
+    ),
+    "dynamics.step_jacobian": (
+        lambda **a: nr.dynamics.step_jacobian(RNN, RNN.init(2, seed=0), **{"state": STATE} | a),
+        {"x": (X[0, 0], optional(ARRAY))},
+    ),
+    "dynamics.lyapunov": (
+        lambda **a: nr.dynamics.lyapunov(RNN, RNN.init(2, seed=0), **{"x": X} | a).exponents,
+        {
+            "exponents": (2, optional(SIZE)),
+            "every": (2, SIZE),
+            "transient": (0, only(0, 1, 2, 3)),
+            "settle": (0, only(0, 1, 2, 3)),
+            "dt": (0.5, POSITIVE),
+            "seed": (0, SEEDS),
+            "layout": ("tnc", LAYOUT),
+        },
+    ),
+    "dynamics.fixed_points": (
+        lambda **a: nr.dynamics.fixed_points(RNN, RNN.init(2, seed=0), None, **{"starts": STATE} | a).states,
+        {
+            "tolerance": (None, optional(POSITIVE)),
+            "slow": (1e-4, POSITIVE),
+            "apart": (1e-3, POSITIVE),
+            "iterations": (9, SIZE),
         },
     ),
     "plot.history": (

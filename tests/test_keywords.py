@@ -79,9 +79,11 @@ def public_callables():
         value = getattr(nr, name)
         if callable(value) and name not in unmade and not (inspect.isclass(value) and issubclass(value, BaseException)):
             yield name, value
-    for module in (nr.plot, nr.datasets, nr.testing, nr.interop.audio, nr.interop.keras, nr.interop.onnx, nr.interop.torch):
+    for module in (
+        nr.plot, nr.datasets, nr.dynamics, nr.testing, nr.interop.audio, nr.interop.keras, nr.interop.onnx, nr.interop.torch
+    ):  # fmt: skip
         for name, value in vars(module).items():
-            own = inspect.isfunction(value) and value.__module__ == module.__name__
+            own = inspect.isfunction(value) and f"{value.__module__}.".startswith(f"{module.__name__}.")
             if own and not name.startswith("_") and name not in open_ended:
                 yield name, value
 

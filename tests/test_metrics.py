@@ -209,9 +209,34 @@ def test_parameters_that_a_batch_spoils_are_as_before():
     assert np.array_equal(net.params.flat, spoils.before)
 
 
-class OfBatches(nr.Callback):
+def test_with_shards_metrics_are_those_of_all_samples():
+    net, seen = network(), []
+    see = lambda net, history: seen.append([largest(net.predict(X), Y), net.loss(*HELD, "mae")])  # noqa: E731
+    options = dict(metrics=[largest, "mae"], validation=HELD, shards=4, progress=False)
+    history = net.fit(X, Y, epochs=2, callbacks=[see], **options)
+    assert [[history.metrics[name][epoch] for name in ("largest", "validation_mae")] for epoch in range(2)] == seen
+
+
+class OfUpdates(nr.Callback):
+    """Remembers the loss of each update, and ends the training after so many."""
+
+    def __init__(self, count):
+        self.losses, self.count = [], count
+
     def batch(self, network, loss):
-        pass
+        self.losses.append(loss)
+        return len(self.losses) == self.count
+
+
+def test_with_shards_callbacks_learn_of_each_update():
+    one, two, whole = OfUpdates(100), OfUpdates(5), network()
+    history = whole.fit(X, Y, epochs=2, batch_size=10, shards=4, callbacks=[one], progress=False)
+    assert len(one.losses) == 2 * 4 and len(Y) == 40
+    counts = [8, 12, 8, 12]  # 2 or 3 samples of each shard's 10
+    np.testing.assert_allclose(np.reshape(one.losses, (2, 4)) @ counts / 40, history.loss, rtol=1e-12)
+    net = network()
+    assert len(net.fit(X, Y, epochs=2, batch_size=10, shards=4, callbacks=[two], progress=False).loss) == 1
+    assert two.losses == one.losses[:5] and not np.array_equal(net.params.flat, whole.params.flat)
 
 
 @pytest.mark.parametrize(
@@ -226,8 +251,6 @@ class OfBatches(nr.Callback):
         (dict(metrics=[lambda p, y: 0] * 2), ValueError, r"metrics\[1\]: expected a name of its own, got '<lambda>'"),
         (dict(metrics={"loss": largest}), ValueError, r"metrics\['loss'\]: expected a name of its own"),
         (dict(metrics=[lambda p, y: "much"]), TypeError, "metrics.*: expected a function that returns a number, got 'much'"),
-        (dict(metrics=["mae"], shards=2), ValueError, "metrics: expected none together with comm or shards, got 'mae'"),
-        (dict(callbacks=[OfBatches()], shards=2), ValueError, r"callbacks\[0\]: expected no method batch together with"),
     ],
 )
 def test_bad_input_is_named(options, error, message):

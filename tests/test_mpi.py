@@ -28,6 +28,9 @@ from numbarnn.training.sums import sum_by_pairs  # noqa: E402
 SIZES = (1, 2, 4)
 MPIEXEC = next(filter(None, map(shutil.which, (str(Path(sys.executable).parent / "mpiexec"), "mpiexec"))), None)
 WHOLE = slice(0, COUNT)
+SHARDED = (
+    "shards", "shards_of_ragged", "shards_of_words", "shards_of_weights", "shards_of_a_graph", "measured", "measured_graph",
+)  # fmt: skip
 OPEN_MPI = {  # what it asks for before it runs as root, or more ranks than there are cores; others do not know it
     "OMPI_ALLOW_RUN_AS_ROOT": "1",
     "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
@@ -60,12 +63,31 @@ def test_there_is_an_mpiexec():
 # The same bits with shards
 
 
-@pytest.mark.parametrize("name", ["shards", "shards_of_ragged", "shards_of_words", "shards_of_weights", "shards_of_a_graph"])
+@pytest.mark.parametrize("name", SHARDED)
 @pytest.mark.parametrize("size", SIZES)
 def test_with_shards_any_number_of_ranks_gives_the_same_bits(name, size):
     alone = scenarios.SCENARIOS[name](None, WHOLE)  # without MPI
     for answers in found(size):
         assert answers[name] == alone
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_rank_0_s_callbacks_are_told_of_each_update_with_the_same_bits(size):
+    alone = scenarios.told(None, WHOLE)
+    assert alone["epochs"] == 1 and len(alone["losses"]) == 6
+    first, *others = (answers["told"] for answers in found(size))
+    assert first == alone
+    assert all(answer == {**alone, "losses": []} for answer in others)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_metrics_are_those_of_the_samples_of_all_ranks(size):
+    for rank, answers in enumerate(found(size)):
+        answer = answers["plain_metrics"]
+        assert len(answer["losses"]) == (0 if rank else 4)
+        for name in ("mae", "spread"):
+            np.testing.assert_allclose(answer["metrics"][name][-1], answer["right"][name], rtol=1e-5)
+            np.testing.assert_allclose(answer["metrics"][f"validation_{name}"][-1], answer["right"][name], rtol=1e-5)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -218,6 +240,7 @@ FAILURES = {  # on the last rank, or on rank 0: what it raises there
     "loss": "NonFiniteError: loss: expected a finite number, got nan at epoch 1, batch 3",
     "shards": "NonFiniteError: loss: expected a finite number, got nan at epoch 1, batch",
     "interrupt": "KeyboardInterrupt: ",
+    "told": "KeyboardInterrupt: ",
     "type": "TypeError: loss: expected a pair",
     "optimizer": "OSError: the disk is full",
     "validation": r"NonFiniteError: validation x: expected finite numbers, got nan at \(2, 0, 0\)",
@@ -229,6 +252,7 @@ BEFORE = (
     "epochs",
     "rates",
     "another loss",
+    "metrics",
     "network",
     "parts",
     "held",
@@ -246,9 +270,10 @@ def test_a_rank_that_fails_ends_all(name, size):
 
 
 @pytest.mark.parametrize("size", [2, 4])
-def test_a_callback_that_fails_ends_all(size):
-    first, *others = (answers["failures"]["callback"]["said"] for answers in found(size))
-    assert first == "LookupError: a callback's" or first == 'LookupError: "a callback\'s"'
+@pytest.mark.parametrize("name", ["callback", "update", "metric"])
+def test_a_callback_or_metric_that_fails_ends_all(name, size):
+    first, *others = (answers["failures"][name]["said"] for answers in found(size))
+    assert re.match(r"""LookupError: "?an? (callback|update|metric)'s"?$""", first) and name in first
     assert all(said.startswith("RankError: ") and first in said and f"(rank 0 of {size})" in said for said in others)
 
 
@@ -257,6 +282,7 @@ ON_ALL = {
     "epochs": "ValueError: epochs: expected the same on every rank, got 3 on rank 0 and 4 on rank 1$",
     "rates": r"ValueError: optimizer: expected the same on every rank, got Adam\(rate=0.2.* and Adam\(rate=0.1.* on rank",
     "another loss": r"ValueError: loss: expected the same on every rank, got MSE\(.* on rank 0 and MAE\(.* on rank",
+    "metrics": r"ValueError: metrics: expected the same on every rank, got \('mse',\) on rank 0 and \('mae',\) on rank",
     "network": r"ValueError: network: expected the same .*GRU\(hidden=4\).* on rank 0 and .*GRU\(hidden=5\)",
     "parts": r"ValueError: x: expected samples \d+ to \d+ of all \d+ on rank \d, as numbarnn.own_part gives them",
     "held": r"ValueError: validation: expected samples \d+ to \d+ of all \d+ on rank \d, as numbarnn.own_part gives them",
@@ -272,7 +298,7 @@ def test_what_all_ranks_see_all_raise(name, size):
 
 
 @pytest.mark.parametrize("size", [2, 4])
-@pytest.mark.parametrize("name", [*FAILURES, *ON_ALL, "callback"])
+@pytest.mark.parametrize("name", [*FAILURES, *ON_ALL, "callback", "update", "metric"])
 def test_after_an_error_all_ranks_have_the_parameters_of_rank_0(name, size):
     answers = [each["failures"][name] for each in found(size)]
     assert all(answer["finite"] for answer in answers)

@@ -32,6 +32,7 @@ PUBLIC = {
     "Connectivity": "applied factor hidden",
     "EarlyStopping": "best epoch",
     "Ensemble": "finished predict_many",
+    "Feedback": "strengths",
     "GaussianNLL": "distribution",
     "Graph": "backward decode evaluate export_c fit forward history inputs loss loss_and_gradient nodes outputs params "
     "predict predict_many probabilities random save split states stream summary to",
@@ -44,6 +45,7 @@ PUBLIC = {
     "Parameters": "check_finite copy device dtype flat items names offset save to update weights zeros",
     "Predictions": "mean quantile spread",
     "Ragged": "astype channels device dtype lengths of padded take to",
+    "RecursiveLeastSquares": "feed_back run state",
     "Standardizer": "inverse of",
     "Stream": "feed_back reset run state step",
     "TensorDescriptor": "of tnc",

@@ -92,13 +92,13 @@ def _share_long(*job):
         patience.note(_share_aside(*job, pool.address))
 
 
-def run(task, cell, dtype, record, count, threads_=None):
+def run(task, cell, dtype, record, count, threads_=None, long=False):
     """Call a task for a cell, or None, and a dtype once for each index below `count`, with an array of one record.
 
     More than one index is what several threads may share, if that pays: it takes long.  threads_: how many share the work;
-    all that there are by default.
+    all that there are by default.  long: whether it takes long though there is one index.
     """
-    if count > 1:
+    if count > 1 or long:
         pool_ = sharing(threads() if threads_ is None else threads_)
         _share_long(share.address, pool_, task.address(cell, dtype), record.ctypes.data, count)
     else:

@@ -150,12 +150,16 @@ class Tape(StateTape):
         record[x_place : x_place + ROWS_WORDS] = self.x.record
         record[drives_place] = self._drive_rows.ctypes.data
 
-    def fill(self):
-        """Run forward: fill h, c and whatever is kept from x, the parameters and the drives as they are now."""
+    def begin(self):
+        """Write what Python reads anew at each call: values of units, and the state where it is learned or of others."""
         if self._unit_values is not None:
             self._write_unit_values(self._unit_values[..., : self.size.hidden])
         if self._initial is not None:
             self.start(self._initial)
+
+    def fill(self):
+        """Run forward: fill h, c and whatever is kept from x, the parameters and the drives as they are now."""
+        self.begin()
         if self.checkpoints is None:
             self.forward()
             return
@@ -359,13 +363,17 @@ class Adjoint(StateAdjoint):
             self.dx = TensorDescriptor.compact(self._dx[0], address, packing)
         self.backward = Call(passes.backward, plans.backward, record, 0, plans.scratch.nbytes)
 
+    def begin(self):
+        """Begin with dL/d(final state), zeros where it is not given."""
+        self._block.fill(0)
+        self._start(self._dstates)
+
     def fill(self):
         """Run backward: write dx, dinitial, dunit_values and the gradient."""
         packing = self.tape.packing
-        self._block.fill(0)
+        self.begin()
         if not self.tape.size.cell.feeds_every_gate:
             self._clear_gradient()  # of weights that no kernel reads
-        self._start(self._dstates)
         if not packing.rows:
             self._clear_gradient()
         elif self.plans.segment is None:

@@ -7,6 +7,7 @@ from importlib.resources import files
 import numpy as np
 
 from ..errors import DataNotFoundError, IndexRangeError
+from .chaos import mackey_glass  # noqa: F401 (one of the data sets)
 from .downloads import DataFile, check, fetch, folder, written
 from .images import Images, read_idx
 from .reviews import read_archive

@@ -171,8 +171,11 @@ def guard(namespace, names, untouched=(), made=()):
                     _guard_class(base, name not in made, untouched)
         elif inspect.ismodule(value):
             for own, function in list(vars(value).items()):
-                if inspect.isfunction(function) and function.__module__ == value.__name__ and not own.startswith("_"):
-                    setattr(value, own, guarded(function, f"{value.__name__.rpartition('.')[2]}.{own}"))
+                inside = f"{getattr(function, '__module__', '')}.".startswith(f"{value.__name__}.")
+                if inspect.isfunction(function) and inside and not own.startswith("_"):
+                    found = guarded(function, f"{value.__name__.rpartition('.')[2]}.{own}")
+                    setattr(value, own, found)
+                    setattr(sys.modules[function.__module__], own, found)  # so that it is pickled under its name
         elif inspect.isfunction(value):
             namespace[name] = guarded(value, name)
             setattr(sys.modules[value.__module__], name, namespace[name])  # so that it is pickled under its name

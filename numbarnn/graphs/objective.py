@@ -85,10 +85,9 @@ class Objective(Prediction):
         return GraphSamples.of(self, inputs, targets, lengths, losses, weights, reset)
 
     @property
-    def _row_layer(self):
-        """The layer whose table a training updates by the rows that are used: the first one, if nodes do not share it."""
-        readers = [row for row in self._rows.values() if any(part.index == 0 for part in row.parts)]
-        return self.layers[0] if len(readers) == 1 and isinstance(self.layers[0], Embedding) else None
+    def _tables(self):
+        """The indices of the layers whose tables a training updates by the rows that are used."""
+        return [index for index, layer in enumerate(self.layers) if isinstance(layer, Embedding)]
 
     def _workspaces(self, into, parts, kept, reading=None):
         """The Workspaces in which gradients are computed; see `GraphWorkspace`."""
@@ -142,24 +141,34 @@ class Objective(Prediction):
         value, measures = self._loss_of(samples, losses, found, own)
         return {"loss": value} | own | measures
 
-    def _loss_of(self, samples, loss, metrics=None, own=None):
+    def _loss_of(self, samples, loss, metrics=None, own=None, kept=None):
         """`loss` of checked samples; with metrics (loss, {name: value}).
 
-        own: gains the loss of each output, by name (is modified).
+        own: gains the loss of each output, by name (is modified).  kept: gains what the losses have seen, likewise, for
+        `_measured_together`.
         """
         self.params.check_finite()
-        seen, total, found = self._predicted(samples), 0.0, {}
+        seen, total = self._predicted(samples), 0.0
+        if kept is not None:
+            kept.append(seen)
         for output, own_loss, weight in loss.parts:
             part, view = samples.parts[output], self._view(output)
             value = 0.0 if output in samples.empty else view._call_loss(own_loss, *seen[output], part)[0]
             if own is not None:
                 own[f"{output}_loss"] = value
             total += weight * value
-        for name, each in (metrics or {}).items():
-            if seen[each.output] is None:
+        return total if metrics is None else (total, self._measured_together(metrics, [seen], samples))
+
+    def _measured_together(self, metrics, kept, samples):
+        """{name: value} of metrics of several samples, like some that are given; kept: what `_loss_of` has kept of each."""
+        found = {}
+        for name, each in metrics.items():
+            pieces = [seen[each.output] for seen in kept if seen[each.output] is not None]
+            if not pieces:
                 raise ValueError(f"metrics: expected at least one target of {each.output!r} to measure, got none")
-            found |= self._view(each.output)._measured({name: each.metric}, seen[each.output], samples.parts[each.output])
-        return total if metrics is None else (total, found)
+            view, part = self._view(each.output), samples.parts[each.output]
+            found |= view._measured({name: each.metric}, view._joined(pieces, part), part)
+        return found
 
     def _predicted(self, samples):
         """{output: (prediction, targets, weights)} as losses see them; None of one that has no step."""

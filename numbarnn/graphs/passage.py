@@ -38,8 +38,8 @@ class Passage(Unsendable):
         starts from what its node says.
     until : collection of str, optional
         The nodes to run; all of them if None.
-    reading : callable, optional
-        What the first of the graph's layers, an `Embedding`, calls before it reads rows.
+    reading : dict of int to callable, optional
+        What layers, each an `Embedding`, call before they read rows, by their indices.
 
     Attributes
     ----------
@@ -66,8 +66,8 @@ class Passage(Unsendable):
                     options["masks"] = layer.drawn_masks(x, random)
                 if not part.merged:
                     options["merged"] = False
-                if reading is not None and part.index == 0:
-                    options["reading"] = reading
+                if reading and part.index in reading:
+                    options["reading"] = reading[part.index]
                 start = self._start(row, part) if isinstance(layer, Recurrent) else None
                 own = kept(*keep, x.steps) if isinstance(keep, tuple) else keep
                 x, tape = layer.run(parts[part.index], x, start, own, **options)

@@ -115,6 +115,11 @@ class GraphSamples:
         """Weights of some output; None if none has any."""
         return next((part.weights for part in self.parts.values() if part.weights is not None), None)
 
+    @property
+    def seen(self):
+        """Whether the losses see anything of them."""
+        return self.x.count > 0
+
     def check_shared(self):
         """Raise ValueError unless the mean over all of the samples is one of those of parts of them.
 

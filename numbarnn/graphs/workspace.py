@@ -25,8 +25,8 @@ class GraphWorkspace:
         Those of each layer.
     kept : tuple
         ``tape`` and ``checkpoints`` of `Graph.forward`.
-    reading : callable, optional
-        What the first layer, an `Embedding`, calls before it reads rows.
+    reading : dict of int to callable, optional
+        What layers, each an `Embedding`, call before they read rows, by their indices.
     """
 
     def __init__(self, graph, into, parts, kept, reading=None):

@@ -43,8 +43,17 @@ class RowGradient:
     rows: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     values: np.ndarray | None = None
 
-    def fill(self, groups, source):
-        """Write the sums of the rows of `source` that belong to one index."""
+    def fill(self, groups, source, accumulate=False):
+        """Write the sums of the rows of `source` that belong to one index; or add them, also to rows that others have."""
+        if accumulate and len(self.rows):
+            own = RowGradient()
+            own.fill(groups, source)
+            rows = np.union1d(self.rows, own.rows)
+            values = np.zeros((len(rows), source.shape[1]), source.dtype)
+            values[np.searchsorted(rows, own.rows)] = own.values
+            values[np.searchsorted(rows, self.rows)] += self.values
+            self.rows, self.values = rows, values
+            return
         if self.values is None or self.values.shape[0] != len(groups.indices):
             self.values = backend_of(source).memory.empty((len(groups.indices), source.shape[1]), source.dtype)
         self.rows = groups.indices
@@ -122,7 +131,7 @@ class LookupAdjoint:
         groups, layer = self._lookup.groups, self._lookup.layer
         source = contiguous(numbers(self._dy)).reshape(-1, layer.size)
         if isinstance(self._gradient, RowGradient):
-            self._gradient.fill(groups, source)
+            self._gradient.fill(groups, source, self._accumulate)
             return
         dtable = layer.table(self._gradient.flat)
         if not self._accumulate:

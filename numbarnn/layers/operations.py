@@ -144,17 +144,17 @@ class ScaledAdjoint:
     """Backward of `Scaled`: dL/d(outputs) times the mask."""
 
     def __init__(self, scaled, dy):
-        self._scaled, self._dy, self.dx = scaled, dy, like(scaled.source)
+        self.scaled, self.dy, self.dx = scaled, dy, like(scaled.source)
 
     @ieee
     def fill(self):
         """Write the product."""
-        mask = rows_of(self._scaled.mask, self._scaled.source.packing)
-        np.multiply(numbers(self._dy), mask, out=self.dx.array)
+        mask = rows_of(self.scaled.mask, self.scaled.source.packing)
+        np.multiply(numbers(self.dy), mask, out=self.dx.array)
 
     def add_to(self, program):
         """Add it to a program; whether that could be done."""
-        return self._scaled.add_product(program, self._dy, self.dx)
+        return self.scaled.add_product(program, self.dy, self.dx)
 
 
 def scale(chain, masks, name):
@@ -200,22 +200,22 @@ class ElementwiseAdjoint:
     """Backward of `Elementwise`: dL/d(outputs) times the slope."""
 
     def __init__(self, of, dy):
-        self._kernels, self._cell, self._dy = of.kernels, of.cell, dy
-        self._kept = of.outputs if of.cell.activation.from_output else of.source
+        self._kernels, self.cell, self.dy = of.kernels, of.cell, dy
+        self.kept = of.outputs if of.cell.activation.from_output else of.source
         self.dx = like(of.source)
 
     def fill(self):
         """Write dL/dx."""
-        self._kernels.times_slope(self._cell, numbers(self._kept), numbers(self._dy), self.dx.array)
+        self._kernels.times_slope(self.cell, numbers(self.kept), numbers(self.dy), self.dx.array)
 
     def add_to(self, program):
         """Add it to a program; whether that could be done."""
-        if not (self._kept.packing.uniform and self._dy.packing.uniform):
+        if not (self.kept.packing.uniform and self.dy.packing.uniform):
             return False
-        kept, dy = numbers(self._kept), numbers(self._dy)
+        kept, dy = numbers(self.kept), numbers(self.dy)
         if not (kept.size and kept.flags.c_contiguous and dy.flags.c_contiguous):
             return False
-        self._kernels.add_times_slope(program, self._cell, kept, dy, self.dx.array)
+        self._kernels.add_times_slope(program, self.cell, kept, dy, self.dx.array)
         return True
 
 
@@ -314,18 +314,18 @@ class ResidualAdjoint:
     """Backward of what `Residual` adds: dL/d(outputs) is added to dL/d(source), dx, which is modified."""
 
     def __init__(self, dx, dy):
-        self._dx, self._dy = dx, dy
+        self.dx, self.dy = dx, dy
 
     @ieee
     def fill(self):
         """Add it."""
-        np.add(in_rows(self._dx), in_rows(self._dy), out=in_rows(self._dx))
+        np.add(in_rows(self.dx), in_rows(self.dy), out=in_rows(self.dx))
 
     def add_to(self, program):
         """Add it to a program; whether that could be done."""
-        if not (self._dx.packing.uniform and self._dy.packing.uniform):
+        if not (self.dx.packing.uniform and self.dy.packing.uniform):
             return False
-        dx, dy = numbers(self._dx), numbers(self._dy)
+        dx, dy = numbers(self.dx), numbers(self.dy)
         if not (dx.size and dx.flags.c_contiguous and dy.flags.c_contiguous):
             return False
         backend_of(dx).elementwise.add_sum(program, dx, dy, dx)

@@ -65,6 +65,8 @@ class Derivatives(Function):
         """
         if not isinstance(tape, NetworkTape) or tape.network is not self:
             raise TypeError(f"tape: expected one that forward of this network returned, got {tape!r:.200}")
+        if tape.fed is not None:
+            raise ValueError(f"tape: expected one of forward without feedback, which has no jvp, got {tape!r:.200}")
         batch, outputs = tape.batch, tape.tapes[-1].operation.outputs
         expect_host(outputs.array)
         directions = Directions(self.dtype)

@@ -11,9 +11,11 @@ from ..arrays.ragged import Ragged
 from ..arrays.rows import like
 from ..descriptions.fields import Unsendable
 from ..engine.keep import NOTHING, kept
-from ..errors import flag, generator
+from ..errors import ShapeError, flag, generator
 from ..layers.base import Gradients, gradient_vector
 from ..layers.chain import Tape
+from ..layers.fed import Fed, FedAdjoint
+from ..layers.feedback import Feedback
 from ..layers.prepared import PreparedCall, answer
 from ..parameters import Parameters
 from ..training.sequences import placed
@@ -34,6 +36,7 @@ class NetworkTape(Unsendable):
     tapes: tuple[Tape, ...] = field(repr=False)
     batch: Batch = field(repr=False)  # how the caller's arrays lie
     device: str = field(repr=False)  # where the caller's arrays lie
+    fed: Fed | None = field(default=None, repr=False)  # of outputs that were fed back
 
     instead = "copy x and the network, and call forward of it"
 
@@ -68,6 +71,7 @@ class Function(Reading):
         lengths: np.ndarray | None = None,
         reset: np.ndarray | None = None,
         seed: int | None = None,
+        feedback: Feedback | None = None,
     ) -> tuple:
         """(y, state): the outputs for x from a state, and the state that the layers have reached.
 
@@ -85,6 +89,9 @@ class Function(Reading):
             (T, N): where True, a sequence starts afresh from the initial state at that step; the one before ends there.
         seed : int or numpy.random.Generator, optional
             Draw dropout, zoneout and noise; without it their mean is taken, as in `predict`.
+        feedback : Feedback, optional
+            Make each input but the first of x and of the output of the step before; see `Feedback`.  For sequences of equal
+            length, of a network on the CPU whose outputs are the first channels of its inputs.
 
         Returns
         -------
@@ -108,7 +115,12 @@ class Function(Reading):
         >>> np.array_equal(np.concatenate([y, rest]), net.predict(x))
         True
         """
-        if lengths is reset is seed is None and state is not None and type(x) is np.ndarray and x.dtype is self.dtype:
+        if (
+            lengths is reset is seed is feedback is None
+            and state is not None
+            and type(x) is np.ndarray
+            and x.dtype is self.dtype
+        ):
             arrays = self._arrays_of(state)
             make = lambda: self._prepared(x, state)  # noqa: E731
             found = answer(self.layers, self._params, x, self.layout, make, arrays) if arrays else None
@@ -117,7 +129,7 @@ class Function(Reading):
                 return found[0], tuple(
                     tuple(next(rest) for _ in part) if type(part) is tuple else next(rest) for part in state
                 )
-        return self._call(x, state, lengths, reset, seed, NOTHING)[:2]
+        return self._call(x, state, lengths, reset, seed, NOTHING, feedback)[:2]
 
     def _arrays_of(self, state):
         """The arrays of a state, the lowest layer's first; () if it has not the form of a whole one."""
@@ -158,6 +170,7 @@ class Function(Reading):
         seed: int | None = None,
         tape: str = "all",
         checkpoints: str | int | None = None,
+        feedback: Feedback | None = None,
     ) -> tuple:
         """(y, state, tape): what a call returns, and what `backward` needs.
 
@@ -166,7 +179,9 @@ class Function(Reading):
         x, state, lengths, reset, seed
             As in a call.  x and the network's parameters are read again in `backward`: do not change them in between.
         tape, checkpoints
-            How much memory the recurrent layers keep, as in their ``forward``.
+            How much memory the recurrent layers keep, as in their ``forward``; all of it beside `feedback`.
+        feedback : Feedback, optional
+            As in a call.  `backward` then goes back through the outputs that were fed, too.
 
         Returns
         -------
@@ -185,12 +200,14 @@ class Function(Reading):
         >>> g.params.flat.shape == net.params.flat.shape, g.x.shape, g.state[0].shape
         (True, (6, 3, 2), (1, 3, 4))
         """
-        y, final, tapes, batch = self._call(x, state, lengths, reset, seed, (tape, checkpoints))
-        return y, final, NetworkTape(self, tuple(tapes), batch, home_of(y))
+        y, final, tapes, batch, fed = self._call(x, state, lengths, reset, seed, (tape, checkpoints), feedback)
+        return y, final, NetworkTape(self, tuple(tapes), batch, home_of(y), fed)
 
-    def _call(self, x, state, lengths, reset, seed, keep):
-        """(y, final states, tapes, Batch); keep: a Keep, or the arguments of `kept`."""
-        x = self._read("x", x)
+    def _call(self, x, state, lengths, reset, seed, keep, feedback=None):
+        """(y, final states, tapes, Batch, Fed or None); keep: a Keep, or the arguments of `kept`."""
+        x, fed = self._read("x", x), None
+        if feedback is not None:
+            self._check_feedback(feedback, lengths, reset, isinstance(x, Ragged))
         device = home_of(x)
         batch, described = self._described(x, lengths, reset)
         self.params.check_finite()
@@ -203,11 +220,21 @@ class Function(Reading):
                 final.append(brought_state(device, self.layers[index]._final_state(tape)))
 
         stateful = self._stateful
-        output, tapes = self._forward(self._own, described, keep, random, initial=initial, seen=seen)
+        if feedback is None:
+            output, tapes = self._forward(self._own, described, keep, random, initial=initial, seen=seen)
+        else:
+            if not described.packing.rows:
+                raise ShapeError(f"x: expected at least one step beside feedback, got shape {x.shape}")
+            strengths = feedback.strengths(described.tnc, self.output_channels)
+            fed = self._fed(self._own, described.tnc.shape, keep, random, initial)
+            fed.fill(described.tnc, strengths)
+            output, tapes, described = fed.outputs, fed.tapes, TensorDescriptor.of_tnc(fed.x)
+            for index, tape in enumerate(tapes):
+                seen(index, tape)
         y = self._given(batch, output, described, device)
         if keep.for_backward and output.packing.uniform:
             make_read_only(y)
-        return y, tuple(final), tapes, batch
+        return y, tuple(final), tapes, batch, fed
 
     def _states_of(self, argument, states, sequences):
         """{index of a layer: arrays} of the states that a caller gives."""
@@ -294,6 +321,8 @@ class Function(Reading):
         fresh, weights = into is None, self._params.weights
         apart = given | tape.read_by_backward()
         gradient = gradient_vector(into, weights, "this network", self.dtype, self.device, apart)
+        if tape.fed is not None:
+            return self._fed_backward(tape, dy, dstates, need_x, gradient, accumulate)
         parts, described, back, stateful = self.split(gradient.flat), dy, [], self._stateful
         for index in reversed(range(len(tape.tapes))):
             layer, own = self.layers[index], tape.tapes[index]
@@ -314,6 +343,25 @@ class Function(Reading):
         if dy is not None and not isinstance(dx, Ragged) and share_memory(dx, dy.array):
             dx = dx.copy()
         return Gradients(gradient, brought(dx, tape.device), tuple(back))
+
+    def _fed_backward(self, tape, dy, dstates, need_x, gradient, accumulate):
+        """`backward` of a tape of outputs that were fed back."""
+        fed, parts, back = tape.fed, self.split(gradient.flat), []
+        own = np.zeros(fed.y.shape, self.dtype) if dy is None else np.ascontiguousarray(dy.tnc).copy()
+        adjoints, described = [], TensorDescriptor.of_tnc(own)
+        for index in reversed(range(len(tape.tapes))):
+            adjoint = tape.tapes[index].adjoint(described, True, parts[index], accumulate, dstates.get(index))
+            adjoints.append(adjoint)
+            described = adjoint.dx
+        adjoint = FedAdjoint(fed, own, adjoints)
+        adjoint.fill()
+        for index, each in zip(reversed(range(len(tape.tapes))), adjoints):
+            if index in self._stateful:
+                layer = self.layers[index]
+                dinitial = [[part.dinitial[m] for part in each.stack] for m in range(layer.cell.states)]
+                back.insert(0, brought_state(tape.device, layer.as_state(dinitial)))
+        dx = tape.batch.give(TensorDescriptor.of_tnc(adjoint.given())) if need_x else None
+        return Gradients(gradient, None if dx is None else brought(dx, tape.device), tuple(back))
 
     def _output_like(self, batch, last, dy):
         """A descriptor of the caller's dy."""

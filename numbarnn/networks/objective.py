@@ -8,6 +8,7 @@ from ..arrays.devices import contiguous, moved
 from ..arrays.ragged import Ragged
 from ..engine.keep import NOTHING
 from ..layers.embedding import Embedding
+from ..layers.feedback import Feedback
 from ..training.losses import compared
 from ..training.losses import loss as find_loss
 from ..training.metrics import checked_metrics
@@ -20,9 +21,9 @@ from .prediction import Prediction
 class Objective(Prediction, Comparison):
     """The part of a network that knows what its predictions should be."""
 
-    def _samples(self, x, y, lengths=None, loss=None, weights=None, reset=None):
+    def _samples(self, x, y, lengths=None, loss=None, weights=None, reset=None, feedback=None):
         """The Samples of what a caller gives, to train with a loss or to measure it."""
-        return Samples.of(self, x, y, lengths, loss, weights, reset)
+        return Samples.of(self, x, y, lengths, loss, weights, reset, feedback)
 
     def _found_loss(self, loss):
         """The loss that a caller gives, or that has this name."""
@@ -48,9 +49,9 @@ class Objective(Prediction, Comparison):
         return Workspaces(lambda: Workspace(self, into, parts, *kept, reading))
 
     @property
-    def _row_layer(self):
-        """The layer whose table a training updates by the rows that are used; None if it has none."""
-        return self.layers[0] if isinstance(self.layers[0], Embedding) else None
+    def _tables(self):
+        """The indices of the layers whose tables a training updates by the rows that are used."""
+        return [index for index, layer in enumerate(self.layers) if isinstance(layer, Embedding)]
 
     def loss(
         self,
@@ -60,6 +61,7 @@ class Objective(Prediction, Comparison):
         lengths: np.ndarray | None = None,
         weights: np.ndarray | Ragged | None = None,
         reset: np.ndarray | None = None,
+        feedback: Feedback | None = None,
     ) -> float:
         """The loss of the network on samples and their targets, a float; all as in `fit`, see `numbarnn.loss` for names.
 
@@ -67,10 +69,13 @@ class Objective(Prediction, Comparison):
         0 where all weights are 0.  A NaN or an infinity in x or y is in the loss as well, unless the loss leaves it out.
         """
         loss = find_loss(loss)
-        return self._loss_of(Samples.of(self, x, y, lengths, loss, weights, reset), loss)
+        return self._loss_of(Samples.of(self, x, y, lengths, loss, weights, reset, feedback), loss)
 
-    def _loss_of(self, samples, loss, metrics=None):
-        """`loss` of samples that have been checked, a function; with metrics, see `measured`, (loss, {name: value})."""
+    def _loss_of(self, samples, loss, metrics=None, kept=None):
+        """`loss` of samples that have been checked, a function; with metrics, see `measured`, (loss, {name: value}).
+
+        kept: a list that gains what the loss has seen (is modified), for `_measured_together`.
+        """
         self.params.check_finite()
         pieces, most = [], self._rows_at_once
         for piece in samples.pieces(most):
@@ -78,7 +83,12 @@ class Objective(Prediction, Comparison):
             for part in in_time(self, piece, most):
                 batch, described = part.batch()
                 states, tapes = {index: tapes[index].final() for index in self._stateful if index in tapes}, {}
-                prediction = self._forward(self._own, described, NOTHING, initial=states, seen=tapes.__setitem__)[0]
+                if part.feedback is None:
+                    prediction = self._forward(self._own, described, NOTHING, initial=states, seen=tapes.__setitem__)[0]
+                else:
+                    fed = self._fed(self._own, described.tnc.shape, NOTHING)
+                    fed.fill(described.tnc, part.strengths)
+                    prediction = fed.outputs
                 if part.in_rows and not (prediction.packing.rows or part is samples):
                     continue  # sequences without any step
                 rows = self._rows(prediction, part)
@@ -88,7 +98,13 @@ class Objective(Prediction, Comparison):
                 pieces.append(self._joined(parts, samples, "t"))
         seen = self._joined(pieces, samples)
         value = self._call_loss(loss, *seen, samples)[0]
+        if kept is not None:
+            kept.append(seen)
         return value if metrics is None else (value, self._measured(metrics, seen, samples))
+
+    def _measured_together(self, metrics, kept, samples):
+        """{name: value} of metrics of several samples, like some that are given; kept: what `_loss_of` has kept of each."""
+        return self._measured(metrics, self._joined(kept, samples), samples)
 
     def evaluate(
         self,
@@ -99,6 +115,7 @@ class Objective(Prediction, Comparison):
         lengths: np.ndarray | None = None,
         weights: np.ndarray | Ragged | None = None,
         reset: np.ndarray | None = None,
+        feedback: Feedback | None = None,
     ) -> dict[str, float]:
         """The loss and the metrics of the network on samples and their targets, by name, from one prediction.
 
@@ -114,6 +131,8 @@ class Objective(Prediction, Comparison):
         weights : array or Ragged, optional
             As in `fit`, for the loss and the metrics.
         reset : array of bool, optional
+            As in `fit`.
+        feedback : Feedback, optional
             As in `fit`.
 
         Returns
@@ -136,7 +155,7 @@ class Objective(Prediction, Comparison):
         (['loss', 'accuracy'], 0.5)
         """
         loss = find_loss(loss)
-        samples = Samples.of(self, x, y, lengths, loss, weights, reset)
+        samples = Samples.of(self, x, y, lengths, loss, weights, reset, feedback)
         value, found = self._loss_of(samples, loss, checked_metrics(metrics, samples))
         return {"loss": value} | found
 
@@ -149,6 +168,7 @@ class Objective(Prediction, Comparison):
         lengths: np.ndarray | None = None,
         weights: np.ndarray | Ragged | None = None,
         reset: np.ndarray | None = None,
+        feedback: Feedback | None = None,
     ) -> tuple[float, np.ndarray]:
         """The loss and its gradient at the parameters `flat`: what ``scipy.optimize.minimize(jac=True)`` takes.
 
@@ -166,6 +186,8 @@ class Objective(Prediction, Comparison):
         weights : array or Ragged, optional
             As in `fit`.  Where nothing counts, as with weights of 0, loss and gradient are exactly 0.
         reset : array of bool, optional
+            As in `fit`.
+        feedback : Feedback, optional
             As in `fit`.
 
         Returns
@@ -186,7 +208,7 @@ class Objective(Prediction, Comparison):
         True
         """
         (given, device), loss = self._parameters_at(flat), find_loss(loss)
-        samples = Samples.of(self, x, y, lengths, loss, weights, reset)
+        samples = Samples.of(self, x, y, lengths, loss, weights, reset, feedback)
         gradient = given.zeros()
         workspace = Workspace(self, self.split(gradient.flat), self.split(given.flat))
         return workspace.gradient(samples, loss), moved(gradient.flat, device)

@@ -7,10 +7,13 @@ import numpy as np
 
 from ..arrays.batch import Batch
 from ..arrays.conversion import integers_like, numbers_like
-from ..arrays.descriptor import in_layout
+from ..arrays.descriptor import TensorDescriptor, in_layout
 from ..arrays.devices import expect_device, share_memory
 from ..arrays.ragged import Ragged
-from ..errors import DTypeError, ShapeError
+from ..errors import DeviceError, DTypeError, ShapeError
+from ..layers.fed import Fed
+from ..layers.feedback import Feedback
+from ..layers.operations import NotInPrograms
 from ..training.sequences import other_layout
 from .placing import brought
 from .structure import Structure
@@ -67,14 +70,15 @@ class Reading(Structure):
     def _forward(self, parts, x, keep, random=None, reading=None, initial=None, seen=None):
         """(descriptor of the output, tapes) for a descriptor of x; with a Generator, dropout and the like are drawn.
 
-        parts: the parameters of each layer that is run.  reading: what an `Embedding` calls before it reads rows.  initial:
-        {index of a layer: the state it starts from}.  seen: what is called with each layer's index and tape.
+        parts: the parameters of each layer that is run.  reading: {index of a layer: what it, an `Embedding`, calls before
+        it reads rows}.  initial: {index of a layer: the state it starts from}.  seen: what is called with each layer's index
+        and tape.
         """
         tapes = []
         for index, (layer, own) in enumerate(zip(self.layers, parts)):
             options = {} if random is None or not layer.random else {"masks": layer.drawn_masks(x, random)}
             if layer.takes_indices and reading is not None:
-                options["reading"] = reading
+                options["reading"] = reading.get(index)
             if index in self._unmerged:
                 options["merged"] = False
             x, tape = layer.run(own, x, None if initial is None else initial.get(index), keep, **options)
@@ -83,6 +87,43 @@ class Reading(Structure):
             if keep.for_backward:
                 tapes.append(tape)
         return x, tapes
+
+    def _check_feedback(self, feedback, lengths=None, reset=None, ragged=False):
+        """Raise a typed error unless the outputs can be fed back as `feedback`, an argument of that name, says."""
+        if not isinstance(feedback, Feedback):
+            raise TypeError(f"feedback: expected numbarnn.Feedback or None, got {type(feedback).__name__}")
+        if self.device != "cpu":
+            raise DeviceError(f"feedback: expected None for a network on a GPU, got {feedback!r}; net.to('cpu') takes it")
+        for layer in self.layers:
+            if layer.takes_indices or layer.leaves_one or layer.needs_all or getattr(layer, "bidirectional", False):
+                expected = "a network whose layers take one step of numbers after the other"
+                raise ValueError(f"feedback: expected None without {expected}, got {feedback!r} for one with {layer!r}")
+        if self.output_channels > self.channels:
+            expected = f"outputs of at most {self.channels} channels, which are the first channels of the input"
+            raise ShapeError(f"feedback: expected {expected}, got {self.output_channels}")
+        for name, value in (("lengths", lengths), ("reset", reset)):
+            if value is not None:
+                hint = "; weights of 0 leave out the steps behind a length" if name == "lengths" else ""
+                raise ValueError(f"{name}: expected None beside feedback, got {type(value).__name__}{hint}")
+        if ragged:
+            raise TypeError("x: expected sequences of equal length, an array, beside feedback, got Ragged")
+
+    def _fed(self, parts, shape, keep, random=None, initial=None):
+        """The `Fed` for inputs (T, N, C); it has not been filled.  The rest as of `_forward`."""
+        if keep.for_backward and keep.what != "all":
+            raise ValueError(f"tape: expected 'all' without checkpoints beside feedback, got {keep.what!r}")
+        x, tapes = np.zeros(shape, self.dtype), []
+        outputs, _ = self._forward(
+            parts, TensorDescriptor.of_tnc(x), keep, random, initial=initial, seen=lambda _, tape: tapes.append(tape)
+        )  # fmt: skip
+        try:
+            fed = Fed(x, outputs, tapes)
+        except NotInPrograms as error:
+            expected = "layers that take a step in compiled code"
+            raise TypeError(f"feedback: expected {expected}, got one that has {error}") from None
+        for index in self._stateful:  # to make them was to run them
+            tapes[index].start(None if initial is None else initial.get(index))
+        return fed
 
     def _letters(self, batch):
         """The letters of the axes of the output's padded array."""

@@ -17,6 +17,8 @@ class Feed:
         Batches of an epoch, where that is known.
     samples : Samples or None
         All of an epoch, where they are known at once: metrics are measured on them.
+    course : Course
+        The training that takes them.
     """
 
     count: int | None = None
@@ -41,6 +43,15 @@ class Feed:
     def loss(self, total, counted):
         """The mean loss of an epoch, from the sums of what `gradient` has returned."""
         return total / counted if counted else 0.0
+
+    def followed(self, ends):
+        """Whether the training ends after an update, where a callback has answered that it `ends`, or not."""
+        return ends
+
+    def measured(self):
+        """{name: value} of the metrics after an epoch; {} where its samples are not known."""
+        course = self.course
+        return {} if self.samples is None else course.network._loss_of(self.samples, course.loss, course.metrics)[1]
 
     def check_begun(self):
         """Raise a typed error unless a course from a file, whose epoch is begun, has what the next batch needs."""
@@ -115,6 +126,7 @@ class ShardFeed(Feed):
     def __init__(self, course, samples, shards: Shards):
         self.course, self.samples, self.shards, self.count = course, samples, shards, shards.updates
         self._counts = samples.counts
+        self._measures = shards.measures(samples, "x") if course.metrics else None
 
     def epoch(self, number, done):
         return self.shards.epoch(number)
@@ -124,11 +136,16 @@ class ShardFeed(Feed):
             value = checked(self.course.workspaces.gradient(self.samples, chosen, self.course.loss, masks))
             return value * float(self._counts[chosen].sum())
 
-        self.shards.take(update, gradient_of)
-        return 0.0, 0
+        return self.shards.take(update, gradient_of)
 
     def loss(self, total, counted):
         return self.shards.loss()
+
+    def followed(self, ends):
+        return self.shards.follow(ends) if self.shards.followed else ends
+
+    def measured(self):
+        return self._measures(self.course.network, self.course.loss, self.course.metrics)[1]
 
     def not_finite(self):
         return self.samples.not_left_out()

@@ -40,10 +40,10 @@ def alone(network):
             del _trained[key]
 
 
-def checked_samples(network, given, loss, argument, empty=False):
+def checked_samples(network, given, loss, argument, empty=False, **fed):
     """The Samples that an argument is, or holds as (x, y) and perhaps more, if they can be learned from.
 
-    Else a typed error that names it.  empty: see `check_samples`.
+    Else a typed error that names it.  empty: see `check_samples`; fed: a `feedback` of the samples of a network.
     """
     if isinstance(given, Samples):  # checked before
         return given
@@ -54,7 +54,7 @@ def checked_samples(network, given, loss, argument, empty=False):
         raise TypeError(f"{argument}: expected {expected}, got {len(given)} of them")
     with arguments_of(argument):
         x, y, lengths, weights, reset = [*given, None, None, None][:5]
-        samples = network._samples(x, y, lengths, loss, weights, reset)
+        samples = network._samples(x, y, lengths, loss, weights, reset, **fed)
         check_samples(samples, empty)
     return samples
 
@@ -135,7 +135,7 @@ def train(
         raise TypeError(f"validation: expected {expected}, got None")
     validated, shards = validating(network, held, loss, course.metrics), None
     if ranks is not None:
-        _check_for_ranks(callbacks, course.metrics, steps)
+        _check_for_ranks(callbacks, steps)
         for each in (samples, held):
             if each is not None:
                 each.check_shared()
@@ -143,8 +143,8 @@ def train(
         course.seed = ranks.agree(course.seed)[0]
         shards = Shards(ranks, course.shards, samples, batch_size, shuffle, network.random, course.seed, course.summed)
         if held is not None:
-            loss_of, mean = functools.partial(network._loss_of, loss=loss), shards.held_out(held)
-            validated = lambda: (mean(loss_of), {})  # noqa: E731
+            validated = functools.partial(shards.measures(held, "validation"), network, loss, course.metrics)
+        shards.followed = ranks.agree(any(map(learns_of_batches, callbacks)))[0]
         if ranks.rank:
             callbacks, progress = (), False
             course.forget_callbacks()
@@ -172,7 +172,8 @@ def _check_same(ranks, course, place, samples, held, batch_size, shuffle):
         network=network._structure, loss=network._compared_loss(course.loss), optimizer=course.optimizer._compared,
         epochs=place.last + 1 - place.epoch, batch_size=batch_size, shuffle=shuffle, clip=course.clip, shards=course.shards,
         validation=held is not None, weights=samples.weights is not None, reset=samples.reset is not None,
-        frozen=course.frozen, updates=course.updates.step,
+        frozen=course.frozen, updates=course.updates.step, metrics=tuple(course.metrics),
+        lengths=bool(course.metrics) and getattr(samples, "in_rows", None),
     ))  # fmt: skip
 
 
@@ -182,7 +183,9 @@ def with_held(course, samples, validation, part, way, shared=False):
     if part is None:
         if way != WAYS[0]:
             raise ValueError(f"split_by: expected {WAYS[0]!r} without validation_split, got {way!r}")
-        return samples, None if validation is None else checked_samples(network, validation, loss, "validation")
+        feedback = getattr(samples, "feedback", None)
+        fed = {} if feedback is None else {"feedback": feedback}
+        return samples, None if validation is None else checked_samples(network, validation, loss, "validation", **fed)
     if validation is not None or samples is None or shared:
         beside = "validation" if validation is not None else "comm or shards" if shared else "batches of your own"
         raise ValueError(f"validation_split: expected None beside {beside}, got {part!r}")
@@ -204,16 +207,12 @@ def validating(network, held, loss, metrics):
     return functools.partial(network._loss_of, held, loss, metrics)
 
 
-def _check_for_ranks(callbacks, metrics, steps):
-    """Raise ValueError unless all can go with shards: callbacks are called after whole epochs, samples not cut."""
+def _check_for_ranks(callbacks, steps):
+    """Raise ValueError unless all can go with shards: samples are not cut, and what is saved are whole epochs."""
     if steps is not None:
         raise ValueError("carry: expected False together with comm or shards, got True")
-    if metrics:
-        raise ValueError(f"metrics: expected none together with comm or shards, got {', '.join(map(repr, metrics))}")
     for index, callback in enumerate(callbacks):
         kind = type(callback).__name__
-        if learns_of_batches(callback):
-            raise ValueError(f"callbacks[{index}]: expected no method batch together with comm or shards, got {kind}")
         if getattr(callback, "_keeps", False) and callback.unit != "epoch":
             expected = "checkpoints after whole epochs together with comm or shards"
             raise ValueError(f"callbacks[{index}]: expected {expected}, got unit={callback.unit!r} of {kind}")
@@ -272,6 +271,7 @@ def _epoch(course, feed, validated, calls):
         total, counted, rate = course.take(feed, group, rate_of, most, where)
         course.place = Place(epoch, place.last, place.batch + len(group), place.total + total, place.counted + counted, rate)
         ends = bool(watched) and _called(network, calls.batch, total / counted if counted else 0.0)
+        ends = feed.followed(ends)
         if ends or calls.keep_updates:
             _end(course, calls, False, ends)
         if ends:
@@ -279,9 +279,7 @@ def _epoch(course, feed, validated, calls):
     place = course.place
     course.finish(_where(epoch, place.batch, 0), feed)
     validation, of_validation = (None, {}) if validated is None else validated()
-    measured = course.metrics and feed.samples is not None
-    metrics = network._loss_of(feed.samples, course.loss, course.metrics)[1] if measured else {}
-    history._measured(validation, metrics, of_validation)
+    history._measured(validation, feed.measured() if course.metrics else {}, of_validation)
     if validation is not None:
         _say_if_not_finite(history.validation, epoch)
     history.loss.append(feed.loss(place.total, place.counted))

@@ -194,6 +194,15 @@ class Ranks:
         if self._vector is not None and self.comm is not None:
             self.comm.Bcast(self._vector, root=0)
 
+    def gathered(self, own):
+        """A list with what each rank has given, large or small and to be pickled, on rank 0; None on the others.
+
+        RankError where another rank has failed.
+        """
+        with self.uninterrupted():
+            self.agree()
+            return [own] if self.comm is None else self.comm.gather(own, root=0)
+
     def own(self, items):
         """This rank's part of a sequence that all have; see `joined`."""
         return items[part(len(items), self.rank, self.size)]

@@ -48,6 +48,10 @@ class Samples:
         Whether these are samples of equal length out of ragged ones, whose loss sees rows.
     reset : numpy.ndarray or None
         (T, N) of bool: where a sample starts afresh.
+    feedback : Feedback or None
+        What of an input is the output of the step before.
+    strengths : numpy.ndarray or None
+        (T, N, output channels): its strengths of forcing, for these samples.
     """
 
     x: Sequences
@@ -61,15 +65,19 @@ class Samples:
     stepwise: bool = False
     device: str = "cpu"
     reset: np.ndarray | None = None
+    feedback: object = None
+    strengths: np.ndarray | None = None
 
     @classmethod
-    def of(cls, network, x, y, lengths=None, loss=None, weights=None, reset=None):
+    def of(cls, network, x, y, lengths=None, loss=None, weights=None, reset=None, feedback=None):
         """Samples and targets of a network; raises a typed error that names the argument that does not fit.
 
         Both are converted here, once, see `conversion`.  One sequence, (T, C), becomes a batch of one; of a network that has
         nothing but layers that take each step by itself the rows (N, C) are as many samples of one step.
         """
         x = network._here("x", network._read("x", x))
+        if feedback is not None:
+            network._check_feedback(feedback, lengths, reset, isinstance(x, Ragged))
         batch, _ = network._described(x, lengths, reset)
         letters, x_letters = network.output_layout, network.layout
         if network.takes_indices and not batch.ragged:
@@ -93,12 +101,19 @@ class Samples:
         samples = cls(
             x, None, lengths, network.layout, network.takes_indices, loss=loss, device=network.device, reset=reset
         )  # fmt: skip
+        if feedback is not None:
+            samples = samples.with_feedback(feedback, network.output_channels)
         samples = samples.with_targets(network, y, letters, given, loss, batch)
         if weights is not None:
             samples = samples.with_weights(weights, letters, given, network.dtype, batch)
         if samples.classes is not None:
             samples.labels(batch)
         return samples
+
+    def with_feedback(self, feedback, outputs):
+        """The samples with the strengths at which their inputs are forced."""
+        given = self.batch()[1].tnc
+        return replace(self, feedback=feedback, strengths=feedback.strengths(given, outputs))
 
     def with_targets(self, network, y, letters, given, loss, batch):
         """The samples with y as a loss reads it: labels, integers, or numbers of the network's dtype.
@@ -185,15 +200,22 @@ class Samples:
         """Whether there is a target for each step."""
         return self.y.stepped
 
+    @property
+    def seen(self):
+        """Whether a loss sees anything of them: not of no samples, nor of targets of steps where there are none."""
+        return self.x.count > 0 and (not self.stepped or bool(self.lengths_of_x.any()))
+
     def check_shared(self):
         """Raise ValueError unless the mean over all of the samples is one of those of parts of them: it always is."""
 
     def can_be_cut(self):
         """Whether inputs and targets can be cut at a step."""
-        return self.y.stepped
+        return self.y.stepped and self.feedback is None
 
     def check_cut(self, expected, given):
-        """Raise ValueError unless the inputs, and targets with steps, can be cut at a step: they always can."""
+        """Raise ValueError unless the inputs, and targets with steps, can be cut at a step."""
+        if self.feedback is not None:
+            raise ValueError(f"{expected} beside feedback, whose next input needs the output before the cut, got {given!r}")
 
     @property
     def in_rows(self):
@@ -282,6 +304,8 @@ class Samples:
 
     def check_finite(self):
         """Raise NonFiniteError, with its place, of the first NaN or infinity in x that is not behind a length."""
+        if self.feedback is not None:
+            return  # what is read of it was looked at when its strengths were made
         place, number = self.x.not_finite(self.lengths)
         if place:
             raise NonFiniteError(f"x: expected finite numbers, got {number} at {place}")
@@ -314,14 +338,18 @@ class Samples:
     @functools.cached_property
     def kind(self):
         """What samples have in common that can lie in the same memory, if they have as many steps."""
-        return self.x.letters, self.x.ragged, self.x.numbers.dtype, self.in_rows
+        return self.x.letters, self.x.ragged, self.x.numbers.dtype, self.in_rows, self.feedback is not None
 
     def take(self, chosen):
         """Some of the samples, copied."""
         lengths = None if self.lengths is None else self.lengths[chosen]
         weights = None if self.weights is None else self.weights.take(chosen)
         reset = None if self.reset is None else self.reset[:, chosen]
-        return replace(self, x=self.x.take(chosen), y=self.y.take(chosen), lengths=lengths, weights=weights, reset=reset)
+        strengths = None if self.strengths is None else self.strengths[:, chosen]
+        return replace(
+            self, x=self.x.take(chosen), y=self.y.take(chosen), lengths=lengths, weights=weights, reset=reset,
+            strengths=strengths,
+        )  # fmt: skip
 
     def between(self, chosen, begin, end):
         """Some of the samples, copied, and of them the steps from one to another, or to where they end.

@@ -75,12 +75,15 @@ class Shards:
     ----------
     updates : int
         In an epoch.
+    followed : bool
+        Whether rank 0 is told the loss of each update, and may end the training then: set before the first epoch.
     gradient : numpy.ndarray
         (parameters,): where the gradient of a shard is written, and then that of the update is found.
     """
 
     def __init__(self, ranks, shards, samples, batch_size, shuffle, random, seed, summed):
         self.ranks, self._count, self._counts, self._batch_size = ranks, shards, samples.counts, batch_size
+        self.followed, self._left = False, False  # whether updates are left in the epoch
         orders = [chosen[self._counts[chosen] > 0] for chosen in self._parts(samples, "x")]
         first = ranks.rank * len(orders)
         self._own = [Shard(order, (seed, first + i), shuffle, random) for i, order in enumerate(orders)]
@@ -129,19 +132,37 @@ class Shards:
 
         gradient_of: a function of samples and of a Generator for masks, or None, that writes the gradient of their mean loss
         into `gradient`, and returns that loss times what it is the mean of.
+
+        Returns, if updates are `followed`, (the loss of the update times what it is the mean of, what it is that of), of all
+        ranks; else zeros.
         """
-        total = float(self._totals[update])
+        total, losses = float(self._totals[update]), []
         for index, shard in enumerate(self._own):
             chosen = self._batch(shard, update)
             if len(chosen):
-                shard.loss += gradient_of(chosen, shard.masks)
+                losses.append(gradient_of(chosen, shard.masks))
+                shard.loss += losses[-1]
                 share = float(self._counts[chosen].sum()) / total
                 if share != 1:
                     self.gradient *= self.gradient.dtype.type(share)
             else:
+                losses.append(0.0)
                 self.gradient.fill(0)
             self._add(index)
-        self._sum.take(last=update == self.updates - 1)
+        last = update == self.updates - 1
+        self._sum.take(last=last or self.followed)
+        if not self.followed:
+            return 0.0, 0
+        self._left = not last
+        return sum_by_pairs(self.ranks.joined(losses)), total
+
+    def follow(self, ends):
+        """Rank 0's answer whether an update, of which it was told the loss, ends the training; see `Ranks.follow`."""
+        with self.ranks.uninterrupted():
+            ends = self.ranks.follow(ends)
+            if self._left and not ends:
+                self._sum.meet_next()
+        return ends
 
     def _add(self, index):
         """Sum by pairs: what the shard before this one has left is added, and so on for pairs of pairs."""
@@ -156,17 +177,46 @@ class Shards:
         """The mean loss of the epoch, over all ranks."""
         return sum_by_pairs(self.ranks.joined(shard.loss for shard in self._own)) / float(self._totals.sum())
 
-    def held_out(self, samples):
-        """A function of a function of samples, their loss: its mean over the samples of all ranks."""
-        parts = [samples] if self._count is None else [samples.take(chosen) for chosen in self._parts(samples, "validation")]
-        counts = [float(own.counts.sum()) if own.x.count else 0.0 for own in parts]
-        total = sum_by_pairs(self.ranks.joined(counts))
+    def measures(self, samples, argument):
+        """The Measures of samples of which each rank has its part; argument: what errors call them."""
+        parts = [samples] if self._count is None else [samples.take(chosen) for chosen in self._parts(samples, argument)]
+        return Measures(self.ranks, samples, parts)
 
-        def mean(loss_of):
-            losses = [loss_of(own) * count if count else 0.0 for own, count in zip(parts, counts)]
-            return sum_by_pairs(self.ranks.joined(losses)) / total
 
-        return mean
+class Measures:
+    """What is measured on samples of all ranks: means of the losses of parts, and metrics of all predictions together.
+
+    Parameters
+    ----------
+    ranks : Ranks
+    samples : Samples
+        Those of this rank.
+    parts : list of Samples
+        The same, by shard.
+    """
+
+    def __init__(self, ranks, samples, parts):
+        self._ranks, self._samples, self._parts = ranks, samples, parts
+        self._counts = [float(own.counts.sum()) if own.x.count else 0.0 for own in parts]
+        self._total = sum_by_pairs(ranks.joined(self._counts))
+
+    def __call__(self, network, loss, metrics=None):
+        """(mean loss, {name: value of a metric}) of a network.
+
+        For metrics rank 0 gets the predictions and targets of all ranks, in the order of the parts, which is that of the
+        samples: they are what one process finds of all of them.
+        """
+        kept, losses = [] if metrics else None, []
+        for own, count in zip(self._parts, self._counts):
+            value = network._loss_of(own, loss, kept=kept) if count or (metrics and own.seen) else 0.0
+            losses.append(value * count if count else 0.0)
+        mean, found = sum_by_pairs(self._ranks.joined(losses)) / self._total, {}
+        if metrics:
+            every = self._ranks.gathered(kept)
+            if every is not None:
+                found = network._measured_together(metrics, [seen for kept in every for seen in kept], self._samples)
+            found = self._ranks.agree(found)[0]
+        return mean, found
 
 
 def shared_by(comm, shards, network):

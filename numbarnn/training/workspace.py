@@ -10,6 +10,7 @@ from ..arrays.rows import like
 from ..cpu.pool import pool
 from ..cpu.threads import threads
 from ..engine.keep import kept
+from ..layers.fed import FedAdjoint
 from .passes import Passes
 
 KEPT_BYTES = 1 << 28  # workspaces kept for the next batch of their size, in all
@@ -25,7 +26,7 @@ class Workspace:
     def __init__(self, network, into, parts, tape="all", checkpoints=None, reading=None):
         self.network, self.into, self.parts, self.kept = network, into, parts, (tape, checkpoints)
         self.reading = reading
-        self._tapes = self._adjoints = self._passes = None
+        self._tapes = self._adjoints = self._passes = self._fed = self._back = None
         self._started = False  # whether the layers start from states that were given
 
     @property
@@ -42,9 +43,12 @@ class Workspace:
         network = self.network
         if self._tapes is None or samples.ragged:
             self._batch, described = samples.batch()
-            self._output, self._tapes = network._forward(
-                self.parts, described, kept(*self.kept, described.steps), random, self.reading, initial
-            )
+            keep = kept(*self.kept, described.steps)
+            if samples.feedback is None:
+                self._output, self._tapes = network._forward(self.parts, described, keep, random, self.reading, initial)
+            else:
+                self._fed, self._given = network._fed(self.parts, described.tnc.shape, keep, random, initial), described.tnc
+                self._output, self._tapes = self._fed.outputs, self._fed.tapes
             self._started = bool(initial)
             self._adjoints = self._passes = None
             self._seen = None if samples.in_rows else network._rows(self._output, samples)
@@ -56,9 +60,12 @@ class Workspace:
             if random is not None:
                 for tape in self._tapes:
                     tape.redraw(random)
-            if self._passes is None:  # from the second time on
-                self._passes = self._prepared()
-            self._passes[0].run()
+            if self._fed is None:
+                if self._passes is None:  # from the second time on
+                    self._passes = self._prepared()
+                self._passes[0].run()
+        if self._fed is not None:
+            self._fed.fill(self._given, samples.strengths)
         prediction = (network._rows(self._output, samples) if self._seen is None else self._seen).copy()
         target = network._target_rows(self._batch, self._output, samples)
         weights = network._weight_rows(self._batch, samples)
@@ -66,7 +73,9 @@ class Workspace:
         if self._adjoints is None:
             self._start_backward(samples)
         np.copyto(self._dy, dy)
-        if self._passes is not None:
+        if self._back is not None:
+            self._back.fill()
+        elif self._passes is not None:
             self._passes[1].run()
         else:
             for adjoint in self._adjoints:
@@ -79,13 +88,16 @@ class Workspace:
 
     def _start_backward(self, samples):
         """The layers' backward, each reading what the one above it writes."""
-        described = like(self._output)
+        described = dy = like(self._output)
         self._dy, self._adjoints = self.network._rows(described, samples), []
         for index in reversed(range(len(self._tapes))):
-            adjoint = self._tapes[index].adjoint(described, index > 0, self.into[index], False)
+            need_x = index > 0 or self._fed is not None
+            adjoint = self._tapes[index].adjoint(described, need_x, self.into[index], False)
             adjoint.spare()
             self._adjoints.append(adjoint)
             described = adjoint.dx
+        if self._fed is not None:
+            self._back = FedAdjoint(self._fed, dy.array, self._adjoints)
 
     def _prepared(self):
         """The Passes forward and back."""
@@ -116,7 +128,8 @@ class BatchBuffer:
         x = samples.x.some_steps(chosen, first, steps, self._x)
         others = samples.y, samples.weights
         y, weights = (None if part is None else part.some_steps(chosen, first, steps) for part in others)
-        return replace(samples, x=x, y=y, weights=weights, **self._common)
+        strengths = None if samples.strengths is None else samples.strengths[first : first + steps, chosen]
+        return replace(samples, x=x, y=y, weights=weights, strengths=strengths, **self._common)
 
 
 class Workspaces:
