@@ -261,7 +261,8 @@ class Curvature(Objective):
         prediction, direction = self._rows(value, samples), self._rows(moved, samples)
         compared = self._target_rows(batch, value, samples), self._weight_rows(batch, samples)
         dy = self._call_loss(loss, prediction, *compared, samples)[1].astype(np.complex128)
-        dy.imag = TINY * self._curvature_of(loss, prediction, *compared, direction, samples)
+        curvature = self._curvature_of(loss, prediction, *compared, direction, samples)
+        dy.imag = TINY * curvature.astype(np.float64)
         gradient = [part.zeros() for part in parts]
         self._gone_back(tapes, output, samples, dy, gradient)
         return np.ldexp(np.concatenate([part.flat.imag for part in gradient]) / TINY, exponent).astype(self.dtype)
