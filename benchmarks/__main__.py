@@ -26,6 +26,7 @@ from . import (
     hello,
     images,
     inference,
+    jacobian,
     launches,
     limits,
     load,
@@ -45,10 +46,9 @@ from . import (
 BENCHMARKS = {
     "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls, "characters": characters,
     "cpu": cpu, "embedding": embedding, "estimators": estimators, "gil": gil, "gpu": gpu, "graphs": graphs,
-    "hello": hello, "images": images, "inference": inference, "launches": launches, "limits": limits, "many": many,
-    "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
-    "steps": steps, "sum": sums, "tangents": tangents,
-    "feedback": feedback,
+    "hello": hello, "images": images, "inference": inference, "jacobian": jacobian, "launches": launches,
+    "limits": limits, "many": many, "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds,
+    "sentiment": sentiment, "start": start, "steps": steps, "sum": sums, "tangents": tangents, "feedback": feedback,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 
