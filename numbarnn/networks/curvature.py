@@ -20,6 +20,7 @@ from ..training.workspace import Workspace
 from .objective import Objective
 
 ROWS = 1 << 13  # steps of all sequences that outputs go back through together: what they keep stays in the L3 cache
+CAUSAL = 1.5  # tangents of all steps in the time that an output's way back takes, from where it is on
 TOGETHER = 64  # tangents at once: each loads the weights that all share
 TINY = 2.0**-200  # of tangents in dual numbers: where NumPy multiplies complex numbers, the squares vanish
 TANGENT_NUMBERS = 1 << 22  # numbers of a layer's rows that several tangents have at once, at most
@@ -115,7 +116,7 @@ class Curvature(Objective):
         outputs, rows = steps * channels, described.packing.rows
         causal = self._goes_on and steps > 1  # then nothing comes back from behind an output's step
         together = max(1, min(outputs, ROWS // rows))
-        if outputs > len(given) or together * batch < 2:
+        if outputs > (CAUSAL if causal else 1) * len(given) or together * batch < 2:
             return None
         jacobian, parts = np.empty((outputs, batch, len(given)), self.dtype), self.split(given.flat)
         source, tapes = numbers(described), None
