@@ -17,6 +17,7 @@ from . import (
     calls,
     characters,
     cpu,
+    dynamics,
     embedding,
     estimators,
     feedback,
@@ -35,8 +36,10 @@ from . import (
     memory,
     mpi,
     ragged,
+    reservoir,
     seeds,
     sentiment,
+    spans,
     start,
     steps,
     sums,
@@ -45,10 +48,11 @@ from . import (
 
 BENCHMARKS = {
     "accuracy": accuracy, "activations": activations, "busy": busy, "c": c, "calls": calls, "characters": characters,
-    "cpu": cpu, "embedding": embedding, "estimators": estimators, "gil": gil, "gpu": gpu, "graphs": graphs,
-    "hello": hello, "images": images, "inference": inference, "jacobian": jacobian, "launches": launches,
-    "limits": limits, "many": many, "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds,
-    "sentiment": sentiment, "start": start, "steps": steps, "sum": sums, "tangents": tangents, "feedback": feedback,
+    "cpu": cpu, "dynamics": dynamics, "embedding": embedding, "estimators": estimators, "gil": gil, "gpu": gpu,
+    "graphs": graphs, "hello": hello, "images": images, "inference": inference, "launches": launches, "limits": limits,
+    "many": many, "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
+    "steps": steps, "sum": sums, "tangents": tangents,
+    "feedback": feedback, "reservoir": reservoir, "spans": spans, "jacobian": jacobian,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 

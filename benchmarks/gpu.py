@@ -19,6 +19,7 @@ from .cpu import shape_of
 
 PATIENCE = 90  # seconds for one row, compilation included
 AT_ONCE = 8  # groups of checks
+AT_A_TIME = 2  # shapes of a cell
 CELLS = ("GRU", "LSTM", "RNN")
 
 
@@ -61,7 +62,7 @@ def run(check, probe, seconds, cells, shapes, groups, save=None):
     kept = Kept("gpu_check" if check else "gpu_probe" if probe else "gpu", save)
     deadline = time.monotonic() + seconds
     _probe(kept, deadline, only=probe)
-    if "device" not in kept.result["probe"] or kept.result["failures"] and not probe:
+    if "device" not in kept.result["probe"]:
         return kept.result  # no GPU, no more
     if check:
         _check(kept, deadline, groups)
@@ -77,13 +78,14 @@ def _probe(kept, deadline, only):
         if "machine" in answer:
             kept.result["machine"] = answer["machine"]
         else:
-            found[answer["probe"]] = answer["found"]
-            if answer.get("failed") and (only or answer["probe"] == "device"):
+            if answer.get("failed"):
                 kept.fail(f"probe {answer['probe']}", answer["found"])
+            else:
+                found[answer["probe"]] = answer["found"]
         print(json.dumps(answer), flush=True)
         kept.keep()
 
-    reason = jobs.run("benchmarks.gpu_cases", ["probe"], 60, deadline, take)
+    reason = jobs.run("benchmarks.gpu_cases", ["probe" if only else "device"], PATIENCE, deadline, take)
     if reason:
         kept.fail("probe", reason)
 
@@ -129,26 +131,25 @@ def _measure(kept, deadline, cells, shapes):
         if reason:
             kept.fail("training", reason)
 
-    def measure(cell):
+    def measure(cell, some):
         lost = set()
         while deadline > time.monotonic():
-            words = [",".join(map(str, shape)) for shape in _left(rows, shapes, cell, lost)]
+            words = [",".join(map(str, shape)) for shape in _left(rows, some, cell, lost)]
             reason = jobs.run("benchmarks.gpu_cases", [cell, *words], PATIENCE, deadline, take)
-            left = _left(rows, shapes, cell, lost)
+            left = _left(rows, some, cell, lost)
             if reason:
                 kept.fail(f"{cell} {left[0] if left else ''}", reason)
                 lost.update(left[:1])  # the process died of this one: go on with the next
             if not left[1:]:
                 break
         else:
-            kept.fail(cell, f"out of time, not reached: {_left(rows, shapes, cell, lost)}")
+            kept.fail(cell, f"out of time, not reached: {_left(rows, some, cell, lost)}")
 
-    for index, cell in enumerate(cells):
-        measure(cell)
-        if index == 0:
+    for first in range(0, len(shapes), AT_A_TIME):  # the first shapes of all cells before the next ones of any
+        for cell in cells:
+            measure(cell, shapes[first : first + AT_A_TIME])
+        if first == 0:
             train()
-    if not cells:
-        train()
 
 
 def _left(rows, shapes, cell, lost):
@@ -192,7 +193,10 @@ def _check_lines(checks):
 
 
 def _row_lines(rows):
-    lines = ["Milliseconds of one call, medians; in brackets microseconds of a step. Ratios: PyTorch's time to ours."]
+    lines = [
+        "Milliseconds of one call, medians; in brackets microseconds of a step. Ratios: PyTorch's time to ours.",
+        "The GPU's clock runs from the first launch to the end of the last kernel, and so it has the host's time, too.",
+    ]
     for work, label in (("forward", "Forward"), ("both", "Forward and backward")):
         mine = [row for row in rows if row["work"] == work]
         lines += [

@@ -1,4 +1,4 @@
-"""Plots of trainings, forecasts, states and gates, by matplotlib (``pip install numbarnn[plot]``).
+"""Plots of trainings, forecasts, states, gates and dynamics, by matplotlib (``pip install numbarnn[plot]``).
 
 Each function draws on the Axes `ax`, on new ones if it is None, and returns them.
 """
@@ -244,4 +244,142 @@ def gates(activations: dict, layout: str = "tnc", sequence: int = 0, ax=None):
         ax.set_yticks([units * (k + 0.5) - 0.5 for k in range(len(own))], list(own))
         ax.set(ylabel="gate, all its units")
     ax.set(xlabel="step")
+    return ax
+
+
+def _spectrum(found, sequence):
+    """The index of a trajectory of what `dynamics.lyapunov` returns."""
+    if getattr(found, "history", None) is None or not hasattr(found, "exponents"):
+        raise TypeError(f"found: expected the LyapunovSpectrum that lyapunov returns, got {type(found).__name__}")
+    sequence, count = integer("sequence", sequence), len(found.exponents)
+    if not -count <= sequence < count:
+        raise IndexRangeError(f"sequence: expected an index from 0 to {count - 1}, got {sequence}")
+    return sequence
+
+
+def spectrum(found, sequence: int = 0, ax=None):
+    """Lyapunov exponents, the largest first.
+
+    Parameters
+    ----------
+    found : LyapunovSpectrum
+    sequence : int
+        Which of the trajectories.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numbarnn as nr
+    >>> layer = nr.GRU(4)
+    >>> found = nr.dynamics.lyapunov(layer, layer.init(1, seed=0, dtype="float64"), 50)
+    >>> len(nr.plot.spectrum(found).lines[0].get_xdata())
+    4
+    """
+    sequence = _spectrum(found, sequence)
+    own = found.exponents[sequence]
+    ax = _axes(ax, (6, 3.5))
+    ax.plot(np.arange(1, len(own) + 1), own, ".-", linewidth=0.8)
+    ax.axhline(0, color="black", linewidth=0.8)
+    ax.set(xlabel="index", ylabel="Lyapunov exponent")
+    return ax
+
+
+def convergence(found, sequence: int = 0, ax=None):
+    """How Lyapunov exponents have converged: a line over time for each of the ten largest.
+
+    Parameters
+    ----------
+    found : LyapunovSpectrum
+    sequence : int
+        Which of the trajectories.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numbarnn as nr
+    >>> layer = nr.GRU(4)
+    >>> found = nr.dynamics.lyapunov(layer, layer.init(1, seed=0, dtype="float64"), 50)
+    >>> len(nr.plot.convergence(found).lines)
+    5
+    """
+    sequence = _spectrum(found, sequence)
+    own = found.history[:, sequence, :MOST_LINES]
+    ax = _axes(ax, (6, 3.5))
+    ax.plot(found.times, own, linewidth=1.2, marker="." if len(own) < 20 else None)
+    ax.axhline(0, color="black", linewidth=0.8)
+    ax.set(xlabel="time", ylabel="Lyapunov exponent")
+    return ax
+
+
+def fixed_points(points, states=None, modes: int = 1, ax=None):
+    """Fixed points, slow points and their modes over the first two principal components of the states.
+
+    Stable points are filled, others open, slow ones crosses.  A mode is a line along an eigenvector of the Jacobian, red
+    where its eigenvalue is 1 or more in modulus and the state leaves the point along it, else blue.
+
+    Parameters
+    ----------
+    points : FixedPoints
+    states : array, optional
+        (..., S): states of trajectories, such as a layer's outputs; the components are theirs, and they are drawn.  The
+        components are those of the points if None.
+    modes : int
+        How many modes of each point, those of the largest eigenvalues; 0 for none.
+    ax : matplotlib.axes.Axes, optional
+
+    Returns
+    -------
+    matplotlib.axes.Axes
+
+    Examples
+    --------
+    >>> import numpy as np, numbarnn as nr
+    >>> layer = nr.RNN(2)
+    >>> p, starts = layer.init(1, seed=0, dtype="float64"), np.zeros((1, 1, 2))
+    >>> ax = nr.plot.fixed_points(nr.dynamics.fixed_points(layer, p, None, starts))
+    >>> ax.get_xlabel(), len(ax.lines)
+    ('first principal component', 2)
+    """
+    if not hasattr(points, "jacobians") or not hasattr(points, "stable"):
+        raise TypeError(f"points: expected the FixedPoints that fixed_points returns, got {type(points).__name__}")
+    size, modes = points.states.shape[1], integer("modes", modes)
+    if not 0 <= modes <= size:
+        raise ValueError(f"modes: expected a number from 0 to {size}, got {modes}")
+    if states is None:
+        trajectory = points.states
+    else:
+        trajectory = array_of("states", states)
+        if trajectory.ndim < 2 or trajectory.shape[-1] != size:
+            raise ShapeError(f"states: expected shape (..., {size}) like the points, got {trajectory.shape}")
+        trajectory = trajectory.reshape(-1, size)
+    if not len(trajectory):
+        raise ShapeError("points: expected at least one, or states, got none")
+    centre = trajectory.mean(axis=0)
+    components = np.zeros((2, size))
+    components[: min(2, size)] = np.linalg.svd(trajectory - centre, full_matrices=True)[2][:2]
+    drawn = (trajectory - centre) @ components.T
+    ax, length = _axes(ax, (6, 5)), 0.06 * (float(np.ptp(drawn, axis=0).max()) or 1.0)
+    if states is not None:
+        ax.plot(*drawn.T, ".", color="0.75", markersize=2, zorder=1)
+    for index, place in enumerate((points.states - centre) @ components.T):
+        for value, mode in zip(*(part[..., :modes].T for part in points.modes(index))):
+            way = length * (components @ mode.real) / np.linalg.norm(mode.real)
+            ax.plot(*np.transpose([place - way, place + way]), color="tab:red" if abs(value) >= 1 else "tab:blue", zorder=2)
+    for which, face in ((points.stable, "black"), (~points.stable, "white")):
+        if which.any():
+            there = (points.states[which] - centre) @ components.T
+            ax.plot(*there.T, "o", color="black", markerfacecolor=face, label="stable" if face == "black" else "unstable")
+    if points.slow is not None and len(points.slow):
+        ax.plot(*((points.slow.states - centre) @ components.T).T, "x", color="black", label="slow")
+    ax.set(xlabel="first principal component", ylabel="second principal component")
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend(fontsize="small")
     return ax

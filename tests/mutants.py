@@ -48,12 +48,17 @@ CELLS = {
     "PerturbedCell": ("regularized.py", ("gru-zoneout", "gru-before-zoneout")),
     "PerturbedMemoryCell": ("regularized.py", ("lstm-zoneout",)),
     "RecurrentDropoutCell": ("regularized.py", ("rnn-dropout", "leaky-dropout")),
+    "DecayedCell": ("decayed.py", ("gru-decay", "rnn-decay")),
+    "DecayedMemoryCell": ("decayed.py", ("lstm-decay",)),
 }
 REGULARIZED = {  # cells around others: a layer's class and its options
     "gru-zoneout": ("GRU", {"zoneout": 0.3, "noise": 0.1}),
     "lstm-zoneout": ("LSTM", {"zoneout": (0.3, 0.4)}),
     "rnn-dropout": ("RNN", {"recurrent_dropout": 0.4}),
     "gru-before-zoneout": ("GRU", {"reset": "before", "zoneout": 0.3}),
+    "gru-decay": ("GRU", {"decay": True}),
+    "rnn-decay": ("RNN", {"decay": True}),
+    "lstm-decay": ("LSTM", {"decay": True}),
     "leaky-dropout": ("LeakyRNN", {"rate": 0.3, "form": "inside", "recurrent_dropout": 0.4}),
 }
 WITHOUT_CELL = ("lstm-projected",)  # kinds whose cell is mutated as another one
@@ -90,7 +95,8 @@ def leaves(node):
 
 def is_a_tuple(node):
     """Whether an expression is what another cell returned: a tuple, which has no sign."""
-    return isinstance(node, ast.Call) or (isinstance(node, ast.Name) and node.id == "dpre")
+    joined = isinstance(node, ast.BinOp) and isinstance(node.left, ast.Tuple)
+    return joined or isinstance(node, ast.Call) or (isinstance(node, ast.Name) and node.id == "dpre")
 
 
 def method_edits(method):
@@ -103,7 +109,9 @@ def method_edits(method):
             yield from (("keep", zero.right, zero, zero.right) for zero in dstate if is_zero_times(zero))
         else:
             values = [statement.value]
-        for node in (node for value in values for node in ast.walk(value) if isinstance(node, ast.BinOp)):
+        for node in (
+            node for value in values for node in ast.walk(value) if isinstance(node, ast.BinOp) and not is_a_tuple(node)
+        ):
             yield from ((what, part, node, replacement) for what, part, replacement in term_edits(node))
 
 
@@ -262,7 +270,7 @@ def lost_parts(layer):
 
 def loss_mutants(kind):
     """(description, caught) of every part of backward's result that is lost in turn."""
-    layer = layer_of(kind, layers=2, bidirectional=True)
+    layer = layer_of(kind) if kind.endswith("-decay") else layer_of(kind, layers=2, bidirectional=True)
     for description, lose in lost_parts(layer):
         yield description, caught(layer, WithLoss(layer, lose))
 

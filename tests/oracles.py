@@ -232,7 +232,7 @@ def weights_of(parameters, end):
     return SimpleNamespace(
         W=w, R=of("weight_hh"), b=of("bias_ih", none), d=of("bias_hh", none),
         hr=of("weight_hr"), peephole=of("peephole"), rate=of("rate"),
-        gain_ih=of("gain_ih"), gain_hh=of("gain_hh"), gain_c=of("gain_c"), bias_c=of("bias_c"),
+        gain_ih=of("gain_ih"), gain_hh=of("gain_hh"), gain_c=of("gain_c"), bias_c=of("bias_c"), decay=of("decay"),
     )  # fmt: skip
 
 
@@ -278,7 +278,12 @@ def run(layer, parameters, x, state=None, record=None, lengths=None, reset=None,
             for t in reversed(range(steps)) if reverse else range(steps):
                 live, fresh = alive[t][:, None], border[t + 1 if reverse else t][:, None]
                 before = tuple(np.where(fresh, a, b) for a, b in zip(start, now))
-                after = step(layer, p, f, y[t], *before)
+                inputs = y[t]
+                if p.decay is not None:  # the last channel is the span
+                    inputs, lost = inputs[:, :-1], p.decay * (inputs[:, -1:] - 1)
+                    distances.append(lost)
+                    before = tuple(np.exp(-np.maximum(0, lost)) * a for a in before)
+                after = step(layer, p, f, inputs, *before)
                 now = tuple(np.where(live, a, b) for a, b in zip(after, now))
                 for output, a in zip(outputs, after):
                     output[t] = np.where(live, a, 0)

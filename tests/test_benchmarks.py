@@ -20,6 +20,7 @@ cases = pytest.importorskip("benchmarks.cases", reason="the benchmarks lie besid
 c = pytest.importorskip("benchmarks.c")
 call_times = pytest.importorskip("benchmarks.call_times")
 cpu = pytest.importorskip("benchmarks.cpu")
+dynamics = pytest.importorskip("benchmarks.dynamics")
 inference = pytest.importorskip("benchmarks.inference")
 many = pytest.importorskip("benchmarks.many")
 ragged = pytest.importorskip("benchmarks.ragged")
@@ -178,3 +179,31 @@ def test_the_table_of_small_calls():
 def test_a_peak_that_was_disturbed_is_not_taken():
     rows = [{"dtype": "float32", "gflops": 100.0, "peak_gflops": top, "share": 0.0} for top in (10.0, 400.0)]
     assert [row["share"] for row in cpu.of_the_peak(rows)] == [0.25, 0.25]
+
+
+def test_the_network_of_the_exponents_is_that_of_numpy():
+    weights, h = dynamics.rate_network()
+    assert weights.shape == (100, 100) and not np.diag(weights).any()
+    short = {"steps": 100, "transient": 20, "settle": 10}
+    expected = dynamics.by_numpy(weights, h, **short)
+    found = dynamics.by_numbarnn(*dynamics.as_layer(weights), h, **short)
+    np.testing.assert_allclose(found.exponents.sum(), expected.sum(), rtol=1e-10)
+    assert found.times[-1] == pytest.approx(10)
+
+
+def test_bits_remember_their_last_pulses():
+    x, y = dynamics.flip_flop(30, 4, seed=0)
+    assert x.shape == y.shape == (30, 4, 3) and {*np.unique(x)} == {-1, 0, 1} and {*np.unique(y)} == {-1, 1}
+    pulses = x != 0
+    assert np.array_equal(y[pulses], x[pulses]) and np.array_equal(y[1:][~pulses[1:]], y[:-1][~pulses[1:]])
+
+
+def test_a_closed_layer_reads_its_own_predictions():
+    net = nr.Network([nr.RNN(5), nr.Dense(3)], channels=3, seed=0)
+    layer, p, weight, bias = dynamics.in_float64(net)
+    closed, state, y = dynamics.closed(layer, p, weight, bias), np.full((1, 1, 5), 0.1), []
+    h, _ = layer(closed, np.zeros((6, 1, 3)), state)
+    for _ in range(6):
+        _, state = layer(p, state @ weight.T + bias, state)
+        y.append(state[0])
+    np.testing.assert_allclose(h, y, rtol=0, atol=1e-14)

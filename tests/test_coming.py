@@ -23,7 +23,8 @@ def program(text):
 
 
 @pytest.mark.parametrize(
-    ("page", "blocks", "packages"), [("pytorch", 5, ["torch"]), ("keras", 2, ["torch", "keras", "h5py"])]
+    ("page", "blocks", "packages"),
+    [("pytorch", 5, ["torch"]), ("keras", 2, ["torch", "keras", "h5py"]), ("reservoirpy", 2, ["reservoirpy"])],
 )
 def test_a_page_runs_from_its_top_to_its_end(page, blocks, packages, tmp_path):
     if missing := [name for name in packages if find_spec(name) is None]:  # Keras trains by PyTorch here

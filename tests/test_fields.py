@@ -20,6 +20,7 @@ PLAIN = {
     "GRU": lambda size, real, flag: nr.GRU(
         size(HIDDEN), layers=size(2), bidirectional=flag(True), dropout=real(0.5), zoneout=real(0.25), residual=flag(True),
     ),
+    "GRU decayed": lambda size, real, flag: nr.GRU(size(HIDDEN), decay=flag(True), recurrent_dropout=real(0.5)),
     "GRU normalized": lambda size, real, flag: nr.GRU(size(HIDDEN), normalized=flag(True), input_dropout=real(0.5)),
     "LSTM": lambda size, real, flag: nr.LSTM(
         size(HIDDEN), peepholes=flag(True), coupled=flag(False), forget_bias=real(2), zoneout=(real(0.25), real(0)),

@@ -1,5 +1,8 @@
 """What the GPU's benchmark does with its answers, and with processes that crash or hang: no GPU is needed for that."""
 
+import os
+import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -69,6 +72,7 @@ def test_the_next_shape_follows_one_that_crashed(tmp_path, monkeypatch):
         return None
 
     monkeypatch.setattr(jobs, "run", run)
+    monkeypatch.setattr(gpu, "AT_A_TIME", len(shapes))
     kept = gpu.Kept("gpu", tmp_path)
     gpu._measure(kept, time.monotonic() + 60, ["GRU"], shapes)
     assert [len(arguments) for arguments in runs] == [5, 3, 1]
@@ -110,3 +114,72 @@ def test_tables():
 )
 def test_the_command_without_its_folder(words, left):
     assert main._without_save(words) == left
+
+
+def test_the_first_shapes_of_all_cells_come_first(monkeypatch, tmp_path):
+    asked = []
+
+    def run(module, arguments, patience, deadline, take):
+        asked.append(arguments)
+        for words in arguments[1:]:
+            shape = [int(word) for word in words.split(",")]
+            take({"cell": arguments[0], "shape": shape, "work": "both", "ms": {}, "error": {}})
+
+    monkeypatch.setattr(jobs, "run", run)
+    shapes = [(n, 1, 1, 8, 1) for n in (1, 2, 3)]
+    gpu._measure(gpu.Kept("gpu", tmp_path), time.monotonic() + 60, ["GRU", "RNN"], shapes)
+    first, last = ["1,1,1,8,1", "2,1,1,8,1"], ["3,1,1,8,1"]
+    assert asked == [["GRU", *first], ["RNN", *first], ["training"], ["GRU", *last], ["RNN", *last]]
+
+
+def test_a_probe_that_fails_ends_nothing_but_itself(monkeypatch, tmp_path):
+    asked = []
+
+    def run(module, arguments, patience, deadline, take):
+        asked.append(arguments)
+        if arguments == ["device"]:
+            take({"probe": "device", "found": "a GPU"})
+            return "no answer in 90 s"
+
+    monkeypatch.setattr(jobs, "run", run)
+    gpu.run(True, False, 60, [], [], ["gru"], tmp_path)
+    assert asked == [["device"], ["gru"]]
+    asked.clear()
+    monkeypatch.setattr(jobs, "run", lambda *given: given[-1]({"probe": "device", "found": "none", "failed": True}))
+    found = gpu.run(True, False, 60, [], [], ["gru"], tmp_path)
+    assert not asked and found["failures"] == ["probe device: none"]
+
+
+SCRIPT = Path(gpu.__file__).parent / "gpu.sh"
+
+
+def script(folder, *words, python="true"):
+    """Run the script with another program in the place of Python: its exit status, what it says, the files it brings."""
+    environment = os.environ | {"PYTHON": python, "TMPDIR": str(folder / "temporary")}
+    (folder / "temporary").mkdir(exist_ok=True)
+    done = subprocess.run(["bash", SCRIPT, *words], env=environment, capture_output=True, text=True, check=False)
+    found = folder / "out"
+    return done.returncode, done.stdout, sorted(path.name for path in found.iterdir()) if found.is_dir() else []
+
+
+@pytest.mark.skipif(shutil.which("bash") is None or shutil.which("timeout") is None, reason="no bash, or no timeout")
+class TestScript:
+    def test_it_asks_for_a_folder_and_for_what(self, tmp_path):
+        assert script(tmp_path, tmp_path / "out")[0] == 2
+        assert script(tmp_path, tmp_path / "out", "all")[::2] == (2, [])
+
+    def test_both_calls_bring_at_most_eight_files(self, tmp_path):
+        status, said, _ = script(tmp_path, tmp_path / "out", "check")
+        assert status == 0 and [f"=== {part}" in said for part in ("probe", "check", "tests", "benchmark")] == [True] * 3 + [
+            False
+        ]
+        status, said, files = script(tmp_path, tmp_path / "out", "time")
+        assert status == 0 and "=== benchmark" in said and "=== check" not in said
+        assert files == ["check.log", "check.tar.gz", "tests.log", "time.log", "time.tar.gz"]
+
+    def test_a_part_that_fails_ends_no_other(self, tmp_path):
+        failing = tmp_path / "python"
+        failing.write_text('#!/bin/sh\ncase "$*" in *import*) exit 0 ;; esac\nexit 3\n')
+        failing.chmod(0o755)
+        status, said, files = script(tmp_path, tmp_path / "out", "check", python=str(failing))
+        assert status == 1 and said.count("exit status 3 after") == 3 and "check.tar.gz" in files

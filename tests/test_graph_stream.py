@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import numbarnn as nr
+from numbarnn.cpu.programs import Steps, most_steps
 
 T, N = 7, 3
 
@@ -92,6 +93,26 @@ def test_indices_beside_numbers_and_the_last_step_so_far():
         assert np.array_equal(found["end"], whole["end"]) and np.array_equal(found["far"], whole["far"])
     again = net.stream(static).run(x)
     assert np.array_equal(again["h"], net.predict(x | static)["h"]) and np.array_equal(again["far"][-1], found["far"])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_steps_of_many_sequences_are_taken_some_at_once(dtype, monkeypatch):
+    """As many as there is memory for, and then the others, in one call: also of indices beside numbers."""
+    net, count, random = writer(dtype), 1500, np.random.default_rng(0)
+    assert 1 < most_steps(count) < T
+    x = {"letter": random.integers(0, 6, (T, count)), "other": random.integers(0, 6, (T, count)).astype("uint8")}
+    x["x"] = random.standard_normal((T, count, 2)).astype(dtype)
+    static = {"place": random.integers(0, 4, count)}
+    stream, other = net.stream(static), net.stream(static)
+    steps = [other.step(at(x, t)) for t in range(T)]
+    monkeypatch.setattr(Steps, "step", None)  # `run` takes none by itself
+    found = stream.run(x)
+    for name in ("h", "end", "far"):
+        assert np.array_equal(found[name], [each[name] for each in steps])
+    assert np.array_equal(stream.state["h"], other.state["h"]) and np.array_equal(found["h"], net.predict(x | static)["h"])
+    again = net.stream(static)
+    parts = [again.run({name: each[part] for name, each in x.items()}) for part in (slice(0, 3), slice(3, T))]
+    assert np.array_equal(np.concatenate([each["far"] for each in parts]), found["far"])
 
 
 @pytest.mark.parametrize("indices", [False, True])

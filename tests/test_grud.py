@@ -4,11 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from checks import same_bits
+from checks import assert_near, same_bits
 from hypothesis import given
 from hypothesis import strategies as st
 
 import numbarnn as nr
+from numbarnn.cpu import gaps
 
 PYPOTS = np.load(Path(__file__).parent / "vectors" / "grud.npz")  # made by vectors/make_grud.py
 KERNELS = ("float64", "float32")
@@ -149,6 +150,25 @@ def test_the_learned_state_and_forward_derivatives():
     np.testing.assert_allclose(twice, 2 * back.params.flat, rtol=1e-12)
 
 
+@pytest.mark.parametrize("lost", ["w", "b", "values", "masks", "spans"])
+def test_a_derivative_of_the_decay_that_is_lost_is_found(lost, monkeypatch):
+    random = np.random.default_rng(0)
+    layer, p = case_of(random, 3, 2, mean=0.25)
+    p["weight_dx_l0"][...], p["bias_dx_l0"][...] = 0.4, 0.1
+    x = nr.observed(*series(random, 5, 3, 2))
+    nr.testing.check_gradients(layer, p, x)
+    whole = gaps.take_back
+
+    def without(cell, x, weight, bias, mean, dy, dx, dweight, dbias, accumulate):
+        whole(cell, x, weight, bias, mean, dy, dx, dweight, dbias, accumulate)
+        parts = dict(zip(("values", "masks", "spans"), np.split(dx, 3, axis=2)), w=dweight, b=dbias)
+        parts[lost][...] = 0
+
+    monkeypatch.setattr(gaps, "take_back", without)
+    with pytest.raises(AssertionError):
+        nr.testing.check_gradients(layer, p, x)
+
+
 @pytest.mark.parametrize("dtype", KERNELS)
 @pytest.mark.parametrize("hidden", [3, 37])
 def test_without_gaps_it_is_the_plain_gru(hidden, dtype):
@@ -166,9 +186,9 @@ def test_without_gaps_it_is_the_plain_gru(hidden, dtype):
     assert same_bits(y.copy(), expected.copy()) and same_bits(state, final)
     dy = random.standard_normal(y.shape).astype(dtype)
     found, own = layer.backward(tape, dy), gru.backward(plain, dy)
-    assert same_bits(found.x[..., :variables].copy(), own.x.copy())
+    assert_near(found.x[..., :variables], own.x)  # sums over the slots of a block, of which there is one more
     for name in q.names:
-        assert same_bits(found.params[name].copy(), own.params[name].copy()), name
+        assert_near(found.params[name], own.params[name])
 
 
 def test_a_series_by_steps_by_pieces_and_in_any_company():

@@ -276,6 +276,7 @@ LOSS = {"loss": ("mse", one_of("mse", "mae"))}
 CASES = {
     "RNN": (nr.RNN, RECURRENT),
     "GRU": (nr.GRU, RECURRENT | GATED | {"reset": ("after", one_of("after", "before"))}),
+    "GRU, decay": (lambda **a: nr.GRU(2, **a), {"decay": (False, FLAG)}),
     "GRU, normalized": (lambda **a: nr.GRU(2, **a), {"normalized": (False, FLAG)}),
     "LSTM": (
         nr.LSTM,
@@ -766,6 +767,20 @@ CASES = {
             "apart": (1e-3, POSITIVE),
             "iterations": (9, SIZE),
         },
+    ),
+    "dynamics.state_space_divergence": (
+        lambda **a: nr.dynamics.state_space_divergence(**{"true": X, "generated": X[::-1]} | a),
+        {
+            "form": ("gaussian", one_of("binned", "gaussian")),
+            "bins": (5, SIZE),
+            "width": (0.5, POSITIVE),
+            "samples": (4, SIZE),
+            "seed": (0, SEED),
+        },
+    ),
+    "dynamics.spectral_distance": (
+        lambda **a: nr.dynamics.spectral_distance(**{"true": X, "generated": X[::-1]} | a),
+        {"smoothing": (2.0, NOT_NEGATIVE)},
     ),
     "plot.history": (
         lines(nr.plot.history),

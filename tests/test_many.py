@@ -132,6 +132,27 @@ GAPS = np.where(RANDOM.random(STEPS.shape) < 0.3, np.nan, STEPS)
 TIMES = RANDOM.random((len(X), 13)).astype(np.float32)
 TIMES[RANDOM.random(TIMES.shape) < 0.3] = 0
 RARE = nr.CrossEntropy(ignore_index=2, class_weights=[0.3, 1.7, 1.0, 0.0, 2.0, 1.0, 0.1, 1.0, 1.0])
+ROWS = nr.Ragged.of([X[:n, k] for k, n in enumerate(1 + LENGTHS % 5)])
+OF_ROWS = nr.Ragged.of([STEPS[:n, k] for k, n in enumerate(1 + LENGTHS % 5)])
+BEHIND = np.where(np.arange(5)[:, None] < LENGTHS, WORDS, 88)  # labels that are none
+LAYERS = nr.GRU(4), nr.Dense(1)
+RAGGED = {
+    "steps": (network(*LAYERS), (X, STEPS), dict(lengths=LENGTHS, loss="huber")),
+    "one batch": (network(*LAYERS), (X, STEPS), dict(lengths=LENGTHS, batch_size=13, optimizer=nr.SGD(0.1, momentum=0.9))),
+    "last": (network(), (X, Y), dict(lengths=1 + LENGTHS % 5, clip=0.1)),
+    "last of three, labels": (
+        network(nr.LSTM(5, layers=2), nr.GRU(3), nr.Last(), nr.Dense(6, "tanh"), nr.Dense(3), dtype="float64"),
+        (ROWS, LABELS), dict(loss=nr.CrossEntropy(smoothing=0.1), weights=RANDOM.random(13)),
+    ),
+    "ragged": (network(*LAYERS), (ROWS, OF_ROWS), dict(validation=(X, STEPS, LENGTHS))),
+    "ragged quantiles": (network(nr.GRU(4), nr.Dense(3)), (ROWS, OF_ROWS), dict(loss="quantile")),
+    "gaps": (
+        network(nr.GRU(4), nr.Dense(1), layout="ntc"), (X.transpose(1, 0, 2), GAPS.transpose(1, 0, 2)),
+        dict(lengths=LENGTHS, loss=nr.MSE(missing="nan")),
+    ),
+    "labels of steps": (network(nr.GRU(4), nr.Dense(9)), (X, BEHIND), dict(lengths=LENGTHS, loss=RARE, weights=TIMES)),
+    "two labels": (network(nr.MGU(4), nr.Dense(1)), (X, BEHIND % 2), dict(lengths=LENGTHS, loss="binary_cross_entropy")),
+}  # fmt: skip
 WEIGHED = {
     "a weight for each sample": (network(), (X, Y), dict(clip=0.1, weights=RANDOM.random(13))),
     "samples of no weight": (network(), (X, Y), dict(weights=np.arange(13) % 3, loss="mae")),
@@ -187,6 +208,53 @@ def test_in_compiled_code_targets_may_count_more_or_less(monkeypatch, name, boot
         drawn = np.random.default_rng((k, 1)).integers(13, size=13) if bootstrap else np.arange(13)
         own = {} if weights is None else {"weights": weights.take(drawn, weights.shape.index(13))}
         assert_member(ensemble, k, *alone(net, x.take(drawn, axis), y.take(drawn, y.shape.index(13)), k, **options, **own))
+
+
+def taken(array, drawn):
+    """Some of the samples, wherever the axis of the thirteen is."""
+    return array[drawn] if isinstance(array, nr.Ragged) else array.take(drawn, array.shape.index(13))
+
+
+@pytest.mark.parametrize("bootstrap", [False, True])
+@pytest.mark.parametrize("name", RAGGED)
+def test_in_compiled_code_sequences_may_differ_in_length(monkeypatch, name, bootstrap):
+    net, (x, y), options = RAGGED[name]
+    options = OPTIONS | options
+    if not bootstrap:  # else each member may have another number of samples that count
+        monkeypatch.setattr(many, "fit", None)  # nobody is trained by it
+    ensemble = nr.fit_many(net, x, y, seeds=range(4), bootstrap=bootstrap, progress=False, **options)
+    monkeypatch.undo()
+    for k in range(4):
+        drawn = np.random.default_rng((k, 1)).integers(13, size=13) if bootstrap else np.arange(13)
+        own = {key: taken(options[key], drawn) for key in ("lengths", "weights") if key in options}
+        assert_member(ensemble, k, *alone(net, taken(x, drawn), taken(y, drawn), k, **options | own))
+
+
+@pytest.mark.parametrize("name", ["alike", "short but one", "two kinds", "any"])
+def test_in_compiled_code_lengths_may_be_any(monkeypatch, name):
+    """The weight gradients are summed over chunks of steps, which depend on the lengths in a batch."""
+    monkeypatch.setattr("numbarnn.cpu.plans.BACKWARD_ROWS", 24)
+    lengths = {
+        "alike": np.full(12, 20), "short but one": np.array([20, *[1] * 11]), "two kinds": np.array([20, 2] * 6),
+        "any": np.random.default_rng(3).integers(1, 21, 12),
+    }[name]  # fmt: skip
+    x = np.random.default_rng(1).standard_normal((20, 12, 2)).astype(np.float32)
+    y, options = np.tanh(x.sum(2, keepdims=True)), dict(lengths=lengths, epochs=2, batch_size=6)
+    monkeypatch.setattr(many, "fit", None)
+    ensemble = nr.fit_many(network(*LAYERS), x, y, seeds=range(2), progress=False, **options)
+    for k in range(2):
+        assert_member(ensemble, k, *alone(network(*LAYERS), x, y, k, **options))
+
+
+@pytest.mark.parametrize("layers", [
+    [nr.GRU(4, bidirectional=True), nr.Dense(1)], [nr.GRU(4), nr.Dropout(0.2), nr.Dense(1)],
+    [nr.GRU(4), nr.Dense(1, "gelu")],
+])  # fmt: skip
+def test_other_layers_train_sequences_that_differ_in_length_one_by_one(layers):
+    net, options = network(*layers), OPTIONS | {"lengths": LENGTHS}
+    ensemble = nr.fit_many(net, X, STEPS, seeds=[0, 1], progress=False, **options)
+    for k in range(2):
+        assert_member(ensemble, k, *alone(net, X, STEPS, k, **options))
 
 
 def test_members_may_have_weights_or_none():

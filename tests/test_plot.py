@@ -25,7 +25,31 @@ def gates(units=3):
     return layer.gates(layer.init(2, seed=0, dtype="float64"), random(6, 2, 2))
 
 
+def linear(values):
+    """An RNN that multiplies each unit by a number."""
+    layer = nr.RNN(len(values), activation="linear")
+    p = layer.init(1, dtype="float64")
+    p.flat[...] = 0
+    p["weight_hh_l0"][...] = np.diag(values)
+    return layer, p
+
+
+def exponents(batch=1):
+    return nr.dynamics.lyapunov(*linear([0.5, 0.25, 0.125]), 30, random(1, batch, 3))
+
+
+def points(number=2.0):
+    layer = nr.RNN(2)
+    p = layer.init(1, dtype="float64")
+    p.flat[...] = 0
+    p["weight_hh_l0"][...] = number * np.eye(2)
+    return nr.dynamics.fixed_points(layer, p, None, random(1, 40, 2))
+
+
 DRAWN = {
+    "spectrum": lambda **way: nr.plot.spectrum(exponents(), **way),
+    "convergence": lambda **way: nr.plot.convergence(exponents(), **way),
+    "fixed-points": lambda **way: nr.plot.fixed_points(points(), **way),
     "history": lambda **way: nr.plot.history(nr.History(loss=[1.0]), **way),
     "forecast": lambda **way: nr.plot.forecast(np.arange(3.0), np.arange(3.0), **way),
     "states": lambda **way: nr.plot.states(random(5, 2, 3), **way),
@@ -131,3 +155,38 @@ def test_gates():
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_exponents():
+    found = exponents(2)
+    ax = nr.plot.spectrum(found, sequence=1)
+    assert np.array_equal(ax.lines[0].get_ydata(), found.exponents[1]) and ax.lines[0].get_xdata().tolist() == [1, 2, 3]
+    ax = nr.plot.convergence(found, sequence=-1)
+    assert np.array_equal([line.get_ydata() for line in ax.lines[:3]], found.history[:, 1].T)
+    assert np.array_equal(ax.lines[0].get_xdata(), found.times)
+    for draw in (nr.plot.spectrum, nr.plot.convergence):
+        with pytest.raises(nr.IndexRangeError, match="sequence: expected an index from 0 to 1, got 2"):
+            draw(found, sequence=2)
+        with pytest.raises(TypeError, match="found: expected the LyapunovSpectrum that lyapunov returns, got History"):
+            draw(nr.History())
+
+
+def test_fixed_points():
+    found = points()
+    states = random(7, 5, 2) * [3, 1]
+    ax = nr.plot.fixed_points(found, states, modes=2)
+    cloud, *modes, stable, unstable = ax.lines
+    assert len(cloud.get_xdata()) == 35 and len(modes) == 18
+    assert len(stable.get_xdata()) == 4 and len(unstable.get_xdata()) == 5
+    assert sum(line.get_color() == "tab:red" for line in modes) == 4 + 2
+    spread = np.var(cloud.get_xdata()), np.var(cloud.get_ydata())
+    assert spread[0] > spread[1] and np.isclose(sum(spread), states.reshape(-1, 2).var(axis=0).sum())
+    first, place = modes[0], np.array([stable.get_xdata()[0], stable.get_ydata()[0]])
+    np.testing.assert_allclose([np.mean(first.get_xdata()), np.mean(first.get_ydata())], place, atol=1e-12)
+    assert len(nr.plot.fixed_points(found, modes=0).lines) == 2
+    with pytest.raises(nr.ShapeError, match=r"states: expected shape \(..., 2\) like the points, got \(3, 4\)"):
+        nr.plot.fixed_points(found, np.zeros((3, 4)))
+    with pytest.raises(ValueError, match="modes: expected a number from 0 to 2, got 3"):
+        nr.plot.fixed_points(found, modes=3)
+    with pytest.raises(TypeError, match="points: expected the FixedPoints that fixed_points returns, got LyapunovSpectrum"):
+        nr.plot.fixed_points(exponents())

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -136,6 +137,20 @@ def test_input_weights():
     assert layer.connectivity.hidden is None and same_bits(p["bias_hh_l0"].copy(), plain["bias_hh_l0"].copy())
     x = np.random.default_rng(0).standard_normal((4, 2, 3)).astype(np.float32)
     assert same_bits(layer(p, x)[0].copy(), nr.LeakyRNN(16)(p, x)[0].copy())
+
+
+@pytest.mark.parametrize("layer", [nr.GRU(7, layers=2), nr.LeakyRNN(7, 0.3, bidirectional=True)], ids=repr)
+def test_a_density_is_the_mask_that_it_draws(layer):
+    """To the bit, forward and back: what a mask is proved to do holds for a density."""
+    sparse = nr.Connectivity(density=0.4, signs=[1, 1, 1, 1, -1, -1, 1], seed=2)
+    given = nr.Connectivity(sparse.factor(np.ones((7, 7))) != 0, sparse.signs)
+    layers = [replace(layer, connectivity=each) for each in (sparse, given)]
+    p, x = layers[0].init(2, seed=0, dtype="float64"), np.random.default_rng(0).standard_normal((5, 3, 2))
+    runs = [each.forward(p, x) for each in layers]
+    gradients = [each.backward(tape, np.ones_like(y)) for each, (y, _, tape) in zip(layers, runs)]
+    assert same_bits(runs[0][0].copy(), runs[1][0].copy())
+    assert same_bits(gradients[0].params.flat, gradients[1].params.flat) and same_bits(gradients[0].x, gradients[1].x)
+    assert np.count_nonzero(sparse.factor(np.ones((7, 7)))) == round(0.4 * 49)
 
 
 def test_training_leaves_what_is_not_connected():

@@ -33,6 +33,7 @@ class Uniform:
     batch: int
 
     uniform, table, table_address = True, None, 0
+    serves_others = True  # whether what is made for it serves other batches as well
     sequence = first = last = slice(None)
 
     def __post_init__(self):
@@ -130,7 +131,7 @@ class Packing:
         The row of each sequence's first and last run.
     """
 
-    uniform = False
+    uniform = serves_others = False
 
     def __init__(self, sequence, start, length, sequences, total):
         order = np.argsort(-length, kind="stable")
@@ -236,6 +237,25 @@ class Packing:
         ends = self.length.copy()
         ends[self.last] = self.total - self.start[self.last]
         return ends
+
+
+class Room(Packing):
+    """Room for the packings of batches of so many sequences, whose tables are written over its own, one after the other.
+
+    Parameters
+    ----------
+    steps, batch : int
+        The most steps that a sequence has, and how many sequences there are.
+    """
+
+    serves_others = True
+
+    def __init__(self, steps, batch):
+        super().__init__(np.arange(batch), np.zeros(batch, np.int64), np.full(batch, steps), batch, steps)
+
+    def most_rows(self, count):
+        """All rows: a chunk of steps may have them all, where sequences differ much in length."""
+        return self.rows
 
 
 def same_runs(one, other):

@@ -70,7 +70,7 @@ def _add_stacked(source, index, layer, stacked, p):
 
 def _slot_weights(layer, p, suffix):
     """{kind of slots: (first slot, matrix (slots * H, inputs))} of what the slots receive."""
-    cell, hidden, found = layer.cell, layer.hidden, {}
+    cell, hidden, found = layer.stepping_cell, layer.hidden, {}
     for kind, name in (("input", "weight_ih"), ("recurrent", "weight_hh"), ("gated", "weight_hh")):
         slots, gates = getattr(cell, f"{kind}_slots"), getattr(cell, f"{kind}_gates")
         if slots:
@@ -82,7 +82,7 @@ def _slot_weights(layer, p, suffix):
 
 def _biases(layer, p, suffix):
     """The biases of all slots, (slots, H): of W x, of R h, or their sum."""
-    cell, hidden = layer.cell, layer.hidden
+    cell, hidden = layer.stepping_cell, layer.hidden
     found = np.zeros((cell.slots, hidden), p.dtype)
     for kind, name in (("input", "bias_ih"), ("recurrent", "bias_hh"), ("gated", "bias_hh")):
         for slot, gate in zip(getattr(cell, f"{kind}_slots"), getattr(cell, f"{kind}_gates")):

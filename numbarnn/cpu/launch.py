@@ -394,13 +394,13 @@ class Adjoint(StateAdjoint):
             self.tape.forward.record[F_BACK_TO_X] = 0
 
     def add_to(self, program):
-        """Add backward to a program, of whole sequences of equal length; whether that could be done.
+        """Add backward to a program, of whole sequences of equal length, or in a `Room`; whether that could be done.
 
         Where the program is of a step that is taken again and again, it starts from what is in `dinitial`.
         """
         size = self.tape.size
         once = self.plans.segment is None and self.dfinal is None and size.rows
-        if not (once and self.tape.packing.uniform):
+        if not (once and self.tape.packing.serves_others):
             return False
         written = [self._block, self.gradient, *(array for array in (self._dx, self._dunit_values) if array is not None)]
         if program.anew:

@@ -28,6 +28,12 @@ FORWARD_ROWS = 96  # rows of pre-activations computed ahead of the loop over tim
 BACKWARD_ROWS = 512  # rows of derivatives between two sums of the weight gradients
 
 
+def backward_chunk(packing):
+    """Steps between two sums of the weight gradients, see `Size.backward_chunk`."""
+    steps = max(BACKWARD_ROWS // packing.batch, BACKWARD_ROWS * packing.steps // (2 * max(1, packing.rows)))
+    return max(1, min(packing.steps, steps))
+
+
 class Size(sizes.Size):
     """The sizes of one layer on one batch, and of the buffers that it takes."""
 
@@ -89,8 +95,7 @@ class Size(sizes.Size):
     @functools.cached_property
     def backward_chunk(self):
         """Steps between two sums of the weight gradients: more where there is little to do at most steps."""
-        steps = max(BACKWARD_ROWS // self.batch, BACKWARD_ROWS * self.steps // (2 * max(1, self.packing.rows)))
-        return max(1, min(self.steps, steps))
+        return backward_chunk(self.packing)
 
     @functools.cached_property
     def chunk_rows(self):

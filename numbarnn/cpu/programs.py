@@ -150,6 +150,10 @@ class Program:
         self._kept += record, *kept, *written
         self._record = None
 
+    def add_kept(self, *kept):
+        """Keep something as long as the program."""
+        self._kept += kept
+
     def lend(self, call, nbytes):
         """Give a `launch.Call` the memory that it borrows: the calls of a program, one after the other, use the same."""
         self._borrowers.append(call)
@@ -264,6 +268,13 @@ def add_copy(program, source, target, count):
     record = np.array((source, target, count), np.int64)
     program.add(copy, record)
     return record
+
+
+def add_program(program, other):
+    """Add all instructions of another program to one."""
+    if other._record is None:
+        other._record = other._made()
+    program.add(once, other._record, other)
 
 
 def most_steps(batch):

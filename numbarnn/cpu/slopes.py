@@ -96,5 +96,5 @@ def add_slope(program, loss, prediction, target, slope, factors=None, divisor=No
     record = np.array((*addresses, slope.size, KINDS[name], *of_powers, *of_levels, count, parameter), SLOPE)
     program.add_job(_slope, None, dtype, record, prediction, target, slope, *arrays)
     if factors is not None:
-        weights = np.array([*(array.ctypes.data for array in (slope, factors, divisor)), slope.size], np.int64)
+        weights = np.array((*(array.ctypes.data for array in (slope, factors, divisor)), slope.size), WEIGHTS)
         program.add_job(_weigh, None, dtype, weights, slope, factors, divisor)

@@ -40,10 +40,21 @@ def unpack(source, target, lengths, ends, columns, dtype):
     source, target: descriptors, of which the target's channels are contiguous and its memory is modified;
     lengths, ends: of each run, int64; columns: channels.
     """
+    parts = min(threads(), len(lengths))
+    jobs.run(unpack_task, None, dtype, _record(source, target, lengths, ends, columns, parts), parts)
+
+
+def add_unpack(program, source, target, lengths):
+    """Add `unpack` without zeros behind runs to a program; lengths are those of the runs when it is run."""
+    record = _record(source, target, lengths, lengths, target.channels, 1)
+    program.add_job(unpack_task, None, target.dtype, record, source, target, lengths)
+
+
+def _record(source, target, lengths, ends, columns, parts):
+    """A record of UNPACK, as integers."""
     words = ROWS.itemsize // 8
     record = np.zeros(UNPACK.itemsize // 8, np.int64)
     record[SOURCE : SOURCE + words], record[TARGET : TARGET + words] = source.record, target.record
-    record[RUNS], record[COLUMNS] = len(lengths), columns
+    record[RUNS], record[COLUMNS], record[PARTS] = len(lengths), columns, parts
     record[LENGTHS], record[ENDS] = lengths.ctypes.data, ends.ctypes.data
-    record[PARTS] = parts = min(threads(), len(lengths))
-    jobs.run(unpack_task, None, dtype, record, parts)
+    return record

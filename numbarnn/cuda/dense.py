@@ -18,13 +18,13 @@ def forward(cell, real, call, tape, scratch):
 
 
 @kernel
-def backward(cell, real, call, tape, scratch):
+def backward(cell, real, call, tape, scratch, dy):
     """Fill dpre from dy and h, from which the slope follows; scratch is modified."""
     for i in range(cuda.grid(1), call.rows * call.hidden, cuda.gridsize(1)):
         y = get(tape, call.h + i)
-        put(get(scratch, call.dy + i) * cell.activation.slope(y), scratch, call.dpre + i)
+        put(get(dy, call.dy + i) * cell.activation.slope(y), scratch, call.dpre + i)
 
 
-def run(kernel, cell, real, call, tape, scratch):
+def run(kernel, cell, real, call, tape, *arrays):
     """Launch one of the kernels."""
-    launch(kernel, blocks_for(call.rows * call.hidden), cell, real, call, tape, scratch)
+    launch(kernel, blocks_for(call.rows * call.hidden), cell, real, call, tape, *arrays)

@@ -1,9 +1,9 @@
 """What backward sums over all rows after the loop over time: gradients of weights, biases, values of units, and dx."""
 
 from .product import multiply
-from .records import Gates, Product, Sums
+from .records import Product, Sums
 from .rows import matrix_of, previous_rows
-from .weights import move_gates, order, sum_rows
+from .weights import bias_places, sum_rows
 
 
 def sums_over_rows(tape, scratch, at, gradient, accumulate, dunit_values, dx):
@@ -16,12 +16,12 @@ def sums_over_rows(tape, scratch, at, gradient, accumulate, dunit_values, dx):
     x = matrix_of(tape.x, scratch, at["x"])
     for d in range(size.directions):
         first, dpre = d * stride, at["dpre"] + d * rows * columns
-        call = Sums(rows, columns, dpre, columns, at["sums"], at["partial"], 0)
-        sum_rows(real, call, scratch, scratch, scratch)
+        call = Sums(rows, columns, dpre, columns, at["sums"], at["partial"], hidden, int(accumulate))
+        sum_rows(real, call, scratch, scratch, gradient, bias_places(size, d))
         for group in size.gate_groups:
             if group.slots:
                 factor = _factor(tape, group.name, d, x)
-                _weight_gradient(size, group, factor, dpre, scratch, at, first, gradient, accumulate)
+                _weight_gradient(size, group, factor, dpre, scratch, first, gradient, accumulate)
         if cell.projected:
             call = Product(
                 hidden, size.width, rows, tape.call.operand + d * hidden, 1, size.directions * hidden,
@@ -41,26 +41,23 @@ def sums_over_rows(tape, scratch, at, gradient, accumulate, dunit_values, dx):
             multiply(real, call, scratch, tape.block, dx)
 
 
-def _weight_gradient(size, group, factor, dpre, scratch, at, first, gradient, accumulate):
-    """The gradient of one weight and its bias, from dpre and what the weight multiplied; gradient is modified."""
-    cell, hidden, slots, (starts, _) = size.cell, size.hidden, len(group.slots), size.parameters
+def _weight_gradient(size, group, factor, dpre, scratch, first, gradient, accumulate):
+    """The gradient of one weight, from dpre and what the weight multiplied; gradient is modified."""
+    cell, hidden, (starts, _) = size.cell, size.hidden, size.parameters
     source, start, row, channel = factor
-    call = Product(
-        group.rows, slots * hidden, size.rows, start, channel, row, dpre + group.slots[0] * hidden,
-        cell.dpre_count * hidden, 1, at["gradient"], slots * hidden, 1, 0,
-    )  # fmt: skip
-    multiply(size.dtype.type(0), call, source, scratch, scratch)
-    gates, place, add = len(cell.gates), order(group.gates), int(accumulate)
-    call = Gates(
-        group.rows, slots, hidden, at["gradient"], slots * hidden, hidden, 1, order(range(slots)),
-        first + starts[group.weight], gates * hidden, hidden, 1, place, add,
-    )  # fmt: skip
-    move_gates(call, scratch, gradient)
-    sums = at["sums"] + cell.bias_slot(group.slots[0]) * hidden
-    call = Gates(
-        1, slots, hidden, sums, 0, hidden, 1, order(range(slots)), first + starts[group.bias], 0, hidden, 1, place, add
-    )
-    move_gates(call, scratch, gradient)
+    for index, count in _runs(group.gates):
+        call = Product(
+            group.rows, count * hidden, size.rows, start, channel, row, dpre + (group.slots[0] + index) * hidden,
+            cell.dpre_count * hidden, 1, first + starts[group.weight] + group.gates[index] * hidden,
+            len(cell.gates) * hidden, 1, int(accumulate),
+        )  # fmt: skip
+        multiply(size.dtype.type(0), call, source, scratch, gradient)
+
+
+def _runs(gates):
+    """(index, number) of the gates that follow each other in the order of the parameters, too."""
+    begins = [i for i, gate in enumerate(gates) if i == 0 or gate != gates[i - 1] + 1]
+    return [(begin, end - begin) for begin, end in zip(begins, [*begins[1:], len(gates)])]
 
 
 def _factor(tape, name, d, x):

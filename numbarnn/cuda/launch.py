@@ -22,8 +22,8 @@ from .launches import launch
 from .plans import Size
 from .product import multiply
 from .records import Product, Recurrent
-from .rows import copy_to_rows, matrix_of, table_of
-from .weights import pack_weights, pieces_of, sum_runs, transpose_weights
+from .rows import copy_to_rows, lying_as_rows, matrix_of, table_of
+from .weights import copy, packed, pieces_of, sum_runs, transposed
 
 ALIGNED = 32  # numbers: buffers begin at whole 128 bytes
 NONE = Recurrent(*(-1,) * len(Recurrent._fields))
@@ -94,14 +94,15 @@ class Tape(StateTape):
         self.c = self.part("c", (blocks if self.kept_c else n, d, hidden)) if cell.states > 1 else None
         self._unit_values = self.part("unit_values", (d, cell.unit_value_count, hidden)) if cell.unit_values else None
         self._write_unit_values, self._origin = unit_values, initial
+        self.teams = size.forward_teams()
         self.scratch_layout = Layout(
             {
+                "counters": counters_of(size, self.teams),
                 "inputs": d * s * len(cell.input_slots) * hidden,
                 "x": s * size.channels,
                 "pre": d * n * cell.slots * hidden,
             }
         )
-        self.teams = size.forward_teams()
         scratch = self.scratch_layout.offsets
         self.call = NONE._replace(
             steps=size.steps, batch=n, rows=s, hidden=hidden, width=size.width, directions=d,
@@ -140,16 +141,16 @@ class Tape(StateTape):
             self.start(self._initial)
         elif cell.states > 1 and not self.kept_c and self.recurrent:
             self.start(self.initial)  # a single step of c: the last fill has overwritten it
-        if not self.packed:
-            self.part("bias", (size.directions, cell.slots, size.hidden)).fill(0)
-            pack_weights(size, self.parameters, self.block, self.layout.offsets)
-            self.packed = self.keep.what == "weights"
+        real = size.dtype.type(0)
+        scratch = empty((max(self.scratch_layout.size, 1),), size.dtype)
+        copies = () if self.packed else packed(size, self.layout.offsets)
+        counters = self.scratch_layout.offsets["counters"], counters_of(size, self.teams)
+        copy(real, copies, self.parameters, self.block, scratch, *counters)
+        self.packed = self.keep.what == "weights"
         if not size.rows:
             return
         for i, drive in enumerate(self.drives):
             copy_to_rows(drive, self.block, self.layout.offsets["drives"] + i * size.rows * size.directions * size.hidden)
-        scratch = empty((max(self.scratch_layout.size, 1),), size.dtype)
-        real = size.dtype.type(0)
         x, x_start, row, channel = matrix_of(self.x, scratch, self.scratch_layout.offsets["x"])
         columns = len(cell.input_slots) * size.hidden
         for d in range(size.directions):
@@ -162,7 +163,7 @@ class Tape(StateTape):
                 ),
                 x, self.block, scratch,
             )  # fmt: skip
-        run_kernel(self.kernels.forward, self, self.call, self.teams, scratch, self.kernels)
+        run_kernel(self.kernels.forward, self, self.call, self.teams, scratch, counters[0], self.kernels)
 
     def let_go_of_y(self):
         """Nothing: y is always part of the tape."""
@@ -211,21 +212,29 @@ class Tape(StateTape):
         return super()._states if self.recurrent else ()
 
 
-def run_kernel(kernel, tape, call, teams, scratch, kernels, more=0):
-    """Launch a kernel over time: once where its teams can wait, else once for each region."""
-    cell, real, block = tape.size.cell, tape.size.dtype.type(0), tape.block
+def counters_of(size, teams):
+    """Numbers of scratch that a call's counters take, an int64 for each team: 0 where no team waits."""
+    return size.directions * teams.tiles * (8 // size.dtype.itemsize) if teams.waits else 0
+
+
+def run_kernel(kernel, tape, call, teams, scratch, counters, kernels, more=0, dy=()):
+    """Launch a kernel over time: once where its teams can wait, else once for each region.
+
+    counters: where in scratch they are, zeros; dy: an array, for backward.
+    """
+    size, block = tape.size, tape.block
+    cell, real = size.cell, size.dtype.type(0)
     if kernels is dense:
-        dense.run(kernel, cell, real, call, block, scratch)
+        dense.run(kernel, cell, real, call, block, scratch, *dy)
         return
     regions = call.steps * kernels.phases_of(tape.size.cell) + more
     table = table_of(tape.packing)
-    counters = empty((call.directions * teams.tiles,), np.int64)
+    found = table if not teams.waits else scratch[counters : counters + counters_of(size, teams)].view(np.int64)
     blocks = call.directions * teams.tiles * teams.splits
     spans = [(0, regions)] if teams.together else [(region, region + 1) for region in range(regions)]
-    counters.fill(0)
     for first, end in spans:
-        args = (cell, real, call._replace(from_region=first, to_region=end), block, scratch, table, counters)
-        launch(kernel, (blocks, teams.threads, teams.shared_bytes), *args, together=teams.together and teams.splits > 1)
+        args = (cell, real, call._replace(from_region=first, to_region=end), block, scratch, *dy, table, found)
+        launch(kernel, (blocks, teams.threads, teams.shared_bytes), *args, together=teams.waits)
 
 
 def run(kernels, size, parameters, x, initial, keep, unit_values=None, drives=()):
@@ -252,12 +261,14 @@ class Adjoint(StateAdjoint):
         d, n, s, hidden, width = size.directions, size.batch, size.rows, size.hidden, size.width
         weights = size.weights()
         columns = cell.dpre_count * hidden
+        self.teams = size.backward_teams()
         self.layout = Layout(
             {
-                "dh": d * n * width,
+                "counters": counters_of(size, self.teams),
+                "dh": d * n * width if tape.recurrent else 0,
                 "dc": d * n * hidden if cell.states > 1 else 0,
                 "doperand": d * n * hidden,
-                "dy": s * d * width if dy is not None else 0,
+                "dy": s * d * width if dy is not None and lying_as_rows(dy) is None else 0,
                 "dcells": s * d * hidden if dcells is not None else 0,
                 "dpre": d * s * columns,
                 "dprojected": d * s * width if cell.projected else 0,
@@ -265,12 +276,10 @@ class Adjoint(StateAdjoint):
                 "gated": weights["gated"],
                 "projection": weights["projection"],
                 "x": s * size.channels,
-                "gradient": max(weights.values()),
                 "sums": columns,
                 "partial": pieces_of(s) * columns,
             }
         )
-        self.teams = size.backward_teams()
         self.dinitial = []
         self.dunit_values = empty((d, cell.unit_value_count, hidden), size.dtype) if cell.unit_values else None
         self.dx = self._dx = None
@@ -290,22 +299,37 @@ class Adjoint(StateAdjoint):
 
     def _fill(self):
         tape, size = self.tape, self.tape.size
-        scratch = empty((max(self.layout.size, 1),), size.dtype)
-        dstates = [
-            self._part(scratch, name, (size.directions, size.batch, width)) for name, width in zip(("dh", "dc"), size.widths)
-        ]
-        for dstate in dstates:
-            dstate.fill(0)
+        at, scratch = self.layout.offsets, empty((max(self.layout.size, 1),), size.dtype)
+        copies = transposed(size, at) if size.rows else ()
+        copy(
+            size.dtype.type(0), copies, tape.parameters, scratch, scratch, 0, at["doperand"]
+        )  # counters, dh and dc are zeros
+        shapes = [(size.directions, size.batch, width) for width in size.widths] if tape.recurrent else ()
+        dstates = [self._part(scratch, name, shape) for name, shape in zip(("dh", "dc"), shapes)]
         self._start(dstates)
         if not size.rows:
             self._clear_gradient()
         else:
             self._run(scratch)
-        self.dinitial = [self._summed(dstate) for dstate in dstates] if tape.recurrent else []
+        self.dinitial = [self._summed(dstate) for dstate in dstates] if self.reads_initial else []
 
     def _part(self, scratch, name, shape):
         start = self.layout.offsets[name]
         return scratch[start : start + math.prod(shape)].reshape(shape)
+
+    def _rows(self, scratch):
+        """(numbers, start) of dy's rows, copied to scratch unless they lie so; a start of -1 where there is none."""
+        if self.dy is None:
+            return scratch, -1
+        found = lying_as_rows(self.dy)
+        if found is None:
+            found = scratch, self.layout.offsets["dy"]
+            copy_to_rows(self.dy, *found)
+        return found
+
+    def spare(self):
+        """From now on leave out the derivatives of the initial states, unless somebody says that they are read."""
+        self.reads_initial = False
 
     def _summed(self, dstate):
         """A copy of the derivatives of the initial states, those of all runs of a sequence added up."""
@@ -314,17 +338,16 @@ class Adjoint(StateAdjoint):
         return sum_runs(dstate, self.tape.packing)
 
     def _run(self, scratch):
-        tape, size, cell = self.tape, self.tape.size, self.tape.size.cell
+        tape, cell = self.tape, self.tape.size.cell
         at = self.layout.offsets
-        for described, name in ((self.dy, "dy"), (self.dcells, "dcells")):
-            if described is not None:
-                copy_to_rows(described, scratch, self.layout.offsets[name])
+        dy, dy_start = self._rows(scratch)
+        if self.dcells is not None:
+            copy_to_rows(self.dcells, scratch, at["dcells"])
         if not cell.feeds_every_gate:
             self._clear_gradient()  # of weights that no kernel reads
-        transpose_weights(size, tape.parameters, scratch, at)
         call = tape.call._replace(
             splits=self.teams.splits, units=self.teams.units, tiles=self.teams.tiles, tile=self.teams.tile,
-            on_chip=int(self.teams.on_chip), dy=-1 if self.dy is None else at["dy"],
+            on_chip=int(self.teams.on_chip), dy=dy_start,
             dcells=-1 if self.dcells is None else at["dcells"],
             **{
                 name: at[name]
@@ -333,7 +356,7 @@ class Adjoint(StateAdjoint):
         )  # fmt: skip
         if not cell.recurrent_slots:
             call = call._replace(recurrent=0)
-        run_kernel(tape.kernels.backward, tape, call, self.teams, scratch, tape.kernels, 1)
+        run_kernel(tape.kernels.backward, tape, call, self.teams, scratch, at["counters"], tape.kernels, 1, (dy,))
         sums_over_rows(tape, scratch, at, self.gradient, self.accumulate, self.dunit_values, self._dx)
 
 

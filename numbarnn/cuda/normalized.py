@@ -292,7 +292,7 @@ def cell_adjoint(cell, real, call, tape, scratch, table, direction, time, n, row
 
 
 @kernel(launch_bounds=(NORMALIZED_THREADS, 1))
-def backward(cell, real, call, tape, scratch, table, counters):
+def backward(cell, real, call, tape, scratch, dy, table, counters):
     """Take dh and dc from the last step to the initial state and fill dpre; scratch and counters are modified.
 
     The weights are transposed: `recurrent` is [D, slots, H, H], in scratch.
@@ -347,7 +347,7 @@ def backward(cell, real, call, tape, scratch, table, counters):
             if phase == 0:
                 if mine:
                     if call.dy >= 0:
-                        scratch[call.dh + at] += scratch[call.dy + (row * call.directions + direction) * hidden + unit]
+                        scratch[call.dh + at] += dy[call.dy + (row * call.directions + direction) * hidden + unit]
                     if cell.normalizes_cell:
                         kept = load_saved(
                             cell, real, tape, call.saved + tape_place(call, cell.saved, direction, row) + unit, hidden

@@ -58,6 +58,11 @@ class Teams(NamedTuple):
     together: bool  # whether all blocks run at once, so that a team can wait; else each region is a launch
 
     @property
+    def waits(self):
+        """Whether blocks wait for each other."""
+        return self.together and self.splits > 1
+
+    @property
     def threads(self):
         """Threads of a block."""
         return self.units * PARTS

@@ -75,10 +75,11 @@ class Product(NamedTuple):
 
 
 MOST_SLOTS = 8  # that one weight feeds
+MOST_BIASES = 3  # of one slot: those of the input, of R, and of the gated R
 
 
 class Gates(NamedTuple):
-    """Copy of (rows, slots, units), each slot of the source at a place of its own, and likewise in the target."""
+    """Copy of (rows, slots, units), each slot of the source at a place of its own; the target's units follow each other."""
 
     rows: int
     slots: int
@@ -87,17 +88,30 @@ class Gates(NamedTuple):
     source_row: int
     source_slot: int
     source_unit: int
-    source_order: tuple[int, ...]  # MOST_SLOTS places, in slots
+    source_order: tuple[int, ...]  # places, in slots
     target: int
     target_row: int
     target_slot: int
-    target_unit: int
-    target_order: tuple[int, ...]
-    add: int  # 1 to add to the target
+
+
+class Bias(NamedTuple):
+    """The sum of some biases of one slot, of `units` numbers each."""
+
+    units: int
+    sources: tuple[int, ...]  # where they begin, at most MOST_BIASES
+    target: int
+
+
+class Copies(NamedTuple):
+    """Copies that a table lists, and zeros from `first_zero` on."""
+
+    numbers: int  # that all copies write
+    zeros: int
+    first_zero: int
 
 
 class Sums(NamedTuple):
-    """Sums over the rows of (rows, columns): to ``target + column``."""
+    """Sums over the rows of (rows, columns): to ``target + column``, and to the gradients of biases."""
 
     rows: int
     columns: int
@@ -105,7 +119,8 @@ class Sums(NamedTuple):
     source_row: int
     target: int
     partial: int  # [pieces, columns]
-    add: int
+    units: int  # columns that are one slot's
+    add: int  # 1 to add to the gradients
 
 
 class Images(NamedTuple):

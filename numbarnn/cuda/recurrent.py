@@ -194,7 +194,7 @@ def forward(cell, real, call, tape, scratch, table, counters):
 
 
 @function
-def adjoint_step(cell, real, call, tape, scratch, table, direction, time, n, row, unit):
+def adjoint_step(cell, real, call, tape, scratch, dy, table, direction, time, n, row, unit):
     """The cell's adjoint of one unit at one row: write dpre and what goes back to the state."""
     old_h, old_c = state_places(call, table, direction, block_before(direction, time), n, unit)
     h, c = state_places(call, table, direction, time + 1, n, unit)
@@ -208,7 +208,7 @@ def adjoint_step(cell, real, call, tape, scratch, table, direction, time, n, row
     derivative = load_dstate(cell, real, dh, dc, scratch)
     if call.dy >= 0:
         derivative = add_output(
-            cell, real, derivative, call.dy + (row * call.directions + direction) * call.width + unit, scratch
+            cell, real, derivative, call.dy + (row * call.directions + direction) * call.width + unit, dy
         )
     if call.dcells >= 0:
         derivative = add_cells(
@@ -239,7 +239,7 @@ def gate_adjoint_step(cell, real, call, tape, scratch, table, direction, time, n
 
 
 @kernel(launch_bounds=(THREADS, 1))
-def backward(cell, real, call, tape, scratch, table, counters):
+def backward(cell, real, call, tape, scratch, dy, table, counters):
     """Take dh and dc from the last step to the initial state and fill dpre; scratch and counters are modified.
 
     The weights, in scratch, are transposed: `recurrent` [D, slots, H, P], `gated` [D, slots, H, H], `projection` [D, P, H].
@@ -285,12 +285,12 @@ def backward(cell, real, call, tape, scratch, table, counters):
             mine = group + part < rows and unit < hidden
             if phase == 0 and not cell.projected:
                 if mine:
-                    adjoint_step(cell, real, call, tape, scratch, table, direction, time, n, row, unit)
+                    adjoint_step(cell, real, call, tape, scratch, dy, table, direction, time, n, row, unit)
             elif phase == 0:
                 if group + part < rows and unit < width:
                     value = scratch[call.dh + (direction * call.batch + n) * width + unit]
                     if call.dy >= 0:
-                        value += scratch[call.dy + (row * call.directions + direction) * width + unit]
+                        value += dy[call.dy + (row * call.directions + direction) * width + unit]
                     scratch[call.dprojected + (direction * call.rows + row) * width + unit] = value
             elif gated[1] > 0:
                 source = call.dpre + (direction * call.rows + before + first + group) * row_stride + gated[0] * hidden
@@ -308,5 +308,5 @@ def backward(cell, real, call, tape, scratch, table, counters):
                 )  # fmt: skip
                 if mine:
                     scratch[call.doperand + (direction * call.batch + n) * hidden + unit] = sums[0]
-                    adjoint_step(cell, real, call, tape, scratch, table, direction, time, n, row, unit)
+                    adjoint_step(cell, real, call, tape, scratch, dy, table, direction, time, n, row, unit)
         wait_for_team(call, counters, team, region)

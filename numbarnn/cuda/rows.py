@@ -39,6 +39,12 @@ def matrix_of(described, scratch, at):
     return scratch, at, described.channels, 1
 
 
+def lying_as_rows(described):
+    """(numbers, start) where a descriptor's rows lie step by step without a gap; None if they are to be copied so."""
+    array = described.tnc if described.packing.uniform else None
+    return None if array is None or not array.flags.c_contiguous else (array.reshape(-1), 0)
+
+
 def copy_to_rows(described, block, at):
     """Copy a descriptor's rows, step by step without a gap, to a block of numbers from `at` on (is modified)."""
     packing, channels = described.packing, described.channels

@@ -195,6 +195,9 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801 (CuPy's name)
             found = self._host.astype(dtype, order, copy=copy)
         return self if found is self._host else ndarray(found)
 
+    def view(self, dtype):
+        return ndarray(self._host.view(dtype))
+
     def reshape(self, *shape):
         return ndarray(self._host.reshape(*shape))
 

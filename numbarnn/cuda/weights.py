@@ -1,26 +1,44 @@
 """Weights and their gradients between the order of the parameters and that of a cell's slots, and sums over rows."""
 
+import functools
+
+import numpy as np
+
 from .arrays import asarray, empty
-from .device import blocks_for, cuda, kernel
+from .device import blocks_for, cuda, function, kernel, stream_address
 from .launches import launch
-from .records import MOST_SLOTS, Gates
+from .records import MOST_BIASES, MOST_SLOTS, Bias, Copies, Gates
 
 PIECE = 128  # rows of a partial sum
+FEW_PIECES = 2  # that one thread sums: to launch another kernel would take longer
+ORDERS = 10  # fields of a copy before the places of its slots
+ROW = ORDERS + MOST_SLOTS
 
 
 @kernel
-def copy_gates(call, source, target):
-    """Run a `Gates` copy; target is modified."""
-    across = call.slots * call.units
-    for i in range(cuda.grid(1), call.rows * across, cuda.gridsize(1)):
-        row, slot, unit = i // across, i % across // call.units, i % call.units
-        value = source[
-            call.source + row * call.source_row + call.source_order[slot] * call.source_slot + unit * call.source_unit
-        ]
-        place = call.target + row * call.target_row + call.target_order[slot] * call.target_slot + unit * call.target_unit
-        if call.add:
-            value += target[place]
-        target[place] = value
+def copy_all(real, call, table, source, target, zeroed):
+    """Run `Copies` of a table of rows, see `_row`; target and zeroed are modified."""
+    for i in range(cuda.grid(1), call.numbers + call.zeros, cuda.gridsize(1)):
+        if i >= call.numbers:
+            zeroed[call.first_zero + i - call.numbers] = real
+            continue
+        row = 0
+        while i >= table[row * ROW]:
+            row += 1
+        at = row * ROW
+        slots, units = table[at + 1], table[at + 2]
+        k = i - (table[at - ROW] if row > 0 else 0)
+        unit, slot, line = k % units, k // units % slots, k // units // slots
+        value = real
+        if table[at + 3] < 0:  # a bias: what there is of it, added up
+            for j in range(MOST_BIASES):
+                if table[at + ORDERS + j] >= 0:
+                    value += source[table[at + ORDERS + j] + unit]
+        else:
+            value = source[
+                table[at + 3] + line * table[at + 4] + table[at + ORDERS + slot] * table[at + 5] + unit * table[at + 6]
+            ]
+        target[table[at + 7] + line * table[at + 8] + slot * table[at + 9] + unit] = value
 
 
 @kernel
@@ -35,17 +53,42 @@ def sum_pieces(real, call, source, partial):
         partial[call.partial + i] = total
 
 
+@function
+def spread(call, places, column, total, target, gradient):
+    """Write a column's sum to the target, and to the gradients that it is; both are modified."""
+    target[call.target + column] = total
+    slot, unit = column // call.units, column % call.units
+    for j in range(MOST_BIASES):
+        place = places[slot * MOST_BIASES + j]
+        if place >= 0:
+            if call.add:
+                gradient[place + unit] += total
+            else:
+                gradient[place + unit] = total
+
+
 @kernel
-def sum_partial(real, call, partial, target):
-    """The sums of the pieces' sums, to target (is modified)."""
+def sum_partial(real, call, places, partial, target, gradient):
+    """The sums of the pieces' sums, to target and gradient (are modified)."""
     pieces = (call.rows + PIECE - 1) // PIECE
     for column in range(cuda.grid(1), call.columns, cuda.gridsize(1)):
         total = real
         for piece in range(pieces):
             total += partial[call.partial + piece * call.columns + column]
-        if call.add:
-            total += target[call.target + column]
-        target[call.target + column] = total
+        spread(call, places, column, total, target, gradient)
+
+
+@kernel
+def sum_few(real, call, places, source, target, gradient):
+    """The same of so few rows that one thread sums them, in the same order; target and gradient are modified."""
+    for column in range(cuda.grid(1), call.columns, cuda.gridsize(1)):
+        total = real
+        for first in range(0, call.rows, PIECE):
+            piece = real
+            for row in range(first, min(first + PIECE, call.rows)):
+                piece += source[call.source + row * call.source_row + column]
+            total += piece
+        spread(call, places, column, total, target, gradient)
 
 
 def pieces_of(rows):
@@ -53,22 +96,61 @@ def pieces_of(rows):
     return -(-rows // PIECE)
 
 
-def sum_rows(real, call, source, scratch, target):
-    """Run a `Sums`: each column's sum has one order, PIECE rows at a time."""
+def sum_rows(real, call, source, scratch, gradient, places):
+    """Run a `Sums`: each column's sum has one order, PIECE rows at a time; scratch and gradient are modified.
+
+    places: for each slot, MOST_BIASES places in the gradient, -1 for none.
+    """
+    places = on_device(places)
+    if call.rows <= FEW_PIECES * PIECE:
+        launch(sum_few, blocks_for(call.columns), real, call, places, source, scratch, gradient)
+        return
     launch(sum_pieces, blocks_for(pieces_of(call.rows) * call.columns), real, call, source, scratch)
-    launch(sum_partial, blocks_for(call.columns), real, call, scratch, target)
+    launch(sum_partial, blocks_for(call.columns), real, call, places, scratch, scratch, gradient)
 
 
-def order(places):
-    """`places` as a kernel takes them."""
-    return (*places, *(0,) * (MOST_SLOTS - len(places)))
+def on_device(numbers):
+    """A table of integers on the device, sent there once."""
+    return _sent(numbers, stream_address())
 
 
-def move_gates(call, source, target):
-    """Run a `Gates` copy, if there is anything to copy."""
-    count = call.rows * call.slots * call.units
-    if count:
-        launch(copy_gates, blocks_for(count), call, source, target)
+@functools.lru_cache(maxsize=256)
+def _sent(numbers, stream):
+    return asarray(np.array(numbers, np.int64))
+
+
+def copy(real, copies, source, target, zeroed=None, first_zero=0, zeros=0):
+    """Run all copies in one launch (target is modified), and write so many zeros to an array `zeroed` (is modified).
+
+    copies: `Gates` and `Bias`; no number of the target is written twice.
+    """
+    rows, end = [], 0
+    for each in copies:
+        if numbers := _numbers(each):
+            end += numbers
+            rows += _row(each, end)
+    if end + zeros:
+        table = on_device(tuple(rows) or (0,))
+        call = Copies(end, zeros, first_zero)
+        launch(copy_all, blocks_for(end + zeros), real, call, table, source, target, target if zeroed is None else zeroed)
+
+
+def _numbers(copy):
+    return copy.units if isinstance(copy, Bias) else copy.rows * copy.slots * copy.units
+
+
+def _row(copy, end):
+    """A copy as a row of the kernel's table: where its numbers end among those of all, and its fields."""
+    if isinstance(copy, Bias):
+        return end, 1, copy.units, -1, 0, 0, 1, copy.target, 0, 0, *_filled(copy.sources, -1)
+    return (
+        end, copy.slots, copy.units, copy.source, copy.source_row, copy.source_slot, copy.source_unit, copy.target,
+        copy.target_row, copy.target_slot, *_filled(copy.source_order, 0),
+    )  # fmt: skip
+
+
+def _filled(places, rest):
+    return *places, *(rest,) * (MOST_SLOTS - len(places))
 
 
 @kernel
@@ -98,37 +180,34 @@ def sum_runs(array, packing):
     return target
 
 
-def pack_weights(size, parameters, target, at):
-    """Copy a layer's weights into the order of its slots, and add the biases to those there; target is modified.
+def packed(size, at):
+    """Copies of a layer's weights into the order of its slots, and of the sums of biases.
 
-    at: where in it `input`, `recurrent`, `gated`, `projection` and `bias` are; see `records.Recurrent`.
+    at: where `input`, `recurrent`, `gated`, `projection` and `bias` are to be; see `records.Recurrent`.
     """
     cell, hidden, (starts, stride) = size.cell, size.hidden, size.parameters
     gates = len(cell.gates)
     for d in range(size.directions):
-        first, bias = d * stride, at["bias"] + d * cell.slots * hidden
+        first, sources = d * stride, [[] for _ in range(cell.slots)]
         for group in size.gate_groups:
             slots = len(group.slots)
             place = at[group.name] + d * group.rows * slots * hidden
-            call = Gates(
-                group.rows, slots, hidden, first + starts[group.weight], gates * hidden, hidden, 1, order(group.gates),
-                place, slots * hidden, hidden, 1, order(range(slots)), 0,
+            yield Gates(
+                group.rows, slots, hidden, first + starts[group.weight], gates * hidden, hidden, 1, group.gates, place,
+                slots * hidden, hidden,
             )  # fmt: skip
-            move_gates(call, parameters, target)
-            call = Gates(
-                1, slots, hidden, first + starts[group.bias], 0, hidden, 1, order(group.gates), bias, 0, hidden, 1,
-                order(group.slots), 1,
-            )  # fmt: skip
-            move_gates(call, parameters, target)
+            for gate, slot in zip(group.gates, group.slots):
+                sources[slot].append(first + starts[group.bias] + gate * hidden)
         if cell.projected:
-            call = _matrix(hidden, size.width, first + starts["weight_hr"], at["projection"] + d * hidden * size.width)
-            move_gates(call, parameters, target)
+            yield _matrix(hidden, size.width, first + starts["weight_hr"], at["projection"] + d * hidden * size.width)
+        for slot, of_slot in enumerate(sources):
+            yield Bias(hidden, tuple(of_slot), at["bias"] + (d * cell.slots + slot) * hidden)
 
 
-def transpose_weights(size, parameters, target, at):
-    """Copy a layer's weights to where units follow each other for what backward multiplies them with; target is modified.
+def transposed(size, at):
+    """Copies of a layer's weights to where units follow each other for what backward multiplies them with.
 
-    at: where in it `recurrent`, `gated` and `projection` are.
+    at: where `recurrent`, `gated` and `projection` are to be.
     """
     hidden, (starts, stride) = size.hidden, size.parameters
     gates = len(size.cell.gates)
@@ -138,16 +217,26 @@ def transpose_weights(size, parameters, target, at):
             slots = len(group.slots)
             if group.name == "input":
                 continue
-            call = Gates(
-                hidden, slots, group.rows, first + starts[group.weight], 1, hidden, gates * hidden, order(group.gates),
-                at[group.name] + d * slots * hidden * group.rows, group.rows, hidden * group.rows, 1, order(range(slots)), 0,
+            yield Gates(
+                hidden, slots, group.rows, first + starts[group.weight], 1, hidden, gates * hidden, group.gates,
+                at[group.name] + d * slots * hidden * group.rows, group.rows, hidden * group.rows,
             )  # fmt: skip
-            move_gates(call, parameters, target)
         if size.cell.projected:
             call = _matrix(size.width, hidden, first + starts["weight_hr"], at["projection"] + d * size.width * hidden)
-            move_gates(call._replace(source_row=1, source_unit=size.width), parameters, target)
+            yield call._replace(source_row=1, source_unit=size.width)
+
+
+def bias_places(size, direction):
+    """For each slot of dpre, MOST_BIASES places in the gradient that the sum of its rows goes to, -1 for none."""
+    cell, (starts, stride) = size.cell, size.parameters
+    found = [[] for _ in range(cell.dpre_count)]
+    for group in size.gate_groups:
+        for index, gate in enumerate(group.gates):
+            place = direction * stride + starts[group.bias] + gate * size.hidden
+            found[cell.bias_slot(group.slots[0]) + index].append(place)
+    return tuple(place for places in found for place in (*places, *(-1,) * (MOST_BIASES - len(places))))
 
 
 def _matrix(rows, columns, source, target):
     """A copy of a contiguous matrix."""
-    return Gates(rows, 1, columns, source, columns, 0, 1, order((0,)), target, columns, 0, 1, order((0,)), 0)
+    return Gates(rows, 1, columns, source, columns, 0, 1, (0,), target, columns, 0)

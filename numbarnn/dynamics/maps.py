@@ -50,14 +50,15 @@ class StateMap:
             raise ValueError(f"layer: expected one direction, whose state a step takes to the next, got {layer!r}")
         if not isinstance(p, Parameters):
             raise TypeError(f"p: expected the Parameters of {layer!r}, got {type(p).__name__}")
-        self.channels = p[p.names[0]].shape[1] if p.names and p[p.names[0]].ndim == 2 else 1
-        layer.check_parameters(p, self.channels)
+        self.channels, _, _ = layer._expected(p)
         if p.device != "cpu":
             raise DeviceError(f"p: expected parameters on device 'cpu', where there are Jacobians, got ones on {p.device!r}")
         self.layer, self.p, self.dtype = layer, p, p.dtype
         self.shapes = tuple((layer.layers, width) for width in layer.state_widths)
         self.size = sum(map(math.prod, self.shapes))
-        self._direct = layer.layers == 1 and layer.projection is None and not layer.cell.normalized_values
+        self._direct = (
+            layer.layers == 1 and layer.projection is None and not layer.cell.normalized_values and not layer.spread
+        )
 
     def checked(self, argument, state, sequences=None):
         """The vectors (N, S) of a state as the layer takes it, of as many sequences, or of any number if that is None."""

@@ -66,6 +66,7 @@ class StateAdjoint:
     def __init__(self, tape, dy, dfinal, gradient, accumulate, dcells):
         self.tape, self.dy, self.dcells, self.dfinal = tape, dy, dcells, dfinal
         self.gradient, self.accumulate = gradient, accumulate
+        self.reads_initial = True  # whether anybody reads the derivatives of the initial states
 
     def _start(self, dstates):
         """Write dL/d(final state), where it is given, to the (D, N, P or H) of each state: to the run that ends there."""

@@ -4,11 +4,12 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from ..arrays.packing import checked_lengths, checked_reset
 from ..arrays.ragged import Ragged
 from ..engine.keep import NOTHING
 from ..errors import checked_seeds, known_name, renamed
 from ..layers.gates import checked_place
-from ..networks.placing import brought
+from ..networks.placing import brought, home_of
 from ..networks.predictions import Predictions, together
 from ..networks.probabilities import link_of
 from ..training.losses import BinaryCrossEntropy, CrossEntropy
@@ -37,8 +38,38 @@ class Prediction(Function):
         Returns
         -------
         dict of str to numpy.ndarray or Ragged
+            N may be 0.
         """
-        return self(inputs, None, lengths, reset, seed)[0]
+        inputs = self._arrays(inputs)
+        nothing = self._of_none(inputs, lengths, reset, self.predict)
+        return self(inputs, None, lengths, reset, seed)[0] if nothing is None else nothing
+
+    def _of_none(self, inputs, lengths, reset, call):
+        """What a call with inputs, lengths and reset returns for no sequences: none, as it would of one.
+
+        None if there are some.  inputs: converted.
+        """
+        letters = {name: self._input_letters(name, array) for name, array in inputs.items() if not isinstance(array, Ragged)}
+        counts = [inputs[name].shape[letters[name].index("n")] if name in letters else len(inputs[name]) for name in inputs]
+        if any(counts):
+            return None
+        own = {"lengths": self._by_input("lengths", lengths), "reset": self._by_input("reset", reset)}
+        for argument, check in (("lengths", checked_lengths), ("reset", checked_reset)):
+            for name in own[argument].keys() & letters.keys():
+                with renamed(**{argument: f"{argument}[{name!r}]"}):
+                    check(own[argument].pop(name), 0, inputs[name].shape[letters[name].index("t")])
+        one = {name: Ragged(inputs[name].data, [0, 0]) for name in inputs if name not in letters}
+        for name, axes in letters.items():
+            shape = [1 if letter == "n" else length for letter, length in zip(axes, inputs[name].shape)]
+            one[name] = np.zeros(shape, inputs[name].dtype)
+        home, found = home_of(inputs), call(one, own["lengths"], own["reset"])
+        return {name: brought(self._none_of(name, each), home) for name, each in found.items()}
+
+    def _none_of(self, name, value):
+        """No sequences of a node's value of one."""
+        if isinstance(value, Ragged):
+            return Ragged(value.data, [0])
+        return value[(*(slice(None),) * self._letters(name).index("n"), slice(0))]
 
     def predict_many(
         self,
@@ -122,6 +153,10 @@ class Prediction(Function):
         for name, own in by_name("loss", losses, list(self._outputs), "losses").items():
             with renamed(loss=f"loss[{name!r}]", layers=f"nodes[{name!r}]"):
                 links[name] = link_of(own, self._rows[name].layers[-1], self._channels(name))
+        inputs = self._arrays(inputs)
+        nothing = self._of_none(inputs, lengths, reset, self.predict)
+        if nothing is not None:
+            return {name: nothing[name] for name in links}
         passage, given = self._passage(inputs, None, lengths, reset, seed, NOTHING)
         for name, link in links.items():
             passage.values[name] = link(passage.values[name])
@@ -151,7 +186,7 @@ class Prediction(Function):
         -------
         numpy.ndarray or Ragged
             (T, N, D * H) in the graph's layout, forward direction first, 0 past the end of a sequence; or a Ragged where
-            the input is one that the layer has its steps from.
+            the input is one that the layer has its steps from.  N may be 0.
 
         Raises
         ------
@@ -173,7 +208,16 @@ class Prediction(Function):
         label = [*stateful][-1] if layer is None else known_name("layer", layer, stateful)
         index = checked_place(index, stateful[label].layer)
         row = next(row for row in self._rows.values() if stateful[label] in row.parts)
+        inputs = self._arrays(inputs)
+
+        def of_one(*given):
+            return {axis: self.states(given[0], label, None, *given[1:], index)}
+
+        axis = next(axis for axis in (self._axis(read, self._rows) for read in row.reads) if axis is not None)
+        nothing = self._of_none(inputs, lengths, reset, of_one)
+        if nothing is not None:
+            self._states_of("state", state, 0)
+            return nothing[axis]
         until = ancestors([row.name], self._described_nodes)
         passage, given = self._passage(inputs, state, lengths, reset, None, NOTHING, until)
-        axis = next(axis for axis in (self._axis(read, self._rows) for read in row.reads) if axis is not None)
         return brought(given.batches[axis].give(passage.tapes[label].stack[index].outputs), given.home)

@@ -205,49 +205,49 @@ class Fed:
         return number
 
 
+def step_values(graph, names, sequences, steps=1):
+    """{name: TensorDescriptor or Indices} over new memory for so many steps of inputs and nodes with steps."""
+    memory, found = backend(graph.device).memory, {}
+    for name in names:
+        given = graph._described_inputs.get(name)
+        if given is not None and given.channels is None:
+            found[name] = Indices(uniform(steps, sequences), np.zeros((steps, sequences), np.int64))
+        else:
+            found[name] = TensorDescriptor.of_tnc(memory.zeros((steps, sequences, graph._channels(name)), graph.dtype))
+    return found
+
+
 class Stepped:
-    """Nodes that take one step after the other, on memory of a step.
+    """Nodes that take one step after the other, or several at once, again and again from the same memory.
 
     Parameters
     ----------
     graph : Structure
     passage : Passage
         Of what is there before.
-    sequences : int
-    written : sequence of str
-        The values with steps of which a step is written before it is taken.
+    written : dict of str to TensorDescriptor or Indices
+        The values with steps of which steps are written before they are taken, as many of each.
     nodes : sequence of str
-        Those that take it, in the order in which they run.
+        Those that take them, in the order in which they run.
 
     Attributes
     ----------
-    steps : dict of str to numpy.ndarray
-        Where a step of what is written goes, (N, C), of indices (N,).
     values : dict of str to TensorDescriptor or Indices
     operations : list of Operation
     tapes : dict of str to Tape
         Of the recurrent layers, by their labels.
     """
 
-    def __init__(self, graph, passage, sequences, written, nodes):
-        memory = backend(graph.device).memory
-        self.steps, self.values, self.operations, self.tapes = {}, dict(passage.values), [], {}
-        self._graph, self._nodes = graph, {*nodes}
-        for name in written:
-            given = graph._described_inputs.get(name)
-            if given is not None and given.channels is None:
-                step = np.zeros((1, sequences), np.int64)
-                self.values[name] = Indices(uniform(1, sequences), step)
-            else:
-                step = memory.zeros((1, sequences, graph._channels(name)), graph.dtype)
-                self.values[name] = TensorDescriptor.of_tnc(step)
-            self.steps[name] = step[0]
+    def __init__(self, graph, passage, written, nodes):
+        self.values, self.operations, self.tapes = passage.values | written, [], {}
+        self._moving = written.keys() | nodes
+        self._graph = graph
         for name in nodes:
             row = graph._rows[name]
             sources = [self.values[read] for read in row.reads]
             y = sources[0]
             if len(sources) > 1:
-                joined = Joined(sources, [graph._has_steps(read) for read in row.reads])
+                joined = Joined(sources, [read in self._moving for read in row.reads])
                 self.operations.append(joined)
                 y = joined.outputs
             for part in row.parts:
@@ -265,7 +265,11 @@ class Stepped:
 
     def gives(self, name):
         """Whether there is a row of a value at each step: it takes the steps, or has none."""
-        return name in self._nodes or not self._graph._has_steps(name)
+        return name in self._moving or not self._graph._has_steps(name)
+
+    def side_by_side(self, names):
+        """An operation that writes values side by side: those that take no steps at each of them."""
+        return Joined([self.values[name] for name in names], [name in self._moving for name in names])
 
 
 class StepRun:
@@ -281,13 +285,14 @@ class StepRun:
     """
 
     def __init__(self, graph, plan, passage, sequences):
-        self._stepped = stepped = Stepped(graph, passage, sequences, [plan.feed, *plan.known], plan.stepwise)
-        self.x = stepped.steps[plan.feed]
+        written = step_values(graph, [plan.feed, *plan.known], sequences)
+        self._stepped = stepped = Stepped(graph, passage, written, plan.stepwise)
+        self.x = written[plan.feed].array[0]
         self.known = []  # (where a step is read from, all of its steps)
         for name in plan.known:
             source = passage.values[name]
             steps = source.array if isinstance(source, Indices) else source.tnc
-            self.known.append((stepped.steps[name], steps))
+            self.known.append((written[name].array[0], steps))
         y = stepped.values[plan.output]
         self.y = y.tnc[0]
         self.program = backend(graph.device).programs.Steps(self.x[None], y.array, stepped.operations)

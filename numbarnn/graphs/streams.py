@@ -2,20 +2,20 @@
 
 import numpy as np
 
-from ..arrays.descriptor import checked_array, make_read_only
+from ..arrays.descriptor import TensorDescriptor, checked_array, make_read_only
 from ..arrays.devices import backend, contiguous, device_of, moved
-from ..arrays.indices import checked_integers
-from ..arrays.packing import checked_mask
+from ..arrays.indices import Indices, checked_integers
+from ..arrays.packing import checked_mask, uniform
 from ..arrays.ragged import Ragged
 from ..descriptions.fields import Unsendable
 from ..engine.keep import NOTHING
 from ..errors import DTypeError, IndexRangeError, ShapeError, positive_integer
 from ..networks.placing import home_of, placed_on
-from ..streaming import Copies
 from .decoding import Decoding
+from .joining import Joined
 from .passage import Passage
 from .reading import by_name
-from .stepwise import Stepped, step_nodes
+from .stepwise import Stepped, step_nodes, step_values
 
 
 class GraphStream(Unsendable):
@@ -27,8 +27,13 @@ class GraphStream(Unsendable):
     Parameters
     ----------
     graph : Graph
-    stepped : Stepped
-        The nodes that take each step.
+    passage : Passage
+        Of what is there before.
+    sequences : int
+    moving : sequence of str
+        The inputs that come step by step.
+    nodes : sequence of str
+        Those that take each step.
 
     Examples
     --------
@@ -44,30 +49,33 @@ class GraphStream(Unsendable):
 
     instead = "copy or send the graph and the stream's state, make a new stream there and set its state"
 
-    def __init__(self, graph, stepped):
-        self._stepped = stepped
+    def __init__(self, graph, passage, sequences, moving, nodes):
+        self._device, self._dtype, self._sequences = graph.device, graph.dtype, sequences
+        on = backend(graph.device)
+        steps = on.programs.most_steps(sequences)
+        self._indices = {name for name in moving if graph._described_inputs[name].channels is None}
+        # On a GPU, where indices are in the host's memory, they cannot stand beside numbers.
+        self._beside = len(moving) > 1 and not (self._indices and graph.device != "cpu")
+        if self._beside:
+            self._x, written, before = _columns_of(graph, moving, sequences, steps)
+        else:
+            written, before = step_values(graph, moving, sequences, steps), []
+            self._x = written[moving[0]].array
+        self._shapes = {name: (sequences,) if name in self._indices else (sequences, each.channels) for name, each in
+                        written.items()}  # fmt: skip
+        self._steps, self._first = {name: each.array[0] for name, each in written.items()}, self._x[0]
+        self._stepped = stepped = Stepped(graph, passage, written, nodes)
         self._layers = {label: layer for label, layer in graph._recurrent.items() if label in stepped.tapes}
-        self._layout_of = {name: ("N", "C")[: array.ndim] for name, array in stepped.steps.items()}
-        self._vocabularies, self._dtype = graph._vocabularies(graph._rows), graph.dtype
-        self._outputs = {name: stepped.values[name].tnc[0] for name in graph.outputs if stepped.gives(name)}
-        self._device, on, arrays = graph.device, backend(graph.device), [*stepped.steps.values()]
-        before = []
-        self._x = arrays[0][None]  # what one call of compiled code reads a step of; None where it is of two kinds
-        if len(arrays) > 1:
-            self._x = None
-            if not any(array.dtype.kind == "i" for array in arrays):
-                self._x = _beside(on, arrays)
-                before = [Copies(zip(_columns(self._x[0], arrays), arrays))]
-        outputs = [*self._outputs.values()]
-        self._y = _beside(on, outputs)
-        after = [Copies(zip(outputs, _columns(self._y[0], outputs)))]
-        operations = [*before, *stepped.operations, *after]
-        self._program = on.programs.Steps(arrays[0][None] if self._x is None else self._x, self._y, operations)
-        self._sequences = len(arrays[0])
+        self._vocabularies = graph._vocabularies(graph._rows)
+        names = [name for name in graph.outputs if stepped.gives(name)]
+        outputs = stepped.side_by_side(names)
+        self._y, self._outputs = outputs.outputs.array, dict(zip(names, outputs.channels))
+        self._last = {name: self._y[0][:, channels] for name, channels in self._outputs.items()}
+        self._program = on.programs.Steps(self._x, self._y, [*before, *stepped.operations, outputs])
 
     def __repr__(self):
         count = f"{self._sequences} sequence{'s' * (self._sequences > 1)}"
-        names = (", ".join(map(repr, each)) for each in (self._stepped.steps, self._outputs))
+        names = (", ".join(map(repr, each)) for each in (self._shapes, self._outputs))
         return f"GraphStream({count}, {' to '.join(names)}, {self._dtype})"
 
     @property
@@ -129,18 +137,18 @@ class GraphStream(Unsendable):
             If an input is not as described; the states then stay as they are.
         """
         given, home = self._checked(inputs)
-        if self._x is not None and len(given) > 1:
-            np.concatenate([*given.values()], axis=1, out=self._x[0])
+        if self._beside:
+            self._together(given, self._first)
         else:
             for name, array in given.items():
-                self._stepped.steps[name][...] = array
+                self._steps[name][...] = array
         self._program.step()
-        return {name: _given(array, home) for name, array in self._outputs.items()}
+        return {name: _given(array, home) for name, array in self._last.items()}
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Take the steps of sequences: the bits of as many calls of `step`.
 
-        It is one call of compiled code, but where indices stand beside other inputs with steps.
+        It is one call of compiled code; on a GPU some for each step.
 
         Parameters
         ----------
@@ -168,32 +176,37 @@ class GraphStream(Unsendable):
         given, home = self._checked(inputs, steps=True)
         arrays = [*given.values()]
         found = backend(self._device).memory.empty((len(arrays[0]), *self._y.shape[1:]), self._dtype)
-        if self._x is None:
+        if self._beside or len(arrays) == 1:
+            source = self._together(given) if self._beside else arrays[0]
+            self._program.run(contiguous(source.astype(self._x.dtype, copy=False)), found)
+        else:
             for t in range(len(found)):
                 for name, array in given.items():
-                    self._stepped.steps[name][...] = array[t]
+                    self._steps[name][...] = array[t]
                 self._program.step()
                 found[t] = self._y[0]
-        else:
-            source = arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=2)
-            self._program.run(contiguous(source.astype(self._x.dtype, copy=False)), found)
-        columns = _columns(found, [*self._outputs.values()])
-        return {name: contiguous(moved(array, home)) for name, array in zip(self._outputs, columns)}
+        return {name: contiguous(moved(found[..., channels], home)) for name, channels in self._outputs.items()}
+
+    def _together(self, given, out=None):
+        """Inputs as they stand in the memory of their steps, side by side: an index has the bytes of an integer."""
+        for name in self._indices:
+            given[name] = np.ascontiguousarray(given[name], np.int64)[..., None].view(self._dtype)
+        return np.concatenate([*given.values()], axis=-1, out=out)
 
     def _checked(self, inputs, steps=False):
         """({name: array} of the inputs with steps, of one or of several; the device on which the caller has them).
 
         The arrays are where they are computed.  A typed error, if they are not as described.
         """
-        given, count = by_name("inputs", inputs, [*self._stepped.steps], "an array", whole=True), None
-        for name, place in self._stepped.steps.items():
-            argument, array, letters = f"inputs[{name!r}]", given[name], ("N", "C")[: place.ndim]
-            indices = place.ndim == 1
+        given, count = by_name("inputs", inputs, [*self._shapes], "an array", whole=True), None
+        for name, shape in self._shapes.items():
+            argument, array, letters = f"inputs[{name!r}]", given[name], ("N", "C")[: len(shape)]
+            indices = name in self._indices
             given[name] = array = (checked_integers if indices else checked_array)(argument, array)
             first = array.shape[:1] if steps and array.ndim else ()
             count = first if count is None else count
-            if array.shape != (*count, *place.shape):
-                expected = ("T", *place.shape) if steps and first == count else (*count, *place.shape)
+            if array.shape != (*count, *shape):
+                expected = ("T", *shape) if steps and first == count else (*count, *shape)
                 axes = ", ".join([*(("T",) if steps else ()), *letters])
                 raise ShapeError(f"{argument}: expected shape {expected} ({axes}), got {array.shape}")
             if not indices and array.dtype != self._dtype:
@@ -203,7 +216,7 @@ class GraphStream(Unsendable):
                 if wrong.any():
                     most = self._vocabularies[name] - 1
                     raise IndexRangeError(f"{argument}: expected indices from 0 to {most}, got {array[wrong][0]}")
-        return {name: placed_on(self._device, name, given[name]) for name in self._stepped.steps}, home_of(given)
+        return {name: placed_on(self._device, name, given[name]) for name in self._shapes}, home_of(given)
 
 
 def _given(array, home):
@@ -211,15 +224,20 @@ def _given(array, home):
     return array.copy() if device_of(array) == home else moved(array, home)
 
 
-def _beside(on, arrays):
-    """Memory of one step for arrays (N, C) side by side: (1, N, the sum of their channels)."""
-    return on.memory.zeros((1, len(arrays[0]), sum(array.shape[1] for array in arrays)), arrays[0].dtype)
-
-
-def _columns(array, parts):
-    """Views of an array (..., channels): as many channels as each of some arrays has, one after the other."""
-    ends = np.cumsum([part.shape[-1] for part in parts])
-    return [array[..., end - part.shape[-1] : end] for end, part in zip(ends, parts)]
+def _columns_of(graph, names, sequences, steps):
+    """(memory of steps of several inputs side by side, {name: of each by itself}, what copies from one to the others)."""
+    item, on = graph.dtype.itemsize, backend(graph.device)
+    widths = [8 // item if graph._described_inputs[name].channels is None else graph._channels(name) for name in names]
+    ends = np.cumsum(widths).tolist()
+    x = on.memory.zeros((steps, sequences, ends[-1]), graph.dtype)
+    whole, values, operations = TensorDescriptor.of_tnc(x), {}, []
+    for name, width, end in zip(names, widths, ends):
+        taken = Joined([whole.of_channels(slice(end - width, end))], [True])
+        operations.append(taken)
+        values[name] = taken.outputs
+        if graph._described_inputs[name].channels is None:
+            values[name] = Indices(uniform(steps, sequences), taken.outputs.array.view(np.int64)[..., 0])
+    return x, values, operations
 
 
 class Streaming(Decoding):
@@ -297,7 +315,7 @@ class Streaming(Decoding):
         self.params.check_finite()
         before = [name for name in self._rows if name not in nodes]
         passage = Passage(self, self._own, {} if called is None else called.described, NOTHING, until=before)
-        return GraphStream(self, Stepped(self, passage, batch, moving, nodes))
+        return GraphStream(self, passage, batch, moving, nodes)
 
     def _checked_stepwise(self, moving):
         """The nodes that some inputs have a part in, if each takes a step of them by itself; else ValueError."""

@@ -9,6 +9,8 @@ from ..arrays.ieee import ieee
 from ..parameters import Parameters
 
 ALL = slice(None)
+DECAY = "decay_l0"  # the parameter of a layer with ``decay=True``
+BIASES = "bias_ih_l0", "bias_hh_l0"  # of all gates
 
 
 class Block(NamedTuple):
@@ -74,3 +76,18 @@ class DecayedWeights:
     def add_take_back(self, program, gradient, into):
         """Add to a program that the derivatives are added; whether that could be done."""
         return False
+
+
+def blocks_of(weights, inputs, gates):
+    """The blocks of a layer with ``decay=True``: of all rows of its gates, and after them of ``w (d - 1) = w d - w``."""
+    rows, decay, columns, span = slice(gates), slice(gates, None), slice(inputs), slice(inputs, inputs + 1)
+    found = []
+    for weight in weights:
+        if weight.name == DECAY:
+            found.append(Block(DECAY, "weight_ih_l0", decay, span))
+            found.append(Block(DECAY, "bias_ih_l0", decay, None, -1))
+        elif weight.name.startswith(("weight_ih", "weight_hh")):
+            found.append(Block(weight.name, weight.name, rows, columns if weight.name == "weight_ih_l0" else ALL))
+        else:
+            found.append(Block(weight.name, weight.name, rows if weight.name in BIASES else ALL))
+    return tuple(found)

@@ -21,7 +21,7 @@ def checked_place(index, layer):
 
 def gates(layer, p, x, state=None, lengths=None, layout="tnc", index=-1):
     """See `Recurrent.gates`."""
-    cell = layer.cell
+    cell = layer.stepping_cell
     inner = cell.inner if isinstance(cell, DecayedCell) else cell
     places = dict(zip(inner.gates, range(inner.saved))) if 1 < len(inner.gates) <= inner.saved else {}
     if inner is not cell:

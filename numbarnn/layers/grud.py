@@ -46,7 +46,7 @@ class GRUD(Recurrent):
     ``weight_ph_l0`` P (H, H).
 
     Where w, D, V and the biases of the decays are 0, it is the GRU of reset "after" on x, bit by bit; w and D then have no
-    gradient, and they start from positive numbers.
+    gradient, and so they start from positive numbers.
 
     Parameters
     ----------
@@ -88,13 +88,14 @@ class GRUD(Recurrent):
 
     accepts: ClassVar = {"mean": one_or_each(finite_number)}
     layers, bidirectional = 1, False
-    spread = True
 
     def __post_init__(self):
         super().__post_init__()
-        for name in ("input_dropout", "weight_drop", "connectivity"):
+        for name in ("decay", "input_dropout", "weight_drop", "connectivity"):
             if getattr(self, name):
                 raise ValueError(f"{name}: expected none of a {type(self).__name__}, got {getattr(self, name)!r}")
+
+    spread = True
 
     @functools.cached_property
     def cell(self):
@@ -135,7 +136,7 @@ class GRUD(Recurrent):
         return bool(first) and fits and self.weights(BLOCKS * first) == p.weights
 
     def _expected(self, p):
-        channels = BLOCKS * (p[p.names[0]].shape[1] if isinstance(p, Parameters) and p.names else 1)
+        channels = BLOCKS * (p[p.names[0]].shape[-1] if isinstance(p, Parameters) and p.names else 1)
         self.check_parameters(p, channels)
         return channels, p.dtype, p.device
 

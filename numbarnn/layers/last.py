@@ -200,17 +200,17 @@ class EndsAdjoint:
     """Backward of `Ends`: dL/d(source) is zero but for the steps that the outputs are."""
 
     def __init__(self, ends, dy):
-        self._ends, self._dy, self.dx = ends, dy, like(ends.source)
+        self._ends, self.dy, self.dx = ends, dy, like(ends.source)
         self.dx.array.fill(0)
 
     def fill(self):
         """Write dy to those steps."""
         for first, channels in enumerate(self._ends.directions):
-            _put_ends(self.dx, self._ends.source.packing, self._dy.tnc[0], channels, first)
+            _put_ends(self.dx, self._ends.source.packing, self.dy.tnc[0], channels, first)
 
     def add_to(self, program):
         """Add it to a program, of one direction and sequences of equal length; whether that could be done."""
-        dy, dx = self._dy.tnc, self.dx.tnc
+        dy, dx = self.dy.tnc, self.dx.tnc
         if not (self._ends.view and dy.flags.c_contiguous and dx.flags.c_contiguous):
             return False
         backend_of(dx).programs.add_copy(program, dy.ctypes.data, dx[-1].ctypes.data, dy.nbytes)

@@ -189,6 +189,10 @@ class VectorGradients:
     def __init__(self, recurrence, own, gradient, accumulate):
         self._of, self._own, self._gradient, self._accumulate = recurrence, own, gradient, accumulate
 
+    def spare(self):
+        """Say what is read of the Adjoint, whatever others leave."""
+        self._own.reads_initial = self._of.layer.learned_state
+
     def fill(self):
         """Write, or add, it."""
         for name, values, which in self._of_units():

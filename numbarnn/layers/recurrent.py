@@ -61,6 +61,11 @@ class Recurrent(Stacked):
     learned_state : bool
         Without a state given, start from the parameters ``initial_h_l0`` (H,), for an LSTM ``initial_c_l0`` too, and not
         from zeros.
+    decay : bool
+        The last channel of x is the span d of each step, the time since the step before it, in units of the time in which
+        nothing is lost.  Before a step h, of an LSTM c too, becomes ``exp(-max(0, w (d - 1))) h``, with w the parameter
+        ``decay_l0`` (H,); no gate sees d.  With spans of 1 the bits are those of the layer without decay.  For one stacked
+        layer in one direction, whose R multiplies h: an RNN, LSTM, LeakyRNN of form "outside" or GRU of reset "after".
 
     Examples
     --------
@@ -74,6 +79,7 @@ class Recurrent(Stacked):
     merge: str = field(default="concat", kw_only=True)
     residual: bool = field(default=False, kw_only=True)
     learned_state: bool = field(default=False, kw_only=True)
+    decay: bool = field(default=False, kw_only=True)
 
     accepts: ClassVar = {
         "hidden": positive_integer,
@@ -361,7 +367,7 @@ class Recurrent(Stacked):
 
     def _expected(self, p):
         """(channels, dtype, device) that parameters are for, which are checked."""
-        channels = p[p.names[0]].shape[1] if isinstance(p, Parameters) and p.names else 1
+        channels = p[p.names[0]].shape[-1] + self.decay if isinstance(p, Parameters) and p.names else 1 + self.decay
         self.check_parameters(p, channels)
         return channels, p.dtype, p.device
 

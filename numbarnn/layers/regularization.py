@@ -108,10 +108,10 @@ class Regularized(Drawn):
     def driven(self, masks, layer, packing, dtype, device):
         """(cell, drives) of one stacked layer: what is drawn for each step, or its mean."""
         if masks is None and not self.zoneout:
-            return self.cell, []
+            return self.stepping_cell, []
         steps, batch = packing.total, packing.sequences
         wide = self.directions * self.hidden
-        cell, arrays = self.cell, []
+        cell, arrays = self.stepping_cell, []
         noise = None if masks is None else masks.get(f"noise_l{layer}")
         if any(self.zoneout_rates) or noise is not None:
             cell = around(PerturbedCell if cell.states == 1 else PerturbedMemoryCell, cell)

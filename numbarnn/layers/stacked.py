@@ -6,9 +6,10 @@ import numpy as np
 
 from ..arrays.descriptor import checked_array
 from ..arrays.devices import expect_device, native
-from ..cells import Cell, Clipped, activation, check
+from ..cells import Cell, Clipped, DecayedCell, DecayedMemoryCell, activation, around, check
 from ..errors import CellError, DTypeError, ShapeError
 from ..parameters import Weight, glorot_uniform, orthogonal, uniform
+from .decayed import DECAY, DecayedWeights, blocks_of
 from .drawn_weights import fill_connected
 from .normalized import fill_vector as fill_normalization
 from .recurrence import INITIAL
@@ -21,12 +22,23 @@ class Stacked(Regularized):
     takes_steps = True
     unit_parameter = None  # what the parameter is called that holds the cell's values of each unit
     projection = None  # channels of h in each direction, where they are not one a unit
-    spread = False  # whether kernels read other matrices than those of the parameters: `effective_weights`
 
     @property
     def cell(self) -> Cell:
         """The equations."""
         raise NotImplementedError
+
+    @property
+    def spread(self):
+        """Whether kernels read other matrices than those of the parameters: `effective_weights`."""
+        return self.decay
+
+    @functools.cached_property
+    def stepping_cell(self):
+        """The equations that kernels step with: those of the cell, around them the decay of the state."""
+        if not self.decay:
+            return self.cell
+        return around(DecayedCell if self.cell.states == 1 else DecayedMemoryCell, self.cell)
 
     @property
     def recurrent_matrix(self):
@@ -52,6 +64,18 @@ class Stacked(Regularized):
         self._check_cell()
         self.check_regularization()
         self._check_use()
+        if self.decay:
+            self._check_decay()
+
+    def _check_decay(self):
+        """Raise ValueError for what does not go together with a decay of the state."""
+        cell = self.cell
+        if not cell.recurrent_slots or cell.gated_slots or cell.normalized_values or cell.projected:
+            raise ValueError(f"decay: expected False, since there is none of a layer like {self!r}, got True")
+        names = ("layers", "bidirectional", "input_dropout", "weight_drop", "connectivity")
+        for name, plain in zip(names, (1, False, 0, 0, None)):
+            if getattr(self, name) != plain:
+                raise ValueError(f"{name}: expected {plain} together with decay, got {getattr(self, name)!r}")
 
     def _check_use(self):
         """Raise ValueError for an option that would do nothing."""
@@ -97,7 +121,21 @@ class Stacked(Regularized):
         return functions
 
     def weights(self, channels):
-        return self._weights(channels, self.cell)
+        if not self.decay:
+            return self._weights(channels, self.cell)
+        if channels < 2:
+            raise ShapeError(f"channels: expected 2 or more, of which the last is the span of each step, got {channels}")
+        return (*self._weights(channels - 1, self.cell), Weight(DECAY, None, self.hidden))
+
+    def has_parameters(self, p):
+        first = p.weights[0].inputs if p.weights else None
+        return self.weights(first + 1) == p.weights if self.decay and first else super().has_parameters(p)
+
+    def effective_weights(self, p, masks):
+        if not self.decay:
+            return super().effective_weights(p, masks)
+        inputs, gates = p.weights[0].inputs, self.cell.gate_count * self.hidden
+        return DecayedWeights(p, self._weights(inputs + 1, self.stepping_cell), blocks_of(p.weights, inputs, gates))
 
     @functools.lru_cache(maxsize=1024)  # noqa: B019 (layers are small and equal ones share an entry)
     def _weights(self, channels, cell):
@@ -160,6 +198,8 @@ class Stacked(Regularized):
                 self.fill_vector(name, view, random)
             if name.startswith(INITIAL):
                 view[...] = 0
+            if name == DECAY and scheme != "pytorch":  # below 0 nothing decays, and nothing is learned
+                view[...] = np.abs(uniform(random, view.shape, hidden))
             fill_normalization(name, view)
             if self.connectivity is not None:
                 fill_connected(self.connectivity, name, view, random, hidden)

@@ -64,10 +64,9 @@ class Prediction(Derivatives):
     def _predicted(self, x, lengths, reset, seed, link=None):
         """`predict`; link: what makes a descriptor of what is returned out of one of the output."""
         x, random = self._read("x", x), None if seed is None else generator("seed", seed)
-        if 0 in (x.shape if not isinstance(x, Ragged) else (len(x),)):
-            nothing = self._predicted_of_none(x, lengths, reset)
-            if nothing is not None:
-                return nothing
+        nothing = self._of_none(x, lengths, reset, self.predict, self.output_layout)
+        if nothing is not None:
+            return nothing
         batch, described = self._described(x, lengths, reset)
         self.params.check_finite()
         whole = [(x, lengths, reset)]  # what is drawn at random is drawn for all sequences at once
@@ -210,6 +209,7 @@ class Prediction(Derivatives):
         -------
         numpy.ndarray or Ragged
             (T, N, D * H) in the network's layout, forward direction first, 0 past the end of a sequence; or Ragged like x.
+            N may be 0.
 
         Raises
         ------
@@ -228,6 +228,12 @@ class Prediction(Derivatives):
         at = self._recurrent_at(layer)
         index = checked_place(index, self.layers[at])
         x, found = self._read("x", x), {}
+        nothing = self._of_none(
+            x, lengths, reset, lambda *given: self.states(given[0], at, None, *given[1:], index), self.layout
+        )
+        if nothing is not None:
+            self._states_of("state", state, 0)
+            return nothing
         batch, described = self._described(x, lengths, reset)
         self.params.check_finite()
         initial = self._states_of("state", state, batch.sequences)
@@ -249,10 +255,15 @@ class Prediction(Derivatives):
             raise TypeError(f"layer: expected the index of a recurrent layer ({where}), got {at}, {self.layers[at]!r}")
         return at % count
 
-    def _predicted_of_none(self, x, lengths, reset):
-        """What `predict` returns for no samples: none, in the shape that one would give.  None if x has some."""
+    def _of_none(self, x, lengths, reset, call, layout):
+        """What a call with x, lengths and reset returns for no samples: none, as it would of one.  None if x has some.
+
+        layout: the letters of what it returns.
+        """
+        if 0 not in (x.shape if not isinstance(x, Ragged) else (len(x),)):
+            return None
         if isinstance(x, Ragged):
-            found = self.predict(Ragged(x.data, [0, 0]), lengths, reset)
+            found = call(Ragged(x.data, [0, 0]), lengths, reset)
             return Ragged(found.data, [0]) if isinstance(found, Ragged) else found[:0]
         letters = index_axes("x", self.layout, x) if self.takes_indices else axes_of(self.layout, x.ndim)
         lengths_of = dict(zip(letters, x.shape))
@@ -263,8 +274,7 @@ class Prediction(Derivatives):
         if reset is not None:
             checked_reset(reset, 0, lengths_of["t"])
         one = np.zeros([length or int(letter == "n") for letter, length in lengths_of.items()], x.dtype)
-        before = (slice(None),) * self.output_layout.index("n")
-        return brought(self.predict(one)[(*before, slice(0))], device_of(x))
+        return brought(call(one, None, None)[(*(slice(None),) * layout.index("n"), slice(0))], device_of(x))
 
     def _pieces_in_time(self, x, packing):
         """[x], or views of some steps each of a long x, where the layers can go on from one to the next."""

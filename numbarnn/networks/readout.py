@@ -47,8 +47,8 @@ class Readout(Objective):
         x, y : array, list, DataFrame or Ragged
             Samples and their targets, as in `fit`; y are numbers.
         penalty : float or sequence of float
-            >= 0, or several of them, of which the one with the smallest error on `validation` is taken.  The matrix is
-            decomposed once for all.
+            >= 0, or several of them, of which the one with the smallest error on `validation` is taken.  The layers are run
+            and the sums taken once for all.
         warmup : int
             Steps at the start of each sequence, and after each `reset`, of which there is no error: the state still
             depends on the one that it started from.

@@ -22,12 +22,15 @@ class Counted:
         Of labels what each row counts without the weights of the classes, (rows,).
     kept : float
         Of smoothed labels the share that they keep.
+    places : tuple of numpy.ndarray or None
+        (samples, steps) of each row, where samples differ in length; factors are then (rows,) or (rows, K).
     """
 
     factors: np.ndarray
     total: float
     rows: np.ndarray | None = None
     kept: float = 1.0
+    places: tuple | None = None
 
     def read(self, name, shape):
         """What a program reads under a name, see `workers.Batches`: numbers that broadcast to a shape."""
@@ -60,10 +63,14 @@ class Counts:
     def __init__(self, samples, y, in_order, dtype):
         self._samples, loss = samples, samples.loss
         weights = None if samples.weights is None else in_order(samples.weights)
-        self._labels = type(loss) is CrossEntropy
+        self._labels, self._rows, self._kept = type(loss) is CrossEntropy, None, 1.0
+        there = None
+        if samples.ragged and samples.stepped:
+            there = np.arange(y.shape[1]) < samples.lengths_of_x[:, None]
         if samples.classes is not None:
             rows = np.ones(y.shape) if weights is None else weights.astype(np.float64)
             rows = rows if loss.ignore_index is None else np.where(y == loss.ignore_index, 0.0, rows)
+            rows = rows if there is None else np.where(there[..., None], rows, 0.0)
         if self._labels:
             self._factors = (rows * loss.label_weights(np.where(rows > 0, y, 0)))[..., 0]
             self._rows, self._kept = rows[..., 0], 1 - loss.smoothing
@@ -72,11 +79,18 @@ class Counts:
         if samples.classes is None:
             rows = np.ones(y.shape, dtype) if weights is None else np.broadcast_to(weights, y.shape)
             rows = np.where(np.isnan(y), 0, rows) if samples.missing else rows
+            rows = rows if there is None else np.where(there[..., None], rows, 0)
         self._factors = rows.astype(dtype)
         self.y = np.where(self._factors != 0, y, 0).astype(dtype)
 
-    def of(self, chosen):
-        """The Counted of some samples."""
+    def of(self, chosen, packing=None):
+        """The Counted of some samples; packing: which steps they have, where they differ in length."""
+        if packing is not None and self._samples.stepped:
+            steps, sequences = packing.places
+            places = chosen[sequences], steps
+            factors = self._factors[places]
+            total = float(np.sum(factors, dtype=np.float64))
+            return Counted(factors, total, self._rows[places] if self._labels else None, self._kept, places)
         if self._labels:
             factors, rows = (part[chosen].T.ravel() for part in (self._factors, self._rows))  # as a loss sees them
             return Counted(factors, float(factors.sum()), rows, self._kept)

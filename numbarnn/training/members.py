@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Hashable
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,8 +16,9 @@ from .counts import Counts
 from .history import History
 from .losses.differences import DifferenceLoss
 from .optimizers import SGD, Adam, AdamW, RAdam, RMSProp
+from .ragged_workers import RaggedBatches
 from .schedules import rate_at
-from .workers import Worker, is_known, of_labels
+from .workers import Batches, Worker, is_known, of_labels
 
 MOST_WORK = 1 << 35  # multiplications between two returns to Python, about a second's
 MOST_NUMBERS = 1 << 24  # of orders and outputs that are kept until then
@@ -63,9 +65,9 @@ def can_be_trained(network, samples, loss, optimizers, clip, tape, checkpoints):
     if not samples:  # a rank without members
         return False
     first = samples[0]
-    if any(each.ragged or each.indices for each in samples):
+    if any(each.indices or each.reset is not None for each in samples):
         return False
-    shapes = {(each.x.array.shape, each.y.array.shape, each.classes) for each in samples}
+    shapes = {_shape(each) for each in samples}
     return (
         network.device == "cpu" and tape == "all" and checkpoints is None and is_known(loss)
         and len(shapes) == 1 and first.x.count > 0
@@ -74,8 +76,22 @@ def can_be_trained(network, samples, loss, optimizers, clip, tape, checkpoints):
     )  # fmt: skip
 
 
+def _shape(samples):
+    """What samples must have in common to be trained by one program."""
+    parts = samples.x, samples.y
+    longest = samples.lengths_of_x.max() if samples.x.ragged else None
+    shapes = tuple((part.count, longest, part.array.channels) if part.ragged else part.array.shape for part in parts)
+    return shapes, samples.ragged, samples.stepped, samples.classes
+
+
 def _in_order(sequences):
-    """An array of samples as (N, T, C), contiguous; T is 1 where there are no steps, and C where there are no channels."""
+    """Samples as (N, T, C), contiguous; T is 1 where there are no steps, and C where there are no channels.
+
+    Of a Ragged there are zeros behind each sequence.
+    """
+    if sequences.ragged:
+        array = sequences.array.padded()
+        sequences = replace(sequences, array=array, letters="tnc"[: array.ndim])
     array, letters = sequences.array, [letter for letter in "ntc" if letter in sequences.letters]
     array = array.transpose([sequences.letters.index(letter) for letter in letters])
     for axis, letter in enumerate("ntc"):
@@ -108,6 +124,9 @@ def train(members, loss, count, batch_size, shuffle, clip, done):
     if len({len(member.order) for member in members}) > 1 or not len(first.order):
         raise NotInPrograms("members of more and of fewer samples that count")
     arrays, weighed = {}, any(member.samples.weighed for member in members) or getattr(loss, "smoothing", 0) > 0
+    if samples.ragged and not samples.stepped and not all(member.samples.lengths_of_x.all() for member in members):
+        raise NotInPrograms("samples without any step")
+    weighed = weighed or (samples.ragged and samples.stepped)
     for member in members:  # each of the samples once, whoever shares them
         if id(member.samples) not in arrays:
             x, y, counts = _in_order(member.samples.x), _in_order(member.samples.y), None
@@ -123,9 +142,12 @@ def train(members, loss, count, batch_size, shuffle, clip, done):
     kinds = sorted(set(sizes), reverse=True)
     decays = optimizer._of_parts(flat, network.params.weights)
     options = decays[0] if decays else None, x, y, loss, optimizer, clip, weighed
-    workers = [Worker(network, kinds, optimizer.vectors, *options) for _ in range(min(most_threads(), len(members)))]
+    make = RaggedBatches if samples.ragged else Batches
+    workers = [
+        Worker(network, kinds, optimizer.vectors, *options, batches=make) for _ in range(min(most_threads(), len(members)))
+    ]
     table = np.array([worker.record for worker in workers], epochs.WORKER)
-    epoch_work = 6 * len(order) * samples.x.array.size // samples.x.count * max(1, len(flat))
+    epoch_work = 6 * len(order) * x[0].size * max(1, len(flat))
     each = not any(m.calls.callbacks or m.held is not None or hasattr(m.optimizer.rate, "after") for m in members)
     batches = workers[0].batches
     epoch_bytes = sum(batches[kinds.index(size)].nbytes + batches[kinds.index(size)].mask_bytes for size in sizes)
@@ -161,8 +183,10 @@ def _together(members, arrays, table, batches, kinds, sizes, loss, start, count,
     for k, (member, masks) in enumerate(zip(members, drawn)):
         own, sample = arrays[id(member.samples)][2], 0
         for update, (index, end) in enumerate(zip(which, ends) if mask_bytes.any() else ()):
+            chosen = orders[k, sample : sample + batches[index].count]
+            packing = batches[index].pack(chosen, member.samples.lengths_of_x)
             if own is not None:
-                counts[k][update] = own.of(orders[k, sample : sample + batches[index].count])
+                counts[k][update] = own.of(chosen, packing)
             batches[index].draw(member.masks, masks[end - batches[index].mask_bytes : end], counts[k][update])
             sample += batches[index].count
     wrong, known, scalars, rates = np.zeros(len(members), np.int64), {}, [], []
@@ -257,7 +281,10 @@ def _losses(members, arrays, outputs, orders, batches, which, loss, counts):
         size = math.prod(shape)
         values = outputs[:, at : at + size].reshape(len(members), *shape)
         counted = None if counts[0][update] is None else [own[update] for own in counts]
-        if of_labels(loss):
+        if counted is not None and counted[0].places is not None:
+            of_members = zip(members, values, counted)
+            found[:, update] = [_loss_of_rows(arrays[id(m.samples)][1], *each, loss) for m, *each in of_members]
+        elif of_labels(loss):
             found[:, update] = _losses_of_labels(values, counted)
         else:
             chosen = orders[:, sample : sample + count]
@@ -266,6 +293,15 @@ def _losses(members, arrays, outputs, orders, batches, which, loss, counts):
             found[:, update] = _losses_of_numbers(values, target, loss, _axes(members[0]), counted)
         at, sample = at + size, sample + count
     return found
+
+
+def _loss_of_rows(y, values, counted, loss):
+    """The loss of a member's batch of sequences of different lengths; y: all its targets, (N, T, K)."""
+    rows = len(counted.factors)
+    if of_labels(loss):
+        return _losses_of_labels(values[None, ..., :rows], [counted])[0]
+    row, target = replace(counted, factors=counted.factors[None]), y[counted.places]
+    return _losses_of_numbers(values[None, None, :rows], target[None, None], loss, range(4), [row])[0]
 
 
 def _axes(member):

@@ -60,19 +60,35 @@ class NormalEquations:
         return max(0.0, float(squares.mean() / self.total))
 
     def solve(self, penalties):
-        """[(W, b), ...] for each penalty, from one eigendecomposition; without a penalty the shortest W there is."""
+        """[(W, b), ...] for each penalty, all from the same sums; without a penalty the shortest W there is."""
         features = self._features
         mean = self._sums / self.total
         centred = self._products - np.outer(self._sums[:features], mean)
-        values, vectors = np.linalg.eigh(centred[:, :features])
-        turned = vectors.T @ centred[:, features:]
-        # Below this an eigenvalue is what rounding leaves of 0.
-        least = features * np.finfo(np.float64).eps * max(values[-1], 0.0)
-        found, mean = [], mean + self._shift
+        squares, products = centred[:, :features], centred[:, features:]
+        # What rounding leaves of an eigenvalue of 0: the trace is no less than the largest of them.
+        least = features * np.finfo(np.float64).eps * max(np.trace(squares), 0.0)
+        found, shifted, decomposed = [], mean + self._shift, None
         for penalty in penalties:
-            scaled = np.zeros_like(turned)
-            over = np.maximum(values, 0) + penalty
-            np.divide(turned, over[:, None], out=scaled, where=(over > least)[:, None])
-            weight = (vectors @ scaled).T
-            found.append((weight, mean[features:] - weight @ mean[:features]))
+            if penalty > least:
+                weight = _by_cholesky(squares, penalty, products).T
+            else:
+                decomposed = decomposed or np.linalg.eigh(squares)
+                weight = _by_eigenvalues(*decomposed, penalty, products, least).T
+            found.append((weight, shifted[features:] - weight @ shifted[:features]))
         return found
+
+
+def _by_cholesky(squares, penalty, products):
+    """(squares + penalty)^-1 products, of a matrix whose eigenvalues are all greater than rounding."""
+    from scipy.linalg import cho_factor, cho_solve
+
+    matrix = squares.copy()
+    matrix.flat[:: len(matrix) + 1] += penalty
+    return cho_solve(cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False), products, check_finite=False)
+
+
+def _by_eigenvalues(values, vectors, penalty, products, least):
+    """The same of a matrix that may be singular: where its eigenvalues are 0 the solution is 0, too."""
+    over = np.maximum(values, 0) + penalty
+    turned = vectors.T @ products
+    return vectors @ np.divide(turned, over[:, None], out=np.zeros_like(turned), where=(over > least)[:, None])

@@ -151,7 +151,7 @@ CALLS = {  # what a kernel is told: by its name, or for all others of its module
     "product": records.Product,
     "recurrent": records.Recurrent,
     "unpack": unpack.Unpack,
-    "weights.copy_gates": records.Gates,
+    "weights.copy_all": records.Copies,
     "weights": records.Sums,
 }
 NUMBERS = (
@@ -160,7 +160,7 @@ NUMBERS = (
 )  # fmt: skip
 OTHERS = {  # arguments that are no arrays of the dtype, as `parsed` reads them; some kernels have their own
     "count": "int64", "shape": "4 int64", "table": "int64[]", "counters": "int64[]", "order": "int64[]",
-    "nesterov": "bool",
+    "nesterov": "bool", "places": "int64[]",
     "embedding.sum_groups": {"shape": "2 int64", "starts": "int64[]", "indices": "int64[]", "add": "int64"},
     "losses.cross_entropy_rows": {"shape": "2 int64", "labels": "int64[]", "smoothed": "bool"},
     "unpack.unpack_rows": {

@@ -66,10 +66,16 @@ def test_flags_that_it_does_not_have(x, name):
         setattr(x.flags, name, False)
 
 
-@pytest.mark.parametrize("name", ["ctypes", "tobytes", "tolist", "view", "std", "memory", "offset", "pointer"])
+@pytest.mark.parametrize("name", ["ctypes", "tobytes", "tolist", "newbyteorder", "std", "memory", "offset", "pointer"])
 def test_names_that_it_does_not_have(x, name):
     with pytest.raises(AttributeError):
         getattr(x, name)
+
+
+def test_the_same_memory_as_numbers_of_another_kind():
+    x = cuda.zeros((4,), "float32")
+    x.view(np.int64)[1:] = -1
+    assert x.view(np.int64).get().tolist() == [0, -1] and np.isnan(x.get()[2:]).all() and not x.get()[:2].any()
 
 
 def test_a_number_of_an_array_is_a_view_of_it(x):

@@ -171,10 +171,16 @@ VIEWS = "array_split broadcast_to expand_dims moveaxis ndim ravel reshape shape 
 def _count_operations(cupy):
     """Let the stand-in's arrays count what would be a kernel or a copy of CuPy's."""
 
+    inside = []  # of an operation that the stand-in makes of others, CuPy has one kernel
+
     def counted(method, kind):
         def call(*args, **kwargs):
-            CUPY[kind] += 1
-            return method(*args, **kwargs)
+            CUPY[kind] += not inside or kind != "kernels"
+            inside.append(kind)
+            try:
+                return method(*args, **kwargs)
+            finally:
+                inside.pop()
 
         return call
 
@@ -184,7 +190,7 @@ def _count_operations(cupy):
     function = cupy.ndarray.__array_function__
 
     def counted_function(self, called, types, args, kwargs):
-        CUPY["kernels"] += called.__name__ not in VIEWS
+        CUPY["kernels"] += called.__name__ not in VIEWS and not inside
         return function(self, called, types, args, kwargs)
 
     cupy.ndarray.__array_function__ = counted_function

@@ -1,0 +1,70 @@
+"""Copies of weights in one launch, sums over rows, and where gradients go: against NumPy."""
+
+import numpy as np
+import pytest
+
+from numbarnn.arrays.descriptor import TensorDescriptor
+from numbarnn.cuda import asarray, zeros
+from numbarnn.cuda.gradients import _runs
+from numbarnn.cuda.records import Bias, Gates, Sums
+from numbarnn.cuda.rows import lying_as_rows
+from numbarnn.cuda.weights import FEW_PIECES, PIECE, copy, sum_rows
+
+
+def test_copies_biases_and_zeros_are_one_launch():
+    rows, units = 3, 4
+    weights = np.random.default_rng(0).standard_normal((rows, 3, units))  # three gates
+    biases = np.random.default_rng(1).standard_normal((3, units))
+    source, target, other = (
+        asarray(np.concatenate([weights.ravel(), biases.ravel()])),
+        zeros((60,), "float64"),
+        zeros((9,), "float64"),
+    )
+    target.fill(7)
+    other.fill(7)
+    bias = weights.size
+    copies = [
+        Gates(rows, 2, units, 0, 3 * units, units, 1, (2, 0), 0, 2 * units, units),
+        Gates(0, 2, units, 0, 3 * units, units, 1, (2, 0), 0, 2 * units, units),  # nothing
+        Gates(units, 1, rows, units, 1, units, 3 * units, (0,), 24, rows, 0),  # the second gate, transposed
+        Bias(units, (), 36), Bias(units, (bias + units,), 40), Bias(units, (bias, bias + 2 * units, bias + units), 44),
+    ]  # fmt: skip
+    copy(np.float64(0), copies, source, target, other, 2, 5)
+    found = target.get()
+    assert np.array_equal(found[:24].reshape(rows, 2, units), weights[:, [2, 0]])
+    assert np.array_equal(found[24:36].reshape(units, rows), weights[:, 1].T)
+    assert np.array_equal(found[36:48].reshape(3, units), [np.zeros(units), biases[1], biases[0] + biases[2] + biases[1]])
+    assert (found[48:] == 7).all()
+    assert other.get().tolist() == [7, 7, 0, 0, 0, 0, 0, 7, 7]
+
+
+@pytest.mark.parametrize("add", [0, 1])
+@pytest.mark.parametrize("rows", [1, PIECE, FEW_PIECES * PIECE, FEW_PIECES * PIECE + 1])
+def test_sums_of_rows_go_to_all_biases(rows, add):
+    units, columns = 2, 4
+    numbers = np.random.default_rng(rows).standard_normal((rows, columns))
+    pieces = -(-rows // PIECE)
+    scratch = asarray(np.concatenate([numbers.ravel(), np.full(columns * (1 + pieces), np.nan)]))
+    gradient = asarray(np.full(9, 0.5))
+    call = Sums(rows, columns, 0, columns, numbers.size, numbers.size + columns, units, add)
+    sum_rows(np.float64(0), call, scratch, scratch, gradient, (5, 0, -1, 7, -1, -1))
+    parts = [sum(list(numbers[i : i + PIECE])) for i in range(0, rows, PIECE)]
+    expected = sum(parts)
+    assert np.array_equal(scratch.get()[numbers.size : numbers.size + columns], expected)
+    start = 0.5 if add else 0.0
+    found = gradient.get()
+    for place, of in ((5, 0), (0, 0), (7, 1)):
+        assert np.array_equal(found[place : place + units], start + expected[of * units : (of + 1) * units])
+    assert (found[[2, 3, 4]] == 0.5).all()
+
+
+def test_gates_that_follow_each_other():
+    assert _runs((2, 0, 1)) == [(0, 1), (1, 2)] and _runs((0, 1, 2, 3)) == [(0, 4)] and _runs((3, 1)) == [(0, 1), (1, 1)]
+
+
+def test_rows_that_lie_as_they_should_are_not_copied():
+    x = asarray(np.arange(24.0).reshape(2, 3, 4))
+    numbers, start = lying_as_rows(TensorDescriptor.of(x, "tnc"))
+    assert start == 0 and np.array_equal(numbers.get(), np.arange(24.0)) and numbers.data.ptr == x.data.ptr
+    assert lying_as_rows(TensorDescriptor.of(x, "ntc")) is None
+    assert lying_as_rows(TensorDescriptor.of(x[:, 1:], "tnc")) is None

@@ -1,0 +1,145 @@
+"""States that decay with the time between steps: NumPy, finite differences, and spans of 1, which change no bit."""
+
+import functools
+
+import numpy as np
+import oracles
+import pytest
+from checks import as_tuple, assert_near, check_gradients, same_bits
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import random_case
+
+import numbarnn as nr
+
+KINDS = {
+    "rnn": nr.RNN,
+    "gru": nr.GRU,
+    "lstm": nr.LSTM,
+    "peepholes": functools.partial(nr.LSTM, peepholes=True),
+    "leaky": functools.partial(nr.LeakyRNN, rate=0.3),
+}
+
+
+def case_of(kind, hidden, steps=5, batch=3, channels=3, seed=0, **options):
+    """A case whose last channel are spans from 0.2 to 3; two units in three decay."""
+    options = {"with_state": options.pop("with_state", True)}, options
+    case = random_case(KINDS[kind](hidden, decay=True, **options[1]), steps, batch, channels, seed=seed, **options[0])
+    random = np.random.default_rng(seed)
+    case.x[..., -1] = random.uniform(0.2, 3, (steps, batch))
+    case.parameters["decay_l0"][...] = random.uniform(0.1, 0.9, hidden) * np.where(np.arange(hidden) % 3 < 2, 1, -1)
+    return case
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_values_and_gradients(kind):
+    found = 0
+    for hidden, seed in ((2, 0), (9, 1), (17, 2)):
+        case = case_of(kind, hidden, seed=seed)
+        y, state, _ = case.forward()
+        expected, final = oracles.run(case.layer, dict(case.parameters.items()), case.x, case.state)
+        np.testing.assert_allclose(y, expected, rtol=0, atol=1e-14)
+        for one, other in zip(as_tuple(state), as_tuple(final)):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-14)
+        found += check_gradients(case)
+    assert found >= 6
+
+
+@given(st.data())
+def test_gradients_of_a_gru(data):
+    steps, batch, channels, hidden = (
+        data.draw(st.integers(low, most), n) for n, low, most in zip("TNCH", (1, 1, 2, 1), (5, 3, 4, 9))
+    )
+    seed = data.draw(st.integers(0, 99), "seed")
+    learned, masked = data.draw(st.booleans(), "learned"), data.draw(st.booleans(), "masked")
+    options = {"recurrent_dropout": 0.3, "zoneout": 0.2} if masked else {}
+    case = case_of("gru", hidden, steps, batch, channels, seed, learned_state=learned, with_state=not learned, **options)
+    p, lengths = case.parameters, np.random.default_rng(seed).integers(0, steps + 1, batch)
+    masks = case.layer.draw(steps, batch, channels, seed, "float64") if masked else None
+    nr.testing.check_gradients(case.layer, p, case.x, case.state, lengths=lengths, masks=masks)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("kind", ["rnn", "gru", "lstm"])
+def test_spans_of_one_change_no_bit(kind, dtype):
+    for hidden, batch in ((3, 4), (37, 1)):
+        decayed, plain = KINDS[kind](hidden, decay=True), KINDS[kind](hidden)
+        p, random = decayed.init(4, seed=0, dtype=dtype), np.random.default_rng(0)
+        q = nr.Parameters(p.flat[:-hidden].copy(), plain.weights(3))
+        assert p["decay_l0"].min() > 0
+        x = random.standard_normal((7, batch, 3)).astype(dtype)
+        with_spans = np.concatenate([x, np.ones_like(x[..., :1])], axis=2)
+        (y, state, tape), (expected, final, own) = decayed.forward(p, with_spans), plain.forward(q, x)
+        assert same_bits(y.copy(), expected.copy()) and same_bits(as_tuple(state), as_tuple(final))
+        dy = random.standard_normal(y.shape).astype(dtype)
+        found, right = decayed.backward(tape, dy), plain.backward(own, dy)
+        assert_near(found.x[..., :3], right.x)  # sums over the slots of a block, of which there is one more
+        assert_near(found.params.flat[:-hidden], right.params.flat)
+        assert not found.params["decay_l0"].any()
+        longer = with_spans.copy()
+        longer[3, 0, 3] = 2
+        assert not np.array_equal(decayed(p, longer)[0][3:, 0], y[3:, 0])
+
+
+def test_streams_files_programs_and_forward_derivatives(tmp_path):
+    case = case_of("lstm", 5, with_state=False)
+    layer, p, x = case.layer, case.parameters, case.x
+    y, _, tape = layer.forward(p, x)
+    assert same_bits(layer.stream(p, batch=3).run(x), y.copy())
+    random = np.random.default_rng(0)
+    dp, dx, dy = (random.standard_normal(shape) for shape in (p.flat.shape, x.shape, y.shape))
+    back = layer.backward(tape, dy)
+    np.testing.assert_allclose(
+        (dy * layer.jvp(tape, dp, dx)[0]).sum(), back.params.flat @ dp + (back.x * dx).sum(), rtol=1e-12
+    )
+    layer.save(tmp_path / "layer", p)
+    again, q = nr.load(tmp_path / "layer")
+    assert again == layer and same_bits(p.flat, q.flat)
+    assert set(layer.gates(p, x)) == {"i", "f", "g", "o", "decay"}
+    left = np.exp(-np.maximum(0, p["decay_l0"] * (x[..., -1:] - 1)))
+    np.testing.assert_allclose(layer.gates(p, x)["decay"], left, rtol=0, atol=1e-15)
+    net = nr.Network([nr.GRU(8, decay=True), nr.GRU(6), nr.Last(), nr.Dense(1)], channels=3, seed=0)
+    target = x[..., 0].sum(axis=0)[:, None]
+    history = net.fit(x, target, optimizer=nr.Adam(0.02), epochs=60, seed=0, progress=False)
+    assert history.loss[-1] < history.loss[0] / 10
+    with pytest.raises(nr.ConversionError, match="decay"):
+        nr.interop.torch.state_dict(net)
+
+
+WRONG = {
+    "before": (lambda: nr.GRU(3, "before", decay=True), ["decay", "GRU"]),
+    "mgu": (lambda: nr.MGU(3, decay=True), ["decay", "MGU"]),
+    "diagonal": (lambda: nr.IndRNN(3, decay=True), ["decay", "IndRNN"]),
+    "normalized": (lambda: nr.LSTM(3, normalized=True, decay=True), ["decay", "normalized"]),
+    "projected": (lambda: nr.LSTM(3, projection=2, decay=True), ["decay", "projection"]),
+    "stacked": (lambda: nr.GRU(3, layers=2, decay=True), ["layers", "decay", "2"]),
+    "two directions": (lambda: nr.GRU(3, bidirectional=True, decay=True), ["bidirectional", "decay"]),
+    "dropped spans": (lambda: nr.GRU(3, input_dropout=0.1, decay=True), ["input_dropout", "decay", "0.1"]),
+    "connectivity": (lambda: nr.GRU(2, connectivity=nr.Connectivity(np.eye(2)), decay=True), ["connectivity", "decay"]),
+    "no span": (lambda: nr.GRU(3, decay=True).init(1), ["channels", "2 or more", "span", "1"]),
+    "twice": (lambda: nr.GRUD(3, decay=True), ["decay", "GRUD"]),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_does_not_decay_is_said(name):
+    call, fragments = WRONG[name]
+    with pytest.raises(ValueError) as raised:
+        call()
+    assert all(fragment in str(raised.value) for fragment in fragments), raised.value
+
+
+@pytest.mark.parametrize("kind", ["gru", "lstm", "grud"])
+def test_the_jacobian_of_a_step(kind):
+    random = np.random.default_rng(0)
+    layer = nr.GRUD(4, past=True) if kind == "grud" else KINDS[kind](4, decay=True)
+    p = layer.init(3, seed=0, dtype="float64")
+    x = np.array([[0.4, 0.0, 2.5], [-0.3, 1.0, 1.5]])
+    states = random.standard_normal((2 if kind == "lstm" else 1, 1, 2, 4))
+    state = tuple(states) if kind == "lstm" else states[0]
+    found = nr.dynamics.step_jacobian(layer, p, x, state)
+    for j, way in enumerate(np.eye(4 * len(states))):
+        moved = states + 1e-6 * np.array([way, -way]).reshape(2, len(states), 1, 1, 4)
+        up, down = (layer(p, x[None], tuple(each) if kind == "lstm" else each[0])[1] for each in moved)
+        slope = (np.array(as_tuple(up)) - np.array(as_tuple(down)))[:, 0] / 2e-6
+        np.testing.assert_allclose(found[:, :, j], np.concatenate([*slope], axis=1), rtol=0, atol=1e-9)
