@@ -835,6 +835,75 @@ def tangent_caught():
     return False
 
 
+def dynamics_mutants():
+    """[(description, place, name, mutant)] of Jacobians, exponents and fixed points."""
+    from numbarnn.cpu import step_jacobians
+    from numbarnn.dynamics import FixedPoints, exponents
+    from numbarnn.dynamics.maps import StateMap
+
+    fields, weights, states, before = (
+        step_jacobians.fields_of, StateMap._recurrent_weights, StateMap._vectors, StateMap._before,
+    )  # fmt: skip
+    group, sums = exponents._Group, exponents._Sums
+    decompose, jacobians, add = group._decompose, group._jacobians, sums.add
+
+    def without(name, less=None):
+        def mutant(cell):
+            found = fields(cell)
+            return found | {name: found[name] - less if less else 0}
+
+        return mutant
+
+    def transposed(self, tape):
+        found = weights(self, tape)
+        return None if found is None else found.transpose(0, 2, 1)
+
+    def later(rows, steps, batch):
+        return before(rows[batch:], steps, batch)
+
+    def twice(self, logs):
+        add(self, logs)
+        self._total += logs[-1] * (self._done == self._points[-1])
+        self.history[-1] = self._total
+
+    def by_real_parts(self):
+        return (self.eigenvalues.real >= 1).sum(axis=1)
+
+    return [
+        ("R h left out", step_jacobians, "fields_of", without("recurrent_count")),
+        ("R times the gated operand left out", step_jacobians, "fields_of", without("gated_count")),
+        ("the slope of another number for that of the old state", step_jacobians, "fields_of", without("dpre", 1)),
+        ("recurrent weights transposed", StateMap, "_recurrent_weights", transposed),
+        ("h and c swapped", StateMap, "_vectors", lambda self, found: states(self, found[::-1])),
+        ("Jacobians at the states after the steps", StateMap, "_before", staticmethod(later)),
+        ("Jacobians transposed", group, "_jacobians", lambda self, *part: jacobians(self, *part).swapaxes(2, 3).copy()),
+        (
+            "windows without the tangents of those before",
+            group, "_decompose", lambda self, windows, logs, composed: decompose(self, windows, logs, False),
+        ),
+        ("the last window counted twice", sums, "add", twice),
+        ("stability by real parts", FixedPoints, "unstable", property(by_real_parts)),
+    ]  # fmt: skip
+
+
+def dynamics_caught():
+    """Whether the properties of test_dynamics.py fail, for any layer."""
+    from dynamics_checks import check_exponents, check_spiral, transpose_error
+
+    import numbarnn as nr
+
+    layers = [nr.GRU(4, "before"), nr.LSTM(3, peepholes=True), nr.LSTM(3, peepholes=True, layers=2)]
+    try:
+        errors = [transpose_error(layer) for layer in layers]
+        for every, count in ((1, None), (4, None), (4, 2)):
+            check_exponents(layers[1], every, count)
+        check_exponents(layers[2], 2)
+        check_spiral(1.4)
+    except AssertionError:
+        return True
+    return max(errors) > 1e-13
+
+
 def curvature_mutants():
     """[(description, place, name, mutant)] of products with Hessians and Gauss-Newton matrices."""
     import numbarnn as nr
@@ -998,6 +1067,7 @@ def main(every=1):
         ("graph", graph_mutants(), graph_caught),
         ("pieces", piece_mutants(), piece_caught),
         ("tangents", tangent_mutants(), tangent_caught),
+        ("dynamics", dynamics_mutants(), dynamics_caught),
         ("second derivatives", curvature_mutants(), curvature_caught),
     ):
         broken = caught()

@@ -124,7 +124,10 @@ def chains(matrices, window, start=None, target=None, alone=False):
         "start": 0 if start is None else start.ctypes.data, "scratch": scratch[1], "target": target.ctypes.data,
     }.items():  # fmt: skip
         record[name] = value
-    jobs.run(chain_task, None, matrices.dtype, record, tasks, sharing)
+    if alone:
+        jobs.run_aside(chain_task, None, matrices.dtype, record, tasks)
+    else:
+        jobs.run(chain_task, None, matrices.dtype, record, tasks, sharing)
     give(scratch)
     return target
 

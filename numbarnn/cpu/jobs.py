@@ -105,6 +105,11 @@ def run(task, cell, dtype, record, count, threads_=None, long=False):
         _share(share.address, 0, task.address(cell, dtype), record.ctypes.data, count)
 
 
+def run_aside(task, cell, dtype, record, count):
+    """`run` by this thread alone, while other threads run Python."""
+    _share_long(share.address, 0, task.address(cell, dtype), record.ctypes.data, count)
+
+
 def run_long(task, cell, dtype, record, count):
     """`run` of tasks that take many milliseconds each: also while the pool rests, which is for short ones."""
     _share_long(share_whatever.address, sharing(count), task.address(cell, dtype), record.ctypes.data, count)

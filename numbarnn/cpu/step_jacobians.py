@@ -6,6 +6,8 @@ for each new state, with the slots k that receive ``R h``, the slots g that rece
 slopes a, b of the state and o of the operand.  An old c comes in by its own unit alone.
 """
 
+import functools
+
 import numpy as np
 
 from ..engine.inlined import inlined
@@ -128,6 +130,21 @@ def jacobian_task(cell, number, record, index):
                     put(get(real, place) + get(real, row + (call.dpre + m) * padded + i * size), place)
 
 
+def fields_of(cell):
+    """The fields of a record that say which slots receive what, and where a row has the slopes of states."""
+    tables = [_table(gates) for gates in (cell.recurrent_gates, cell.gated_gates)]
+    return {
+        "recurrent": cell.recurrent_span[0], "recurrent_count": cell.recurrent_span[1],
+        "recurrent_gates": tables[0].ctypes.data, "gated": cell.gated_span[0], "gated_count": cell.gated_span[1],
+        "gated_gates": tables[1].ctypes.data, "dpre": cell.dpre_count,
+    }  # fmt: skip
+
+
+@functools.cache
+def _table(gates):
+    return np.array(gates, np.int64)
+
+
 def step_jacobians(tape, weights, target=None):
     """The Jacobians of all steps of a `launch.Tape` of one direction that keeps all, (T * N, S, S).
 
@@ -147,7 +164,6 @@ def step_jacobians(tape, weights, target=None):
     of_gates = np.zeros((len(cell.gates), hidden, padded), dtype)
     if weights is not None:
         of_gates[..., :hidden] = weights
-    tables = [np.array(gates, np.int64) for gates in (cell.recurrent_gates, cell.gated_gates)]
     sharing = threads_for(target.size)
     tasks = min(count, TASKS * sharing) if sharing > 1 else min(1, count)
     scratch, zeros = take(2 * max(1, tasks) * of_gates[0].nbytes), np.zeros(lanes_of(dtype), dtype)
@@ -155,10 +171,7 @@ def step_jacobians(tape, weights, target=None):
     for name, value in {
         "product": ROUTINES["product"].address(dtype), "zeros": zeros.ctypes.data, "slopes": found.ctypes.data,
         "numbers": numbers, "rows": rows, "states": cell.states, "hidden": hidden, "weights": of_gates.ctypes.data,
-        "recurrent": cell.recurrent_span[0], "recurrent_count": cell.recurrent_span[1],
-        "recurrent_gates": tables[0].ctypes.data, "gated": cell.gated_span[0], "gated_count": cell.gated_span[1],
-        "gated_gates": tables[1].ctypes.data, "dpre": cell.dpre_count, "scratch": scratch[1], "count": count,
-        "tasks": tasks, "target": target.ctypes.data,
+        "scratch": scratch[1], "count": count, "tasks": tasks, "target": target.ctypes.data, **fields_of(cell),
     }.items():  # fmt: skip
         record[name] = value
     jobs.run(jacobian_task, None, dtype, record, tasks)
