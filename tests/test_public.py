@@ -34,7 +34,7 @@ PUBLIC = {
     "Ensemble": "finished predict_many",
     "Feedback": "strengths",
     "GaussianNLL": "distribution",
-    "Graph": "backward decode evaluate export_c fit forward history inputs loss loss_and_gradient nodes outputs params "
+    "Graph": "backward decode evaluate export_c fit forward history inputs jvp loss loss_and_gradient nodes outputs params "
     "predict predict_many probabilities random save split states stream summary to",
     "GraphStream": "reset run state step",
     "History": "as_dict",

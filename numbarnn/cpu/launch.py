@@ -364,9 +364,15 @@ class Adjoint(StateAdjoint):
         self.backward = Call(passes.backward, plans.backward, record, 0, plans.scratch.nbytes)
 
     def begin(self):
-        """Begin with dL/d(final state), zeros where it is not given."""
+        """Begin with dL/d(final state), zeros where it is not given; of weights that no kernel reads the gradient is 0."""
         self._block.fill(0)
+        if not self.tape.size.cell.feeds_every_gate:
+            self._clear_gradient()
         self._start(self._dstates)
+
+    def end(self):
+        """What is left of dL/d(state) is that of the initial one."""
+        self.dinitial = [self.tape.packing.summed(dstate) for dstate in self._dstates]
 
     def _plans(self, need_x):
         """What backward needs."""
@@ -376,8 +382,6 @@ class Adjoint(StateAdjoint):
         """Run backward: write dx, dinitial, dunit_values and the gradient."""
         packing = self.tape.packing
         self.begin()
-        if not self.tape.size.cell.feeds_every_gate:
-            self._clear_gradient()  # of weights that no kernel reads
         if not packing.rows:
             self._clear_gradient()
         elif self.plans.segment is None:
@@ -386,7 +390,7 @@ class Adjoint(StateAdjoint):
             self._fill_segments()
         if self._dx is not None and len(self._dx) == 2:
             self._dx[0] += self._dx[1]
-        self.dinitial = [packing.summed(dstate) for dstate in self._dstates]
+        self.end()
 
     def spare(self):
         """From now on the tape's `fill` leaves out what only dL/dx needs, if that is not computed here."""
