@@ -9,7 +9,7 @@ from ..arrays.devices import native
 from ..arrays.ragged import Ragged
 from ..arrays.rows import like, numbers
 from ..engine.keep import ALL
-from ..errors import DeviceError, DTypeError, ShapeError
+from ..errors import DeviceError, DTypeError, NonFiniteError, ShapeError
 from ..layers.images import OfImages
 from ..layers.tangents import Tangents
 from ..parameters import Parameters
@@ -276,7 +276,7 @@ class Curvature(Objective):
         ------
         TypeError
             If a loss of your own has no ``hessian_product``.
-        ShapeError, LayoutError, DTypeError, ValueError
+        ShapeError, LayoutError, DTypeError, NonFiniteError, ValueError
             Named after the argument that is not as described.
         DeviceError
             For a network on a GPU.
@@ -347,7 +347,7 @@ class Curvature(Objective):
         ------
         TypeError
             If a loss of your own has no ``hessian_product``, or a layer of images is in the network.
-        ShapeError, LayoutError, DTypeError, ValueError
+        ShapeError, LayoutError, DTypeError, NonFiniteError, ValueError
             Named after the argument that is not as described.
         DeviceError
             For a network on a GPU.
@@ -426,6 +426,9 @@ class Curvature(Objective):
             raise ShapeError(f"{name}: expected shape {(size,)} like the parameters, got {array.shape}")
         if array.dtype != self.dtype:
             raise DTypeError(f"{name}: expected {self.dtype} like the network, got {array.dtype}")
+        if not np.isfinite(array).all():
+            place = int(np.argmin(np.isfinite(array)))
+            raise NonFiniteError(f"{name}: expected finite numbers, got {array[place]} at {place}")
         return np.ascontiguousarray(array)
 
     def _check_host(self):
