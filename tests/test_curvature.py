@@ -322,6 +322,7 @@ def test_a_loss_of_ones_own():
             nr.DTypeError,
             "vector: expected float64",
         ),
+        (lambda net, x, y, v: net.hvp(net.params.flat, x, y, v * np.inf), nr.NonFiniteError, "vector: expected finite"),
         (lambda net, x, y, v: net.jacobian(net.params.flat[1:], x), nr.ShapeError, "flat: expected"),
         (lambda net, x, y, v: net.jacobian(net.params.flat, x[..., :1]), nr.ShapeError, "x: expected 2 channels"),
     ],

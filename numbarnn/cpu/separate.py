@@ -139,7 +139,7 @@ class RowSize(plans.Size):
         return found | {"bias": rows * self.row_scratch, "factors": rows * self.backward_chunk * wide}
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=512)
 def row_plans(of, need_x, threads_):
     """The `BackwardPlans` that go with what forward kept, all of it, of sequences of equal length."""
     size = of.size

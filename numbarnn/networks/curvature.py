@@ -9,7 +9,7 @@ from ..arrays.devices import native
 from ..arrays.ragged import Ragged
 from ..arrays.rows import like, numbers
 from ..engine.keep import ALL
-from ..errors import DeviceError, DTypeError, ShapeError
+from ..errors import DeviceError, DTypeError, NonFiniteError, ShapeError
 from ..layers.images import OfImages
 from ..layers.tangents import Tangents
 from ..parameters import Parameters
@@ -20,6 +20,7 @@ from ..training.workspace import Workspace
 from .objective import Objective
 
 ROWS = 1 << 13  # steps of all sequences that outputs go back through together: what they keep stays in the L3 cache
+LENGTHS = 16  # to which steps are cut at most, so that outputs do not go back from far behind them
 CAUSAL = 1.5  # tangents of all steps in the time that an output's way back takes, from where it is on
 TOGETHER = 64  # tangents at once: each loads the weights that all share
 TINY = 2.0**-200  # of tangents in dual numbers: where NumPy multiplies complex numbers, the squares vanish
@@ -119,12 +120,13 @@ class Curvature(Objective):
         if outputs > (CAUSAL if causal else 1) * len(given) or together * batch < 2:
             return None
         jacobian, parts = np.empty((outputs, batch, len(given)), self.dtype), self.split(given.flat)
-        source, tapes = numbers(described), None
+        source, made, grain = numbers(described), None, -(-steps // LENGTHS) if causal else steps
         for first in range(0, outputs, together):
             count = min(together, outputs - first)
-            if tapes is None or causal or count < together:
-                seen = source[: (first + count - 1) // channels + 1] if causal else source
-                copied, tapes = self._forward(parts, TensorDescriptor.of_tnc(np.tile(seen, (1, count, 1))), ALL)
+            length = -(-((first + count - 1) // channels + 1) // grain) * grain if causal else len(source)
+            if made != (count, length):
+                made, copies = (count, length), np.tile(source[:length], (1, count, 1))
+                copied, tapes = self._forward(parts, TensorDescriptor.of_tnc(copies), ALL)
                 if count * batch < 2 or not all(tape.operation.separable() for tape in tapes):
                     return None
             dy = like(copied)
@@ -276,7 +278,7 @@ class Curvature(Objective):
         ------
         TypeError
             If a loss of your own has no ``hessian_product``.
-        ShapeError, LayoutError, DTypeError, ValueError
+        ShapeError, LayoutError, DTypeError, NonFiniteError, ValueError
             Named after the argument that is not as described.
         DeviceError
             For a network on a GPU.
@@ -347,7 +349,7 @@ class Curvature(Objective):
         ------
         TypeError
             If a loss of your own has no ``hessian_product``, or a layer of images is in the network.
-        ShapeError, LayoutError, DTypeError, ValueError
+        ShapeError, LayoutError, DTypeError, NonFiniteError, ValueError
             Named after the argument that is not as described.
         DeviceError
             For a network on a GPU.
@@ -426,6 +428,9 @@ class Curvature(Objective):
             raise ShapeError(f"{name}: expected shape {(size,)} like the parameters, got {array.shape}")
         if array.dtype != self.dtype:
             raise DTypeError(f"{name}: expected {self.dtype} like the network, got {array.dtype}")
+        if not np.isfinite(array).all():
+            place = int(np.argmin(np.isfinite(array)))
+            raise NonFiniteError(f"{name}: expected finite numbers, got {array[place]} at {place}")
         return np.ascontiguousarray(array)
 
     def _check_host(self):
