@@ -1,7 +1,7 @@
 """What the property tests of forward derivatives assert, apart from the tests so that mutated code can be put to it."""
 
 import numpy as np
-from checks import as_tuple, like
+from checks import as_tuple, data_of, flat_of, like, nested
 from strategies import as_tnc
 
 TRANSPOSE_ERROR = 1e-12  # of the sum of the absolute terms
@@ -62,4 +62,33 @@ def stateless_error(layer, p, x, count=2, seed=0, **options):
     for k in range(count):
         terms = [u * dy[k], -found.params.flat * dp[k], *([] if dx is None else [-found.x * dx[k]])]
         worst = max(worst, abs(sum(t.sum() for t in terms)) / (sum(np.abs(t).sum() for t in terms) or 1))
+    return worst
+
+
+def _tangents(random, like, count):
+    """Random tangents like an array, so many with an axis in front; of a Ragged in a list."""
+    if hasattr(like, "offsets"):
+        return [type(like)(random.standard_normal(like.data.shape), like.offsets) for _ in range(count)]
+    return random.standard_normal((count, *like.shape))
+
+
+def graph_transpose_error(case, count=2, seed=0):
+    """`transpose_error` of a graph and its inputs, a `GraphCase`."""
+    net, random = case.net, np.random.default_rng(seed)
+    y, final, tape = net.forward(case.inputs, case.state, **case.options)
+    u = {name: _tangents(random, each, 1)[0] for name, each in y.items()}
+    ends = [random.standard_normal(array.shape) for array in flat_of(final.values())]
+    back = net.backward(tape, u, dict(zip(final, nested(final.values(), ends))))
+    dp = random.standard_normal((count, len(net.params)))
+    dx = {name: _tangents(random, case.inputs[name], count) for name, each in back.x.items() if each is not None}
+    starts = [random.standard_normal((count, *array.shape)) for array in flat_of(back.state.values())]
+    dy, dfinal = net.jvp(tape, dp, dx, dict(zip(back.state, nested(back.state.values(), starts))))
+    worst = 0
+    for k in range(count):
+        forward = [data_of(u[name]) * data_of(each[k]) for name, each in dy.items()]
+        forward += [a * b[k] for a, b in zip(ends, flat_of(dfinal.values()), strict=True)]
+        reverse = [back.params.flat * dp[k], *(data_of(back.x[name]) * data_of(dx[name][k]) for name in dx)]
+        reverse += [a * b[k] for a, b in zip(flat_of(back.state.values()), starts, strict=True)]
+        total = sum(part.sum() for part in forward) - sum(part.sum() for part in reverse)
+        worst = max(worst, abs(total) / (sum(np.abs(part).sum() for part in [*forward, *reverse]) or 1))
     return worst

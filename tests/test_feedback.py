@@ -120,6 +120,24 @@ def test_the_gradient_is_that_of_finite_differences(kind):
     check()
 
 
+@pytest.mark.parametrize("kind", ["gru", "projected", "normalized", "without a state"])
+def test_gradients_are_summed_over_chunks_of_steps(kind, monkeypatch, fresh_plans):
+    monkeypatch.setattr("numbarnn.cpu.plans.BACKWARD_ROWS", 6)  # chunks of two steps, and of one sequence of six
+    for steps, batch in ((7, 3), (13, 1), (4, 2)):
+        net, x = network(kind), numbers((steps, batch, 3))
+        check_function(net, x, {"feedback": nr.Feedback(strengths("each", (steps, batch, 2)))}, begin(net, batch))
+
+
+def test_one_long_sequence():
+    net, x, dy, feedback = network(), numbers((1030, 1, 3)), numbers((1030, 1, 2), 1), nr.Feedback(0.5)
+    _, _, tape = net.forward(x, feedback=feedback)
+    twice, double = (np.concatenate([each, each], axis=1) for each in (x, dy))
+    _, _, other = net.forward(twice, feedback=feedback)  # whose steps are in other chunks
+    found, expected = net.backward(tape, dy), net.backward(other, double)
+    np.testing.assert_allclose(2 * found.params.flat, expected.params.flat, rtol=1e-9, atol=1e-9)
+    assert same_bits(found.x[:, 0].copy(), expected.x[:, 1].copy())
+
+
 @pytest.mark.parametrize("layout", ["ntc", "cnt"])
 def test_other_layouts_and_dropout(layout):
     layers = [nr.GRU(4, layers=2, dropout=0.3, zoneout=0.2), nr.Dropout(0.4), nr.Dense(2)]
@@ -273,6 +291,29 @@ def test_validation_is_of_what_is_fed_too():
         x, y, feedback=nr.Feedback(np.full((7, 6), 0.2)), validation_split=0.4, epochs=1, progress=False
     )
     assert len(held.validation) == 1
+
+
+class Stop(nr.Callback):
+    """Ends a training in its second update, as Ctrl-C does; goes before what saves it."""
+
+    updates = 0
+
+    def batch(self, network, loss):
+        self.updates += 1
+        if self.updates == 2:
+            raise KeyboardInterrupt
+
+
+def test_an_epoch_that_is_begun_goes_on_with_the_same_feedback(tmp_path):
+    x, y, a = numbers((5, 6, 2)), numbers((5, 6, 2), 1), strengths("each", (5, 6, 2))
+    options = {"batch_size": 2, "progress": False}
+    with pytest.raises(KeyboardInterrupt):
+        keep = nr.Checkpoint(tmp_path, 1, "update")
+        nr.Trainer(network(channels=2)).fit(x, y, epochs=2, feedback=nr.Feedback(a), callbacks=[Stop(), keep], **options)
+    for other in (None, nr.Feedback(0.5), nr.Feedback(1 - a)):
+        with pytest.raises(ValueError, match="^feedback: expected Feedback.* as in the epoch that is begun, got"):
+            nr.Trainer.load(tmp_path).fit(x, y, feedback=other, **options)
+    assert len(nr.Trainer.load(tmp_path).fit(x, y, feedback=nr.Feedback(a.copy()), **options).loss) == 2
 
 
 @pytest.mark.parametrize(

@@ -5,27 +5,28 @@ each step the next input is made of what is given and of the output before, and 
 work, on copies of the same records that see a single step: the addresses in them *move* by a step's bytes from call to call.
 They write the same tape to the same places, with the same bits.
 
-Back from the last step to the first, only the derivatives with respect to inputs and states are computed, for what reaches
-an output by way of the next input is known no sooner.  With these the ordinary backward, whose products are over all steps
-at once, then sums the gradients of the weights.
+Back from the last step to the first, each step has the derivatives with respect to inputs and states, for what reaches an
+output by way of the next input is known no sooner, and those of the slots are kept.  After a chunk of steps the products
+over all of them sum the gradients of the weights, as in the ordinary backward (`weights.gradient_task`).
 
-A part of the batch goes through all steps by itself, no thread waits for another.
+A part of the batch goes through all steps, or a chunk of them, by itself: no thread waits for another.
 """
 
 import numpy as np
 
 from ..engine.inlined import inlined
 from . import elementwise
-from .blocks import entry, set_entry
+from .blocks import entry, set_entry, vector_bytes, vectors_for
 from .compiled import Function, Task
 from .failures import call_or_raise
-from .jobs import LONG, run
+from .jobs import LONG, call, call_long, run
 from .launch import (
     B_DCELLS,
     B_DRIVES,
     B_DX,
     B_DY,
     B_POOL,
+    B_X,
     F_DRIVES,
     F_PACK,
     F_POOL,
@@ -34,17 +35,20 @@ from .launch import (
 )
 from .memory import borrow
 from .passes import share_out
+from .pool import share
+from .product import MAX_VECTORS
 from .programs import Program
 from .records import BACKWARD, FORWARD, ROWS, integers, place
-from .routine_call import record_at
+from .routine_call import copy_bytes, record_at
 from .simd import get, put, size_of
-from .threads import threads_for
+from .threads import sharing, threads_for
 from .weights import input_gradient
 
 # What a part of the batch is told.
 FED = np.dtype(
     integers(
-        "steps",
+        "start",
+        "end",  # of the steps to take
         "batch",
         "first",  # the part's first row
         "rows",
@@ -64,8 +68,37 @@ FED = np.dtype(
         "move_count",
     )
 )
-GIVEN = place(FED, "given")
-ITEM = FED.itemsize
+ITEM, START, END = FED.itemsize, place(FED, "start"), place(FED, "end")
+
+# What keeps the derivatives of slots of one part of the batch at a step, among those of a chunk.
+KEEP = np.dtype(
+    integers(
+        "step",  # the BACKWARD record that sees the step
+        "time",  # which step it is
+        "chunk",  # steps of a chunk
+        "first",
+        "rows",
+        "dpre",  # of a chunk, as in the record of the gradients
+        "dprojected",
+        "chunk_rows",  # room for its rows
+    )
+)
+
+# The way back: chunk after chunk, from the last one on.
+BACK = np.dtype(
+    integers(
+        "share",
+        "pool",
+        "task",
+        "feds",  # [parts] of FED
+        "parts",
+        "steps",
+        "chunk",
+        "gradients",  # [count]: addresses of BACKWARD records
+        "count",
+    )
+)
+BACK_POOL = place(BACK, "pool")
 
 
 @inlined
@@ -117,17 +150,16 @@ def feed_adjoint(one, fed, step):
 def forward_task(cell, number, record, part):
     """All steps of one part of the batch."""
     one, fed = number(1), record_at(record + part * ITEM, FED)[0]
-    for step in range(fed.steps):
+    for step in range(fed.start, fed.end):
         feed(one, fed, step)
         take_calls(fed, step)
 
 
 @Task
 def backward_task(cell, number, record, part):
-    """Back through all steps of one part of the batch."""
+    """Back through some steps of one part of the batch."""
     one, fed = number(1), record_at(record + part * ITEM, FED)[0]
-    for back in range(fed.steps):
-        step = fed.steps - 1 - back
+    for step in range(fed.end - 1, fed.start - 1, -1):
         take_calls(fed, step)
         if step > 0:
             feed_adjoint(one, fed, step)
@@ -138,6 +170,51 @@ def inputs_task(cell, number, record, part):
     """dL/dx of one part of the batch at a step, from the derivatives that a layer's `backward_task` has left."""
     real, call = number(0), record_at(record, BACKWARD)[0]
     input_gradient(real, call, 0, part, call.dpre, call.batch, 0)
+
+
+@inlined
+def keep_blocks(real, source, rows, first, count, target, target_rows, position, units, slots, per_block):
+    """Copy some rows in blocks ``[blocks, rows, (slot, unit)]`` to a position among more rows in blocks."""
+    vector, vectors = vector_bytes(real), vectors_for(real, units)
+    for before in range(0, vectors, per_block):
+        row, block = slots * min(per_block, vectors - before) * vector, before * slots * vector
+        to = target + block * target_rows + (position + first) * row
+        copy_bytes(source + block * rows + first * row, to, count * row)
+
+
+@Task
+def keep_task(cell, number, record, index):
+    """Keep the derivatives of slots that a layer's `backward_task` has left, as the KEEP record says."""
+    real, keep = number(0), record_at(record, KEEP)[0]
+    call = record_at(keep.step, BACKWARD)[0]
+    position = keep.time % keep.chunk * call.batch
+    keep_blocks(
+        real, call.dpre, call.chunk_rows, keep.first, keep.rows, keep.dpre, keep.chunk_rows, position, call.hidden,
+        call.slots, call.per_block,
+    )  # fmt: skip
+    if call.projection.slots:
+        keep_blocks(
+            real, call.dprojected, call.chunk_rows, keep.first, keep.rows, keep.dprojected, keep.chunk_rows, position,
+            call.width, 1, MAX_VECTORS,
+        )  # fmt: skip
+
+
+@Function
+def backward(record):
+    """The way back of the BACK record."""
+    back = record_at(record, BACK)[0]
+    for index in range((back.steps + back.chunk - 1) // back.chunk, 0, -1):
+        start = (index - 1) * back.chunk
+        end = min(start + back.chunk, back.steps)
+        for part in range(back.parts):
+            feds = record_at(back.feds + part * ITEM, FED)
+            feds[0].start, feds[0].end = start, end
+        call_or_raise(back.share, (back.pool, back.task, back.feds, back.parts))
+        for i in range(back.count):
+            address = entry(back.gradients, i)
+            calls = record_at(address, BACKWARD)
+            calls[0].chunk_start, calls[0].chunk_steps = start, end - start
+            share_out(calls[0], calls[0].work.gradient_task, address, calls[0].directions * calls[0].parts)
 
 
 @Function
@@ -165,8 +242,9 @@ class FedSteps:
     def __init__(self, steps, batch, dtype, products, parts=None):
         self.steps, self.batch, self.dtype, self.long = steps, batch, dtype, products >= LONG
         self.parts = parts = parts or min(batch, threads_for(products))
-        self._calls, self._moves, self._kept = [[[] for _ in range(parts)] for _ in range(2)] + [[]]
-        self._packs = Program()
+        self._calls, self._moves = ([[] for _ in range(parts)] for _ in range(2))
+        self._kept, self._keeps, self._back, self._threads = [], [], None, 1
+        self._packs, self._gradients, self._chunk = Program(), [], max(1, steps)
 
     def add(self, part, task, cell, record, moves, index=0):
         """Add a call of a task with a record of integers; moves: {which of them is an address: bytes of a step}."""
@@ -207,8 +285,8 @@ class FedSteps:
             self.add(part, task, size.cell, own, {F_X: source.strides[0], **moves}, part)
             self._moves[part] += drives
 
-    def add_backward(self, adjoint, outputs, dy, dx):
-        """Add the way back of a layer's `launch.Adjoint`; outputs, dy, dx: descriptors, (T, N, channels)."""
+    def add_backward(self, adjoint, source, outputs, dy, dx):
+        """Add the way back of a layer's `launch.Adjoint`; source, outputs, dy, dx: descriptors, (T, N, channels)."""
         tape, plans = adjoint.tape, adjoint.plans
         size = tape.size
         block = borrow(plans.scratch.nbytes)
@@ -216,6 +294,7 @@ class FedSteps:
         plans.backward.move(record, 0, block[1])
         self._kept += [block, adjoint]
         moves = self._moves_of(tape, BACKWARD, outputs.strides[0], 1, 1)
+        gradients = self._gradients_of(adjoint, source, outputs)
         for part in range(self.parts):
             own = self._single(record, BACKWARD, outputs.address - self.batch * outputs.strides[1])
             own[[B_POOL, place(BACKWARD, "chunk_start")]] = 0
@@ -229,6 +308,29 @@ class FedSteps:
             self.add(part, task, size.cell, own, {B_DY: dy.strides[0], B_DX: dx.strides[0], **moves}, part)
             self._moves[part] += drives
             self._calls[part] += inputs_task.address(None, self.dtype), own.ctypes.data, part
+            rows = share_of(self.batch, self.parts, part)
+            places = (gradients[place(BACKWARD, name)] for name in ("dpre", "dprojected", "chunk_rows"))
+            keep = np.array((own.ctypes.data, 0, 0, *rows, *places), np.int64)
+            self._keeps.append(keep)
+            self.add(part, keep_task, None, keep, {place(KEEP, "time"): 1})
+
+    def _gradients_of(self, adjoint, source, outputs):
+        """The record of the products over the steps of a chunk, in which a layer's gradients are summed."""
+        plans, size = adjoint.plans, adjoint.tape.size
+        block = borrow(plans.scratch.nbytes)
+        record = adjoint.backward.record.copy()
+        plans.backward.move(record, 0, block[1])
+        for name, value in {
+            "steps": self.steps, "start": 0, "total": self.steps, "batch": self.batch, "table": 0, "dx": 0,
+            "h": outputs.address - self.batch * outputs.strides[1],
+        }.items():  # fmt: skip
+            record[place(BACKWARD, name)] = value
+        record[B_X : B_X + ROWS_WORDS] = _rows(source)
+        self._kept.append(block)
+        self._gradients.append(record)
+        self._threads = max(self._threads, plans.backward.threads)
+        self._chunk = min(self._chunk, size.chunk_rows // self.batch)
+        return record
 
     def _single(self, record, kind, h):
         """A copy of a record that sees one step of the batch, and the parts of it."""
@@ -270,7 +372,7 @@ class FedSteps:
             calls, moves = (np.array(each[part], np.int64) for each in (self._calls, self._moves))
             self._kept += calls, moves
             values = {
-                "steps": self.steps, "batch": self.batch, "first": first, "rows": rows, "calls": calls.ctypes.data,
+                "start": 0, "end": self.steps, "batch": self.batch, "first": first, "rows": rows, "calls": calls.ctypes.data,
                 "count": len(calls) // 3, "moves": moves.ctypes.data, "move_count": len(moves) // 3, **addresses,
             }  # fmt: skip
             for name, value in values.items():
@@ -281,9 +383,23 @@ class FedSteps:
         """Pack the weights as they are now."""
         self._packs.run()
 
-    def run(self, task, records):
+    def run(self, records):
         """Take all steps."""
-        run(task, None, self.dtype, records, self.parts, self.parts, long=self.long)
+        run(forward_task, None, self.dtype, records, self.parts, self.parts, long=self.long)
+
+    def run_back(self, records):
+        """Go back through all steps, and sum the gradients of the weights."""
+        if self._back is None:
+            for keep in self._keeps:
+                keep[place(KEEP, "chunk")] = self._chunk
+            self._addresses = np.array([record.ctypes.data for record in self._gradients], np.int64)
+            task = backward_task.address(None, self.dtype)
+            self._back = np.array(
+                (share.address, 0, task, records.ctypes.data, self.parts, self.steps, self._chunk,
+                 self._addresses.ctypes.data, len(self._gradients)), np.int64,
+            )  # fmt: skip
+        self._back[BACK_POOL] = sharing(max(self.parts, self._threads))
+        (call_long if self.long else call)(backward.address, self._back.ctypes.data)
 
 
 def _rows(described):

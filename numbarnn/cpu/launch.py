@@ -338,7 +338,7 @@ class Adjoint(StateAdjoint):
     def __init__(self, tape, dy, dfinal, need_x, gradient, accumulate, dcells=None):
         super().__init__(tape, dy, dfinal, gradient, accumulate, dcells)
         size, packing = tape.size, tape.packing
-        self.plans = plans = backward_plans(tape.plans, need_x, threads())
+        self.plans = plans = self._plans(need_x)
         places, nbytes = size.dstates
         self._block, dstate_address = borrow(nbytes)
         self._dstates = self.dinitial = [np.ndarray(shape, size.dtype, self._block, *place) for shape, *place in places]
@@ -364,16 +364,24 @@ class Adjoint(StateAdjoint):
         self.backward = Call(passes.backward, plans.backward, record, 0, plans.scratch.nbytes)
 
     def begin(self):
-        """Begin with dL/d(final state), zeros where it is not given."""
+        """Begin with dL/d(final state), zeros where it is not given; of weights that no kernel reads the gradient is 0."""
         self._block.fill(0)
+        if not self.tape.size.cell.feeds_every_gate:
+            self._clear_gradient()
         self._start(self._dstates)
+
+    def end(self):
+        """What is left of dL/d(state) is that of the initial one."""
+        self.dinitial = [self.tape.packing.summed(dstate) for dstate in self._dstates]
+
+    def _plans(self, need_x):
+        """What backward needs."""
+        return backward_plans(self.tape.plans, need_x, threads())
 
     def fill(self):
         """Run backward: write dx, dinitial, dunit_values and the gradient."""
         packing = self.tape.packing
         self.begin()
-        if not self.tape.size.cell.feeds_every_gate:
-            self._clear_gradient()  # of weights that no kernel reads
         if not packing.rows:
             self._clear_gradient()
         elif self.plans.segment is None:
@@ -382,7 +390,7 @@ class Adjoint(StateAdjoint):
             self._fill_segments()
         if self._dx is not None and len(self._dx) == 2:
             self._dx[0] += self._dx[1]
-        self.dinitial = [packing.summed(dstate) for dstate in self._dstates]
+        self.end()
 
     def spare(self):
         """From now on the tape's `fill` leaves out what only dL/dx needs, if that is not computed here."""

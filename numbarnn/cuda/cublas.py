@@ -71,6 +71,11 @@ def allow_tf32(allow: bool = True) -> bool:
     return before
 
 
+def choices():
+    """What `use_cublas` and `allow_tf32` were told last."""
+    return _Choice.cublas, _Choice.tf32
+
+
 @functools.cache
 def library():
     """CuPy's functions of cuBLAS, or None where that is not installed."""

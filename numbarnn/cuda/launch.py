@@ -22,7 +22,8 @@ from .launches import launch
 from .plans import Size
 from .product import multiply
 from .records import Product, Recurrent
-from .rows import copy_to_rows, lying_as_rows, matrix_of, table_of
+from .repeated import Repeated
+from .rows import copy_to_rows, lying_as_matrix, lying_as_rows, matrix_of, table_of
 from .weights import copy, packed, pieces_of, sum_runs, transposed
 
 ALIGNED = 32  # numbers: buffers begin at whole 128 bytes
@@ -119,6 +120,8 @@ class Tape(StateTape):
             },
         )  # fmt: skip
         self.packed = False
+        self._repeated = Repeated(self.scratch_layout.size, size.dtype)
+        self._x_lies = lying_as_matrix(x) is not None
         self.start(initial)
         self.fill()
 
@@ -141,16 +144,22 @@ class Tape(StateTape):
             self.start(self._initial)
         elif cell.states > 1 and not self.kept_c and self.recurrent:
             self.start(self.initial)  # a single step of c: the last fill has overwritten it
-        real = size.dtype.type(0)
-        scratch = empty((max(self.scratch_layout.size, 1),), size.dtype)
+        for i, drive in enumerate(self.drives) if size.rows else ():
+            copy_to_rows(drive, self.block, self.layout.offsets["drives"] + i * size.rows * size.directions * size.hidden)
+        if self._x_lies and (self.packed or self.keep.what != "weights"):
+            self._repeated.run(self._launch)
+        else:
+            self._launch(self._repeated.scratch())
+        self.packed = self.keep.what == "weights"
+
+    def _launch(self, scratch):
+        """What of `fill` is launches alone, unless x is copied."""
+        size, cell, real = self.size, self.size.cell, self.size.dtype.type(0)
         copies = () if self.packed else packed(size, self.layout.offsets)
         counters = self.scratch_layout.offsets["counters"], counters_of(size, self.teams)
         copy(real, copies, self.parameters, self.block, scratch, *counters)
-        self.packed = self.keep.what == "weights"
         if not size.rows:
             return
-        for i, drive in enumerate(self.drives):
-            copy_to_rows(drive, self.block, self.layout.offsets["drives"] + i * size.rows * size.directions * size.hidden)
         x, x_start, row, channel = matrix_of(self.x, scratch, self.scratch_layout.offsets["x"])
         columns = len(cell.input_slots) * size.hidden
         for d in range(size.directions):
@@ -171,7 +180,7 @@ class Tape(StateTape):
     @property
     def nbytes(self):
         """Bytes of the tape, x not counted."""
-        return self.block.nbytes
+        return self.block.nbytes + self._repeated.nbytes
 
     @property
     def outputs(self):
@@ -261,6 +270,7 @@ class Adjoint(StateAdjoint):
         d, n, s, hidden, width = size.directions, size.batch, size.rows, size.hidden, size.width
         weights = size.weights()
         columns = cell.dpre_count * hidden
+        self._dy = None if dy is None else lying_as_rows(dy)
         self.teams = size.backward_teams()
         self.layout = Layout(
             {
@@ -268,7 +278,7 @@ class Adjoint(StateAdjoint):
                 "dh": d * n * width if tape.recurrent else 0,
                 "dc": d * n * hidden if cell.states > 1 else 0,
                 "doperand": d * n * hidden,
-                "dy": s * d * width if dy is not None and lying_as_rows(dy) is None else 0,
+                "dy": s * d * width if dy is not None and self._dy is None else 0,
                 "dcells": s * d * hidden if dcells is not None else 0,
                 "dpre": d * s * columns,
                 "dprojected": d * s * width if cell.projected else 0,
@@ -280,6 +290,7 @@ class Adjoint(StateAdjoint):
                 "partial": pieces_of(s) * columns,
             }
         )
+        self._repeated = Repeated(self.layout.size, size.dtype)
         self.dinitial = []
         self.dunit_values = empty((d, cell.unit_value_count, hidden), size.dtype) if cell.unit_values else None
         self.dx = self._dx = None
@@ -298,12 +309,26 @@ class Adjoint(StateAdjoint):
             self.tape = kept
 
     def _fill(self):
-        tape, size = self.tape, self.tape.size
-        at, scratch = self.layout.offsets, empty((max(self.layout.size, 1),), size.dtype)
+        if self._repeats():
+            self._repeated.run(self._launch)
+        else:
+            self._launch(self._repeated.scratch())
+
+    def _repeats(self):
+        """Whether all that `_launch` does is launches, the same each time."""
+        tape, cell = self.tape, self.tape.size.cell
+        copied = self.dcells is not None or (self.dy is not None and self._dy is None) or lying_as_matrix(tape.x) is None
+        given = self.dfinal is not None or self.reads_initial
+        return bool(
+            tape.packing.uniform and tape.size.rows and tape.keep.what == "all" and cell.feeds_every_gate
+            and not (copied or given or cell.unit_values)
+        )  # fmt: skip
+
+    def _launch(self, scratch):
+        tape, size, at = self.tape, self.tape.size, self.layout.offsets
         copies = transposed(size, at) if size.rows else ()
-        copy(
-            size.dtype.type(0), copies, tape.parameters, scratch, scratch, 0, at["doperand"]
-        )  # counters, dh and dc are zeros
+        zeros = at["doperand"]  # numbers before it: counters, dh and dc
+        copy(size.dtype.type(0), copies, tape.parameters, scratch, scratch, 0, zeros)
         shapes = [(size.directions, size.batch, width) for width in size.widths] if tape.recurrent else ()
         dstates = [self._part(scratch, name, shape) for name, shape in zip(("dh", "dc"), shapes)]
         self._start(dstates)
@@ -321,10 +346,10 @@ class Adjoint(StateAdjoint):
         """(numbers, start) of dy's rows, copied to scratch unless they lie so; a start of -1 where there is none."""
         if self.dy is None:
             return scratch, -1
-        found = lying_as_rows(self.dy)
-        if found is None:
-            found = scratch, self.layout.offsets["dy"]
-            copy_to_rows(self.dy, *found)
+        if self._dy is not None:
+            return self._dy
+        found = scratch, self.layout.offsets["dy"]
+        copy_to_rows(self.dy, *found)
         return found
 
     def spare(self):

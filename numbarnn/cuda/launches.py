@@ -4,6 +4,7 @@ Numba compiles a kernel for the types of its arguments.  Its own launch takes 60
 that leave processors idle; the driver's takes less than one.
 """
 
+import contextlib
 import functools
 import struct
 import threading
@@ -39,6 +40,42 @@ def launch(kernel, shape, *args, together=False):
     _launch(kernel, shape, args, together)
 
 
+_now = threading.local()  # recording: the Recording of what this Python thread launches, if any
+
+
+class Recording:
+    """Launches that can be made again, with the arguments that they had: the arrays are held, and where they lie is kept."""
+
+    def __init__(self):
+        self._calls = []
+
+    def add(self, call, *held):
+        """Add what takes no arguments; held: what it needs besides."""
+        self._calls.append((call, held))
+
+    def run(self):
+        """Make all launches again, on this Python thread's stream."""
+        for call, _ in self._calls:
+            call()
+
+
+@contextlib.contextmanager
+def recorded():
+    """A `Recording` of the launches that this Python thread makes inside."""
+    _now.recording = found = Recording()
+    try:
+        yield found
+    finally:
+        _now.recording = None
+
+
+def add_to_recording(call, *args):
+    """Let a recording have what is put on the stream without `launch`: ``call(*args)``."""
+    recording = getattr(_now, "recording", None)
+    if recording is not None:
+        recording.add(functools.partial(call, *args))
+
+
 if SIMULATED:
     from numba.cuda.simulator.cudadrv.devicearray import FakeCUDAArray
 
@@ -51,6 +88,7 @@ if SIMULATED:
         blocks, threads, *shared = shape
         configuration = blocks, threads, current_stream(), *shared
         kernel[configuration](*(_numbers(arg) if is_on_device(arg) else arg for arg in args))
+        add_to_recording(_launch, kernel, shape, args, together)
 
 else:
     from numba import from_dtype, types
@@ -98,22 +136,29 @@ class Compiled:
         self._own = threading.local()
 
     def _memory(self):
-        """This Python thread's memory for parameters, and the addresses in it that the driver asks for."""
+        """Memory for parameters, and the addresses in it that the driver asks for."""
         values = np.zeros(self._count, np.int64)
         places = values.ctypes.data + 8 * np.arange(self._count)
-        self._own.memory = found = values, places, int(places.ctypes.data)
-        return found
+        return values, places, int(places.ctypes.data)
 
     def __call__(self, shape, args, together):
         blocks, threads, shared = shape if len(shape) == 3 else (*shape, 0)
         if shared > self._most_shared:
             self._allow(shared)
-        values, _, address = getattr(self._own, "memory", None) or self._memory()
+        recording, memory = getattr(_now, "recording", None), getattr(self._own, "memory", None)
+        if recording is not None or memory is None:
+            memory = self._memory()
+            if recording is None:
+                self._own.memory = memory
+        values, _, address = memory
         numbers = []
         for way, arg in zip(self._ways, args):
             way(numbers, arg)
         self._format.pack_into(values, 0, *numbers)
-        self._start(blocks, threads, shared, address, together)
+        start = functools.partial(self._start, blocks, threads, shared, address, together)
+        start()
+        if recording is not None:
+            recording.add(start, memory, args)
 
     def _start(self, blocks, threads, shared, address, together):
         stream = _stream_of(cupy.cuda.get_current_stream().ptr)

@@ -6,7 +6,7 @@ A sum has one order whatever the sizes: PANEL products at a time, one after the 
 
 from . import cublas
 from .device import SIMULATED, cuda, kernel
-from .launches import launch
+from .launches import add_to_recording, launch
 from .records import Product
 
 SIDE = 2 if SIMULATED else 16  # threads along a side of a block
@@ -74,7 +74,11 @@ def product(real, call, a, b, c):
 def multiply(real, call, a, b, c):
     """Put a `Product` on this Python thread's stream: by cuBLAS where it is there and can, else by `product`."""
     squares = -(-call.rows // SQUARE) * -(-call.columns // SQUARE)
-    if squares and call.depth and not cublas.multiply(real, call, a, b, c):
+    if not (squares and call.depth):
+        return
+    if cublas.multiply(real, call, a, b, c):
+        add_to_recording(cublas.multiply, real, call, a, b, c)
+    else:
         launch(product, (squares, THREADS), real, call, a, b, c)
 
 

@@ -27,16 +27,23 @@ def matrix_of(described, scratch, at):
 
     They are copied to scratch unless they lie so already; at: where in it there is room for them.
     """
-    packing = described.packing
-    if packing.uniform:
+    found = lying_as_matrix(described)
+    if found is None:
+        copy_to_rows(described, scratch, at)
+        found = scratch, at, described.channels, 1
+    return found
+
+
+def lying_as_matrix(described):
+    """What `matrix_of` returns where a descriptor's rows lie so; None if they are to be copied."""
+    if described.packing.uniform:
         array = described.tnc
         step, batch, channel = (stride // array.itemsize for stride in array.strides)
         if array.shape[0] == 1 or step == batch * array.shape[1]:
             return *flat(array), batch, channel
         if array.shape[1] == 1:
             return *flat(array), step, channel
-    copy_to_rows(described, scratch, at)
-    return scratch, at, described.channels, 1
+    return None
 
 
 def lying_as_rows(described):

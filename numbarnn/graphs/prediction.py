@@ -13,12 +13,12 @@ from ..networks.placing import brought, home_of
 from ..networks.predictions import Predictions, together
 from ..networks.probabilities import link_of
 from ..training.losses import BinaryCrossEntropy, CrossEntropy
-from .function import Function
+from .derivatives import Derivatives
 from .names import ancestors
 from .reading import by_name
 
 
-class Prediction(Function):
+class Prediction(Derivatives):
     """The part of a graph that predicts."""
 
     def predict(

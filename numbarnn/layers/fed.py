@@ -36,7 +36,7 @@ class Fed:
         self.x, self.outputs, self.tapes = x, outputs, tapes
         self.y = in_order("outputs that are not in order", outputs)
         on = backend("cpu").feedback
-        self._task, self._before, self._kernels = on.forward_task, [], []
+        self._before, self._kernels = [], []
         self._products = sum(map(_products, tapes))
         self._steps = on.FedSteps(*x.shape[:2], x.dtype, self._products)
         for tape in tapes:
@@ -93,7 +93,7 @@ class Fed:
         for tape in self._kernels:
             tape.begin()
         self._steps.pack()
-        self._steps.run(self._task, self._records)
+        self._steps.run(self._records)
 
 
 class FedAdjoint:
@@ -111,7 +111,7 @@ class FedAdjoint:
     def __init__(self, fed, dy, adjoints):
         self.fed, self.dy, self.adjoints = fed, dy, adjoints
         on, x = backend("cpu").feedback, fed.x
-        self._task, self._kernels = on.backward_task, []
+        self._kernels, self._after = [], []
         self._steps = on.FedSteps(*x.shape[:2], x.dtype, fed._products, fed._steps.parts)
         for adjoint in adjoints:
             for fill in adjoint.fills:
@@ -139,8 +139,10 @@ class FedAdjoint:
             operation = self._operation_of(own.tape)
             self._kernels.append(own)
             dx, dy = (_unbatched(each, self.fed.x.shape[:2]) for each in (own.dx, own.dy))
-            steps.add_backward(own, operation.outputs, dy, dx)
-        elif not isinstance(own, (ConstrainedAdjoint, VectorGradients)):  # which are of parameters alone
+            steps.add_backward(own, operation.source, operation.outputs, dy, dx)
+        elif isinstance(own, (ConstrainedAdjoint, VectorGradients)):  # of parameters alone
+            self._after.append(own)
+        else:
             raise NotInPrograms(getattr(own, "__name__", type(own).__name__))
 
     def _operation_of(self, tape):
@@ -149,13 +151,18 @@ class FedAdjoint:
         return next(each for each in found if getattr(each, "tape", None) is tape)
 
     def fill(self):
-        """Complete dL/dy, and run the adjoints."""
-        if not self.fed.ordinary:
-            for own in self._kernels:
-                own.begin()
-            self._steps.run(self._task, self._records)
-        for adjoint in self.adjoints:
-            adjoint.fill()
+        """Complete dL/dy, and write what the adjoints do."""
+        if self.fed.ordinary:
+            for adjoint in self.adjoints:
+                adjoint.fill()
+            return
+        for own in self._kernels:
+            own.begin()
+        self._steps.run_back(self._records)
+        for own in self._kernels:
+            own.end()
+        for own in self._after:
+            own.fill()
 
     def given(self):
         """dL/d(what was given), (T, N, C): of channels that are fed back, as far as they are given."""

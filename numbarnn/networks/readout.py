@@ -58,7 +58,7 @@ class Readout(Objective):
             Where the error is measured, after `warmup` steps as well; needed with several penalties.
         chunk : int
             Steps of all sequences that are computed at once: memory follows it, and the square of f's channels, not the
-            length of x.  The last bits of the sums depend on it.
+            length of x.  The last bits of the sums depend on it, and on how many threads BLAS has.
 
         Returns
         -------

@@ -229,6 +229,10 @@ def test_the_wrong_device_is_named():
             lambda: cpu(x, {"encoder": (to_device(np.zeros((1, N, 2))),) * 2}),
             r"state\['encoder'\] h: expected an array on dev",
         ),
+        (
+            lambda: cuda.jvp(cuda.forward(x)[2], dx={"known": x["known"]}),
+            "tape: expected one on device 'cpu', where there are",
+        ),
         (lambda: translator("tpu"), "device: expected 'cpu' or 'cuda', got 'tpu'"),
         (lambda: cuda.fit(x, y, LOSS, shards=2, progress=False), "shards: expected it for a network on 'cpu'"),
     ]:
