@@ -26,7 +26,8 @@ def case_of(kind, hidden, steps=5, batch=3, channels=3, seed=0, **options):
     options = {"with_state": options.pop("with_state", True)}, options
     case = random_case(KINDS[kind](hidden, decay=True, **options[1]), steps, batch, channels, seed=seed, **options[0])
     random = np.random.default_rng(seed)
-    case.x[..., -1] = random.uniform(0.2, 3, (steps, batch))
+    spans = random.uniform(0.2, 2.8, (steps, batch))
+    case.x[..., -1] = np.where(spans < 0.9, spans, spans + 0.2)  # clear of 1, where a decay begins
     case.parameters["decay_l0"][...] = random.uniform(0.1, 0.9, hidden) * np.where(np.arange(hidden) % 3 < 2, 1, -1)
     return case
 

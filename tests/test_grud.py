@@ -51,10 +51,15 @@ def series(random, steps, batch, variables, missing=0.4):
 
 
 def case_of(random, hidden, variables, dtype="float64", **options):
-    """(layer, its parameters, none of them 0)."""
+    """(layer, its parameters, none of them 0); each decay is clear of where it begins: of two in three there is one."""
     layer = nr.GRUD(hidden, **options)
     p = layer.init(3 * variables, seed=1, dtype=dtype, scheme="pytorch")
     p.flat[...] += random.uniform(-0.3, 0.3, p.flat.shape)
+    for end in ("dh_l0", "dx_l0"):
+        weight, bias = p[f"weight_{end}"], p[f"bias_{end}"]
+        sign = np.where(np.arange(len(bias)) % 3 < 2, 1, -1)
+        weight[...] = (np.abs(weight).T * sign).T
+        bias[...] = (0.1 + np.abs(bias)) * sign
     return layer, p
 
 
@@ -287,3 +292,43 @@ def test_what_is_wrong_is_said(name):
     with pytest.raises(kind) as raised:
         call()
     assert all(fragment in str(raised.value) for fragment in fragments), raised.value
+
+
+@pytest.mark.parametrize("kind", ["grud", "past", "decay"])
+def test_calls_that_are_prepared_read_the_parameters_anew(kind):
+    random = np.random.default_rng(0)
+    layer = nr.LSTM(5, decay=True) if kind == "decay" else nr.GRUD(5, past=kind == "past")
+    p, x = layer.init(6, seed=0, dtype="float64"), nr.observed(*series(random, 5, 3, 2))
+    dy = random.standard_normal((5, 3, 5))
+    for _ in range(3):  # the first call is by itself, the others are prepared
+        p.flat[...] += random.uniform(0, 0.1, p.flat.shape)
+        fresh = nr.Parameters(p.flat.copy(), p.weights)
+        expected, _, own = layer.forward(fresh, x)
+        right = layer.backward(own, dy)
+        for _ in range(3):
+            y, _, tape = layer.forward(p, x)
+            found = layer.backward(tape, dy)
+            assert same_bits(layer(p, x)[0].copy(), expected.copy()) and same_bits(y.copy(), expected.copy())
+            assert same_bits(found.params.flat, right.params.flat) and same_bits(found.x.copy(), right.x.copy())
+    net = nr.Network([layer, nr.Last(), nr.Dense(1)], channels=6, dtype="float64", seed=0)
+    target, flat = random.standard_normal((3, 1)), net.params.flat.copy()
+    for _ in range(3):
+        flat -= 0.1 * net.loss_and_gradient(flat, x, target)[1]
+    net.fit(x, target, optimizer=nr.SGD(0.1), epochs=3, batch_size=3, shuffle=False, progress=False)
+    np.testing.assert_allclose(net.params.flat, flat, rtol=0, atol=1e-14)
+    p.flat[-1] = np.nan
+    with pytest.raises(nr.NonFiniteError):
+        layer(p, x)
+
+
+def test_what_others_do_not_have_is_said(tmp_path):
+    for layer, channels in ((nr.GRUD(3), 6), (nr.LSTM(3, decay=True), 2)):
+        net = nr.Network([layer, nr.Dense(1)], channels=channels, seed=0)
+        name = type(layer).__name__
+        with pytest.raises(nr.ConversionError, match=name):
+            nr.interop.torch.state_dict(net)
+        pytest.importorskip("onnx", reason="ONNX is not there")
+        with pytest.raises(nr.ConversionError, match=name):
+            nr.interop.onnx.save(net, tmp_path / "net.onnx")
+    with pytest.raises(nr.ConversionError, match="prepare"):
+        nr.Network([nr.GRUD(3)], channels=6, seed=0).export_c(tmp_path / "net")

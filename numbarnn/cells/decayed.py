@@ -33,6 +33,7 @@ class DecayedCell(CellAround):
     decay: Function = Decay()
 
     own_drives = ()
+    feeds_every_gate = True  # the last gate's R, which may feed nothing, is no parameter
 
     @property
     def gates(self):

@@ -98,8 +98,8 @@ def take_back(cell, x, weight, bias, mean, dy, dx, dweight, dbias, accumulate):
     run(_backward, cell, x.dtype, record, 1)
 
 
-def add_take_back(program, cell, x, weight, bias, mean, dy, dx, dweight, dbias):
-    """Add to a program that dx is written and that dweight and dbias are added to."""
+def add_take_back(program, cell, x, weight, bias, mean, dy, dx, dweight, dbias, accumulate):
+    """Add `take_back` to a program."""
     addresses = _addresses(x, weight, bias, mean, dy, dx, dweight, dbias)
-    record = np.array((x.size // (3 * len(mean)), len(mean), *addresses, 1), np.int64)
+    record = np.array((x.size // (3 * len(mean)), len(mean), *addresses, accumulate), np.int64)
     program.add_job(_backward, cell, x.dtype, record, x, weight, bias, mean, dy, written=[dx, dweight, dbias])

@@ -259,8 +259,14 @@ class EffectiveWeights:
             gradient[name][...] *= factor
         into.flat[...] = into.flat + gradient.flat if accumulate else gradient.flat
 
-    def add_take_back(self, program, gradient, into):
+    def add_fill(self, program):
+        """Add to a program that the weights are computed; whether that could be done."""
+        return False
+
+    def add_take_back(self, program, gradient, into, accumulate):
         """Add to a program that dL/dW is added to `into`, and that the gradient is modified; whether that could be done."""
+        if program.anew or not accumulate:
+            return False
         elementwise = backend_of(into.flat).elementwise
         for name, factor in self.factors.items():
             elementwise.add_product(program, gradient[name].T, np.ascontiguousarray(factor.T), gradient[name].T)

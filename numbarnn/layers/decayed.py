@@ -73,9 +73,26 @@ class DecayedWeights:
             written.add(block.own)
             (np.add if block.factor == 1 else np.subtract)(view, found, out=view)
 
-    def add_take_back(self, program, gradient, into):
-        """Add to a program that the derivatives are added; whether that could be done."""
-        return False
+    def add_fill(self, program):
+        """Add to a program, on the CPU, that the weights are written; whether that could be done."""
+        add, wide = backend("cpu").runs, self.parameters
+        entries = []
+        for block in self.blocks:
+            view, own = block.of(wide), self.p[block.own]
+            entries += add.runs_of(own.reshape(view.shape), view, False, block.factor)
+        add.add_runs(program, wide.dtype, entries, [self.p.flat], [wide.flat])
+        return True
+
+    def add_take_back(self, program, gradient, into, accumulate):
+        """Add to a program, on the CPU, that the derivatives are written or added; whether that could be done."""
+        add, entries, written = backend("cpu").runs, [], set()
+        for block in self.blocks:
+            view = into[block.own]
+            found = block.of(gradient).reshape(view.shape)
+            entries += add.runs_of(found, view, accumulate or block.own in written, block.factor)
+            written.add(block.own)
+        add.add_runs(program, into.dtype, entries, [gradient.flat], [into.flat])
+        return True
 
 
 def blocks_of(weights, inputs, gates):

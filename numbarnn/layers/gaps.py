@@ -90,7 +90,9 @@ class InputDecayAdjoint:
     def add_to(self, program):
         """Add it to a program of a step that is taken again and again; whether that could be done."""
         x, dy = numbers(self._of.source), numbers(self._dy)
-        if program.anew or not (x.size and x.flags.c_contiguous and dy.flags.c_contiguous):
+        if not (x.size and x.flags.c_contiguous and dy.flags.c_contiguous):
             return False
-        backend_of(x).gaps.add_take_back(program, CELL, x, *self._of.constants, dy, self.dx.array, *self._sums)
+        backend_of(x).gaps.add_take_back(
+            program, CELL, x, *self._of.constants, dy, self.dx.array, *self._sums, self._accumulate
+        )
         return True

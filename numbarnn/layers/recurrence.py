@@ -255,7 +255,7 @@ class Constrained(Operation):
         return self.inner.steppers()
 
     def add_to(self, program):
-        if program.anew:
+        if program.anew and not self.weights.add_fill(program):
             raise NotInPrograms("effective weights")
         self.inner.add_to(program)
 
@@ -277,6 +277,4 @@ class ConstrainedAdjoint:
 
     def add_to(self, program):
         """Add it to a program of a step that is taken again and again; whether that could be done."""
-        if program.anew:
-            return False
-        return self._weights.add_take_back(program, self._of_weights, self._gradient)
+        return self._weights.add_take_back(program, self._of_weights, self._gradient, self._accumulate)

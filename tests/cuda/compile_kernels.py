@@ -69,6 +69,8 @@ RECURRENT = (  # (cell, whether in float64 as well)
     (cells.PerturbedCell(cells.GRUAfterCell()), False),
     (cells.PerturbedMemoryCell(cells.LSTMCell()), False),
     (cells.RecurrentDropoutCell(cells.LeakyInsideCell()), False),
+    (cells.DecayedCell(cells.GRUAfterCell(), True), False),
+    (cells.DecayedMemoryCell(cells.LSTMCell()), False),
     (cells.LSTMCell(HardSigmoid(), Elu(), Softsign()), False),
 )
 NORMALIZED = ((cells.NormalizedLSTMCell(), True), (cells.NormalizedGRUCell(), True))

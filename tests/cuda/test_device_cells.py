@@ -38,6 +38,8 @@ CELLS = [
     cells.LeakyInsideCell(),
     cells.PerturbedMemoryCell(cells.CoupledPeepholeLSTMCell()),
     cells.RecurrentDropoutCell(cells.MGUCell()),
+    cells.DecayedCell(cells.GRUAfterCell(), True),
+    cells.DecayedMemoryCell(cells.LSTMCell()),
 ]
 NORMALIZED = [cells.NormalizedLSTMCell(), cells.NormalizedGRUCell()]
 

@@ -80,6 +80,7 @@ OPTIONS = {
     "product": (nr.GRU(3, merge="product", bidirectional=True), LENGTHS),
     "learned-state": (nr.LSTM(3, learned_state=True, bidirectional=True), LENGTHS),
     "clip": (nr.RNN(3, clip=0.5), None),
+    "decay": (nr.LSTM(3, decay=True, learned_state=True), LENGTHS),
     "activations": (nr.LSTM(3, gate_activation="hard_sigmoid", activation=("leaky_relu", 0.1)), None),
     "gelu": (nr.RNN(3, activation="gelu"), None),
 }
@@ -91,6 +92,11 @@ def test_options(option):
     case = random_case(layer, 2, 3, 2, lengths=lengths, with_state=not layer.learned_state)
     masks = layer.draw(2, 3, 2, seed=1, dtype="float64") if layer.random else None
     check_parity(replace(case, masks=masks))
+
+
+@pytest.mark.parametrize("lengths", [None, LENGTHS])
+def test_gaps(lengths):
+    check_parity(random_case(nr.GRUD(3, mean=(0.5, -0.5), past=True), 2, 3, 6, lengths=lengths))
 
 
 def test_the_same_seed_draws_the_same_everywhere():
