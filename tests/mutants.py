@@ -963,13 +963,16 @@ def curvature_mutants():
     """[(description, place, name, mutant)] of products with Hessians and Gauss-Newton matrices."""
     import numbarnn as nr
     from numbarnn.network import Network
+    from numbarnn.training.samples import Samples
 
-    of, dual = Network._curvature_of, nr.Parameters._dual
+    of, dual, back = Network._curvature_of, nr.Parameters._dual, Network._rows_gone_back
     return [
         ("a loss of half the curvature", nr.MSE, "bend", lambda self, d: d.dtype.type(1)),
         ("curvature outside of Huber's delta", nr.Huber, "bend", lambda self, d: np.ones_like(d)),
         ("no curvature of the loss", Network, "_curvature_of", lambda *args: 0 * of(*args)),
         ("its sign", Network, "_curvature_of", lambda *args: -of(*args)),
+        ("what samples count", Samples, "counts", property(lambda self: np.ones(self.x.count))),
+        ("gradients of other rows", Network, "_rows_gone_back", lambda self, tapes, dy, to: back(self, tapes, dy, to[::-1])),
         ("parameters that do not move", nr.Parameters, "_dual", lambda self, way: dual(self, 0 * way)),
     ]
 
@@ -988,6 +991,8 @@ def curvature_caught():
             test_hvp.check(net, x, y, loss)
         for loss in (nr.MSE(missing="nan"), nr.Huber(0.7)):
             test_curvature.test_curvature_of_losses_of_numbers(loss, True)
+        test_curvature.test_sample_gradients_are_those_of_each_sample("mse", "steps")
+        test_curvature.test_jacobian_is_the_slope_of_every_output("last", None)
     except AssertionError:
         return True
     return False
