@@ -27,6 +27,7 @@ from . import (
     hello,
     images,
     inference,
+    jacobian,
     launches,
     limits,
     load,
@@ -51,7 +52,7 @@ BENCHMARKS = {
     "graphs": graphs, "hello": hello, "images": images, "inference": inference, "launches": launches, "limits": limits,
     "many": many, "memory": memory, "mpi": mpi, "ragged": ragged, "seeds": seeds, "sentiment": sentiment, "start": start,
     "steps": steps, "sum": sums, "tangents": tangents,
-    "feedback": feedback, "reservoir": reservoir, "spans": spans,
+    "feedback": feedback, "reservoir": reservoir, "spans": spans, "jacobian": jacobian,
 }  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 

@@ -6,9 +6,9 @@ places the rows of ragged batches is put wrong, and put to the check of test_rag
 of an embedding's rows and the slopes of losses to those of test_embedding.py and test_classification.py, and the
 derivatives of layers of images to that of test_images.py, of pooling over steps to that of test_over_time.py, of
 networks to that of test_function.py, of graphs to that of test_graph.py, forward derivatives to those of
-test_tangents.py and test_graph_derivatives.py, second ones to those of test_hvp.py and test_curvature.py, and what is
-carried from piece to piece of a
-long sequence to that of test_carry.py.  The exit status is 1 if any mutant
+test_tangents.py and test_graph_derivatives.py, second ones to those of test_hvp.py and test_curvature.py, the way
+back through outputs that were fed to that of test_feedback.py, and what is carried from piece to piece of a long
+sequence to that of test_carry.py.  The exit status is 1 if any mutant
 survives, or if what is unchanged does not pass.
 """
 
@@ -49,7 +49,7 @@ CELLS = {
     "PerturbedCell": ("regularized.py", ("gru-zoneout", "gru-before-zoneout")),
     "PerturbedMemoryCell": ("regularized.py", ("lstm-zoneout",)),
     "RecurrentDropoutCell": ("regularized.py", ("rnn-dropout", "leaky-dropout")),
-    "DecayedCell": ("decayed.py", ("gru-decay", "rnn-decay")),
+    "DecayedCell": ("decayed.py", ("gru-decay",)),
     "DecayedMemoryCell": ("decayed.py", ("lstm-decay",)),
 }
 REGULARIZED = {  # cells around others: a layer's class and its options
@@ -58,13 +58,18 @@ REGULARIZED = {  # cells around others: a layer's class and its options
     "rnn-dropout": ("RNN", {"recurrent_dropout": 0.4}),
     "gru-before-zoneout": ("GRU", {"reset": "before", "zoneout": 0.3}),
     "gru-decay": ("GRU", {"decay": True}),
-    "rnn-decay": ("RNN", {"decay": True}),
     "lstm-decay": ("LSTM", {"decay": True}),
     "leaky-dropout": ("LeakyRNN", {"rate": 0.3, "form": "inside", "recurrent_dropout": 0.4}),
 }
 WITHOUT_CELL = ("lstm-projected",)  # kinds whose cell is mutated as another one
 ADJOINTS = ("adjoint", "gate_adjoint", "output_adjoint", "normalized_adjoint")
-EQUIVALENT = {"lstm-zoneout": "drop `dstate[0]`"}  # an LSTM's h reaches its gates by R alone: that derivative is 0
+EQUIVALENT = {  # an LSTM's h reaches its gates by R alone: its adjoint does not read h, and that derivative is 0
+    "lstm-zoneout": ("drop `dstate[0]`",),
+    "lstm-decay": (
+        "in `g * state[0]`", "drop `dstate[0] * state[0]`", "drop `state[0]` in `dstate[0] * state[0]`",
+        "flip `g * dstate[0]`", "drop `g` in `g * dstate[0]`", "drop `dstate[0]` in `dstate[0] + g * doperand`",
+    ),
+}  # fmt: skip
 SEEDS = (3, 4, 5)
 
 
@@ -248,7 +253,7 @@ def cell_mutants(kind, name, file, every=1):
     for number, (description, edited) in enumerate([("unchanged", tree), *edits_of(tree, name)]):
         if number % every:
             continue
-        if EQUIVALENT.get(kind, "no such edit") in description:
+        if any(edit in description for edit in EQUIVALENT.get(kind, ())):
             continue
         cell = cell_class(edited, name, f"_{suffix}_{number}")(**whole)
         yield description, caught(layer, WithCell(layer, cell))
@@ -730,6 +735,55 @@ def function_caught(edit=None):
     return False
 
 
+def feedback_mutants():
+    """[(description, place, name, mutant)] of the way back through outputs that were fed."""
+    from numbarnn.cpu.feedback import FedSteps
+    from numbarnn.layers.fed import FedAdjoint
+
+    made, own = FedSteps.made, FedAdjoint.__init__
+
+    def lost(self):
+        for adjoint in self.adjoints:
+            adjoint.fill()
+
+    def unforced(self):
+        return self.dx.copy()
+
+    def other_strengths(self, fed, dy, adjoints):
+        fed._forcing, kept = 1 - fed._forcing, fed._forcing
+        self._other = fed._forcing  # which must live as long as its address
+        own(self, fed, dy, adjoints)
+        fed._forcing = kept
+
+    def a_step_before(self, **addresses):
+        if "dx" in addresses:
+            addresses["dx"] -= self.batch * addresses["channels"] * self.dtype.itemsize
+        return made(self, **addresses)
+
+    return [
+        ("nothing by way of the next input", FedAdjoint, "fill", lost),
+        ("what is given matters as if all of it were", FedAdjoint, "given", unforced),
+        ("strengths the other way round", FedAdjoint, "__init__", other_strengths),
+        ("the derivative of the input a step before", FedSteps, "made", a_step_before),
+    ]
+
+
+def feedback_caught():
+    """Whether the property of test_feedback.py fails."""
+    from checks import check_function
+
+    import numbarnn as nr
+
+    random = np.random.default_rng(1)
+    net = nr.Network([nr.GRU(3), nr.Dense(2)], 2, "float64", seed=0)
+    feedback = nr.Feedback(random.random((5, 3, 2)))
+    try:
+        check_function(net, random.standard_normal((5, 3, 2)), {"feedback": feedback}, (random.standard_normal((1, 3, 3)),))
+    except AssertionError:
+        return True
+    return False
+
+
 def piece_mutants():
     """[(description, place, name, mutant)] of what a piece of a long sequence leaves to the next."""
     from numbarnn.layers.chain import Tape
@@ -909,13 +963,16 @@ def curvature_mutants():
     """[(description, place, name, mutant)] of products with Hessians and Gauss-Newton matrices."""
     import numbarnn as nr
     from numbarnn.network import Network
+    from numbarnn.training.samples import Samples
 
-    of, dual = Network._curvature_of, nr.Parameters._dual
+    of, dual, back = Network._curvature_of, nr.Parameters._dual, Network._rows_gone_back
     return [
         ("a loss of half the curvature", nr.MSE, "bend", lambda self, d: d.dtype.type(1)),
         ("curvature outside of Huber's delta", nr.Huber, "bend", lambda self, d: np.ones_like(d)),
         ("no curvature of the loss", Network, "_curvature_of", lambda *args: 0 * of(*args)),
         ("its sign", Network, "_curvature_of", lambda *args: -of(*args)),
+        ("what samples count", Samples, "counts", property(lambda self: np.ones(self.x.count))),
+        ("gradients of other rows", Network, "_rows_gone_back", lambda self, tapes, dy, to: back(self, tapes, dy, to[::-1])),
         ("parameters that do not move", nr.Parameters, "_dual", lambda self, way: dual(self, 0 * way)),
     ]
 
@@ -934,6 +991,8 @@ def curvature_caught():
             test_hvp.check(net, x, y, loss)
         for loss in (nr.MSE(missing="nan"), nr.Huber(0.7)):
             test_curvature.test_curvature_of_losses_of_numbers(loss, True)
+        test_curvature.test_sample_gradients_are_those_of_each_sample("mse", "steps")
+        test_curvature.test_jacobian_is_the_slope_of_every_output("last", None)
     except AssertionError:
         return True
     return False
@@ -1095,6 +1154,7 @@ def main(every=1):
         ("graph", graph_mutants(), graph_caught),
         ("graph tangents", graph_tangent_mutants(), graph_tangent_caught),
         ("pieces", piece_mutants(), piece_caught),
+        ("feedback", feedback_mutants(), feedback_caught),
         ("tangents", tangent_mutants(), tangent_caught),
         ("dynamics", dynamics_mutants(), dynamics_caught),
         ("second derivatives", curvature_mutants(), curvature_caught),

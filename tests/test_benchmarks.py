@@ -22,6 +22,7 @@ call_times = pytest.importorskip("benchmarks.call_times")
 cpu = pytest.importorskip("benchmarks.cpu")
 dynamics = pytest.importorskip("benchmarks.dynamics")
 inference = pytest.importorskip("benchmarks.inference")
+feedback = pytest.importorskip("benchmarks.feedback")
 many = pytest.importorskip("benchmarks.many")
 ragged = pytest.importorskip("benchmarks.ragged")
 start = pytest.importorskip("benchmarks.start")
@@ -104,6 +105,14 @@ def test_many_networks_are_trained_alike():
     for k, member in enumerate(ensemble):
         for name in member.params:
             np.testing.assert_allclose(member.params[name], state[0][name][k], rtol=1e-3, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("cell", feedback.CELLS)
+def test_what_is_fed_back_is_trained_alike(cell):
+    pytest.importorskip("torch")
+    ours, theirs = feedback.ours(cell, 4, 2), feedback.theirs(cell, 4, 2)
+    for _ in range(4):
+        assert ours() == pytest.approx(theirs(), rel=1e-5)
 
 
 def test_operations_are_counted():

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import numbarnn as nr
+from numbarnn.engine.keep import ALL
 
 SHAPE = 5, 4, 2
 
@@ -63,10 +64,10 @@ def test_jacobian_is_the_slope_of_every_output(name, lengths):
 def test_jacobian_of_ragged_of_one_sequence_and_of_indices():
     net, x = NETWORKS["steps"], numbers(*SHAPE)
     whole = net.jacobian(net.params.flat, x)
-    np.testing.assert_array_equal(net.jacobian(net.params.flat, x[:, 0]), whole[:, 0])
+    np.testing.assert_allclose(net.jacobian(net.params.flat, x[:, 0]), whole[:, 0], rtol=0, atol=1e-15)
     ragged = nr.Ragged.of([x[:3, 0], x[:5, 1]])
     rows = net.jacobian(net.params.flat, ragged)
-    np.testing.assert_array_equal(rows, np.concatenate([whole[:3, 0], whole[:5, 1]]))
+    np.testing.assert_allclose(rows, np.concatenate([whole[:3, 0], whole[:5, 1]]), rtol=0, atol=1e-15)
     words = network(nr.Embedding(5, 2), nr.GRU(2), nr.Last(), channels=1)
     indices = np.random.default_rng(0).integers(0, 4, (4, 3))
     found = words.jacobian(words.params.flat, indices)
@@ -79,14 +80,128 @@ def test_jacobian_starts_afresh_where_samples_do():
     net, x, reset = NETWORKS["steps"], numbers(*SHAPE), np.zeros((5, 4), bool)
     reset[2, 1] = True
     found = net.jacobian(net.params.flat, x, reset=reset)
-    np.testing.assert_array_equal(found[2:, 1], net.jacobian(net.params.flat, x[2:])[:, 1])
+    np.testing.assert_allclose(found[2:, 1], net.jacobian(net.params.flat, x[2:])[:, 1], rtol=0, atol=1e-15)
+
+
+def by_tangents(monkeypatch):
+    """Let Jacobians be those of forward derivatives."""
+    monkeypatch.setattr(nr.Network, "_jacobian_of_rows", lambda *args: None)
 
 
 def test_many_rows_are_taken_a_few_parameters_at_a_time(monkeypatch):
     net, x = NETWORKS["last"], numbers(4, 5, 2)
+    by_tangents(monkeypatch)
     expected = net.jacobian(net.params.flat, x)
     monkeypatch.setattr("numbarnn.networks.curvature.TANGENT_NUMBERS", 1)
     np.testing.assert_array_equal(net.jacobian(net.params.flat, x), expected)
+
+
+class Quartic:
+    """The mean of ``d^4``, a loss of one's own."""
+
+    def __call__(self, prediction, target):
+        d = prediction - target
+        return float((d**4).mean()), 4 * d**3 / d.size
+
+    def hessian_product(self, prediction, target, direction):
+        return 12 * (prediction - target) ** 2 * direction / direction.size
+
+
+SEPARABLE = [
+    network(nr.GRU(9), nr.Dense(2)),
+    network(nr.LSTM(5, projection=3, bidirectional=True), nr.Last(), nr.Dense(2, "gelu"), layout="ntc"),
+    network(nr.GRU(5, "before", layers=2, residual=True), nr.Pool("mean"), nr.Dense(1)),
+    network(nr.RNN(3, "relu", bidirectional=True, merge="product"), nr.Dense(1), layout="cnt"),
+]
+
+
+@pytest.mark.parametrize("rows", [1, 80, 1 << 13])
+@pytest.mark.parametrize("net", SEPARABLE, ids=repr)
+def test_both_ways_to_a_jacobian_agree(net, rows, monkeypatch):
+    """By backward, an output of a sequence at a time, some of them, and all; and by forward derivatives."""
+    x = numbers(19, 3, 2).transpose(["tnc".index(letter) for letter in net.layout])
+    monkeypatch.setattr("numbarnn.networks.curvature.ROWS", rows)
+    found = net._jacobian_of_rows(net.params, *of_rows(net, x))
+    assert found is not None and found.shape[1] == 3
+    found = net.jacobian(net.params.flat, x)
+    by_tangents(monkeypatch)
+    expected = net.jacobian(net.params.flat, x)
+    assert found.shape == expected.shape and found.flags.c_contiguous
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13 * max(1, np.abs(expected).max()))
+
+
+def of_rows(net, x):
+    """(descriptor of x, of the output)."""
+    _, described = net._described(x)
+    return described, net._forward(net._own, described, ALL)[0]
+
+
+def test_fewer_parameters_than_outputs_go_forward():
+    net, x = network(nr.RNN(1), nr.Dense(1)), numbers(30, 2, 2)
+    assert net._jacobian_of_rows(net.params, *of_rows(net, x)) is None
+    expected = slopes(predictions(net, x), net.params.flat)
+    np.testing.assert_allclose(net.jacobian(net.params.flat, x), expected, rtol=0, atol=1e-9)
+
+
+def alone(net, x, y, loss, n, **options):
+    """The gradient of one sample, of arrays in the layout of the network."""
+    axis, targets = net.layout.index("n"), ("tnc" if np.ndim(y) == 3 else "nc" if y.dtype.kind == "f" else "n")
+    own = [np.take(x, [n], axis), np.take(y, [n], targets.index("n"))]
+    options = {name: value[[n]] if value.ndim == 1 else value[:, [n]] for name, value in options.items()}
+    return net.loss_and_gradient(net.params.flat, *own, loss, **options)[1]
+
+
+@pytest.mark.parametrize("loss", ["mse", "huber", "nash_sutcliffe", nr.MSE(missing="nan"), Quartic()], ids=str)
+@pytest.mark.parametrize("options", ["", "weights", "steps", "lengths"])
+def test_sample_gradients_are_those_of_each_sample(loss, options):
+    net, x, y = SEPARABLE[0], numbers(37, 4, 2), numbers(37, 4, 2, seed=1)
+    given = {
+        "": {},
+        "weights": {"weights": np.array([1.0, 0.0, 2.0, 0.5])},
+        "steps": {"weights": np.random.default_rng(0).integers(0, 3, (37, 4)).astype(float)},
+        "lengths": {"lengths": np.array([37, 3, 12, 1])},
+    }[options]
+    if isinstance(loss, Quartic) and "weights" in given:
+        return
+    if isinstance(loss, nr.MSE):
+        y[3:9, 1] = np.nan
+    if loss == "nash_sutcliffe" and options == "lengths":
+        given["lengths"][3] = 2  # of equal targets there is no spread
+    found = net.sample_gradients(net.params.flat, x, y, loss, **given)
+    for n in range(4):
+        if options == "weights" and n == 1:
+            assert not found[n].any()
+            continue
+        expected = alone(net, x, y, loss, n, **given)
+        np.testing.assert_allclose(found[n], expected, rtol=0, atol=1e-13 * max(1, np.abs(expected).max()))
+
+
+@pytest.mark.parametrize("net", SEPARABLE[1:3], ids=repr)
+def test_sample_gradients_of_one_target_each(net):
+    x, y = numbers(7, 5, 2), numbers(5, net.output_channels, seed=1)
+    x = x.transpose(["tnc".index(letter) for letter in net.layout])
+    found = net.sample_gradients(net.params.flat, x, y)
+    expected = [alone(net, x, y, "mse", n) for n in range(5)]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13 * np.abs(expected).max())
+
+
+def test_sample_gradients_of_labels_indices_and_ragged():
+    net, y = network(nr.GRU(9), nr.Last(), nr.Dense(3)), np.array([0, 2, 1, 9])
+    x, loss = numbers(6, 4, 2), nr.CrossEntropy(ignore_index=9, class_weights=(1, 2, 3), smoothing=0.1)
+    found = net.sample_gradients(net.params.flat, x, y, loss)
+    for n in range(3):
+        np.testing.assert_allclose(found[n], alone(net, x, y, loss, n), rtol=0, atol=1e-14)
+    assert not found[3].any()
+    words = network(nr.Embedding(5, 2), nr.GRU(9), nr.Last(), nr.Dense(1), channels=1)
+    indices, z = np.random.default_rng(0).integers(0, 5, (4, 3)), numbers(3, 1)
+    found = words.sample_gradients(words.params.flat, indices, z)
+    expected = [words.loss_and_gradient(words.params.flat, indices[:, [n]], z[[n]])[1] for n in range(3)]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)
+    steps = network(nr.GRU(9), nr.Dense(2))
+    sequences, targets = (nr.Ragged.of([numbers(length, 2, seed=length + s) for length in (5, 2)]) for s in (0, 7))
+    found = steps.sample_gradients(steps.params.flat, sequences, targets)
+    expected = steps.loss_and_gradient(steps.params.flat, sequences[1:], targets[1:])[1]
+    np.testing.assert_allclose(found[1], expected, rtol=0, atol=1e-14)
 
 
 NUMBER_LOSSES = [
@@ -182,17 +297,6 @@ def test_gauss_newton_product_of_labels_of_different_lengths(given_as):
     np.testing.assert_allclose(found, np.tensordot(H, J[there], 2), rtol=0, atol=1e-13)
 
 
-class Quartic:
-    """The mean of ``d^4``, a loss of one's own."""
-
-    def __call__(self, prediction, target):
-        d = prediction - target
-        return float((d**4).mean()), 4 * d**3 / d.size
-
-    def hessian_product(self, prediction, target, direction):
-        return 12 * (prediction - target) ** 2 * direction / direction.size
-
-
 def test_a_loss_of_ones_own():
     net, x, y = NETWORKS["last"], numbers(4, 5, 2), numbers(4, 2, seed=1)
     v = numbers(len(net.params), seed=2)
@@ -218,6 +322,7 @@ def test_a_loss_of_ones_own():
             nr.DTypeError,
             "vector: expected float64",
         ),
+        (lambda net, x, y, v: net.hvp(net.params.flat, x, y, v * np.inf), nr.NonFiniteError, "vector: expected finite"),
         (lambda net, x, y, v: net.jacobian(net.params.flat[1:], x), nr.ShapeError, "flat: expected"),
         (lambda net, x, y, v: net.jacobian(net.params.flat, x[..., :1]), nr.ShapeError, "x: expected 2 channels"),
     ],

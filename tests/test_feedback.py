@@ -293,6 +293,29 @@ def test_validation_is_of_what_is_fed_too():
     assert len(held.validation) == 1
 
 
+class Stop(nr.Callback):
+    """Ends a training in its second update, as Ctrl-C does; goes before what saves it."""
+
+    updates = 0
+
+    def batch(self, network, loss):
+        self.updates += 1
+        if self.updates == 2:
+            raise KeyboardInterrupt
+
+
+def test_an_epoch_that_is_begun_goes_on_with_the_same_feedback(tmp_path):
+    x, y, a = numbers((5, 6, 2)), numbers((5, 6, 2), 1), strengths("each", (5, 6, 2))
+    options = {"batch_size": 2, "progress": False}
+    with pytest.raises(KeyboardInterrupt):
+        keep = nr.Checkpoint(tmp_path, 1, "update")
+        nr.Trainer(network(channels=2)).fit(x, y, epochs=2, feedback=nr.Feedback(a), callbacks=[Stop(), keep], **options)
+    for other in (None, nr.Feedback(0.5), nr.Feedback(1 - a)):
+        with pytest.raises(ValueError, match="^feedback: expected Feedback.* as in the epoch that is begun, got"):
+            nr.Trainer.load(tmp_path).fit(x, y, feedback=other, **options)
+    assert len(nr.Trainer.load(tmp_path).fit(x, y, feedback=nr.Feedback(a.copy()), **options).loss) == 2
+
+
 @pytest.mark.parametrize(
     "arguments, error, message",
     [

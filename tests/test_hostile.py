@@ -406,6 +406,10 @@ CASES = {
         lambda **a: network().jacobian(**a),
         {"flat": (network().params.flat, ARRAY), "x": (X, SAMPLES), "lengths": (np.array([4, 2, 3]), LENGTHS)},
     ),
+    "Network.sample_gradients": (
+        lambda **a: network().sample_gradients(**a),
+        {"flat": (network().params.flat, ARRAY)} | FIT | LOSS,
+    ),
     "Network.hvp": (
         lambda **a: network().hvp(**a),
         {"flat": (network().params.flat, ARRAY), "vector": (network().params.flat, ARRAY)} | FIT | LOSS,

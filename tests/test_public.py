@@ -39,8 +39,8 @@ PUBLIC = {
     "GraphStream": "reset run state step",
     "History": "as_dict",
     "Network": "backward compiled_step evaluate export_c fit fit_readout forward gauss_newton_product history hvp jacobian "
-    "jvp loss loss_and_gradient output_layout params predict predict_many probabilities random save split states stream "
-    "summary takes_indices to transfer",
+    "jvp loss loss_and_gradient output_layout params predict predict_many probabilities random sample_gradients save split "
+    "states stream summary takes_indices to transfer",
     **dict.fromkeys(("Optimizer", "SGD", "RMSProp", "Adam", "AdamW", "RAdam", "Nadam"), "start update"),
     "Parameters": "check_finite copy device dtype flat items names offset save to update weights zeros",
     "Predictions": "mean quantile spread",

@@ -338,7 +338,7 @@ class Adjoint(StateAdjoint):
     def __init__(self, tape, dy, dfinal, need_x, gradient, accumulate, dcells=None):
         super().__init__(tape, dy, dfinal, gradient, accumulate, dcells)
         size, packing = tape.size, tape.packing
-        self.plans = plans = backward_plans(tape.plans, need_x, threads())
+        self.plans = plans = self._plans(need_x)
         places, nbytes = size.dstates
         self._block, dstate_address = borrow(nbytes)
         self._dstates = self.dinitial = [np.ndarray(shape, size.dtype, self._block, *place) for shape, *place in places]
@@ -373,6 +373,10 @@ class Adjoint(StateAdjoint):
     def end(self):
         """What is left of dL/d(state) is that of the initial one."""
         self.dinitial = [self.tape.packing.summed(dstate) for dstate in self._dstates]
+
+    def _plans(self, need_x):
+        """What backward needs."""
+        return backward_plans(self.tape.plans, need_x, threads())
 
     def fill(self):
         """Run backward: write dx, dinitial, dunit_values and the gradient."""

@@ -137,6 +137,8 @@ BACKWARD = np.dtype(
         "dx",  # [D, T, N, I]; 0 where it is not asked for
         "dunit_values",  # [D, V, padded H]: the gradient of unit_values
         "one",  # the number 1, in the dtype of the call
+        "row_gradient",  # from one row's gradient to the next one's, where each row has its own
+        "row_scratch",  # likewise, of what it is summed in, at `bias`
     )
 )
 

@@ -47,4 +47,5 @@ def add_runs(program, dtype, entries, read, written):
     """Add runs to a program, of arrays that stay where they are; entries: of `runs_of`, in order."""
     table = np.array(entries, np.int64)
     record = np.array((table.ctypes.data, len(table)), np.int64)
+    program.records.append(table)  # a copy of the program has addresses of its own in it
     program.add_job(_runs, None, dtype, record, table, *read, written=written)

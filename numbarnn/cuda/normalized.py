@@ -170,13 +170,16 @@ def forward(cell, real, call, tape, scratch, table, counters):
             place = call.pre + (direction * call.batch + n) * cell.slots * hidden
             if phase == 0:
                 source, _ = state_places(call, table, direction, block_before(direction, time), first + group, 0)
-                weights, start, across, depth_stride = tape, weights_start + column, hidden, recurrent[1] * hidden
                 if call.on_chip:
-                    weights, start, across, depth_stride = shared, on_chip + lane, call.units, recurrent[1] * call.units
-                multiply(
-                    real, call, shared, tape, source, call.directions * hidden, count, hidden, weights, start, depth_stride,
-                    recurrent[1], across, lane, part, sums,
-                )  # fmt: skip
+                    multiply(
+                        real, call, shared, tape, source, call.directions * hidden, count, hidden, shared, on_chip + lane,
+                        recurrent[1] * call.units, recurrent[1], call.units, lane, part, sums,
+                    )  # fmt: skip
+                else:
+                    multiply(
+                        real, call, shared, tape, source, call.directions * hidden, count, hidden, tape,
+                        weights_start + column, recurrent[1] * hidden, recurrent[1], hidden, lane, part, sums,
+                    )  # fmt: skip
                 if mine:
                     at = call.inputs + (direction * call.rows + row) * inputs[1] * hidden + unit
                     for i in range(inputs[1]):
@@ -321,13 +324,17 @@ def backward(cell, real, call, tape, scratch, dy, table, counters):
             rows, before = working(call, table, first, behind), rows_before(call, table, behind)
             for group in range(0, rows, ROWS):
                 source = call.dpre + (direction * call.rows + before + first + group) * row_stride + recurrent[0] * hidden
-                weights, start, depth_stride = scratch, back + column, hidden
+                count = min(ROWS, rows - group)
                 if call.on_chip:
-                    weights, start, depth_stride = shared, on_chip + lane, call.units
-                multiply(
-                    real, call, shared, scratch, source, row_stride, min(ROWS, rows - group), depth, weights, start,
-                    depth_stride, 1, 0, lane, part, sums,
-                )  # fmt: skip
+                    multiply(
+                        real, call, shared, scratch, source, row_stride, count, depth, shared, on_chip + lane, call.units, 1,
+                        0, lane, part, sums,
+                    )  # fmt: skip
+                else:
+                    multiply(
+                        real, call, shared, scratch, source, row_stride, count, depth, scratch,
+                        back + column, hidden, 1, 0, lane, part, sums,
+                    )  # fmt: skip
                 if group + part < rows and unit < hidden:
                     scratch[call.dh + (direction * call.batch + first + group + part) * hidden + unit] += sums[0]
         time = time_of(call, direction, max(step, 0))

@@ -9,6 +9,8 @@ if COMPILED:
     from llvmlite import ir
     from numba.cuda import cgutils
 
+FOUR = 4  # numbers that are loaded at once
+
 
 def _assembly(text, constraints, result, array, index):
     """An intrinsic's code: one instruction that reads an element of an array."""
@@ -21,6 +23,81 @@ def _assembly(text, constraints, result, array, index):
         return builder.asm(ir.FunctionType(kind, [address.type]), text, constraints, [address], True)
 
     return result(array, types.intp), codegen
+
+
+def _pointer(context, builder, kind, args):
+    """Where an element of an array lies, whose index does not count from the end."""
+    view = context.make_array(kind)(context, builder, args[0])
+    return cgutils.get_item_pointer(context, builder, kind, view, [args[1]], wraparound=False)
+
+
+@intrinsic
+def _load(typingctx, array, index):
+    """The instruction of `load`."""
+
+    def codegen(context, builder, signature, args):
+        return builder.load(_pointer(context, builder, array, args), align=array.dtype.bitwidth // 8)
+
+    return array.dtype(array, types.intp), codegen
+
+
+def load(array, index):
+    """``array[index]``, where no index counts from the end."""
+    return array[index]
+
+
+@overload(load)
+def _load_compiled(array, index):
+    """`load` in compiled code."""
+    return lambda array, index: _load(array, index)
+
+
+@intrinsic
+def _load_four(typingctx, array, index):
+    """The instruction of `load_four`."""
+    result = types.UniTuple(array.dtype, FOUR)
+
+    def codegen(context, builder, signature, args):
+        vector = ir.VectorType(context.get_value_type(array.dtype), FOUR)
+        pointer = builder.bitcast(_pointer(context, builder, array, args), vector.as_pointer())
+        loaded = builder.load(pointer, align=16)
+        numbers = [builder.extract_element(loaded, ir.Constant(ir.IntType(32), i)) for i in range(FOUR)]
+        return context.make_tuple(builder, result, numbers)
+
+    return result(array, types.intp), codegen
+
+
+def load_four(array, index):
+    """Four numbers that follow each other, from an index that is a multiple of four in memory that begins at 16 bytes."""
+    return array[index], array[index + 1], array[index + 2], array[index + 3]
+
+
+@overload(load_four)
+def _load_four_compiled(array, index):
+    """`load_four` in compiled code."""
+    return lambda array, index: _load_four(array, index)
+
+
+@intrinsic
+def _store(typingctx, array, index, value):
+    """The instruction of `store`."""
+
+    def codegen(context, builder, signature, args):
+        builder.store(args[2], _pointer(context, builder, array, args), align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, array.dtype), codegen
+
+
+def store(array, index, value):
+    """``array[index] = value``, where no index counts from the end."""
+    array[index] = value
+
+
+@overload(store)
+def _store_compiled(array, index, value):
+    """`store` in compiled code."""
+    return lambda array, index, value: _store(array, index, value)
 
 
 @intrinsic

@@ -153,14 +153,17 @@ def forward(cell, real, call, tape, scratch, table, counters):
             if phase == 0:
                 if recurrent[1] > 0:
                     source, _ = state_places(call, table, direction, old_block, first + group, 0)
-                    start, across = call.recurrent + direction * width * recurrent[1] * hidden + column, hidden
-                    weights, depth_stride = tape, recurrent[1] * hidden
                     if call.on_chip:
-                        weights, start, across, depth_stride = shared, on_chip + lane, call.units, recurrent[1] * call.units
-                    multiply(
-                        real, call, shared, tape, source, call.directions * width, count, width, weights, start,
-                        depth_stride, recurrent[1], across, lane, part, sums,
-                    )  # fmt: skip
+                        multiply(
+                            real, call, shared, tape, source, call.directions * width, count, width, shared, on_chip + lane,
+                            recurrent[1] * call.units, recurrent[1], call.units, lane, part, sums,
+                        )  # fmt: skip
+                    else:
+                        multiply(
+                            real, call, shared, tape, source, call.directions * width, count, width, tape,
+                            call.recurrent + direction * width * recurrent[1] * hidden + column, recurrent[1] * hidden,
+                            recurrent[1], hidden, lane, part, sums,
+                        )  # fmt: skip
                 if mine:
                     start_slots(cell, call, tape, scratch, direction, row, unit, pre)
                     add_slots(pre, recurrent, sums)
@@ -265,13 +268,17 @@ def backward(cell, real, call, tape, scratch, dy, table, counters):
             rows, before = working(call, table, first, behind), rows_before(call, table, behind)
             for group in range(0, rows, ROWS):
                 source = call.dpre + (direction * call.rows + before + first + group) * row_stride + recurrent[0] * hidden
-                weights, start, depth_stride = scratch, back + min(unit, width - 1), width
+                count = min(ROWS, rows - group)
                 if call.on_chip:
-                    weights, start, depth_stride = shared, on_chip + lane, call.units
-                multiply(
-                    real, call, shared, scratch, source, row_stride, min(ROWS, rows - group), depth, weights, start,
-                    depth_stride, 1, 0, lane, part, sums,
-                )  # fmt: skip
+                    multiply(
+                        real, call, shared, scratch, source, row_stride, count, depth, shared, on_chip + lane, call.units, 1,
+                        0, lane, part, sums,
+                    )  # fmt: skip
+                else:
+                    multiply(
+                        real, call, shared, scratch, source, row_stride, count, depth, scratch,
+                        back + min(unit, width - 1), width, 1, 0, lane, part, sums,
+                    )  # fmt: skip
                 if group + part < rows and unit < width:
                     place = call.dh + (direction * call.batch + first + group + part) * width + unit
                     scratch[place] = by_projection(cell, scratch[place], real) + sums[0]

@@ -6,13 +6,13 @@ equations it evaluates once the parts are summed.
 """
 
 from .device import SIMULATED, cuda, function
-from .ptx import acquire, read, trap
+from .ptx import acquire, load, load_four, read, store, trap
 from .records import MOST_SLOTS
 
 THREADS = 384  # of a block, at most: a thread may have 170 registers then, and none is spilled to memory
 NORMALIZED_THREADS = 256  # the same for cells that normalize
-ROWS = 4  # rows that share what is read of the weights
-PARTS = 4  # threads that share a sum, one part of its depth each; then one row each
+ROWS = 4  # rows that share what is read of the weights: those of `load_four`
+PARTS = ROWS  # threads that share a sum, one part of its depth each; then one row each
 CHUNK = 1024  # numbers of a row in shared memory at a time
 SUMS = ROWS * MOST_SLOTS
 LEAST_SHARED = 192  # numbers: what the sums of `normalized` take
@@ -66,17 +66,30 @@ def keep_weights(call, shared, at, weights, start, depth, depth_stride, slots, s
 
 
 @function
-def stage(real, call, shared, source, start, row_stride, rows, before, length):
+def stage(real, call, shared, source, start, row_stride, rows, before, length, lane, part):
     """Copy numbers `before` to ``before + length`` of ROWS rows to shared memory (is modified), (length, ROWS).
 
-    Past `rows` there are zeros.
+    Past `rows` there are zeros.  A part of the threads has a row; each of them has four loads under way at a time.
     """
-    for i in range(cuda.threadIdx.x, length * ROWS, call.units * PARTS):
-        row, k = i // length, i % length
-        value = real
-        if row < rows:
-            value = read(source, start + row * row_stride + before + k)
-        shared[k * ROWS + row] = value
+    units, first = call.units, start + part * row_stride + before
+    for k in range(lane, length, 4 * units):
+        a, b, c, d = real, real, real, real
+        if part < rows:
+            a = read(source, first + k)
+            if k + units < length:
+                b = read(source, first + k + units)
+            if k + 2 * units < length:
+                c = read(source, first + k + 2 * units)
+            if k + 3 * units < length:
+                d = read(source, first + k + 3 * units)
+        place = k * ROWS + part
+        store(shared, place, a)
+        if k + units < length:
+            store(shared, place + units * ROWS, b)
+        if k + 2 * units < length:
+            store(shared, place + 2 * units * ROWS, c)
+        if k + 3 * units < length:
+            store(shared, place + 3 * units * ROWS, d)
 
 
 @function
@@ -86,32 +99,39 @@ def multiply(
 ):  # fmt: skip
     """``sums[slot] = sum over k of source[row, k] * weight[k, slot, unit]`` for the thread's unit and its row of ROWS.
 
-    All threads of a block call it together.  `sums` has room for ROWS times the slots (is modified).
+    All threads of a block call it together.  `sums` has room for ROWS times the slots (is modified).  Weights on chip and
+    weights in memory are calls of their own, so that the compiler knows where they are.
     """
     exchange = min(depth, CHUNK) * ROWS
     for i in range(slots * ROWS):
         sums[i] = real
     for before in range(0, depth, CHUNK):
         length = min(CHUNK, depth - before)
-        stage(real, call, shared, source, start, row_stride, rows, before, length)
+        stage(real, call, shared, source, start, row_stride, rows, before, length, lane, part)
         cuda.syncthreads()
         share = (length + PARTS - 1) // PARTS
-        for k in range(part * share, min(length, (part + 1) * share)):
-            at = weight_start + (before + k) * depth_stride
+        begin = part * share
+        at, place = weight_start + (before + begin) * depth_stride, begin * ROWS
+        for _ in range(min(length, begin + share) - begin):
+            a, b, c, d = load_four(shared, place)
             for slot in range(slots):
-                weight = weights[at + slot * slot_stride]
-                for row in range(ROWS):
-                    sums[slot * ROWS + row] += weight * shared[k * ROWS + row]
+                weight = load(weights, at + slot * slot_stride)
+                sums[slot * ROWS] += weight * a
+                sums[slot * ROWS + 1] += weight * b
+                sums[slot * ROWS + 2] += weight * c
+                sums[slot * ROWS + 3] += weight * d
+            at += depth_stride
+            place += ROWS
         cuda.syncthreads()
     for slot in range(slots):
         for row in range(ROWS):
-            shared[exchange + ((part * slots + slot) * ROWS + row) * call.units + lane] = sums[slot * ROWS + row]
+            store(shared, exchange + ((part * slots + slot) * ROWS + row) * call.units + lane, sums[slot * ROWS + row])
     cuda.syncthreads()
     for slot in range(slots):
         at = exchange + (slot * ROWS + part) * call.units + lane
-        total = shared[at]
+        total = load(shared, at)
         for other in range(1, PARTS):
-            total += shared[at + other * slots * ROWS * call.units]
+            total += load(shared, at + other * slots * ROWS * call.units)
         sums[slot] = total
 
 

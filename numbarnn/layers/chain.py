@@ -47,6 +47,9 @@ class Chain(Operation):
             dy = self.operations[index].backward(adjoint, dy, wanted)
         return dy
 
+    def separable(self):
+        return all(operation.separable() for operation in self.operations)
+
     def jvp(self, tangents, dx):
         for operation in self.operations:
             dx = operation.jvp(tangents, dx)
@@ -109,9 +112,9 @@ class Tape(Unsendable):
         """Run forward again, with x, the parameters and the masks as they are now."""
         self.operation.forward()
 
-    def adjoint(self, dy, need_x, gradient, accumulate, dfinal=None, dcells=None):
+    def adjoint(self, dy, need_x, gradient, accumulate, dfinal=None, dcells=None, rows=None):
         """The Adjoint that goes back through the tape, from descriptors of what the caller of backward gives."""
-        adjoint = Adjoint(gradient, accumulate, dfinal, dcells)
+        adjoint = Adjoint(gradient, accumulate, dfinal, dcells, rows=rows)
         adjoint.dx = self.operation.backward(adjoint, dy, need_x)
         return adjoint
 
@@ -136,6 +139,9 @@ class Adjoint(Unsendable):
         The kernels' adjoints of stacked layers, the lowest first.
     dx : TensorDescriptor or None
         dL/dx, (T, N, C).
+    rows : numpy.ndarray or None
+        (N, P): where the gradient of each row of the batch is written by itself (is modified), in the place of `gradient`;
+        of operations that have `separable`.
     """
 
     gradient: Parameters
@@ -145,6 +151,7 @@ class Adjoint(Unsendable):
     fills: list[Callable] = field(default_factory=list)
     stack: list = field(default_factory=list)
     dx: TensorDescriptor | None = None
+    rows: np.ndarray | None = None
 
     instead = "copy what backward returns"
 

@@ -14,7 +14,7 @@ from .base import activation_spec
 from .chain import Chain
 from .operations import Elementwise, Operation
 from .stateless import Stateless
-from .tangents import kernels
+from .tangents import kernels, separate
 
 LINEAR = DenseCell()
 MOST_ROWS = 512  # of a batch that is made of the steps of one sequence
@@ -67,7 +67,14 @@ class Linear(Operation):
     def add_to(self, program):
         self.tape.add_to(program)
 
+    def separable(self):
+        return self.tape.size.batch == self.source.batch and separate().knows(self.tape)
+
     def backward(self, adjoint, dy, need_x):
+        if adjoint.rows is not None:
+            own = separate().Adjoint(self.tape, dy, None, need_x, adjoint.rows)
+            adjoint.fills.append(own.fill)
+            return own.dx
         own = backend_of(self.source.array).launch.Adjoint(
             self.tape, _batched(dy), None, need_x, adjoint.gradient.flat, adjoint.accumulate
         )

@@ -46,6 +46,10 @@ class Operation:
         """
         raise NotImplementedError
 
+    def separable(self):
+        """Whether `backward` can have a gradient of each row of the batch, on the CPU: `chain.Adjoint.rows`."""
+        return not self.learns
+
     def jvp(self, tangents, dx):
         """Descriptors of the tangents of the outputs, or None for zeros, from those of the source or None; on the CPU.
 
@@ -289,6 +293,9 @@ class Residual(Operation):
         if dx is not None and dy is not None:
             adjoint.fills.append(ResidualAdjoint(dx, dy).fill)
         return dx
+
+    def separable(self):
+        return self.inner.separable()
 
     @ieee
     def jvp(self, tangents, dx):

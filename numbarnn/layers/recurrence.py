@@ -9,7 +9,7 @@ from ..arrays.devices import backend, backend_of, device_of
 from ..arrays.packing import uniform
 from ..errors import CellError
 from .operations import NotInPrograms, Operation
-from .tangents import kernels
+from .tangents import kernels, separate
 
 INITIAL = ("initial_h", "initial_c")  # parameters that hold the state to start from
 
@@ -132,6 +132,10 @@ class Recurrence(Operation):
         gradient, accumulate = adjoint.gradient, adjoint.accumulate
         dfinal = None if adjoint.dfinal is None else [state[self.index] for state in adjoint.dfinal]
         dcells = adjoint.dcells if self.index == self.layer.layers - 1 else None
+        if adjoint.rows is not None:
+            own = separate().Adjoint(self.tape, dy, dfinal, need_x, adjoint.rows[:, self.first :])
+            adjoint.fills.append(own.fill)
+            return own.dx
         own = backend_of(gradient.flat).launch.Adjoint(
             self.tape, dy, dfinal, need_x, gradient.flat[self.first :], accumulate, dcells
         )
@@ -140,6 +144,9 @@ class Recurrence(Operation):
         if self.layer.unit_parameters or self.layer.learned_state:  # else all is in what the kernels write
             adjoint.fills.append(VectorGradients(self, own, gradient, accumulate).fill)
         return own.dx
+
+    def separable(self):
+        return not self.layer.learned_state and separate().knows(self.tape)
 
     def jvp(self, tangents, dx):
         parameters = tangents.parameters

@@ -23,6 +23,14 @@ def kernels():
     return tangent_launch
 
 
+@functools.cache
+def separate():
+    """What has a gradient of each row of a batch, likewise."""
+    from ..cpu import separate
+
+    return separate
+
+
 @dataclass(eq=False)
 class Tangents:
     """Directions in which the parameters and the initial state of a layer move, several at once.

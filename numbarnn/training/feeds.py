@@ -89,7 +89,8 @@ class SampleFeed(Feed):
         self.count = len(self.batches())
 
     def depends(self):
-        return {"batch_size": self.batch_size}
+        feedback = getattr(self.samples, "feedback", None)  # a graph's samples have none
+        return {"batch_size": self.batch_size} | ({} if feedback is None else {"feedback": feedback._told})
 
     def epoch(self, number, done):
         if self.shuffle and not done:

@@ -172,6 +172,7 @@ def _check_same(ranks, course, place, samples, held, batch_size, shuffle):
         network=network._structure, loss=network._compared_loss(course.loss), optimizer=course.optimizer._compared,
         epochs=place.last + 1 - place.epoch, batch_size=batch_size, shuffle=shuffle, clip=course.clip, shards=course.shards,
         validation=held is not None, weights=samples.weights is not None, reset=samples.reset is not None,
+        feedback=getattr(samples, "feedback", None) is not None,
         frozen=course.frozen, updates=course.updates.step, metrics=tuple(course.metrics),
         lengths=bool(course.metrics) and getattr(samples, "in_rows", None),
     ))  # fmt: skip
