@@ -43,8 +43,9 @@ class DecayedWeights:
         self.fill()
 
     def _zeros(self):
-        size = sum(weight.size for weight in self.weights)
-        return Parameters(backend(device_of(self.p.flat)).memory.zeros((size,), self.p.dtype), self.weights)
+        size, dtype = sum(weight.size for weight in self.weights), self.p.dtype
+        found = Parameters(backend(device_of(self.p.flat)).memory.zeros((size,), np.finfo(dtype).dtype), self.weights)
+        return found._dual(0.0) if dtype.kind == "c" else found
 
     def fill(self):
         """Write the weights from the parameters as they are now."""
