@@ -16,7 +16,7 @@ import numbarnn as nr
 
 UNITS, GAIN, DT, EVERY = 100, 4.0, 0.1, 10
 TRANSIENT, SETTLE, STEPS = 1000, 1000, 10000
-ROUNDS = 5
+ROUNDS, STARTS = 5, 8
 STATES, WIDTH = 2000, 128
 LAYERS = {"RNN": nr.RNN, "GRU": nr.GRU, "LSTM": nr.LSTM}
 LORENZ_STEP, LORENZ_EXPONENT = 0.02, 0.906
@@ -158,14 +158,18 @@ def run():
     """Seconds and what was found of each part."""
     weights, h = rate_network()
     layer, p = as_layer(weights)
-    found = by_numbarnn(layer, p, h)
+    starts = np.stack([h, *np.random.default_rng(0).standard_normal((STARTS - 1, UNITS))])
+    found = nr.dynamics.lyapunov(
+        layer, p, TRANSIENT + SETTLE + STEPS, starts[None], every=EVERY, transient=TRANSIENT, settle=SETTLE, dt=DT
+    )
+    sums = found.exponents.sum(axis=1)
     rate = {
         "numbarnn": _seconds(lambda: by_numbarnn(layer, p, h)),
         "largest ten": _seconds(lambda: by_numbarnn(layer, p, h, exponents=10)),
         "numpy": _seconds(lambda: by_numpy(weights, h)),
         "blas": os.environ.get("OPENBLAS_NUM_THREADS", "as NumPy likes"),
-        "sum": float(found.exponents.sum()), "sum by numpy": float(by_numpy(weights, h).sum()),
-        "largest": float(found.exponents[0, 0]), "kaplan_yorke": float(found.kaplan_yorke[0]),
+        "sum": float(sums.mean()), "spread": float(sums.std(ddof=1)), "sum by numpy": float(by_numpy(weights, h).sum()),
+        "largest": found.exponents[:, 0].tolist(), "kaplan_yorke": found.kaplan_yorke.tolist(),
     }  # fmt: skip
     jacobians = {}
     for name, kind in LAYERS.items():
@@ -197,11 +201,12 @@ def table(result):
         "",
         "| | seconds | sum of exponents |",
         "|---|---|---|",
-        f"| numbarnn | {rate['numbarnn']:.3f} | {rate['sum']:.3f} |",
+        f"| numbarnn | {rate['numbarnn']:.3f} | {rate['sum']:.3f}, {rate['spread']:.3f} between {STARTS} starts |",
         f"| the loop of NumPy | {rate['numpy']:.3f} ({times:.2f} times) | {rate['sum by numpy']:.3f} |",
         f"| numbarnn, the ten largest | {rate['largest ten']:.3f} | |",
         "",
-        f"The largest is {rate['largest']:.3f}, the Kaplan-Yorke dimension {rate['kaplan_yorke']:.2f}.",
+        f"The largest is {min(rate['largest']):.3f} to {max(rate['largest']):.3f}, the Kaplan-Yorke dimension "
+        f"{min(rate['kaplan_yorke']):.2f} to {max(rate['kaplan_yorke']):.2f}.",
         "",
         f"Jacobians of a step at {STATES:,} states of {WIDTH} units:",
         "",

@@ -164,6 +164,16 @@ def test_exponents_of_a_linear_map(every):
     np.testing.assert_allclose(few.exponents, np.log([[1.0, 0.8]]), rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("factor", [1e-200, 1e200])
+def test_tangents_whose_squares_are_no_numbers(factor):
+    layer = nr.RNN(3, activation="linear")
+    p = layer.init(1, dtype="float64")
+    p.flat[...] = 0
+    p["weight_hh_l0"][...] = factor * np.array([[1, 0.3, 0.2], [0, 0.5, 0.1], [0, 0, 0.25]])
+    found = nr.dynamics.lyapunov(layer, p, 300, settle=100)
+    np.testing.assert_allclose(found.exponents[0] - np.log(factor), np.log([1, 0.5, 0.25]), rtol=0, atol=1e-11)
+
+
 def test_exponents_of_a_step_that_changes_nothing():
     layer = nr.LeakyRNN(4, rate=0.0)
     found = nr.dynamics.lyapunov(layer, layer.init(1, dtype="float64"), 50, every=5)

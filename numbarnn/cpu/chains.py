@@ -1,27 +1,18 @@
-"""Products of matrices along time, and their orthogonal and triangular factors, in float64.
-
-A chain multiplies the matrices of some steps, ``D_n ... D_2 D_1``, or applies them to tangents; `orthogonalise` takes these
-apart into ``Q R`` by LAPACK's Householder reflectors, and hands Q on to the next window of steps.
-"""
-
-import functools
+"""Products of matrices along time, ``D_n ... D_2 D_1``, by themselves or applied to tangents, in float64."""
 
 import numpy as np
-from numba.extending import get_cython_function_address
 
 from . import jobs
-from .atomics import call_function
 from .blocks import share, vector_bytes, vectors_for
-from .compiled import Task, kernel
-from .memory import give, take
+from .compiled import Task
+from .memory import empty, give, take
 from .product import MAX_VECTORS
 from .records import integers
 from .routine_call import invoke, record_at
 from .routines import ROUTINES
-from .simd import get, lanes, lanes_of, load_first, put, size_of, splat, store
+from .simd import get, lanes, lanes_of, load, load_first, put, size_of, splat, store, store_first
 from .threads import threads_for
 
-REFLECTORS = 12  # that are applied together
 CHAIN = np.dtype(
     integers(
         "product",  # a routine
@@ -33,9 +24,9 @@ CHAIN = np.dtype(
         "window",  # steps of each window but the last, which has those that are left
         "splits",  # parts of the tangents, whole panels
         "columns",  # tangents K
-        "start",  # [batch, K, S]: what the first window's matrices are applied to; 0 for the matrices' own product
+        "start",  # [batch, K, S]: what the first window's matrices are applied to; 0 for their own product
         "scratch",  # [tasks, 2, S, padded K]
-        "target",  # [windows, batch, K, S]
+        "target",  # [windows, batch, K, S] of tangents; [windows, batch, S, S], the rows of a product
     )
 )
 
@@ -57,7 +48,7 @@ def chain_task(cell, number, record, index):
     now = call.scratch + 2 * index * whole
     new = now + whole
     begin, stop = window * call.window, min(call.steps, (window + 1) * call.window)
-    target = call.target + ((window * call.batch + n) * call.columns + first) * call.size * size
+    target = call.target + (window * call.batch + n) * call.columns * call.size * size
     if call.start:
         tangents = call.start + (n * call.columns + first) * call.size * size
         for i in range(call.size):
@@ -84,19 +75,25 @@ def chain_task(cell, number, record, index):
             ),
         )  # fmt: skip
         now, new = new, now
-    for k in range(end - first):
+    if call.start:
+        for k in range(end - first):
+            for i in range(call.size):
+                put(get(real, now + i * row + k * size), target + ((first + k) * call.size + i) * size)
+    else:
         for i in range(call.size):
-            put(get(real, now + i * row + k * size), target + (k * call.size + i) * size)
+            for v in range(vectors):
+                left, at = end - first - v * lanes(real), i * row + v * vector_bytes(real)
+                store_first(load(real, now + at), target + (i * call.size + first + v * lanes(real)) * size, left)
 
 
 def targets(matrices, window, columns=None):
     """An array for what `chains` makes: (windows, N, K, S)."""
     steps, batch, size, _ = matrices.shape
-    return np.empty((-(-steps // window), batch, columns or size, size))
+    return empty((-(-steps // window), batch, columns or size, size), matrices.dtype)
 
 
 def chains(matrices, window, start=None, target=None, alone=False):
-    """What the matrices of each window of steps make together, (windows, N, K, S): a column after the other.
+    """What the matrices of each window of steps make together: of tangents (windows, N, K, S), or the products themselves.
 
     Parameters
     ----------
@@ -105,7 +102,8 @@ def chains(matrices, window, start=None, target=None, alone=False):
     window : int
         Steps of a window.
     start : numpy.ndarray, optional
-        (N, K, S), contiguous: the tangents that the matrices of a single window are applied to; else the unit vectors.
+        (N, K, S), contiguous: the tangents that the matrices of a single window are applied to.  Without them the products
+        of the windows are found, (windows, N, S, S).
     target : numpy.ndarray, optional
         Where they are written (is modified); new by default.
     alone : bool
@@ -130,70 +128,3 @@ def chains(matrices, window, start=None, target=None, alone=False):
         jobs.run(chain_task, None, matrices.dtype, record, tasks, sharing)
     give(scratch)
     return target
-
-
-@functools.cache
-def lapack():
-    """The addresses of LAPACK's dgeqrt and dgemqrt, as SciPy has it."""
-    return tuple(get_cython_function_address("scipy.linalg.cython_lapack", name) for name in ("dgeqrt", "dgemqrt"))
-
-
-@functools.partial(kernel, releases=True)
-def orthogonalise(geqrt, gemqrt, windows, reflectors, triangles, logs, composed):
-    """Q R of the tangents after each window, one window after the other (all but the addresses are modified).
-
-    windows: (W, N, K, S) of `chains`: the tangents themselves; or, if they are `composed`, those of the unit vectors (K is
-    S), to which Q of the window before is applied first.  reflectors, triangles: (N, K, S), (N, K, nb): Q, as dgeqrt has
-    it.  logs: (W, N, K): the logarithms of R's diagonal.
-    """
-    count, batch, columns, size = windows.shape
-    kept, block = logs.shape[2], triangles.shape[2]
-    m, k, nb = np.full(1, size, np.int32), np.full(1, kept, np.int32), np.full(1, block, np.int32)
-    info, work = np.zeros(1, np.int32), np.empty(size * block)
-    right, plain = np.full(1, 82, np.uint8), np.full(1, 78, np.uint8)  # "R", "N"
-    for w in range(count):
-        for n in range(batch):
-            a = windows[w, n]
-            v, t = reflectors[n], triangles[n]
-            if composed:
-                call_function(
-                    gemqrt,
-                    (
-                        right.ctypes.data, plain.ctypes.data, m.ctypes.data, m.ctypes.data, k.ctypes.data, nb.ctypes.data,
-                        v.ctypes.data, m.ctypes.data, t.ctypes.data, nb.ctypes.data, a.ctypes.data, m.ctypes.data,
-                        work.ctypes.data, info.ctypes.data,
-                    ),
-                )  # fmt: skip
-            v[...] = a[:kept]
-            call_function(
-                geqrt,
-                (
-                    m.ctypes.data, k.ctypes.data, nb.ctypes.data, v.ctypes.data, m.ctypes.data, t.ctypes.data,
-                    nb.ctypes.data, work.ctypes.data, info.ctypes.data,
-                ),
-            )  # fmt: skip
-            for i in range(kept):
-                logs[w, n, i] = np.log(np.abs(v[i, i]))
-
-
-@functools.partial(kernel, releases=True)
-def tangents_of(gemqrt, reflectors, triangles, tangents):
-    """Write the columns of Q, (N, K, S), from what `orthogonalise` has left of it (`tangents` is modified)."""
-    batch, columns, size = tangents.shape
-    block = triangles.shape[2]
-    m, k, nb = np.full(1, size, np.int32), np.full(1, columns, np.int32), np.full(1, block, np.int32)
-    info, work = np.zeros(1, np.int32), np.empty(columns * block)
-    left, plain = np.full(1, 76, np.uint8), np.full(1, 78, np.uint8)  # "L", "N"
-    for n in range(batch):
-        v, t, q = reflectors[n], triangles[n], tangents[n]
-        q[...] = 0
-        for i in range(columns):
-            q[i, i] = 1
-        call_function(
-            gemqrt,
-            (
-                left.ctypes.data, plain.ctypes.data, m.ctypes.data, k.ctypes.data, k.ctypes.data, nb.ctypes.data,
-                v.ctypes.data, m.ctypes.data, t.ctypes.data, nb.ctypes.data, q.ctypes.data, m.ctypes.data, work.ctypes.data,
-                info.ctypes.data,
-            ),
-        )  # fmt: skip

@@ -14,7 +14,7 @@ from ..engine.inlined import inlined
 from . import jobs
 from .blocks import entry, share, vector_bytes, vectors_for
 from .compiled import Task
-from .memory import give, take
+from .memory import empty, give, take
 from .records import integers
 from .routine_call import invoke, record_at
 from .routines import ROUTINES
@@ -160,7 +160,7 @@ def step_jacobians(tape, weights, target=None):
     found = slopes(tape)
     count, rows, numbers, padded = found.shape
     width = cell.states * hidden
-    target = np.empty((count, width, width), dtype) if target is None else target
+    target = empty((count, width, width), dtype) if target is None else target
     of_gates = np.zeros((len(cell.gates), hidden, padded), dtype)
     if weights is not None:
         of_gates[..., :hidden] = weights

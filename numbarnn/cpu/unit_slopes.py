@@ -6,13 +6,12 @@ of `jacobian`.  With the recurrent weights they are all of the Jacobian of the s
 
 import functools
 
-import numpy as np
-
 from ..engine.choices import joined
 from . import jobs
 from .blocks import vector_bytes, vectors_for
 from .compiled import Task, compile_together
 from .jacobian import row_of_gate, rows_of_step
+from .memory import empty
 from .plans import Plan
 from .records import place
 from .recurrent import previous_block
@@ -103,7 +102,7 @@ def slopes(tape):
     """The slopes of all steps of a `launch.Tape` of one direction that keeps all, (T * N, rows, numbers, padded H)."""
     size, packing, cell = tape.size, tape.packing, tape.size.cell
     numbers, rows = slope_rows(cell)
-    found = np.empty((packing.rows, rows, numbers, size.padded), size.dtype)
+    found = empty((packing.rows, rows, numbers, size.padded), size.dtype)
     tasks = threads_for(found.size * 8)
     tasks = min(size.batch, max(tasks, -(-size.batch // MAX_TASK_ROWS)))
     record = _plan(tape.plans, tasks).filled(tape.address)

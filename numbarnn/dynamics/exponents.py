@@ -25,10 +25,18 @@ SPREAD = 35.0  # logarithm of what tangents may spread by between two decomposit
 
 @functools.cache
 def kernels():
-    """What multiplies and decomposes: it is imported for the first exponents."""
+    """What multiplies along time: it is imported for the first exponents."""
     from ..cpu import chains
 
     return chains
+
+
+@functools.cache
+def reflections():
+    """What decomposes, likewise."""
+    from ..cpu import reflections
+
+    return reflections
 
 
 def crew_size():
@@ -208,16 +216,11 @@ class _Group:
         self._composed = every > 1 and 2 * columns > size and window <= WINDOW_BYTES
         most = max(1, CHUNK_BYTES // (self._batch * size * size * 8))
         self._chunk = max(1, most // every) * every if self._composed else most
-        block = min(kernels().REFLECTORS, columns)
-        self._reflectors = np.repeat(tangents[None], self._batch, axis=0)
-        self._triangles = np.empty((self._batch, columns, block))
-        self._geqrt, self._gemqrt = kernels().lapack()
+        self._reflectors = np.empty((self._batch, columns, size))
+        self._taus = np.empty((self._batch, columns))
         start = np.repeat(tangents[None, None], self._batch, axis=1)
-        kernels().orthogonalise(
-            self._geqrt, self._gemqrt, start, self._reflectors, self._triangles, np.empty((1, self._batch, columns)), False
-        )
+        self._decompose(start, self._logs_of(start), False)
         self._tangents = None if self._composed else self._columns()
-        self._logs = []
 
     def run(self, transient, settle):
         """Go through all steps."""
@@ -228,7 +231,7 @@ class _Group:
         count = total - transient - settle
         windows = -(-count // self._every)
         points = np.unique(np.linspace(1, windows, min(POINTS, windows)).round().astype(int))
-        self._sums = _Sums(points, (self._batch, self._triangles.shape[1]))
+        self._sums = _Sums(points, (self._batch, self._taus.shape[1]))
         self._propagate(transient + settle, count, self._sums)
         self.counted, self.history = np.minimum(points * self._every, count), self._sums.history
         self.vectors = self._map.vectors(self._state)
@@ -302,16 +305,16 @@ class _Group:
 
     def _logs_of(self, windows):
         """Where the logarithms (W, N, K) of R of each window go."""
-        return np.empty((len(windows), self._batch, self._triangles.shape[1]))
+        return np.empty((len(windows), self._batch, self._taus.shape[1]))
 
     def _decompose(self, windows, logs, composed):
         """Q and R of the tangents after each window, and the logarithms (are modified)."""
-        kernels().orthogonalise(self._geqrt, self._gemqrt, windows, self._reflectors, self._triangles, logs, composed)
+        reflections().decompose(windows, self._reflectors, self._taus, logs, composed)
 
     def _columns(self):
         """Q as tangents (N, K, S)."""
         found = np.empty(self._reflectors.shape)
-        kernels().tangents_of(self._gemqrt, self._reflectors, self._triangles, found)
+        reflections().columns_of(self._reflectors, self._taus, found)
         return found
 
     def _note(self, logs, sums):
