@@ -142,6 +142,17 @@ def test_recurrent_layers(layer):
     check(net, x, y, lengths=np.array([3, 6, 0, 5, 1, 6, 2]))
 
 
+@pytest.mark.parametrize(
+    "layer", [nr.GRU(5, decay=True), nr.LSTM(9, decay=True, learned_state=True), nr.GRUD(5, mean=0.3, past=True)], ids=repr
+)
+def test_layers_whose_state_decays(layer):
+    net, random = network(layer, nr.Dense(1), channels=3), np.random.default_rng(0)
+    x = np.concatenate([numbers(6, 7, 1), random.integers(0, 2, (6, 7, 1)), random.uniform(1.2, 3, (6, 7, 1))], axis=2)
+    y = numbers(6, 7, 1, seed=1)
+    check(net, x, y)
+    check(net, x, y, lengths=np.array([3, 6, 0, 5, 1, 6, 2]))
+
+
 @settings(max_examples=12)
 @given(
     st.integers(1, 7), st.integers(1, 14), st.sampled_from([1, 4, 8, 9, 17]), st.sampled_from(["tnc", "ntc", "cnt"]),

@@ -43,8 +43,10 @@ class DecayedWeights:
         self.fill()
 
     def _zeros(self):
-        size = sum(weight.size for weight in self.weights)
-        return Parameters(backend(device_of(self.p.flat)).memory.zeros((size,), self.p.dtype), self.weights)
+        size, dual = sum(weight.size for weight in self.weights), self.p.dtype.kind == "c"
+        flat = backend(device_of(self.p.flat)).memory.zeros((size,), np.dtype(np.float64) if dual else self.p.dtype)
+        parameters = Parameters(flat, self.weights)
+        return parameters._dual(flat) if dual else parameters
 
     def fill(self):
         """Write the weights from the parameters as they are now."""
