@@ -367,7 +367,7 @@ def test_rows_that_no_table_has_are_refused(tmp_path):
         trainer = nr.Trainer(reader(), "cross_entropy")
         trainer.fit(WORDS, LABELS, epochs=1, progress=False)
         trainer.save(path)
-        name = f"training.updates.rows.{key}"
+        name = f"training.updates.rows.0.{key}"
         changed(path, lambda t, arrays, name=name, change=change: arrays.update({name: change(arrays[name])}))
         with pytest.raises(nr.FileFormatError, match="training"):
             nr.Trainer.load(path)

@@ -313,6 +313,43 @@ def test_a_slow_point_is_no_fixed_point():
     assert not len(nr.dynamics.fixed_points(layer, p, None, np.array([[[-0.9]]]), slow=1e-8).slow)
 
 
+@pytest.mark.parametrize("tolerance", [None, 1e-8])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_fixed_point_comes_once(dtype, tolerance):
+    layer = nr.RNN(6)
+    p = layer.init(2, seed=0, dtype=dtype)
+    p["weight_hh_l0"][...] *= 0.99  # slow to contract
+    starts = np.random.default_rng(0).uniform(-1, 1, (1, 40, 6)).astype(dtype)
+    found = nr.dynamics.fixed_points(layer, p, np.array([0.3, -0.2], dtype), starts, tolerance, apart=1e-6)
+    assert len(found) == 1 and found.starts.tolist() == [40] and found.stable.all()
+    assert found.states.dtype == found.jacobians.dtype == found.inputs.dtype == np.dtype(dtype)
+    after = layer(p, found.inputs[None], found.state)[1]
+    np.testing.assert_allclose(after[0], found.states, rtol=0, atol=16 * np.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("draw", ["uniform", "standard_normal"])
+def test_states_that_are_far_away_are_not_slow(draw):
+    """A GRU whose gates saturate: where its update gate is 1, every state is slow."""
+    layer = nr.GRU(6)
+    p = layer.init(2, seed=0, dtype="float64")
+    p.flat[...] *= 4
+    random = np.random.default_rng(0)
+    starts = random.uniform(-1, 1, (1, 60, 6)) if draw == "uniform" else random.standard_normal((1, 60, 6))
+    found = nr.dynamics.fixed_points(layer, p, None, starts)
+    assert np.abs(found.states).max() < 1 and found.starts.sum() >= 35
+    assert (np.abs(found.slow.states) < 1.5 * np.abs(starts).max()).all()
+
+
+def test_fixed_points_that_are_far_away_are_found():
+    layer = nr.RNN(1, activation="linear")
+    p = layer.init(1, dtype="float64")
+    p.flat[...] = 0
+    p["weight_hh_l0"][...], p["bias_ih_l0"][...] = 0.999, 1
+    found = nr.dynamics.fixed_points(layer, p, None, np.array([[[0.0], [1.0]]]))
+    assert found.starts.tolist() == [2] and found.lost == 0
+    np.testing.assert_allclose(found.states, [[1000]], rtol=1e-9)
+
+
 def test_each_start_has_its_own_inputs():
     layer, p = squared(0.5)
     p["weight_ih_l0"][...] = 1

@@ -11,6 +11,8 @@ from .maps import StateMap, inputs_of
 GROUP_BYTES = 1 << 26  # of the Jacobians of the states that move at once
 ROUNDING = 1e3  # in units of the dtype's eps: what may be left of F(s) - s, for each number of the state
 LEVEL = 1e-3  # of a slow point: the gradient of the speed, over the residual and the Jacobian, at most
+ALONG, ROOM = 20, 1.5  # steps that show how large a state gets, and how much larger it may be
+CLEARLY = 0.5  # smaller than it was by this factor, a speed has not come to rounding
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-20, 1e10
 
 
@@ -35,6 +37,11 @@ def fixed_points(
     Where q gets to 0 is a fixed point; where it has a minimum that is small is a slow point (Sussillo and Barak 2013,
     doi:10.1162/NECO_a_00409).  A fixed point is stable if all eigenvalues of J are less than 1 in modulus.
 
+    No number of h, or of c, gets larger than 1.5 times the largest of its kind in 20 steps of the layer from the start: far
+    away gates saturate, and all is slow.  A start that leads to no fixed point in there has another try from where these
+    20 steps end, and then one from each of both without a bound, which counts if it ends at a fixed point.  Slow points
+    lie within the bounds.  All is computed in float64, whatever the dtype of the parameters.
+
     Parameters
     ----------
     layer : Recurrent
@@ -46,18 +53,19 @@ def fixed_points(
         Where to start, as the layer takes states: (L, N, H), for an LSTM the pair (h, c).  States of trajectories are good
         ones: ``y.reshape(1, -1, H)`` of a layer's outputs.
     tolerance : float, optional
-        The largest q of a fixed point; if None as small as rounding allows.
+        The largest q of a fixed point; if None as small as rounding allows.  Where steps still make q clearly smaller they
+        go on below it.
     slow : float
         The largest q of a slow point.
     apart : float
         Points no further from each other than this are one.
     iterations : int
-        Steps from each start at most.
+        Steps of each try at most.
 
     Returns
     -------
     FixedPoints
-        Those of more unstable directions after those of fewer.
+        Those of more unstable directions after those of fewer; states, inputs and Jacobians of the dtype of the parameters.
 
     Raises
     ------
@@ -79,37 +87,71 @@ def fixed_points(
     [-0.9575, 0.9575, 0.0]
     """
     steps = StateMap(layer, p)
-    vectors = steps.checked("starts", starts)
-    inputs = inputs_of("x", x, len(vectors), steps.channels, steps.dtype)
-    rounding = ROUNDING * float(np.finfo(steps.dtype).eps)
+    vectors = steps.checked("starts", starts).astype(np.float64)
+    inputs = inputs_of("x", x, len(vectors), steps.channels, steps.dtype).astype(np.float64)
+    dtype, steps = steps.dtype, StateMap(layer, Parameters(p.flat.astype(np.float64), p.weights))
+    rounding = ROUNDING * float(np.finfo(np.float64).eps)
     tolerance = steps.size * rounding**2 / 2 if tolerance is None else finite_number("tolerance", tolerance, above=0)
     slow, apart = finite_number("slow", slow, above=0), finite_number("apart", apart, above=0)
     iterations = positive_integer("iterations", iterations)
     most = max(1, GROUP_BYTES // (steps.size**2 * 8))
     groups = [slice(first, first + most) for first in range(0, len(vectors), most)]
-    parts = [_Descent(steps, inputs[own], vectors[own]).run(tolerance, iterations) for own in groups]
-    ends, speeds, level = (np.concatenate(each) for each in zip(*parts))
-    fixed = speeds <= tolerance
-    slowly = ~fixed & (speeds <= slow) & level
-    found = [_points(steps, inputs[which], ends[which], speeds[which], apart) for which in (fixed, slowly)]
+    parts = [_search(steps, inputs[own], vectors[own], tolerance, slow, iterations) for own in groups]
+    ends, speeds, fixed, slowly = (np.concatenate(each) for each in zip(*parts))
+    found = [_points(steps, inputs[which], ends[which], speeds[which], apart, dtype) for which in (fixed, slowly)]
     lost = len(vectors) - int(fixed.sum()) - int(slowly.sum())
     return FixedPoints(*found[0], steps.shapes, FixedPoints(*found[1], steps.shapes), len(vectors), lost)
 
 
-class _Descent:
-    """States that go down the speed, each by itself."""
+def _search(steps, inputs, vectors, tolerance, slow, iterations):
+    """(states, speeds, whether these are fixed points, whether slow ones), each from its start by itself."""
+    bounds, later = _trajectories(steps, inputs, vectors)
+    everywhere = np.full_like(bounds, np.inf)
+    ends, speeds = vectors.copy(), np.full(len(vectors), np.inf)
+    fixed, slowly = np.zeros(len(vectors), bool), np.zeros(len(vectors), bool)
+    for starts, limits in ((vectors, bounds), (later, bounds), (vectors, everywhere), (later, everywhere)):
+        own = np.flatnonzero(~fixed)
+        if not len(own):
+            break
+        states, reached, level = _Descent(steps, inputs[own], starts[own], limits[own]).run(tolerance, iterations)
+        at = reached <= tolerance
+        near = (reached <= slow) & level & (np.abs(states) < bounds[own]).all(axis=1)
+        better = at | (near & (reached < speeds[own]))
+        ends[own[better]], speeds[own[better]] = states[better], reached[better]
+        fixed[own], slowly[own] = at, ~at & (slowly[own] | near)
+    return ends, speeds, fixed, slowly
 
-    def __init__(self, steps, inputs, vectors):
-        self._map, self._inputs, self._vectors = steps, inputs, vectors.copy()
+
+def _trajectories(steps, inputs, vectors):
+    """(bounds, later), both (N, S): how large each number of a state may get, and the states after `ALONG` steps."""
+    largest, later = np.abs(vectors), vectors
+    for _ in range(ALONG):
+        after = steps.step(inputs, later)
+        later = np.where(np.isfinite(after).all(axis=1, keepdims=True), after, later)
+        largest = np.maximum(largest, np.abs(later))
+    parts, first = [], 0
+    for layers, width in steps.shapes:
+        own = largest[:, first : first + layers * width]
+        parts.append(np.broadcast_to(ROOM * own.max(axis=1, keepdims=True), own.shape))
+        first += layers * width
+    return np.concatenate(parts, axis=1), later
+
+
+class _Descent:
+    """States that go down the speed, each by itself, none of whose numbers gets larger than its bound."""
+
+    def __init__(self, steps, inputs, vectors, bounds):
+        self._map, self._inputs, self._vectors, self._bounds = steps, inputs, vectors.copy(), bounds
 
     def run(self, tolerance, iterations):
         """(states, their speeds, whether these have a minimum there)."""
         count, size = self._vectors.shape
+        smaller = np.ones(count, bool)  # by the last step, and clearly so
         damping, at_work, own = np.full(count, FIRST_DAMPING), np.arange(count), np.arange(size)
         residual, jacobian = self._look(at_work, self._vectors)
         speeds = self._speed(residual)
         for _ in range(iterations):
-            goes_on = (damping[at_work] <= MOST_DAMPING) & (speeds[at_work] > tolerance)
+            goes_on = (damping[at_work] <= MOST_DAMPING) & ((speeds[at_work] > tolerance) | smaller[at_work])
             at_work, residual, jacobian = at_work[goes_on], residual[goes_on], jacobian[goes_on]
             if not len(at_work):
                 break
@@ -117,10 +159,10 @@ class _Descent:
             normal = jacobian.transpose(0, 2, 1) @ jacobian
             normal[:, own, own] += damping[at_work, None]
             move = np.linalg.solve(normal, -slope[..., None])[..., 0]
-            vectors = (self._vectors[at_work] + move).astype(self._map.dtype)
+            vectors = np.clip(self._vectors[at_work] + move, -self._bounds[at_work], self._bounds[at_work])
             fresh = self._look(at_work, vectors)
             new = self._speed(fresh[0])
-            better = new < speeds[at_work]
+            better, smaller[at_work] = new < speeds[at_work], new < CLEARLY * speeds[at_work]
             self._vectors[at_work[better]], speeds[at_work[better]] = vectors[better], new[better]
             residual[better], jacobian[better] = fresh[0][better], fresh[1][better]
             damping[at_work] = np.maximum(damping[at_work] * np.where(better, 0.1, 10.0), LEAST_DAMPING)
@@ -139,10 +181,10 @@ class _Descent:
     def _look(self, at_work, vectors):
         """``F(s) - s`` and its Jacobian at vectors s, (N, S) and (N, S, S) in float64, with the inputs of some starts."""
         final, tape = self._map.run(self._inputs[at_work][None], self._map.state(vectors))
-        jacobian = self._map.jacobians(tape)[0].astype(np.float64)
+        jacobian = self._map.jacobians(tape)[0]
         own = np.arange(vectors.shape[1])
         jacobian[:, own, own] -= 1
-        return self._map.vectors(final).astype(np.float64) - vectors, jacobian
+        return self._map.vectors(final) - vectors, jacobian
 
     @staticmethod
     def _speed(residual):
@@ -150,7 +192,7 @@ class _Descent:
         return np.where(np.isfinite(speed), speed, np.inf)
 
 
-def _points(steps, inputs, vectors, speeds, apart):
+def _points(steps, inputs, vectors, speeds, apart, dtype):
     """(states, inputs, speeds, Jacobians, eigenvalues, starts of each): of points that are near, the slowest."""
     kept, counts = [], []
     for n in np.argsort(speeds, kind="stable"):
@@ -169,8 +211,9 @@ def _points(steps, inputs, vectors, speeds, apart):
         _, tape = steps.run(inputs[own][None], steps.state(states))
         jacobians = steps.jacobians(tape)[0]
     else:
-        jacobians = np.empty((0, size, size), steps.dtype)
-    eigenvalues = np.linalg.eigvals(jacobians.astype(np.float64)).astype(complex)
+        jacobians = np.empty((0, size, size))
+    eigenvalues = np.linalg.eigvals(jacobians).astype(complex)
     eigenvalues = np.take_along_axis(eigenvalues, np.argsort(-np.abs(eigenvalues), axis=1, kind="stable"), axis=1)
     order = np.lexsort((*np.round(states.T[::-1] / apart), (np.abs(eigenvalues) >= 1).sum(axis=1)))
-    return tuple(a[order] for a in (states, inputs[own], speeds[own], jacobians, eigenvalues, counts))
+    states, inputs, jacobians = (a.astype(dtype) for a in (states, inputs[own], jacobians))
+    return tuple(a[order] for a in (states, inputs, speeds[own], jacobians, eigenvalues, counts))

@@ -43,10 +43,9 @@ class DecayedWeights:
         self.fill()
 
     def _zeros(self):
-        size, dual = sum(weight.size for weight in self.weights), self.p.dtype.kind == "c"
-        flat = backend(device_of(self.p.flat)).memory.zeros((size,), np.dtype(np.float64) if dual else self.p.dtype)
-        parameters = Parameters(flat, self.weights)
-        return parameters._dual(flat) if dual else parameters
+        size, dtype = sum(weight.size for weight in self.weights), self.p.dtype
+        found = Parameters(backend(device_of(self.p.flat)).memory.zeros((size,), np.finfo(dtype).dtype), self.weights)
+        return found._dual(0.0) if dtype.kind == "c" else found
 
     def fill(self):
         """Write the weights from the parameters as they are now."""

@@ -7,7 +7,7 @@ import os
 
 ASKED_FOR = any(os.environ.get(name, "0") not in ("", "0") for name in ("NUMBA_ENABLE_CUDASIM", "NUMBARNN_GPU"))
 collect_ignore_glob = [] if ASKED_FOR else ["test_*.py"]
-collect_ignore = ["check_cupy.py", "compile_kernels.py", "cell_kernels.py"]
+collect_ignore = ["check_cupy.py", "compile_kernels.py", "cell_kernels.py", "loops.py"]
 
 
 def pytest_report_header():
