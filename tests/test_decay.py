@@ -144,3 +144,26 @@ def test_the_jacobian_of_a_step(kind):
         up, down = (layer(p, x[None], tuple(each) if kind == "lstm" else each[0])[1] for each in moved)
         slope = (np.array(as_tuple(up)) - np.array(as_tuple(down)))[:, 0] / 2e-6
         np.testing.assert_allclose(found[:, :, j], np.concatenate([*slope], axis=1), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("layer", [nr.GRU(2, decay=True), nr.GRUD(2)], ids=repr)
+def test_trainings_refuse_negative_spans(layer):
+    net = nr.Network([layer, nr.Dense(1)], channels=3, layout="ntc", seed=0)
+    x, y = np.random.default_rng(0).uniform(0, 2, (4, 5, 3)), np.zeros((4, 5, 1))
+    x[1, 3:, 2] = -0.5
+    x[..., 0] -= 1  # of a variable, which may be anything
+    flat, lengths = net.params.flat.copy(), np.array([5, 3, 5, 0])
+    ragged = [nr.Ragged.of([*array]) for array in (x, y)]
+    refused = [
+        lambda: net.fit(x, y, progress=False),
+        lambda: net.fit(*ragged, progress=False),
+        lambda: net.fit_readout(x, y),
+        lambda: nr.fit_many(net, x, y, seeds=[0], progress=False),
+        lambda: net.fit(np.abs(x), y, validation=(x, y), progress=False),
+    ]
+    for call in refused:
+        with pytest.raises(ValueError, match=r"x: expected spans of 0 and more .* got -0.5 at .*3"):
+            call()
+    assert same_bits(net.params.flat, flat)
+    net.fit(x, y, lengths=lengths, epochs=1, progress=False)  # behind a length nothing is read
+    assert not same_bits(net.params.flat, flat)

@@ -190,6 +190,9 @@ class GraphSamples:
             if place:
                 raise NonFiniteError(f"inputs[{name!r}]: expected finite numbers, got {number} at {place}")
 
+    def check_spans(self):
+        """Nothing: what nodes read is made of inputs only when it is computed."""
+
     def check_targets(self):
         """Raise NonFiniteError or ValueError, with its place, of the first number that is read and is no target."""
         for output, part in self.parts.items():

@@ -79,6 +79,10 @@ class Layer(Description):
         """Channels of the output for inputs of `channels` channels."""
         return channels
 
+    def _span_channels(self, channels):
+        """Which of so many input channels are spans, times that are not negative: a slice, or None."""
+        return None
+
     def fill(self, parameters, random, scheme):
         """Write fresh values of `scheme` into `parameters` (modified)."""
 

@@ -130,6 +130,9 @@ class GRUD(Recurrent):
         parts += [Weight(f"{INITIAL[0]}_l0", None, hidden)] if self.learned_state else []
         return tuple(parts)
 
+    def _span_channels(self, channels):
+        return slice(channels // BLOCKS * (BLOCKS - 1), channels)
+
     def has_parameters(self, p):
         first = p.weights[0].inputs if p.weights else None
         fits = not isinstance(self.mean, tuple) or len(self.mean) == first

@@ -127,6 +127,9 @@ class Stacked(Regularized):
             raise ShapeError(f"channels: expected 2 or more, of which the last is the span of each step, got {channels}")
         return (*self._weights(channels - 1, self.cell), Weight(DECAY, None, self.hidden))
 
+    def _span_channels(self, channels):
+        return slice(channels - 1, channels) if self.decay else None
+
     def has_parameters(self, p):
         first = p.weights[0].inputs if p.weights else None
         return self.weights(first + 1) == p.weights if self.decay and first else super().has_parameters(p)

@@ -60,13 +60,14 @@ def checked_samples(network, given, loss, argument, empty=False, **fed):
 
 
 def check_samples(samples, empty=False):
-    """Raise a typed error unless there is something to learn from, and nothing that is not finite.
+    """Raise a typed error unless there is something to learn from, nothing that is not finite, and no negative span.
 
     A loss of one's own may leave out targets that are NaN.  empty: whether nothing may count: all weights are 0, all labels
     ignored, all targets missing.
     """
     samples.check_counted(empty)
     samples.check_finite()
+    samples.check_spans()
     samples.check_targets()
 
 

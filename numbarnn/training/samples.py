@@ -52,6 +52,8 @@ class Samples:
         What of an input is the output of the step before.
     strengths : numpy.ndarray or None
         (T, N, output channels): its strengths of forcing, for these samples.
+    spans : slice or None
+        Which channels of x are spans of time.
     """
 
     x: Sequences
@@ -67,6 +69,7 @@ class Samples:
     reset: np.ndarray | None = None
     feedback: object = None
     strengths: np.ndarray | None = None
+    spans: slice | None = None
 
     @classmethod
     def of(cls, network, x, y, lengths=None, loss=None, weights=None, reset=None, feedback=None):
@@ -99,7 +102,8 @@ class Samples:
             reset = checked_reset(reset, batch.sequences, batch.steps)
         x = Sequences(x, x_letters, own or x_letters)
         samples = cls(
-            x, None, lengths, network.layout, network.takes_indices, loss=loss, device=network.device, reset=reset
+            x, None, lengths, network.layout, network.takes_indices, loss=loss, device=network.device, reset=reset,
+            spans=network.layers[0]._span_channels(network.channels),
         )  # fmt: skip
         if feedback is not None:
             samples = samples.with_feedback(feedback, network.output_channels)
@@ -309,6 +313,16 @@ class Samples:
         place, number = self.x.not_finite(self.lengths)
         if place:
             raise NonFiniteError(f"x: expected finite numbers, got {number} at {place}")
+
+    def check_spans(self):
+        """Raise ValueError, with its place, of the first span that is negative and not behind a length."""
+        if self.spans is not None:
+            place, number = self.x.negative(self.spans, self.lengths)
+            if place:
+                raise ValueError(
+                    f"x: expected spans of 0 and more in channels {self.spans.start} to {self.spans.stop - 1}, which are not"
+                    f" to be standardized, got {number} at {place}"
+                )
 
     def not_left_out(self):
         """(place, number) of the first target that a loss of one's own has perhaps not left out, as text; or ("", None)."""

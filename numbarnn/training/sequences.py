@@ -94,6 +94,17 @@ class Sequences:
                 return "", None
         return self.first(lambda numbers: ~np.isfinite(numbers), lengths)
 
+    def negative(self, channels, lengths):
+        """(place, number) of the first number below 0 in a slice of the channels, as text; ("", None) if there is none."""
+        numbers, axis = self.numbers, -1 if self.ragged else self.letters.index("c")
+        looked_at = (slice(None),) * (axis % numbers.ndim) + (channels,)
+        chosen = numbers[looked_at]
+        if not chosen.size or chosen.min() >= 0:
+            return "", None
+        there = np.zeros(numbers.shape, bool)
+        there[looked_at] = True
+        return self.first(lambda numbers: (numbers < 0) & there, lengths)
+
     def first(self, where, lengths, weights=None):
         """(place, number) of the first number that `where` finds and that is not behind one of the lengths, if there are.
 
