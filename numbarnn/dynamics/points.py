@@ -36,6 +36,8 @@ def fixed_points(
 
         (A^T A + m I) d = -A^T (F(s) - s),    A = J(s) - I
 
+    with m no less than 1e-15 of the trace of ``A^T A``, since J may have an eigenvalue of 1.
+
     Where q gets to 0 is a fixed point; where it has a minimum that is small is a slow point (Sussillo and Barak 2013,
     doi:10.1162/NECO_a_00409).  A fixed point is stable if all eigenvalues of J are less than 1 in modulus.
 
