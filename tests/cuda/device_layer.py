@@ -59,3 +59,8 @@ class DeviceLayer:
         options = {name: to_device(value) for name, value in options.items()}
         found = self.layer.backward(tape, to_device(dy), to_device(dstate), **options)
         return SimpleNamespace(params=to_host(found.params), x=to_host(found.x), state=to_host(found.state))
+
+    def jvp(self, tape, dp=None, dx=None, dstate=None):
+        """Tangents of y and of the final state."""
+        dy, dfinal = self.layer.jvp(tape, *map(to_device, (dp, dx, dstate)))
+        return to_host(dy), to_host(dfinal)
