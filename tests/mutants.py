@@ -893,7 +893,7 @@ def tangent_caught():
 def dynamics_mutants():
     """[(description, place, name, mutant)] of Jacobians, exponents and fixed points."""
     from numbarnn.cpu import step_jacobians
-    from numbarnn.dynamics import FixedPoints, exponents
+    from numbarnn.dynamics import FixedPoints, exponents, points
     from numbarnn.dynamics.maps import StateMap
 
     fields, weights, states, before = (
@@ -938,11 +938,14 @@ def dynamics_mutants():
         ),
         ("the last window counted twice", sums, "add", twice),
         ("stability by real parts", FixedPoints, "unstable", property(by_real_parts)),
+        ("searches that end where the speed is small", points, "CLEARLY", 0.0),
+        ("searches without bounds", points, "ROOM", 1e9),
     ]  # fmt: skip
 
 
 def dynamics_caught():
     """Whether the properties of test_dynamics.py fail, for any layer."""
+    import test_dynamics
     from dynamics_checks import check_exponents, check_spiral, transpose_error
 
     import numbarnn as nr
@@ -954,6 +957,8 @@ def dynamics_caught():
             check_exponents(layers[1], every, count)
         check_exponents(layers[2], 2)
         check_spiral(1.4)
+        test_dynamics.test_a_fixed_point_comes_once("float32", 1e-8)
+        test_dynamics.test_states_that_are_far_away_are_not_slow("uniform")
     except AssertionError:
         return True
     return max(errors) > 1e-13

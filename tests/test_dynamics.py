@@ -340,6 +340,27 @@ def test_states_that_are_far_away_are_not_slow(draw):
     assert (np.abs(found.slow.states) < 1.5 * np.abs(starts).max()).all()
 
 
+@pytest.mark.parametrize("units", [2, 5])
+def test_a_fixed_point_whose_newton_matrix_is_singular(units):
+    """At 0 of ``tanh(mean(h))`` one eigenvalue is 1, and ``J - I`` has one of 0."""
+    layer = nr.RNN(units)
+    p = layer.init(1, dtype="float64")
+    p.flat[...] = 0
+    p["weight_hh_l0"][...] = 1 / units
+    found = nr.dynamics.fixed_points(layer, p, None, np.random.default_rng(0).uniform(-1, 1, (1, 50, units)))
+    assert found.starts.tolist() == [50] and np.abs(found.states).max() < 1e-3
+
+
+def test_what_overflows_is_lost_without_a_warning():
+    layer = nr.RNN(2, activation="linear")
+    p = layer.init(1, dtype="float64")
+    p["weight_hh_l0"][...] = 5 * np.eye(2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = nr.dynamics.fixed_points(layer, p, None, np.array([[[1e300, 1e300], [0.0, 0.0]]]))
+    assert found.started == 2 and found.lost == 2 - found.starts.sum()
+
+
 def test_fixed_points_that_are_far_away_are_found():
     layer = nr.RNN(1, activation="linear")
     p = layer.init(1, dtype="float64")

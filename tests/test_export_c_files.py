@@ -56,6 +56,7 @@ class DrivenLayer(OwnLayer):
         ([nr.GRU(3), nr.Dense(2), nr.Pool("mean")], 2, "takes one step after the other"),
         ([nr.Conv2d(2, 2, shape=(1, 2, 2)), nr.GRU(3)], 0, "takes one step after the other"),
         ([DrivenLayer(3)], 0, "a method driven of its own"),
+        ([nr.Dense(6), nr.GRUD(3)], 1, "cell reads its input as it is, got GRUD"),
     ],
     ids=repr,
 )

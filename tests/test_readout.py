@@ -205,7 +205,8 @@ NAN = np.full((5, 2, U), np.nan)
         ({"warmup": 1.5}, TypeError, ["warmup", "1.5"]),
         ({"warmup": 5}, ValueError, ["warmup", "fewer steps", "5"]),
         ({"chunk": 0}, ValueError, ["chunk", "positive", "0"]),
-        ({"y": NAN}, nr.NonFiniteError, ["y", "nan"]),
+        ({"y": NAN}, nr.NonFiniteError, ["y", "nan", "weight 0"]),
+        ({"y": 1e200 * np.arange(10.0 * U).reshape(5, 2, U)}, nr.NonFiniteError, ["y: ", "finite squares"]),
         ({"y": np.ones((5, 2, 3))}, nr.ShapeError, ["y", "2 channels", "3"]),
         ({"x": np.ones((5, 2, 2))}, nr.ShapeError, ["x", "1 channels", "2"]),
         ({"weights": np.zeros((5, 2))}, ValueError, ["weights", "> 0"]),
@@ -220,6 +221,16 @@ def test_named_error_and_nothing_changed(arguments, error, fragments):
         net.fit_readout(**{"x": X, "y": Y} | arguments)
     assert all(fragment in str(raised.value) for fragment in fragments), raised.value
     assert same_bits(before, net.params.flat)
+
+
+def test_targets_of_weight_0_may_be_missing():
+    random = np.random.default_rng(0)
+    x, y, weights = random.standard_normal((9, 2, 1)), random.standard_normal((9, 2, U)), np.ones((9, 2))
+    weights[4:6, 1] = 0
+    one, other = make(), make()
+    one.fit_readout(x, y, weights=weights)
+    other.fit_readout(x, np.where(weights[..., None] > 0, y, np.nan), weights=weights)
+    assert same_bits(one.params.flat, other.params.flat)
 
 
 def test_no_warm_up_where_each_sample_has_one_target():

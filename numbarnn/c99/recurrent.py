@@ -40,7 +40,11 @@ def _expect_steps(source, layer):
         raise ConversionError(
             f"{source.where}: expected a layer of one direction, which takes one step after the other, got {layer!r}"
         )
-    for method, base in (("run", Recurrent), ("prepare", Recurrent), ("driven", Regularized)):
+    if type(layer).prepare is not Recurrent.prepare:
+        raise ConversionError(
+            f"{source.where}: expected a layer whose cell reads its input as it is, got {layer!r}, which changes it before"
+        )
+    for method, base in (("run", Recurrent), ("driven", Regularized)):
         if getattr(type(layer), method) is not getattr(base, method):
             raise ConversionError(
                 f"{source.where}: expected a layer whose steps are those of its cell alone, got {layer!r}, whose class has a"

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..arrays.ieee import ieee
 from ..errors import finite_number, positive_integer
 from ..layers.recurrent import Recurrent, State
 from ..parameters import Parameters
@@ -12,6 +13,7 @@ GROUP_BYTES = 1 << 26  # of the Jacobians of the states that move at once
 ROUNDING = 1e3  # in units of the dtype's eps: what may be left of F(s) - s, for each number of the state
 LEVEL = 1e-3  # of a slow point: the gradient of the speed, over the residual and the Jacobian, at most
 ALONG, ROOM = 20, 1.5  # steps that show how large a state gets, and how much larger it may be
+FLOOR = 1e-15  # damping, over the trace of A^T A: less of it may leave a singular matrix singular
 CLEARLY = 0.5  # smaller than it was by this factor, a speed has not come to rounding
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-20, 1e10
 
@@ -33,6 +35,8 @@ def fixed_points(
     1944, doi:10.1090/qam/10666)::
 
         (A^T A + m I) d = -A^T (F(s) - s),    A = J(s) - I
+
+    with m no less than 1e-15 of the trace of ``A^T A``, since J may have an eigenvalue of 1.
 
     Where q gets to 0 is a fixed point; where it has a minimum that is small is a slow point (Sussillo and Barak 2013,
     doi:10.1162/NECO_a_00409).  A fixed point is stable if all eigenvalues of J are less than 1 in modulus.
@@ -103,6 +107,7 @@ def fixed_points(
     return FixedPoints(*found[0], steps.shapes, FixedPoints(*found[1], steps.shapes), len(vectors), lost)
 
 
+@ieee
 def _search(steps, inputs, vectors, tolerance, slow, iterations):
     """(states, speeds, whether these are fixed points, whether slow ones), each from its start by itself."""
     bounds, later = _trajectories(steps, inputs, vectors)
@@ -157,7 +162,8 @@ class _Descent:
                 break
             slope = np.einsum("nij,ni->nj", jacobian, residual)
             normal = jacobian.transpose(0, 2, 1) @ jacobian
-            normal[:, own, own] += damping[at_work, None]
+            damped = np.maximum(damping[at_work], FLOOR * np.trace(normal, axis1=1, axis2=2))
+            normal[:, own, own] += damped[:, None]
             move = np.linalg.solve(normal, -slope[..., None])[..., 0]
             vectors = np.clip(self._vectors[at_work] + move, -self._bounds[at_work], self._bounds[at_work])
             fresh = self._look(at_work, vectors)

@@ -99,6 +99,10 @@ class Readout(Objective):
         self.params.check_finite()
         loss = find_loss("mse")
         samples = self._samples(x, y, lengths, loss, weights, reset)
+        if samples.y.not_finite(samples.lengths)[0]:
+            place, number = samples.y.first(lambda numbers: ~np.isfinite(numbers), samples.lengths, samples.weights)
+            if place:
+                raise NonFiniteError(f"y: expected finite targets, got {number} at {place}; those of weight 0 are left out")
         check_samples(samples)
         if warmup and not samples.stepped:
             raise ValueError(f"warmup: expected 0 where each sample has one target, got {warmup}")
@@ -108,8 +112,10 @@ class Readout(Objective):
             equations.add(*rows)
         if not equations.total:
             raise ValueError(f"warmup: expected fewer steps than sequences have, so that some are left, got {warmup}")
-        if not equations.finite:
-            raise NonFiniteError("x: expected inputs of which outputs of the layers before the last are finite")
+        if equations.wrong == "x":
+            raise NonFiniteError("x: expected inputs of which outputs of the layers before the last have finite squares")
+        if equations.wrong:
+            raise NonFiniteError("y: expected targets that have finite squares and products, got larger ones")
         found = equations.solve(penalties)
         errors = [equations.error(*each) for each in found]
         if held_out is not None:

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from ..arrays.ieee import ieee
+
 
 class NormalEquations:
     """Sums over rows of what a linear map of F features to U targets is found by, in float64.
@@ -23,6 +25,7 @@ class NormalEquations:
         self._squares = np.zeros(targets)
         self._features = features
 
+    @ieee
     def add(self, x, y, weights=None):
         """Add rows x (R, F), y (R, U), and their weights (R,).
 
@@ -45,9 +48,13 @@ class NormalEquations:
         self._squares += (rows[:, self._features :] * scaled[:, self._features :]).sum(axis=0)
 
     @property
-    def finite(self):
-        """Whether all rows so far were finite, and their products."""
-        return all(np.isfinite(part).all() for part in (self._sums, self._products, self._squares))
+    def wrong(self):
+        """Of what numbers or squares were not finite: "x", the features, or "y", the targets; None if all were."""
+        features = self._features
+        if not (np.isfinite(self._sums[:features]).all() and np.isfinite(self._products[:, :features]).all()):
+            return "x"
+        targets = self._sums[features:], self._products[:, features:], self._squares
+        return None if all(np.isfinite(part).all() for part in targets) else "y"
 
     def error(self, weight, bias):
         """The mean squared error of a W and b on the rows, from their sums."""

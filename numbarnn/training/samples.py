@@ -319,10 +319,10 @@ class Samples:
         if self.spans is not None:
             place, number = self.x.negative(self.spans, self.lengths)
             if place:
-                raise ValueError(
-                    f"x: expected spans of 0 and more in channels {self.spans.start} to {self.spans.stop - 1}, which are not"
-                    f" to be standardized, got {number} at {place}"
-                )
+                first, last = self.spans.start, self.spans.stop - 1
+                where = f"channel {last}" if first == last else f"channels {first} to {last}"
+                expected = f"spans of 0 and more in {where}, not standardized ones"
+                raise ValueError(f"x: expected {expected}, got {number} at {place}")
 
     def not_left_out(self):
         """(place, number) of the first target that a loss of one's own has perhaps not left out, as text; or ("", None)."""
