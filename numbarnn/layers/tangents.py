@@ -159,12 +159,6 @@ def jvp(layer, tape, dp, dx, dstate=None):
     return zeros_like(outputs, tangents.count) if dy is None else dy, tangents, directions.single
 
 
-def expect_host(array):
-    """Raise DeviceError unless what a tape has made is in the host's memory."""
-    if device_of(array) != "cpu":
-        raise DeviceError("tape: expected one on device 'cpu', where there are forward derivatives, got one on 'cuda'")
-
-
 def together(arrays, single):
     """Arrays, or Ragged, of each tangent as one array (K, ...), or as a tuple of Ragged; the only one if it is `single`."""
     if single:

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from ..arrays.descriptor import in_layout, is_array
+from ..arrays.descriptor import in_layout
 from ..arrays.devices import share_memory
 from ..arrays.ragged import Ragged
 from ..layers.tangents import Directions, Tangents, final_states, together, zeros_like
 from ..parameters import Parameters
 from .function import Function, NetworkTape
-from .placing import brought, brought_state
+from .placing import brought_state, direction_on
 
 
 class Derivatives(Function):
@@ -70,8 +70,8 @@ class Derivatives(Function):
             raise ValueError(f"tape: expected one of forward without feedback, which has no jvp, got {tape!r:.200}")
         batch, outputs = tape.batch, tape.tapes[-1].operation.outputs
         directions = Directions(self.dtype, self.device)
-        vectors = directions.vectors(self._moved_here("dp", dp), self._params.weights, "this network")
-        dx = directions.inputs(self._moved_here("dx", dx), batch, self.channels, self.takes_indices)
+        vectors = directions.vectors(direction_on(self.device, "dp", dp), self._params.weights, "this network")
+        dx = directions.inputs(direction_on(self.device, "dx", dx), batch, self.channels, self.takes_indices)
         initial = self._moved_states(directions, dstate, batch.sequences)
         count, single, moved, finals = directions.count, directions.single, dx, []
         parts = None if vectors is None else [self.split(vector) for vector in vectors]
@@ -88,17 +88,7 @@ class Derivatives(Function):
             given = given.copy() if shared else given
         else:
             given = together([*map(batch.give, moved)], single)
-        several = isinstance(given, tuple)
-        given = tuple(brought(each, tape.device) for each in given) if several else brought(given, tape.device)
-        return given, tuple(brought_state(tape.device, final) for final in finals)
-
-    def _moved_here(self, name, given):
-        """A direction of the caller's where the network is: an array, Parameters, or some Ragged."""
-        if isinstance(given, Parameters):
-            return given.to(self.device)
-        if isinstance(given, (list, tuple)):
-            return [self._here(name, each) if isinstance(each, Ragged) else each for each in given]
-        return self._here(name, given) if is_array(given) or isinstance(given, Ragged) else given
+        return brought_state(tape.device, given), tuple(brought_state(tape.device, final) for final in finals)
 
     def _moved_states(self, directions, states, sequences):
         """{index of a layer: the tangents of its initial state} of the argument dstate."""

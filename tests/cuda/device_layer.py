@@ -34,6 +34,8 @@ def to_host(value):
     """The reverse of `to_device`."""
     if isinstance(value, tuple):
         return tuple(map(to_host, value))
+    if isinstance(value, dict):
+        return {name: to_host(array) for name, array in value.items()}
     if isinstance(value, nr.Ragged):
         return nr.Ragged(value.data.get(), value.offsets)
     if isinstance(value, nr.Parameters):

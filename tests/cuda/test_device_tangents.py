@@ -145,6 +145,21 @@ def test_networks_take_arrays_of_the_host(ragged):
         np.testing.assert_allclose(there, right, rtol=0, atol=TOLERANCE * np.abs(right).max())
 
 
+@pytest.mark.parametrize(
+    "layer", [nr.GRU(2, reset="before"), nr.LSTM(3, layers=2, projection=2), nr.RNN(2, decay=True)], ids=repr
+)
+def test_jacobians_of_a_step(layer):
+    case = random_case(layer, 1, 3, 2)
+    there = to_device((case.parameters, case.x[0], case.state))
+    right = nr.dynamics.step_jacobian(layer, case.parameters, case.x[0], case.state)
+    found = nr.dynamics.step_jacobian(layer, *there)
+    np.testing.assert_allclose(to_host(found), right, rtol=0, atol=TOLERANCE * np.abs(right).max())
+    with pytest.raises(nr.DeviceError, match="x: expected an array on device 'cuda'"):
+        nr.dynamics.step_jacobian(layer, there[0], case.x[0], there[2])
+    with pytest.raises(nr.DeviceError, match="p: expected parameters on device 'cpu', where this is computed"):
+        nr.dynamics.lyapunov(layer, there[0], case.x, case.state)
+
+
 def test_what_there_is_not():
     layer = nr.LSTM(2, normalized=True)
     p, x = layer.init(2, dtype="float64").to("cuda"), to_device(np.ones((2, 1, 2)))
