@@ -160,6 +160,36 @@ def test_jacobians_of_a_step(layer):
         nr.dynamics.lyapunov(layer, there[0], case.x, case.state)
 
 
+@pytest.mark.parametrize("kind", ["mse", "weights", "ragged", "classes"])
+def test_jacobians_and_gauss_newton_products_of_networks(kind):
+    random, loss, weights = np.random.default_rng(0), "mse", None
+    layers = [nr.GRU(2), nr.Last(), nr.Dense(2, "tanh")]
+    x, y = random.standard_normal((2, 3, 2)), random.standard_normal((3, 2))
+    if kind == "weights":
+        weights = np.array([1.0, 0.0, 2.0])
+    if kind == "ragged":
+        x, y = nr.Ragged(x.reshape(6, 2), [0, 3, 4, 6]), nr.Ragged(random.standard_normal((6, 2)), [0, 3, 4, 6])
+        layers = [nr.GRU(2), nr.Dense(2)]
+    if kind == "classes":
+        loss, y = "cross_entropy", np.array([0, 1, 1])
+    cpu, cuda = (nr.Network(layers, 2, "float64", seed=0, device=device) for device in ("cpu", "cuda"))
+    flat = cpu.params.flat.copy()
+    vector = random.standard_normal(flat.shape)
+    right = cpu.gauss_newton_product(flat, x, y, vector, loss, weights=weights)
+    found = cuda.gauss_newton_product(flat, x, y, vector, loss, weights=weights)
+    there = cuda.gauss_newton_product(to_device(flat), x, y, to_device(vector), loss, weights=weights)
+    assert isinstance(found, np.ndarray) and same_bits(to_host(there), found)
+    np.testing.assert_allclose(found, right, rtol=0, atol=TOLERANCE * np.abs(right).max())
+    if kind in ("mse", "ragged"):
+        right, found = cpu.jacobian(flat, x), cuda.jacobian(flat, x)
+        np.testing.assert_allclose(found, right, rtol=0, atol=TOLERANCE * np.abs(right).max())
+    with pytest.raises(nr.DeviceError, match="network: expected one on device 'cpu', where there are kernels for this"):
+        cuda.hvp(flat, x, y, vector, loss)
+    vector[3] = np.nan
+    with pytest.raises(nr.NonFiniteError, match="vector: expected finite numbers, got nan at 3"):
+        cuda.gauss_newton_product(flat, x, y, to_device(vector), loss)
+
+
 def test_what_there_is_not():
     layer = nr.LSTM(2, normalized=True)
     p, x = layer.init(2, dtype="float64").to("cuda"), to_device(np.ones((2, 1, 2)))
