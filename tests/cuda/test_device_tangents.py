@@ -157,7 +157,21 @@ def test_jacobians_of_a_step(layer):
     with pytest.raises(nr.DeviceError, match="x: expected an array on device 'cuda'"):
         nr.dynamics.step_jacobian(layer, there[0], case.x[0], there[2])
     with pytest.raises(nr.DeviceError, match="p: expected parameters on device 'cpu', where this is computed"):
-        nr.dynamics.lyapunov(layer, there[0], case.x, case.state)
+        nr.dynamics.fixed_points(layer, there[0], None, case.state)
+
+
+@pytest.mark.parametrize("every, drive", [(1, True), (2, False)])
+def test_lyapunov_exponents(every, drive):
+    layer = nr.GRU(2)
+    case = random_case(layer, 5, 2, 1)
+    p, x, h = case.parameters, case.x, case.state
+    right = nr.dynamics.lyapunov(layer, p, x if drive else 5, h, every=every, transient=1)
+    there, driven, start = to_device((p, x, h))
+    found = nr.dynamics.lyapunov(layer, there, driven if drive else 5, start, every=every, transient=1)
+    np.testing.assert_allclose(found.exponents, right.exponents, rtol=1e-10)
+    np.testing.assert_allclose(to_host(found.state), right.state, rtol=0, atol=TOLERANCE)
+    with pytest.raises(nr.DeviceError, match="x: expected an array on device 'cuda'"):
+        nr.dynamics.lyapunov(layer, there, x, start)
 
 
 @pytest.mark.parametrize("kind", ["mse", "weights", "ragged", "classes"])
