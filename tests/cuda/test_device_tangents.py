@@ -73,6 +73,30 @@ def test_options(option):
     check_parity(replace(case, masks=masks))
 
 
+def test_gaps():
+    check_parity(random_case(nr.GRUD(2, mean=(0.5, -0.5), past=True), 2, 3, 6, lengths=LENGTHS))
+
+
+def test_single_precision():
+    case = random_case(nr.LSTM(2), 2, 2, 2, dtype="float32")
+    for found, right in zip(tangents(case, DeviceLayer(case.layer)), tangents(case), strict=True):
+        assert found.dtype == right.dtype == np.float32
+        np.testing.assert_allclose(found, right, rtol=0, atol=1e-5 * np.abs(right).max())
+
+
+def test_several_ragged():
+    layer, random = nr.GRU(2), np.random.default_rng(0)
+    p, x = layer.init(2, dtype="float64", seed=0), nr.Ragged(random.standard_normal((4, 2)), [0, 1, 1, 4])
+    right, last = layer.jvp(layer.forward(p, x)[2], dx=[x, 2 * x])
+    there = to_device(x)
+    found, final = layer.jvp(layer.forward(to_device(p), there)[2], dx=[there, to_device(2 * x)])
+    assert isinstance(found, tuple) and len(found) == 2
+    for one, other in zip(to_host(found), right, strict=True):
+        assert one.offsets.tolist() == other.offsets.tolist()
+        np.testing.assert_allclose(one.data, other.data, rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(to_host(final), last, rtol=0, atol=TOLERANCE)
+
+
 def test_a_tape_of_states_runs_forward_again():
     case = random_case(nr.LSTM(2), 2, 2, 2)
     for found, right in zip(tangents(case, DeviceLayer(case.layer), tape="states"), tangents(case), strict=True):
