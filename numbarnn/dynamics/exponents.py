@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 
 from ..arrays.batch import Batch
+from ..arrays.devices import backend, expect_device, moved
 from ..arrays.ragged import Ragged
 from ..errors import DTypeError, NonFiniteError, ShapeError, finite_number, generator, integer, positive_integer
 from ..layers.recurrent import Recurrent, State
@@ -73,6 +74,7 @@ def lyapunov(
     layer : Recurrent
         Any recurrent layer of one direction.
     p : Parameters
+        On a GPU, x and state are there, too: trajectories and Jacobians are computed on it, and decomposed on the host.
     x : numpy.ndarray or int
         (T, N, C) in the order of `layout`, or (T, C): what drives the network.  Or the number of steps T of a network on
         its own, whose inputs are zeros.
@@ -106,7 +108,7 @@ def lyapunov(
     NonFiniteError
         If a trajectory goes to infinity.
     DeviceError
-        For parameters on a GPU.
+        For arrays that are not where the parameters are, and on a GPU for a layer that normalizes.
 
     Examples
     --------
@@ -118,7 +120,7 @@ def lyapunov(
     >>> np.allclose(found.exponents, [np.log([2.0, 0.5])])
     True
     """
-    steps = StateMap(layer, p)
+    steps = StateMap(layer, p, anywhere=True)
     columns = steps.size if exponents is None else positive_integer("exponents", exponents)
     if columns > steps.size:
         raise ValueError(f"exponents: expected at most {steps.size}, as many as a state has numbers, got {columns}")
@@ -182,8 +184,10 @@ def _inputs(steps, x, state, layout):
         length = positive_integer("x", x)
         vectors = None if state is None else steps.checked("state", state)
         sequences = 1 if vectors is None else len(vectors)
-        return _Inputs(length, sequences, vectors, None, np.zeros((sequences, steps.channels), steps.dtype))
+        zeros = backend(steps.device).memory.zeros((sequences, steps.channels), steps.dtype)
+        return _Inputs(length, sequences, vectors, None, zeros)
     batch, described = Batch.of(x, layout)
+    expect_device("x", described.array, steps.device)
     if described.channels != steps.channels:
         raise ShapeError(f"x: expected {steps.channels} channels, like the parameters, got {described.channels}")
     if described.dtype != steps.dtype:
@@ -253,7 +257,8 @@ class _Group:
 
     def _jacobians(self, first, count):
         """(count, N, S, S) in float64."""
-        return np.ascontiguousarray(self._map.jacobians(self._advance(first, count)), dtype=np.float64)
+        found = moved(self._map.jacobians(self._advance(first, count)), "cpu")
+        return np.ascontiguousarray(found, dtype=np.float64)
 
     def _propagate(self, first, count, sums):
         """Take the tangents through some steps; `sums` takes the logarithms of each window."""
@@ -294,12 +299,12 @@ class _Group:
             done = 0
             while done < len(jacobians):
                 some = min(left, len(jacobians) - done)
-                moved = kernels().chains(jacobians[done : done + some], some, self._tangents)
+                made = kernels().chains(jacobians[done : done + some], some, self._tangents)
                 done, left = done + some, left - some
-                self._tangents = moved[0]
+                self._tangents = made[0]
                 if left == 0 or start + done == first + count:
-                    logs = self._logs_of(moved)
-                    self._decompose(moved, logs, False)
+                    logs = self._logs_of(made)
+                    self._decompose(made, logs, False)
                     self._note(logs, sums)
                     self._tangents, left = self._columns(), self._every
 

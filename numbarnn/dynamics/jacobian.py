@@ -27,14 +27,14 @@ def step_jacobian(layer: Recurrent, p: Parameters, x: np.ndarray | None, state: 
     Returns
     -------
     numpy.ndarray
-        (N, S, S), of the dtype of the parameters.
+        (N, S, S), of the dtype of the parameters, where they are.
 
     Raises
     ------
     ShapeError, DTypeError, TypeError, ValueError, NonFiniteError
         Named after the argument that is not as described; a bidirectional layer has no such step.
     DeviceError
-        For parameters on a GPU.
+        For arrays that are not where the parameters are, and on a GPU for a layer that normalizes.
 
     Examples
     --------
@@ -45,8 +45,8 @@ def step_jacobian(layer: Recurrent, p: Parameters, x: np.ndarray | None, state: 
     >>> jacobian.shape, np.allclose(jacobian[0], p["weight_hh_l0"])
     ((5, 3, 3), True)
     """
-    steps = StateMap(layer, p)
+    steps = StateMap(layer, p, anywhere=True)
     vectors = steps.checked("state", state)
-    inputs = inputs_of("x", x, len(vectors), steps.channels, steps.dtype)
+    inputs = inputs_of("x", x, len(vectors), steps.channels, steps.dtype, steps.device)
     _, tape = steps.run(inputs[None], steps.state(vectors))
     return steps.jacobians(tape)[0]

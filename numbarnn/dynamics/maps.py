@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from ..arrays.descriptor import checked_array
-from ..arrays.devices import expect_device, native
+from ..arrays.devices import backend, contiguous, expect_device, moved, native
 from ..errors import DeviceError, DTypeError, NonFiniteError, ShapeError
 from ..layers.recurrence import Constrained
 from ..layers.recurrent import Recurrent
@@ -19,7 +19,7 @@ def state_of(vectors, shapes):
     parts, first = [], 0
     for layers, width in shapes:
         part = vectors[:, first : first + layers * width].reshape(len(vectors), layers, width)
-        parts.append(np.ascontiguousarray(part.transpose(1, 0, 2)))
+        parts.append(contiguous(part.transpose(1, 0, 2)))
         first += layers * width
     return parts[0] if len(parts) == 1 else tuple(parts)
 
@@ -31,6 +31,8 @@ class StateMap:
     ----------
     layer : Recurrent
     p : Parameters
+    anywhere : bool
+        Whether p may be on a GPU.
 
     Attributes
     ----------
@@ -41,9 +43,11 @@ class StateMap:
     channels : int
         Of x.
     dtype : numpy.dtype
+    device : str
+        Of p, and of all arrays.
     """
 
-    def __init__(self, layer, p):
+    def __init__(self, layer, p, anywhere=False):
         if not isinstance(layer, Recurrent):
             raise TypeError(f"layer: expected a recurrent layer, got {type(layer).__name__}")
         if layer.bidirectional:
@@ -51,13 +55,17 @@ class StateMap:
         if not isinstance(p, Parameters):
             raise TypeError(f"p: expected the Parameters of {layer!r}, got {type(p).__name__}")
         self.channels, _, _ = layer._expected(p)
-        if p.device != "cpu":
-            raise DeviceError(f"p: expected parameters on device 'cpu', where there are Jacobians, got ones on {p.device!r}")
-        self.layer, self.p, self.dtype = layer, p, p.dtype
+        if p.device != "cpu" and not anywhere:
+            raise DeviceError(f"p: expected parameters on device 'cpu', where this is computed, got ones on {p.device!r}")
+        self.layer, self.p, self.dtype, self.device = layer, p, p.dtype, p.device
         self.shapes = tuple((layer.layers, width) for width in layer.state_widths)
         self.size = sum(map(math.prod, self.shapes))
         self._direct = (
-            layer.layers == 1 and layer.projection is None and not layer.cell.normalized_values and not layer.spread
+            self.device == "cpu"
+            and layer.layers == 1
+            and layer.projection is None
+            and not layer.cell.normalized_values
+            and not layer.spread
         )
 
     def checked(self, argument, state, sequences=None):
@@ -71,7 +79,7 @@ class StateMap:
             sequences = first.shape[1]
         if sequences == 0:
             raise ShapeError(f"{argument}: expected at least one state, got none")
-        arrays = self.layer.checked_state(argument, state, sequences, self.dtype, "cpu")
+        arrays = self.layer.checked_state(argument, state, sequences, self.dtype, self.device)
         vectors = self._vectors([array[:, 0] for array in arrays])
         if not np.isfinite(vectors).all():
             raise NonFiniteError(f"{argument}: expected finite numbers, got {vectors[~np.isfinite(vectors)][0]}")
@@ -106,9 +114,9 @@ class StateMap:
 
             found = step_jacobians(tape.stack[0], self._recurrent_weights(tape))
             return found.reshape(steps, batch, self.size, self.size)
-        x = np.ascontiguousarray(tape.x.tnc).reshape(1, steps * batch, -1)
+        x = contiguous(tape.x.tnc).reshape(1, steps * batch, -1)
         states = [np.stack([self._before(array(part), steps, batch) for part in tape.stack]) for array in self._arrays()]
-        found = np.empty((steps * batch, self.size, self.size), self.dtype)
+        found = backend(self.device).memory.empty((steps * batch, self.size, self.size), self.dtype)
         most = max(1, TANGENT_BYTES // (self.size**2 * self.dtype.itemsize))
         for first in range(0, steps * batch, most):
             own = slice(first, first + most)
@@ -143,27 +151,27 @@ class StateMap:
                 own = np.arange(width)
                 unit[first + own, index, :, own] = 1
                 first += width
-            units.append(unit)
-        _, moved = self.layer.jvp(tape, dstate=units[0] if len(units) == 1 else tuple(units))
-        moved = (moved,) if len(units) == 1 else moved
-        return np.concatenate([m.transpose(2, 1, 3, 0).reshape(batch, -1, self.size) for m in moved], axis=1)
+            units.append(moved(unit, self.device))
+        _, found = self.layer.jvp(tape, dstate=units[0] if len(units) == 1 else tuple(units))
+        found = (found,) if len(units) == 1 else found
+        return np.concatenate([each.transpose(2, 1, 3, 0).reshape(batch, -1, self.size) for each in found], axis=1)
 
     def _as_given(self, states):
         """The state argument of a call, from an array for each state of the cell."""
-        arrays = [np.ascontiguousarray(state) for state in states]
+        arrays = [contiguous(state) for state in states]
         return arrays if len(arrays) == 1 else [tuple(arrays)]
 
 
-def inputs_of(argument, x, sequences, channels, dtype):
+def inputs_of(argument, x, sequences, channels, dtype, device="cpu"):
     """(N, C) of inputs that are (C,), (N, C), or None for zeros."""
     if x is None:
-        return np.zeros((sequences, channels), dtype)
+        return backend(device).memory.zeros((sequences, channels), dtype)
     array = checked_array(argument, native(argument, x))
-    expect_device(argument, array, "cpu")
+    expect_device(argument, array, device)
     if array.shape not in ((channels,), (sequences, channels)):
         raise ShapeError(f"{argument}: expected shape {(channels,)} or {(sequences, channels)}, got {array.shape}")
     if array.dtype != dtype:
         raise DTypeError(f"{argument}: expected {dtype} like the parameters, got {array.dtype}")
     if not np.isfinite(array).all():
         raise NonFiniteError(f"{argument}: expected finite numbers")
-    return np.ascontiguousarray(np.broadcast_to(array, (sequences, channels)))
+    return contiguous(np.broadcast_to(array, (sequences, channels)))

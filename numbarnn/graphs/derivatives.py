@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from ..arrays.descriptor import in_layout
+from ..arrays.descriptor import in_layout, is_array
 from ..arrays.devices import share_memory
 from ..arrays.ragged import Ragged
 from ..errors import renamed
 from ..layers.recurrent import Recurrent, state_of
-from ..layers.tangents import Directions, Tangents, expect_host, final_states, together, zeros_like
+from ..layers.tangents import Directions, Tangents, final_states, together, zeros_like
+from ..networks.placing import brought_state, direction_on
 from ..parameters import Parameters
 from .function import Function, GraphTape
 from .joining import Joined, state_from
@@ -54,7 +55,7 @@ class Derivatives(Function):
         ShapeError, LayoutError, DTypeError, TypeError, ValueError, UnknownNameError
             Named after the argument that is not as described, such as ``dx['past']``.
         DeviceError
-            For a graph on a GPU.
+            For a direction on another device than the graph's, and on a GPU for a layer that normalizes.
 
         Examples
         --------
@@ -70,9 +71,8 @@ class Derivatives(Function):
         """
         if not isinstance(tape, GraphTape) or tape.graph is not self:
             raise TypeError(f"tape: expected one that forward of this graph returned, got {tape!r:.200}")
-        expect_host(self.params.flat)
-        directions = Directions(self.dtype)
-        vectors = directions.vectors(dp, self._params.weights, "this graph")
+        directions = Directions(self.dtype, self.device)
+        vectors = directions.vectors(direction_on(self.device, "dp", dp), self._params.weights, "this graph")
         given = self._moved_inputs(directions, dx, tape)
         initial = self._moved_states(directions, dstate, tape)
         count, single = directions.count, directions.single
@@ -83,7 +83,7 @@ class Derivatives(Function):
         return outputs, {
             label: _zeros_of(layer, tape, count, single)
             if stacks[label] is None
-            else final_states(layer, stacks[label], single)
+            else brought_state(tape.home, final_states(layer, stacks[label], single))
             for label, layer in self._recurrent.items()
         }
 
@@ -96,7 +96,10 @@ class Derivatives(Function):
             if array is not None:
                 with renamed(dx=argument, layout=argument):
                     found[name] = directions.inputs(
-                        array, tape.batches[name], described.channels, described.channels is None
+                        direction_on(self.device, "dx", array),
+                        tape.batches[name],
+                        described.channels,
+                        described.channels is None,
                     )
         return found
 
@@ -111,7 +114,9 @@ class Derivatives(Function):
                 expected = "None, since its node starts from what another one gives"
                 raise ValueError(f"dstate[{label!r}]: expected {expected}, got {type(state).__name__}")
             if state is not None:
-                found[label] = directions.states(f"dstate[{label!r}]", state, self._recurrent[label], sequences)
+                argument = f"dstate[{label!r}]"
+                here = self._state_here(argument, state)
+                found[label] = directions.states(argument, here, self._recurrent[label], sequences)
         return found
 
     def _moved(self, passage, count, parts, given, initial):
@@ -164,9 +169,8 @@ class Derivatives(Function):
         else:
             arrays = [*map(tape.batches[axis].give, moved)]
         given = together(arrays, single)
-        if isinstance(given, np.ndarray) and any(share_memory(given, each) for each in inputs):
-            return given.copy()
-        return given
+        shared = is_array(given) and any(share_memory(given, each) for each in inputs)
+        return brought_state(tape.home, given.copy() if shared else given)
 
 
 def _zeros_of(layer, tape, count, single):
@@ -174,4 +178,4 @@ def _zeros_of(layer, tape, count, single):
     sequences = next(iter(tape.batches.values())).sequences
     lead = () if single else (count,)
     shapes = [(*lead, layer.layers * layer.directions, sequences, width) for width in layer.state_widths]
-    return state_of([np.zeros(shape, tape.graph.dtype) for shape in shapes])
+    return brought_state(tape.home, state_of([np.zeros(shape, tape.graph.dtype) for shape in shapes]))

@@ -86,7 +86,7 @@ class Linear(Operation):
             return None
         vectors = None if tangents.parameters is None else [dp.flat for dp in tangents.parameters]
         rows = None if dx is None else [*map(_batched, dx)]
-        found = kernels().Tangents(self.tape, tangents.count, vectors, rows)
+        found = kernels(device_of(self.source.array)).Tangents(self.tape, tangents.count, vectors, rows)
         return [*map(self._unbatched, found.dy)]
 
     @property

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..arrays.devices import backend_of
+from ..arrays.devices import backend, backend_of, device_of, moved
 from ..arrays.rows import like, numbers
 from ..descriptions.fields import optional
 from ..errors import ShapeError
@@ -162,20 +162,36 @@ class WindowsPooled(OverImages):
 
         It looks at one place of all windows at a time.
         """
-        windows, x, rows = self.what[1], numbers(self.source), self.source.packing.rows
-        shape, (height, width) = (rows, windows.channels, windows.height, windows.width), windows.outputs
-        border = (windows.row_padding,) * 2, (windows.column_padding,) * 2
-        x, dx = (np.pad(array.reshape(shape), ((0, 0), (0, 0), *border)) for array in (x, dx))
-        inside = np.pad(np.ones(shape[2:], bool), border)
-        best, moved = (np.zeros((rows, windows.channels, height, width), x.dtype) for _ in range(2))
+        windows, device = self.what[1], device_of(dx)
+        (height, width), x = windows.outputs, self._bordered(numbers(self.source))
+        dx, inside = self._bordered(dx), np.zeros(x.shape[2:], bool)
+        inside[self._inner] = True
+        shape = *x.shape[:2], height, width
+        best, tangent = (backend(device).memory.zeros(shape, x.dtype) for _ in range(2))
         found = np.zeros((height, width), bool)
         for i, j in np.ndindex(windows.rows, windows.columns):
             down = slice(i, i + height * windows.row_stride, windows.row_stride)
             along = slice(j, j + width * windows.column_stride, windows.column_stride)
-            there, values = inside[down, along], x[..., down, along]
-            greater = there & (~found | (values > best) | (values != values))
-            best, moved = np.where(greater, values, best), np.where(greater, dx[..., down, along], moved)
-            found |= there
+            values, here = x[..., down, along], inside[down, along]
+            there, new = moved(here.copy(), device), moved(here & ~found, device)
+            greater = new | there & ((values > best) | (values != values))
+            best, tangent = np.where(greater, values, best), np.where(greater, dx[..., down, along], tangent)
+            found |= here
         outputs = like(self.outputs)
-        outputs.array[...] = moved.reshape(outputs.array.shape)
+        outputs.array[...] = tangent.reshape(outputs.array.shape)
         return outputs
+
+    @property
+    def _inner(self):
+        """Where an image lies between its borders."""
+        windows = self.what[1]
+        down, along = windows.row_padding, windows.column_padding
+        return slice(down, down + windows.height), slice(along, along + windows.width)
+
+    def _bordered(self, images):
+        """Images, (rows, channels, height, width), with a border of zeros as wide as the padding."""
+        windows, rows = self.what[1], self.source.packing.rows
+        shape = windows.height + 2 * windows.row_padding, windows.width + 2 * windows.column_padding
+        found = backend(device_of(images)).memory.zeros((rows, windows.channels, *shape), images.dtype)
+        found[(..., *self._inner)] = images.reshape(rows, windows.channels, windows.height, windows.width)
+        return found

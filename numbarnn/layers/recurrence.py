@@ -151,7 +151,7 @@ class Recurrence(Operation):
     def jvp(self, tangents, dx):
         parameters = tangents.parameters
         vectors = None if parameters is None else [dp.flat[self.first :] for dp in parameters]
-        own = kernels().Tangents(
+        own = kernels(device_of(self.outputs.array)).Tangents(
             self.tape, tangents.count, vectors, dx, self._moved_start(tangents), self._moved_unit_values(tangents)
         )
         tangents.stack.append(own)
@@ -164,7 +164,7 @@ class Recurrence(Operation):
             return given
         suffixes, sequences = self.layer.suffixes(self.index), self.source.packing.sequences
         vectors = [
-            np.array([[dp[f"{name}_{suffix}"] for suffix in suffixes] for dp in tangents.parameters])
+            np.stack([np.stack([dp[f"{name}_{suffix}"] for suffix in suffixes]) for dp in tangents.parameters])
             for name, _ in zip(INITIAL, self.layer.state_widths)
         ]
         learned = [np.repeat(each[:, :, None], sequences, axis=2) for each in vectors]

@@ -156,9 +156,9 @@ class Stateless(Layer):
         ShapeError, LayoutError, DTypeError, TypeError, ValueError
             Named after the argument that is not as described.
         DeviceError
-            For a tape on a GPU.
+            For a direction that is not where the tape is.
         """
         found, _, single = jvp(self, tape, dp, dx)
         given = together([self._given(tape.batch, dy) for dy in found], single)
-        passed_on = isinstance(given, np.ndarray) and isinstance(dx, np.ndarray) and share_memory(given, dx)
+        passed_on = is_array(given) and is_array(dx) and share_memory(given, dx)
         return given.copy() if passed_on else given

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..arrays.descriptor import TensorDescriptor, checked_array
-from ..arrays.devices import device_of, native
+from ..arrays.descriptor import TensorDescriptor, address_of, checked_array
+from ..arrays.devices import contiguous, device_of, native
 from ..arrays.ragged import Ragged
+from ..arrays.rows import like
 from ..errors import DeviceError, DTypeError, ShapeError
 from ..parameters import Parameters
 from .chain import expect_tape
@@ -16,11 +17,13 @@ STATE_AXES = 3  # of (L * D, N, H)
 
 
 @functools.cache
-def kernels():
-    """What computes tangents through time on the CPU: it is imported for the first of them."""
-    from ..cpu import tangent_launch
-
-    return tangent_launch
+def kernels(device="cpu"):
+    """What computes tangents through time on a device: it is imported for the first of them."""
+    if device == "cpu":
+        from ..cpu import tangent_launch as found
+    else:
+        from ..cuda import tangents as found
+    return found
 
 
 @functools.cache
@@ -62,8 +65,8 @@ class Directions:
         By the argument's name the number of tangents; None for one without an axis for several.
     """
 
-    def __init__(self, dtype):
-        self.dtype, self.counts = dtype, {}
+    def __init__(self, dtype, device="cpu"):
+        self.dtype, self.device, self.counts = dtype, device, {}
 
     def _note(self, name, count):
         """Note how many tangents an argument has; ShapeError if that is none, or not as many as another has."""
@@ -97,12 +100,12 @@ class Directions:
         array, size = checked_array("dp", native("dp", dp)), sum(weight.size for weight in weights)
         if array.ndim not in (1, 2) or array.shape[-1] != size:
             raise ShapeError(f"dp: expected shape {(size,)}, or (K, {size}) for K tangents, got {array.shape}")
-        if device_of(array) != "cpu":
-            raise DeviceError(f"dp: expected one on device 'cpu' like the tape, got one on {device_of(array)!r}")
+        if device_of(array) != self.device:
+            raise DeviceError(f"dp: expected one on device {self.device!r} like the tape, got one on {device_of(array)!r}")
         if array.dtype != self.dtype:
             raise DTypeError(f"dp: expected {self.dtype} like the parameters, got {array.dtype}")
         self._note("dp", None if array.ndim == 1 else len(array))
-        return np.ascontiguousarray(array if array.ndim == 2 else array[None])
+        return contiguous(array if array.ndim == 2 else array[None])
 
     def inputs(self, dx, batch, channels, indices):
         """Descriptors of the argument dx; indices: whether x are integers, which have no direction."""
@@ -129,7 +132,7 @@ class Directions:
                 raise ShapeError(f"{name}: expected as many tangents of h as of c, got {count} and {others[0]}")
             each = [state if pair else state[0] for state in zip(*parts)]
         self._note(name, count)
-        checked = [layer.checked_state(name, one, sequences, self.dtype, "cpu") for one in each]
+        checked = [layer.checked_state(name, one, sequences, self.dtype, self.device) for one in each]
         return [np.stack(states) for states in zip(*checked)]
 
 
@@ -146,8 +149,7 @@ def jvp(layer, tape, dp, dx, dstate=None):
     """
     expect_tape(layer, tape)
     outputs, channels = tape.operation.outputs, tape.x.channels
-    expect_host(outputs.array)
-    directions, weights = Directions(outputs.dtype), layer.weights(channels)
+    directions, weights = Directions(outputs.dtype, device_of(outputs.array)), layer.weights(channels)
     vectors = directions.vectors(dp, weights, f"{layer!r} with {channels} channels")
     dx = directions.inputs(dx, tape.batch, channels, layer.takes_indices)
     initial = None if dstate is None else directions.states("dstate", dstate, layer, tape.batch.sequences)
@@ -155,12 +157,6 @@ def jvp(layer, tape, dp, dx, dstate=None):
     tangents = Tangents(directions.count, parameters, initial)
     dy = tape.operation.jvp(tangents, dx)
     return zeros_like(outputs, tangents.count) if dy is None else dy, tangents, directions.single
-
-
-def expect_host(array):
-    """Raise DeviceError unless what a tape has made is in the host's memory."""
-    if device_of(array) != "cpu":
-        raise DeviceError("tape: expected one on device 'cpu', where there are forward derivatives, got one on 'cuda'")
 
 
 def together(arrays, single):
@@ -183,8 +179,8 @@ def final_states(layer, tangents, single):
 
 def zeros_like(described, count):
     """Descriptors of zeros, laid out like another, the same for all tangents."""
-    zeros = np.zeros(described.packing.shape(described.channels), described.dtype)
-    return [TensorDescriptor.compact(zeros, zeros.ctypes.data, described.packing)] * count
+    zeros = np.zeros_like(like(described).array)
+    return [TensorDescriptor.compact(zeros, address_of(zeros), described.packing)] * count
 
 
 def _said(count):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..arrays.descriptor import TensorDescriptor, checked_array, in_layout
-from ..arrays.devices import native
+from ..arrays.devices import backend, contiguous, native
 from ..arrays.ragged import Ragged
 from ..arrays.rows import like, numbers
 from ..engine.keep import ALL
@@ -18,6 +18,7 @@ from ..training.losses import loss as find_loss
 from ..training.samples import Samples
 from ..training.workspace import Workspace
 from .objective import Objective
+from .placing import brought
 
 ROWS = 1 << 13  # steps of all sequences that outputs go back through together: what they keep stays in the L3 cache
 LENGTHS = 16  # to which steps are cut at most, so that outputs do not go back from far behind them
@@ -58,14 +59,14 @@ class Curvature(Objective):
         numpy.ndarray
             Shaped like ``predict(x)`` with one more axis, the last, of P: ``(N, C, P)`` after `Last`, else ``(T, N, C, P)``
             in the network's layout, 0 past the end of a sequence.  Of outputs that are Ragged ``(rows, C, P)``, row by row
-            as in their ``data``.  It takes as many numbers as outputs times parameters.
+            as in their ``data``.  It takes as many numbers as outputs times parameters, and lies where `flat` does.
 
         Raises
         ------
         ShapeError, LayoutError, DTypeError, TypeError, ValueError
             Named after the argument that is not as described.
         DeviceError
-            For a network on a GPU.
+            On a GPU, for a layer that normalizes.
 
         Examples
         --------
@@ -84,8 +85,7 @@ class Curvature(Objective):
         >>> bool(found.cost < 1e-3)
         True
         """
-        self._check_host()
-        (given, _), x = self._parameters_at(flat), self._read("x", x)
+        (given, home), x = self._parameters_at(flat), self._read("x", x)
         batch, described = self._described(x, lengths, reset)
         output, tapes = self._forward(self.split(given.flat), described, ALL)
         letters = self._letters(batch)
@@ -96,17 +96,18 @@ class Curvature(Objective):
             padded = batch.give(moved)
             return padded.data if isinstance(padded, Ragged) else padded
 
-        if output.packing.uniform and described.packing.uniform and not self.takes_indices:
+        uniform = output.packing.uniform and described.packing.uniform
+        if uniform and not self.takes_indices and self.device == "cpu":
             found = self._jacobian_of_rows(given, described, output)
             if found is not None:
                 return _laid_out(found, letters)
-        jacobian, at = np.zeros((*give(output).shape, len(given)), self.dtype), 0
+        jacobian, at = backend(self.device).memory.zeros((*give(output).shape, len(given)), self.dtype), 0
         for index, part in enumerate(self.split(given.flat)):
             for first, several in self._moved_by_parameters(tapes, index, part):
                 for m, moved in enumerate(several):
                     jacobian[..., at + first + m] = give(moved)
             at += len(part)
-        return jacobian
+        return brought(jacobian, home)
 
     def _jacobian_of_rows(self, given, described, output):
         """(T, N, C, P) by backward: of a batch that has each sequence again for every output of one, each row its gradient.
@@ -234,7 +235,7 @@ class Curvature(Objective):
             count = min(together, len(part) - first)
             ways = np.zeros((count, len(part)), self.dtype)
             ways[np.arange(count), first + np.arange(count)] = 1
-            parameters = [Parameters(way, part.weights) for way in ways]
+            parameters = [Parameters(way, part.weights) for way in brought(ways, self.device)]
             moved = tapes[index].operation.jvp(Tangents(count, parameters), None)
             for tape in tapes[index + 1 :]:
                 moved = tape.operation.jvp(Tangents(count), moved)
@@ -272,7 +273,7 @@ class Curvature(Objective):
         Returns
         -------
         numpy.ndarray
-            (P,), new.
+            (P,), new, where `flat` lies.  On a GPU only the loss's H is applied on the host.
 
         Raises
         ------
@@ -281,7 +282,7 @@ class Curvature(Objective):
         ShapeError, LayoutError, DTypeError, NonFiniteError, ValueError
             Named after the argument that is not as described.
         DeviceError
-            For a network on a GPU.
+            On a GPU, for a layer that normalizes.
 
         References
         ----------
@@ -297,8 +298,7 @@ class Curvature(Objective):
         >>> np.allclose(net.gauss_newton_product(flat, x, y, v), 2 / y.size * J.T @ (J @ v))
         True
         """
-        self._check_host()
-        (given, _), loss = self._parameters_at(flat), _curved(find_loss(loss))
+        (given, home), loss = self._parameters_at(flat), _curved(find_loss(loss))
         vector = self._direction("vector", vector)
         samples = Samples.of(self, x, y, lengths, loss, weights, reset)
         batch, described = samples.batch()
@@ -308,11 +308,12 @@ class Curvature(Objective):
             moved = tape.operation.jvp(Tangents(1, [part]), moved)
         gradient = given.zeros()
         if moved is not None:
-            prediction, direction = (self._rows(each, samples).copy() for each in (output, moved[0]))
+            prediction, direction = (brought(self._rows(each, samples).copy(), "cpu") for each in (output, moved[0]))
             compared = self._target_rows(batch, output, samples), self._weight_rows(batch, samples)
+            compared = (None if each is None else brought(each, "cpu") for each in compared)
             dy = self._curvature_of(loss, prediction, *compared, direction, samples)
-            self._gone_back(tapes, output, samples, dy, self.split(gradient.flat))
-        return gradient.flat
+            self._gone_back(tapes, output, samples, brought(dy, self.device), self.split(gradient.flat))
+        return brought(gradient.flat, home)
 
     def hvp(
         self,
@@ -429,14 +430,15 @@ class Curvature(Objective):
         if array.dtype != self.dtype:
             raise DTypeError(f"{name}: expected {self.dtype} like the network, got {array.dtype}")
         if not np.isfinite(array).all():
+            array = brought(array, "cpu")
             place = int(np.argmin(np.isfinite(array)))
             raise NonFiniteError(f"{name}: expected finite numbers, got {array[place]} at {place}")
-        return np.ascontiguousarray(array)
+        return contiguous(brought(array, self.device))
 
     def _check_host(self):
-        """Raise DeviceError for a network on a GPU, where there are no forward derivatives."""
+        """Raise DeviceError for a network on a GPU, which has no kernels for this."""
         if self.device != "cpu":
-            where = "where there are forward derivatives"
+            where = "where there are kernels for this"
             raise DeviceError(f"network: expected one on device 'cpu', {where}, got one on {self.device!r}")
 
 

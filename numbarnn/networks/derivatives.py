@@ -5,9 +5,10 @@ import numpy as np
 from ..arrays.descriptor import in_layout
 from ..arrays.devices import share_memory
 from ..arrays.ragged import Ragged
-from ..layers.tangents import Directions, Tangents, expect_host, final_states, together, zeros_like
+from ..layers.tangents import Directions, Tangents, final_states, together, zeros_like
 from ..parameters import Parameters
 from .function import Function, NetworkTape
+from .placing import brought_state, direction_on
 
 
 class Derivatives(Function):
@@ -50,7 +51,7 @@ class Derivatives(Function):
         ShapeError, LayoutError, DTypeError, TypeError, ValueError
             Named after the argument that is not as described.
         DeviceError
-            For a network on a GPU.
+            For a direction on another device, and on a GPU for a layer that normalizes.
 
         Examples
         --------
@@ -68,10 +69,9 @@ class Derivatives(Function):
         if tape.fed is not None:
             raise ValueError(f"tape: expected one of forward without feedback, which has no jvp, got {tape!r:.200}")
         batch, outputs = tape.batch, tape.tapes[-1].operation.outputs
-        expect_host(outputs.array)
-        directions = Directions(self.dtype)
-        vectors = directions.vectors(dp, self._params.weights, "this network")
-        dx = directions.inputs(dx, batch, self.channels, self.takes_indices)
+        directions = Directions(self.dtype, self.device)
+        vectors = directions.vectors(direction_on(self.device, "dp", dp), self._params.weights, "this network")
+        dx = directions.inputs(direction_on(self.device, "dx", dx), batch, self.channels, self.takes_indices)
         initial = self._moved_states(directions, dstate, batch.sequences)
         count, single, moved, finals = directions.count, directions.single, dx, []
         parts = None if vectors is None else [self.split(vector) for vector in vectors]
@@ -85,8 +85,10 @@ class Derivatives(Function):
         if outputs.packing.uniform:
             given = together([in_layout(each.array, self._letters(batch)) for each in moved], single)
             shared = dx is not None and share_memory(given, dx[0].array)  # of layers that pass numbers on
-            return given.copy() if shared else given, tuple(finals)
-        return together([*map(batch.give, moved)], single), tuple(finals)
+            given = given.copy() if shared else given
+        else:
+            given = together([*map(batch.give, moved)], single)
+        return brought_state(tape.device, given), tuple(brought_state(tape.device, final) for final in finals)
 
     def _moved_states(self, directions, states, sequences):
         """{index of a layer: the tangents of its initial state} of the argument dstate."""
@@ -94,6 +96,11 @@ class Derivatives(Function):
             return {}
         self._expect_states("dstate", states)
         return {
-            index: directions.states(f"dstate[{at}]", state, self.layers[index], sequences)
+            index: directions.states(
+                f"dstate[{at}]",
+                state if state is None else self._state_here(f"dstate[{at}]", state),
+                self.layers[index],
+                sequences,
+            )
             for at, (index, state) in enumerate(zip(self._stateful, states))
         }

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..arrays.descriptor import checked_array
+from ..arrays.descriptor import checked_array, is_array
 from ..arrays.devices import device_of, moved, native
 from ..arrays.ragged import Ragged
+from ..parameters import Parameters
 
 
 def home_of(x):
@@ -22,7 +23,7 @@ def brought(array, device):
 
 
 def brought_state(device, state):
-    """A layer's state on a device."""
+    """A layer's state on a device, or all that is in a tuple."""
     return tuple(brought(part, device) for part in state) if isinstance(state, tuple) else brought(state, device)
 
 
@@ -37,3 +38,12 @@ def placed_on(device, argument, array):
     if isinstance(array, np.ndarray):
         array = checked_array(argument, array)
     return brought(array, device)
+
+
+def direction_on(device, argument, given):
+    """A direction of the caller's on a device: an array, Parameters, or several Ragged; anything else as it is."""
+    if isinstance(given, Parameters):
+        return given.to(device)
+    if isinstance(given, (list, tuple)):
+        return [placed_on(device, argument, each) if isinstance(each, Ragged) else each for each in given]
+    return placed_on(device, argument, given) if is_array(given) or isinstance(given, Ragged) else given

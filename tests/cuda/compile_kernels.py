@@ -148,6 +148,7 @@ def jobs(chosen):
 CALLS = {  # what a kernel is told: by its name, or for all others of its module
     "convolution": records.Images,
     "dense": records.Recurrent,
+    "jacobian": records.Recurrent,
     "normalized": records.Recurrent,
     "pooling": records.Images,
     "product": records.Product,
@@ -163,6 +164,7 @@ NUMBERS = (
 OTHERS = {  # arguments that are no arrays of the dtype, as `parsed` reads them; some kernels have their own
     "count": "int64", "shape": "4 int64", "table": "int64[]", "counters": "int64[]", "order": "int64[]",
     "nesterov": "bool", "places": "int64[]",
+    "jacobian.unit_slopes": {"steps": "int64[]", "runs": "int64[]"},
     "embedding.sum_groups": {"shape": "2 int64", "starts": "int64[]", "indices": "int64[]", "add": "int64"},
     "losses.cross_entropy_rows": {"shape": "2 int64", "labels": "int64[]", "smoothed": "bool"},
     "unpack.unpack_rows": {

@@ -34,6 +34,8 @@ def to_host(value):
     """The reverse of `to_device`."""
     if isinstance(value, tuple):
         return tuple(map(to_host, value))
+    if isinstance(value, dict):
+        return {name: to_host(array) for name, array in value.items()}
     if isinstance(value, nr.Ragged):
         return nr.Ragged(value.data.get(), value.offsets)
     if isinstance(value, nr.Parameters):
@@ -59,3 +61,8 @@ class DeviceLayer:
         options = {name: to_device(value) for name, value in options.items()}
         found = self.layer.backward(tape, to_device(dy), to_device(dstate), **options)
         return SimpleNamespace(params=to_host(found.params), x=to_host(found.x), state=to_host(found.state))
+
+    def jvp(self, tape, dp=None, dx=None, dstate=None):
+        """Tangents of y and of the final state."""
+        dy, dfinal = self.layer.jvp(tape, *map(to_device, (dp, dx, dstate)))
+        return to_host(dy), to_host(dfinal)

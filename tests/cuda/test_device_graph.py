@@ -217,6 +217,20 @@ def test_decoding(indices):
         near(*(net.decode(x, **how, choose=lambda y: np.tanh(y)) for net in reversed(nets)))
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_forward_derivatives(there):
+    nets, x, random = (translator("cpu"), translator("cuda")), inputs(), np.random.default_rng(0)
+    dp = random.standard_normal((2, len(nets[0].params)))
+    dx = {"known": random.standard_normal((2, *x["known"].shape))}
+    right, moved = nets[0].jvp(nets[0].forward(x)[2], dp, dx)
+    given = (to_device(x), to_device(dp), to_device(dx)) if there else (x, dp, dx)
+    found = nets[1].jvp(nets[1].forward(given[0])[2], *given[1:])
+    if there:
+        assert is_on_device(found[0]["y"])
+        found = to_host(found)
+    near(found, (right, moved))
+
+
 def test_the_wrong_device_is_named():
     cpu, cuda, x, y = translator("cpu"), translator("cuda"), inputs(), targets()
     there = {**x, "known": to_device(x["known"])}
@@ -230,8 +244,8 @@ def test_the_wrong_device_is_named():
             r"state\['encoder'\] h: expected an array on dev",
         ),
         (
-            lambda: cuda.jvp(cuda.forward(x)[2], dx={"known": x["known"]}),
-            "tape: expected one on device 'cpu', where there are",
+            lambda: cpu.jvp(cpu.forward(x)[2], dx={"known": to_device(x["known"])}),
+            r"dx\['known'\]: expected one on device 'cpu' like x",
         ),
         (lambda: translator("tpu"), "device: expected 'cpu' or 'cuda', got 'tpu'"),
         (lambda: cuda.fit(x, y, LOSS, shards=2, progress=False), "shards: expected it for a network on 'cpu'"),

@@ -1,0 +1,107 @@
+"""A unit's Jacobian on the GPU: how the new states of a cell move where its pre-activations and old states do.
+
+What `cpu.jacobian` is for the processor: a cell's adjoint is linear in ``dnew``, and a row of the Jacobian is a call of it.
+The rows of all units at all steps are made by one launch.
+"""
+
+import numpy as np
+
+from ..engine.choices import by_cell, joined
+from . import extending
+from .arrays import asarray, empty, zeros
+from .device import blocks_for, cuda, kernel
+from .launches import launch
+from .recurrent import block_before, per_unit_of, state_places
+from .rows import table_of
+from .types import load_dpre, load_saved, load_state, number, store_all
+
+chosen = by_cell(extending)
+
+
+@chosen
+def asked(cell):
+    """The derivatives of the new states that ask for h, c or nothing: `of_h` and `of_c` are 1 or 0."""
+    if cell.states == 1:
+        return lambda cell, real, of_h, of_c: (number(real, of_h),)
+    return lambda cell, real, of_h, of_c: (number(real, of_h), number(real, of_c))
+
+
+@chosen
+def row_of(cell):
+    """What changes of the pre-activations, the values of units and the old states are multiplied with, and summed, for
+    what `dnew` asks of the new ones.
+    """
+    if not cell.gated_slots:
+
+        def row(cell, real, kept, old, new, dnew, per_unit):
+            dpre, dold = cell.adjoint(kept, old, new, dnew, per_unit)
+            return joined(dpre, dold)
+
+        return row
+
+    def row_past_gate(cell, real, kept, old, new, dnew, per_unit):
+        dpre, dold = cell.adjoint(kept, old, new, dnew, per_unit)
+        dpre, dold = cell.gate_adjoint(kept, old, number(real, 0), dpre, dold, per_unit)
+        return joined(dpre, dold)
+
+    return row_past_gate
+
+
+@chosen
+def with_row_of_c(cell):
+    """`row`, and behind it that of c where the cell has one."""
+    if cell.states == 1:
+        return lambda cell, real, row, kept, old, new, per_unit: row
+
+    def both(cell, real, row, kept, old, new, per_unit):
+        return joined(row, row_of(cell, real, kept, old, new, asked(cell, real, 0, 1), per_unit))
+
+    return both
+
+
+@chosen
+def with_row_of_gate(cell):
+    """`rows`, and behind them that of what the gated weight multiplies where there is one; `none` is derivatives of 0."""
+    if not cell.gated_slots:
+        return lambda cell, real, rows, none, kept, old, per_unit: rows
+
+    def all_rows(cell, real, rows, none, kept, old, per_unit):
+        dpre, dold = cell.gate_adjoint(kept, old, number(real, 1), none, asked(cell, real, 0, 0), per_unit)
+        return joined(rows, joined(dpre, dold))
+
+    return all_rows
+
+
+@kernel
+def unit_slopes(cell, real, call, tape, table, steps, runs, zero, found):
+    """Write `slopes` of a `Recurrent` call; found is modified.  steps, runs: of each row; zero: one number."""
+    count = call.directions * call.rows * call.hidden
+    for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+        unit, row, direction = i % call.hidden, i // call.hidden % call.rows, i // (call.hidden * call.rows)
+        time, n = steps[row], runs[row]
+        old_h, old_c = state_places(call, table, direction, block_before(direction, time), n, unit)
+        h, c = state_places(call, table, direction, time + 1, n, unit)
+        old, new = load_state(cell, real, old_h, old_c, tape), load_state(cell, real, h, c, tape)
+        place = call.saved + (direction * call.rows + row) * cell.saved * call.hidden + unit
+        kept = load_saved(cell, real, tape, place, call.hidden)
+        per_unit = per_unit_of(cell, real, call, tape, direction, row, unit)
+        first = row_of(cell, real, kept, old, new, asked(cell, real, 1, 0), per_unit)
+        rows = with_row_of_c(cell, real, first, kept, old, new, per_unit)
+        none = load_dpre(cell, real, zero, 0, 0)
+        store_all(with_row_of_gate(cell, real, rows, none, kept, old, per_unit), found, i, count)
+
+
+def slopes(tape):
+    """The rows of the Jacobian of each unit at each row of a `launch.Tape` that keeps all, (rows, numbers, D, S, H).
+
+    A row for each new state, and one for the operand of a gate; its numbers are those of dpre, and one for each old state.
+    """
+    size, packing, cell = tape.size, tape.packing, tape.size.cell
+    shape = cell.states + bool(cell.gated_slots), cell.dpre_count + cell.states
+    found = empty((*shape, size.directions, size.rows, size.hidden), size.dtype)
+    steps, runs = (asarray(np.ascontiguousarray(each, np.int64)) for each in packing.steps_and_runs())
+    launch(
+        unit_slopes, blocks_for(size.directions * size.rows * size.hidden), cell, size.dtype.type(0), tape.call, tape.block,
+        table_of(packing), steps, runs, zeros((1,), size.dtype), found,
+    )  # fmt: skip
+    return found
