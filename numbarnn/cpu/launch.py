@@ -159,7 +159,8 @@ class Tape(StateTape):
 
     def fill(self):
         """Run forward: fill h, c and whatever is kept from x, the parameters and the drives as they are now."""
-        self.begin()
+        if self._unit_values is not None or self._initial is not None:
+            self.begin()
         if self.checkpoints is None:
             self.forward()
             return
@@ -368,11 +369,13 @@ class Adjoint(StateAdjoint):
         self._block.fill(0)
         if not self.tape.size.cell.feeds_every_gate:
             self._clear_gradient()
-        self._start(self._dstates)
+        if self.dfinal is not None:
+            self._start(self._dstates)
 
     def end(self):
-        """What is left of dL/d(state) is that of the initial one."""
-        self.dinitial = [self.tape.packing.summed(dstate) for dstate in self._dstates]
+        """What is left of dL/d(state) is that of the initial one: of runs, their sum."""
+        if not self.tape.packing.uniform:
+            self.dinitial = [self.tape.packing.summed(dstate) for dstate in self._dstates]
 
     def _plans(self, need_x):
         """What backward needs."""

@@ -275,11 +275,11 @@ class Recurrent(Stacked):
         """
         if keep is STATES and not self.cell.saved:
             keep = ALL  # no gate is kept anyway
-        plain = masks is None and not self.constrained and not self.spread
-        effective = None if plain else self.effective_weights(p, masks)
-        before, stack = Chain(x), []
-        self.prepare(before, p, keep)
-        chain = Chain(before.outputs)
+        effective = None if masks is None and self.reads_parameters else self.effective_weights(p, masks)
+        before = None if type(self).prepare is Recurrent.prepare else Chain(x)
+        if before is not None:
+            self.prepare(before, p, keep)
+        chain, stack = Chain(x if before is None else before.outputs), []
         weights = (p if effective is None else effective.parameters).flat
         for index in range(self.layers):
             inner = Chain(chain.outputs) if self.residual and index else chain
@@ -294,7 +294,7 @@ class Recurrent(Stacked):
                 scale(chain, masks, f"dropout_l{index}")
             stack.append(own.tape)
         operation = chain if effective is None else Constrained(chain, effective)
-        if before.operations:
+        if before is not None:
             before.append(operation)
             operation = before
         return chain.outputs, Tape(self, x, operation, batch, p, masks, tuple(stack))

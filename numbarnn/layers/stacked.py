@@ -34,6 +34,11 @@ class Stacked(Regularized):
         return self.decay
 
     @functools.cached_property
+    def reads_parameters(self):
+        """Whether kernels read the parameters as they are, where no mask drops a weight."""
+        return not (self.constrained or self.spread)
+
+    @functools.cached_property
     def stepping_cell(self):
         """The equations that kernels step with: those of the cell, around them the decay of the state."""
         if not self.decay:
