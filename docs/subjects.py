@@ -55,7 +55,7 @@ def page_members(name):
 
 
 def module_members(module):
-    """(kind, name) of the functions and classes that a module defines, for its page; errors have pages of their own."""
+    """(kind, name, members of a class) of what a module defines, for its page; errors have pages of their own."""
     if module is numbarnn.errors:
         return []
     inside = f"{module.__name__}."
@@ -63,7 +63,10 @@ def module_members(module):
         (name, found) for name, found in vars(module).items() if f"{getattr(found, '__module__', '')}.".startswith(inside)
     ]
     written = [(name, found) for name, found in sorted(own) if not name.startswith("_") and inspect.getdoc(found)]
-    return [("class" if inspect.isclass(found) else "function", name) for name, found in written]
+    return [
+        ("class", name, ", ".join(sorted(public_members(found)))) if inspect.isclass(found) else ("function", name, "")
+        for name, found in written
+    ]
 
 
 def page_contents():
