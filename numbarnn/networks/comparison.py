@@ -43,6 +43,13 @@ class Comparison:
         value, gradient = loss.of_rows(*rows)
         return value, np.moveaxis(gradient, -1, axis)
 
+    def _bent(self, loss, batch, output, tangent, samples):
+        """The product of a loss's second derivative with the tangent of an output, as `_rows` gives that; on the host."""
+        prediction, direction = (moved(self._rows(each, samples).copy(), "cpu") for each in (output, tangent))
+        compared = self._target_rows(batch, output, samples), self._weight_rows(batch, samples)
+        compared = (None if each is None else moved(each, "cpu") for each in compared)
+        return self._curvature_of(loss, prediction, *compared, direction, samples)
+
     def _curvature_of(self, loss, prediction, target, weights, direction, samples):
         """The product of a loss's second derivative with a direction of what it sees, laid out like that."""
         if not is_of_library(loss):

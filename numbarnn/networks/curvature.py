@@ -85,10 +85,7 @@ class Curvature(Jacobians):
             moved = tape.operation.jvp(Tangents(1, [part]), moved)
         gradient = given.zeros()
         if moved is not None:
-            prediction, direction = (brought(self._rows(each, samples).copy(), "cpu") for each in (output, moved[0]))
-            compared = self._target_rows(batch, output, samples), self._weight_rows(batch, samples)
-            compared = (None if each is None else brought(each, "cpu") for each in compared)
-            dy = self._curvature_of(loss, prediction, *compared, direction, samples)
+            dy = self._bent(loss, batch, output, moved[0], samples)
             self._gone_back(tapes, output, samples, brought(dy, self.device), self.split(gradient.flat))
         return brought(gradient.flat, home)
 
@@ -154,10 +151,9 @@ class Curvature(Jacobians):
         parts = way.parameters(self, given.flat)
         output, tapes = self._forward(parts, way.constant(described), ALL)
         value, moved = way.parts(output, self.dtype)
-        prediction, direction = self._rows(value, samples), self._rows(moved, samples)
         compared = self._target_rows(batch, value, samples), self._weight_rows(batch, samples)
-        dy = self._call_loss(loss, prediction, *compared, samples)[1]
-        curvature = self._curvature_of(loss, prediction, *compared, direction, samples)
+        dy = self._call_loss(loss, self._rows(value, samples), *compared, samples)[1]
+        curvature = self._bent(loss, batch, value, moved, samples)
         gradient = [part.zeros() for part in parts]
         self._gone_back(tapes, output, samples, way.dual(dy, curvature), gradient)
         return way.moved(gradient, self.dtype)

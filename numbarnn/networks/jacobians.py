@@ -203,12 +203,8 @@ class Jacobians(Objective):
         return found
 
     def _sample_gradients_together(self, given, samples, loss, found):
-        """Write the gradients of samples of equal length at once (`found` is modified); whether that could be done.
-
-        The mean loss is the sum of the samples' own, weighed by what each counts, which says what each one's derivative is.
-        """
-        means = is_of_library(loss) and not isinstance(loss, NashSutcliffe)  # whose spread is of all samples
-        if not means or samples.ragged or self.takes_indices or len(found) < 2:
+        """Write the gradients of samples of equal length at once (`found` is modified); whether that could be done."""
+        if not is_mean_of_samples(loss) or samples.ragged or self.takes_indices or len(found) < 2:
             return False
         batch, described = samples.batch()
         output, tapes = self._forward(self.split(given.flat), described, ALL)
@@ -218,26 +214,47 @@ class Jacobians(Objective):
         compared = self._target_rows(batch, output, samples), self._weight_rows(batch, samples)
         dy = like(output)
         self._rows(dy, samples)[...] = self._call_loss(loss, prediction, *compared, samples)[1]
-        counts = samples.counts
-        shares = np.divide(counts.sum(), counts, out=np.zeros_like(counts), where=counts > 0)
-        numbers(dy)[...] *= shares[:, None].astype(self.dtype)
+        numbers(dy)[...] *= samples_shares(samples, self.dtype)[:, None]
         self._rows_gone_back(tapes, dy, found)
         return True
 
     def _moved_by_parameters(self, tapes, index, part):
         """(first, descriptors): the output's tangents by some of a layer's parameters at a time, one each, in order."""
         rows, widest = tapes[0].x.packing.rows, max(self.output_channels, *self._inputs)
-        together = max(1, min(TOGETHER, TANGENT_NUMBERS // max(1, rows * widest)))
-        for first in range(0, len(part), together):
-            count = min(together, len(part) - first)
-            ways = np.zeros((count, len(part)), self.dtype)
-            ways[np.arange(count), first + np.arange(count)] = 1
-            parameters = [Parameters(way, part.weights) for way in brought(ways, self.device)]
+        for first, parameters in unit_ways(part, rows * widest, self.device):
+            count = len(parameters)
             moved = tapes[index].operation.jvp(Tangents(count, parameters), None)
             for tape in tapes[index + 1 :]:
                 moved = tape.operation.jvp(Tangents(count), moved)
             if moved is not None:
                 yield first, moved
+
+
+def unit_ways(part, width, device):
+    """(first, directions): those of some of a layer's Parameters at a time, one each, in order.
+
+    width: numbers of a layer's rows that a tangent has at most.
+    """
+    together = max(1, min(TOGETHER, TANGENT_NUMBERS // max(1, width)))
+    for first in range(0, len(part), together):
+        count = min(together, len(part) - first)
+        ways = np.zeros((count, len(part)), part.flat.dtype)
+        ways[np.arange(count), first + np.arange(count)] = 1
+        yield first, [Parameters(way, part.weights) for way in brought(ways, device)]
+
+
+def samples_shares(samples, dtype):
+    """(N,): what the derivative of a mean over samples is multiplied with to be the one of each sample's own; 0 of nothing.
+
+    The mean loss is the sum of the samples' own, weighed by what each counts.
+    """
+    counts = samples.counts
+    return np.divide(counts.sum(), counts, out=np.zeros_like(counts), where=counts > 0).astype(dtype)
+
+
+def is_mean_of_samples(loss):
+    """Whether a loss is a mean over samples of what it is of each."""
+    return is_of_library(loss) and not isinstance(loss, NashSutcliffe)  # whose spread is of all samples
 
 
 def _laid_out(jacobian, letters):
