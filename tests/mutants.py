@@ -7,9 +7,9 @@ of an embedding's rows and the slopes of losses to those of test_embedding.py an
 derivatives of layers of images to that of test_images.py, of pooling over steps to that of test_over_time.py, of
 networks to that of test_function.py, of graphs to that of test_graph.py, forward derivatives to those of
 test_tangents.py and test_graph_derivatives.py, second ones to those of test_hvp.py, test_curvature.py and
-test_graph_curvature.py, the way back through outputs that were fed to that of test_feedback.py, and what is carried from piece to piece of a long
-sequence to that of test_carry.py.  The exit status is 1 if any mutant
-survives, or if what is unchanged does not pass.
+test_graph_curvature.py, the way back through outputs that were fed to that of test_feedback.py, and what is carried
+from piece to piece of a long sequence to that of test_carry.py. The exit status is 1 if any mutant survives, or if
+what is unchanged does not pass.
 """
 
 import argparse
