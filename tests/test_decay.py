@@ -177,12 +177,14 @@ def test_trainings_of_graphs_refuse_negative_spans(layer):
     graph = nr.Graph(
         inputs={"a": nr.Input(2), "b": nr.Input(2), "d": last},
         nodes={
-            "r": nr.Node(layer, ["a", "d"]), "s": nr.Node("r", ["b", "d"]), "y": nr.Node([nr.Last(), nr.Dense(1)], ["r", "s"])
+            "r": nr.Node(layer, ["a", "d"]),
+            "s": nr.Node("r", ["b", "d"]),
+            "y": nr.Node([nr.Last(), nr.Dense(1)], ["r", "s"]),
         },
         outputs="y",
         layout="ntc",
         seed=0,
-    )  # fmt: skip
+    )
     a, b = random.standard_normal((2, 4, 5, 2))
     d, y = random.uniform(0, 2, (4, 1) if decayed else (4, 5, 1)), {"y": np.zeros((4, 1))}
     flat, place = graph.params.flat.copy(), (3, 0) if decayed else (3, 4, 0)
@@ -193,9 +195,7 @@ def test_trainings_of_graphs_refuse_negative_spans(layer):
         "inputs": lambda: graph.fit(given, y, progress=False),
     }
     for call in wrong.values():
-        with pytest.raises(
-            ValueError, match=r"inputs\['d'\].*: expected spans of 0 and more in channel 0,.* got -0.5 at \(3, "
-        ):
+        with pytest.raises(ValueError, match=r"inputs\['d'\].*: expected spans of 0 .* channel 0,.* got -0.5 at \(3, "):
             call()
     for number in (np.nan, np.inf):
         d[place] = number

@@ -42,7 +42,7 @@ def no_counterpart(where, layer, library):
 
 
 def carried_parameters(net):
-    """The parameters of a network in the host's memory, recurrent weights as its cells see them: a `Connectivity` applied."""
+    """The parameters of a network in the host's memory, recurrent weights as its cells see them."""
     params = net.params.to("cpu")
     constrained = {index: layer for index, layer in enumerate(net.layers) if _constrained(layer)}
     if constrained:

@@ -131,8 +131,8 @@ def to_model(net: Network) -> object:
 def weights(net: Network) -> list[np.ndarray]:
     """The parameters of a network as the list that ``model.set_weights`` of Keras takes.
 
-    Where Keras has one bias it is the sum of both, rounded.  Recurrent weights are those that the cells see, with the mask and
-    the signs of a `Connectivity` applied.
+    Where Keras has one bias it is the sum of both, rounded.  Recurrent weights are those that the cells see, with the mask
+    and the signs of a `Connectivity` applied.
 
     Parameters
     ----------

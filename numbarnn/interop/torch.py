@@ -35,7 +35,7 @@ ANY = (
     "bidirectional",
     "dropout",
     "connectivity",
-)  # what PyTorch's recurrent modules have with any value
+)  # what PyTorch's recurrent modules carry
 BIAS = re.compile(r"bias(_[ih]h_l\d+(_reverse)?)?$")
 
 
