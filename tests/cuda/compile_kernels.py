@@ -24,7 +24,6 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields
 from importlib.metadata import files
-from pathlib import Path
 from types import SimpleNamespace
 
 CAPABILITY = (9, 0, "a")
