@@ -155,7 +155,7 @@ def _equal_part(total, most):
 
 @inlined
 def _depth_block(inner, depth, vectors, a_depth, a_outer):
-    """(numbers in a block of a sum, bytes of A from one to the next): whole runs of `inner`, or equal parts of an only run."""
+    """(numbers in a block of a sum, bytes of A from one to the next): whole runs of `inner`, or equal parts of one run."""
     most = BLOCK_DEPTHS[vectors]
     if inner >= depth:
         block = _equal_part(depth, most)
