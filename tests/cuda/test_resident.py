@@ -78,7 +78,7 @@ def test_finite_differences_see_a_wrong_backward(mutant, monkeypatch):
     case = random_case(KINDS["lstm"](2), 2, 2, 1, lengths=[2, 1])
     wrong = {
         "add_sums": lambda *args: None,
-        "dot": lambda real, column, shared, at, share: columns.dot(real, column[:-1] + (real,), shared, at, 1),
+        "dot": lambda *args: 0.999 * columns.dot(*args),
     }
 
     class Wrong(DeviceLayer):
