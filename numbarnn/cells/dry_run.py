@@ -10,7 +10,7 @@ import traceback
 from dataclasses import is_dataclass
 from types import FunctionType, MethodType
 
-from ..descriptions.fingerprint import is_library_s
+from ..descriptions.code import is_library_s
 from ..descriptions.frozen import Frozen
 from ..errors import CellError
 from . import elementary

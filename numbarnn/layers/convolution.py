@@ -10,7 +10,8 @@ from ..arrays.devices import backend_of
 from ..arrays.ieee import ieee
 from ..arrays.rows import like, numbers
 from ..errors import positive_integer
-from ..parameters import Weight, uniform
+from ..parameters import Weight
+from .distributions import uniform
 from .images import OfImages, OverImages, OverImagesAdjoint, size
 
 

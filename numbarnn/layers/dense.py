@@ -9,9 +9,10 @@ from ..arrays.devices import backend_of, device_of
 from ..cells import ActivationSpec, DenseCell, activation
 from ..engine.keep import ALL
 from ..errors import positive_integer
-from ..parameters import Weight, glorot_uniform, uniform
+from ..parameters import Weight
 from .base import activation_spec
 from .chain import Chain
+from .distributions import glorot_uniform, uniform
 from .operations import Elementwise, Operation
 from .stateless import Stateless
 from .tangents import kernels, separate

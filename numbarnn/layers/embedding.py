@@ -12,9 +12,10 @@ from ..arrays.indices import Groups
 from ..arrays.ragged import Ragged
 from ..arrays.rows import like, numbers
 from ..errors import ShapeError, flag, positive_integer
-from ..parameters import Parameters, Weight, glorot_uniform
+from ..parameters import Parameters, Weight
 from .base import Gradients
 from .chain import Tape, expect_tape
+from .distributions import glorot_uniform
 from .operations import NotInPrograms, Operation
 from .stateless import Stateless
 

@@ -10,8 +10,9 @@ from ..arrays.devices import moved
 from ..cells import ActivationSpec, DecayedCell, GRUAfterCell, around
 from ..descriptions.fields import one_or_each
 from ..errors import ShapeError, finite_number
-from ..parameters import Parameters, Weight, uniform
+from ..parameters import Parameters, Weight
 from .decayed import ALL, Block, DecayedWeights
+from .distributions import uniform
 from .gaps import InputDecay
 from .recurrence import INITIAL
 from .recurrent import Recurrent

@@ -9,25 +9,20 @@ import numpy as np
 
 from ..arrays.batch import Batch
 from ..arrays.descriptor import make_read_only
-from ..arrays.devices import backend_of, device_of, expect_device
+from ..arrays.devices import device_of, expect_device
 from ..arrays.ragged import Ragged
 from ..descriptions.fields import one_of, optional
-from ..engine.keep import ALL, NOTHING, STATES, WEIGHTS, kept
+from ..engine.keep import ALL, NOTHING, STATES, kept
 from ..errors import DTypeError, finite_number, flag, positive_integer
 from ..parameters import Parameters
-from ..stepping import CompiledStep
-from ..streaming import Stream
 from .base import Gradients, activation_spec
 from .chain import Chain, Tape, expect_tape
 from .gates import gates
 from .operations import MERGES, Merged, Residual, scale
 from .prepared import PreparedCall, PreparedTraining, answer, answer_and_keep
 from .recurrence import Constrained, Recurrence
-from .stacked import Stacked
-from .steps import OverSteps, compiled_step
+from .stepwise import State, Stepwise
 from .tangents import final_states, jvp, together
-
-State = np.ndarray | tuple[np.ndarray, np.ndarray]  # h, or for an LSTM (h, c)
 
 
 def state_of(arrays):
@@ -36,7 +31,7 @@ def state_of(arrays):
 
 
 @dataclass(frozen=True, repr=False)
-class Recurrent(Stacked):
+class Recurrent(Stepwise):
     """What the recurrent layers have in common: a cell through time, in stacked layers, in one direction or both.
 
     Axis letters: T steps, N batch, C input channels, H hidden units, L stacked layers, D directions (1 or 2), Y output
@@ -305,67 +300,6 @@ class Recurrent(Stacked):
     def _final_state(self, tape):
         return self.as_state(zip(*map(methodcaller("final"), tape.stack)))
 
-    def stream(self, p: Parameters, batch: int = 1, state: State | None = None) -> Stream:
-        """A `Stream` that runs the layer one step at a call.
-
-        Parameters
-        ----------
-        p : Parameters
-            As `init` makes them; read now, later changes do not reach the stream.
-        batch : int
-            Sequences N that run side by side.
-        state : numpy.ndarray or tuple of two, optional
-            Initial state (L, N, H), for an LSTM the pair (h, c); zeros if None.
-
-        Returns
-        -------
-        Stream
-
-        Raises
-        ------
-        ValueError
-            For a bidirectional layer, which needs the whole sequence.
-        """
-        made = OverSteps.of([(self, p)], *self._expected(p), positive_integer("batch", batch))
-        stream = Stream(made.x, made.y.array, made.operations, made.stateful, backend_of(made.x), single=True)
-        stream.state = state
-        return stream
-
-    def compiled_step(self, p: Parameters, batch: int = 1, adjoint: bool = False) -> CompiledStep:
-        """The layer's step as a value of your own compiled code, see `CompiledStep`.
-
-        Parameters
-        ----------
-        p : Parameters
-            As `init` makes them; read now, later changes do not reach the step.
-        batch : int
-            Sequences N that run side by side.
-        adjoint : bool
-            Also make what `CompiledStep.adjoint` needs.
-
-        Raises
-        ------
-        ValueError
-            For a bidirectional layer, which needs the whole sequence.
-        DeviceError
-            For parameters on a GPU.
-
-        Examples
-        --------
-        >>> import numba, numpy as np, numbarnn as nr
-        >>> layer = nr.GRU(4)
-        >>> p, x = layer.init(channels=2, seed=0), np.ones((5, 2), np.float32)
-        >>> @numba.njit
-        ... def outputs(step, x):
-        ...     y = np.empty((len(x), step.outputs), x.dtype)
-        ...     step.run(x, step.initial_state(), y, step.workspace())
-        ...     return y
-        >>> np.array_equal(outputs(layer.compiled_step(p), x), layer(p, x)[0])
-        True
-        """
-        expected = *self._expected(p), positive_integer("batch", batch)
-        return compiled_step([(self, p)], *expected, flag("adjoint", adjoint), single=True)
-
     def _expected(self, p):
         """(channels, dtype, device) that parameters are for, which are checked."""
         channels = p[p.names[0]].shape[-1] + self.decay if isinstance(p, Parameters) and p.names else 1 + self.decay
@@ -409,20 +343,6 @@ class Recurrent(Stacked):
         True
         """
         return gates(self, p, x, state, lengths, layout, index)
-
-    def run_stream(self, p, x, initial=None, keep=WEIGHTS):
-        """`run` for the steps that a stream takes at once, again and again: y as a TensorDescriptor, and a tape.
-
-        initial: what it starts from at first and when it starts afresh, as `checked_state` has it; zeros or what was learned
-        if None.
-        """
-        if self.bidirectional:
-            raise ValueError(f"steps: {self!r} is bidirectional and needs the whole sequence")
-        return self.run(p, x, initial, keep)
-
-    def stream_state(self, tape):
-        """The state that a stream's tape has reached, (L, N, H) arrays."""
-        return self.as_state([[part.reached(m) for part in tape.stack] for m in range(self.cell.states)])
 
     def backward(
         self,

@@ -8,8 +8,9 @@ from ..arrays.descriptor import checked_array
 from ..arrays.devices import expect_device, native
 from ..cells import Cell, Clipped, DecayedCell, DecayedMemoryCell, activation, around, check
 from ..errors import CellError, DTypeError, ShapeError
-from ..parameters import Weight, glorot_uniform, orthogonal, uniform
+from ..parameters import Weight
 from .decayed import DECAY, DecayedWeights, blocks_of
+from .distributions import glorot_uniform, orthogonal, uniform
 from .drawn_weights import fill_connected
 from .normalized import fill_vector as fill_normalization
 from .recurrence import INITIAL
