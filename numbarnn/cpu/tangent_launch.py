@@ -9,6 +9,7 @@ import functools
 import numpy as np
 
 from ..arrays.descriptor import TensorDescriptor
+from ..engine.tape import StateTangents
 from . import dense, jobs, normalized, recurrent, weights
 from .blocks import spread, vectors_in
 from .compiled import compile_together
@@ -123,38 +124,14 @@ def _make_plans(plans, count, learned, with_x, threads_):
     return TangentPlans(plans, count, learned, with_x)
 
 
-class Tangents:
-    """Tangents of what one layer's forward returned.
-
-    Parameters
-    ----------
-    tape : Tape
-    count : int
-        Tangents M.
-    vectors : list of numpy.ndarray or None
-        For each the tangent of the parameter vector, from this layer's part on; None for zeros.
-    dx : list of TensorDescriptor or None
-        (T, N, I) for each; None for zeros.
-    dinitial : list of numpy.ndarray or None
-        (M, D, sequences, P or H) for each state of the cell; None for zeros.
-    unit_values : callable, optional
-        Writes the tangents of what the cell takes for each unit into an array (M, D, V, H).
-
-    Attributes
-    ----------
-    dy : list of TensorDescriptor
-        (T, N, D * P) for each.
-    dfinal : list of numpy.ndarray
-        (M, D, sequences, P or H) for each state of the cell.
-    """
+class Tangents(StateTangents):
+    """How they are computed on the processor, one layer at a time."""
 
     def __init__(self, tape, count, vectors, dx, dinitial=None, unit_values=None):
         self._tape, size, packing = tape, tape.size, tape.packing
         self._plans = tangent_plans(tape.plans, count, vectors is not None, dx is not None)
         shape = count, size.directions, packing.batch
-        states = [np.zeros((*shape, width), size.dtype) for width in size.widths]
-        for state, given in zip(states, dinitial or ()):
-            state[...] = given[:, :, packing.sequence]
+        states = self._states(tape, count, dinitial, np.zeros)
         values = np.zeros((*shape[:2], size.cell.unit_value_count, size.padded), size.dtype)
         if unit_values is not None:
             unit_values(values[..., : size.hidden])
@@ -170,12 +147,7 @@ class Tangents:
         step = outputs[0].nbytes
         shaped = [rows.reshape(packing.shape(size.directions * size.width)) for rows in outputs]
         self.dy = [TensorDescriptor.compact(rows, address + i * step, packing) for i, rows in enumerate(shaped)]
-        self.dfinal = [self._ends(state) for state in states]
-
-    def _ends(self, state):
-        """A state's tangents at the end of each sequence: of its run that ends there."""
-        runs = (self._tape.packing.last, self._tape.packing.first)
-        return np.stack([state[:, d, runs[d]] for d in range(state.shape[1])], axis=1)
+        self.dfinal = [self._ends(packing, state) for state in states]
 
     def _run(self, vectors):
         tape, plans = self._tape, self._plans

@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from ..arrays.descriptor import TensorDescriptor
+from ..engine.tape import StateTangents
 from . import elementwise
 from .arrays import contiguous, empty, zeros
 from .jacobian import dot, slopes
@@ -24,30 +25,8 @@ from .rows import matrix_of, previous_rows
 from .weights import copy, packed
 
 
-class Tangents:
-    """Tangents of what one layer's forward returned; see `cpu.tangent_launch.Tangents`.
-
-    Parameters
-    ----------
-    tape : launch.Tape
-    count : int
-        Tangents M.
-    vectors : list of cupy.ndarray or None
-        For each the tangent of the parameter vector, from this layer's part on; None for zeros.
-    dx : list of TensorDescriptor or None
-        (T, N, I) for each; None for zeros.
-    dinitial : list of cupy.ndarray or None
-        (M, D, sequences, P or H) for each state of the cell; None for zeros.
-    unit_values : callable, optional
-        Writes the tangents of what the cell takes for each unit into an array (M, D, V, H).
-
-    Attributes
-    ----------
-    dy : list of TensorDescriptor
-        (T, N, D * P) for each.
-    dfinal : list of cupy.ndarray
-        (M, D, sequences, P or H) for each state of the cell.
-    """
+class Tangents(StateTangents):
+    """How they are computed on the GPU, one layer at a time."""
 
     def __init__(self, tape, count, vectors, dx, dinitial=None, unit_values=None):
         size, packing = tape.size, tape.packing
@@ -55,9 +34,7 @@ class Tangents:
         self._count, self._dx = count, dx
         self._parts = None if vectors is None else [self._packed(vector) for vector in vectors]
         outputs = zeros((count, size.rows, size.directions * size.width), size.dtype)
-        states = [zeros((count, size.directions, size.batch, width), size.dtype) for width in size.widths]
-        for state, given in zip(states, dinitial or ()):
-            state[...] = given[:, :, packing.sequence]
+        states = self._states(tape, count, dinitial, zeros)
         if tape.recurrent:
             self._values = zeros((count, size.directions, size.cell.unit_value_count, size.hidden), size.dtype)
             if unit_values is not None and self._values.size:
@@ -75,12 +52,7 @@ class Tangents:
                 elementwise.times_slope(size.cell, tape.h.reshape(pre.shape), pre, own)
         shaped = [rows.reshape(packing.shape(size.directions * size.width)) for rows in outputs]
         self.dy = [TensorDescriptor.compact(rows, 0, packing) for rows in shaped]
-        self.dfinal = [self._ends(state) for state in states] if tape.recurrent else []
-
-    def _ends(self, state):
-        """A state's tangents at the end of each sequence: of its run that ends there."""
-        runs = (self._tape.packing.last, self._tape.packing.first)
-        return np.stack([state[:, d][:, runs[d]] for d in range(state.shape[1])], axis=1)
+        self.dfinal = [self._ends(packing, state) for state in states] if tape.recurrent else []
 
     def _packed(self, vector):
         """A tangent of the parameters in the order of the slots: (numbers, where each weight begins)."""

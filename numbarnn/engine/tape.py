@@ -82,3 +82,42 @@ class StateAdjoint:
             self.dunit_values.fill(0)
         if not self.accumulate:
             self.gradient[: size.directions * size.parameters[1]] = 0
+
+
+class StateTangents:
+    """Tangents of what one layer's forward returned, several at once; a backend's `Tangents` adds how they are computed.
+
+    Parameters
+    ----------
+    tape : StateTape
+    count : int
+        Tangents M.
+    vectors : list of arrays or None
+        For each the tangent of the parameter vector, from this layer's part on; None for zeros.
+    dx : list of TensorDescriptor or None
+        (T, N, I) for each, I being its channels; None for zeros.
+    dinitial : list of arrays or None
+        (M, D, sequences, P or H) for each state of the cell; None for zeros.
+    unit_values : callable, optional
+        Writes the tangents of what the cell takes for each unit, V values, into an array (M, D, V, H).
+
+    Attributes
+    ----------
+    dy : list of TensorDescriptor
+        (T, N, D * P) for each.
+    dfinal : list of arrays
+        (M, D, sequences, P or H) for each state of the cell.
+    """
+
+    def _states(self, tape, count, dinitial, zeros):
+        """The tangents (M, D, N, P or H) of each state that the runs start from; zeros: of a shape and a dtype."""
+        size, packing = tape.size, tape.packing
+        states = [zeros((count, size.directions, packing.batch, width), size.dtype) for width in size.widths]
+        for state, given in zip(states, dinitial or ()):
+            state[...] = given[:, :, packing.sequence]
+        return states
+
+    def _ends(self, packing, state):
+        """A state's tangents at the end of each sequence: of its run that ends there."""
+        runs = packing.last, packing.first
+        return np.stack([state[:, d][:, runs[d]] for d in range(state.shape[1])], axis=1)
