@@ -10,7 +10,7 @@ SMALLEST = 1 << 12  # blocks come in powers of two and halves between, from this
 KEPT_BYTES = 1 << 28  # free blocks kept for the next request, in all
 
 _free = {}  # size: [(memoryview, address)]
-_lent = {}  # id of a lent array: (weak reference to it, its block)
+_lent = {}  # id of a lent array: (weak reference to it, what to call when it is gone, with what)
 _kept = 0
 
 
@@ -61,18 +61,33 @@ class _Reference(weakref.ref):
 
 
 def _take_back(reference):
-    """Give back the block of an array that nobody holds any more."""
-    give(_lent.pop(reference.key)[1])
+    """Do what is to be done when nobody holds an array any more."""
+    _, back, what = _lent.pop(reference.key)
+    back(what)
 
 
 def borrow(nbytes):
     """(array, address): `nbytes` uninitialised bytes from a cache line on, lent for as long as the array or a view lives."""
     block = take(nbytes)
-    lent = np.frombuffer(block[0], np.uint8, nbytes)  # of a memoryview: a view of `lent` then keeps `lent` itself alive
+    return _lend(block[0], nbytes, give, block), block[1]
+
+
+def _lend(memory, nbytes, back, what):
+    """An array of bytes of a memoryview; ``back(what)`` is called when nobody holds it, or a view of it, any more."""
+    lent = np.frombuffer(memory, np.uint8, nbytes)  # of a memoryview: a view of `lent` then keeps `lent` itself alive
     reference = _Reference(lent, _take_back)
     reference.key = id(lent)
-    _lent[reference.key] = reference, block
-    return lent, block[1]
+    _lent[reference.key] = reference, back, what
+    return lent
+
+
+def lend_again(view, back, what):
+    """A view like `view`, of memory that `borrow` has lent; ``back(what)`` is called when nobody holds it any more."""
+    owner = view
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    lent = _lend(owner.base, owner.nbytes, back, what)
+    return np.ndarray(view.shape, view.dtype, lent, view.ctypes.data - owner.ctypes.data, view.strides)
 
 
 def empty(shape, dtype):
