@@ -10,7 +10,7 @@ SMALLEST = 1 << 12  # blocks come in powers of two and halves between, from this
 KEPT_BYTES = 1 << 28  # free blocks kept for the next request, in all
 
 _free = {}  # size: [(memoryview, address)]
-_lent = {}  # id of a lent array: (weak reference to it, what to call when it is gone, with what)
+_lent = {}  # id of a lent array: a weak reference to it
 _kept = 0
 
 
@@ -55,30 +55,25 @@ def give(block):
 
 
 class _Reference(weakref.ref):
-    """A weak reference to a lent array that knows under which key it is kept."""
+    """A weak reference to a lent array that knows under which key it is kept, and what is called with what in the end."""
 
-    __slots__ = ("key",)
+    __slots__ = ("back", "key", "what")
 
 
 def _take_back(reference):
     """Do what is to be done when nobody holds an array any more."""
-    _, back, what = _lent.pop(reference.key)
-    back(what)
+    del _lent[reference.key]
+    reference.back(reference.what)
 
 
 def borrow(nbytes):
     """(array, address): `nbytes` uninitialised bytes from a cache line on, lent for as long as the array or a view lives."""
     block = take(nbytes)
-    return _lend(block[0], nbytes, give, block), block[1]
-
-
-def _lend(memory, nbytes, back, what):
-    """An array of bytes of a memoryview; ``back(what)`` is called when nobody holds it, or a view of it, any more."""
-    lent = np.frombuffer(memory, np.uint8, nbytes)  # of a memoryview: a view of `lent` then keeps `lent` itself alive
+    lent = np.frombuffer(block[0], np.uint8, nbytes)  # of a memoryview: a view of `lent` then keeps `lent` itself alive
     reference = _Reference(lent, _take_back)
-    reference.key = id(lent)
-    _lent[reference.key] = reference, back, what
-    return lent
+    reference.key, reference.back, reference.what = id(lent), give, block
+    _lent[reference.key] = reference
+    return lent, block[1]
 
 
 def lend_again(view, back, what):
@@ -86,7 +81,10 @@ def lend_again(view, back, what):
     owner = view
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
-    lent = _lend(owner.base, owner.nbytes, back, what)
+    lent = np.frombuffer(owner.base, np.uint8, owner.nbytes)
+    reference = _Reference(lent, _take_back)
+    reference.key, reference.back, reference.what = id(lent), back, what
+    _lent[reference.key] = reference
     return np.ndarray(view.shape, view.dtype, lent, view.ctypes.data - owner.ctypes.data, view.strides)
 
 
