@@ -8,6 +8,7 @@ from ...layers.lstm import LSTM
 from ...layers.rnn import RNN
 from ..carried import expect_carried
 from .gates import FIELDS, PEEPHOLES_HERE, PEEPHOLES_THERE, THERE, function_to, gates_of, reordered
+from .gaps import prepare
 from .scans import scan
 from .writer import BATCH
 
@@ -24,6 +25,7 @@ def recurrent(writer, layer, start=None):
     attributes, letters = _attributes(writer.where, layer), "hc"[: layer.cell.states]
     states = [_initial(writer, layer, letter) if start is None else start[letter] for letter in letters]
     reached, finals = "", {letter: [] for letter in letters}
+    prepare(writer, layer)
     for stacked in range(layer.layers):
         below, first = writer.value, stacked * layer.directions
         given = [_of_layer(writer, layer, state, first) for state in states]
