@@ -737,17 +737,17 @@ def function_caught(edit=None):
 
 def feedback_mutants():
     """[(description, place, name, mutant)] of the way back through outputs that were fed."""
-    from numbarnn.cpu.feedback import FedSteps
+    from numbarnn.cpu.feedback_adjoint import StepsBack
     from numbarnn.layers.fed import FedAdjoint
 
-    made, own = FedSteps.made, FedAdjoint.__init__
+    made, own = StepsBack.made, FedAdjoint.__init__
 
     def lost(self):
         for adjoint in self.adjoints:
             adjoint.fill()
 
     def unforced(self):
-        return self.dx.copy()
+        return self.dx
 
     def other_strengths(self, fed, dy, adjoints):
         fed._forcing, kept = 1 - fed._forcing, fed._forcing
@@ -755,16 +755,15 @@ def feedback_mutants():
         own(self, fed, dy, adjoints)
         fed._forcing = kept
 
-    def a_step_before(self, **addresses):
-        if "dx" in addresses:
-            addresses["dx"] -= self.batch * addresses["channels"] * self.dtype.itemsize
-        return made(self, **addresses)
+    def a_step_before(self, kind, **values):
+        values["dx"] -= self.packing.batch * values["channels"] * self.dtype.itemsize
+        return made(self, kind, **values)
 
     return [
         ("nothing by way of the next input", FedAdjoint, "fill", lost),
         ("what is given matters as if all of it were", FedAdjoint, "given", unforced),
         ("strengths the other way round", FedAdjoint, "__init__", other_strengths),
-        ("the derivative of the input a step before", FedSteps, "made", a_step_before),
+        ("the derivative of the input a step before", StepsBack, "made", a_step_before),
     ]
 
 

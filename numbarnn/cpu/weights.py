@@ -302,10 +302,9 @@ def unpack_unit_values(real, call, direction, total):
 
 
 @inlined
-def input_gradient(real, call, direction, part, dpre, count, earliest):
-    """One part of the rows of dL/dx of a chunk."""
+def input_gradient(real, call, direction, dpre, first, rows, stride, earliest):
+    """Some rows of dL/dx of a chunk, from the row `first` on, `stride` apart."""
     size, channels = size_of(real), call.channels
-    first, rows = share(count, call.parts, part)
     channel_vectors = vectors_for(real, channels)
     row = spread_row(real, channel_vectors)
     target = call.dinputs + (direction * call.chunk_rows + first) * row
@@ -316,8 +315,8 @@ def input_gradient(real, call, direction, part, dpre, count, earliest):
         real,
         (
             call.routines.product, call.routines.row_product, call.zeros, weight, channels, call.input.slots,
-            call.hidden, call.per_block, dpre, call.slots, call.input.first, call.chunk_rows, first, rows, 1, target,
-            row, 0, channel_vectors, 0,
+            call.hidden, call.per_block, dpre, call.slots, call.input.first, call.chunk_rows, first, rows, stride, target,
+            stride * row, 0, channel_vectors, 0,
         ),
     )  # fmt: skip
     before = direction * rows_before(call, call.total) + rows_before(call, earliest) + first
@@ -325,8 +324,8 @@ def input_gradient(real, call, direction, part, dpre, count, earliest):
         call.routines.copy_rows,
         real,
         (
-            target, 0, 0, 0, row, size, 0, 0, 1, 1, 0, rows, 1, channels, call.dx + before * channels * size,
-            channels * size,
+            target, 0, 0, 0, stride * row, size, 0, 0, 1, 1, 0, rows, 1, channels, call.dx + before * channels * size,
+            stride * channels * size,
         ),
     )  # fmt: skip
 
@@ -341,7 +340,8 @@ def gradient_task(cell, number, record, index):
     count = rows_before(call, time + steps) - rows_before(call, time)
     dpre = call.dpre + direction * call.chunk_rows * call.slots * vectors_for(real, hidden) * vector_bytes(real)
     if call.dx:
-        input_gradient(real, call, direction, part, dpre, count, time)
+        first, rows = share(count, call.parts, part)
+        input_gradient(real, call, direction, dpre, first, rows, 1, time)
     for index in range(PROJECTION + 1):
         derivatives, row, stride, start_table = dpre, call.directions * hidden * size, size, 0
         if index == INPUT:
