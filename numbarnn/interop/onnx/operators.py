@@ -7,8 +7,8 @@ from ...layers.gru import GRU
 from ...layers.lstm import LSTM
 from ...layers.rnn import RNN
 from ..carried import expect_carried
-from .gates import FIELDS, PEEPHOLES_HERE, PEEPHOLES_THERE, THERE, function_to, gates_of, reordered
 from .gaps import prepare
+from .gates import FIELDS, PEEPHOLES_HERE, PEEPHOLES_THERE, THERE, function_to, gates_of, reordered
 from .scans import scan
 from .writer import BATCH
 
