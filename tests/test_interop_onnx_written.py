@@ -86,6 +86,8 @@ DECAYS = [
     nr.GRU(4, decay=True, clip=2.0),
     nr.LSTM(3, decay=True, learned_state=True, zoneout=(0.1, 0.2)),
     nr.LeakyRNN(4, rate=0.3, decay=True),
+    nr.LSTM(3, decay=True, layers=2, dropout=0.5),
+    nr.GRU(3, decay=True, layers=2, bidirectional=True, merge="sum"),
 ]
 
 

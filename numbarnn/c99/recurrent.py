@@ -26,6 +26,7 @@ def add_recurrent(source, index, layer, p):
     if isinstance(layer, GRUD):
         _add_input_decay(source, index, layer, p)
     p = p if effective is None else effective.parameters
+    span = f"{source.output}[{source.channels - 1}]" if layer.decay else ""
     for stacked in range(layer.layers):
         inputs = source.output
         _add_stacked(source, index, layer, stacked, p)
@@ -36,6 +37,11 @@ def add_recurrent(source, index, layer, p):
                 f"    {total}[j] = {source.output}[j] + {inputs}[j];",
             ]
             source.output = total
+        if layer.decay and stacked < layer.layers - 1:
+            beside, made = source.local(f"beside_{index}_l{stacked}", source.channels + 1), source.channels
+            source.step.append(f"memcpy({beside}, {source.output}, {made} * sizeof {beside}[0]);")
+            source.step.append(f"{beside}[{made}] = {span};")
+            source.output, source.channels = beside, made + 1
 
 
 def _expect_steps(source, layer):
