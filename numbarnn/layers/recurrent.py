@@ -67,9 +67,9 @@ class Recurrent(Stacked):
         nothing is lost.  Before a step h, of an LSTM c too, becomes ``exp(-max(0, w (d - 1))) h``, with w the parameter
         ``decay_l0`` (H,); no gate sees d.  With spans of 1 the bits are those of the layer without decay.  Each stacked
         layer has the same spans and a w of its own.  The reverse direction comes to step t from step t + 1, which are
-        ``d[t + 1]`` apart; at the last step of a sequence, its first one, it loses nothing.  For layers whose R multiplies h:
-        an RNN, LSTM, LeakyRNN of form "outside" or GRU of reset "after".  A call takes any d by this formula; trainings of a
-        network that begins with the layer refuse a negative one.
+        ``d[t + 1]`` apart; at the last step of a sequence, its first one, it loses nothing.  For layers whose R multiplies
+        h: an RNN, LSTM, LeakyRNN of form "outside" or GRU of reset "after".  A call takes any d by this formula; trainings
+        of a network that begins with the layer refuse a negative one.
 
     Examples
     --------
