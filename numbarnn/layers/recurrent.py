@@ -310,7 +310,7 @@ class Recurrent(Stacked):
         if self._reads_spans_back:
             chain.append(SpansBack(chain.outputs))
 
-    @property
+    @functools.cached_property
     def _reads_spans_back(self):
         """Whether the reverse direction has spans."""
         return self.decay and self.bidirectional
