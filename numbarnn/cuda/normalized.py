@@ -11,7 +11,7 @@ Columns of the derivatives, for each unit: the slots; the terms; the values of u
 
 from .device import cuda, function, kernel
 from .ptx import read
-from .recurrent import block_before, state_places
+from .recurrent import begin_derivatives, block_before, state_places
 from .team import (
     NORMALIZED_THREADS,
     PARTS,
@@ -298,7 +298,7 @@ def cell_adjoint(cell, real, call, tape, scratch, table, direction, time, n, row
 def backward(cell, real, call, tape, scratch, dy, table, counters):
     """Take dh and dc from the last step to the initial state and fill dpre; scratch and counters are modified.
 
-    The weights are transposed: `recurrent` is [D, slots, H, H], in scratch.
+    The weights are transposed: `recurrent` is [D, slots, H, H].
     """
     shared = cuda.shared.array(0, tape.dtype)
     sums = cuda.local.array(SUMS, tape.dtype)
@@ -315,8 +315,9 @@ def backward(cell, real, call, tape, scratch, dy, table, counters):
     gain_column = cell.slots + cell.terms + cell.normalizes_cell
     hat_stride = cell.normalized_values * hidden
     if call.on_chip:
-        keep_weights(call, shared, on_chip, scratch, back, depth, hidden, 1, 0, first_unit, hidden)
+        keep_weights(call, shared, on_chip, tape, back, depth, hidden, 1, 0, first_unit, hidden)
         cuda.syncthreads()
+    begin_derivatives(cell, real, call, scratch, direction, first, unit, part, PARTS)
     for region in range(call.from_region, call.to_region):
         step, phase = call.steps - 1 - region // phases, region % phases
         if phase == 0 and region > 0:
@@ -332,7 +333,7 @@ def backward(cell, real, call, tape, scratch, dy, table, counters):
                     )  # fmt: skip
                 else:
                     multiply(
-                        real, call, shared, scratch, source, row_stride, count, depth, scratch,
+                        real, call, shared, scratch, source, row_stride, count, depth, tape,
                         back + column, hidden, 1, 0, lane, part, sums,
                     )  # fmt: skip
                 if group + part < rows and unit < hidden:
