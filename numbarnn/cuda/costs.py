@@ -20,7 +20,9 @@ STAGED = 20  # instructions for a number that is copied to shared memory
 UNDER_WAY = 4  # such numbers of a thread that are under way at a time
 BYTES_OF_ONE = 64  # of the second-level cache in a cycle, for one multiprocessor
 BYTES_OF_ALL = 2000  # the same for all of them together, which ask for the same lines at the same time
-ELSEWHERE = 1.25  # what weights in memory take of the time estimated: they share its caches with all that is read and written
+ELSEWHERE = (
+    1.25  # what weights in memory take of the time estimated: they share its caches with all that is read and written
+)
 
 
 class Work(NamedTuple):

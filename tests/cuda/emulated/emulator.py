@@ -76,6 +76,11 @@ def launches():
     return tuple(ctypes.c_long.in_dll(_driver, f"emulator_{name}").value for name in ("launches", "cooperative"))
 
 
+def graph_launches():
+    """How often a CUDA graph has been launched; the launches in it count as others do."""
+    return ctypes.c_long.in_dll(_driver, "emulator_graph_launches").value
+
+
 def launches_by_name():
     """{kernel: how often it has been launched}."""
     found, name, count = {}, ctypes.c_char_p(), ctypes.c_long()
