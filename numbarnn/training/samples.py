@@ -317,12 +317,7 @@ class Samples:
     def check_spans(self):
         """Raise ValueError, with its place, of the first span that is negative and not behind a length."""
         if self.spans is not None:
-            place, number = self.x.negative(self.spans, self.lengths)
-            if place:
-                first, last = self.spans.start, self.spans.stop - 1
-                where = f"channel {last}" if first == last else f"channels {first} to {last}"
-                expected = f"spans of 0 and more in {where}, not standardized ones"
-                raise ValueError(f"x: expected {expected}, got {number} at {place}")
+            self.x.check_spans("x", self.spans, self.lengths)
 
     def not_left_out(self):
         """(place, number) of the first target that a loss of one's own has perhaps not left out, as text; or ("", None)."""
