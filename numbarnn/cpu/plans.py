@@ -350,7 +350,7 @@ def forward_plans(kernels, size, keep, parameters):
     parameters: the vector from this layer's part on, which says whether there are lists of weights.
     """
     kept = vars(size).setdefault("_forward_plans", {})
-    listed = sparse.pays(size, keep) and sparse.looks_sparse(size, parameters)
+    listed = size.batch == 1 and sparse.pays(size, keep) and sparse.looks_sparse(size, parameters)
     if (keep, listed) not in kept:
         make = _make_forward if size.packing.uniform else _make_forward.__wrapped__
         kept[keep, listed] = make(kernels, size, keep, listed, threads())

@@ -80,10 +80,10 @@ def lists(size):
 
 
 def pays(size, keep):
-    """Whether lists may pay: for one sequence, all of whose steps read the same weights."""
+    """Whether lists may pay for one sequence: all of its steps read the same weights."""
     many = keep.what == "weights" or size.steps >= STEPS
     plain = size.dtype.kind == "f" and not size.cell.normalized_values
-    return many and plain and size.batch == 1 and size.packing.uniform and max(size.hidden, size.width) < MOST_ROWS
+    return many and plain and size.packing.uniform and max(size.hidden, size.width) < MOST_ROWS
 
 
 def looks_sparse(size, parameters):
