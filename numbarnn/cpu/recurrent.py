@@ -117,7 +117,7 @@ def add_row_products(real, call, group, direction, from_unit, blocks, a, target,
         call.routines.row_product,
         real,
         (
-            call.routines.product, place, target_block, place, target_block, vector, a, size_of(real), group.rows, 0,
+            place, target_block, place, target_block, vector, a, size_of(real), group.rows, 0,
             weight, weight_block, row, group.rows, group.slots * vectors, blocks,
         ),
     )  # fmt: skip
@@ -133,7 +133,7 @@ def add_sparse_products(real, call, group, direction, from_unit, vectors, blocks
         call.routines.sparse_product,
         real,
         (
-            call.routines.product, call.routines.row_product, lists, one, group.entries, a, group.rows, weight,
+            call.routines.row_product, lists, one, group.entries, a, group.rows, weight,
             group.slots * vectors, target + group.first * vectors * vector, target_block, blocks, descending,
         ),
     )  # fmt: skip

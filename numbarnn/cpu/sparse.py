@@ -176,7 +176,7 @@ def make_lists(real, weight, rows, vectors, most, lists):
         return
     used = 0
     for v in range(vectors):
-        block = depth_block(rows, rows, min(MAX_VECTORS, vectors - v // MAX_VECTORS * MAX_VECTORS))
+        block = depth_block(rows, min(MAX_VECTORS, vectors - v // MAX_VECTORS * MAX_VECTORS))
         for start in range(0, rows, block):
             for lane in range(width):
                 set_entry(lane_counts, lane, 0)
@@ -238,7 +238,7 @@ def add_lists(real, lists, rows, vectors, most, a, target):
     for v in range(vectors):
         place = target + v * vector_bytes(real)
         total = load(real, place)
-        block = depth_block(rows, rows, min(MAX_VECTORS, vectors - v // MAX_VECTORS * MAX_VECTORS))
+        block = depth_block(rows, min(MAX_VECTORS, vectors - v // MAX_VECTORS * MAX_VECTORS))
         for _ in range(0, rows, block):
             part = splat(real, 0)
             for _ in range(entry(count, 0)):
@@ -260,9 +260,7 @@ def is_finite(real, a, rows):
 
 
 @inlined
-def sparse_product(
-    real, product, row_product, lists, one, most, a, rows, weight, vectors, target, target_block, blocks, descending
-):
+def sparse_product(real, row_product, lists, one, most, a, rows, weight, vectors, target, target_block, blocks, descending):
     """Add the products of a row and some blocks of a weight to what is at `target`, by lists where there are some.
 
     lists, one: of the first block, and from one block's to the next; most: entries of a vector; a: the row, of `rows`
@@ -285,7 +283,7 @@ def sparse_product(
                 row_product,
                 real,
                 (
-                    product, place, step, place, step, vector, a, size_of(real), rows, 0, b, b_block, row, rows, vectors,
+                    place, step, place, step, vector, a, size_of(real), rows, 0, b, b_block, row, rows, vectors,
                     dense,
                 ),
             )  # fmt: skip
