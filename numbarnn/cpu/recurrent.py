@@ -393,12 +393,13 @@ def backward_task(cell, number, record, index):
                 to_unit, step % 2,
             )  # fmt: skip
         unproject(cell, real, call, direction, position, rows, stride, dh, outputs, doperand, step % 2)
-        for before in range(from_unit, to_unit, call.per_block):
-            vectors = min(call.per_block, units - before)
-            row = call.slots * vectors * vector
-            target = dpre_all + before * call.slots * vector * call.chunk_rows + position * row
-            for r in range(rows):
-                drives = drive_places(cell, call, time, first + r * stride)
+        for r in range(rows):
+            drives = drive_places(cell, call, time, first + r * stride)
+            # All of a row, block by block: what was kept of it lies in one piece, which the processor reads ahead.
+            for before in range(from_unit, to_unit, call.per_block):
+                vectors = min(call.per_block, units - before)
+                row = call.slots * vectors * vector
+                target = dpre_all + before * call.slots * vector * call.chunk_rows + position * row
                 for v in range(vectors):
                     unit = (before + v) * lanes(real)
                     at, at_padded = r * stride * state_row + unit * size, r * stride * padded_row + unit * size
