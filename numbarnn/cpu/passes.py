@@ -6,8 +6,8 @@ What a job does is in tasks, called by address: these functions are the same for
 from ..engine.inlined import inlined
 from .compiled import Function
 from .failures import call_or_raise
-from .pool import share_regions
 from .records import BACKWARD, FORWARD
+from .regions import share_regions
 from .routine_call import copy_bytes, record_at
 
 
@@ -35,6 +35,8 @@ def forward(record):
         share_out(call, call.work.pack_task, record, call.directions * call.parts)
         if call.pack == 2:
             share_out(call, call.work.transpose_task, record, call.directions * call.parts)
+        if call.work.lists_task:
+            share_out(call, call.work.lists_task, record, call.directions * call.parts)
     take_regions(call, record, call.steps * call.work.phases)
 
 
