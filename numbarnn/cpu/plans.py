@@ -109,7 +109,7 @@ class Size(sizes.Size):
     @functools.cached_property
     def factor_columns(self):
         """Columns, at most, of what a weight multiplied that meet the derivatives together, see FACTOR_BYTES."""
-        most = max(LEAST_COLUMNS, FACTOR_BYTES // (self.chunk_rows * self.dtype.itemsize))
+        most = max(LEAST_COLUMNS, FACTOR_BYTES // (max(1, self.chunk_rows) * self.dtype.itemsize))  # none may be at work
         return min(most, -(-max(self.channels, self.hidden) // self.parts))
 
     def weights(self, bias_slots):
