@@ -144,7 +144,7 @@ class StepsBack(StepCalls):
 
     def __init__(self, packing, dtype, products, parts):
         super().__init__(packing, dtype, products, parts)
-        self.long, self._keeps, self._gradients, self._back, self._threads = products >= LONG, [], [], None, 1
+        self._keeps, self._gradients, self._back, self._threads = [], [], None, 1
         self._chunk = max(1, packing.steps)
 
     def add_backward(self, adjoint, source, outputs, dy, dx):
@@ -201,4 +201,4 @@ class StepsBack(StepCalls):
                  self._addresses.ctypes.data, len(self._gradients)), np.int64,
             )  # fmt: skip
         self._back[BACK_POOL] = sharing(max(self.parts, self._threads))
-        (call_long if self.long else call)(backward.address, self._back.ctypes.data)
+        (call_long if self.products >= LONG else call)(backward.address, self._back.ctypes.data)

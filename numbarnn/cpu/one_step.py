@@ -43,7 +43,7 @@ EACH = np.dtype(
         "time",
         "task",
         "record",
-        "channels",
+        "size",  # of a row, as the record counts it
         "many",  # rows that it takes at once: all where they lie one after the other, else one
         "arrays",  # [array_count] of ROWS
         "places",  # [array_count]: where in the record the address of each goes
@@ -80,7 +80,7 @@ def each_task(cell, number, record, index):
     rows = rows_at(each, each.time)
     for r in range(0, rows, each.many):
         for i in range(each.size_count):
-            set_entry(entry(each.sizes, i), 0, min(each.many, rows - r) * each.channels)
+            set_entry(entry(each.sizes, i), 0, min(each.many, rows - r) * each.size)
         for i in range(each.array_count):
             array = record_at(each.arrays + i * ROWS_BYTES, ROWS)[0]
             set_entry(entry(each.places, i), 0, row_address(array, each.time, each.first + r * each.stride))
@@ -101,7 +101,7 @@ class StepCalls:
     """
 
     def __init__(self, packing, dtype, products, parts=None):
-        self.packing, self.dtype = packing, dtype
+        self.packing, self.dtype, self.products = packing, dtype, products
         self.parts = parts = parts or max(1, min(packing.batch, threads_for(products)))
         self._calls, self._moves = ([[] for _ in range(parts)] for _ in range(2))
         self._kept = [packing]
@@ -125,22 +125,24 @@ class StepCalls:
             self._moves[part] += address + WORD * word, record[word], *steps
         self._kept.append(record)
 
-    def add_each(self, task, cell, arrays, make):
+    def add_each(self, task, cell, arrays, make, in_rows=False, *kept):
         """Add a task that takes the numbers of a step one by one.
 
-        arrays: descriptors; make: the record of a count and the addresses of the arrays.
+        arrays: descriptors; make: the record of a count, of numbers or of rows, and the addresses of the arrays; kept: what
+        lives as long.
         """
         channels, item = arrays[0].channels, self.dtype.itemsize
         joined = all(each.packing.uniform and each.strides[1] == channels * item for each in arrays)
+        size = 1 if in_rows else channels
         tables = np.array([each.record for each in arrays], np.int64)
-        self._kept += arrays, tables
+        self._kept += arrays, tables, kept
         for part in range(self.parts):
             rows = self.rows_of(part)
             own = make(-1, [-2 - i for i in range(len(arrays))])  # numbers that nothing else is
             words = [int(np.flatnonzero(own == -2 - i)[0]) for i in range(len(arrays))], np.flatnonzero(own == -1)
             places, sizes = (own.ctypes.data + WORD * np.array(each, np.int64) for each in words)
             record = np.array(
-                (*rows, 0, task.address(cell, self.dtype), own.ctypes.data, channels, max(1, rows[-1]) if joined else 1,
+                (*rows, 0, task.address(cell, self.dtype), own.ctypes.data, size, max(1, rows[-1]) if joined else 1,
                  tables.ctypes.data, places.ctypes.data, len(places), sizes.ctypes.data, len(sizes)), np.int64,
             )  # fmt: skip
             self._kept += own, places, sizes

@@ -10,6 +10,8 @@ from ..arrays.ragged import Ragged
 from ..arrays.rows import like, numbers
 from ..engine.keep import ALL
 from ..errors import DeviceError, DTypeError, NonFiniteError, ShapeError
+from ..layers.fed import FedAdjoint
+from ..layers.feedback import Feedback
 from ..layers.images import OfImages
 from ..layers.tangents import Tangents
 from ..parameters import Parameters
@@ -17,6 +19,7 @@ from ..training.losses import NashSutcliffe, is_of_library
 from ..training.losses import loss as find_loss
 from ..training.samples import Samples
 from ..training.workspace import Workspace
+from .derivatives import moved_by
 from .objective import Objective
 from .placing import brought
 
@@ -37,6 +40,7 @@ class Curvature(Objective):
         x: np.ndarray | Ragged,
         lengths: np.ndarray | None = None,
         reset: np.ndarray | None = None,
+        feedback: Feedback | None = None,
     ) -> np.ndarray:
         """The derivative of every output with respect to every parameter, at the parameters `flat`.
 
@@ -53,6 +57,8 @@ class Curvature(Objective):
             (N,): the steps of each sample in a padded x.
         reset : array of bool, optional
             (T, N): where True, a sample starts afresh.
+        feedback : Feedback, optional
+            As in a call of the network: the derivative of outputs that are fed back.
 
         Returns
         -------
@@ -87,7 +93,11 @@ class Curvature(Objective):
         """
         (given, home), x = self._parameters_at(flat), self._read("x", x)
         batch, described = self._described(x, lengths, reset)
-        output, tapes = self._forward(self.split(given.flat), described, ALL)
+        strengths = None
+        if feedback is not None:
+            self._check_feedback(feedback)
+            strengths = feedback._strengths_of(described, self.output_channels)
+        output, tapes, fed = self._passed(self.split(given.flat), described, strengths)
         letters = self._letters(batch)
 
         def give(moved):
@@ -97,13 +107,13 @@ class Curvature(Objective):
             return padded.data if isinstance(padded, Ragged) else padded
 
         uniform = output.packing.uniform and described.packing.uniform
-        if uniform and not self.takes_indices and self.device == "cpu":
+        if uniform and not self.takes_indices and self.device == "cpu" and fed is None:
             found = self._jacobian_of_rows(given, described, output)
             if found is not None:
                 return _laid_out(found, letters)
         jacobian, at = backend(self.device).memory.zeros((*give(output).shape, len(given)), self.dtype), 0
         for index, part in enumerate(self.split(given.flat)):
-            for first, several in self._moved_by_parameters(tapes, index, part):
+            for first, several in self._moved_by_parameters(tapes, fed, index, part):
                 for m, moved in enumerate(several):
                     jacobian[..., at + first + m] = give(moved)
             at += len(part)
@@ -158,6 +168,7 @@ class Curvature(Objective):
         lengths: np.ndarray | None = None,
         weights: np.ndarray | Ragged | None = None,
         reset: np.ndarray | None = None,
+        feedback: Feedback | None = None,
     ) -> np.ndarray:
         """The gradient of each sample's loss by itself, at the parameters `flat`: ``(N, P)``.
 
@@ -195,7 +206,7 @@ class Curvature(Objective):
         """
         self._check_host()
         (given, _), loss = self._parameters_at(flat), find_loss(loss)
-        samples = Samples.of(self, x, y, lengths, loss, weights, reset)
+        samples = Samples.of(self, x, y, lengths, loss, weights, reset, feedback)
         count = samples.x.count
         found = np.zeros((count, len(given)), self.dtype)
         if not self._sample_gradients_together(given, samples, loss, found):
@@ -211,7 +222,7 @@ class Curvature(Objective):
         The mean loss is the sum of the samples' own, weighed by what each counts, which says what each one's derivative is.
         """
         means = is_of_library(loss) and not isinstance(loss, NashSutcliffe)  # whose spread is of all samples
-        if not means or samples.ragged or self.takes_indices or len(found) < 2:
+        if not means or samples.feedback or samples.ragged or self.takes_indices or len(found) < 2:
             return False
         batch, described = samples.batch()
         output, tapes = self._forward(self.split(given.flat), described, ALL)
@@ -227,7 +238,7 @@ class Curvature(Objective):
         self._rows_gone_back(tapes, dy, found)
         return True
 
-    def _moved_by_parameters(self, tapes, index, part):
+    def _moved_by_parameters(self, tapes, fed, index, part):
         """(first, descriptors): the output's tangents by some of a layer's parameters at a time, one each, in order."""
         rows, widest = tapes[0].x.packing.rows, max(self.output_channels, *self._inputs)
         together = max(1, min(TOGETHER, TANGENT_NUMBERS // max(1, rows * widest)))
@@ -236,9 +247,10 @@ class Curvature(Objective):
             ways = np.zeros((count, len(part)), self.dtype)
             ways[np.arange(count), first + np.arange(count)] = 1
             parameters = [Parameters(way, part.weights) for way in brought(ways, self.device)]
-            moved = tapes[index].operation.jvp(Tangents(count, parameters), None)
-            for tape in tapes[index + 1 :]:
-                moved = tape.operation.jvp(Tangents(count), moved)
+            ways = [Tangents(count) for _ in tapes]
+            ways[index].parameters = parameters
+            first_moved = index if fed is None else 0  # where outputs are fed back, all layers' inputs move
+            moved = moved_by(ways[first_moved:], tapes[first_moved:], fed)
             if moved is not None:
                 yield first, moved
 
@@ -252,6 +264,7 @@ class Curvature(Objective):
         lengths: np.ndarray | None = None,
         weights: np.ndarray | Ragged | None = None,
         reset: np.ndarray | None = None,
+        feedback: Feedback | None = None,
     ) -> np.ndarray:
         """The product of the loss's Gauss-Newton matrix with a vector, at the parameters `flat`: ``J' H J v``.
 
@@ -262,7 +275,7 @@ class Curvature(Objective):
 
         Parameters
         ----------
-        flat, x, y, lengths, weights, reset
+        flat, x, y, lengths, weights, reset, feedback
             As in `loss_and_gradient`.
         vector : numpy.ndarray
             v, (P,), of the network's dtype.
@@ -300,19 +313,17 @@ class Curvature(Objective):
         """
         (given, home), loss = self._parameters_at(flat), _curved(find_loss(loss))
         vector = self._direction("vector", vector)
-        samples = Samples.of(self, x, y, lengths, loss, weights, reset)
+        samples = Samples.of(self, x, y, lengths, loss, weights, reset, feedback)
         batch, described = samples.batch()
-        output, tapes = self._forward(self.split(given.flat), described, ALL)
-        moved = None
-        for tape, part in zip(tapes, self.split(vector)):
-            moved = tape.operation.jvp(Tangents(1, [part]), moved)
+        output, tapes, fed = self._passed(self.split(given.flat), described, samples.strength_rows(batch))
+        moved = moved_by([Tangents(1, [part]) for part in self.split(vector)], tapes, fed)
         gradient = given.zeros()
         if moved is not None:
             prediction, direction = (brought(self._rows(each, samples).copy(), "cpu") for each in (output, moved[0]))
             compared = self._target_rows(batch, output, samples), self._weight_rows(batch, samples)
             compared = (None if each is None else brought(each, "cpu") for each in compared)
             dy = self._curvature_of(loss, prediction, *compared, direction, samples)
-            self._gone_back(tapes, output, samples, brought(dy, self.device), self.split(gradient.flat))
+            self._gone_back(tapes, fed, output, samples, brought(dy, self.device), self.split(gradient.flat))
         return brought(gradient.flat, home)
 
     def hvp(
@@ -325,6 +336,7 @@ class Curvature(Objective):
         lengths: np.ndarray | None = None,
         weights: np.ndarray | Ragged | None = None,
         reset: np.ndarray | None = None,
+        feedback: Feedback | None = None,
     ) -> np.ndarray:
         """The product of the loss's Hessian with a vector, at the parameters `flat`: exact, and no matrix is made.
 
@@ -334,7 +346,7 @@ class Curvature(Objective):
 
         Parameters
         ----------
-        flat, x, y, lengths, weights, reset
+        flat, x, y, lengths, weights, reset, feedback
             As in `loss_and_gradient`.
         vector : numpy.ndarray
             v, (P,), of the network's dtype.
@@ -375,14 +387,14 @@ class Curvature(Objective):
         for layer in self.layers:
             if isinstance(layer, OfImages):
                 raise TypeError(f"layers: expected layers whose second derivatives are known, got {layer!r}")
-        samples = Samples.of(self, x, y, lengths, loss, weights, reset)
+        samples = Samples.of(self, x, y, lengths, loss, weights, reset, feedback)
         batch, described = samples.batch()
         exponent = int(np.frexp(np.abs(vector).max(initial=0))[1])
         ways = self.split(np.ldexp(vector, -exponent))
         parts = [p._dual(TINY * way.flat.astype(np.float64)) for p, way in zip(self.split(given.flat), ways)]
         if not self.takes_indices:
             described = _filled(described, numbers(described), np.complex128)
-        output, tapes = self._forward(parts, described, ALL)
+        output, tapes, fed = self._passed(parts, described, samples.strength_rows(batch))
         found = numbers(output)
         value, moved = (_filled(output, part, self.dtype) for part in (found.real, found.imag / TINY))
         prediction, direction = self._rows(value, samples), self._rows(moved, samples)
@@ -391,17 +403,30 @@ class Curvature(Objective):
         curvature = self._curvature_of(loss, prediction, *compared, direction, samples)
         dy.imag = TINY * curvature.astype(np.float64)
         gradient = [part.zeros() for part in parts]
-        self._gone_back(tapes, output, samples, dy, gradient)
+        self._gone_back(tapes, fed, output, samples, dy, gradient)
         return np.ldexp(np.concatenate([part.flat.imag for part in gradient]) / TINY, exponent).astype(self.dtype)
 
-    def _gone_back(self, tapes, output, samples, dy, parts):
+    def _passed(self, parts, described, strengths=None):
+        """(descriptor of the output, tapes, the Fed or None) of a forward; strengths: of a `Feedback`, None without one."""
+        if strengths is None:
+            return *self._forward(parts, described, ALL), None
+        fed = self._fed(parts, described, ALL)
+        fed.fill(described, strengths)
+        return fed.outputs, fed.tapes, fed
+
+    def _gone_back(self, tapes, fed, output, samples, dy, parts):
         """Write the gradient of each layer (parts are modified), from a derivative that lies as a loss sees an output."""
-        described = like(output)
+        described = own = like(output)
         self._rows(described, samples)[...] = dy
+        adjoints = []
         for index in reversed(range(len(tapes))):
-            adjoint = tapes[index].adjoint(described, index > 0, parts[index], False)
+            adjoints.append(tapes[index].adjoint(described, index > 0 or fed is not None, parts[index], False))
+            described = adjoints[-1].dx
+        if fed is not None:
+            FedAdjoint(fed, own, adjoints).fill()
+            return
+        for adjoint in adjoints:
             adjoint.fill()
-            described = adjoint.dx
 
     def _curvature_of(self, loss, prediction, target, weights, direction, samples):
         """The product of a loss's second derivative with a direction of what it sees, laid out like that."""
