@@ -177,5 +177,5 @@ def test_grud_is_fed_too(lengths):
     found = net.hvp(flat, x, target, vector, **options)
     np.testing.assert_allclose(found, (ahead - behind) / 2e-5, rtol=1e-6, atol=1e-6 * np.abs(found).max())
     net.fit(x, target, **options, epochs=2, progress=False)
-    with pytest.raises(TypeError, match=r"tape: expected one of layers whose tangents.*, got one with GRUD\(4"):
+    with pytest.raises(TypeError, match=r"tape: expected one of layers whose tangents.*, got one with GRUD\(hidden=4"):
         net.jvp(net.forward(x, **options)[2], dx=x)
