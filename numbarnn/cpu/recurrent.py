@@ -288,7 +288,7 @@ def gather_outputs(real, call, array, width, direction, time, count, part, chann
     first, stride, most, _ = task_rows(call, part)
     row = width * size_of(real)
     for t in range(time, time + count):
-        position = rows_before(call, t) - rows_before(call, time) + first
+        position = rows_before(call, t) - rows_before(call, time) + call.earlier_rows + first
         invoke(
             call.routines.copy_rows,
             real,
@@ -347,7 +347,7 @@ def backward_task(cell, number, record, index):
         if phase % phases == 0 and phase > 0:
             behind = time_of(call, step + 1, direction)
             rows = working(call, behind, first, stride, most)
-            position = rows_before(call, behind) - rows_before(call, earliest) + first
+            position = rows_before(call, behind) - rows_before(call, earliest) + call.earlier_rows + first
             to_vector = by_projection(cell, to_unit, vectors_for(real, width))
             back_through(
                 real, call, call.recurrent, by_projection(cell, 0, call.zeros), direction, dpre_all, position, rows, stride,
@@ -357,7 +357,7 @@ def backward_task(cell, number, record, index):
             return
         time = time_of(call, step, direction)
         rows = working(call, time, first, stride, most)
-        position = rows_before(call, time) - rows_before(call, earliest) + first
+        position = rows_before(call, time) - rows_before(call, earliest) + call.earlier_rows + first
         old_row = block_row(call, previous_block(time, direction)) - held
         new_row = block_row(call, time + 1) - held
         h, c = call.h + old_row * h_row + state_h, call.c + old_row * call.c_kept * state_row + state
