@@ -26,7 +26,6 @@ FED = np.dtype(
         ("given", ROWS),  # (T, N, channels) of the caller
         ("y", ROWS),  # (T, N, outputs), what the layers write; backward: dL/dy
         *integers(
-            "start",
             "end",  # of the steps to take
             "ways",  # what is fed side by side: a value, or tangents, whose records lie all parts apart
             "parts",

@@ -31,8 +31,9 @@ CALLS = [
     *integers(
         "calls",  # [count, 3]: a task, its record, its index
         "count",
-        "moves",  # [move_count, 4]: where an integer is, what it is at step 0, and what a step, and a row at work, adds
-        "move_count",
+        "moves",  # [move_count, 5]: where an integer is, what it is at step 0, and what a step, a row at work, and a row at
+        "move_count",  # work since the start add to it
+        "start",  # the first of the steps to take
     ),
 ]
 
@@ -65,9 +66,11 @@ def rows_at(part, step):
 def take_calls(part, step):
     """Have all done that a step asks for."""
     rows = rows_before(part, step)
+    since = rows - rows_before(part, part.start)
     for i in range(part.move_count):
-        move = part.moves + 4 * WORD * i
-        set_entry(entry(move, 0), 0, entry(move, 1) + step * entry(move, 2) + rows * entry(move, 3))
+        move = part.moves + 5 * WORD * i
+        moved = step * entry(move, 2) + rows * entry(move, 3) + since * entry(move, 4)
+        set_entry(entry(move, 0), 0, entry(move, 1) + moved)
     for i in range(part.count):
         call = part.calls + 3 * WORD * i
         call_or_raise(entry(call, 0), (0, 0, entry(call, 1), entry(call, 2)))
@@ -117,7 +120,7 @@ class StepCalls:
     def add(self, part, task, cell, record, moves, index=0):
         """Add a call of a task with a record of integers.
 
-        moves: {which of them: (what a step adds to it, what a row at work adds to it)}.
+        moves: {which of them: what a step, a row at work, and a row at work since the start add to it}.
         """
         address = record.ctypes.data
         self._calls[part] += task.address(cell, self.dtype), address, index
@@ -146,7 +149,7 @@ class StepCalls:
                  tables.ctypes.data, places.ctypes.data, len(places), sizes.ctypes.data, len(sizes)), np.int64,
             )  # fmt: skip
             self._kept += own, places, sizes
-            self.add(part, each_task, None, record, {place(EACH, "time"): (1, 0)})
+            self.add(part, each_task, None, record, {place(EACH, "time"): (1, 0, 0)})
 
     def add_forward(self, tape, source, outputs):
         """Add the steps of a layer's `launch.Tape`; source, outputs: descriptors, (T, N, channels).
@@ -184,10 +187,10 @@ class StepCalls:
 
     def moves_of(self, tape, kind, operand_kept):
         """What moves of a record of one step: where it starts, and what a tape has of each step besides the states."""
-        found, item = {place(kind, "start"): (1, 0)}, self.dtype.itemsize
+        found, item = {place(kind, "start"): (1, 0, 0)}, self.dtype.itemsize
         for name, numbers in tape.size.gates(1).items():
             if numbers and (tape.keep.gates or name == "operand"):
-                found[place(kind, name)] = 0, (operand_kept if name == "operand" else 1) * numbers * item
+                found[place(kind, name)] = 0, (operand_kept if name == "operand" else 1) * numbers * item, 0
         return found
 
     def made(self, kind, **values):
@@ -196,13 +199,8 @@ class StepCalls:
         for part, record in enumerate(records):
             calls, moves = (np.array(each[part], np.int64) for each in (self._calls, self._moves))
             self._kept += calls, moves
-            record[: len(CALLS)] = (
-                *self.rows_of(part),
-                calls.ctypes.data,
-                len(calls) // 3,
-                moves.ctypes.data,
-                len(moves) // 4,
-            )
+            own = calls.ctypes.data, len(calls) // 3, moves.ctypes.data, len(moves) // 5, 0
+            record[: len(CALLS)] = *self.rows_of(part), *own
             for name, value in values.items():
                 at = place(kind, name)
                 record[at : at + np.size(value)] = value

@@ -220,10 +220,12 @@ def forward_task(cell, number, record, index):
         if rows == 1:
             row = cell.slots * call.per_block * vector
             target = pre + from_unit * cell.slots * vector * pre_rows + done * row
-            add_row_products(real, call, group, direction, from_unit, whole, a, target, pre_rows * row, step % 2)
+            add_row_products(
+                real, call, group, direction, from_unit, whole, a, target, pre_rows * row, (call.start + step) % 2
+            )
         for index in range(blocks):
             # To and fro: the weights that a step used last are still in the cache when the next one begins.
-            before = from_unit + (index if step % 2 == 0 else blocks - 1 - index) * call.per_block
+            before = from_unit + (index if (call.start + step) % 2 == 0 else blocks - 1 - index) * call.per_block
             vectors = min(call.per_block, units - before)
             row = cell.slots * vectors * vector
             target = pre + before * cell.slots * vector * pre_rows + done * row
@@ -288,7 +290,7 @@ def gather_outputs(real, call, array, width, direction, time, count, part, chann
     first, stride, most, _ = task_rows(call, part)
     row = width * size_of(real)
     for t in range(time, time + count):
-        position = rows_before(call, t) - rows_before(call, time) + first
+        position = rows_before(call, t) - rows_before(call, time) + call.earlier_rows + first
         invoke(
             call.routines.copy_rows,
             real,
@@ -347,17 +349,17 @@ def backward_task(cell, number, record, index):
         if phase % phases == 0 and phase > 0:
             behind = time_of(call, step + 1, direction)
             rows = working(call, behind, first, stride, most)
-            position = rows_before(call, behind) - rows_before(call, earliest) + first
+            position = rows_before(call, behind) - rows_before(call, earliest) + call.earlier_rows + first
             to_vector = by_projection(cell, to_unit, vectors_for(real, width))
             back_through(
                 real, call, call.recurrent, by_projection(cell, 0, call.zeros), direction, dpre_all, position, rows, stride,
-                dh, from_unit, to_vector, step % 2,
+                dh, from_unit, to_vector, (call.start + step) % 2,
             )  # fmt: skip
         if step < start:
             return
         time = time_of(call, step, direction)
         rows = working(call, time, first, stride, most)
-        position = rows_before(call, time) - rows_before(call, earliest) + first
+        position = rows_before(call, time) - rows_before(call, earliest) + call.earlier_rows + first
         old_row = block_row(call, previous_block(time, direction)) - held
         new_row = block_row(call, time + 1) - held
         h, c = call.h + old_row * h_row + state_h, call.c + old_row * call.c_kept * state_row + state
@@ -366,9 +368,9 @@ def backward_task(cell, number, record, index):
         if phase % phases == 1:
             back_through(
                 real, call, call.gated, call.zeros, direction, dpre_all, position, rows, stride, doperand, from_unit,
-                to_unit, step % 2,
+                to_unit, (call.start + step) % 2,
             )  # fmt: skip
-        unproject(cell, real, call, direction, position, rows, stride, dh, outputs, doperand, step % 2)
+        unproject(cell, real, call, direction, position, rows, stride, dh, outputs, doperand, (call.start + step) % 2)
         for before in range(from_unit, to_unit, call.per_block):
             vectors = min(call.per_block, units - before)
             row = call.slots * vectors * vector
