@@ -198,6 +198,7 @@ def forward_task(cell, number, record, index):
         from_phase, to_phase = region, region + 1
     for phase in range(from_phase, to_phase):
         step = phase // phases
+        odd = (call.start + step) % 2
         chunk_start = step // call.chunk * call.chunk
         if step == chunk_start and phase % phases == 0:
             count = min(call.chunk, call.steps - step)
@@ -225,7 +226,7 @@ def forward_task(cell, number, record, index):
             )
         for index in range(blocks):
             # To and fro: the weights that a step used last are still in the cache when the next one begins.
-            before = from_unit + (index if (call.start + step) % 2 == 0 else blocks - 1 - index) * call.per_block
+            before = from_unit + (index if odd == 0 else blocks - 1 - index) * call.per_block
             vectors = min(call.per_block, units - before)
             row = cell.slots * vectors * vector
             target = pre + before * cell.slots * vector * pre_rows + done * row
@@ -346,6 +347,7 @@ def backward_task(cell, number, record, index):
         )
     for phase in range(from_region, to_region):
         step = start + count - 1 - phase // phases
+        odd = (call.start + step) % 2
         if phase % phases == 0 and phase > 0:
             behind = time_of(call, step + 1, direction)
             rows = working(call, behind, first, stride, most)
@@ -353,7 +355,7 @@ def backward_task(cell, number, record, index):
             to_vector = by_projection(cell, to_unit, vectors_for(real, width))
             back_through(
                 real, call, call.recurrent, by_projection(cell, 0, call.zeros), direction, dpre_all, position, rows, stride,
-                dh, from_unit, to_vector, (call.start + step) % 2,
+                dh, from_unit, to_vector, odd,
             )  # fmt: skip
         if step < start:
             return
@@ -368,9 +370,9 @@ def backward_task(cell, number, record, index):
         if phase % phases == 1:
             back_through(
                 real, call, call.gated, call.zeros, direction, dpre_all, position, rows, stride, doperand, from_unit,
-                to_unit, (call.start + step) % 2,
+                to_unit, odd,
             )  # fmt: skip
-        unproject(cell, real, call, direction, position, rows, stride, dh, outputs, doperand, (call.start + step) % 2)
+        unproject(cell, real, call, direction, position, rows, stride, dh, outputs, doperand, odd)
         for before in range(from_unit, to_unit, call.per_block):
             vectors = min(call.per_block, units - before)
             row = call.slots * vectors * vector
