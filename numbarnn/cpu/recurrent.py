@@ -221,9 +221,7 @@ def forward_task(cell, number, record, index):
         if rows == 1:
             row = cell.slots * call.per_block * vector
             target = pre + from_unit * cell.slots * vector * pre_rows + done * row
-            add_row_products(
-                real, call, group, direction, from_unit, whole, a, target, pre_rows * row, (call.start + step) % 2
-            )
+            add_row_products(real, call, group, direction, from_unit, whole, a, target, pre_rows * row, odd)
         for index in range(blocks):
             # To and fro: the weights that a step used last are still in the cache when the next one begins.
             before = from_unit + (index if odd == 0 else blocks - 1 - index) * call.per_block
