@@ -12,7 +12,7 @@ from .compiled import Function, Task
 from .jobs import LONG, run
 from .launch import F_POOL
 from .one_step import CALLS, StepCalls, rows_at, take_calls
-from .passes import share_out
+from .passes import pack_weights
 from .programs import Program
 from .records import FORWARD, ROWS, integers, place
 from .routine_call import record_at
@@ -76,11 +76,8 @@ def forward_task(cell, number, record, part):
 
 @Function
 def pack(record):
-    """Pack the weights of the FORWARD record, and the transposed ones if it says so."""
-    call = record_at(record, FORWARD)[0]
-    share_out(call, call.work.pack_task, record, call.directions * call.parts)
-    if call.pack == 2:
-        share_out(call, call.work.transpose_task, record, call.directions * call.parts)
+    """Pack the weights of the FORWARD record."""
+    pack_weights(record_at(record, FORWARD)[0], record)
 
 
 class FedCalls(StepCalls):

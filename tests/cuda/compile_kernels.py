@@ -96,6 +96,7 @@ CELLS = {  # by kernel or module; others have the recurrent ones
     "elementwise": DENSE,
     "resident": SMALL,
     "normalized": NORMALIZED,
+    "normalized_tangents": NORMALIZED,
 }
 
 
@@ -182,6 +183,7 @@ CALLS = {  # what a kernel is told: by its name, or for all others of its module
     "dense": records.Recurrent,
     "jacobian": records.Recurrent,
     "normalized": records.Recurrent,
+    "normalized_tangents": records.Recurrent,
     "pooling": records.Images,
     "product": records.Product,
     "recurrent": records.Recurrent,
@@ -198,6 +200,7 @@ OTHERS = {  # arguments that are no arrays of the dtype, as `parsed` reads them;
     "count": "int64", "shape": "4 int64", "table": "int64[]", "counters": "int64[]", "order": "int64[]",
     "nesterov": "bool", "places": "int64[]",
     "jacobian.unit_slopes": {"steps": "int64[]", "runs": "int64[]"},
+    "normalized_tangents.term_slopes": {"steps": "int64[]", "runs": "int64[]"},
     "embedding.sum_groups": {"shape": "2 int64", "starts": "int64[]", "indices": "int64[]", "add": "int64"},
     "losses.cross_entropy_rows": {"shape": "2 int64", "labels": "int64[]", "smoothed": "bool"},
     "unpack.unpack_rows": {
