@@ -148,7 +148,7 @@ def _search(steps, inputs, vectors, tolerance, slow, iterations):
     fixed, slowly = np.zeros(len(vectors), bool), np.zeros(len(vectors), bool)
     tries = (vectors, bounds), (later, bounds), (vectors, everywhere), (later, everywhere), (None, everywhere)
     for starts, limits in tries:
-        own = np.flatnonzero(~fixed)
+        own = np.flatnonzero(~(fixed | slowly) if starts is None else ~fixed)  # a long way leads from a slow point, too
         if not len(own):
             break
         start = steps.long_after(inputs[own], later[own]) if starts is None else starts[own]
