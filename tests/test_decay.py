@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from strategies import random_case
 
 import numbarnn as nr
+from numbarnn.arrays.rows import like
+from numbarnn.layers import spans
+from numbarnn.layers.operations import in_rows
 
 KINDS = {
     "rnn": nr.RNN,
@@ -99,6 +102,27 @@ def test_stacked_layers_and_two_directions(kind, stack):
     if "dropout" in STACKS[stack]:
         masks = layer.draw(5, 4, 3, 0, "float64")
         nr.testing.check_gradients(layer, p, x, state, lengths=lengths, masks=masks)
+
+
+def test_finite_differences_see_spans_that_are_lost(monkeypatch):
+    """Those of a layer above, and those of the reverse direction, on their way back to x."""
+    case = case_of("gru", 2, **STACKS["both"])
+    call = case.layer, case.parameters, case.x, case.state
+    nr.testing.check_gradients(*call)
+
+    def without_those_of_the_reverse_direction(self, adjoint, dy, need_x):
+        dx = like(self.source)
+        adjoint.fills.append(lambda: np.copyto(in_rows(dx), in_rows(dy)[:, :-1]))
+        return dx
+
+    mutants = {
+        (spans.BesideAdjoint, "fill"): lambda self: None,
+        (spans.SpansBack, "backward"): without_those_of_the_reverse_direction,
+    }
+    for (owner, name), mutant in mutants.items():
+        with monkeypatch.context() as change, pytest.raises(AssertionError):
+            change.setattr(owner, name, mutant)
+            nr.testing.check_gradients(*call)
 
 
 def test_the_spans_of_the_reverse_direction_are_those_of_the_reversed_sequence():
