@@ -20,7 +20,6 @@ from .quota import Quota
 from .turns import Worker
 
 ROUNDS, SECONDS = 10, 0.2  # turns of each process, and how long one lasts
-PAUSE = 0.02  # between two turns: threads that still wait for work fall asleep
 LEAST = 5  # calls of a turn, however long they take
 CHANNELS = 8
 MEAN, TAIL, SHARE, SWEEP = 1.05, 1.5, 0.45, 1.14  # goals: ratios of two threads to one, share of the speed alone, a sweep
@@ -141,7 +140,6 @@ def measure(workers, case, rounds, seconds):
     for turn in range(rounds):
         pairs = list(zip(workers, times))
         for several, found in pairs if turn % 2 else reversed(pairs):
-            time.sleep(PAUSE)
             for worker in several:
                 worker.ask("repeat", seconds)
             for worker, mine in zip(several, found):

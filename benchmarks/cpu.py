@@ -10,7 +10,7 @@ import numpy as np
 from numbarnn.cpu import product, simd
 
 from .cases import SHAPES, STREAMED, Case, jax_layer, ours, torch_layer
-from .turns import Worker
+from .turns import Worker, warm
 
 ROUNDS, SECONDS = 5, 0.12  # turns of each library, and about how long one lasts
 PEAK_ROWS, PEAK_DEPTH = 5 * product.TILE_ROWS[product.MAX_VECTORS], 64
@@ -74,6 +74,7 @@ class Library:
 
     def measure(self, calls):
         """Seconds of one call, mean of `calls`."""
+        warm(self.call)
         start = time.perf_counter()
         for _ in range(calls):
             self.call()

@@ -10,7 +10,7 @@ from numbarnn import Adam
 from numbarnn.demo.counting import counting_network, counting_windows
 
 from .loads import Loads
-from .turns import Worker
+from .turns import Worker, warm
 
 SAMPLES = 195
 BATCH, RATE, BLOCK = 32, 0.005, 10  # BLOCK: epochs that one library trains before it is the other's turn
@@ -117,6 +117,7 @@ class Trainer:
         self.train = train
 
     def __call__(self, epochs):
+        warm(lambda: self.train(1))
         start = time.perf_counter()
         self.train(epochs)
         return time.perf_counter() - start

@@ -1,12 +1,8 @@
-"""A layer's call beside onnxruntime: the same float32 numbers, each library in a process of its own, in turns.
-
-Every turn begins with a pause, in which the threads of the other library fall asleep.
-"""
+"""A layer's call beside onnxruntime: the same float32 numbers, each library in a process of its own, in turns."""
 
 import argparse
 import functools
 import statistics
-import time
 from dataclasses import replace
 
 import numba
@@ -24,7 +20,7 @@ OTHERS = (
     (25, 8, 16, 64), (150, 4, 32, 200), (28, 128, 28, 128), (60, 16, 64, 320), (20, 200, 10, 50), (365, 50, 8, 90),
 )  # fmt: skip
 LEAST, MEANS = 1.1, {"LSTM": 1.3, "GRU": 1.5, "RNN": 2.5}  # goals: every shape, and the geometric mean of a cell
-ROUNDS, SECONDS, PAUSE = 9, 0.1, 0.02
+ROUNDS, SECONDS = 9, 0.1
 
 
 def onnx_layer(case, threads):
@@ -40,11 +36,6 @@ class Answering(Library):
     def output(self):
         """The y of the case last prepared."""
         return np.array(self.call())
-
-    def measure(self, calls):
-        time.sleep(PAUSE)
-        self.call()
-        return super().measure(calls)
 
 
 def numbarnn_library(threads):

@@ -1,14 +1,18 @@
 """Libraries that take turns, a process each.
 
 In one process the threads of one library, which spin for a while after their work, slow the other; in two, one sleeps while
-the other works.
+the other works.  Before that its threads spin as well: those of PyTorch for up to 8 milliseconds, those of onnxruntime for
+30, which is as long as some turns.  So every turn begins with a pause, the same for every library, in which the threads of
+the one before fall asleep, and `Library`'s with calls that are not timed, in which its own wake up.
 """
 
 import multiprocessing
 import os
+import time
 import traceback
 
 CONTEXT = multiprocessing.get_context("spawn")
+PAUSE, WARM = 0.05, 0.02  # seconds: of the pause, and of the calls that are not timed
 
 
 class Worker:
@@ -28,6 +32,8 @@ class Worker:
         Of the process.
     """
 
+    _last, _at_work = None, 0  # the worker that was last asked, and how many have not answered yet
+
     def __init__(self, make, threads, bound=True):
         self._pipe, theirs = CONTEXT.Pipe()
         self._process = CONTEXT.Process(target=_work, args=(make, threads, bound, theirs), daemon=True)
@@ -40,12 +46,17 @@ class Worker:
         return self.answer()
 
     def ask(self, *message):
-        """Begin a call; `answer` waits for its end."""
+        """Begin a call, after a pause if another worker had the turn; `answer` waits for its end."""
+        if Worker._last is not self and not Worker._at_work:
+            time.sleep(PAUSE)
+        Worker._last = self
+        Worker._at_work += 1
         self._pipe.send(message)
 
     def answer(self):
         """What the call returns that `ask` has begun."""
         answer, failure = self._pipe.recv()
+        Worker._at_work -= 1
         if failure:
             raise RuntimeError(failure)
         return answer
@@ -54,6 +65,15 @@ class Worker:
         """End the process."""
         self._pipe.send(None)
         self._process.join()
+
+
+def warm(call):
+    """Repeat a call that is not timed, until what a pause has put to sleep is awake."""
+    end = time.perf_counter() + WARM
+    while True:
+        call()
+        if time.perf_counter() >= end:
+            return
 
 
 def _work(make, threads, bound, pipe):

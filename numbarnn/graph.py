@@ -12,6 +12,7 @@ from .c99.export import export
 from .c99.graphs import add_graph
 from .errors import generator
 from .files.container import write_file
+from .graphs.curvature import Curvature
 from .graphs.description import Input, Node
 from .graphs.streams import Streaming
 from .parameters import Parameters
@@ -22,7 +23,7 @@ from .training.optimizers import Adam
 from .training.shards import shared_by, together
 
 
-class Graph(Streaming):
+class Graph(Streaming, Curvature):
     """Named layers that read named inputs and each other: several inputs and outputs, and one parameter vector.
 
     Layers in a row are a `Network`.  A graph is for the rest: static covariates beside a series, future inputs that are

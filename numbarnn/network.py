@@ -195,8 +195,8 @@ class Network(Curvature, Readout):
             in which nothing counts, as all labels are ignored, is one by a gradient of zeros, as in `Trainer.update`.
         feedback : Feedback, optional
             Make each input but the first of x and of the network's output of the step before, with the exact gradient; see
-            `Feedback`.  Validation and metrics are of such sequences, too.  For sequences of equal length; not with `carry`,
-            `tape="states"` and `checkpoints`.
+            `Feedback`.  Validation and metrics are of such sequences, too.  With `carry` the last output of a piece is fed
+            at the first step of the next one.  Not with `tape="states"` and `checkpoints`.
 
         Returns
         -------

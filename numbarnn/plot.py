@@ -247,14 +247,21 @@ def gates(activations: dict, layout: str = "tnc", sequence: int = 0, ax=None):
     return ax
 
 
-def _spectrum(found, sequence):
-    """The index of a trajectory of what `dynamics.lyapunov` returns."""
+def _exponents(found, sequence, ax, draw, label):
+    """Axes of what `dynamics.lyapunov` returns, of one of its trajectories, with a line at 0.
+
+    draw: called with the Axes and the index of the trajectory; label: of the horizontal axis.
+    """
     if getattr(found, "history", None) is None or not hasattr(found, "exponents"):
         raise TypeError(f"found: expected the LyapunovSpectrum that lyapunov returns, got {type(found).__name__}")
     sequence, count = integer("sequence", sequence), len(found.exponents)
     if not -count <= sequence < count:
         raise IndexRangeError(f"sequence: expected an index from 0 to {count - 1}, got {sequence}")
-    return sequence
+    ax = _axes(ax, (6, 3.5))
+    draw(ax, sequence)
+    ax.axhline(0, color="black", linewidth=0.8)
+    ax.set(xlabel=label, ylabel="Lyapunov exponent")
+    return ax
 
 
 def spectrum(found, sequence: int = 0, ax=None):
@@ -279,13 +286,12 @@ def spectrum(found, sequence: int = 0, ax=None):
     >>> len(nr.plot.spectrum(found).lines[0].get_xdata())
     4
     """
-    sequence = _spectrum(found, sequence)
-    own = found.exponents[sequence]
-    ax = _axes(ax, (6, 3.5))
-    ax.plot(np.arange(1, len(own) + 1), own, ".-", linewidth=0.8)
-    ax.axhline(0, color="black", linewidth=0.8)
-    ax.set(xlabel="index", ylabel="Lyapunov exponent")
-    return ax
+
+    def draw(ax, sequence):
+        own = found.exponents[sequence]
+        ax.plot(np.arange(1, len(own) + 1), own, ".-", linewidth=0.8)
+
+    return _exponents(found, sequence, ax, draw, "index")
 
 
 def convergence(found, sequence: int = 0, ax=None):
@@ -310,13 +316,12 @@ def convergence(found, sequence: int = 0, ax=None):
     >>> len(nr.plot.convergence(found).lines)
     5
     """
-    sequence = _spectrum(found, sequence)
-    own = found.history[:, sequence, :MOST_LINES]
-    ax = _axes(ax, (6, 3.5))
-    ax.plot(found.times, own, linewidth=1.2, marker="." if len(own) < 20 else None)
-    ax.axhline(0, color="black", linewidth=0.8)
-    ax.set(xlabel="time", ylabel="Lyapunov exponent")
-    return ax
+
+    def draw(ax, sequence):
+        own = found.history[:, sequence, :MOST_LINES]
+        ax.plot(found.times, own, linewidth=1.2, marker="." if len(own) < 20 else None)
+
+    return _exponents(found, sequence, ax, draw, "time")
 
 
 def fixed_points(points, states=None, modes: int = 1, ax=None):

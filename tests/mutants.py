@@ -6,10 +6,10 @@ places the rows of ragged batches is put wrong, and put to the check of test_rag
 of an embedding's rows and the slopes of losses to those of test_embedding.py and test_classification.py, and the
 derivatives of layers of images to that of test_images.py, of pooling over steps to that of test_over_time.py, of
 networks to that of test_function.py, of graphs to that of test_graph.py, forward derivatives to those of
-test_tangents.py and test_graph_derivatives.py, second ones to those of test_hvp.py and test_curvature.py, the way
-back through outputs that were fed to that of test_feedback.py, and what is carried from piece to piece of a long
-sequence to that of test_carry.py.  The exit status is 1 if any mutant
-survives, or if what is unchanged does not pass.
+test_tangents.py and test_graph_derivatives.py, second ones to those of test_hvp.py, test_curvature.py and
+test_graph_curvature.py, the way back through outputs that were fed to that of test_feedback.py, and what is carried
+from piece to piece of a long sequence to that of test_carry.py. The exit status is 1 if any mutant survives, or if
+what is unchanged does not pass.
 """
 
 import argparse
@@ -737,17 +737,17 @@ def function_caught(edit=None):
 
 def feedback_mutants():
     """[(description, place, name, mutant)] of the way back through outputs that were fed."""
-    from numbarnn.cpu.feedback import FedSteps
+    from numbarnn.cpu.feedback_adjoint import StepsBack
     from numbarnn.layers.fed import FedAdjoint
 
-    made, own = FedSteps.made, FedAdjoint.__init__
+    made, own = StepsBack.made, FedAdjoint.__init__
 
     def lost(self):
         for adjoint in self.adjoints:
             adjoint.fill()
 
     def unforced(self):
-        return self.dx.copy()
+        return self.dx
 
     def other_strengths(self, fed, dy, adjoints):
         fed._forcing, kept = 1 - fed._forcing, fed._forcing
@@ -755,16 +755,15 @@ def feedback_mutants():
         own(self, fed, dy, adjoints)
         fed._forcing = kept
 
-    def a_step_before(self, **addresses):
-        if "dx" in addresses:
-            addresses["dx"] -= self.batch * addresses["channels"] * self.dtype.itemsize
-        return made(self, **addresses)
+    def a_step_before(self, kind, **values):
+        values["dx"] -= self.packing.batch * values["channels"] * self.dtype.itemsize
+        return made(self, kind, **values)
 
     return [
         ("nothing by way of the next input", FedAdjoint, "fill", lost),
         ("what is given matters as if all of it were", FedAdjoint, "given", unforced),
         ("strengths the other way round", FedAdjoint, "__init__", other_strengths),
-        ("the derivative of the input a step before", FedSteps, "made", a_step_before),
+        ("the derivative of the input a step before", StepsBack, "made", a_step_before),
     ]
 
 
@@ -1003,6 +1002,60 @@ def curvature_caught():
     return False
 
 
+def second_mutants():
+    """[(description, place, name, mutant)] of second derivatives of layers of images, and of graphs."""
+    import numbarnn as nr
+    from numbarnn.graphs import jacobians
+    from numbarnn.graphs.passage import Passage
+    from numbarnn.layers.images import OverImagesAdjoint
+    from numbarnn.networks.comparison import Comparison
+    from numbarnn.networks.dual_numbers import Way
+
+    fill, of, parts, weight = OverImagesAdjoint.fill, Comparison._curvature_of, Way.parts, jacobians.samples_shares
+
+    def still(self):
+        fill(self)
+        if self.dx is not None and self.dx.dtype.kind == "c":
+            self.dx.array.imag = 0
+
+    def half(self, described, dtype):
+        value, tangent = parts(self, described, dtype)
+        tangent.array[...] /= 2
+        return value, tangent
+
+    def left(self, loss):
+        losses = self._found_loss(loss)
+        return type(losses)(tuple((output, own, 1.0) for output, own, _ in losses.parts))
+
+    return [
+        ("derivatives of images that do not move", OverImagesAdjoint, "fill", still),
+        ("no curvature of the losses", Comparison, "_curvature_of", lambda *args: 0 * of(*args)),
+        ("half of how fast outputs move", Way, "parts", half),
+        ("losses without their weights", nr.Graph, "_curved_loss", left),
+        ("gradients of samples of shared layers", Passage, "separable", lambda self: True),
+        ("the share of a sample", jacobians, "samples_shares", lambda samples, dtype: 2 * weight(samples, dtype)),
+    ]
+
+
+def second_caught():
+    """Whether what is checked in test_hvp.py of images, or the properties of test_graph_curvature.py, fail."""
+    import test_graph_curvature
+    import test_hvp
+    from graph_strategies import graph_case
+
+    try:
+        test_hvp.test_images_of_two_steps_before_a_recurrent_layer_of_different_lengths()
+        for seed in range(6):
+            case = graph_case(seed, "plain")
+            if test_graph_curvature.second_error(case) > 1e-8:
+                return True
+            test_graph_curvature.check_sample_gradients(case)
+        test_graph_curvature.test_gauss_newton_products_have_the_jacobians_in_them()
+    except AssertionError:
+        return True
+    return False
+
+
 def graph_mutants():
     """[(description, place, name, mutant)] of what lies between the nodes of a graph, on the way back."""
     from numbarnn.graphs import joining, passage
@@ -1163,6 +1216,7 @@ def main(every=1):
         ("tangents", tangent_mutants(), tangent_caught),
         ("dynamics", dynamics_mutants(), dynamics_caught),
         ("second derivatives", curvature_mutants(), curvature_caught),
+        ("second derivatives of images and graphs", second_mutants(), second_caught),
     ):
         broken = caught()
         show(name, "unchanged", "FAILS" if broken else "passes")

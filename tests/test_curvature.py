@@ -92,7 +92,7 @@ def test_many_rows_are_taken_a_few_parameters_at_a_time(monkeypatch):
     net, x = NETWORKS["last"], numbers(4, 5, 2)
     by_tangents(monkeypatch)
     expected = net.jacobian(net.params.flat, x)
-    monkeypatch.setattr("numbarnn.networks.curvature.TANGENT_NUMBERS", 1)
+    monkeypatch.setattr("numbarnn.networks.jacobians.TANGENT_NUMBERS", 1)
     np.testing.assert_array_equal(net.jacobian(net.params.flat, x), expected)
 
 
@@ -120,7 +120,7 @@ SEPARABLE = [
 def test_both_ways_to_a_jacobian_agree(net, rows, monkeypatch):
     """By backward, an output of a sequence at a time, some of them, and all; and by forward derivatives."""
     x = numbers(19, 3, 2).transpose(["tnc".index(letter) for letter in net.layout])
-    monkeypatch.setattr("numbarnn.networks.curvature.ROWS", rows)
+    monkeypatch.setattr("numbarnn.networks.jacobians.ROWS", rows)
     found = net._jacobian_of_rows(net.params, *of_rows(net, x))
     assert found is not None and found.shape[1] == 3
     found = net.jacobian(net.params.flat, x)

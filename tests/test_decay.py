@@ -167,3 +167,49 @@ def test_trainings_refuse_negative_spans(layer):
     assert same_bits(net.params.flat, flat)
     net.fit(x, y, lengths=lengths, epochs=1, progress=False)  # behind a length nothing is read
     assert not same_bits(net.params.flat, flat)
+
+
+@pytest.mark.parametrize("layer", [nr.GRU(2, decay=True), nr.GRUD(2)], ids=repr)
+def test_trainings_of_graphs_refuse_negative_spans(layer):
+    """Of spans in one of several inputs, also of one that has no steps and of a node that shares layers."""
+    decayed = isinstance(layer, nr.GRU)
+    random, last = np.random.default_rng(0), nr.Input(1, steps=False) if decayed else nr.Input(1)
+    graph = nr.Graph(
+        inputs={"a": nr.Input(2), "b": nr.Input(2), "d": last},
+        nodes={
+            "r": nr.Node(layer, ["a", "d"]),
+            "s": nr.Node("r", ["b", "d"]),
+            "y": nr.Node([nr.Last(), nr.Dense(1)], ["r", "s"]),
+        },
+        outputs="y",
+        layout="ntc",
+        seed=0,
+    )
+    a, b = random.standard_normal((2, 4, 5, 2))
+    d, y = random.uniform(0, 2, (4, 1) if decayed else (4, 5, 1)), {"y": np.zeros((4, 1))}
+    flat, place = graph.params.flat.copy(), (3, 0) if decayed else (3, 4, 0)
+    d[place] = -0.5
+    given = {"a": a, "b": b, "d": d}
+    wrong = {
+        "validation": lambda: graph.fit(given | {"d": abs(d)}, y, validation=(given, y), progress=False),
+        "inputs": lambda: graph.fit(given, y, progress=False),
+    }
+    for call in wrong.values():
+        with pytest.raises(ValueError, match=r"inputs\['d'\].*: expected spans of 0 .* channel 0,.* got -0.5 at \(3, "):
+            call()
+    for number in (np.nan, np.inf):
+        d[place] = number
+        with pytest.raises(nr.NonFiniteError, match=r"inputs\['d'\]: expected finite numbers"):
+            graph.fit(given, y, progress=False)
+    with pytest.raises(nr.ShapeError, match=r"inputs\['d'\]: expected 1 channels, got 2"):
+        graph.fit(given | {"d": np.concatenate([d, d], axis=-1)}, y, progress=False)
+    assert same_bits(graph.params.flat, flat)
+    if not decayed:
+        d[place] = -0.5
+        behind = np.array([5, 5, 5, 4])
+        graph.fit(given, y, lengths=dict.fromkeys("abd", behind), epochs=1, progress=False)  # nothing is read there
+    else:
+        graph.fit(given | {"d": np.ones_like(d)}, y, epochs=1, progress=False)
+    assert not same_bits(graph.params.flat, flat)
+    with pytest.raises(nr.ShapeError, match=r"^channels of nodes\['r'\]: expected (2 or more|3 for each)"):
+        nr.Graph({"a": nr.Input(1)}, {"r": nr.Node(layer, "a")}, "r")

@@ -157,7 +157,7 @@ def lost(self):
 
 def unforced(self):
     """A mutant of `FedAdjoint.given`: what is given matters as if all of it were."""
-    return self.dx.copy()
+    return self.dx
 
 
 @pytest.mark.parametrize("name, mutant", [("fill", lost), ("given", unforced)])
@@ -354,8 +354,6 @@ def test_networks_that_cannot_be_fed(layers, channels, error, message):
     "options, error, message",
     [
         ({"feedback": 0.5}, TypeError, "feedback: expected numbarnn.Feedback or None, got float"),
-        ({"lengths": [4, 2]}, ValueError, "lengths: expected None beside feedback"),
-        ({"reset": np.zeros((4, 2), bool)}, ValueError, "reset: expected None beside feedback"),
         ({"feedback": nr.Feedback(np.zeros(3))}, nr.ShapeError, r"feedback: expected forcing of shape \(4,\) \(T,\)"),
         ({"feedback": nr.Feedback(np.zeros((4, 3)))}, nr.ShapeError, r"shape \(4, 2\) \(T, N\), got \(4, 3\)"),
         ({"feedback": nr.Feedback(np.zeros((4, 2, 3)))}, nr.ShapeError, r"shape \(4, 2, 2\) \(T, N, O\)"),
@@ -370,12 +368,8 @@ def test_arguments_that_do_not_go_with_it(options, error, message):
 
 def test_other_refusals():
     net, x, y = network(channels=2), numbers((6, 3, 2)), numbers((6, 3, 2), 1)
-    with pytest.raises(ValueError, match="carry: expected False beside feedback"):
-        net.fit(x, y, feedback=nr.Feedback(), carry=True, steps=3, progress=False)
     with pytest.raises(ValueError, match="split_by: expected 'sample' beside feedback"):
         net.fit(x, y, feedback=nr.Feedback(), validation_split=0.5, split_by="time", progress=False)
-    with pytest.raises(TypeError, match="x: expected sequences of equal length"):
-        net(nr.Ragged(x[:, 0], [0, 2, 6]), feedback=nr.Feedback())
     with pytest.raises(ValueError, match="tape: expected one of forward without feedback"):
         net.jvp(net.forward(x, feedback=nr.Feedback())[2])
     x[3, 1, 0] = np.nan

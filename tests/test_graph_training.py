@@ -298,6 +298,36 @@ def test_a_training_of_several_tables_goes_on_from_its_file(tmp_path):
     assert np.array_equal(again.network.params.flat, whole.network.params.flat)
 
 
+@pytest.mark.parametrize("known", [[], [0]], ids=["no table by rows", "the first table by rows"])
+@pytest.mark.parametrize("optimizer", [nr.Adam(0.02), nr.AdamW(0.02, decay=0.1), nr.SGD(0.05, 0.9), nr.SGD(0.05)], ids=repr)
+def test_a_training_whose_tables_were_updated_as_a_whole_goes_on_from_its_file(optimizer, known, tmp_path, monkeypatch):
+    """Files have those of a GPU, and of when a graph's tables were, but for the first layer's: here of all or some rows."""
+    for order, frozen in ((("e", "h", "f", "g"), ()), (("e", "f", "g", "h"), ("e.*",)), (("h", "f", "g", "e"), ("f.*",))):
+        whole = nr.Trainer(reader(order), OF_TWO, optimizer, seed=2, frozen=frozen)
+        with monkeypatch.context() as change:
+            change.setattr(nr.Graph, "_tables", known if order[0] == "e" else [])
+            old = nr.Trainer(reader(order), OF_TWO, optimizer, seed=2, frozen=frozen)
+            for trainer in (whole, old):
+                trainer.fit(READ, TWO, epochs=2, batch_size=6, progress=False)
+            old.save(tmp_path / "training")
+        again = nr.Trainer.load(tmp_path / "training")
+        assert len(again._course.updates.reading) == 2 - bool(frozen)
+        assert np.array_equal(again.network.params.flat, old.network.params.flat)
+        for trainer in (whole, again):
+            trainer.fit(READ, TWO, epochs=2, batch_size=6, progress=False)
+        found, expected = again.network.params.flat, whole.network.params.flat
+        np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-6)  # the rest is summed in another order
+
+
+def test_a_file_whose_memory_is_that_of_other_tables_is_refused(tmp_path, monkeypatch):
+    trainer = nr.Trainer(reader(("h", "f", "g", "e")), OF_TWO, "adam", seed=2)
+    trainer.update(READ, TWO)
+    state = trainer._course.updates.state()
+    for rows in (None, state["rows"][:1]):
+        with pytest.raises(ValueError, match=r"memory: expected vectors of \d+ numbers"):
+            trainer._course.updates.restore({**state, "rows": rows})
+
+
 def test_a_training_of_rows_goes_on_from_a_checkpoint(tmp_path):
     class Stop(nr.Callback):
         def batch(self, network, loss):

@@ -263,6 +263,7 @@ INIT = {
     "scheme": ("glorot", SCHEME),
     "device": ("cpu", one_of("cpu")),
 }
+OF_GRAPH = {"x": (X, NOTHING_ELSE), "static": (X[0], NOTHING_ELSE)}
 FIT = {
     "x": (X, SAMPLES),
     "y": (Y, NUMBERS),
@@ -485,6 +486,26 @@ CASES = {
             "choose": ("argmax", optional(one_of("argmax"))),
             "stop": (None, optional(only(0, 1, 2))),
         },
+    ),
+    "Graph.jacobian": (
+        lambda x, static, flat, **a: graph(seed=0).jacobian(flat, {"x": x, "static": static}, **a),
+        {"flat": (graph(seed=0).params.flat, ARRAY)} | OF_GRAPH | {"lengths": (np.array([4, 2, 3]), LENGTHS)},
+    ),
+    "Graph.sample_gradients": (
+        lambda x, static, y, flat: graph(seed=0).sample_gradients(flat, {"x": x, "static": static}, {"y": y}),
+        {"flat": (graph(seed=0).params.flat, ARRAY), "y": (Y, NUMBERS)} | OF_GRAPH,
+    ),
+    "Graph.hvp": (
+        lambda x, static, y, flat, vector: graph(seed=0).hvp(flat, {"x": x, "static": static}, {"y": y}, vector),
+        {"flat": (graph(seed=0).params.flat, ARRAY), "vector": (graph(seed=0).params.flat, ARRAY), "y": (Y, NUMBERS)}
+        | OF_GRAPH,
+    ),
+    "Graph.gauss_newton_product": (
+        lambda x, static, y, flat, vector: graph(seed=0).gauss_newton_product(
+            flat, {"x": x, "static": static}, {"y": y}, vector
+        ),
+        {"flat": (graph(seed=0).params.flat, ARRAY), "vector": (graph(seed=0).params.flat, ARRAY), "y": (Y, NUMBERS)}
+        | OF_GRAPH,
     ),
     "Graph.fit": (
         trained_graph,

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 from checks import same_bits
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import numbarnn as nr
@@ -39,12 +39,12 @@ def slope(function, at, way, step=1e-3):
     return (8 * near - far) / (12 * step)
 
 
-def hvp_error(net, x, y, loss="mse", seed=0, **options):
+def hvp_error(net, x, y, loss="mse", seed=0, step=1e-3, **options):
     """How far `hvp` is from the slope of the gradient along a way of length 1, and the slope's largest number."""
     flat, way = net.params.flat.copy(), numbers(len(net.params), seed=seed + 1)
     way = (way / np.linalg.norm(way)).astype(net.dtype)
     found = net.hvp(flat, x, y, way, loss, **options)
-    expected = slope(lambda at: net.loss_and_gradient(at, x, y, loss, **options)[1], flat, way)
+    expected = slope(lambda at: net.loss_and_gradient(at, x, y, loss, **options)[1], flat, way, step)
     return np.abs(found - expected).max(), max(1, np.abs(expected).max())
 
 
@@ -178,6 +178,60 @@ def test_pools_dropout_and_activations_between(kind):
     check(net, numbers(5, 4, 2), numbers(4, 1, seed=1))
 
 
+def least_lead(images, windows):
+    """By how much the greatest number of a window is ahead of the others, in the worst of all windows of (N, C)."""
+    size = windows.channels, windows.height, windows.width
+    border = [(0, 0), (0, 0), (windows.row_padding,) * 2, (windows.column_padding,) * 2]
+    padded = np.pad(images.reshape(-1, *size), border, constant_values=-np.inf)
+    found = np.lib.stride_tricks.sliding_window_view(padded, (windows.rows, windows.columns), (2, 3))
+    found = found[:, :, :: windows.row_stride, :: windows.column_stride].reshape(-1, windows.rows * windows.columns)
+    return np.inf if found.shape[1] == 1 else np.diff(np.sort(found, axis=1)[:, -2:], axis=1).min()
+
+
+@settings(max_examples=25)
+@given(st.data())
+def test_layers_of_images(data):
+    """Convolutions and pools of all kinds of windows, in vectors and one number at a time; none near a kink of a maximum."""
+    draw, pair = data.draw, st.tuples(st.integers(1, 3), st.integers(1, 3))
+    height, width, channels, steps, batch = (draw(st.integers(1, most)) for most in (7, 12, 2, 2, 3))
+
+    def windows(pads):
+        kernel = draw(pair.map(lambda k: (min(k[0], height), min(k[1], width))))
+        return kernel, {"stride": draw(pair), "padding": tuple(draw(st.integers(0, pads(k))) for k in kernel)}
+
+    (kernel, options), first = windows(lambda k: k - 1), [nr.Activation("tanh")]
+    first.insert(0, nr.Conv2d(draw(st.integers(1, 3)), kernel, **options, shape=(channels, height, width)))
+    _, height, width = first[0].output_shape
+    (kernel, options), size = windows(lambda k: k // 2), channels * first[0].windows.height * first[0].windows.width
+    pool = draw(st.sampled_from([nr.AvgPool2d, nr.MaxPool2d]))(kernel, **options, shape=first[0].output_shape)
+    net = network(*first, pool, nr.Conv2d(2, 1), nr.Flatten(), nr.Dense(2, "tanh"), channels=size)
+    x, below = numbers(steps, batch, size, seed=draw(st.integers(0, 99))), network(*first, channels=size)
+    below.params.flat[:] = net.params.flat[: len(below.params)]
+    assume(
+        isinstance(pool, nr.AvgPool2d)
+        or least_lead(below.predict(x).reshape(-1, *first[0].output_shape), pool.windows) > 3e-3
+    )
+    check(net, x, numbers(steps, batch, 2, seed=1), step=1e-4)
+
+
+def test_images_of_two_steps_before_a_recurrent_layer_of_different_lengths():
+    net = network(nr.Conv2d(2, 3), nr.Activation("softplus"), nr.MaxPool2d(2), nr.Flatten(), nr.GRU(3), channels=(1, 6, 6))
+    x, y = (nr.Ragged.of([numbers(length, c, seed=length) for length in (3, 1, 2)]) for c in (36, 3))
+    check(net, x, y, step=1e-4)
+
+
+@pytest.mark.parametrize("kind", [nr.AvgPool2d, nr.MaxPool2d])
+def test_products_of_images_are_symmetric_and_of_every_thread(kind):
+    net = network(nr.Conv2d(3, 3), nr.Activation("tanh"), kind(2), nr.Flatten(), nr.Dense(2), channels=(2, 9, 9))
+    x, y, (v, w) = numbers(3, 7, 162), numbers(3, 7, 2, seed=1), numbers(2, len(net.params), seed=2)
+    hv, hw = (net.hvp(net.params.flat, x, y, way) for way in (v, w))
+    assert abs(hv @ w - hw @ v) < 1e-12 * (1 + abs(hv @ w))
+    numba.set_num_threads(1)
+    one = net.hvp(net.params.flat, x, y, v)
+    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    assert same_bits(one, hv)
+
+
 def test_indices_and_labels():
     net = network(nr.Embedding(6, 3), nr.GRU(4), nr.Dense(3), channels=1)
     x = np.random.default_rng(0).integers(0, 5, (4, 3))
@@ -276,10 +330,7 @@ def test_newton_by_conjugate_gradients_takes_it():
     assert found.fun < 1e-3 and np.array_equal(net.params.flat, start)
 
 
-def test_a_loss_and_a_layer_that_it_does_not_know():
+def test_a_loss_that_it_does_not_know():
     net, x, y = network(nr.GRU(9), nr.Dense(1)), numbers(5, 4, 2), numbers(5, 4, 1)
     with pytest.raises(TypeError, match="loss: expected a loss of the library, or one with a method hessian_product"):
         net.hvp(net.params.flat, x, y, net.params.flat, lambda prediction, target: (0.0, prediction))
-    images = network(nr.Conv2d(1, 3, shape=(1, 5, 5)), nr.Flatten(), nr.Dense(1), channels=25)
-    with pytest.raises(TypeError, match=r"layers: expected layers whose second derivatives are known, got Conv2d"):
-        images.hvp(images.params.flat, numbers(1, 4, 25), numbers(1, 4, 1), images.params.flat)

@@ -152,6 +152,23 @@ def test_hard_sigmoid_of_keras_2(keras, tmp_path):
     assert interop.load(tmp_path / "old.keras").layers[0].gate_activation == "hard_sigmoid"  # 0.2 x + 0.5
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_connectivity_is_carried_as_the_weights_that_follow_from_it(keras, kept):
+    options = {"mask": 1 - np.eye(3), "signs": [1, -1, 1]} if kept else {"spectral_radius": 0.9}
+    layers = [nr.GRU(3, connectivity=nr.Connectivity(**options), layers=2), nr.Dense(2)]
+    net = nr.Network(layers, channels=2, layout="ntc", seed=0)
+    x, flat = np.random.default_rng(0).standard_normal((4, 6, 2)).astype(np.float32), net.params.flat.copy()
+    np.testing.assert_allclose(numbers(interop.to_model(net)(x)), net.predict(x), rtol=0, atol=2e-6)
+    plain = nr.Network([nr.GRU(3, layers=2), nr.Dense(2)], channels=2, layout="ntc")
+    np.testing.assert_array_equal(interop.set_weights(plain, interop.weights(net)).predict(x), net.predict(x))
+    if not kept:
+        assert np.array_equal(interop.set_weights(net, interop.weights(net)).params.flat, flat)
+    else:
+        with pytest.raises(nr.ConversionError, match=r"layers\[0\]: expected a layer without mask.* into a network without"):
+            interop.set_weights(net, interop.weights(net))
+        assert np.array_equal(net.params.flat, flat)
+
+
 NOT_IN_KERAS = [
     (nr.LSTM(2, peepholes=True), "peepholes False"),
     (nr.GRU(2, clip=1.0), "clip None"),

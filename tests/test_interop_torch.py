@@ -272,6 +272,29 @@ def test_what_else_is_wrong_with_modules():
         interop.from_module([nn.Linear(1, 2), nr.GRU(2)])
 
 
+DRAWN = nr.Connectivity(spectral_radius=0.9, input_scaling=0.5)
+KEPT = nr.Connectivity(mask=[[0, 1, 0.5], [1, 0, 0], [1, 2, 0]], signs=[1, -1, 1])
+
+
+@pytest.mark.parametrize("connectivity", [DRAWN, KEPT, nr.Connectivity(density=0.4)], ids=["drawn", "mask", "density"])
+def test_a_connectivity_is_carried_as_the_weights_that_follow_from_it(connectivity):
+    options = {"connectivity": connectivity, "layers": 2, "bidirectional": True}
+    net = nr.Network([nr.GRU(3, **options), nr.Dense(2)], channels=2, seed=0)
+    x, flat = np.random.default_rng(0).standard_normal((6, 4, 2)).astype(np.float32), net.params.flat.copy()
+    np.testing.assert_allclose(reference(interop.to_module(net), torch.from_numpy(x)), net.predict(x), rtol=0, atol=1e-6)
+    assert np.array_equal(net.params.flat, flat)
+    state = interop.state_dict(net)
+    plain = interop.load(nr.Network([nr.GRU(3, layers=2, bidirectional=True), nr.Dense(2)], channels=2), state)
+    np.testing.assert_array_equal(plain.predict(x), net.predict(x))
+    assert np.array_equal(state["0.weight_hh_l1"], net.params["0.weight_hh_l1"]) == (connectivity is not KEPT)
+    if connectivity is DRAWN:
+        assert np.array_equal(interop.load(net, state).params.flat, flat)
+    else:
+        with pytest.raises(nr.ConversionError, match=r"layers\[0\]: expected a layer without mask.* into a network without"):
+            interop.load(net, state)
+        assert np.array_equal(net.params.flat, flat)
+
+
 NOT_IN_PYTORCH = [
     (nr.GRU(2, reset="before"), "reset 'after'"),
     (nr.LSTM(2, peepholes=True), "peepholes False"),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import KINDS, random_case
 
-from numbarnn.cpu import threads
+from numbarnn.cpu import plans, threads
 
 UNLIKE = ("rnn-tanh", "gru-after", "gru-before", "lstm", "lstm-projected")
 
@@ -25,17 +25,20 @@ def results(case, count):
 def test_the_same_bits(kind, dtype, monkeypatch, fresh_plans):
     monkeypatch.setattr(threads, "MAX_SPLIT_ROWS", 3)
 
-    def split_from(nbytes):
+    monkeypatch.setattr(plans, "FACTOR_BYTES", 1)  # LEAST_COLUMNS at a time
+
+    def split_from(nbytes, columns):
         monkeypatch.setattr(threads, "SPLIT_BYTES", nbytes)
+        monkeypatch.setattr(plans, "LEAST_COLUMNS", columns)
         fresh_plans()
 
-    @given(st.integers(1, 9), st.integers(1, 7), st.integers(1, 200), st.integers(1, 2), st.booleans())
-    def check(steps, batch, hidden, layers, bidirectional):
+    @given(st.integers(1, 9), st.integers(1, 7), st.integers(1, 200), st.integers(1, 2), st.booleans(), st.integers(1, 70))
+    def check(steps, batch, hidden, layers, bidirectional, columns):
         layer = KINDS[kind](hidden, layers=layers, bidirectional=bidirectional)
         case = random_case(layer, steps, batch, 3, dtype=dtype)
-        split_from(1 << 40)
+        split_from(1 << 40, 1000)
         expected = results(case, 1)
-        split_from(0)
+        split_from(0, columns)
         for count in (1, 2, 3):
             assert same_bits(results(case, count), expected)
         last = like(case.state, [part[:, -1:] for part in as_tuple(case.state)])

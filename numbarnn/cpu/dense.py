@@ -6,7 +6,7 @@ It is a recurrent layer whose cell has no recurrent slots: the same records, the
 from .blocks import vector_bytes, vectors_for
 from .compiled import Task
 from .records import BACKWARD, FORWARD
-from .recurrent import add_input, chunk_rows, gather_outputs
+from .recurrent import add_input, chunk_rows, gather_outputs, time_of
 from .routine_call import record_at
 from .rows import block_row, rows_before, task_rows, working
 from .simd import lanes, load, load_first, size_of, store, store_first
@@ -28,9 +28,9 @@ def forward_task(cell, number, record, part):
             vectors = min(call.per_block, units - before)
             source = pre + before * vector * call.chunk * most
             for step in range(start, start + count):
-                done = chunk_rows(call, 0, part, start, step - start)
-                for r in range(working(call, step, first, stride, most)):
-                    y = call.h + (block_row(call, step + 1) + first + r * stride) * hidden * size
+                done, time = chunk_rows(call, 0, part, start, step - start), time_of(call, step, 0)
+                for r in range(working(call, time, first, stride, most)):
+                    y = call.h + (block_row(call, time + 1) + first + r * stride) * hidden * size
                     for v in range(vectors):
                         unit = (before + v) * lanes(real)
                         value = load(real, source + ((done + r) * vectors + v) * vector)
@@ -45,11 +45,12 @@ def backward_task(cell, number, record, part):
     first, stride, most, _ = task_rows(call, part)
     vector, size, hidden = vector_bytes(real), size_of(real), call.hidden
     units = vectors_for(real, hidden)
-    gather_outputs(real, call, call.dy, hidden, 0, start, count, part, 0, hidden, call.outputs)
-    for step in range(start, start + count):
-        position = rows_before(call, step) - rows_before(call, start) + first
-        for r in range(working(call, step, first, stride, most)):
-            y = call.h + (block_row(call, step + 1) + first + r * stride) * hidden * size
+    earliest = time_of(call, start, 0)
+    gather_outputs(real, call, call.dy, hidden, 0, earliest, count, part, 0, hidden, call.outputs)
+    for time in range(earliest, earliest + count):
+        position = rows_before(call, time) - rows_before(call, earliest) + first
+        for r in range(working(call, time, first, stride, most)):
+            y = call.h + (block_row(call, time + 1) + first + r * stride) * hidden * size
             dy = call.outputs + (position + r * stride) * hidden * size
             for unit_vector in range(units):
                 before = unit_vector // call.per_block * call.per_block

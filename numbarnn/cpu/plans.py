@@ -26,6 +26,8 @@ from .threads import shares, sharing, threads, threads_for
 
 FORWARD_ROWS = 96  # rows of pre-activations computed ahead of the loop over time: they stay in the L2 cache
 BACKWARD_ROWS = 512  # rows of derivatives between two sums of the weight gradients
+FACTOR_BYTES = 1 << 18  # of what a weight multiplied that stay in the L2 cache while the derivatives of all units pass by
+LEAST_COLUMNS = 48  # with fewer, the derivatives would pass by too often
 
 
 def backward_chunk(packing):
@@ -103,6 +105,12 @@ class Size(sizes.Size):
         rows = self.packing.most_rows(self.backward_chunk)
         return rows | 1 if self.cell.normalized_values else rows
 
+    @functools.cached_property
+    def factor_columns(self):
+        """Columns, at most, of what a weight multiplied that meet the derivatives together, see FACTOR_BYTES."""
+        most = max(LEAST_COLUMNS, FACTOR_BYTES // (self.chunk_rows * self.dtype.itemsize))
+        return min(most, -(-max(self.channels, self.hidden) // self.parts))
+
     def weights(self, bias_slots):
         """{field: numbers} of the weights and the bias in blocks, all directions, or of their gradients."""
         sizes = {
@@ -173,8 +181,7 @@ class Size(sizes.Size):
         """{field: numbers} of what backward needs for itself, the gradients in blocks included."""
         rows = self.directions * self.chunk_rows
         owners = self.parts
-        columns = vectors_in(max(self.channels, self.hidden) // owners + 1, self.dtype)
-        vector = lanes_of(self.dtype)
+        columns, vector = vectors_in(self.factor_columns, self.dtype), lanes_of(self.dtype)
         return {
             **self.gradients(),
             "doperand": self.directions * self.batch * self.spread(self.hidden),
@@ -430,6 +437,7 @@ def _make_backward(plans, need_x, threads_):
         "work.gradient_task": weights.gradient_task.address(None, size.dtype),
         "chunk": size.backward_chunk,
         "chunk_rows": size.chunk_rows,
+        "factor_columns": size.factor_columns,
         "one": _one(size.dtype).ctypes.data,
     }
     held = plans.tape.without(gradients)

@@ -14,7 +14,6 @@ from .records import integers
 from .records import place as index_of
 from .routine_call import record_at
 from .simd import (
-    absolute,
     even_lanes,
     first_pairs,
     get,
@@ -85,7 +84,7 @@ def greatest(real, call, x, rows, columns):
     for i in range(rows[0], rows[1]):
         for j in range(columns[0], columns[1]):
             value = get(real, x + (i * call.width + j) * call.x.channel)
-            if value > best or value != value:
+            if value.real > best.real or value.real != value.real:  # of a dual number the value
                 best, found = value, i * call.width + j
     return found, best
 
@@ -150,7 +149,7 @@ def all_greatest(real, call, corner, rows, count):
 def where_found(real, found, place, slopes):
     """The slopes of those windows whose greatest number is at a place, 0 for the others."""
     zero = splat(real, 0)
-    return select(absolute(found - splat(real, place)) > zero, zero, slopes)
+    return select(abs(found - splat(real, place)) > zero, zero, slopes)
 
 
 @Task

@@ -132,7 +132,8 @@ BACKWARD = np.dtype(
         "dprojected",  # [D, blocks of the projection, chunk * N, channel]: dL/dh of each step, this call only
         "outputs",  # dy in order: [D, chunk * N, P], this call only
         "cell_outputs",  # dcells in order: [D, chunk * N, H], likewise
-        "factors",  # [D, parts, chunk * N, columns of a part]: what a weight multiplied, this call only
+        "factors",  # [D, parts, chunk * N, spread factor_columns]: what a weight multiplied, this call only
+        "factor_columns",  # columns of a part, at most, that are copied there together
         "dinputs",  # [D, chunk * N, spread I], this call only
         "dx",  # [D, T, N, I]; 0 where it is not asked for
         "dunit_values",  # [D, V, padded H]: the gradient of unit_values

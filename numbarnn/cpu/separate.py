@@ -8,7 +8,18 @@ import functools
 
 from ..engine.inlined import inlined
 from . import launch, passes, plans, routines, weights
-from .blocks import block_vectors, entry, spread, spread_row, unit_place, unpack, vector_bytes, vectors_for, vectors_in
+from .blocks import (
+    block_vectors,
+    entry,
+    share,
+    spread,
+    spread_row,
+    unit_place,
+    unpack,
+    vector_bytes,
+    vectors_for,
+    vectors_in,
+)
 from .compiled import Task, compile_together
 from .groups import INPUT, PROJECTION, RECURRENT, group_at
 from .records import BACKWARD, ROUTINE_NAMES, place
@@ -90,7 +101,8 @@ def row_gradient_task(cell, number, record, index):
     accumulate = start + steps < call.steps  # the last steps come first
     dpre = call.dpre + direction * call.chunk_rows * call.slots * vectors_for(real, hidden) * vector_bytes(real)
     if call.dx:
-        weights.input_gradient(real, call, direction, row, dpre, steps * call.batch, time)
+        first, rows = share(steps * call.batch, call.parts, row)
+        weights.input_gradient(real, call, direction, dpre, first, rows, 1, time)
     for number in range(PROJECTION + 1):
         derivatives, line, stride, start_table = dpre, call.directions * hidden * size, size, 0
         if number == INPUT:

@@ -168,6 +168,18 @@ def llvm_pairs(builder, dual, vector):
     return values, llvm_tangents(builder, dual, tangents)
 
 
+def llvm_floats_of(vector, lanes):
+    """The places of some lanes' floats, one a lane or those of a pair, as an LLVM constant."""
+    each = vector.floats // vector.lanes
+    places = [each * lane + part for lane in lanes for part in range(each)]
+    return ir.Constant(ir.VectorType(INT32, len(places)), places)
+
+
+def llvm_values_of(dual):
+    """For each float of a dual vector the place of its pair's value, as an LLVM constant."""
+    return ir.Constant(ir.VectorType(INT32, dual.floats), [i // 2 * 2 for i in range(dual.floats)])
+
+
 def llvm_swapped(builder, dual, vector):
     """A dual vector, each tangent before its value."""
     lanes = ir.Constant(ir.VectorType(INT32, dual.floats), [i ^ 1 for i in range(dual.floats)])
@@ -279,7 +291,10 @@ def greater(typingctx, a, b, where_true, where_false):
     """Lane by lane: `where_true` if ``a > b``, else `where_false`; a NaN is greater than nothing."""
 
     def codegen(context, builder, signature, args):
-        return builder.select(builder.fcmp_ordered(">", args[0], args[1]), args[2], args[3])
+        larger = builder.fcmp_ordered(">", args[0], args[1])
+        if isinstance(a, Dual):  # the values say it
+            larger = builder.shuffle_vector(larger, larger, llvm_values_of(a))
+        return builder.select(larger, args[2], args[3])
 
     return a(a, b, where_true, where_false), codegen
 
@@ -493,7 +508,7 @@ def _of_two(lane_of):
 
     @intrinsic
     def chosen(typingctx, a, b):
-        lanes = ir.Constant(ir.VectorType(INT32, a.lanes), [lane_of(lane, a.lanes) for lane in range(a.lanes)])
+        lanes = llvm_floats_of(a, [lane_of(lane, a.lanes) for lane in range(a.lanes)])
         return a(a, b), lambda context, builder, signature, args: builder.shuffle_vector(*args, lanes)
 
     return chosen
@@ -537,10 +552,7 @@ def transpose(typingctx, real, source, source_row, target, target_row):
 
     def codegen(context, builder, signature, args):
         _, source, source_row, target, target_row = args
-        pointer, align, each = llvm_vector(vector).as_pointer(), llvm_alignment(vector), vector.floats // vector.lanes
-
-        def numbers(lanes):
-            return [each * lane + part for lane in lanes for part in range(each)]
+        pointer, align = llvm_vector(vector).as_pointer(), llvm_alignment(vector)
 
         def place(base, stride, i):
             return builder.inttoptr(builder.add(base, builder.mul(stride, ir.Constant(INT64, i))), pointer)
@@ -551,7 +563,7 @@ def transpose(typingctx, real, source, source_row, target, target_row):
             lanes = range(vector.lanes)
             low = [j if not j & distance else vector.lanes + j - distance for j in lanes]
             high = [j + distance if not j & distance else vector.lanes + j for j in lanes]
-            masks = [ir.Constant(ir.VectorType(INT32, vector.floats), numbers(mask)) for mask in (low, high)]
+            masks = [llvm_floats_of(vector, mask) for mask in (low, high)]
             for i in lanes:
                 if not i & distance:
                     pair = rows[i], rows[i + distance]

@@ -228,47 +228,57 @@ def sum_group(real, call, group, columns, direction, part, start, steps, dpre, c
 
     columns: where the weight leads; dpre: the derivatives of that, in blocks;
     rows_of: (address, step table, step stride, start table) of A; row_stride, stride: of its rows and columns, in bytes.
-    The chunk that comes first, the last steps, begins with zeros; the one that comes last writes the gradient vector,
-    block by block.  An only chunk sums all blocks in the same place, which stays in the cache.
+    Some columns of A at a time are copied, and meet all of dpre.
     """
     first, rows = share(group.rows, call.parts, part)
     if rows == 0 or group.slots == 0:
         return
-    units, gates, all_slots, per_block = columns
     source, step_table, step_stride, start_table = rows_of
-    size, vector = size_of(real), vector_bytes(real)
-    most = vectors_for(real, max(call.channels, call.hidden) // call.parts + 1)
-    factor = call.factors + (direction * call.parts + part) * call.chunk_rows * spread_row(real, most)
-    factor_row = spread_row(real, vectors_for(real, rows))
-    invoke(
-        call.routines.copy_rows,
-        real,
-        (
-            source + first * stride, step_table, step_stride, start_table, row_stride, stride, call.table, time, steps, 1,
-            0, call.batch, 1, rows, factor, factor_row,
-        ),
-    )  # fmt: skip
-    weight = call.parameters + direction * call.direction_stride + group.parameter
-    weight += first * gates * units * size
-    unit_vectors = vectors_for(real, units)
+    most = spread_row(real, vectors_for(real, call.factor_columns))
+    factor = call.factors + (direction * call.parts + part) * call.chunk_rows * most
+    panels = (rows + call.factor_columns - 1) // call.factor_columns
+    for panel in range(panels):
+        before, wide = share(rows, panels, panel)
+        factor_row = spread_row(real, vectors_for(real, wide))
+        invoke(
+            call.routines.copy_rows,
+            real,
+            (
+                source + (first + before) * stride, step_table, step_stride, start_table, row_stride, stride, call.table,
+                time, steps, 1, 0, call.batch, 1, wide, factor, factor_row,
+            ),
+        )  # fmt: skip
+        sum_rows(real, call, group, columns, direction, start, steps, dpre, count, first, before, wide, factor, factor_row)
+
+
+@inlined
+def sum_rows(real, call, group, columns, direction, start, steps, dpre, count, first, before, rows, factor, factor_row):
+    """`sum_group` for some rows of the gradient: `rows` of a part that starts at `first`, from ``first + before`` on.
+
+    factor, factor_row: the columns of A, and the stride of its rows.
+    The chunk that comes first, the last steps, begins with zeros; the one that comes last writes the gradient vector,
+    block by block.  An only chunk sums all blocks in the same place, which stays in the cache.
+    """
+    units, gates, all_slots, per_block = columns
+    size, vector, unit_vectors = size_of(real), vector_bytes(real), vectors_for(real, units)
+    weight = call.parameters + direction * call.direction_stride + group.parameter + (first + before) * gates * units * size
     first_chunk, last_chunk = call.start + start + steps == call.total, call.start + start == 0
-    for before in range(0, unit_vectors, per_block):
-        vectors = min(per_block, unit_vectors - before)
+    for block in range(0, unit_vectors, per_block):
+        vectors = min(per_block, unit_vectors - block)
         summed, slots = group.slots * vectors, group.first * vectors
         row = summed * vector
         target = group.weight + direction * unit_vectors * group.rows * group.slots * vector
         if first_chunk and last_chunk:
             target += first * group.slots * min(per_block, unit_vectors) * vector
         else:
-            target += before * group.rows * group.slots * vector + first * row
+            target += block * group.rows * group.slots * vector + (first + before) * row
         sum_block(
-            real, call, dpre + (before * all_slots * call.chunk_rows + slots) * vector, all_slots * vectors * vector,
+            real, call, dpre + (block * all_slots * call.chunk_rows + slots) * vector, all_slots * vectors * vector,
             count, summed, factor, size, factor_row, rows, first_chunk, target, row,
         )  # fmt: skip
         if last_chunk:
             unpack(
-                real, target, units, gates, group.gates, group.slots, before, vectors, rows, call.accumulate,
-                weight,
+                real, target, units, gates, group.gates, group.slots, block, vectors, rows, call.accumulate, weight,
             )  # fmt: skip
 
 
@@ -302,10 +312,9 @@ def unpack_unit_values(real, call, direction, total):
 
 
 @inlined
-def input_gradient(real, call, direction, part, dpre, count, earliest):
-    """One part of the rows of dL/dx of a chunk."""
+def input_gradient(real, call, direction, dpre, first, rows, stride, earliest):
+    """Some rows of dL/dx of a chunk, from the row `first` on, `stride` apart."""
     size, channels = size_of(real), call.channels
-    first, rows = share(count, call.parts, part)
     channel_vectors = vectors_for(real, channels)
     row = spread_row(real, channel_vectors)
     target = call.dinputs + (direction * call.chunk_rows + first) * row
@@ -316,8 +325,8 @@ def input_gradient(real, call, direction, part, dpre, count, earliest):
         real,
         (
             call.routines.product, call.routines.row_product, call.zeros, weight, channels, call.input.slots,
-            call.hidden, call.per_block, dpre, call.slots, call.input.first, call.chunk_rows, first, rows, 1, target,
-            row, 0, channel_vectors, 0,
+            call.hidden, call.per_block, dpre, call.slots, call.input.first, call.chunk_rows, first, rows, stride, target,
+            stride * row, 0, channel_vectors, 0,
         ),
     )  # fmt: skip
     before = direction * rows_before(call, call.total) + rows_before(call, earliest) + first
@@ -325,8 +334,8 @@ def input_gradient(real, call, direction, part, dpre, count, earliest):
         call.routines.copy_rows,
         real,
         (
-            target, 0, 0, 0, row, size, 0, 0, 1, 1, 0, rows, 1, channels, call.dx + before * channels * size,
-            channels * size,
+            target, 0, 0, 0, stride * row, size, 0, 0, 1, 1, 0, rows, 1, channels, call.dx + before * channels * size,
+            stride * channels * size,
         ),
     )  # fmt: skip
 
@@ -341,7 +350,8 @@ def gradient_task(cell, number, record, index):
     count = rows_before(call, time + steps) - rows_before(call, time)
     dpre = call.dpre + direction * call.chunk_rows * call.slots * vectors_for(real, hidden) * vector_bytes(real)
     if call.dx:
-        input_gradient(real, call, direction, part, dpre, count, time)
+        first, rows = share(count, call.parts, part)
+        input_gradient(real, call, direction, dpre, first, rows, 1, time)
     for index in range(PROJECTION + 1):
         derivatives, row, stride, start_table = dpre, call.directions * hidden * size, size, 0
         if index == INPUT:

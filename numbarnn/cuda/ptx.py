@@ -16,9 +16,7 @@ def _assembly(text, constraints, result, array, index):
     """An intrinsic's code: one instruction that reads an element of an array."""
 
     def codegen(context, builder, signature, args):
-        view = context.make_array(array)(context, builder, args[0])
-        pointer = cgutils.get_item_pointer(context, builder, array, view, [args[1]], wraparound=False)
-        address = builder.ptrtoint(pointer, ir.IntType(64))
+        address = builder.ptrtoint(_pointer(context, builder, array, args), ir.IntType(64))
         kind = context.get_value_type(result)
         return builder.asm(ir.FunctionType(kind, [address.type]), text, constraints, [address], True)
 
@@ -120,13 +118,30 @@ def _read_cached(array, index):
 
 
 @intrinsic
+def _peek(typingctx, array, index):
+    """The instruction of `peek`."""
+    return _assembly("ld.relaxed.gpu.global.s64 $0, [$1];", "=l,l,~{memory}", types.int64, array, index)
+
+
+def peek(array, index):
+    """``array[index]``, an int64 that others add to; it says nothing of what else they have written, see `acquire`."""
+    return array[index]
+
+
+@overload(peek)
+def _peek_compiled(array, index):
+    """`peek` in compiled code."""
+    return lambda array, index: _peek(array, index)
+
+
+@intrinsic
 def _acquire(typingctx, array, index):
     """The instruction of `acquire`."""
     return _assembly("ld.acquire.gpu.global.s64 $0, [$1];", "=l,l,~{memory}", types.int64, array, index)
 
 
 def acquire(array, index):
-    """``array[index]``, before all that this thread reads after it."""
+    """``array[index]``, before all that this thread reads after it; that empties the multiprocessor's own cache."""
     return array[index]
 
 
@@ -134,6 +149,30 @@ def acquire(array, index):
 def _acquire_read(array, index):
     """`acquire` in compiled code."""
     return lambda array, index: _acquire(array, index)
+
+
+@intrinsic
+def _count_up(typingctx, array, index):
+    """The instruction of `count_up`."""
+
+    def codegen(context, builder, signature, args):
+        address = builder.ptrtoint(_pointer(context, builder, array, args), ir.IntType(64))
+        text = "red.release.gpu.global.add.u64 [$0], 1;"
+        builder.asm(ir.FunctionType(ir.VoidType(), [address.type]), text, "l,~{memory}", [address], True)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), codegen
+
+
+def count_up(array, index):
+    """``array[index] += 1`` of an int64 that others add to, after all that this thread's block wrote before its barrier."""
+    array[index] += 1
+
+
+@overload(count_up)
+def _count_up_compiled(array, index):
+    """`count_up` in compiled code."""
+    return lambda array, index: _count_up(array, index)
 
 
 @intrinsic

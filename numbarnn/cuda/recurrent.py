@@ -95,6 +95,19 @@ def start_slots(cell, call, tape, scratch, direction, row, unit, pre):
 
 
 @function
+def start_region(cell, call, tape, scratch, table, direction, region, phases, first, part, unit, pre):
+    """`start_slots` of a thread's first row in a region, before its blocks wait for each other (pre is modified).
+
+    What that reads was there before the kernel, so that memory answers while the team waits.
+    """
+    if region % phases == 0 and unit < call.hidden:
+        time = time_of(call, direction, region // phases)
+        if part < working(call, table, first, time):
+            row = rows_before(call, table, time) + first + part
+            start_slots(cell, call, tape, scratch, direction, row, unit, pre)
+
+
+@function
 def finish_step(cell, real, call, tape, table, direction, time, n, row, unit, pre):
     """The cell's equations of one unit at one row: write the state, and what backward needs."""
     old_h, old_c = state_places(call, table, direction, block_before(direction, time), n, unit)
@@ -141,6 +154,7 @@ def forward(cell, real, call, tape, scratch, table, counters):
             call, shared, on_chip, tape, start, width, recurrent[1] * hidden, recurrent[1], hidden, first_unit, hidden
         )
         cuda.syncthreads()
+    start_region(cell, call, tape, scratch, table, direction, call.from_region, phases, first, part, unit, pre)
     for region in range(call.from_region, call.to_region):
         step, phase = region // phases, region % phases
         time = time_of(call, direction, step)
@@ -165,7 +179,8 @@ def forward(cell, real, call, tape, scratch, table, counters):
                             recurrent[1], hidden, lane, part, sums,
                         )  # fmt: skip
                 if mine:
-                    start_slots(cell, call, tape, scratch, direction, row, unit, pre)
+                    if group > 0:
+                        start_slots(cell, call, tape, scratch, direction, row, unit, pre)
                     add_slots(pre, recurrent, sums)
                     if gated[1] > 0:
                         gate_step(cell, real, call, tape, scratch, table, direction, time, n, row, unit, pre)
@@ -193,6 +208,8 @@ def forward(cell, real, call, tape, scratch, table, counters):
                 if group + part < rows and unit < width:
                     h, _ = state_places(call, table, direction, time + 1, n, unit)
                     tape[h] = sums[0]
+        if region + 1 < call.to_region:
+            start_region(cell, call, tape, scratch, table, direction, region + 1, phases, first, part, unit, pre)
         wait_for_team(call, counters, team, region)
 
 

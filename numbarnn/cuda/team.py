@@ -6,7 +6,7 @@ equations it evaluates once the parts are summed.
 """
 
 from .device import SIMULATED, cuda, function
-from .ptx import acquire, load, load_four, read, store, trap
+from .ptx import acquire, count_up, load, load_four, peek, read, store, trap
 from .records import MOST_SLOTS
 
 THREADS = 384  # of a block, at most: a thread may have 170 registers then, and none is spilled to memory
@@ -139,18 +139,19 @@ def multiply(
 def wait_for_team(call, counters, team, region):
     """All that the team's blocks wrote before is seen by all after; within one block that takes no counter.
 
-    The fence of one thread, behind the block's own barrier, stands for the writes of all.  Blocks that never come are an
-    error, not a wait without end.
+    One thread counts, behind the block's own barrier, for the writes of all, and looks at the counter until all blocks have
+    counted: only then it asks for what they wrote, as that empties a cache.  Blocks that never come are an error, not a
+    wait without end.
     """
     cuda.syncthreads()
     if call.splits > 1 and region + 1 < call.to_region:
         if cuda.threadIdx.x == 0:
-            cuda.threadfence()
-            cuda.atomic.add(counters, team, 1)
+            count_up(counters, team)
             goal = call.splits * (region + 1 - call.from_region)
             polls = 0
-            while acquire(counters, team) < goal:
+            while peek(counters, team) < goal:
                 polls += 1
                 if polls > MOST_POLLS:
                     trap()
+            acquire(counters, team)
         cuda.syncthreads()

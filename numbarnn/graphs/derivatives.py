@@ -76,7 +76,7 @@ class Derivatives(Function):
         given = self._moved_inputs(directions, dx, tape)
         initial = self._moved_states(directions, dstate, tape)
         count, single = directions.count, directions.single
-        parts = None if vectors is None else [self.split(vector) for vector in vectors]
+        parts = {} if vectors is None else dict(enumerate(zip(*map(self.split, vectors))))
         moved, stacks = self._moved(tape.passage, count, parts, given, initial)
         inputs = [each.array for tangents in given.values() for each in tangents]
         outputs = {name: self._moved_output(name, moved[name], tape, inputs, count, single) for name in self._outputs}
@@ -120,13 +120,16 @@ class Derivatives(Function):
         return found
 
     def _moved(self, passage, count, parts, given, initial):
-        """({value: descriptors of its tangents, or None for zeros}, {label: the Tangents of a recurrent layer, or None})."""
+        """({value: descriptors of its tangents, or None for zeros}, {label: the Tangents of a recurrent layer, or None}).
+
+        parts: by the indices of layers how their parameters move, a Parameters for each tangent; others stay.
+        """
         moved, stacks = {name: given.get(name) for name in self._described_inputs}, {}
         for name, row in self._rows.items():
             x = self._moved_read(passage, name, row, moved, count)
             for part in row.parts:
                 own, recurrent = passage.tapes[part.label], isinstance(part.layer, Recurrent)
-                parameters = None if parts is None else [split[part.index] for split in parts]
+                parameters = parts.get(part.index)
                 start = self._moved_start(passage, row, part, moved, stacks, initial) if recurrent else None
                 if x is start is parameters is None:  # nothing moves here
                     stacks[part.label] = None

@@ -119,6 +119,13 @@ class Passage(Unsendable):
             if label in self.tapes
         }
 
+    def separable(self):
+        """Whether the way back can have a gradient of each sequence: no layer is used twice, and each has one of a row."""
+        parts = [part for row in self.graph._rows.values() for part in row.parts]
+        return len({part.index for part in parts}) == len(parts) and all(
+            tape.operation.separable() for tape in self.tapes.values()
+        )
+
     def read_by_backward(self):
         """{name: arrays} of what backward reads, apart from what it is given."""
         found = {}
@@ -149,6 +156,9 @@ class Return(Unsendable):
         Whether the derivatives with respect to the inputs are wanted.
     zeros : bool
         Whether `into` are zeros: of an embedding's table only the rows in use are then written.
+    rows : sequence of numpy.ndarray, optional
+        For each of the graph's layers (N, P): where the gradient of each sequence is written by itself (is modified), in the
+        place of `into`; see `separable`.
 
     Attributes
     ----------
@@ -162,7 +172,7 @@ class Return(Unsendable):
 
     instead = "copy what backward returns"
 
-    def __init__(self, passage, dy, dstate, into, accumulate, need_x, zeros=False):
+    def __init__(self, passage, dy, dstate, into, accumulate, need_x, zeros=False, rows=None):
         self.passage, graph = passage, passage.graph
         self.steps, self.dx, self.dinitial = [], {}, {}
         self._slopes = {name: [(described, True)] for name, described in dy.items()}  # False: it is part of other rows
@@ -178,7 +188,8 @@ class Return(Unsendable):
                     continue
                 goes_on = place > 0 or any(read in self._wanted for read in row.reads)
                 adding = accumulate or part.index in written or (zeros and part.layer.takes_indices)
-                adjoint = passage.tapes[part.label].adjoint(described, goes_on, into[part.index], adding, dfinal)
+                own = None if rows is None else rows[part.index]
+                adjoint = passage.tapes[part.label].adjoint(described, goes_on, into[part.index], adding, dfinal, rows=own)
                 written.add(part.index)
                 self.steps.append((adjoint.fill, adjoint.add_to))
                 described = adjoint.dx
@@ -223,8 +234,8 @@ class Return(Unsendable):
         if parts is None:
             return None
         total = self._add(StateTotal(parts))
-        x, device = self.passage.tapes[part.label].x, self.passage.graph.device
-        return total.prepare(part.layer, x.packing.sequences, self.passage.graph.dtype, backend(device).memory)
+        own, device = self.passage.tapes[part.label], self.passage.graph.device
+        return total.prepare(part.layer, own.x.packing.sequences, own.operation.outputs.dtype, backend(device).memory)
 
     def _to_start(self, row, part, adjoint):
         """The derivative of the initial state goes to where that comes from."""

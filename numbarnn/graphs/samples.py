@@ -191,7 +191,9 @@ class GraphSamples:
                 raise NonFiniteError(f"inputs[{name!r}]: expected finite numbers, got {number} at {place}")
 
     def check_spans(self):
-        """Nothing: what nodes read is made of inputs only when it is computed."""
+        """Raise ValueError, with its place, of the first negative span in an input that a node reads; see `Samples`."""
+        for name, channels in self.graph._span_channels:
+            self.inputs[name].check_spans(f"inputs[{name!r}]", channels, self.lengths.get(name))
 
     def check_targets(self):
         """Raise NonFiniteError or ValueError, with its place, of the first number that is read and is no target."""

@@ -139,6 +139,8 @@ class Structure(Layered):
             label = name if len(layers) == 1 else f"{name}.{index}"
             parts.append(Part(label, layer, first[owner] + index, index not in left))
             inputs.append(at)
+            with renamed(channels=f"channels of {argument}"):
+                layer.weights(at)
             at = layer.output_channels(at) * (2 if index in left else 1)
         axis = axis if stepped else None
         return Row(name, node.reads, node.state, tuple(parts), tuple(inputs), at, axis, before)
@@ -248,6 +250,20 @@ class Structure(Layered):
     def _recurrent(self):
         """{label: layer} of the layers that have a state."""
         return {label: part.layer for label, part in self._stateful.items()}
+
+    @property
+    def _span_channels(self):
+        """[(input, slice of its channels)] that are spans of time to a node: of nodes that read numbers of an input."""
+        found = []
+        for row in self._rows.values():
+            spans, at = row.layers[0]._span_channels(row.inputs[0]), 0
+            for name in row.reads if spans is not None else ():
+                channels = self._channels(name)
+                first, end = max(spans.start - at, 0), min(spans.stop - at, channels)
+                if name in self._described_inputs and first < end:
+                    found.append((name, slice(first, end)))
+                at += channels
+        return found
 
     def _vocabularies(self, nodes):
         """{input of indices: how many there are}, for those that some nodes read: of their tables the smallest says so."""

@@ -15,6 +15,7 @@ from ..graph import Graph
 from ..layers.embedding import Embedding
 from ..layers.images import Flatten, OfImages
 from ..network import Network
+from .carried import expect_unconstrained
 from .keras_files import is_row, layers_of, read_model
 from .keras_graphs import graph_of
 from .keras_images import KINDS, Images
@@ -130,7 +131,8 @@ def to_model(net: Network) -> object:
 def weights(net: Network) -> list[np.ndarray]:
     """The parameters of a network as the list that ``model.set_weights`` of Keras takes.
 
-    Where Keras has one bias it is the sum of both, rounded.
+    Where Keras has one bias it is the sum of both, rounded.  Recurrent weights are those that the cells see, with the mask
+    and the signs of a `Connectivity` applied.
 
     Parameters
     ----------
@@ -173,7 +175,8 @@ def set_weights(net: Network, arrays: Iterable[np.ndarray]) -> Network:
     Raises
     ------
     ConversionError
-        For a layer, or an option of one, that Keras does not have; it names the layer.
+        For a layer, or an option of one, that Keras does not have, and for a `Connectivity` with a mask, signs or density,
+        which would be applied to the weights once more; it names the layer.
     ShapeError, DTypeError
         If there are more or fewer arrays, or one has another shape or dtype.
 
@@ -187,6 +190,7 @@ def set_weights(net: Network, arrays: Iterable[np.ndarray]) -> Network:
     True
     """
     described = _described(net)
+    expect_unconstrained(net, "Keras")
     arrays = list(several("arrays", arrays, "an array for each weight, in a list"))
     shapes = [array.shape for each in described for array in each.weights]
     for index, array in enumerate(arrays):

@@ -19,7 +19,7 @@ from ..layers.lstm import LSTM
 from ..layers.over_time import Pool
 from ..layers.recurrent import Recurrent
 from ..layers.rnn import RNN
-from .carried import expect_carried, no_counterpart
+from .carried import carried_parameters, expect_carried, no_counterpart
 from .keras_images import images_to, rows_in_keras, rows_in_order
 
 SIXTH = ("hard_sigmoid", 1 / 6, 0.5)
@@ -182,7 +182,7 @@ def _swapped(array):
 
 def described_of(net):
     """[Described, ...] of the layers of a network."""
-    params, found, images, flat = net.params.to("cpu"), [], None, None
+    params, found, images, flat = carried_parameters(net), [], None, None
     for index, layer in enumerate(net.layers):
         where, kind = f"layers[{index}]", type(layer)
         if images is not None and kind not in (Activation, Dropout) and not isinstance(layer, OfImages):
@@ -232,7 +232,8 @@ def _named(where, spec):
 def _recurrent_to(where, layer: Layer, own):
     """The layers of Keras that a recurrent layer is, one for each stacked layer."""
     kind = next(name for name, each in RECURRENT.items() if each is type(layer))
-    names = ["hidden", "layers", "bidirectional", "activation", "input_dropout", "recurrent_dropout", "dropout", "merge"]
+    names = ["hidden", "layers", "bidirectional", "activation", "dropout", "input_dropout", "recurrent_dropout", "merge"]
+    names += ["connectivity"]
     names += {"SimpleRNN": [], "GRU": ["reset", "gate_activation"], "LSTM": ["gate_activation"]}[kind]
     values = {"output_activation": (layer.activation,)} if kind == "LSTM" else {}
     expect_carried(where, layer, "Keras", *names, **values)

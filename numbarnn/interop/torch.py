@@ -27,9 +27,15 @@ from ..layers.recurrent import Recurrent
 from ..layers.rnn import RNN
 from ..network import Network
 from ..parameters import Parameters
-from .carried import expect_carried, no_counterpart
+from .carried import carried_parameters, expect_carried, expect_unconstrained, no_counterpart
 
-ANY = ("hidden", "layers", "bidirectional", "dropout")  # what PyTorch's recurrent modules have with any value
+ANY = (
+    "hidden",
+    "layers",
+    "bidirectional",
+    "dropout",
+    "connectivity",
+)  # what PyTorch's recurrent modules carry
 BIAS = re.compile(r"bias(_[ih]h_l\d+(_reverse)?)?$")
 
 
@@ -86,7 +92,8 @@ def to_module(net: Network) -> object:
 
     A ``torch.nn.Sequential``: module ``k`` is layer k, so that its state dict has the names of ``net.params``.  Its input
     and output are what the network reads and predicts, images as rows of numbers.  It returns outputs, no states, and is in
-    training mode, as a new module is.
+    training mode, as a new module is.  Of a `Connectivity` it has the recurrent weights that follow from it: training the
+    module keeps neither its mask nor its signs.
 
     Parameters
     ----------
@@ -214,7 +221,8 @@ def load(net: Network, source: object, modules: Iterable[str] | None = None) -> 
     Raises
     ------
     ConversionError
-        For a layer, or an option of one, that PyTorch does not have.
+        For a layer, or an option of one, that PyTorch does not have, and for a `Connectivity` with a mask, signs or density,
+        which would be applied to the weights once more.
     ShapeError
         If a part is missing, has no place, or has another shape; it is named.  Only biases may be missing, all of a module
         with ``bias=False``: they become 0.
@@ -235,6 +243,7 @@ def load(net: Network, source: object, modules: Iterable[str] | None = None) -> 
     True
     """
     _check_layers(net)
+    expect_unconstrained(net, "PyTorch")
     arrays, names = read(source), _names(net, modules)
     biased = {_module(there) for here, there in names.items() if BIAS.search(here) and there in arrays}
     found = {}
@@ -265,6 +274,8 @@ def _listed(names):
 def state_dict(net: Network, modules: Iterable[str] | None = None) -> dict[str, np.ndarray]:
     """The parameters of a network as a state dict of PyTorch: copies, by name.
 
+    Recurrent weights are those that the cells see, with the mask and the signs of a `Connectivity` applied.
+
     Parameters
     ----------
     net : Network
@@ -282,7 +293,7 @@ def state_dict(net: Network, modules: Iterable[str] | None = None) -> dict[str, 
         For a layer, or an option of one, that PyTorch does not have.
     """
     _check_layers(net)
-    params = net.params.to("cpu")
+    params = carried_parameters(net)
     return {there: params[here].copy("C") for here, there in _names(net, modules).items()}
 
 

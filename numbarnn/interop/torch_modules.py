@@ -21,7 +21,7 @@ from ..layers.pooling import AvgPool2d, MaxPool2d
 from ..layers.recurrent import Recurrent
 from ..layers.rnn import RNN
 from ..network import Network
-from .carried import no_counterpart
+from .carried import carried_parameters, no_counterpart
 
 FLOATS = {torch.float32: "float32", torch.float64: "float64"}
 IDENTITY = "linear", "identity"
@@ -156,7 +156,7 @@ def module_of(net):
     for index, (layer, channels) in enumerate(zip(net.layers, net._inputs)):
         found.append(_module(f"layers[{index}]", layer, channels, net.layout))
     found.to(getattr(torch, net.dtype.name))
-    params = net.params.to("cpu")
+    params = carried_parameters(net)
     with torch.no_grad():
         for name, tensor in found.named_parameters():
             tensor.copy_(torch.from_numpy(np.ascontiguousarray(params[name])))

@@ -6,21 +6,26 @@ over time.
 
 import numpy as np
 
+from ..arrays.descriptor import TensorDescriptor
 from ..arrays.devices import backend
-from ..arrays.rows import numbers
+from ..arrays.rows import like, numbers
 from .chain import Chain
 from .dense import Linear
 from .operations import Elementwise, ElementwiseAdjoint, NotInPrograms, Residual, ResidualAdjoint, Scaled, ScaledAdjoint
 from .recurrence import Constrained, ConstrainedAdjoint, Recurrence, VectorGradients
 
+FED = "fed"  # beside the states of layers, by their indices: the last output of each sequence, which is fed next
+
 
 class Fed:
     """Layers through all steps, each input made of what is given and of the output before.
 
+    S counts the steps of all sequences of a ragged batch, whose rows (S, C) are in the place of (T, N, C).
+
     Parameters
     ----------
-    x : numpy.ndarray
-        (T, N, C), which the layers read (is modified).
+    x : TensorDescriptor
+        (T, N, C), of rows without a gap, which the layers read (is modified).
     outputs : TensorDescriptor
         (T, N, O) of the last layer.
     tapes : list of Tape
@@ -33,26 +38,26 @@ class Fed:
     """
 
     def __init__(self, x, outputs, tapes):
-        self.x, self.outputs, self.tapes = x, outputs, tapes
-        self.y = in_order("outputs that are not in order", outputs)
+        self.x, self.outputs, self.tapes, self.packing = x, outputs, tapes, x.packing
         on = backend("cpu").feedback
-        self._before, self._kernels = [], []
+        self._first, self._kernels = [], []
         self._products = sum(map(_products, tapes))
-        self._steps = on.FedSteps(*x.shape[:2], x.dtype, self._products)
+        self._steps = on.FedSteps(self.packing, x.dtype, self._products)
         for tape in tapes:
             self._add(tape.operation)
-        self._forcing = np.zeros(self.y.shape, x.dtype)
+        self._forcing = np.zeros(self.packing.shape(outputs.channels), x.dtype)
+        self._before = np.zeros((self.packing.batch, outputs.channels), x.dtype)
         self._records = self._steps.made(
-            channels=x.shape[2], outputs=self.y.shape[2], x=x.ctypes.data, y=self.y.ctypes.data,
-            forcing=self._forcing.ctypes.data,
+            on.FED, end=self.packing.steps, channels=x.channels, outputs=outputs.channels, x=x.address,
+            y=in_order("outputs that are not in order", outputs).record, forcing=self._forcing.ctypes.data,
+            before=self._before.ctypes.data,
         )  # fmt: skip
-        self._place = [on.place(on.FED, name) for name in ("given", "given_step", "given_row", "given_channel")]
 
     def _add(self, operation):
         """Add the steps of an operation."""
         steps, on = self._steps, backend("cpu").feedback
         if isinstance(operation, Constrained):
-            self._before.append(operation.weights.fill)
+            self._first.append(operation.weights.fill)
             self._add(operation.inner)
         elif isinstance(operation, Chain):
             for each in operation.operations:
@@ -60,40 +65,49 @@ class Fed:
         elif isinstance(operation, Residual):
             self._add(operation.inner)
             arrays = [in_order("a sum", each) for each in (operation.inner.outputs, operation.source, operation.outputs)]
-            steps.add_elementwise(on.SUM, None, arrays, on.sum_record)
+            steps.add_each(on.SUM, None, arrays, on.sum_record)
         elif isinstance(operation, (Linear, Recurrence)):
             self._kernels.append(operation.tape)
             steps.add_forward(operation.tape, operation.source, operation.outputs)
         elif isinstance(operation, Elementwise):
             arrays = [in_order("a function", each) for each in (operation.source, operation.outputs)]
-            steps.add_elementwise(on.VALUE, operation.cell, arrays, on.value_record)
+            steps.add_each(on.VALUE, operation.cell, arrays, on.value_record)
         elif isinstance(operation, Scaled):
-            arrays = in_order("a mask", operation.source), contiguous("a mask", operation.mask), operation.outputs.array
-            steps.add_elementwise(on.PRODUCT, None, arrays, on.product_record)
+            mask = mask_of(operation)
+            arrays = in_order("a mask", operation.source), mask, in_order("a mask", operation.outputs)
+            steps.add_each(on.PRODUCT, None, arrays, on.product_record)
         elif not operation.view:
             raise NotInPrograms(type(operation).__name__)
 
-    def fill(self, given, forcing):
+    def fill(self, given, forcing, before=None):
         """Run all steps, or the ordinary forward where all that is read is given.
 
-        given: (T, N, C), at any strides; forcing: (T, N, O), from 0 for the output before to 1 for what is given.
+        given: a descriptor, (T, N, C); forcing: (T, N, O), from 0 for the output before to 1 for what is given; before:
+        (sequences, O), the output before the first step, which is read where the forcing is less than 1 there.
         """
         self.forcing = forcing
         self.ordinary = bool((forcing == 1).all())
         if self.ordinary:
-            self.x[...] = given
+            self.x.array[...] = numbers(given)
             for tape in self.tapes:
                 tape.fill()
             return
         self._forcing[...] = forcing
-        for row in self._records:
-            row[self._place] = given.ctypes.data, *given.strides
-        for write in self._before:
+        self._before[...] = 0 if before is None else before[self.packing.sequence]
+        self._records[:, backend("cpu").feedback.GIVEN] = given.record
+        for write in self._first:
             write()
         for tape in self._kernels:
             tape.begin()
         self._steps.pack()
         self._steps.run(self._records)
+
+    def last(self):
+        """The outputs of the last step of each sequence, (sequences, O): a copy, 0 where it has none."""
+        found = np.zeros((self.packing.sequences, self.outputs.channels), self.x.dtype)
+        there, rows = self.packing.end_rows(first=False)
+        found[there] = numbers(self.outputs).reshape(-1, self.outputs.channels)[rows]
+        return found
 
 
 class FedAdjoint:
@@ -102,23 +116,24 @@ class FedAdjoint:
     Parameters
     ----------
     fed : Fed
-    dy : numpy.ndarray
-        (T, N, O): dL/dy, which the adjoints read; `fill` adds to it what comes by way of the next input (is modified).
+    dy : TensorDescriptor
+        (T, N, O), of rows without a gap: dL/dy, which the adjoints read; `fill` adds to it what comes by way of the next
+        input (is modified).
     adjoints : list of Adjoint
         Of the layers, the last first, each with dL/dx.
     """
 
     def __init__(self, fed, dy, adjoints):
         self.fed, self.dy, self.adjoints = fed, dy, adjoints
-        on, x = backend("cpu").feedback, fed.x
+        on, packing = backend("cpu").feedback, fed.packing
         self._kernels, self._after = [], []
-        self._steps = on.FedSteps(*x.shape[:2], x.dtype, fed._products, fed._steps.parts)
+        self._steps = backend("cpu").feedback_adjoint.StepsBack(packing, dy.dtype, fed._products, fed._steps.parts)
         for adjoint in adjoints:
             for fill in adjoint.fills:
                 self._add(getattr(fill, "__self__", fill))
-        self.dx = in_order("dx", adjoints[-1].dx)
+        self.dx = adjoints[-1].dx
         self._records = self._steps.made(
-            channels=x.shape[2], outputs=dy.shape[2], y=dy.ctypes.data, dx=self.dx.ctypes.data,
+            on.FED, channels=self.dx.channels, outputs=dy.channels, y=dy.record, dx=self.dx.address,
             forcing=fed._forcing.ctypes.data,
         )  # fmt: skip
 
@@ -127,18 +142,17 @@ class FedAdjoint:
         steps, on = self._steps, backend("cpu").feedback
         if isinstance(own, ElementwiseAdjoint):
             arrays = [in_order("a slope", each) for each in (own.kept, own.dy, own.dx)]
-            steps.add_elementwise(on.SLOPE, own.cell, arrays, on.value_record)
+            steps.add_each(on.SLOPE, own.cell, arrays, on.value_record)
         elif isinstance(own, ScaledAdjoint):
-            mask = contiguous("a mask", own.scaled.mask)
-            arrays = in_order("a mask", own.dy), mask, in_order("a mask", own.dx)
-            steps.add_elementwise(on.PRODUCT, None, arrays, on.product_record)
+            arrays = in_order("a mask", own.dy), mask_of(own.scaled), in_order("a mask", own.dx)
+            steps.add_each(on.PRODUCT, None, arrays, on.product_record)
         elif isinstance(own, ResidualAdjoint):
             dx, dy = in_order("a sum", own.dx), in_order("a sum", own.dy)
-            steps.add_elementwise(on.SUM, None, (dx, dy, dx), on.sum_record)
+            steps.add_each(on.SUM, None, (dx, dy, dx), on.sum_record)
         elif hasattr(own, "tape"):
             operation = self._operation_of(own.tape)
             self._kernels.append(own)
-            dx, dy = (_unbatched(each, self.fed.x.shape[:2]) for each in (own.dx, own.dy))
+            dx, dy = (_unbatched(each, self.fed.packing) for each in (own.dx, own.dy))
             steps.add_backward(own, operation.source, operation.outputs, dy, dx)
         elif isinstance(own, (ConstrainedAdjoint, VectorGradients)):  # of parameters alone
             self._after.append(own)
@@ -158,17 +172,18 @@ class FedAdjoint:
             return
         for own in self._kernels:
             own.begin()
-        self._steps.run_back(self._records)
+        self._steps.run(self._records)
         for own in self._kernels:
             own.end()
         for own in self._after:
             own.fill()
 
     def given(self):
-        """dL/d(what was given), (T, N, C): of channels that are fed back, as far as they are given."""
-        found = self.dx.copy()
-        fed = self.dy.shape[2]
-        np.multiply(found[..., :fed], self.fed.forcing, out=found[..., :fed], where=self.fed.forcing != 1)
+        """A descriptor of dL/d(what was given), (T, N, C): of channels that are fed back, as far as they are given."""
+        found, forcing = like(self.dx), self.fed.forcing
+        found.array[...] = numbers(self.dx)
+        fed = found.array[..., : self.dy.channels]
+        np.multiply(fed, forcing, out=fed, where=forcing != 1)
         return found
 
 
@@ -188,21 +203,23 @@ def _products(tape):
     return sum(each.tape.size.products for each in operations_in(tape.operation) if isinstance(each, (Linear, Recurrence)))
 
 
-def _unbatched(described, shape):
+def _unbatched(described, packing):
     """A descriptor, (T, N, C), of what may be the steps of one sequence as a batch."""
-    if (described.steps, described.batch) == shape:
+    if not packing.uniform or (described.steps, described.batch) == (packing.steps, packing.batch):
         return described
-    array = described.array.reshape(*shape, described.channels)
-    return type(described).of_tnc(array, described.address)
+    array = described.array.reshape(packing.shape(described.channels))
+    return TensorDescriptor.of_tnc(array, described.address)
+
+
+def mask_of(scaled):
+    """A descriptor, (T, N, C), of the mask of a `Scaled`, which may be the same at all steps."""
+    packing, mask = scaled.source.packing, scaled.mask
+    shape = packing.total, packing.sequences, scaled.source.channels
+    return in_order("a mask", TensorDescriptor.of_tnc(np.broadcast_to(mask, shape)).packed(packing))
 
 
 def in_order(what, described):
-    """The numbers of a descriptor, (T, N, C) in C order."""
-    return contiguous(what, numbers(described))
-
-
-def contiguous(what, array):
-    """An array that is in C order; else NotInPrograms."""
-    if not array.flags.c_contiguous:
+    """A descriptor whose channels lie side by side; else NotInPrograms."""
+    if described.channels > 1 and described.strides[2] != described.dtype.itemsize:
         raise NotInPrograms(what)
-    return array
+    return described

@@ -5,6 +5,8 @@ from hashlib import blake2b
 import numpy as np
 
 from ..arrays.conversion import numbers_like
+from ..arrays.packing import uniform
+from ..arrays.rows import numbers
 from ..descriptions.fields import Settled
 from ..errors import NonFiniteError, ShapeError, flag, positive_integer
 
@@ -21,8 +23,9 @@ class Feedback(Settled):
 
     in its first O channels, where x (T, N, C) is what is given, y (T, N, O) what the network writes, and a the strength of
     forcing: 1 for what is given, as in an ordinary pass (teacher forcing), 0 for the network's own prediction (free run),
-    and 0 or 1 by a mask for scheduled sampling (Bengio et al. 2015).  The other channels, and all of the first step, are
-    read as they are given.  Gradients are exact: they go back through the outputs that were fed.
+    and 0 or 1 by a mask for scheduled sampling (Bengio et al. 2015).  The other channels, and all of the first step of a
+    sequence and of a step with a reset, are read as they are given.  Gradients are exact: they go back through the outputs
+    that were fed.
 
     It is the *input* that is forced here.  Sparse and generalized teacher forcing as Brenner et al. (2022) and Hess et al.
     (2023) have them, from whom the interval and the strength are taken, force the latent *state*, with an estimate of it
@@ -32,9 +35,11 @@ class Feedback(Settled):
     ----------
     forcing : float or array
         a, from 0 to 1: a number, or one for each step (T,), for each of each sequence (T, N), or for each number (T, N, O),
-        in this order whatever the layout is.  A bool array is a mask: True where the input is given.
+        in this order whatever the layout is; beside a `Ragged`, T is the longest sequence.  A bool array is a mask: True
+        where the input is given.
     every : int, optional
-        At every so-manieth step from the first on the input is given, whatever `forcing` says: sparse teacher forcing.
+        At every so-manieth step from the first on, or from a reset, the input is given, whatever `forcing` says: sparse
+        teacher forcing.
     missing : bool
         NaN in x is not observed, and the network's output stands in for it (a is 0 there).  Not at the first step.
 
@@ -119,6 +124,11 @@ class Feedback(Settled):
         if shape != expected:
             raise ShapeError(f"feedback: expected forcing of shape {expected} {AXES[len(shape)]}, got {shape}")
 
+    def _of_part(self, steps, sequences):
+        """The Feedback of some sequences, a slice, and of so many steps, the most that these have."""
+        forcing = self.forcing[(slice(steps), sequences)[: min(2, self.forcing.ndim)]]
+        return Feedback(forcing, self.every, self.missing)
+
     def strengths(self, x: np.ndarray, outputs: int) -> np.ndarray:
         """a of every number that is fed, (T, N, O): 1 at the first step, and 0 where one is missing.
 
@@ -141,30 +151,45 @@ class Feedback(Settled):
         NonFiniteError
             If a number that is read is NaN and `missing` is False, or of the first step.
         """
-        self._check_sizes(*x.shape[:2], outputs)
+        return self._strengths(x, uniform(*x.shape[:2]), outputs)
+
+    def _strengths_of(self, described, outputs):
+        """`strengths` for a descriptor of x: (T, N, O), or (S, O) of the steps that there are in a ragged batch."""
+        return self._strengths(numbers(described), described.packing, outputs)
+
+    def _strengths(self, x, packing, outputs):
+        """`strengths` for the rows x of a packing; at the first step of each run nothing is fed."""
+        self._check_sizes(packing.total, packing.sequences, outputs)
         a = self.forcing.astype(x.dtype)
-        a = a.reshape(*a.shape, *(1,) * (3 - a.ndim)) if a.ndim else a
-        found = np.empty((*x.shape[:2], outputs), x.dtype)
-        found[...] = a
+        found = np.empty((*x.shape[:-1], outputs), x.dtype)
+        if packing.uniform:
+            steps = np.arange(packing.steps)[:, None]
+            found[...] = a.reshape(*a.shape, *(1,) * (3 - a.ndim)) if a.ndim else a
+        else:
+            steps, places = packing.steps_and_runs()[0], packing.places[: min(a.ndim, 2)]
+            a = a[places]
+            found[...] = a if a.ndim == 0 else a.reshape(len(a), -1)
+        steps = np.broadcast_to(steps, found.shape[:-1])
+        first = steps == 0
         if self.every is not None:
-            found[:: self.every] = 1
-        found[:1] = 1
+            found[steps % self.every == 0] = 1
+        found[first] = 1
         if self.missing:
-            found[1:][np.isnan(x[1:, :, :outputs])] = 0
-        self._check_read(x, found)
+            found[np.isnan(x[..., :outputs]) & ~first[..., None]] = 0
+        self._check_read(x, found, packing)
         return found
 
-    def _check_read(self, x, strengths):
+    def _check_read(self, x, strengths, packing):
         """Raise NonFiniteError, with its place, of the first number that is read and is not finite."""
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(x.sum()):
                 return
         wrong = ~np.isfinite(x)
-        wrong[..., : strengths.shape[2]] &= strengths > 0
+        wrong[..., : strengths.shape[-1]] &= strengths > 0
         if wrong.any():
-            t, n, c = (int(i) for i in np.argwhere(wrong)[0])
+            *row, c = (int(i) for i in np.argwhere(wrong)[0])
+            number = x[(*row, c)]
+            t, n = row if packing.uniform else (int(place[row[0]]) for place in packing.places)
             hint = "; Feedback(missing=True) takes NaN, but at the first step, for what was not observed"
-            hint = hint if np.isnan(x[t, n, c]) and c < strengths.shape[2] else ""
-            raise NonFiniteError(
-                f"x: expected finite numbers, got {x[t, n, c]} at step {t}, sequence {n}, channel {c}{hint}"
-            )
+            hint = hint if np.isnan(number) and c < strengths.shape[-1] else ""
+            raise NonFiniteError(f"x: expected finite numbers, got {number} at step {t}, sequence {n}, channel {c}{hint}")

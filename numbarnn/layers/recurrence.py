@@ -134,6 +134,7 @@ class Recurrence(Operation):
         dcells = adjoint.dcells if self.index == self.layer.layers - 1 else None
         if adjoint.rows is not None:
             own = separate().Adjoint(self.tape, dy, dfinal, need_x, adjoint.rows[:, self.first :])
+            adjoint.stack.insert(0, own)
             adjoint.fills.append(own.fill)
             return own.dx
         own = backend_of(gradient.flat).launch.Adjoint(

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..arrays.descriptor import in_layout
+from ..arrays.descriptor import checked_array, in_layout
 from ..arrays.devices import moved
 from ..arrays.rows import numbers
+from ..errors import ShapeError
 from ..training.losses import checked_result, checked_target, is_of_library, takes_labels, target_channels
 from ..training.losses.numeric import Regression
 from ..training.metrics import measured
@@ -41,6 +42,32 @@ class Comparison:
         rows = (None if part is None else np.moveaxis(part, axis, -1) for part in (prediction, target, weights))
         value, gradient = loss.of_rows(*rows)
         return value, np.moveaxis(gradient, -1, axis)
+
+    def _bent(self, loss, batch, output, tangent, samples):
+        """The product of a loss's second derivative with the tangent of an output, as `_rows` gives that; on the host."""
+        prediction, direction = (moved(self._rows(each, samples).copy(), "cpu") for each in (output, tangent))
+        compared = self._target_rows(batch, output, samples), self._weight_rows(batch, samples)
+        compared = (None if each is None else moved(each, "cpu") for each in compared)
+        return self._curvature_of(loss, prediction, *compared, direction, samples)
+
+    def _curvature_of(self, loss, prediction, target, weights, direction, samples):
+        """The product of a loss's second derivative with a direction of what it sees, laid out like that."""
+        if not is_of_library(loss):
+            target = target.copy()
+            if samples.classes is not None and samples.ignore_index is not None:
+                target[target < 0] = samples.ignore_index
+            options = {} if weights is None else {"weights": weights.copy()}
+            found = loss.hessian_product(prediction, target, direction, **options)
+            found = checked_array("loss.hessian_product", found)
+            if found.shape != prediction.shape or found.dtype != prediction.dtype:
+                expected = f"an array of shape {prediction.shape} and {prediction.dtype} like the prediction"
+                raise ShapeError(f"loss.hessian_product: expected {expected}, got shape {found.shape} and {found.dtype}")
+            return found
+        if samples.classes is not None:
+            return loss.curvature_of_labels(prediction, target, direction, None if weights is None else weights[:, 0])
+        axis = -1 if samples.in_rows else self.output_layout.index("c") - prediction.ndim
+        rows = (None if part is None else np.moveaxis(part, axis, -1) for part in (prediction, target, direction, weights))
+        return np.moveaxis(loss.curvature_of_rows(*rows), -1, axis)
 
     def _measured(self, metrics, seen, samples):
         """{name: value} of metrics, see `measured`; seen: as `_joined` gives it."""
@@ -81,6 +108,15 @@ class Comparison:
             raise ValueError("lengths: expected at least one step to take the loss of, got 0 in all sequences")
         channels = target_channels(samples.loss, prediction.channels)
         return self._rows(batch.describe("y", samples.y.array, channels, prediction.dtype), samples)
+
+
+def curved(loss):
+    """`loss`, if its second derivative is known; else TypeError."""
+    if not is_of_library(loss) and not callable(getattr(loss, "hessian_product", None)):
+        kind = getattr(loss, "__qualname__", type(loss).__qualname__)
+        expected = "a loss of the library, or one with a method hessian_product(prediction, target, direction)"
+        raise TypeError(f"loss: expected {expected}, got {kind}")
+    return loss
 
 
 def in_time(network, samples, most):

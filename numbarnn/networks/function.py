@@ -8,10 +8,10 @@ from ..arrays.batch import Batch
 from ..arrays.descriptor import TensorDescriptor, in_layout, make_read_only
 from ..arrays.devices import share_memory
 from ..arrays.ragged import Ragged
-from ..arrays.rows import like
+from ..arrays.rows import like, numbers
 from ..descriptions.fields import Unsendable
 from ..engine.keep import NOTHING, kept
-from ..errors import ShapeError, flag, generator
+from ..errors import flag, generator
 from ..layers.base import Gradients, gradient_vector
 from ..layers.chain import Tape
 from ..layers.fed import Fed, FedAdjoint
@@ -90,8 +90,8 @@ class Function(Reading):
         seed : int or numpy.random.Generator, optional
             Draw dropout, zoneout and noise; without it their mean is taken, as in `predict`.
         feedback : Feedback, optional
-            Make each input but the first of x and of the output of the step before; see `Feedback`.  For sequences of equal
-            length, of a network on the CPU whose outputs are the first channels of its inputs.
+            Make each input but the first of a sequence, and after a reset, of x and of the output of the step before; see
+            `Feedback`.  Of a network on the CPU whose outputs are the first channels of its inputs.
 
         Returns
         -------
@@ -207,7 +207,7 @@ class Function(Reading):
         """(y, final states, tapes, Batch, Fed or None); keep: a Keep, or the arguments of `kept`."""
         x, fed = self._read("x", x), None
         if feedback is not None:
-            self._check_feedback(feedback, lengths, reset, isinstance(x, Ragged))
+            self._check_feedback(feedback)
         device = home_of(x)
         batch, described = self._described(x, lengths, reset)
         self.params.check_finite()
@@ -223,12 +223,10 @@ class Function(Reading):
         if feedback is None:
             output, tapes = self._forward(self._own, described, keep, random, initial=initial, seen=seen)
         else:
-            if not described.packing.rows:
-                raise ShapeError(f"x: expected at least one step beside feedback, got shape {x.shape}")
-            strengths = feedback.strengths(described.tnc, self.output_channels)
-            fed = self._fed(self._own, described.tnc.shape, keep, random, initial)
-            fed.fill(described.tnc, strengths)
-            output, tapes, described = fed.outputs, fed.tapes, TensorDescriptor.of_tnc(fed.x)
+            strengths = feedback._strengths_of(described, self.output_channels)
+            fed = self._fed(self._own, described, keep, random, initial)
+            fed.fill(described, strengths)
+            output, tapes, described = fed.outputs, fed.tapes, fed.x
             for index, tape in enumerate(tapes):
                 seen(index, tape)
         y = self._given(batch, output, described, device)
@@ -347,8 +345,9 @@ class Function(Reading):
     def _fed_backward(self, tape, dy, dstates, need_x, gradient, accumulate):
         """`backward` of a tape of outputs that were fed back."""
         fed, parts, back = tape.fed, self.split(gradient.flat), []
-        own = np.zeros(fed.y.shape, self.dtype) if dy is None else np.ascontiguousarray(dy.tnc).copy()
-        adjoints, described = [], TensorDescriptor.of_tnc(own)
+        described = own = like(fed.outputs)
+        own.array[...] = 0 if dy is None else numbers(dy)
+        adjoints = []
         for index in reversed(range(len(tape.tapes))):
             adjoint = tape.tapes[index].adjoint(described, True, parts[index], accumulate, dstates.get(index))
             adjoints.append(adjoint)
@@ -360,7 +359,7 @@ class Function(Reading):
                 layer = self.layers[index]
                 dinitial = [[part.dinitial[m] for part in each.stack] for m in range(layer.cell.states)]
                 back.insert(0, brought_state(tape.device, layer.as_state(dinitial)))
-        dx = tape.batch.give(TensorDescriptor.of_tnc(adjoint.given())) if need_x else None
+        dx = tape.batch.give(adjoint.given()) if need_x else None
         return Gradients(gradient, None if dx is None else brought(dx, tape.device), tuple(back))
 
     def _output_like(self, batch, last, dy):

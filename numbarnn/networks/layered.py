@@ -7,9 +7,9 @@ from typing import TypeVar
 import numpy as np
 
 from ..arrays.descriptor import checked_array
-from ..arrays.devices import backend, contiguous, device_of, moved
+from ..arrays.devices import backend, contiguous, device_of, moved, native
 from ..descriptions.fields import Settled
-from ..errors import DTypeError, ShapeError, generator
+from ..errors import DeviceError, DTypeError, NonFiniteError, ShapeError, generator
 from ..files.written import Writing
 from ..parameters import Parameters
 from ..training.history import History
@@ -119,6 +119,25 @@ class Layered(Settled):
         given = Parameters(contiguous(moved(flat, self.device)), self._params.weights)
         given.check_finite()
         return given, device_of(flat)
+
+    def _direction(self, name, vector):
+        """A contiguous vector (P,) that a caller gives as a direction of the parameters; else a typed error."""
+        array, size = checked_array(name, native(name, vector)), len(self.params)
+        if array.shape != (size,):
+            raise ShapeError(f"{name}: expected shape {(size,)} like the parameters, got {array.shape}")
+        if array.dtype != self.dtype:
+            raise DTypeError(f"{name}: expected {self.dtype} like the {self._kind}, got {array.dtype}")
+        if not np.isfinite(array).all():
+            array = moved(array, "cpu")
+            place = int(np.argmin(np.isfinite(array)))
+            raise NonFiniteError(f"{name}: expected finite numbers, got {array[place]} at {place}")
+        return contiguous(moved(array, self.device))
+
+    def _check_host(self):
+        """Raise DeviceError on a GPU, which has no kernels for this."""
+        if self.device != "cpu":
+            where = "where there are kernels for this"
+            raise DeviceError(f"{self._kind}: expected one on device 'cpu', {where}, got one on {self.device!r}")
 
     @property
     def _goes_on(self):

@@ -7,7 +7,6 @@ import numpy as np
 
 from ..arrays.devices import contiguous, moved
 from ..arrays.ragged import Ragged
-from ..engine.keep import NOTHING
 from ..layers.embedding import Embedding
 from ..layers.feedback import Feedback
 from ..training.losses import compared
@@ -84,16 +83,10 @@ class Objective(Prediction, Comparison):
         self.params.check_finite()
         pieces, most = [], self._rows_at_once
         for piece in samples.pieces(most):
-            parts, tapes = [], {}
+            parts, carried = [], dict
             for part in in_time(self, piece, most):
                 batch, described = part.batch()
-                states, tapes = {index: tapes[index].final() for index in self._stateful if index in tapes}, {}
-                if part.feedback is None:
-                    prediction = self._forward(self._own, described, NOTHING, initial=states, seen=tapes.__setitem__)[0]
-                else:
-                    fed = self._fed(self._own, described.tnc.shape, NOTHING)
-                    fed.fill(described.tnc, part.strengths)
-                    prediction = fed.outputs
+                prediction, carried = self._go_on(described, carried(), strengths=part.strength_rows(batch))
                 if part.in_rows and not (prediction.packing.rows or part is samples):
                     continue  # sequences without any step
                 rows = self._rows(prediction, part)

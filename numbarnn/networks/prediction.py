@@ -12,6 +12,7 @@ from ..arrays.ragged import Ragged, joined
 from ..arrays.tensors import host_array
 from ..engine.keep import NOTHING
 from ..errors import IndexRangeError, checked_seeds, generator, integer
+from ..layers.feedback import Feedback
 from ..layers.gates import checked_place
 from ..layers.prepared import answer
 from ..training.losses import BinaryCrossEntropy, CrossEntropy
@@ -30,6 +31,7 @@ class Prediction(Derivatives):
         lengths: np.ndarray | None = None,
         reset: np.ndarray | None = None,
         seed: int | None = None,
+        feedback: Feedback | None = None,
     ) -> np.ndarray | Ragged:
         """The output for `x`, any number of samples and steps.
 
@@ -47,6 +49,8 @@ class Prediction(Derivatives):
         seed : int or numpy.random.Generator, optional
             Draw dropout, zoneout and noise, as a call with this seed does (Monte Carlo dropout; `predict_many` takes many
             seeds).  Without it their mean is taken.
+        feedback : Feedback, optional
+            Feed outputs back, as a call of the network does.
 
         Returns
         -------
@@ -55,44 +59,54 @@ class Prediction(Derivatives):
             sequence, or Ragged like x; without N for one sequence.  N may be 0.  After a NaN in x a sequence is NaN.
         """
         x = x if type(x) is np.ndarray else native("x", x)
-        if lengths is reset is seed is None and type(x) is np.ndarray and x.dtype is self.dtype:
+        if lengths is reset is seed is feedback is None and type(x) is np.ndarray and x.dtype is self.dtype:
             found = answer(self.layers, self._params, x, self.layout, lambda: self._prepared(x))
             if found is not None:
                 return found[0]
-        return self._predicted(x, lengths, reset, seed)
+        return self._predicted(x, lengths, reset, seed, feedback=feedback)
 
-    def _predicted(self, x, lengths, reset, seed, link=None):
+    def _predicted(self, x, lengths, reset, seed, link=None, feedback=None):
         """`predict`; link: what makes a descriptor of what is returned out of one of the output."""
         x, random = self._read("x", x), None if seed is None else generator("seed", seed)
+        if feedback is not None:
+            self._check_feedback(feedback)
         nothing = self._of_none(x, lengths, reset, self.predict, self.output_layout)
         if nothing is not None:
             return nothing
         batch, described = self._described(x, lengths, reset)
         self.params.check_finite()
-        whole = [(x, lengths, reset)]  # what is drawn at random is drawn for all sequences at once
+        if feedback is not None:
+            feedback._check_sizes(described.packing.total, batch.sequences, self.output_channels)
+        whole = [(x, lengths, reset, slice(None))]  # what is drawn at random is drawn for all sequences at once
         drawn = random is not None and self.random
-        in_time, found = not drawn and lengths is None and reset is None, []
-        for part, *own in whole if drawn else self._pieces(x, lengths, reset, described.packing):
+        in_time, found, rows = not drawn and lengths is None and reset is None, [], self._is_rows(x) and feedback is None
+        for part, *own, sequences in whole if drawn else self._pieces(x, lengths, reset, described.packing, rows):
             if part is not x:
                 batch, described = self._described(part, *own)
+            strengths = None
+            if feedback is not None:
+                of_part = feedback._of_part(described.packing.total, sequences)
+                strengths = of_part._strengths_of(described, self.output_channels)
             pieces = self._pieces_in_time(part, described.packing) if in_time else [part]
             if len(pieces) > 1:
-                found.append(self._predicted_in_time(pieces, link, home_of(x)))
+                found.append(self._predicted_in_time(pieces, link, home_of(x), strengths))
                 continue
-            output = self._forward(self._own, described, NOTHING, random)[0]
+            output = self._go_on(described, None, random, strengths)[0]
             output = output if link is None else link(output)
             found.append(self._given(batch, output, described, home_of(x)))
-        if len(found) > 1 and self._is_rows(x):
+        if len(found) > 1 and rows:
             return np.concatenate(found, axes_of(self.output_layout, 2).index("t"))
         return found[0] if len(found) == 1 else joined(found, self.output_layout)
 
-    def _predicted_in_time(self, pieces, link, device):
+    def _predicted_in_time(self, pieces, link, device, strengths):
         """`predict` of a long x in pieces of its steps, one after the other, the states carried on."""
-        found, tapes = [], {}
+        found, carried, end = [], dict, 0
         for piece in pieces:
             batch, described = self._described(piece)
-            states, tapes = {index: tapes[index].final() for index in self._stateful if index in tapes}, {}
-            output = self._forward(self._own, described, NOTHING, initial=states, seen=tapes.__setitem__)[0]
+            first, end = end, end + described.steps
+            output, carried = self._go_on(
+                described, carried(), strengths=None if strengths is None else strengths[first:end]
+            )
             found.append(self._given(batch, output if link is None else link(output), described, device))
         return np.concatenate(found, self._letters(batch).index("t"))
 
@@ -287,24 +301,24 @@ class Prediction(Derivatives):
         before, steps = (slice(None),) * letters.index("t"), max(1, rows // packing.sequences)
         return [x[(*before, slice(first, first + steps))] for first in range(0, packing.total, steps)]
 
-    def _pieces(self, x, lengths, reset, packing):
-        """[(x, lengths, reset)] of some sequences each, views, so few that memory does not follow their number.
+    def _pieces(self, x, lengths, reset, packing, rows):
+        """[(x, lengths, reset, which sequences)] of some each, views, so few that memory does not follow their number.
 
-        Where each step is taken by itself, the steps of one sequence are as good.
+        rows: whether x are rows, each of which is taken by itself: the steps of one sequence are as good.
         """
-        rows = self._is_rows(x) and lengths is None and reset is None
+        rows = rows and lengths is None and reset is None
         sequences = packing.rows if rows else packing.sequences
         count = min(-(-packing.rows // self._rows_at_once), sequences)
         if count < 2:
-            return [(x, lengths, reset)]
+            return [(x, lengths, reset, slice(None))]
         bounds = [sequences * piece // count for piece in range(count + 1)]
         parts = [slice(first, end) for first, end in zip(bounds, bounds[1:])]
         if isinstance(x, Ragged):
-            return [(x[part], None, None) for part in parts]
+            return [(x[part], None, None, part) for part in parts]
         letters = index_axes("x", self.layout, x) if self.takes_indices else axes_of(self.layout, x.ndim)
         before = (slice(None),) * letters.index("t" if rows else "n")
         lengths, reset = (None if each is None else np.asarray(host_array("lengths", each)) for each in (lengths, reset))
         return [
-            (x[(*before, part)], None if lengths is None else lengths[part], None if reset is None else reset[:, part])
+            (x[(*before, part)], *(each if each is None else each[..., part] for each in (lengths, reset)), part)
             for part in parts
         ]

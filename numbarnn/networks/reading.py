@@ -7,11 +7,13 @@ import numpy as np
 
 from ..arrays.batch import Batch
 from ..arrays.conversion import integers_like, numbers_like
-from ..arrays.descriptor import TensorDescriptor, in_layout
+from ..arrays.descriptor import in_layout
 from ..arrays.devices import expect_device, share_memory
 from ..arrays.ragged import Ragged
+from ..arrays.rows import like
+from ..engine.keep import NOTHING
 from ..errors import DeviceError, DTypeError, ShapeError
-from ..layers.fed import Fed
+from ..layers.fed import FED, Fed
 from ..layers.feedback import Feedback
 from ..layers.operations import NotInPrograms
 from ..training.sequences import other_layout
@@ -88,7 +90,7 @@ class Reading(Structure):
                 tapes.append(tape)
         return x, tapes
 
-    def _check_feedback(self, feedback, lengths=None, reset=None, ragged=False):
+    def _check_feedback(self, feedback):
         """Raise a typed error unless the outputs can be fed back as `feedback`, an argument of that name, says."""
         if not isinstance(feedback, Feedback):
             raise TypeError(f"feedback: expected numbarnn.Feedback or None, got {type(feedback).__name__}")
@@ -101,21 +103,14 @@ class Reading(Structure):
         if self.output_channels > self.channels:
             expected = f"outputs of at most {self.channels} channels, which are the first channels of the input"
             raise ShapeError(f"feedback: expected {expected}, got {self.output_channels}")
-        for name, value in (("lengths", lengths), ("reset", reset)):
-            if value is not None:
-                hint = "; weights of 0 leave out the steps behind a length" if name == "lengths" else ""
-                raise ValueError(f"{name}: expected None beside feedback, got {type(value).__name__}{hint}")
-        if ragged:
-            raise TypeError("x: expected sequences of equal length, an array, beside feedback, got Ragged")
 
-    def _fed(self, parts, shape, keep, random=None, initial=None):
-        """The `Fed` for inputs (T, N, C); it has not been filled.  The rest as of `_forward`."""
+    def _fed(self, parts, like_x, keep, random=None, initial=None):
+        """The `Fed` for inputs as a descriptor describes some; it has not been filled.  The rest as of `_forward`."""
         if keep.for_backward and keep.what != "all":
             raise ValueError(f"tape: expected 'all' without checkpoints beside feedback, got {keep.what!r}")
-        x, tapes = np.zeros(shape, self.dtype), []
-        outputs, _ = self._forward(
-            parts, TensorDescriptor.of_tnc(x), keep, random, initial=initial, seen=lambda _, tape: tapes.append(tape)
-        )  # fmt: skip
+        x, tapes = like(like_x), []
+        x.array.fill(0)
+        outputs, _ = self._forward(parts, x, keep, random, initial=initial, seen=lambda _, tape: tapes.append(tape))
         try:
             fed = Fed(x, outputs, tapes)
         except NotInPrograms as error:
@@ -124,6 +119,20 @@ class Reading(Structure):
         for index in self._stateful:  # to make them was to run them
             tapes[index].start(None if initial is None else initial.get(index))
         return fed
+
+    def _go_on(self, described, carried=None, random=None, strengths=None):
+        """(descriptor of the output, what returns what the next steps go on from) of some steps, for a prediction.
+
+        carried: {index of a layer: the state it starts from}, and under FED the output that is fed at the first step; what
+        is returned is like it.  strengths: those of a `Feedback`, None without one.
+        """
+        tapes, carried = {}, carried or {}
+        if strengths is None:
+            output = self._forward(self._own, described, NOTHING, random, initial=carried, seen=tapes.__setitem__)[0]
+            return output, lambda: {index: tapes[index].final() for index in self._stateful}
+        fed = self._fed(self._own, described, NOTHING, random, carried)
+        fed.fill(described, strengths, carried.get(FED))
+        return fed.outputs, lambda: {index: fed.tapes[index].final() for index in self._stateful} | {FED: fed.last()}
 
     def _letters(self, batch):
         """The letters of the axes of the output's padded array."""

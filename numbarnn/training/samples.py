@@ -7,11 +7,12 @@ import numpy as np
 
 from ..arrays.batch import Batch
 from ..arrays.conversion import array_of, numbers_like
-from ..arrays.descriptor import checked_array
+from ..arrays.descriptor import TensorDescriptor, address_of, checked_array
 from ..arrays.devices import moved
 from ..arrays.indices import Indices, checked_integers, index_axes
 from ..arrays.packing import Uniform, checked_lengths, checked_reset
 from ..arrays.ragged import Ragged
+from ..arrays.rows import numbers
 from ..errors import NonFiniteError, ShapeError
 from .losses import (
     check_takes_weights,
@@ -50,8 +51,8 @@ class Samples:
         (T, N) of bool: where a sample starts afresh.
     feedback : Feedback or None
         What of an input is the output of the step before.
-    strengths : numpy.ndarray or None
-        (T, N, output channels): its strengths of forcing, for these samples.
+    strengths : Sequences or None
+        Its strengths of forcing for these samples, laid out like x with as many channels as the output has.
     spans : slice or None
         Which channels of x are spans of time.
     """
@@ -68,7 +69,7 @@ class Samples:
     device: str = "cpu"
     reset: np.ndarray | None = None
     feedback: object = None
-    strengths: np.ndarray | None = None
+    strengths: Sequences | None = None
     spans: slice | None = None
 
     @classmethod
@@ -80,7 +81,7 @@ class Samples:
         """
         x = network._here("x", network._read("x", x))
         if feedback is not None:
-            network._check_feedback(feedback, lengths, reset, isinstance(x, Ragged))
+            network._check_feedback(feedback)
         batch, _ = network._described(x, lengths, reset)
         letters, x_letters = network.output_layout, network.layout
         if network.takes_indices and not batch.ragged:
@@ -116,8 +117,19 @@ class Samples:
 
     def with_feedback(self, feedback, outputs):
         """The samples with the strengths at which their inputs are forced."""
-        given = self.batch()[1].tnc
-        return replace(self, feedback=feedback, strengths=feedback.strengths(given, outputs))
+        batch, described = self.batch()
+        rows = feedback._strengths_of(described, outputs)
+        array = batch.give(TensorDescriptor.compact(rows, address_of(rows), described.packing))
+        strengths = Sequences(array, self.x.letters, self.x.given)
+        return replace(self, feedback=feedback, strengths=strengths)
+
+    def strength_rows(self, batch):
+        """The strengths as the layers see them of a Batch: (T, N, O), or a row for each step that there is; or None."""
+        if self.strengths is None:
+            return None
+        numbers_ = self.strengths.numbers
+        channels = numbers_.shape[-1 if self.strengths.ragged else self.strengths.letters.index("c")]
+        return numbers(batch.describe("feedback", self.strengths.array, channels, numbers_.dtype))
 
     def with_targets(self, network, y, letters, given, loss, batch):
         """The samples with y as a loss reads it: labels, integers, or numbers of the network's dtype.
@@ -214,16 +226,14 @@ class Samples:
 
     def can_be_cut(self):
         """Whether inputs and targets can be cut at a step."""
-        return self.y.stepped and self.feedback is None
+        return self.y.stepped
 
     def can_be_followed(self):
         """Whether one program takes batches of them whose lengths differ."""
         return self.reset is None and self.feedback is None
 
     def check_cut(self, expected, given):
-        """Raise ValueError unless the inputs, and targets with steps, can be cut at a step."""
-        if self.feedback is not None:
-            raise ValueError(f"{expected} beside feedback, whose next input needs the output before the cut, got {given!r}")
+        """Raise ValueError unless the inputs, and targets with steps, can be cut at a step: they always can."""
 
     @property
     def in_rows(self):
@@ -321,12 +331,7 @@ class Samples:
     def check_spans(self):
         """Raise ValueError, with its place, of the first span that is negative and not behind a length."""
         if self.spans is not None:
-            place, number = self.x.negative(self.spans, self.lengths)
-            if place:
-                first, last = self.spans.start, self.spans.stop - 1
-                where = f"channel {last}" if first == last else f"channels {first} to {last}"
-                expected = f"spans of 0 and more in {where}, not standardized ones"
-                raise ValueError(f"x: expected {expected}, got {number} at {place}")
+            self.x.check_spans("x", self.spans, self.lengths)
 
     def not_left_out(self):
         """(place, number) of the first target that a loss of one's own has perhaps not left out, as text; or ("", None)."""
@@ -358,16 +363,16 @@ class Samples:
         """What samples have in common that can lie in the same memory, if they have as many steps."""
         return self.x.letters, self.x.ragged, self.x.numbers.dtype, self.in_rows, self.feedback is not None
 
+    def _parts(self):
+        """{name: Sequences or None} of all that a sample has of each step."""
+        return {name: getattr(self, name) for name in ("x", "y", "weights", "strengths")}
+
     def take(self, chosen):
         """Some of the samples, copied."""
         lengths = None if self.lengths is None else self.lengths[chosen]
-        weights = None if self.weights is None else self.weights.take(chosen)
         reset = None if self.reset is None else self.reset[:, chosen]
-        strengths = None if self.strengths is None else self.strengths[:, chosen]
-        return replace(
-            self, x=self.x.take(chosen), y=self.y.take(chosen), lengths=lengths, weights=weights, reset=reset,
-            strengths=strengths,
-        )  # fmt: skip
+        parts = {name: None if part is None else part.take(chosen) for name, part in self._parts().items()}
+        return replace(self, **parts, lengths=lengths, reset=reset)
 
     def between(self, chosen, begin, end):
         """Some of the samples, copied, and of them the steps from one to another, or to where they end.
@@ -376,8 +381,7 @@ class Samples:
         """
         lengths = self.lengths_of_x[chosen]
         begin, end = np.minimum(begin, lengths), np.minimum(end, lengths)
-        parts = {name: getattr(self, name) for name in ("x", "y", "weights")}
-        parts = {name: None if part is None else part.between(chosen, begin, end) for name, part in parts.items()}
+        parts = {name: None if part is None else part.between(chosen, begin, end) for name, part in self._parts().items()}
         return replace(self, **parts, lengths=None if self.lengths is None else end - begin)
 
     def pieces(self, most_rows):

@@ -9,6 +9,7 @@ from ..arrays.devices import moved
 from ..errors import ShapeError
 from ..files.container import write_file
 from ..files.written import Writing
+from ..layers.fed import FED
 from .course import Course, Place
 from .history import COLUMNS
 from .losses import LOSSES
@@ -108,13 +109,19 @@ def _check_sequences(carried, batch_size, samples):
 
 
 def _states(network, found):
-    """{layer: its state} from a file, of as many sequences each."""
-    sequences, states = found[0][0].shape[2], {}
+    """{layer: its state} from a file, of as many sequences each, and under FED what is fed next, if a file has that."""
+    sequences, states, count = found[0][0].shape[2], {}, len(network._recurrent)
+    found, rest = found[:count], found[count:]
     for (index, layer), arrays in zip(network._recurrent.items(), found, strict=True):
         wanted = [(layer.layers, layer.directions, sequences, width) for width in layer.state_widths]
         if [array.shape for array in arrays] != wanted or any(array.dtype != network.dtype for array in arrays):
             raise ValueError(f"carried: expected {network.dtype} arrays of shapes {wanted} as the state of layer {index!r}")
         states[index] = [moved(array, network.device) for array in arrays]
+    if rest:
+        (output,), wanted = rest, (sequences, network.output_channels)
+        if output.shape != wanted or output.dtype != network.dtype:
+            raise ValueError(f"carried: expected a {network.dtype} array of shape {wanted} as the output that is fed")
+        states[FED] = output
     return states
 
 

@@ -105,6 +105,15 @@ class Sequences:
         there[looked_at] = True
         return self.first(lambda numbers: (numbers < 0) & there, lengths)
 
+    def check_spans(self, argument, channels, lengths):
+        """Raise ValueError, with its place, of the first span that is negative, in a slice of the channels."""
+        place, number = self.negative(channels, lengths)
+        if place:
+            first, last = channels.start, channels.stop - 1
+            where = f"channel {last}" if first == last else f"channels {first} to {last}"
+            expected = f"spans of 0 and more in {where}, not standardized ones"
+            raise ValueError(f"{argument}: expected {expected}, got {number} at {place}")
+
     def first(self, where, lengths, weights=None):
         """(place, number) of the first number that `where` finds and that is not behind one of the lengths, if there are.
 

@@ -39,6 +39,8 @@ def held_out(samples, part, way, seed):
         raise ValueError(f"validation_split: expected a number between 0 and 1, got {part!r}")
     if way == "time" and samples.stepped:
         samples.check_cut("split_by: expected 'sample'", way)
+        if getattr(samples, "feedback", None) is not None:  # a graph's samples have none
+            raise ValueError(f"split_by: expected 'sample' beside feedback, whose first step is given, got {way!r}")
         lengths = samples.lengths_of_x
         cuts = lengths - np.round(lengths * number).astype(np.int64)
         _check_some(cuts.sum(), lengths.sum(), "steps", number)

@@ -113,6 +113,14 @@ class RowUpdates:
         self._counts, self._used = (step - here, seen.copy(), live.copy()), state["used"].copy()
         self.step, self._together = step, step - here
 
+    def restore_whole(self, memory, step):
+        """Be as after so many steps, each of which updated all rows: memory has a vector for each that is remembered."""
+        self._memory = [vector.reshape(self.table.shape).copy() for vector in memory]
+        moving = FOREVER if self._updates.moving is None else self._updates.moving
+        rows = len(self.table)
+        self._counts, self._used = (step, np.zeros(rows, np.int64), np.full(rows, moving)), np.ones(rows, bool)
+        self._scalars[0], self.step, self._together = 0, step, step
+
     def undo(self, step):
         """Bring back the rows that a step has changed as they were before it."""
         last, rows, previous = self._previous
@@ -121,3 +129,31 @@ class RowUpdates:
             base, seen, _ = self._counts
             seen[rows] = step - 1 - base
         self.step, self.finite = min(self.step, step - 1), True
+
+
+def told_apart(memory, sizes, apart, tables):
+    """(vectors of the others, {index: those of its table}) of vectors that hold the tables of some layers as well.
+
+    Parameters
+    ----------
+    memory : list of numpy.ndarray
+        What an optimizer remembers of all parameters; perhaps not of the first layer's, if it is one of `apart`.
+    sizes : sequence of int
+        Numbers of parameters of each layer.
+    apart : collection of int
+        The layers that do not belong to the others.
+    tables : collection of int
+        Those of them whose vectors are wanted; others are left out.
+    """
+    for first in (0, 1) if 0 in apart and 0 not in tables else (0,):
+        ends = np.cumsum(sizes[first:])
+        if memory and any(vector.shape != (ends[-1],) for vector in memory):
+            continue
+        others, found = [], {index: [] for index in tables}
+        for vector in memory:
+            parts = dict(enumerate(np.split(vector, ends[:-1]), first))
+            others.append(np.concatenate([part for index, part in parts.items() if index not in apart]))
+            for index in tables:
+                found[index].append(parts[index])
+        return others, found
+    raise ValueError(f"memory: expected vectors of {sum(sizes)} numbers, got shapes {[vector.shape for vector in memory]}")

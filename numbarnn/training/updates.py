@@ -12,7 +12,7 @@ from ..layers.embedding import RowGradient
 from ..parameters import Parameters
 from .optimizer import Memory
 from .stretches import Stretches
-from .tables import RowUpdates
+from .tables import RowUpdates, told_apart
 
 
 class Updates:
@@ -52,6 +52,7 @@ class Updates:
         self._device, self._on_host, weights = network.device, network.device == "cpu", network.params.weights
         # A GPU updates a table about as fast as a few rows of it.
         apart = _tables_apart(network, optimizer, frozen) if self._on_host and gradient is None else ()
+        self._apart, self._sizes = apart, [len(part) for part in own]
         others, spans, named, at = [], [], iter(weights), 0
         for index, part in enumerate(own):
             names, end = [next(named) for _ in part.weights], at + len(part)
@@ -215,7 +216,8 @@ class Updates:
         if type(step) is not int or step < 0:
             raise ValueError(f"step: expected an integer >= 0, got {step!r:.80}")
         rows = [rows] if isinstance(rows, dict) else rows or []  # of a file from when there was one at most
-        if len(rows) != len(self._tables):
+        memory, whole = (memory, {}) if self.optimizer.is_own else self._told_apart(memory, len(rows))
+        if len(rows) + len(whole) != len(self._tables):
             raise ValueError(f"rows: expected what optimizers of {len(self._tables)} tables remember, got {len(rows)}")
         if self.optimizer.is_own:
             parts = self._memory.parts if isinstance(self._memory, Memory) else None
@@ -229,10 +231,24 @@ class Updates:
         self.step, self._finished = step, None
         for table, own in zip(self._tables.values(), rows):
             table.restore(own, step)
+        for index, own in whole.items():
+            self._tables[index].restore_whole(own, step)
         if not onward and any(table.behind for table in self._tables.values()):
             self._held = {**state, "rows": copy.deepcopy(rows)}
             for table in self._tables.values():
                 table.bring_all()
+
+    def _told_apart(self, memory, known):
+        """(memory of the others, {index: that of its table}) from a file; known: the first tables of which it has the rows.
+
+        Of the other tables it was all rows that a step updated: on a GPU, or when only a first layer's rows were told apart.
+        """
+        whole = [*self._tables][known:]
+        if not whole or not isinstance(memory, list):
+            return memory, {}
+        there = {*self._apart} - {*[*self._tables][:known]}
+        sizes = [0 if index in self._apart and index not in there else size for index, size in enumerate(self._sizes)]
+        return told_apart([moved(vector, "cpu") for vector in memory], sizes, there, whole)
 
     def go_on(self, begun):
         """Before a step: where an epoch that was begun elsewhere is gone on with, rows are as they were there."""

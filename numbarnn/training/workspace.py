@@ -10,7 +10,7 @@ from ..arrays.rows import like
 from ..cpu.pool import pool
 from ..cpu.threads import threads
 from ..engine.keep import kept
-from ..layers.fed import FedAdjoint
+from ..layers.fed import FED, FedAdjoint
 from ..layers.operations import NotInPrograms
 from .passes import Passes
 
@@ -39,7 +39,8 @@ class Workspace:
         """The loss of a batch; its gradient is written to `into` (is modified).
 
         Samples of equal length must lie where those of the first call lay.  random: a Generator, where dropout and the like
-        are to be drawn.  initial: {index of a layer: the state it starts from}; the others start afresh.
+        are to be drawn.  initial: {index of a layer: the state it starts from}, and under FED the output that is fed at the
+        first step; the others start afresh.
         """
         network = self.network
         if self._tapes is None or samples.ragged:
@@ -48,7 +49,7 @@ class Workspace:
             if samples.feedback is None:
                 self._output, self._tapes = network._forward(self.parts, described, keep, random, self.reading, initial)
             else:
-                self._fed, self._given = network._fed(self.parts, described.tnc.shape, keep, random, initial), described.tnc
+                self._fed, self._given = network._fed(self.parts, described, keep, random, initial), described
                 self._output, self._tapes = self._fed.outputs, self._fed.tapes
             self._started = bool(initial)
             self._adjoints = self._passes = None
@@ -66,7 +67,7 @@ class Workspace:
                     self._passes = self._prepared()
                 self._passes[0].run()
         if self._fed is not None:
-            self._fed.fill(self._given, samples.strengths)
+            self._fed.fill(self._given, samples.strength_rows(self._batch), (initial or {}).get(FED))
         prediction = (network._rows(self._output, samples) if self._seen is None else self._seen).copy()
         target = network._target_rows(self._batch, self._output, samples)
         weights = network._weight_rows(self._batch, samples)
@@ -85,7 +86,8 @@ class Workspace:
 
     def final(self):
         """{index of a layer: the state in which the last batch has left it}, as `gradient` takes them: copies."""
-        return {index: self._tapes[index].final() for index in self.network._stateful}
+        found = {index: self._tapes[index].final() for index in self.network._stateful}
+        return found if self._fed is None else found | {FED: self._fed.last()}
 
     def _start_backward(self, samples):
         """The layers' backward, each reading what the one above it writes."""
@@ -98,7 +100,7 @@ class Workspace:
             self._adjoints.append(adjoint)
             described = adjoint.dx
         if self._fed is not None:
-            self._back = FedAdjoint(self._fed, dy.array, self._adjoints)
+            self._back = FedAdjoint(self._fed, dy, self._adjoints)
 
     def _prepared(self):
         """The Passes forward and back."""
@@ -127,9 +129,8 @@ class BatchBuffer:
     def take(self, samples, chosen, first, steps):
         """So many steps from the first on of some samples, which must have them: x is overwritten by the next call."""
         x = samples.x.some_steps(chosen, first, steps, self._x)
-        others = samples.y, samples.weights
-        y, weights = (None if part is None else part.some_steps(chosen, first, steps) for part in others)
-        strengths = None if samples.strengths is None else samples.strengths[first : first + steps, chosen]
+        others = samples.y, samples.weights, samples.strengths
+        y, weights, strengths = (None if part is None else part.some_steps(chosen, first, steps) for part in others)
         return replace(samples, x=x, y=y, weights=weights, strengths=strengths, **self._common)
 
 

@@ -1,11 +1,13 @@
-"""Compiles every CUDA kernel for sm_90, on a machine without GPU and driver: `python tests/cuda/compile_kernels.py`.
+"""Compiles every CUDA kernel for an H100, on a machine without GPU and driver: `python tests/cuda/compile_kernels.py`.
 
 A kernel's arguments are known by the names of its parameters: one with a new name or a new record needs a line in the tables
 below.
 
-It needs numba-cuda, libnvvm and ptxas (pip install numba-cuda nvidia-nvvm nvidia-cuda-nvcc).  For each kernel, cell and
-dtype it prints the registers and the memory it takes.  The exit status is 1 if one of them does not compile, computes in
-float64 for float32, spills registers or keeps a stack, or asks for more registers than a block of its threads can have.
+The way is that of a launch: libnvvm makes LLVM's intermediate code of link time optimization, nvJitLink the machine code for
+sm_90a.  It needs these, NVRTC, which numba-cuda asks for names, and nvdisasm (pip install numba-cuda nvidia-nvvm
+nvidia-nvjitlink nvidia-cuda-nvrtc nvidia-cuda-nvdisasm).  For each kernel, cell and dtype it prints the registers and the
+memory it takes.  The exit status is 1 if one of them does not compile, computes in float64 for float32, spills registers or
+keeps a stack, or asks for more registers than a block of its threads can have.
 """
 
 import argparse
@@ -22,11 +24,11 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields
 from importlib.metadata import files
-from pathlib import Path
 from types import SimpleNamespace
 
-CAPABILITY = (9, 0)
+CAPABILITY = (9, 0, "a")
 REGISTERS = 65536  # of a multiprocessor, which a block's threads share
+WIDE = re.compile(r"\bD(?:ADD|MUL|FMA|SETP|MNMX)\S*|\S*\.F64\S*")  # instructions in float64
 SPILL = re.compile(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads")
 
 os.environ.pop("NUMBA_ENABLE_CUDASIM", None)
@@ -108,7 +110,7 @@ def without_device():
     from numba.cuda import cuda_paths, dispatcher
     from numba.cuda.cudadrv import nvrtc
 
-    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=CAPABILITY, id=0)
+    dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=CAPABILITY[:2], id=0)
     try:
         cuda_paths._get_nvrtc_path()
     except Exception:  # whatever its loader raises: only the name of the architecture is asked of it
@@ -116,14 +118,38 @@ def without_device():
         nvrtc.get_arch_option = lambda major, minor, arch="": f"compute_{major}{minor}{arch}"
 
 
-def assembler():
-    """The path of ptxas: of the wheel nvidia-cuda-nvcc, or on PATH."""
-    for package in ("nvidia-cuda-nvcc", "nvidia-cuda-nvcc-cu12"):
-        try:
-            return next(str(file.locate()) for file in files(package) or () if file.name == "ptxas")
-        except (ImportError, StopIteration):
-            continue
-    return "ptxas"
+def disassembler():
+    """The path of nvdisasm: of the wheel nvidia-cuda-nvdisasm, or on PATH."""
+    try:
+        return next(str(file.locate()) for file in files("nvidia-cuda-nvdisasm") or () if file.name == "nvdisasm")
+    except (ImportError, StopIteration):
+        return "nvdisasm"
+
+
+def linked(kernel, cell, dtype):
+    """(text of the machine code, what the linker says) of a kernel for a cell and a dtype."""
+    from cuda.core import Linker, LinkerOptions, ObjectCode
+
+    dispatcher = import_kernels()[kernel]
+    signature = tuple(argument_type(kernel, name, cell, dtype) for name in inspect.signature(dispatcher.py_func).parameters)
+    told = dispatcher.targetoptions
+    options = {option: told[option] for option in ("launch_bounds", "fastmath") if option in told}
+    code, _ = numba_cuda.compile(
+        dispatcher.py_func, signature, cc=CAPABILITY, device=False, abi="numba", output="ltoir", **options
+    )
+    linker = Linker(
+        ObjectCode.from_ltoir(code),
+        options=LinkerOptions(
+            arch="sm_{}{}{}".format(*CAPABILITY), link_time_optimization=True, verbose=True, ptxas_options=["-v"],
+            max_register_count=told.get("max_registers"),
+        ),
+    )  # fmt: skip
+    binary = linker.link("cubin").code
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(binary)
+        file.flush()
+        done = subprocess.run([disassembler(), "-c", file.name], capture_output=True, text=True, check=True)
+    return done.stdout, linker.get_info_log()
 
 
 def of_kernel(table, name, default=None):
@@ -221,30 +247,14 @@ def threads_of(kernel, dispatcher):
 def compile_one(kernel, cell, dtype):
     """(registers, shared memory, stack, spills, faults) of a kernel for a cell and a dtype, and how long that took."""
     start = time.perf_counter()
-    dispatcher = import_kernels()[kernel]
-    signature = tuple(argument_type(kernel, name, cell, dtype) for name in inspect.signature(dispatcher.py_func).parameters)
-    told = dispatcher.targetoptions
-    options = {option: told[option] for option in ("launch_bounds", "fastmath") if option in told}
-    ptx, _ = numba_cuda.compile_ptx(dispatcher.py_func, signature, cc=CAPABILITY, **options)
+    text, said = linked(kernel, cell, dtype)
     faults = []
-    if dtype == "float32" and (wide := re.findall(r"\S*\.f64\S*", ptx)):
+    if dtype == "float32" and (wide := WIDE.findall(text)):
         faults.append(f"{len(wide)} instructions in float64, such as {wide[0]}")
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, "kernel.ptx")
-        source.write_text(ptx)
-        most = told.get("max_registers")
-        done = subprocess.run(
-            [assembler(), "-arch=sm_90", "-v", *([f"-maxrregcount={most}"] if most else []), source, "-o", os.devnull],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    if done.returncode:
-        return 0, 0, 0, 0, [done.stderr], time.perf_counter() - start
-    stack, stored, loaded = (sum(numbers) for numbers in zip(*(map(int, found) for found in SPILL.findall(done.stderr))))
-    registers = int(re.search(r"Used (\d+) registers", done.stderr)[1])
-    shared = re.search(r"(\d+) bytes smem", done.stderr)
-    threads = threads_of(kernel, dispatcher)
+    stack, stored, loaded = (sum(numbers) for numbers in zip(*(map(int, found) for found in SPILL.findall(said))))
+    registers = int(re.search(r"Used (\d+) registers", said)[1])
+    shared = re.search(r"(\d+) bytes smem", said)
+    threads = threads_of(kernel, import_kernels()[kernel])
     if stored or loaded:
         faults.append(f"{stored + loaded} bytes of registers spilled")
     if stack:

@@ -17,6 +17,7 @@ REGISTERS = {
 ASSEMBLY = {  # how an instruction begins: (the function for it, its result)
     "ld.global.cg.f32": ("read_float", "float"),
     "ld.global.cg.f64": ("read_double", "double"),
+    "ld.relaxed.gpu.global.s64": ("peek", "i64"),
     "ld.acquire.gpu.global.s64": ("acquire", "i64"),
     "red.release.gpu.global.add.u64": ("add_one", "void"),
     "mov.u32 $0, %dynamic_smem_size": ("shared_bytes", "i32"),
