@@ -234,7 +234,8 @@ def test_while_a_pool_rests_work_has_one_thread(own_pool, monkeypatch):
     several = threads.threads()
     assert several > 1 and not own_pool.rests()
     own_pool._block[ALONE_UNTIL // 8] = time.monotonic_ns() + 10**12
-    assert own_pool.rests() and threads.threads() == 1
+    assert own_pool.rests() and threads.threads() == threads.threads_for(threads.LASTING - 1) == 1
+    assert threads.threads_for(threads.LASTING) == several
     layer = nr.GRU(5)
     p, x = layer.init(3, seed=0), np.ones((4, 6, 3), np.float32)
     rested = layer(p, x)[0].copy()

@@ -11,7 +11,6 @@ from numba import types
 from numba.extending import intrinsic
 
 from ..engine.inlined import inlined
-from .routine_call import invoke
 from .simd import (
     INT64,
     REGISTERS,
@@ -41,8 +40,9 @@ def _tile_rows(vectors):
 
 
 B_ROW = 11  # place of b_row among the operands of a tile
-ROW_BLOCKS = (1, 8, 4, 3, 2)  # by vectors in a block: how many give every pipeline a sum to work on
+ROW_BLOCKS = (1, 8, 4, 4, 3)  # by vectors in a block: how many at most are summed side by side, on 16 registers as on 32
 TILE_ROWS = (1,) + tuple(_tile_rows(v) for v in range(1, MAX_VECTORS + 1))
+BLOCK_DEPTHS = (1,) + tuple(min(LONGEST_BLOCK, BLOCK_VECTORS // v) for v in range(1, MAX_VECTORS + 1))
 
 
 def _emit_panel(
@@ -138,16 +138,30 @@ def _panel(
     return types.void(real, *[types.intp] * 16), codegen
 
 
+@intrinsic
+def _quotient(typingctx, a, b):
+    """``a // b`` of integers that are not negative and not 0: the processor's division, and nothing besides."""
+    return types.intp(a, b), lambda context, builder, signature, args: builder.udiv(*args)
+
+
 @inlined
-def depth_block(inner, depth, vectors):
-    """Numbers in a block of a sum: whole runs of `inner`, of equal length but for the last."""
-    most = min(LONGEST_BLOCK, BLOCK_VECTORS // vectors)
+def _equal_part(total, most):
+    """How many of `total` things each of equal parts gets that hold `most` at most; the last part may get fewer."""
+    if total <= most:
+        return total
+    parts = _quotient(total + most - 1, most)
+    return _quotient(total + parts - 1, parts)
+
+
+@inlined
+def _depth_block(inner, depth, vectors, a_depth, a_outer):
+    """(numbers in a block of a sum, bytes of A from one to the next): whole runs of `inner`, or equal parts of one run."""
+    most = BLOCK_DEPTHS[vectors]
     if inner >= depth:
-        blocks = (depth + most - 1) // most
-        return (depth + blocks - 1) // blocks
-    runs, most = (depth + inner - 1) // inner, max(1, most // inner)
-    blocks = (runs + most - 1) // most
-    return (runs + blocks - 1) // blocks * inner
+        block = _equal_part(depth, most)
+        return block, block * a_depth
+    runs = _equal_part(_quotient(depth + inner - 1, inner), max(1, _quotient(most, inner)))
+    return runs * inner, runs * a_outer
 
 
 @inlined
@@ -172,91 +186,91 @@ def _product(real, c, c_row, s, s_row, s_vector, a, a_row, a_depth, inner, a_out
     if rows == 0:
         return
     tile = TILE_ROWS[vectors]
-    panels = (rows + tile - 1) // tile
-    height, taller = rows // panels, rows % panels  # the first `taller` panels have a row more
-    block = depth_block(inner, depth, vectors)
-    for start in range(0, depth, block):
-        count = min(block, depth - start)
-        a_start, b_start = a + start // inner * a_outer + start % inner * a_depth, b + start * b_depth
-        done = 0
+    panels = _quotient(rows + tile - 1, tile)
+    height = _quotient(rows, panels)
+    taller = rows - height * panels  # so many panels, the first ones, have a row more
+    block, a_block = _depth_block(inner, depth, vectors, a_depth, a_outer)
+    fetched = _quotient(block, vectors) * b_depth  # of the next rows of B while one panel is at work, see `_emit_panel`
+    start = 0
+    while start < depth:
+        ahead, done = b + block * b_depth, 0
         for panel in range(panels):
             mine = height + (1 if panel < taller else 0)
-            ahead = b_start + (block + min(panel, vectors - 1) * block // vectors) * b_depth
             _panel(
-                real, mine, vectors, c + done * c_row, c_row, s + done * s_row, s_row, s_vector,
-                a_start + done * a_row, a_row, a_depth, inner, a_outer - (inner - 1) * a_depth, b_start, b_depth, count,
-                ahead,
+                real, mine, vectors, c + done * c_row, c_row, s + done * s_row, s_row, s_vector, a + done * a_row, a_row,
+                a_depth, inner, a_outer - (inner - 1) * a_depth, b, b_depth, min(block, depth - start), ahead,
             )  # fmt: skip
             done += mine
+            ahead += fetched if panel < vectors - 1 else 0
         s, s_row, s_vector = c, c_row, VECTOR_BYTES
+        start, a, b = start + block, a + a_block, b + block * b_depth
 
 
 @intrinsic
 def _row_panel(
-    typingctx, real, vectors, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_jump, b, b_block, b_depth, depth
+    typingctx, real, blocks, vectors, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_jump, b, b_block, b_depth, depth
 ):
-    """One row of A times as many B as fill the processor's pipelines, each of `vectors`: a switch over their numbers."""
+    """One row of A times some B, each of `vectors`: a switch over the numbers that exist."""
     vector = vector_of(real)
 
     def codegen(context, builder, signature, args):
-        _, vectors_, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_jump, b, b_block, b_depth, depth = args
+        _, blocks_, vectors_, *operands, b, b_block, b_depth, depth = args
+        *places, a, a_depth, inner, a_jump = operands
         end = builder.append_basic_block("end")
-        switch = builder.switch(vectors_, end)
+        switch = builder.switch(builder.add(builder.mul(vectors_, ir.Constant(INT64, 64)), blocks_), end)
         for count in range(1, MAX_VECTORS + 1):
-            block = builder.append_basic_block(f"row_{count}")
-            switch.add_case(ir.Constant(INT64, count), block)
-            builder.position_at_end(block)
-            _emit_panel(
-                builder, vector, ROW_BLOCKS[count], count, c, c_block, s, s_block, s_vector, a, None, a_depth, inner, a_jump,
-                b, b_block, b_depth, depth, None,
-            )  # fmt: skip
-            builder.branch(end)
+            for together in range(1, ROW_BLOCKS[count] + 1):
+                block = builder.append_basic_block(f"row_{together}x{count}")
+                switch.add_case(ir.Constant(INT64, 64 * count + together), block)
+                builder.position_at_end(block)
+                _emit_panel(
+                    builder, vector, together, count, *places, a, None, a_depth, inner, a_jump, b, b_block, b_depth, depth,
+                    None,
+                )  # fmt: skip
+                builder.branch(end)
         builder.position_at_end(end)
         return context.get_dummy_value()
 
-    return types.void(real, *[types.intp] * 14), codegen
+    return types.void(real, *[types.intp] * 15), codegen
 
 
 @inlined
 def row_product(
-    real, product, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_outer, b, b_block, b_depth, depth, vectors, blocks
+    real, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_outer, b, b_block, b_depth, depth, vectors, blocks
 ):
     """``C[i] = S[i] + A @ B[i]`` for `blocks` operands B and one row of A; like `product` with as many calls, to the bit.
 
     One row alone waits for each sum before the next is added to it: several blocks are summed side by side.
-    product: the address of the routine, which does what is left; c_block, s_block, b_block: bytes from one block to the
-    next; the rest as in `product`.
+    c_block, s_block, b_block: bytes from one block to the next; the rest as in `product`.
     """
     for first in range(0, vectors, MAX_VECTORS):
         place = first * VECTOR_BYTES
         _row_product(
-            real, product, c + place, c_block, s + first * s_vector, s_block, s_vector, a, a_depth, inner, a_outer,
-            b + place, b_block, b_depth, depth, min(MAX_VECTORS, vectors - first), blocks,
+            real, c + place, c_block, s + first * s_vector, s_block, s_vector, a, a_depth, inner, a_outer, b + place,
+            b_block, b_depth, depth, min(MAX_VECTORS, vectors - first), blocks,
         )  # fmt: skip
 
 
 @inlined
 def _row_product(
-    real, product, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_outer, b, b_block, b_depth, depth, vectors, blocks
+    real, c, c_block, s, s_block, s_vector, a, a_depth, inner, a_outer, b, b_block, b_depth, depth, vectors, blocks
 ):
     """`row_product` of no more columns than a panel has."""
-    together, block = ROW_BLOCKS[vectors], depth_block(inner, depth, vectors)
-    whole = blocks // together * together
-    for done in range(0, whole, together):
-        s_now, s_block_now, s_vector_now = s + done * s_block, s_block, s_vector
-        for start in range(0, depth, block):
+    if blocks == 0:
+        return
+    most = ROW_BLOCKS[vectors]
+    turns = _quotient(blocks + most - 1, most)
+    together = _quotient(blocks, turns)
+    more = blocks - together * turns  # so many turns, the first ones, take a block more
+    block, a_block = _depth_block(inner, depth, vectors, a_depth, a_outer)
+    for turn in range(turns):
+        mine = together + (1 if turn < more else 0)
+        s_now, s_block_now, s_vector_now, a_now, b_now, start = s, s_block, s_vector, a, b, 0
+        while start < depth:
             _row_panel(
-                real, vectors, c + done * c_block, c_block, s_now, s_block_now, s_vector_now,
-                a + start // inner * a_outer + start % inner * a_depth, a_depth, inner, a_outer - (inner - 1) * a_depth,
-                b + done * b_block + start * b_depth, b_block, b_depth, min(block, depth - start),
+                real, mine, vectors, c, c_block, s_now, s_block_now, s_vector_now, a_now, a_depth, inner,
+                a_outer - (inner - 1) * a_depth, b_now, b_block, b_depth, min(block, depth - start),
             )  # fmt: skip
-            s_now, s_block_now, s_vector_now = c + done * c_block, c_block, VECTOR_BYTES
-    for rest in range(whole, blocks):
-        invoke(
-            product,
-            real,
-            (
-                c + rest * c_block, 0, s + rest * s_block, 0, s_vector, a, 0, a_depth, inner, a_outer,
-                b + rest * b_block, b_depth, depth, 1, vectors,
-            ),
-        )  # fmt: skip
+            s_now, s_block_now, s_vector_now = c, c_block, VECTOR_BYTES
+            start, a_now, b_now = start + block, a_now + a_block, b_now + block * b_depth
+        c, s, b = c + mine * c_block, s + mine * s_block, b + mine * b_block

@@ -43,7 +43,7 @@ def project_rows(real, call, direction, part, operand, rows, h):
             call.routines.row_product,
             real,
             (
-                call.routines.product, target, panel, call.zeros, 0, 0, operand, size, depth, 0, weight, depth * panel,
+                target, panel, call.zeros, 0, 0, operand, size, depth, 0, weight, depth * panel,
                 panel, depth, MAX_VECTORS, whole,
             ),
         )  # fmt: skip

@@ -116,7 +116,7 @@ def add_row_products(real, call, group, direction, from_unit, blocks, a, target,
         call.routines.row_product,
         real,
         (
-            call.routines.product, place, target_block, place, target_block, vector, a, size_of(real), group.rows, 0,
+            place, target_block, place, target_block, vector, a, size_of(real), group.rows, 0,
             weight, weight_block, row, group.rows, group.slots * vectors, blocks,
         ),
     )  # fmt: skip

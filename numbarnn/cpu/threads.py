@@ -9,6 +9,7 @@ MAX_SPLIT_ROWS = 128  # the same where units are split: a task has fewer of them
 SPLIT_BYTES = 1 << 20  # recurrent weights of one direction from which units are split
 SPLIT_FEW_BYTES = 1 << 19  # the same where there are fewer rows than threads
 ALONE = 1 << 21  # multiplications of numbers by parameters that one thread does before a second one would have helped
+LASTING = 1 << 31  # the same that take about 10 ms: most rests of the pool are over before that is done
 LARGE = ALONE  # what programs ask for threads from; it stays what it is where the tests have every size shared
 
 
@@ -36,8 +37,13 @@ def sharing(count):
 
 
 def threads_for(products):
-    """How many threads pay for so many multiplications."""
-    return 1 if products < ALONE else threads()
+    """How many threads pay for so many multiplications.
+
+    What takes long is split also while the pool rests: its jobs, of which there are several, see for themselves.
+    """
+    if products < ALONE:
+        return 1
+    return threads() if products < LASTING else most_threads()
 
 
 def parts_for(count, smallest):

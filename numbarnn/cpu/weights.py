@@ -131,7 +131,7 @@ def unpack_bias(real, call, group, direction, total):
 
 @inlined
 def row_times_transposed(
-    real, product, row_product, zeros, transposed, depth, inner, dpre, dpre_block, target, panels, descending
+    real, row_product, zeros, transposed, depth, inner, dpre, dpre_block, target, panels, descending
 ):  # fmt: skip
     """`times_transposed` for one row and whole panels, several at once.
 
@@ -147,7 +147,7 @@ def row_times_transposed(
         row_product,
         real,
         (
-            product, target, step, start, start_step, stride, dpre, size_of(real), inner, dpre_block,
+            target, step, start, start_step, stride, dpre, size_of(real), inner, dpre_block,
             transposed, operand_step, panel, depth, MAX_VECTORS, panels,
         ),
     )  # fmt: skip
@@ -172,7 +172,7 @@ def times_transposed(
     if rows == 1 and unit_vectors % per_block == 0:
         whole = (to_vector - from_vector) // MAX_VECTORS
         row_times_transposed(
-            real, product, row_product, zeros, transposed + first_panel * depth * vector, depth,
+            real, row_product, zeros, transposed + first_panel * depth * vector, depth,
             slots * per_block * lanes(real),
             dpre + first * all_slots * per_block * vector + first_slot * per_block * vector,
             all_slots * per_block * vector * total_rows, target + first_panel * vector, whole, descending,
