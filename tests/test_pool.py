@@ -1,5 +1,7 @@
 """The threads that share tasks: every index is taken once, whatever they do meanwhile, and sharing ends where it loses."""
 
+import ctypes
+import sys
 import threading
 import time
 
@@ -7,24 +9,28 @@ import numpy as np
 import pytest
 
 import numbarnn as nr
-from numbarnn.cpu import pool as of_pool
 from numbarnn.cpu.atomics import atomic_add, atomic_load, pause
-from numbarnn.cpu.compiled import Task
+from numbarnn.cpu.compiled import Task, kernel
+from numbarnn.cpu.idle import SYSTEM
 from numbarnn.cpu.jobs import _share
-from numbarnn.cpu.pool import (
+from numbarnn.cpu.ledger import LEAST_IDLE, LONGEST, LONGEST_REST, MISHAP, MOST, RESTS, TRIAL, WATCHED_REST, account
+from numbarnn.cpu.pool import Pool, share, share_parts, share_whatever
+from numbarnn.cpu.pool_memory import (
     ALONE_FOR,
     ALONE_UNTIL,
     GAINED,
-    MISHAP,
-    MOST,
+    LONG,
+    OWNER,
     PREEMPTED,
-    RESTS,
-    TRIAL,
-    Pool,
-    share,
-    share_whatever,
-)  # fmt: skip
+    REST,
+    SET_POLICY,
+    SLEEPERS,
+    WATCHED_FOR,
+    WATCHES,
+    clock,
+)
 from numbarnn.cpu.records import WORK, integers
+from numbarnn.cpu.regions import of_part, share_regions, take_parts
 from numbarnn.cpu.routine_call import record_at
 
 COUNTS = np.dtype(integers("counts", "rounds"))
@@ -64,10 +70,10 @@ def look(cell, number, record, index):
     atomic_add(order[0].seen + 8 * index, 1)
 
 
-@of_pool.kernel
+@kernel
 def take(call, task, record, parts, regions):
     """Have a task done for parts of regions."""
-    of_pool.share_regions(record_at(call, CALL)[0], task, record, parts, regions)
+    share_regions(record_at(call, CALL)[0], task, record, parts, regions)
 
 
 @pytest.fixture
@@ -133,8 +139,8 @@ def test_helpers_come_and_go(own_pool):
 
 def test_blocks_without_rest_leave_what_was_set(own_pool):
     """Also those of several threads, whose ends come in any order."""
-    rest = lambda: own_pool._block[of_pool.REST // 8]  # noqa: E731
-    for before in (of_pool.RESTS, 0, 7):
+    rest = lambda: own_pool._block[REST // 8]  # noqa: E731
+    for before in (RESTS, 0, 7):
         own_pool.set_rest(before)
         first, second = own_pool.without_rest(), own_pool.without_rest()
         first.__enter__()
@@ -153,13 +159,13 @@ def test_helpers_that_sleep_are_woken(own_pool):
     own_pool.set_rest(0)
     own_pool.set_helpers(2)
     for _ in range(5):
-        while own_pool._block[of_pool.SLEEPERS // 8] < 2:  # they look for a job for a while
+        while own_pool._block[SLEEPERS // 8] < 2:  # they look for a job for a while
             time.sleep(0.001)
         assert (run(own_pool, 6, 1, rounds=100_000) == 1).all()
 
 
 def test_a_job_inside_a_job_is_done_by_its_thread(own_pool):
-    own_pool._block[of_pool.OWNER // 8] = 1  # as while a job is under way
+    own_pool._block[OWNER // 8] = 1  # as while a job is under way
     own_pool.set_helpers(1)
     assert (run(own_pool, 5, 10) == 10).all()
 
@@ -176,20 +182,52 @@ def test_what_is_lost_ends_sharing_for_longer_each_time(own_pool):
         own_pool._block[PREEMPTED // 8] += 1  # as a helper does whose core was taken away
         note(own_pool.address, -nanoseconds, time_now)
 
+    def until():
+        return own_pool._block[ALONE_UNTIL // 8] - time_now, own_pool._block[WATCHED_FOR // 8]
+
     assert ledger(own_pool) == (TRIAL, 0)
     lose(TRIAL)
     assert ledger(own_pool) == (0, 0)
     lose(1000)
     first = RESTS * (TRIAL + 1000)
-    assert ledger(own_pool) == (TRIAL, first)
-    assert own_pool._block[ALONE_UNTIL // 8] == time_now + first
+    assert ledger(own_pool) == (TRIAL, first) and until() == (first, LEAST_IDLE)
     lose(TRIAL + 1)
     assert ledger(own_pool) == (TRIAL, 2 * first)
     for _ in range(20):
         lose(TRIAL + 1)
-    assert ledger(own_pool) == (TRIAL, of_pool.LONGEST_REST)
+    assert ledger(own_pool) == (TRIAL, LONGEST) and until() == (LONGEST_REST, LONGEST_REST)  # nobody watches
     note(own_pool.address, 10 * MOST, time_now)  # what is gained beyond that is no licence to lose it
     assert ledger(own_pool) == (MOST, 0)
+    lose(MOST + 1)
+    assert until() == (RESTS * (TRIAL + 1), LEAST_IDLE)
+    for _ in range(1 + TRIAL // MISHAP):  # no core was taken away: that one is idle says nothing
+        note(own_pool.address, -MOST, time_now)
+    assert until() == (2 * RESTS * (TRIAL + 1), 0)
+    own_pool.set_rest(0)
+    lose(MOST + 1)
+    assert until() == (2 * RESTS * (TRIAL + 1), 0) and ledger(own_pool)[0] == TRIAL
+
+
+@pytest.mark.skipif(sys.platform != SYSTEM, reason="nobody watches there")
+def test_a_rest_is_over_when_a_core_is_idle(own_pool):
+    """Whoever watches runs now and then where all cores are busy, too: for a nanosecond it always has one to itself."""
+    own_pool._block[ALONE_UNTIL // 8], own_pool._block[WATCHED_FOR // 8] = clock() + 10**13, 1
+    assert own_pool.rests()
+    end = time.monotonic() + 120
+    while own_pool.rests():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+    assert own_pool._block[WATCHES // 8] == 1
+
+
+@pytest.mark.skipif(sys.platform != SYSTEM, reason="nobody watches there")
+def test_a_rest_takes_its_time_where_the_policy_is_refused(own_pool):
+    refuse_policy = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(lambda *arguments: -1)
+    own_pool._block[SET_POLICY // 8] = ctypes.cast(refuse_policy, ctypes.c_void_p).value
+    own_pool._block[ALONE_UNTIL // 8], own_pool._block[WATCHED_FOR // 8] = clock() + 10**13, 1
+    assert own_pool.rests()
+    own_pool._watcher.join()
+    assert own_pool.rests() and not own_pool._block[WATCHES // 8]
 
 
 def test_a_long_job_that_no_helper_was_kept_from_counts_little(own_pool):
@@ -198,12 +236,23 @@ def test_a_long_job_that_no_helper_was_kept_from_counts_little(own_pool):
     for _ in range(TRIAL // MISHAP):
         note(own_pool.address, -1000 * TRIAL, 10**15)
     assert ledger(own_pool) == (TRIAL, RESTS * (TRIAL + MISHAP))
+    assert own_pool._block[WATCHED_FOR // 8] == 0
 
 
-@of_pool.kernel
+def test_a_long_loss_is_reason_enough_where_rests_are_watched(own_pool):
+    own_pool._block[WATCHES // 8] = 1
+    note(own_pool.address, MOST, 10**15)
+    note(own_pool.address, -LONG, 10**15)
+    assert not own_pool._block[ALONE_UNTIL // 8]
+    note(own_pool.address, -LONG - 1, 10**15)
+    assert ledger(own_pool) == (TRIAL, RESTS * (TRIAL + LONG + 1))
+    assert own_pool._block[ALONE_UNTIL // 8] == 10**15 + WATCHED_REST and own_pool._block[WATCHED_FOR // 8] == LEAST_IDLE
+
+
+@kernel
 def note(pool, gain, time):
     """Note a job's gain."""
-    of_pool.account(pool, gain, time)
+    account(pool, gain, time)
 
 
 @pytest.mark.parametrize("helpers", [0, 1, 3])
@@ -213,11 +262,11 @@ def test_regions_follow_one_another(own_pool, helpers):
     for parts, regions in ((1, 3), (2, 200), (3, 50), (8, 20)):
         seen, record = np.zeros(parts * regions, np.int64), np.zeros(1, ORDER)
         record["seen"], record["parts"] = seen.ctypes.data, parts
-        claims, call = np.zeros(of_pool.of_part(parts) // 8, np.int64), np.zeros(1, CALL)
+        claims, call = np.zeros(of_part(parts) // 8, np.int64), np.zeros(1, CALL)
         call["claims"] = claims.ctypes.data
         for name, value in (
-            ("share_parts", of_pool.share_parts.address), ("pool", own_pool.address),
-            ("take", of_pool.take_parts.address), ("threads", helpers + 1),
+            ("share_parts", share_parts.address), ("pool", own_pool.address),
+            ("take", take_parts.address), ("threads", helpers + 1),
         ):  # fmt: skip
             call["work"][name] = value
         task = look.address(None, np.dtype(np.float32))

@@ -244,6 +244,27 @@ def test_memory_is_bounded():
     assert len(p._calls) <= 16
 
 
+@pytest.mark.parametrize("layer", [nr.GRU(5), nr.GRU(5, layers=2, bidirectional=True)])
+def test_large_outputs_are_lent(layer, monkeypatch):
+    monkeypatch.setattr(prepared, "LEAST_LENT", 1)
+    p, inputs = layer.init(3, seed=0), [numbers(6, 2, 3, seed=seed) for seed in range(9)]
+    expected = [first(layer, p, x)[0].copy() for x in inputs]
+    for _ in range(3):
+        found = [layer(p, x)[0] for x in inputs]
+        (kind,) = p._calls.values()
+        assert kind.made == prepared.MOST_MADE and len(kind.idle) == 1  # one is never lent: it copies
+        assert all(same_bits(y.copy(), known) for y, known in zip(found, expected, strict=True))
+        part, row = found[2][3], expected[2][3]
+        for y in (*found[:2], *found[3:]):
+            y[...] = 7  # the caller's own
+        del found, y
+        assert len(kind.idle) == prepared.MOST_MADE - 1  # a view of outputs keeps them
+        assert all(same_bits(layer(p, x)[0].copy(), known) for x, known in zip(inputs, expected, strict=True))
+        assert same_bits(part.copy(), row)
+        del part
+        assert len(kind.idle) == prepared.MOST_MADE
+
+
 def test_large_calls_share_a_limit(monkeypatch):
     layer = nr.RNN(600)  # two million products in 4 steps: threads share them
     p = layer.init(3, seed=0)

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 import numbarnn as nr
-from numbarnn.cpu.pool import REST, RESTS, pool
+from numbarnn.cpu.ledger import RESTS
+from numbarnn.cpu.pool import pool
+from numbarnn.cpu.pool_memory import REST
 from numbarnn.training import workspace
 
 RANDOM = np.random.default_rng(0)

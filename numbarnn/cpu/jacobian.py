@@ -1,15 +1,13 @@
-"""A unit's Jacobian: how the new states of a cell move where its pre-activations, values of units and old states do.
-
-A cell's adjoint is linear in ``dnew``: called with 1 for one of the new states and 0 for the others, it says what that
-state is changed by.  So a row of the Jacobian is a call of the adjoint, and cells need no equations besides.
-"""
+"""A unit's Jacobian, see `engine.unit_jacobian`, in the processor's kernels: vectors of units."""
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from ..engine import unit_jacobian
 from ..engine.choices import joined
 from ..engine.inlined import inlined
+from . import extending
 from .simd import Vector, llvm_call, llvm_suffix, llvm_vector, splat
 from .types import by_cell
 
@@ -50,41 +48,7 @@ def _zeros(counted):
 no_dpre, no_dstate = _zeros("dpre_count"), _zeros("states")
 
 
-@by_cell
-def row_of(cell):
-    """What changes of the pre-activations, the values of units and the old states are multiplied with, and summed, for
-    what `dnew` asks of the new ones.
-    """
-    if not cell.gated_slots:
-
-        def row(cell, real, kept, old, new, dnew, per_unit):
-            dpre, dold = cell.adjoint(kept, old, new, dnew, per_unit)
-            return joined(dpre, dold)
-
-        return row
-
-    def row_past_gate(cell, real, kept, old, new, dnew, per_unit):
-        dpre, dold = cell.adjoint(kept, old, new, dnew, per_unit)
-        dpre, dold = cell.gate_adjoint(kept, old, splat(real, 0), dpre, dold, per_unit)
-        return joined(dpre, dold)
-
-    return row_past_gate
-
-
-@by_cell
-def rows_of_step(cell):
-    """`row_of` each new state by itself."""
-    if cell.states == 1:
-        return lambda cell, real, kept, old, new, per_unit: (
-            row_of(cell, real, kept, old, new, (splat(real, 1),), per_unit),
-        )
-
-    def both(cell, real, kept, old, new, per_unit):
-        one, zero = splat(real, 1), splat(real, 0)
-        of_h = row_of(cell, real, kept, old, new, (one, zero), per_unit)
-        return of_h, row_of(cell, real, kept, old, new, (zero, one), per_unit)
-
-    return both
+row_of, rows_of_step = unit_jacobian.rows(extending, splat)
 
 
 @by_cell

@@ -11,7 +11,9 @@ import sys
 
 from .compiled import kernel
 from .failures import call_or_raise
-from .pool import RESTS, clock, now, pool, share, share_whatever
+from .ledger import RESTS
+from .pool import pool, share, share_whatever
+from .pool_memory import clock, now
 from .threads import sharing, threads
 
 LONG = 1 << 19  # multiplications of numbers by parameters that take longer than to hand Python over and have it back

@@ -10,7 +10,7 @@ SMALLEST = 1 << 12  # blocks come in powers of two and halves between, from this
 KEPT_BYTES = 1 << 28  # free blocks kept for the next request, in all
 
 _free = {}  # size: [(memoryview, address)]
-_lent = {}  # id of a lent array: (weak reference to it, its block)
+_lent = {}  # id of a lent array: a weak reference to it
 _kept = 0
 
 
@@ -55,14 +55,15 @@ def give(block):
 
 
 class _Reference(weakref.ref):
-    """A weak reference to a lent array that knows under which key it is kept."""
+    """A weak reference to a lent array that knows under which key it is kept, and what is called with what in the end."""
 
-    __slots__ = ("key",)
+    __slots__ = ("back", "key", "what")
 
 
 def _take_back(reference):
-    """Give back the block of an array that nobody holds any more."""
-    give(_lent.pop(reference.key)[1])
+    """Do what is to be done when nobody holds an array any more."""
+    del _lent[reference.key]
+    reference.back(reference.what)
 
 
 def borrow(nbytes):
@@ -70,9 +71,21 @@ def borrow(nbytes):
     block = take(nbytes)
     lent = np.frombuffer(block[0], np.uint8, nbytes)  # of a memoryview: a view of `lent` then keeps `lent` itself alive
     reference = _Reference(lent, _take_back)
-    reference.key = id(lent)
-    _lent[reference.key] = reference, block
+    reference.key, reference.back, reference.what = id(lent), give, block
+    _lent[reference.key] = reference
     return lent, block[1]
+
+
+def lend_again(view, back, what):
+    """A view like `view`, of memory that `borrow` has lent; ``back(what)`` is called when nobody holds it any more."""
+    owner = view
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    lent = np.frombuffer(owner.base, np.uint8, owner.nbytes)
+    reference = _Reference(lent, _take_back)
+    reference.key, reference.back, reference.what = id(lent), back, what
+    _lent[reference.key] = reference
+    return np.ndarray(view.shape, view.dtype, lent, view.ctypes.data - owner.ctypes.data, view.strides)
 
 
 def empty(shape, dtype):

@@ -6,8 +6,8 @@ What a job does is in tasks, called by address: these functions are the same for
 from ..engine.inlined import inlined
 from .compiled import Function
 from .failures import call_or_raise
-from .pool import share_regions
 from .records import BACKWARD, FORWARD
+from .regions import share_regions
 from .routine_call import copy_bytes, record_at
 
 

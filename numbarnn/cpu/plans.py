@@ -18,9 +18,10 @@ from .blocks import block_vectors, packed_size, spread, transposed_size, vectors
 from .compiled import compile_together
 from .jobs import LONG
 from .memory import aligned
-from .pool import of_part, share, share_parts, take_parts
+from .pool import share, share_parts
 from .product import MAX_VECTORS
 from .records import BACKWARD, FORWARD, FORWARD_NAMES, ROUTINE_NAMES, place
+from .regions import of_part, take_parts
 from .simd import lanes_of
 from .threads import shares, sharing, threads, threads_for
 
@@ -169,7 +170,7 @@ class Size(sizes.Size):
         }
 
     def _claims(self):
-        """Numbers that take as much room as `pool.take_parts` needs."""
+        """Numbers that take as much room as `regions.take_parts` needs."""
         tasks, splits = self.shares
         return of_part(tasks * splits * self.directions) // self.dtype.itemsize if splits > 1 else 0
 

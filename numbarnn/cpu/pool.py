@@ -5,13 +5,14 @@ that has the job takes indices one after the other, and so does each helper that
 job's thread waits for the indices that helpers have begun; a helper that got no core in the meantime has begun none, and
 costs nothing.  What a task raises, whoever has called it, the job's thread raises when all are done.
 
-A task that has many regions, each of which needs the one before, is one job all the same (`take_parts`): threads meet
+A task that has many regions, each of which needs the one before, is one job all the same (`regions`): threads meet
 after each region, and otherwise go on.
 
 What sharing has gained is counted, job by job: the time that the job's thread would have taken alone, by what it has spent
 on a core for the indices it took itself, less the time that the job took.  When more has been lost lately than gained, the
 job's thread goes alone for `RESTS` times the loss, and then tries again: where other work runs on the machine, or a quota
-holds threads back, or tasks are too small, little more than one part in `RESTS` is lost.  Meanwhile helpers sleep.  Whoever
+holds threads back, or tasks are too small, little more than one part in `RESTS` is lost; where a core was taken away, it
+tries again as soon as one is idle (`idle`).  Meanwhile helpers sleep.  Whoever
 waits spins first, since to be put to sleep and woken takes tens of microseconds: a helper while jobs gain, for `PATIENCE`;
 the job's thread for `HURRY`, after which its core is there for a helper that has lost its own.
 
@@ -31,142 +32,56 @@ import time
 import numpy as np
 
 from ..engine.inlined import inlined
-from .atomics import (
-    atomic_add,
-    atomic_load,
-    atomic_store,
-    call_function,
-    exchange_if,
-    pause,
-    time_on_core,
-    time_passed,
-    times_preempted,
-)
+from .atomics import atomic_add, atomic_load, atomic_store, call_function, exchange_if, pause, time_on_core, times_preempted
 from .compiled import Function, kernel
-from .extending import register_jitable
-from .failures import call_or_raise, error_of_call, raise_error
-
-LINE = 64  # bytes that one core writes at a time: what different threads write lies in lines of its own
-# The pool is a block of memory: in each line what is written together.
-OWNER, TICKET, DONE, SLEEPERS, WAITING, LIMIT, BEGUN, JOB, LEDGER, PREEMPTED, CALLS, MUTEX, WAKE, FINISHED = (
-    LINE * i for i in range(2, 30, 2)
+from .failures import error_of_call, raise_error
+from .idle import SYSTEM, watch
+from .ledger import RESTS, TRIAL, account, rest
+from .pool_memory import (
+    ALONE_UNTIL,
+    BEGUN,
+    BYTES,
+    CLOCK,
+    CLOSED,
+    COUNT,
+    DONE,
+    ERROR,
+    FINISHED,
+    GAINED,
+    INDEX,
+    LIMIT,
+    LOCK,
+    LONG,
+    LOOKS,
+    MUTEX,
+    OWNER,
+    POST,
+    PREEMPTED,
+    RECORD,
+    REST,
+    SET_POLICY,
+    SIGNAL,
+    SLEEPERS,
+    TASK,
+    TICKET,
+    UNLOCK,
+    USAGE,
+    WAIT,
+    WAIT_FOR_POST,
+    WAKE,
+    WATCHED_FOR,
+    WATCHES,
+    call_alone,
+    clock,
+    now,
+    wait_until,
+    wake,
+    wake_waiting,
 )
-TASK, RECORD, COUNT, ERROR = (JOB + 8 * i for i in range(4))  # ERROR: what describes an exception of one of the tasks
-GAINED, ALONE_UNTIL, ALONE_FOR, REST, SEEN = (LEDGER + 8 * i for i in range(5))  # see `account`
-LOCK, UNLOCK, WAIT, SIGNAL, CLOCK, USAGE = (CALLS + 8 * i for i in range(6))
-BYTES = LINE * 30
-# Parts of regions, see `take_parts`: how many are done; what they are; and a line for each, the region that it is at, and
-# of the thread with its index the nanoseconds waited and the parts taken.
-PASSED, PART = 0, LINE
-POOL, PART_TASK, PART_RECORD, PART_COUNT, REGIONS, TAKERS = (PART + 8 * i for i in range(6))
-WAITED, TAKEN = 8, 16
+from .regions import PASSED, TAKEN, WAITED, of_part
 
-INDEX = (1 << 32) - 1  # of a ticket: the next index of a job; above it the job's number
-CLOSED = (1 << 31) - 1  # an index that no job has
-TRIAL = 200_000  # nanoseconds that may be lost before sharing is given up: to wake helpers costs some
-MOST = 20_000_000  # nanoseconds of gain that count: a core that is taken away for a moment costs some
-WELL = 5_000_000  # nanoseconds of gain after which a rest is short again
-RESTS = 32  # nanoseconds alone for each one lost, the first time
-LONGEST_REST = 250_000_000
-LONG = 300_000  # nanoseconds after which a helper asks whether its core was taken away: it costs one to ask
-MISHAP = 20_000  # nanoseconds that a job may lose at most for another reason
+CALLED = LOCK, UNLOCK, WAIT, SIGNAL, CLOCK, USAGE, SET_POLICY, WAIT_FOR_POST, POST  # see `_system_functions`
 PATIENCE = 1_000_000  # nanoseconds that a helper looks for a job before it sleeps
-HURRY = 50_000  # nanoseconds that a job's thread looks for the end of other threads' tasks before it sleeps
-LOOKS = 32  # looks between two at the clock
-
-
-if sys.platform == "win32":
-    clock = time.perf_counter_ns  # of Python; the same clock as `now` reads
-else:
-    clock = functools.partial(time.clock_gettime_ns, time.CLOCK_MONOTONIC)
-
-
-@inlined
-def now(pool):
-    """Nanoseconds of a clock that never goes back."""
-    return time_passed(atomic_load(pool + CLOCK))
-
-
-@inlined
-def wake(pool, condition, count):
-    """Wake some threads that sleep until a condition changes."""
-    call_function(atomic_load(pool + LOCK), (pool + MUTEX,))
-    for _ in range(count):
-        call_function(atomic_load(pool + SIGNAL), (pool + condition,))
-    call_function(atomic_load(pool + UNLOCK), (pool + MUTEX,))
-
-
-@inlined
-def wait_until(pool, address, count):
-    """Wait until an integer is so large: look for a while, then sleep.  Returns nanoseconds, 0 if it took a few looks."""
-    for _ in range(LOOKS):
-        if atomic_load(address) >= count:
-            return 0
-        pause()
-    time = start = now(pool)
-    while atomic_load(address) < count:
-        if time - start > HURRY:
-            call_function(atomic_load(pool + LOCK), (pool + MUTEX,))
-            atomic_add(pool + WAITING, 1)
-            while atomic_load(address) < count:
-                call_function(atomic_load(pool + WAIT), (pool + FINISHED, pool + MUTEX, -1, 0))
-            atomic_add(pool + WAITING, -1)
-            call_function(atomic_load(pool + UNLOCK), (pool + MUTEX,))
-        for _ in range(LOOKS):
-            if atomic_load(address) >= count:
-                break
-            pause()
-        time = now(pool)
-    return time - start
-
-
-@inlined
-def wake_waiting(pool):
-    """Wake those that `wait_until` has put to sleep."""
-    waiting = atomic_load(pool + WAITING)
-    if waiting:
-        wake(pool, FINISHED, waiting)
-
-
-@inlined
-def rest(pool, loss, time):
-    """Have jobs done by one thread from now on, for longer than before if that was not long ago."""
-    nanoseconds = min(LONGEST_REST, max(atomic_load(pool + REST) * loss, 2 * atomic_load(pool + ALONE_FOR)))
-    atomic_store(pool + ALONE_FOR, nanoseconds)
-    atomic_store(pool + ALONE_UNTIL, time + nanoseconds)
-    atomic_store(pool + GAINED, TRIAL)
-
-
-@inlined
-def account(pool, gain, time):
-    """Note what a job has gained by being shared, and go alone for a while after losses: for longer each time in a row.
-
-    A virtual machine takes cores away for milliseconds now and then, from whoever has one: that is no reason.
-    """
-    preempted = atomic_load(pool + PREEMPTED)
-    if gain < -MISHAP and preempted == atomic_load(pool + SEEN):
-        gain = -MISHAP
-    atomic_store(pool + SEEN, preempted)
-    gained = min(MOST, atomic_load(pool + GAINED) + gain)
-    if gained < 0:
-        rest(pool, TRIAL - gained, time)
-        return
-    atomic_store(pool + GAINED, gained)
-    if gained >= WELL:
-        atomic_store(pool + ALONE_FOR, 0)
-
-
-@inlined
-def call_alone(task, record, count):
-    """Call a task once for each index below `count`."""
-    for index in range(count):
-        call_or_raise(task, (0, 0, record, index))
-
-
-@register_jitable
-def of_part(part):
-    """Where in parts the line of one is, or of the thread that was the so-manieth to come."""
-    return LINE * (2 + part)
 
 
 @inlined
@@ -255,55 +170,6 @@ def share_whatever(pool, task, record, count):
 
 
 @inlined
-def share_regions(call, task, record, count, regions):
-    """Call a task for each index below ``count * regions``; those of a region when the ones before it are done.
-
-    call: with the pool, `share_parts` and `take_parts` by address, the threads, and memory for the parts.
-    """
-    if call.work.pool == 0:
-        call_alone(task, record, count * regions)
-        return
-    parts = call.claims
-    atomic_store(parts + PASSED, 0)
-    atomic_store(parts + POOL, call.work.pool)
-    atomic_store(parts + PART_TASK, task)
-    atomic_store(parts + PART_RECORD, record)
-    atomic_store(parts + PART_COUNT, count)
-    atomic_store(parts + REGIONS, regions)
-    takers = min(count, call.work.threads)
-    atomic_store(parts + TAKERS, takers)
-    for part in range(count):
-        atomic_store(parts + of_part(part), 0)
-        atomic_store(parts + of_part(part) + TAKEN, 0)
-    call_or_raise(call.work.share_parts, (call.work.pool, call.work.take, parts, takers))
-
-
-@Function
-def take_parts(nothing, number, parts, me):
-    """Take parts of regions, one region after the other, beside other threads that do the same; `me` is their index.
-
-    A thread first takes the parts whose memory is in its own core's cache from the region before, then those that nobody
-    has begun: nobody waits for a thread that has no core, but for the part that it was at.
-    """
-    pool, task, record = atomic_load(parts + POOL), atomic_load(parts + PART_TASK), atomic_load(parts + PART_RECORD)
-    count, regions, takers = atomic_load(parts + PART_COUNT), atomic_load(parts + REGIONS), atomic_load(parts + TAKERS)
-    waited, taken, error = 0, 0, 0
-    for region in range(atomic_load(parts + PASSED) // count, regions):
-        for other in range(takers):
-            for part in range((me + other) % takers, count, takers):
-                claim = parts + of_part(part)
-                if atomic_load(claim) == region and exchange_if(claim, region, region + 1):
-                    error |= error_of_call(task, (0, 0, record, region * count + part)) if error == 0 else 0
-                    taken += 1
-                    if (atomic_add(parts + PASSED, 1) + 1) % count == 0:
-                        wake_waiting(pool)
-        waited += wait_until(pool, parts + PASSED, (region + 1) * count)
-    atomic_store(parts + of_part(me) + WAITED, waited)
-    atomic_store(parts + of_part(me) + TAKEN, taken)
-    raise_error(error)
-
-
-@inlined
 def sleep_until_needed(pool, me):
     """Sleep until there is a job with an index to take, or no place any more for this helper."""
     call_function(atomic_load(pool + LOCK), (pool + MUTEX,))
@@ -353,7 +219,7 @@ def help_out(pool, me):
             if time - last_look > LONG:
                 before, preempted = preempted, lost_core(pool, preempted)
                 if preempted > before:  # whoever has the core may be the job's thread
-                    rest(pool, time - last_look, time)
+                    rest(pool, time - last_look, time, True)
             if time - idle_since > PATIENCE or time < atomic_load(pool + ALONE_UNTIL):
                 sleep_until_needed(pool, me)
                 time = idle_since = now(pool)
@@ -362,7 +228,7 @@ def help_out(pool, me):
 
 
 def _system_functions():
-    """The system's (lock, unlock, wait, signal one, clock, on Linux usage) and what prepares a mutex and a condition.
+    """The system's functions in the order of `CALLED` (four on Linux alone), and what prepares a mutex and a condition.
 
     Windows' wait takes two more arguments, which those of POSIX do not see.
     """
@@ -375,8 +241,8 @@ def _system_functions():
     else:
         names = "pthread_mutex_lock", "pthread_mutex_unlock", "pthread_cond_wait", "pthread_cond_signal", "clock_gettime"
         start, library = ("pthread_mutex_init", "pthread_cond_init"), ctypes.CDLL(None)
-    if sys.platform == "linux":
-        names = (*names, "getrusage")
+    if sys.platform == SYSTEM:
+        names = (*names, "getrusage", "sched_setscheduler", "sem_wait", "sem_post")
     return [[getattr(library, name) for name in group] for group in (names, start)]
 
 
@@ -399,12 +265,12 @@ class Pool:
     def reset(self):
         """Begin without helpers, as in a forked process, where there are none."""
         self._threads, self._begun, self._lock, self.helpers = [], 0, threading.Lock(), 0
-        self._rest, self._restless = RESTS, 0
+        self._rest, self._restless, self._watcher = RESTS, 0, None
         self._block[:] = 0
         self._block[TICKET // 8], self._block[GAINED // 8], self._block[REST // 8] = CLOSED, TRIAL, RESTS
         self._alone_until = ctypes.c_int64.from_address(self.address + ALONE_UNTIL)
         self._calls, start = _system_functions()
-        for place, call in zip((LOCK, UNLOCK, WAIT, SIGNAL, CLOCK, USAGE), self._calls):
+        for place, call in zip(CALLED, self._calls):
             self._block[place // 8] = ctypes.cast(call, ctypes.c_void_p).value
         for place, call in zip((MUTEX, WAKE, FINISHED), (start[0], start[1], start[1])):
             call(ctypes.c_void_p(self.address + place), None)
@@ -439,7 +305,19 @@ class Pool:
 
     def rests(self):
         """Whether work is done by one thread for now, since sharing it has cost time."""
-        return self._alone_until.value > clock()
+        if self._alone_until.value <= clock():
+            return False
+        if self._watcher is None and sys.platform == SYSTEM and self._block[WATCHED_FOR // 8]:
+            self._start_to_watch()
+        return True
+
+    def _start_to_watch(self):
+        """Start the thread that ends rests; the pool's memory is then there as long as the process, as that thread is."""
+        with self._lock:
+            if self._watcher is None:
+                ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._block))
+                self._watcher = threading.Thread(target=watch, args=(self.address,), name="numbarnn-watch", daemon=True)
+                self._watcher.start()
 
     def set_rest(self, nanoseconds):
         """Set how long one thread goes alone for each nanosecond lost; 0: work is shared whatever it costs."""
@@ -461,8 +339,10 @@ class Pool:
                 self._block[REST // 8] = 0 if self._restless else self._rest
 
     def close(self):
-        """Let all helpers go, before Python and their machine code do."""
+        """Let all helpers go, before Python and their machine code do; whoever watches rests needs neither once it does."""
         self.set_helpers(0)
+        while self._watcher is not None and self._watcher.is_alive() and not self._block[WATCHES // 8]:
+            time.sleep(0.001)
 
 
 pool = Pool()

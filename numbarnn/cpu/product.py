@@ -40,6 +40,7 @@ def _tile_rows(vectors):
 
 
 B_ROW = 11  # place of b_row among the operands of a tile
+STRIDES = (1, 3, 4, 6)  # places of c_row, s_row, s_vector and a_row
 ROW_BLOCKS = (1, 8, 4, 4, 3)  # by vectors in a block: how many at most are summed side by side, on 16 registers as on 32
 TILE_ROWS = (1,) + tuple(_tile_rows(v) for v in range(1, MAX_VECTORS + 1))
 BLOCK_DEPTHS = (1,) + tuple(min(LONGEST_BLOCK, BLOCK_VECTORS // v) for v in range(1, MAX_VECTORS + 1))
@@ -112,6 +113,12 @@ def _emit_panel(
         builder.store(builder.fadd(start, value), vector_at(place), align=size)
 
 
+def _opaque(builder, value):
+    """`value`, of which LLVM knows nothing before this place: what one tile makes of it is not made for all at each call."""
+    kind = ir.FunctionType(value.type, [value.type])
+    return builder.asm(kind, "", "=r,0", [value], side_effect=True)
+
+
 @intrinsic
 def _panel(
     typingctx, real, rows, vectors, c, c_row, s, s_row, s_vector, a, a_row, a_depth, inner, a_jump, b, b_depth, depth, ahead
@@ -130,7 +137,8 @@ def _panel(
                 block = builder.append_basic_block(f"tile_{height}x{count}")
                 switch.add_case(ir.Constant(INT64, 64 * count + height), block)
                 builder.position_at_end(block)
-                _emit_panel(builder, vector, height, count, *operands)
+                own = [_opaque(builder, operand) if i in STRIDES else operand for i, operand in enumerate(operands)]
+                _emit_panel(builder, vector, height, count, *own)
                 builder.branch(end)
         builder.position_at_end(end)
         return context.get_dummy_value()

@@ -80,7 +80,7 @@ CALL = integers(
     "tasks",  # parts the batch is split into, in each direction
     "splits",  # parts the hidden units are split into, in each direction; 1 where the batch is split
     "parts",  # parts the rows of a weight are split into, in each direction
-    "claims",  # where units are split: who is at which of the regions of all steps, see `pool.take_parts`; this call only
+    "claims",  # where units are split: who is at which of the regions of all steps, see `regions.take_parts`; this call only
     "chunk",  # steps between two changes from time to weights
     "segment_rows",  # room for the rows of K steps
     "parameters",  # [D] of weight_ih (I, G, H), weight_hh (P, G, H), biases (G, H), weight_hr (H, P); backward: gradient

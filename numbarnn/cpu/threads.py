@@ -7,7 +7,8 @@ from .pool import pool
 MAX_TASK_ROWS = 64  # rows of the batch one task takes: more would push the pre-activations out of the L2 cache
 MAX_SPLIT_ROWS = 128  # the same where units are split: a task has fewer of them
 SPLIT_BYTES = 1 << 20  # recurrent weights of one direction from which units are split
-SPLIT_FEW_BYTES = 1 << 19  # the same where there are fewer rows than threads
+FEW_ROWS = 3  # rows that a step takes as long for as for one: the time goes into reading the weights
+SPLIT_FEW, SPLIT_LEAST = 8, 16  # of the SPLIT_BYTES the so-manieth part: where rows are few, and fewer than threads
 ALONE = 1 << 21  # multiplications of numbers by parameters that one thread does before a second one would have helped
 LASTING = 1 << 31  # the same that take about 10 ms: most rests of the pool are over before that is done
 LARGE = ALONE  # what programs ask for threads from; it stays what it is where the tests have every size shared
@@ -55,9 +56,18 @@ def shares(threads_, batch, directions, blocks, weight_bytes):
     """How each direction's work is split: (parts of the batch, parts of the hidden units); results do not depend on it.
 
     Splitting the batch needs no waiting, but every thread reads all recurrent weights at each step; splitting the units
-    (there are `blocks` that cannot be split) is for weights too large for one core's cache.
+    (there are `blocks` that cannot be split) is for weights too large for one core's cache, and for so few rows that to
+    read the weights takes longer than to multiply.
     """
     wanted = -(-threads_ // directions)
-    if min(wanted, blocks) > 1 and weight_bytes >= (SPLIT_BYTES if batch >= wanted else min(SPLIT_BYTES, SPLIT_FEW_BYTES)):
-        return -(-batch // MAX_SPLIT_ROWS), min(wanted, blocks)
+    splits = min(wanted, blocks)
+    if splits > 1 and weight_bytes >= _split_bytes(batch, wanted, splits):
+        return -(-batch // MAX_SPLIT_ROWS), splits
     return min(batch, max(wanted, -(-batch // MAX_TASK_ROWS))), 1
+
+
+def _split_bytes(batch, wanted, splits):
+    """Recurrent weights from which units are split: fewer where a step then takes less time, by what one row takes."""
+    if max(FEW_ROWS, batch) >= splits * max(FEW_ROWS, -(-batch // wanted)):
+        return SPLIT_BYTES
+    return SPLIT_BYTES // (SPLIT_LEAST if batch < wanted else SPLIT_FEW)

@@ -1,11 +1,12 @@
 """A unit's Jacobian on the GPU: how the new states of a cell move where its pre-activations and old states do.
 
-What `cpu.jacobian` is for the processor: a cell's adjoint is linear in ``dnew``, and a row of the Jacobian is a call of it.
-The rows of all units at all steps are made by one launch.
+What `cpu.jacobian` is for the processor; see `engine.unit_jacobian`.  The rows of all units at all steps are made by one
+launch.
 """
 
 import numpy as np
 
+from ..engine import unit_jacobian
 from ..engine.choices import by_cell, joined
 from . import extending
 from .arrays import asarray, empty, zeros
@@ -18,45 +19,23 @@ from .types import load_dpre, load_saved, load_state, number, store_all
 chosen = by_cell(extending)
 
 
+_, rows_of_step = unit_jacobian.rows(extending, number)
+
+
 @chosen
-def asked(cell):
-    """The derivatives of the new states that ask for h, c or nothing: `of_h` and `of_c` are 1 or 0."""
+def no_states(cell):
+    """Derivatives of 0 of all states."""
     if cell.states == 1:
-        return lambda cell, real, of_h, of_c: (number(real, of_h),)
-    return lambda cell, real, of_h, of_c: (number(real, of_h), number(real, of_c))
+        return lambda cell, real: (number(real, 0),)
+    return lambda cell, real: (number(real, 0), number(real, 0))
 
 
 @chosen
-def row_of(cell):
-    """What changes of the pre-activations, the values of units and the old states are multiplied with, and summed, for
-    what `dnew` asks of the new ones.
-    """
-    if not cell.gated_slots:
-
-        def row(cell, real, kept, old, new, dnew, per_unit):
-            dpre, dold = cell.adjoint(kept, old, new, dnew, per_unit)
-            return joined(dpre, dold)
-
-        return row
-
-    def row_past_gate(cell, real, kept, old, new, dnew, per_unit):
-        dpre, dold = cell.adjoint(kept, old, new, dnew, per_unit)
-        dpre, dold = cell.gate_adjoint(kept, old, number(real, 0), dpre, dold, per_unit)
-        return joined(dpre, dold)
-
-    return row_past_gate
-
-
-@chosen
-def with_row_of_c(cell):
-    """`row`, and behind it that of c where the cell has one."""
+def one_after_the_other(cell):
+    """The numbers of `rows_of_step` as one tuple."""
     if cell.states == 1:
-        return lambda cell, real, row, kept, old, new, per_unit: row
-
-    def both(cell, real, row, kept, old, new, per_unit):
-        return joined(row, row_of(cell, real, kept, old, new, asked(cell, real, 0, 1), per_unit))
-
-    return both
+        return lambda cell, rows: rows[0]
+    return lambda cell, rows: joined(rows[0], rows[1])
 
 
 @chosen
@@ -66,7 +45,7 @@ def with_row_of_gate(cell):
         return lambda cell, real, rows, none, kept, old, per_unit: rows
 
     def all_rows(cell, real, rows, none, kept, old, per_unit):
-        dpre, dold = cell.gate_adjoint(kept, old, number(real, 1), none, asked(cell, real, 0, 0), per_unit)
+        dpre, dold = cell.gate_adjoint(kept, old, number(real, 1), none, no_states(cell, real), per_unit)
         return joined(rows, joined(dpre, dold))
 
     return all_rows
@@ -85,8 +64,7 @@ def unit_slopes(cell, real, call, tape, table, steps, runs, zero, found):
         place = call.saved + (direction * call.rows + row) * cell.saved * call.hidden + unit
         kept = load_saved(cell, real, tape, place, call.hidden)
         per_unit = per_unit_of(cell, real, call, tape, direction, row, unit)
-        first = row_of(cell, real, kept, old, new, asked(cell, real, 1, 0), per_unit)
-        rows = with_row_of_c(cell, real, first, kept, old, new, per_unit)
+        rows = one_after_the_other(cell, rows_of_step(cell, real, kept, old, new, per_unit))
         none = load_dpre(cell, real, zero, 0, 0)
         store_all(with_row_of_gate(cell, real, rows, none, kept, old, per_unit), found, i, count)
 
@@ -105,3 +83,12 @@ def slopes(tape):
         table_of(packing), steps, runs, zeros((1,), size.dtype), found,
     )  # fmt: skip
     return found
+
+
+def dot(row, changes):
+    """The sum of the products of a row of the Jacobian, (numbers, N, H), and changes (M, N, H), of which None are zeros."""
+    total = None
+    for slope, change in zip(row, changes, strict=True):
+        if change is not None:
+            total = slope * change if total is None else total + slope * change
+    return total

@@ -15,7 +15,7 @@ import numpy as np
 from ..arrays.descriptor import TensorDescriptor
 from ..engine.keep import ALL
 from ..engine.tape import StateAdjoint, StateTape
-from . import dense
+from . import dense, resident
 from .arrays import empty
 from .gradients import sums_over_rows
 from .launches import launch
@@ -172,7 +172,7 @@ class Tape(StateTape):
                 ),
                 x, self.block, scratch,
             )  # fmt: skip
-        run_kernel(self.kernels.forward, self, self.call, self.teams, scratch, counters[0], self.kernels)
+        run_kernel("forward", self, self.call, self.teams, scratch, counters[0])
 
     def let_go_of_y(self):
         """Nothing: y is always part of the tape."""
@@ -226,20 +226,22 @@ def counters_of(size, teams):
     return size.directions * teams.tiles * (8 // size.dtype.itemsize) if teams.waits else 0
 
 
-def run_kernel(kernel, tape, call, teams, scratch, counters, kernels, more=0, dy=()):
+def run_kernel(way, tape, call, teams, scratch, counters, dy=()):
     """Launch a kernel over time: once where its teams can wait, else once for each region.
 
-    counters: where in scratch they are, zeros; dy: an array, for backward.
+    way: "forward" or "backward"; counters: where in scratch they are, zeros; dy: an array, for backward.
     """
-    size, block = tape.size, tape.block
-    cell, real = size.cell, size.dtype.type(0)
+    size, block, kernels = tape.size, tape.block, resident if teams.resident else tape.kernels
+    cell, real, kernel = size.cell, size.dtype.type(0), getattr(kernels, way)
     if kernels is dense:
         dense.run(kernel, cell, real, call, block, scratch, *dy)
         return
-    regions = call.steps * kernels.phases_of(tape.size.cell) + more
-    table = table_of(tape.packing)
+    table, blocks = table_of(tape.packing), call.directions * teams.tiles * teams.splits
+    if teams.resident:
+        launch(kernel, (blocks, teams.threads, teams.shared_bytes), cell, real, call, block, scratch, *dy, table)
+        return
+    regions = call.steps * kernels.phases_of(cell) + (way == "backward")
     found = table if not teams.waits else scratch[counters : counters + counters_of(size, teams)].view(np.int64)
-    blocks = call.directions * teams.tiles * teams.splits
     spans = [(0, regions)] if teams.together else [(region, region + 1) for region in range(regions)]
     for first, end in spans:
         args = (cell, real, call._replace(from_region=first, to_region=end), block, scratch, *dy, table, found)
@@ -381,7 +383,7 @@ class Adjoint(StateAdjoint):
         )  # fmt: skip
         if not cell.recurrent_slots:
             call = call._replace(recurrent=0)
-        run_kernel(tape.kernels.backward, tape, call, self.teams, scratch, at["counters"], tape.kernels, 1, (dy,))
+        run_kernel("backward", tape, call, self.teams, scratch, at["counters"], (dy,))
         sums_over_rows(tape, scratch, at, self.gradient, self.accumulate, self.dunit_values, self._dx)
 
 

@@ -1,21 +1,27 @@
-"""The sizes of one layer's call on the GPU, and how blocks of threads share it.
+"""The sizes of one layer's call on the GPU, and how blocks of threads share it: as `costs` estimates that it is fastest.
 
 Axis letters: T steps, N runs, D directions, I input channels, H hidden units, P channels of h, V values of a unit; S counts
 the rows at work at all steps together, T N if all are.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
 from ..engine import sizes
 from ..errors import CellError
+from . import costs
+from .columns import COLUMN
 from .device import SIMULATED
 from .limits import limits
 from .records import MOST_SLOTS
+from .resident import MOST_ROWS
 from .team import NORMALIZED_THREADS, PARTS, ROWS, SUMS, THREADS, exchange_end
 
 WARP = 1 if SIMULATED else 32
+UNITS = 1 if SIMULATED else WARP // PARTS  # a block's units are a multiple of them, its threads one of a warp's
 PER_STEP = False  # whether every step is launches of its own: what the kernels through time are measured against
+RESIDENT = True  # whether a small layer's blocks keep R in their registers: False to compare with the others
 
 
 class Size(sizes.Size):
@@ -36,14 +42,27 @@ class Size(sizes.Size):
 
     def forward_teams(self):
         """How forward is shared."""
+        if self.resident:
+            return resident_teams(self, COLUMN)
         slots = max(len(self.cell.recurrent_slots), len(self.cell.gated_slots), 1)
         return teams_of(self, slots, self.hidden, self.width * len(self.cell.recurrent_slots))
 
     def backward_teams(self):
         """How backward is shared."""
+        if self.resident:
+            return resident_teams(self, self.cell.dpre_count * COLUMN)
         depth = len(self.cell.recurrent_slots) * self.hidden
         widest = max(len(self.cell.recurrent_slots), len(self.cell.gated_slots), 1) * self.hidden
         return teams_of(self, 1, widest, depth)
+
+    @property
+    def resident(self):
+        """Whether a block has all units, and R in its registers: as the cell and H say, whatever the batch is."""
+        cell, slots = self.cell, len(self.cell.recurrent_slots)
+        if PER_STEP or not (RESIDENT and slots) or cell.gated_slots or cell.projected or cell.normalized_values:
+            return False
+        fits = self.hidden <= COLUMN and slots * _whole_warps(self.hidden) <= most_threads(cell)
+        return fits and (SIMULATED or self.dtype.itemsize == 4)
 
 
 class Teams(NamedTuple):
@@ -56,6 +75,8 @@ class Teams(NamedTuple):
     on_chip: bool
     shared_bytes: int
     together: bool  # whether all blocks run at once, so that a team can wait; else each region is a launch
+    parts: int = PARTS  # threads of a unit
+    resident: bool = False  # whether a block has all units, and R in its registers: see `resident`
 
     @property
     def waits(self):
@@ -65,7 +86,7 @@ class Teams(NamedTuple):
     @property
     def threads(self):
         """Threads of a block."""
-        return self.units * PARTS
+        return self.units * self.parts
 
 
 def most_threads(cell):
@@ -75,32 +96,63 @@ def most_threads(cell):
     return NORMALIZED_THREADS if cell.normalized_values else THREADS
 
 
+def _whole_warps(units):
+    return -(-units // WARP) * WARP
+
+
+def resident_teams(size, numbers):
+    """The `Teams` of a call of `resident`: few rows a block, as long as there are multiprocessors.
+
+    numbers: of a row in shared memory, besides the sums of its slots.
+    """
+    processors, _ = limits()
+    slots = len(size.cell.recurrent_slots)
+    tile = min(MOST_ROWS, max(1, -(-size.batch * size.directions // processors)))
+    shared = tile * (numbers + slots * size.hidden) * size.dtype.itemsize
+    return Teams(1, _whole_warps(size.hidden), -(-size.batch // tile), tile, False, shared, True, slots, True)
+
+
 def teams_of(size, slots, depth, weights):
-    """The `Teams` of a call: the weights on chip if they fit, on as few blocks as they fit on.
+    """The `Teams` of a call, the fastest by `costs`.
 
     slots, depth: of the products; weights: numbers of the recurrent weights for each unit.
     """
-    processors, most_bytes = limits()
-    hidden, item = size.hidden, size.dtype.itemsize
     most_units = most_threads(size.cell) // PARTS
+    call = size.hidden, size.batch, size.directions, slots, depth, weights, size.dtype.itemsize, most_units
+    found = None if PER_STEP else fastest(*call, *limits())
+    if found is not None:
+        return found
+    units = min(most_units, _whole_warps(size.hidden))
+    shared = exchange_end(units, slots, depth) * size.dtype.itemsize
+    return Teams(-(-size.hidden // units), units, -(-size.batch // ROWS), ROWS, False, shared, False)
 
-    def shared(units, on_chip):
-        return (exchange_end(units, slots, depth) + (weights * units if on_chip else 0)) * item
 
-    tiles_of_batch = -(-size.batch // ROWS)
-    for on_chip in () if PER_STEP else (True, False):
-        for splits in range(1, -(-hidden // WARP) + 1):
-            units = math.ceil(math.ceil(hidden / splits) / WARP) * WARP
-            if units > most_units or shared(units, on_chip) > most_bytes or (on_chip and not weights):
+@functools.lru_cache(maxsize=1024)
+def fastest(hidden, batch, directions, slots, depth, weights, item, most_units, processors, most_bytes):
+    """The fastest `Teams` of those whose blocks run at once; None if there are none.
+
+    As much as `teams_of` takes, in numbers; of plans that take as long, the one of the fewest blocks.
+    """
+    best, least = None, math.inf
+    for on_chip in (True, False) if weights else (False,):
+        tried = set()
+        for splits in range(1, -(-hidden // UNITS) + 1):
+            units = -(-math.ceil(hidden / splits) // UNITS) * UNITS
+            shared = (exchange_end(units, slots, depth) + (weights * units if on_chip else 0)) * item
+            if units in tried or units > most_units or shared > most_bytes:
                 continue
-            most_tiles = processors // (size.directions * splits)
+            tried.add(units)
+            splits = -(-hidden // units)
+            most_tiles, groups = processors // (directions * splits), -(-batch // ROWS)
             if splits > 1 and not most_tiles:
                 break  # more blocks than run at once
-            groups = 1 if splits == 1 else math.ceil(tiles_of_batch / most_tiles)
-            tile = groups * ROWS
-            return Teams(
-                -(-hidden // units), units, -(-size.batch // tile), tile, on_chip, shared(units, on_chip),
-                splits == 1 or not SIMULATED,
+            tile = ROWS if splits == 1 else ROWS * max(1, -(-groups // most_tiles))
+            tiles = -(-batch // tile)
+            work = costs.Work(
+                slots, depth, units, PARTS, ROWS, tile // ROWS, directions * tiles * splits,
+                max(1, -(-directions * tiles * splits // processors)), 0 if on_chip else weights * units * item,
+                splits > 1, False,
             )  # fmt: skip
-    units = min(most_units, -(-hidden // WARP) * WARP)
-    return Teams(-(-hidden // units), units, tiles_of_batch, ROWS, False, shared(units, False), False)
+            if (time := costs.nanoseconds(work)) < least:
+                best, least = Teams(splits, units, tiles, tile, on_chip, shared, splits == 1 or not SIMULATED), time
+    return best

@@ -109,7 +109,7 @@ def start_region(cell, call, tape, scratch, table, direction, region, phases, fi
 
 @function
 def finish_step(cell, real, call, tape, table, direction, time, n, row, unit, pre):
-    """The cell's equations of one unit at one row: write the state, and what backward needs."""
+    """The cell's equations of one unit at one row: write the state, which is returned, and what backward needs."""
     old_h, old_c = state_places(call, table, direction, block_before(direction, time), n, unit)
     h, c = state_places(call, table, direction, time + 1, n, unit)
     old = load_state(cell, real, old_h, old_c, tape)
@@ -118,6 +118,7 @@ def finish_step(cell, real, call, tape, table, direction, time, n, row, unit, pr
     store_state(cell, new, by_projection(cell, h, operand_place(call, direction, row, n, unit)), c, tape)
     if call.keep:
         store_all(kept, tape, call.saved + (direction * call.rows + row) * cell.saved * call.hidden + unit, call.hidden)
+    return new
 
 
 @function
@@ -215,7 +216,7 @@ def forward(cell, real, call, tape, scratch, table, counters):
 
 @function
 def adjoint_step(cell, real, call, tape, scratch, dy, table, direction, time, n, row, unit):
-    """The cell's adjoint of one unit at one row: write dpre and what goes back to the state."""
+    """The cell's adjoint of one unit at one row: write dpre, which is returned, and what goes back to the state."""
     old_h, old_c = state_places(call, table, direction, block_before(direction, time), n, unit)
     h, c = state_places(call, table, direction, time + 1, n, unit)
     old = load_state(cell, real, old_h, old_c, tape)
@@ -238,6 +239,7 @@ def adjoint_step(cell, real, call, tape, scratch, dy, table, direction, time, n,
     place = call.dpre + (direction * call.rows + row) * cell.dpre_count * call.hidden + unit
     store_all(dpre, scratch, place, call.hidden)
     store_state(cell, dold, dh, dc, scratch)
+    return dpre
 
 
 @function

@@ -8,14 +8,16 @@ Axis letters: M tangents, T steps, N batch, D directions, I input channels, H hi
 unit.  In a ragged batch N are its runs and T is the longest; S counts the rows at work at all steps together.
 """
 
+import math
+
 import numpy as np
 
 from ..arrays.descriptor import TensorDescriptor
-from ..errors import DeviceError
 from . import elementwise
 from .arrays import contiguous, empty, zeros
-from .jacobian import slopes
+from .jacobian import dot, slopes
 from .launch import Layout
+from .normalized_tangents import Rows
 from .product import multiply
 from .records import Product
 from .rows import matrix_of, previous_rows
@@ -45,20 +47,10 @@ class Tangents:
         (T, N, D * P) for each.
     dfinal : list of cupy.ndarray
         (M, D, sequences, P or H) for each state of the cell.
-
-    Raises
-    ------
-    DeviceError
-        For a cell that normalizes: one of its units depends on all, and it has no Jacobian of its own.
     """
 
     def __init__(self, tape, count, vectors, dx, dinitial=None, unit_values=None):
         size, packing = tape.size, tape.packing
-        if size.cell.normalized_values:
-            raise DeviceError(
-                f"tape: expected one on device 'cpu' for forward derivatives of {type(size.cell).__name__}, whose units are "
-                "normalized together, got one on 'cuda'"
-            )
         self._tape = tape.again() if tape.recurrent and tape.keep.what != "all" else tape
         self._count, self._dx = count, dx
         self._parts = None if vectors is None else [self._packed(vector) for vector in vectors]
@@ -70,10 +62,14 @@ class Tangents:
             self._values = zeros((count, size.directions, size.cell.unit_value_count, size.hidden), size.dtype)
             if unit_values is not None and self._values.size:
                 unit_values(self._values)
-            found = slopes(self._tape) if size.rows else None
+            found = Rows(self._tape) if size.rows and size.cell.normalized_values else None
+            units = slopes(self._tape) if size.rows and found is None else None
             for d in range(size.directions) if size.rows else ():
-                own = outputs[:, :, d * size.width : (d + 1) * size.width]
-                self._through_time(d, found[:, :, d], [state[:, d] for state in states], own)
+                own, of_d = outputs[:, :, d * size.width : (d + 1) * size.width], [state[:, d] for state in states]
+                if found is not None:
+                    self._normalized_through_time(d, found, of_d, own)
+                else:
+                    self._through_time(d, units[:, :, d], of_d, own)
         elif size.rows:
             for pre, own in zip(self._directions(0), outputs):
                 elementwise.times_slope(size.cell, tape.h.reshape(pre.shape), pre, own)
@@ -103,7 +99,8 @@ class Tangents:
             x = matrix_of(tape.x, scratch, 0)
             for (block, at), own in zip(self._parts, found):
                 bias = at["bias"] + d * columns
-                own[...] = block[bias : bias + columns]
+                if not cell.normalized_values:  # which are biased after that
+                    own[...] = block[bias : bias + columns]
                 _add_product(size, "input", d, x, block, at, own)
                 for name, slots in (("recurrent", cell.recurrent_slots), ("gated", cell.gated_slots)):
                     if slots:
@@ -152,12 +149,31 @@ class Tangents:
             changes = [own[:, :, slot] for slot in range(cell.slots)] + values
             changes += [None, *now[1:]] if cell.projected else now
             if cell.gated_slots:
-                self._add_states("gated", d, _dot(of_rows[cell.states], changes), here)
-            new = [_dot(of_rows[m], changes) for m in range(cell.states)]
+                self._add_states("gated", d, dot(of_rows[cell.states], changes), here)
+            new = [dot(of_rows[m], changes) for m in range(cell.states)]
             if cell.projected:
                 h = zeros((self._count, count, size.width), size.dtype)
                 self._add_states("projection", d, new[0], h)
                 new[0] = h if projected is None else h + projected[:, at]
+            for state, moved in zip(now, new):
+                state[...] = moved
+            outputs[:, at] = new[0]
+
+    def _normalized_through_time(self, d, rows, states, outputs):
+        """`_through_time` of a cell that normalizes; rows: `normalized_tangents.Rows`."""
+        size, cell, packing = self._tape.size, self._tape.size.cell, self._tape.packing
+        pre, shape = self._directions(d), (size.directions, cell.slots, size.hidden)
+        biases = None
+        if self._parts is not None:
+            biases = [block[at["bias"] : at["bias"] + math.prod(shape)].reshape(shape)[d] for block, at in self._parts]
+            biases = np.stack(biases)
+        for time in range(size.steps) if d == 0 else reversed(range(size.steps)):
+            first, count = _rows_at(packing, time)
+            at, now = slice(first, first + count), [state[:, :count] for state in states]
+            sums = contiguous(pre[:, at])
+            self._add_states("recurrent", d, now[0], sums)
+            sums = sums.reshape(self._count, count, cell.slots, size.hidden)
+            new = rows.moved(d, at, sums, now, biases, self._values[:, d])
             for state, moved in zip(now, new):
                 state[...] = moved
             outputs[:, at] = new[0]
@@ -190,12 +206,3 @@ def _rows_at(packing, time):
         return time * packing.batch, packing.batch
     first, end = (int(row) - 2 * packing.batch for row in packing.table[time + 2 : time + 4])
     return first, end - first
-
-
-def _dot(row, changes):
-    """The sum of the products of a row of the Jacobian, (numbers, N, H), and changes (M, N, H), of which None are zeros."""
-    total = None
-    for slope, change in zip(row, changes, strict=True):
-        if change is not None:
-            total = slope * change if total is None else total + slope * change
-    return total

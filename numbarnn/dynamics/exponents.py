@@ -108,7 +108,7 @@ def lyapunov(
     NonFiniteError
         If a trajectory goes to infinity.
     DeviceError
-        For arrays that are not where the parameters are, and on a GPU for a layer that normalizes.
+        For arrays that are not where the parameters are.
 
     Examples
     --------
@@ -120,7 +120,7 @@ def lyapunov(
     >>> np.allclose(found.exponents, [np.log([2.0, 0.5])])
     True
     """
-    steps = StateMap(layer, p, anywhere=True)
+    steps = StateMap(layer, p)
     columns = steps.size if exponents is None else positive_integer("exponents", exponents)
     if columns > steps.size:
         raise ValueError(f"exponents: expected at most {steps.size}, as many as a state has numbers, got {columns}")

@@ -34,7 +34,7 @@ def step_jacobian(layer: Recurrent, p: Parameters, x: np.ndarray | None, state: 
     ShapeError, DTypeError, TypeError, ValueError, NonFiniteError
         Named after the argument that is not as described; a bidirectional layer has no such step.
     DeviceError
-        For arrays that are not where the parameters are, and on a GPU for a layer that normalizes.
+        For arrays that are not where the parameters are.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def step_jacobian(layer: Recurrent, p: Parameters, x: np.ndarray | None, state: 
     >>> jacobian.shape, np.allclose(jacobian[0], p["weight_hh_l0"])
     ((5, 3, 3), True)
     """
-    steps = StateMap(layer, p, anywhere=True)
+    steps = StateMap(layer, p)
     vectors = steps.checked("state", state)
     inputs = inputs_of("x", x, len(vectors), steps.channels, steps.dtype, steps.device)
     _, tape = steps.run(inputs[None], steps.state(vectors))

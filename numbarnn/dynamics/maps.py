@@ -6,7 +6,7 @@ import numpy as np
 
 from ..arrays.descriptor import checked_array
 from ..arrays.devices import backend, contiguous, expect_device, moved, native
-from ..errors import DeviceError, DTypeError, NonFiniteError, ShapeError
+from ..errors import DTypeError, NonFiniteError, ShapeError
 from ..layers.recurrence import Constrained
 from ..layers.recurrent import Recurrent
 from ..parameters import Parameters
@@ -31,8 +31,6 @@ class StateMap:
     ----------
     layer : Recurrent
     p : Parameters
-    anywhere : bool
-        Whether p may be on a GPU.
 
     Attributes
     ----------
@@ -47,7 +45,7 @@ class StateMap:
         Of p, and of all arrays.
     """
 
-    def __init__(self, layer, p, anywhere=False):
+    def __init__(self, layer, p):
         if not isinstance(layer, Recurrent):
             raise TypeError(f"layer: expected a recurrent layer, got {type(layer).__name__}")
         if layer.bidirectional:
@@ -55,8 +53,6 @@ class StateMap:
         if not isinstance(p, Parameters):
             raise TypeError(f"p: expected the Parameters of {layer!r}, got {type(p).__name__}")
         self.channels, _, _ = layer._expected(p)
-        if p.device != "cpu" and not anywhere:
-            raise DeviceError(f"p: expected parameters on device 'cpu', where this is computed, got ones on {p.device!r}")
         self.layer, self.p, self.dtype, self.device = layer, p, p.dtype, p.device
         self.shapes = tuple((layer.layers, width) for width in layer.state_widths)
         self.size = sum(map(math.prod, self.shapes))

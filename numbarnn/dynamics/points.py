@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..arrays.devices import moved
 from ..arrays.ieee import ieee
 from ..errors import finite_number, positive_integer
 from ..layers.recurrent import Recurrent, State
@@ -44,7 +45,8 @@ def fixed_points(
     No number of h, or of c, gets larger than 1.5 times the largest of its kind in 20 steps of the layer from the start: far
     away gates saturate, and all is slow.  A start that leads to no fixed point in there has another try from where these
     20 steps end, and then one from each of both without a bound, which counts if it ends at a fixed point.  Slow points
-    lie within the bounds.  All is computed in float64, whatever the dtype of the parameters.
+    lie within the bounds.  All is computed in float64, whatever the dtype of the parameters.  On a GPU the layer's steps and
+    their Jacobians are computed there, and the equations solved on the host.
 
     Parameters
     ----------
@@ -69,14 +71,15 @@ def fixed_points(
     Returns
     -------
     FixedPoints
-        Those of more unstable directions after those of fewer; states, inputs and Jacobians of the dtype of the parameters.
+        Those of more unstable directions after those of fewer; states, inputs and Jacobians of the dtype of the parameters,
+        in the host's memory.
 
     Raises
     ------
     ShapeError, DTypeError, TypeError, ValueError, NonFiniteError
         Named after the argument that is not as described.
     DeviceError
-        For parameters on a GPU.
+        For arrays that are not where the parameters are.
 
     Examples
     --------
@@ -91,9 +94,10 @@ def fixed_points(
     [-0.9575, 0.9575, 0.0]
     """
     steps = StateMap(layer, p)
-    vectors = steps.checked("starts", starts).astype(np.float64)
-    inputs = inputs_of("x", x, len(vectors), steps.channels, steps.dtype).astype(np.float64)
-    dtype, steps = steps.dtype, StateMap(layer, Parameters(p.flat.astype(np.float64), p.weights))
+    vectors = moved(steps.checked("starts", starts), "cpu").astype(np.float64)
+    inputs = inputs_of("x", x, len(vectors), steps.channels, steps.dtype, steps.device)
+    inputs = moved(inputs, "cpu").astype(np.float64)
+    dtype, steps = steps.dtype, _Steps(layer, p)
     rounding = ROUNDING * float(np.finfo(np.float64).eps)
     tolerance = steps.size * rounding**2 / 2 if tolerance is None else finite_number("tolerance", tolerance, above=0)
     slow, apart = finite_number("slow", slow, above=0), finite_number("apart", apart, above=0)
@@ -105,6 +109,24 @@ def fixed_points(
     found = [_points(steps, inputs[which], ends[which], speeds[which], apart, dtype) for which in (fixed, slowly)]
     lost = len(vectors) - int(fixed.sum()) - int(slowly.sum())
     return FixedPoints(*found[0], steps.shapes, FixedPoints(*found[1], steps.shapes), len(vectors), lost)
+
+
+class _Steps(StateMap):
+    """Steps in float64, wherever the parameters are, from and to arrays of the host."""
+
+    def __init__(self, layer, p):
+        super().__init__(layer, Parameters(p.flat.astype(np.float64), p.weights))
+
+    def after(self, inputs, vectors):
+        """The vectors (N, S) after one step with inputs (N, C)."""
+        here = (moved(each, self.device) for each in (inputs, vectors))
+        return moved(self.step(*here), "cpu")
+
+    def with_jacobians(self, inputs, vectors):
+        """(vectors after one step, its Jacobians (N, S, S))."""
+        inputs, vectors = (moved(each, self.device) for each in (inputs, vectors))
+        final, tape = self.run(inputs[None], self.state(vectors))
+        return moved(self.vectors(final), "cpu"), moved(self.jacobians(tape)[0], "cpu")
 
 
 @ieee
@@ -131,7 +153,7 @@ def _trajectories(steps, inputs, vectors):
     """(bounds, later), both (N, S): how large each number of a state may get, and the states after `ALONG` steps."""
     largest, later = np.abs(vectors), vectors
     for _ in range(ALONG):
-        after = steps.step(inputs, later)
+        after = steps.after(inputs, later)
         later = np.where(np.isfinite(after).all(axis=1, keepdims=True), after, later)
         largest = np.maximum(largest, np.abs(later))
     parts, first = [], 0
@@ -186,11 +208,10 @@ class _Descent:
 
     def _look(self, at_work, vectors):
         """``F(s) - s`` and its Jacobian at vectors s, (N, S) and (N, S, S) in float64, with the inputs of some starts."""
-        final, tape = self._map.run(self._inputs[at_work][None], self._map.state(vectors))
-        jacobian = self._map.jacobians(tape)[0]
+        after, jacobian = self._map.with_jacobians(self._inputs[at_work], vectors)
         own = np.arange(vectors.shape[1])
         jacobian[:, own, own] -= 1
-        return self._map.vectors(final) - vectors, jacobian
+        return after - vectors, jacobian
 
     @staticmethod
     def _speed(residual):
@@ -214,8 +235,7 @@ def _points(steps, inputs, vectors, speeds, apart, dtype):
     own, counts = np.array(kept, int), np.array(counts, int)
     states, size = vectors[own], steps.size
     if len(own):
-        _, tape = steps.run(inputs[own][None], steps.state(states))
-        jacobians = steps.jacobians(tape)[0]
+        _, jacobians = steps.with_jacobians(inputs[own], states)
     else:
         jacobians = np.empty((0, size, size))
     eigenvalues = np.linalg.eigvals(jacobians).astype(complex)

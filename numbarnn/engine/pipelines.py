@@ -99,7 +99,7 @@ class _LowerWithErrors(Lower):
         function = ir.Function(module, ir.FunctionType(integer, kinds), described.llvm_cfunc_wrapper_name)
         builder = ir.IRBuilder(function.append_basic_block("entry"))
         status, _ = context.call_conv.call_function(
-            builder, callee, described.restype, described.argtypes, function.args, attrs=("noinline",)
+            builder, callee, described.restype, described.argtypes, function.args, attrs=("alwaysinline",)
         )
         with builder.if_then(status.is_error, likely=False):
             builder.ret(builder.ptrtoint(status.excinfoptr, integer))

@@ -10,7 +10,7 @@ from ..engine.keep import ALL
 from ..errors import renamed
 from ..networks.comparison import curved
 from ..networks.dual_numbers import Way
-from ..networks.placing import brought
+from ..networks.placing import brought, on_host
 from .jacobians import Jacobians
 from .passage import Passage, Return
 
@@ -98,7 +98,7 @@ class Curvature(Jacobians):
     ) -> np.ndarray:
         """The product of the loss's Hessian with a vector, at the parameters `flat`: exact, and no matrix is made.
 
-        The nodes run forward and back once, in float64, on dual numbers; see `Network.hvp`.
+        The nodes run forward and back once, in float64, on dual numbers, on the host; see `Network.hvp`.
 
         Parameters
         ----------
@@ -112,7 +112,7 @@ class Curvature(Jacobians):
         Returns
         -------
         numpy.ndarray
-            (P,), new.
+            (P,), new, where `flat` lies.
 
         Raises
         ------
@@ -120,8 +120,6 @@ class Curvature(Jacobians):
             If a loss of your own has no ``hessian_product``.
         ShapeError, LayoutError, DTypeError, NonFiniteError, UnknownNameError, ValueError
             Named after the argument that is not as described.
-        DeviceError
-            For a graph on a GPU.
 
         Examples
         --------
@@ -134,8 +132,12 @@ class Curvature(Jacobians):
         >>> np.allclose(net.hvp(flat, x, y, v), (ahead - behind) / (2 * step), atol=1e-8)
         True
         """
-        self._check_host()
-        (given, _), losses = self._parameters_at(flat), self._curved_loss(loss)
+        if self.device != "cpu":
+            arrays = {"inputs": inputs, "targets": targets, "vector": vector}
+            arrays |= {"lengths": lengths, "weights": weights, "reset": reset}
+            here = {name: on_host(name, given) for name, given in arrays.items()}
+            return self.to("cpu").hvp(flat, **here, loss=loss)
+        (given, home), losses = self._parameters_at(flat), self._curved_loss(loss)
         way = Way(self._direction("vector", vector))
         samples = self._samples(inputs, targets, lengths, losses, weights, reset)
         read, parts, slopes = samples.given(), way.parameters(self, given.flat), {}
@@ -152,7 +154,7 @@ class Curvature(Jacobians):
                 view._rows(slopes[output], part)[...] = way.dual(weight * dy, weight * bent)
         gradient = [part.zeros() for part in parts]
         Return(passage, slopes, {}, gradient, accumulate=False, need_x=False, zeros=True).fill()
-        return way.moved(gradient, self.dtype)
+        return brought(way.moved(gradient, self.dtype), home)
 
     def _curved_loss(self, loss):
         """The Losses that a caller gives, if the second derivative of each is known."""

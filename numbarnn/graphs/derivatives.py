@@ -55,7 +55,7 @@ class Derivatives(Function):
         ShapeError, LayoutError, DTypeError, TypeError, ValueError, UnknownNameError
             Named after the argument that is not as described, such as ``dx['past']``.
         DeviceError
-            For a direction on another device than the graph's, and on a GPU for a layer that normalizes.
+            For a direction on another device than the graph's.
 
         Examples
         --------

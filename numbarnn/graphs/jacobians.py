@@ -102,8 +102,8 @@ class Jacobians(Objective):
         """The gradient of each sample's loss by itself, at the parameters `flat`: ``(N, P)``.
 
         Row n is what `loss_and_gradient` gives for sample n alone.  The graph's own parameters stay as they are.  Samples of
-        equal length go back together where no layer is shared, and each has weights alone for parameters; others take a call
-        each.
+        equal length go back together where no layer is shared, and each has weights alone for parameters; others, and all on
+        a GPU, take a call each.
 
         Parameters
         ----------
@@ -113,7 +113,7 @@ class Jacobians(Objective):
         Returns
         -------
         numpy.ndarray
-            (N, P), new.  Of a sample in which nothing counts, as its weights are 0, it is 0.
+            (N, P), new, where `flat` lies.  Of a sample in which nothing counts, as its weights are 0, it is 0.
 
         Raises
         ------

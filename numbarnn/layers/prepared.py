@@ -1,7 +1,8 @@
 """Calls that have been made before: what depends on no number is worked out once, and kept with the parameters.
 
 A prepared call has memory of its own, a copy of x among it, so that every address in its program stays what it is.  While it
-runs nobody else has it: another thread that calls the same layer finds none, and makes a second one.
+runs nobody else has it: another thread that calls the same layer finds none, and makes a second one.  Small outputs are
+copied for who called; large ones are lent to him where they lie, and nobody else has the call until he holds them no more.
 """
 
 import functools
@@ -18,7 +19,8 @@ MOST_CALLS = 16  # kept with one vector of parameters, the longest unused goes
 MOST_MADE = 4  # of one kind
 MOST_BYTES = 1 << 26  # that all of them may hold with one vector of parameters
 MOST_KEPT = 1 << 20  # that one may hold whose tape is kept: what needs more takes long enough anyway
-MOST_COPIED = 1 << 16  # bytes of outputs above which memory that was in use before is better than new memory
+MOST_COPIED = 1 << 16  # bytes of outputs that are copied into new memory; of more, into memory that was in use before
+LEAST_LENT = 1 << 18  # bytes of outputs from which to copy them takes longer than to lend them
 
 
 class Kind:
@@ -52,6 +54,10 @@ class Kind:
         """Forget a call that was made."""
         self.made -= 1
         self.nbytes -= call.nbytes
+
+    def can_spare(self, call, p):
+        """Whether a call that is not idle may be away for long: there is another one, or there may be."""
+        return bool(self.idle) or (self.made < MOST_MADE and _has_room(p, call))
 
 
 class PreparedCall:
@@ -88,6 +94,8 @@ class PreparedCall:
         self.nbytes = program.nbytes + buffer.nbytes + y.array.nbytes
         self.large, self.worth_it = program.large, not (program.large and program.alone)
         self._x, self._y, self._array = in_layout(buffer, letters), give(y), y.array
+        # Only what a kernel writes anew at each call may be another's, to read and to write.
+        self.lends = self._y.nbytes >= LEAST_LENT and bool(tapes[-1].stack) and y.array.base is tapes[-1].stack[-1].h.base
         stack = [part for tape in tapes for part in tape.stack]
         # The c of an LSTM, where each step overwrites that of the step before.
         self._single = [part.c for part in stack if part.size.cell.states > 1 and len(part.c) == part.size.batch]
@@ -98,7 +106,7 @@ class PreparedCall:
         )
 
     def __call__(self, x, state):
-        """(y, list of final states), or None where a parameter is not finite."""
+        """(y of this call, list of final states), or None where a parameter is not finite."""
         self._x[...] = x
         if state is None:
             for array in self._single:
@@ -110,7 +118,7 @@ class PreparedCall:
         self._program.run()
         if self._program.is_wrong():
             return None
-        return copied(self._y), [joined(views) for views in self._ends]
+        return self._y, [joined(views) for views in self._ends]
 
 
 def copied(y):
@@ -297,7 +305,7 @@ def _new_kind(what, p, key):
     return kind
 
 
-def _has_room(p, call, keep):
+def _has_room(p, call, keep=NOTHING):
     """Whether there is room for a call."""
     if keep.for_backward:
         return call.nbytes <= MOST_KEPT and not call.large
@@ -313,9 +321,13 @@ def answer(what, p, x, letters, make, states=()):
     found = call(x, states or None)
     if found is None:
         kind.drop(call)  # what it has packed is of no use
-    else:
-        kind.idle.append(call)
-    return found
+        return None
+    y, states = found
+    if call.lends and kind.can_spare(call, p):
+        return backend("cpu").memory.lend_again(y, kind.idle.append, call), states
+    y = copied(y)
+    kind.idle.append(call)
+    return y, states
 
 
 def answer_and_keep(what, p, x, letters, make, states=()):
@@ -328,4 +340,5 @@ def answer_and_keep(what, p, x, letters, make, states=()):
     if found is None:
         kind.drop(call)
         return None
-    return *found, call.lease(p, x, kind.idle)
+    y, states = found
+    return copied(y), states, call.lease(p, x, kind.idle)

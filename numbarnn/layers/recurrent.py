@@ -525,7 +525,7 @@ class Recurrent(Stacked):
         ShapeError, LayoutError, DTypeError, TypeError, ValueError
             Named after the argument that is not as described.
         DeviceError
-            For a direction that is not where the tape is, and on a GPU for a layer that normalizes.
+            For a direction that is not where the tape is.
 
         Examples
         --------

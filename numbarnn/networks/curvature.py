@@ -13,7 +13,7 @@ from ..training.samples import Samples
 from .comparison import curved
 from .dual_numbers import Way
 from .jacobians import Jacobians
-from .placing import brought
+from .placing import brought, on_host
 
 
 class Curvature(Jacobians):
@@ -58,8 +58,6 @@ class Curvature(Jacobians):
             If a loss of your own has no ``hessian_product``.
         ShapeError, LayoutError, DTypeError, NonFiniteError, ValueError
             Named after the argument that is not as described.
-        DeviceError
-            On a GPU, for a layer that normalizes.
 
         References
         ----------
@@ -104,7 +102,8 @@ class Curvature(Jacobians):
 
         Forward and backward run once, in float64, on dual numbers, a value and how it moves along the vector: the tangent of
         the gradient is the product.  Cells and activation functions of your own have it by their equations.  Where one has a
-        kink, it is that of one of its sides.
+        kink, it is that of one of its sides.  A GPU has no kernels for dual numbers: of a network there the arrays are
+        copied to the host, which computes it.
 
         Parameters
         ----------
@@ -118,7 +117,7 @@ class Curvature(Jacobians):
         Returns
         -------
         numpy.ndarray
-            (P,), new.
+            (P,), new, where `flat` lies.
 
         Raises
         ------
@@ -126,8 +125,6 @@ class Curvature(Jacobians):
             If a loss of your own has no ``hessian_product``.
         ShapeError, LayoutError, DTypeError, NonFiniteError, ValueError
             Named after the argument that is not as described.
-        DeviceError
-            For a network on a GPU.
 
         References
         ----------
@@ -143,8 +140,11 @@ class Curvature(Jacobians):
         >>> np.allclose(net.hvp(flat, x, y, v), (ahead - behind) / (2 * step), atol=1e-8)
         True
         """
-        self._check_host()
-        (given, _), loss = self._parameters_at(flat), curved(find_loss(loss))
+        if self.device != "cpu":
+            arrays = {"x": x, "y": y, "vector": vector, "lengths": lengths, "weights": weights, "reset": reset}
+            here = {name: on_host(name, given) for name, given in arrays.items()}
+            return self.to("cpu").hvp(flat, **here, loss=loss)
+        (given, home), loss = self._parameters_at(flat), curved(find_loss(loss))
         way = Way(self._direction("vector", vector))
         samples = Samples.of(self, x, y, lengths, loss, weights, reset)
         batch, described = samples.batch()
@@ -156,7 +156,7 @@ class Curvature(Jacobians):
         curvature = self._bent(loss, batch, value, moved, samples)
         gradient = [part.zeros() for part in parts]
         self._gone_back(tapes, output, samples, way.dual(dy, curvature), gradient)
-        return way.moved(gradient, self.dtype)
+        return brought(way.moved(gradient, self.dtype), home)
 
     def _gone_back(self, tapes, output, samples, dy, parts):
         """Write the gradient of each layer (parts are modified), from a derivative that lies as a loss sees an output."""

@@ -51,7 +51,7 @@ class Derivatives(Function):
         ShapeError, LayoutError, DTypeError, TypeError, ValueError
             Named after the argument that is not as described.
         DeviceError
-            For a direction on another device, and on a GPU for a layer that normalizes.
+            For a direction on another device.
 
         Examples
         --------

@@ -62,8 +62,6 @@ class Jacobians(Objective):
         ------
         ShapeError, LayoutError, DTypeError, TypeError, ValueError
             Named after the argument that is not as described.
-        DeviceError
-            On a GPU, for a layer that normalizes.
 
         Examples
         --------
@@ -160,7 +158,7 @@ class Jacobians(Objective):
 
         Row n is what `loss_and_gradient` gives for sample n alone: the loss is the mean over that sample.  The network's own
         parameters stay as they are.  Samples of equal length go back through time together, and their products are summed
-        apart; others, and layers whose parameters are no weights, take a call each.
+        apart; others, layers whose parameters are no weights, and all on a GPU, take a call each.
 
         Parameters
         ----------
@@ -170,14 +168,12 @@ class Jacobians(Objective):
         Returns
         -------
         numpy.ndarray
-            (N, P), new.  Of a sample in which nothing counts, as its weights are 0, it is 0.
+            (N, P), new, where `flat` lies.  Of a sample in which nothing counts, as its weights are 0, it is 0.
 
         Raises
         ------
         ShapeError, LayoutError, DTypeError, TypeError, ValueError
             Named after the argument that is not as described.
-        DeviceError
-            For a network on a GPU.
 
         Examples
         --------
@@ -190,21 +186,20 @@ class Jacobians(Objective):
         >>> np.allclose(found.mean(axis=0), net.loss_and_gradient(net.params.flat, x, y)[1])
         True
         """
-        self._check_host()
-        (given, _), loss = self._parameters_at(flat), find_loss(loss)
+        (given, home), loss = self._parameters_at(flat), find_loss(loss)
         samples = Samples.of(self, x, y, lengths, loss, weights, reset)
         count = samples.x.count
-        found = np.zeros((count, len(given)), self.dtype)
+        found = backend(self.device).memory.zeros((count, len(given)), self.dtype)
         if not self._sample_gradients_together(given, samples, loss, found):
             for n in range(count):
                 alone = samples.take(np.array([n]))
                 if samples.lengths_of_x[n] or not samples.y.stepped:
                     Workspace(self, self.split(found[n]), self.split(given.flat)).gradient(alone, loss)
-        return found
+        return brought(found, home)
 
     def _sample_gradients_together(self, given, samples, loss, found):
         """Write the gradients of samples of equal length at once (`found` is modified); whether that could be done."""
-        if not is_mean_of_samples(loss) or samples.ragged or self.takes_indices or len(found) < 2:
+        if self.device != "cpu" or not is_mean_of_samples(loss) or samples.ragged or self.takes_indices or len(found) < 2:
             return False
         batch, described = samples.batch()
         output, tapes = self._forward(self.split(given.flat), described, ALL)

@@ -9,7 +9,7 @@ import numpy as np
 from ..arrays.descriptor import checked_array
 from ..arrays.devices import backend, contiguous, device_of, moved, native
 from ..descriptions.fields import Settled
-from ..errors import DeviceError, DTypeError, NonFiniteError, ShapeError, generator
+from ..errors import DTypeError, NonFiniteError, ShapeError, generator
 from ..files.written import Writing
 from ..parameters import Parameters
 from ..training.history import History
@@ -132,12 +132,6 @@ class Layered(Settled):
             place = int(np.argmin(np.isfinite(array)))
             raise NonFiniteError(f"{name}: expected finite numbers, got {array[place]} at {place}")
         return contiguous(moved(array, self.device))
-
-    def _check_host(self):
-        """Raise DeviceError on a GPU, which has no kernels for this."""
-        if self.device != "cpu":
-            where = "where there are kernels for this"
-            raise DeviceError(f"{self._kind}: expected one on device 'cpu', {where}, got one on {self.device!r}")
 
     @property
     def _goes_on(self):

@@ -22,6 +22,13 @@ def brought(array, device):
     return array.to(device) if isinstance(array, Ragged) else moved(array, device)
 
 
+def on_host(argument, given):
+    """What a caller gives, arrays and Ragged by themselves or by name, in the host's memory; all else as it is."""
+    if isinstance(given, Mapping):
+        return {name: on_host(f"{argument}[{name!r}]", each) for name, each in given.items()}
+    return brought(native(argument, given), "cpu")
+
+
 def brought_state(device, state):
     """A layer's state on a device, or all that is in a tuple."""
     return tuple(brought(part, device) for part in state) if isinstance(state, tuple) else brought(state, device)

@@ -14,9 +14,11 @@ import compile_kernels
 from numbarnn import cells
 
 MOST = 4.0
+MOST_OF_RESIDENT = 2.0  # of a column in registers, some of whose numbers are spilled
 KERNELS = (
     ("recurrent.forward", cells.GRUAfterCell()), ("recurrent.forward", cells.LSTMCell()),
     ("recurrent.forward", cells.RNNCell()), ("recurrent.backward", cells.GRUAfterCell()),
+    ("resident.forward", cells.GRUAfterCell()), ("resident.backward", cells.LSTMCell()),
 )  # fmt: skip
 
 
@@ -54,24 +56,26 @@ def main():
     print(f"{'kernel':<20} {'cell':<12} instructions multiply-adds each LDS.128 other LDS from memory from either")
     for kernel, cell in KERNELS:
         text, _ = compile_kernels.linked(kernel, cell, "float32")
-        slow += [f"{kernel}, {type(cell).__name__}: {found}" for found in slow_waits(text)]
+        if kernel.startswith("recurrent"):
+            slow += [f"{kernel}, {type(cell).__name__}: {found}" for found in slow_waits(text)]
         for body in loops(text):
 
             def count(pattern, body=body):
                 return sum(re.search(pattern, instruction) is not None for instruction in body)
 
             products, either = count(r"\bFFMA\b"), count(r"\bLD\.E")
-            if products < 4 or not count(r"\bLDS"):
+            wide = count(r"\bLDS\S*\.128")
+            if products < 4 or not wide:
                 continue
-            wide, each = count(r"\bLDS\S*\.128"), len(body) / products
+            each = len(body) / products
             seen += 1
-            bad += each > MOST or either > 0
+            bad += each > (MOST if kernel.startswith("recurrent") else MOST_OF_RESIDENT) or either > 0
             name = type(cell).__name__.removesuffix("Cell")
             print(
                 f"{kernel:<20} {name:<12} {len(body):>12} {products:>13} {each:>4.1f} {wide:>7} "
                 f"{count(r'LDS') - wide:>9} {count(r'LDG'):>11} {either:>11}", flush=True,
             )  # fmt: skip
-    print(f"{seen} loops over depth, {bad} of more than {MOST} instructions a multiply-add, or with loads from either")
+    print(f"{seen} loops over depth, {bad} of too many instructions a multiply-add, or with loads from either")
     print("\n".join(slow) or "blocks wait by a release, and by looking at a counter alone")
     return bool(bad or slow) or seen < len(KERNELS)
 

@@ -14,8 +14,8 @@ from test_device_layers import ALL_KINDS, LENGTHS, OPTIONS
 import numbarnn as nr
 from numbarnn.cpu import tangent_launch
 from numbarnn.cuda import tangents as tangents_of_device
+from numbarnn.cuda.normalized_tangents import Rows as rows_of_device  # noqa: N813
 
-KINDS = [kind for kind in ALL_KINDS if not kind.endswith("-normalized")]
 RESET = np.array([[0, 0, 0, 0], [0, 1, 0, 0], [1, 0, 0, 0]], bool)
 TOLERANCE = 1e-12  # of the largest
 
@@ -35,7 +35,7 @@ def check_parity(case, **options):
         np.testing.assert_allclose(on_device, on_cpu, rtol=0, atol=TOLERANCE * np.abs(on_cpu).max())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ALL_KINDS)
 def test_device_and_cpu_agree(kind):
     check_parity(random_case(ALL_KINDS[kind](2), 2, 2, 2, seed=1))
 
@@ -45,6 +45,7 @@ CASES = {
     "reset": (nr.GRU(2, bidirectional=True), {"reset": RESET, "lengths": [3, 2, 0, 1]}),
     "reset-before": (nr.GRU(3, reset="before", bidirectional=True), {"lengths": [3, 0, 1]}),
     "projection": (nr.LSTM(3, projection=2, bidirectional=True), {"lengths": [3, 0, 1]}),
+    "normalized": (nr.LSTM(2, normalized=True, bidirectional=True), {"lengths": [3, 0, 1]}),
     "strided": (nr.RNN(3, bidirectional=True), {"layout": "ctn", "strides": "sliced"}),
 }
 
@@ -180,8 +181,20 @@ def test_jacobians_of_a_step(layer):
     np.testing.assert_allclose(to_host(found), right, rtol=0, atol=TOLERANCE * np.abs(right).max())
     with pytest.raises(nr.DeviceError, match="x: expected an array on device 'cuda'"):
         nr.dynamics.step_jacobian(layer, there[0], case.x[0], there[2])
-    with pytest.raises(nr.DeviceError, match="p: expected parameters on device 'cpu', where this is computed"):
-        nr.dynamics.fixed_points(layer, there[0], None, case.state)
+
+
+def test_fixed_points():
+    layer = nr.RNN(2)
+    case = random_case(layer, 1, 3, 2)
+    case.parameters["weight_hh_l0"][...] = [[1.5, 0.2], [-0.3, 1.8]]
+    p, h = case.parameters, case.state
+    right = nr.dynamics.fixed_points(layer, p, case.x[0][0], h)
+    found = nr.dynamics.fixed_points(layer, *to_device((p, case.x[0][0], h)))
+    assert right.started == found.started == 3 and len(right.states) > 0 and isinstance(found.states, np.ndarray)
+    for name in ("states", "inputs", "jacobians", "eigenvalues", "starts"):
+        np.testing.assert_allclose(getattr(found, name), getattr(right, name), rtol=0, atol=1e-9, err_msg=name)
+    with pytest.raises(nr.DeviceError, match="starts: expected an array on device 'cuda'"):
+        nr.dynamics.fixed_points(layer, to_device(p), None, h)
 
 
 @pytest.mark.parametrize("every, drive", [(1, True), (2, False)])
@@ -221,19 +234,39 @@ def test_jacobians_and_gauss_newton_products_of_networks(kind):
     if kind in ("mse", "ragged"):
         right, found = cpu.jacobian(flat, x), cuda.jacobian(flat, x)
         np.testing.assert_allclose(found, right, rtol=0, atol=TOLERANCE * np.abs(right).max())
-    with pytest.raises(nr.DeviceError, match="network: expected one on device 'cpu', where there are kernels for this"):
-        cuda.hvp(flat, x, y, vector, loss)
+    right = cpu.hvp(flat, x, y, vector, loss, weights=weights)
+    assert same_bits(cuda.hvp(flat, x, y, vector, loss, weights=weights), right)
+    there = cuda.hvp(*to_device((flat, x, y, vector)), loss, weights=weights)
+    assert not isinstance(there, np.ndarray) and same_bits(to_host(there), right)
+    right, found = (net.sample_gradients(flat, x, y, loss, weights=weights) for net in (cpu, cuda))
+    there = cuda.sample_gradients(to_device(flat), x, y, loss, weights=weights)
+    assert isinstance(found, np.ndarray) and same_bits(to_host(there), found)
+    np.testing.assert_allclose(found, right, rtol=0, atol=TOLERANCE * np.abs(right).max())
     vector[3] = np.nan
     with pytest.raises(nr.NonFiniteError, match="vector: expected finite numbers, got nan at 3"):
         cuda.gauss_newton_product(flat, x, y, to_device(vector), loss)
 
 
+def test_second_derivatives_and_jacobians_of_graphs():
+    nodes = {"h": nr.Node(nr.GRU(2), "x"), "y": nr.Node(nr.Dense(1), ["h", "x"])}
+    cpu, cuda = (nr.Graph({"x": 2}, nodes, "y", "float64", seed=0, device=device) for device in ("cpu", "cuda"))
+    random, flat = np.random.default_rng(0), cpu.params.flat.copy()
+    x, y, vector = {"x": random.standard_normal((2, 2, 2))}, {"y": random.standard_normal((2, 2, 1))}, np.cos(flat * 9)
+    for name, arguments in {
+        "hvp": (x, y, vector),
+        "gauss_newton_product": (x, y, vector),
+        "sample_gradients": (x, y),
+    }.items():
+        right, found = (getattr(net, name)(flat, *arguments) for net in (cpu, cuda))
+        there = getattr(cuda, name)(to_device(flat), *arguments)
+        np.testing.assert_allclose(found, right, rtol=0, atol=TOLERANCE * np.abs(right).max(), err_msg=name)
+        assert not isinstance(there, np.ndarray) and same_bits(to_host(there), found)
+    right, found = (net.jacobian(flat, x)["y"] for net in (cpu, cuda))
+    np.testing.assert_allclose(found, right, rtol=0, atol=TOLERANCE * np.abs(right).max())
+
+
 def test_what_there_is_not():
-    layer = nr.LSTM(2, normalized=True)
-    p, x = layer.init(2, dtype="float64").to("cuda"), to_device(np.ones((2, 1, 2)))
-    with pytest.raises(nr.DeviceError, match="tape: expected one on device 'cpu' for .* of NormalizedLSTMCell"):
-        layer.jvp(layer.forward(p, x)[2], dx=x)
-    layer = nr.RNN(2)
+    layer, x = nr.RNN(2), to_device(np.ones((2, 1, 2)))
     tape = layer.forward(p := layer.init(2, dtype="float64").to("cuda"), x)[2]
     for name, given in {"dp": np.ones(len(p)), "dx": np.ones((2, 1, 2)), "dstate": np.ones((1, 1, 2))}.items():
         with pytest.raises(nr.DeviceError, match=f"{name}: expected (one|an array) on device 'cuda'"):
@@ -251,6 +284,18 @@ def lost(name):
 )
 def test_a_lost_product_is_seen(name, kind, monkeypatch):
     monkeypatch.setattr(tangents_of_device, "_add_product", lost(name))
+    with pytest.raises(AssertionError):
+        check_parity(random_case(ALL_KINDS[kind](2), 2, 2, 2, seed=1))
+
+
+@pytest.mark.parametrize("kind, row", [("lstm-normalized", "h"), ("gru-normalized", "mean")])
+def test_a_lost_part_of_a_normalization_is_seen(kind, row, monkeypatch):
+    find = rows_of_device._normalized
+    if row == "mean":  # each number by itself
+        monkeypatch.setattr(rows_of_device, "_normalized", lambda self, sums, hats, scales: scales[:, None, None] * sums)
+    else:  # what the output sees of c
+        last = lambda self, sums, *rest: 0 * sums if sums.shape[2] == 1 else find(self, sums, *rest)  # noqa: E731
+        monkeypatch.setattr(rows_of_device, "_normalized", last)
     with pytest.raises(AssertionError):
         check_parity(random_case(ALL_KINDS[kind](2), 2, 2, 2, seed=1))
 

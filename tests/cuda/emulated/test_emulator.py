@@ -113,7 +113,7 @@ def test_blocks_that_never_come_are_an_error():
         launches.launch(meet, (5, THREADS), call, counters, table, 0, together=True)
 
 
-@pytest.mark.parametrize(("hidden", "batch", "cooperative"), [(32, 300, False), (128, 5, True)])
+@pytest.mark.parametrize(("hidden", "batch", "cooperative"), [(32, 300, False), (130, 5, True)])
 def test_teams_of_several_blocks_are_launched_together(hidden, batch, cooperative):
     layer = nr.GRU(hidden)
     p, x = layer.init(3), np.random.default_rng(0).standard_normal((3, batch, 3)).astype(np.float32)
@@ -124,7 +124,7 @@ def test_teams_of_several_blocks_are_launched_together(hidden, batch, cooperativ
 
 
 def test_the_order_of_blocks_and_threads_makes_no_difference():
-    layer = nr.GRU(128)  # teams of several blocks
+    layer = nr.GRU(130)  # teams of several blocks
     p, x = layer.init(3).to("cuda"), asarray(np.random.default_rng(0).standard_normal((3, 5, 3)).astype(np.float32))
     found = []
     for number in (0, 1, 2):
