@@ -148,15 +148,18 @@ def cases(works, cells, shapes, dtypes):
                         yield Case(work, cell, *shape, dtype)
 
 
-def compare(workers, case, rounds, seconds):
-    """Seconds of one call in each library, medians of rounds that take turns, and our share of the peak."""
+def compare(workers, meter, case, rounds, seconds):
+    """Seconds of one call in each library, medians of rounds that take turns, and our share of the peak.
+
+    meter: what measures the peak has a process of its own, since the threads that it leaves spinning are Numba's.
+    """
     libraries = {n: w for n, w in workers.items() if n != "jax" or (case.cell != "RNN" and case.work in ("both", "forward"))}
     calls = {name: max(1, round(seconds / worker("prepare", case))) for name, worker in libraries.items()}
     times, peaks = {name: [] for name in libraries}, []
     for _ in range(rounds):
         for name, worker in libraries.items():
             times[name].append(worker("measure", calls[name]))
-        peaks.append(workers["numbarnn"]("peak", case.dtype))
+        peaks.append(meter("peak", case.dtype))
     median = {name: statistics.median(values) for name, values in times.items()}
     rate, top = case.flops / median["numbarnn"] / 1e9, max(peaks)
     return {
@@ -172,12 +175,13 @@ def compare(workers, case, rounds, seconds):
 def run(works, cells, shapes, dtype, threads, peers, quick):
     """A row for each case; `quick` takes shorter and fewer turns."""
     workers = {name: Worker(MAKERS[name], threads) for name in ("numbarnn", *peers)}
+    meter = Worker(numbarnn_library, threads)
     rounds, seconds = (3, SECONDS / 3) if quick else (ROUNDS, SECONDS)
     rows = []
     for case in cases(works, cells, shapes, dtype):
-        rows.append(compare(workers, case, rounds, seconds))
+        rows.append(compare(workers, meter, case, rounds, seconds))
         print(_row(rows[-1]), flush=True)
-    for worker in workers.values():
+    for worker in (*workers.values(), meter):
         worker.close()
     return {"threads": threads, "rounds": rounds, "rows": of_the_peak(rows)}
 

@@ -14,6 +14,7 @@ from .errors import generator
 from .files.container import write_file
 from .graphs.curvature import Curvature
 from .graphs.description import Input, Node
+from .graphs.readout import Readout
 from .graphs.streams import Streaming
 from .parameters import Parameters
 from .training.history import History
@@ -23,7 +24,7 @@ from .training.optimizers import Adam
 from .training.shards import shared_by, together
 
 
-class Graph(Streaming, Curvature):
+class Graph(Streaming, Curvature, Readout):
     """Named layers that read named inputs and each other: several inputs and outputs, and one parameter vector.
 
     Layers in a row are a `Network`.  A graph is for the rest: static covariates beside a series, future inputs that are

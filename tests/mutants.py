@@ -276,7 +276,7 @@ def lost_parts(layer):
 
 def loss_mutants(kind):
     """(description, caught) of every part of backward's result that is lost in turn."""
-    layer = layer_of(kind) if kind.endswith("-decay") else layer_of(kind, layers=2, bidirectional=True)
+    layer = layer_of(kind, layers=2, bidirectional=True)
     for description, lose in lost_parts(layer):
         yield description, caught(layer, WithLoss(layer, lose))
 

@@ -279,9 +279,14 @@ def run(layer, parameters, x, state=None, record=None, lengths=None, reset=None,
                 live, fresh = alive[t][:, None], border[t + 1 if reverse else t][:, None]
                 before = tuple(np.where(fresh, a, b) for a, b in zip(start, now))
                 inputs = y[t]
-                if p.decay is not None:  # the last channel is the span
-                    inputs, lost = inputs[:, :-1], p.decay * (inputs[:, -1:] - 1)
-                    distances.append(lost)
+                if p.decay is not None:  # the last channel of x is the span
+                    inputs = inputs[:, :-1] if names is ends[0] else inputs
+                    span = x[t, :, -1:]
+                    if reverse:  # comes from the step behind, if there is one
+                        first = fresh[:, 0] | ~(alive[t + 1] if t + 1 < steps else np.zeros(batch, bool))
+                        span = np.where(first[:, None], 1, x[min(t + 1, steps - 1), :, -1:])
+                    lost = p.decay * (span - 1)
+                    distances.append(np.where(first[:, None], np.inf, lost) if reverse else lost)
                     before = tuple(np.exp(-np.maximum(0, lost)) * a for a in before)
                 after = step(layer, p, f, inputs, *before)
                 now = tuple(np.where(live, a, b) for a, b in zip(after, now))

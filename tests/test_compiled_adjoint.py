@@ -25,6 +25,7 @@ OTHERS = {
     "before": ([nr.GRU(5, reset="before", learned_state=True), nr.MGU(4)], 3),
     "normalized": ([nr.LSTM(5, normalized=True), nr.GRU(3, normalized=True)], 2),
     "images": ([nr.Conv2d(2, 3, padding=1), nr.MaxPool2d(2), nr.Flatten(), nr.GRU(5)], (1, 4, 6)),
+    "stacked decays": ([nr.GRU(4, layers=3, decay=True, learned_state=True), nr.Dense(2)], 3),
     "decays": ([nr.GRUD(4, mean=0.5), nr.LSTM(3, decay=True, learned_state=True)], 6),
     "no state": ([nr.Dense(4, "tanh"), nr.Dense(2)], 2),
 }

@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from strategies import random_case
 
 import numbarnn as nr
+from numbarnn.arrays.rows import like
+from numbarnn.layers import spans
+from numbarnn.layers.operations import in_rows
 
 KINDS = {
     "rnn": nr.RNN,
@@ -58,6 +61,100 @@ def test_gradients_of_a_gru(data):
     p, lengths = case.parameters, np.random.default_rng(seed).integers(0, steps + 1, batch)
     masks = case.layer.draw(steps, batch, channels, seed, "float64") if masked else None
     nr.testing.check_gradients(case.layer, p, case.x, case.state, lengths=lengths, masks=masks)
+
+
+STACKS = {
+    "stacked": {"layers": 3},
+    "two directions": {"bidirectional": True},
+    "both": {"layers": 2, "bidirectional": True},
+    "merged": {"layers": 2, "bidirectional": True, "merge": "product", "dropout": 0.3},
+}
+
+
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize("kind", ["gru", "lstm"])
+def test_stacked_layers_and_two_directions(kind, stack):
+    """NumPy's values and finite differences, of padded batches, with resets, and of a Ragged."""
+    random = np.random.default_rng(0)
+    case = case_of(kind, 3, batch=4, seed=1, **STACKS[stack])
+    layer, p, x, state = case.layer, case.parameters, case.x, case.state
+    for name, view in p.items():
+        if name.startswith("decay"):
+            view[...] = random.uniform(0.1, 0.9, 3) * [1, 1, -1]
+    lengths, reset = np.array([5, 2, 0, 4]), random.random((5, 4)) < 0.3
+    for options in ({}, {"lengths": lengths}, {"lengths": lengths, "reset": reset}):
+        y, found = layer(p, x, state, **options)
+        expected, final = oracles.run(layer, dict(p.items()), x, state, **options)
+        np.testing.assert_allclose(y, expected, rtol=0, atol=1e-14)
+        for one, other in zip(as_tuple(found), as_tuple(final)):
+            np.testing.assert_allclose(one, other, rtol=0, atol=1e-14)
+        nr.testing.check_gradients(layer, p, x, state, **options)
+        _, _, tape = layer.forward(p, x, state, **options)
+        dp, dx, dy = (random.standard_normal(shape) for shape in (len(p), x.shape, y.shape))
+        back = layer.backward(tape, dy)
+        dx[np.arange(5)[:, None] >= options.get("lengths", np.full(4, 5))] = 0
+        forward, backward = (dy * layer.jvp(tape, dp, dx)[0]).sum(), back.params.flat @ dp + (back.x * dx).sum()
+        np.testing.assert_allclose(forward, backward, rtol=0, atol=1e-12)
+    ragged = nr.Ragged.of([x[:count, i] for i, count in enumerate(lengths)])
+    padded, _ = layer(p, x, state, lengths=lengths)
+    for i, one in enumerate(layer(p, ragged, state)[0]):
+        assert same_bits(one, padded[: lengths[i], i].copy())
+    if "dropout" in STACKS[stack]:
+        masks = layer.draw(5, 4, 3, 0, "float64")
+        nr.testing.check_gradients(layer, p, x, state, lengths=lengths, masks=masks)
+
+
+def test_finite_differences_see_spans_that_are_lost(monkeypatch):
+    """Those of a layer above, and those of the reverse direction, on their way back to x."""
+    case = case_of("gru", 2, **STACKS["both"])
+    call = case.layer, case.parameters, case.x, case.state
+    nr.testing.check_gradients(*call)
+
+    def without_those_of_the_reverse_direction(self, adjoint, dy, need_x):
+        dx = like(self.source)
+        adjoint.fills.append(lambda: np.copyto(in_rows(dx), in_rows(dy)[:, :-1]))
+        return dx
+
+    mutants = {
+        (spans.BesideAdjoint, "fill"): lambda self: None,
+        (spans.SpansBack, "backward"): without_those_of_the_reverse_direction,
+    }
+    for (owner, name), mutant in mutants.items():
+        with monkeypatch.context() as change, pytest.raises(AssertionError):
+            change.setattr(owner, name, mutant)
+            nr.testing.check_gradients(*call)
+
+
+def test_the_spans_of_the_reverse_direction_are_those_of_the_reversed_sequence():
+    """From step t + 1 to step t it is as far as from t to t + 1; before the last step nothing is lost."""
+    layer, one = nr.GRU(3, bidirectional=True, decay=True), nr.GRU(3, decay=True)
+    p, random = layer.init(3, seed=0, dtype="float64"), np.random.default_rng(0)
+    q = one.init(3, dtype="float64")
+    q.update({name: p[f"{name}_reverse"] for name in q.names})
+    x = random.standard_normal((6, 2, 3))
+    x[..., -1] = random.uniform(1, 3, (6, 2))
+    reverse = x[::-1].copy()
+    reverse[1:, :, -1], reverse[0, :, -1] = x[:0:-1, :, -1], 1
+    state = random.standard_normal((2, 2, 3))
+    y, final = layer(p, x, state)
+    expected, end = one(q, reverse, state[1:])
+    assert same_bits(y[..., 3:].copy(), expected[::-1].copy()) and same_bits(final[1:].copy(), end)
+
+
+@pytest.mark.parametrize("stack", ["stacked", "both"])
+def test_stacks_in_networks(stack):
+    """A training takes the steps of its gradient, also where a pass is a program; streams have the bits of calls."""
+    layer, random = nr.GRU(3, decay=True, **STACKS[stack]), np.random.default_rng(0)
+    net = nr.Network([layer, nr.Last(), nr.Dense(1)], channels=3, dtype="float64", seed=0)
+    x, target, flat = random.uniform(0, 2, (5, 4, 3)), random.standard_normal((4, 1)), net.params.flat.copy()
+    for _ in range(3):
+        flat -= 0.1 * net.loss_and_gradient(flat, x, target)[1]
+    net.fit(x, target, optimizer=nr.SGD(0.1), epochs=3, batch_size=4, shuffle=False, progress=False)
+    np.testing.assert_allclose(net.params.flat, flat, rtol=0, atol=1e-14)
+    if stack == "stacked":
+        p = net.split(net.params.flat)[0]
+        (y, state), stream = layer(p, x), layer.stream(p, 4)
+        assert same_bits(stream.run(x).copy(), y.copy()) and same_bits(stream.state, state)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -113,8 +210,7 @@ WRONG = {
     "diagonal": (lambda: nr.IndRNN(3, decay=True), ["decay", "IndRNN"]),
     "normalized": (lambda: nr.LSTM(3, normalized=True, decay=True), ["decay", "normalized"]),
     "projected": (lambda: nr.LSTM(3, projection=2, decay=True), ["decay", "projection"]),
-    "stacked": (lambda: nr.GRU(3, layers=2, decay=True), ["layers", "decay", "2"]),
-    "two directions": (lambda: nr.GRU(3, bidirectional=True, decay=True), ["bidirectional", "decay"]),
+    "residual": (lambda: nr.GRU(3, layers=2, residual=True, decay=True), ["residual", "decay", "True"]),
     "dropped spans": (lambda: nr.GRU(3, input_dropout=0.1, decay=True), ["input_dropout", "decay", "0.1"]),
     "connectivity": (lambda: nr.GRU(2, connectivity=nr.Connectivity(np.eye(2)), decay=True), ["connectivity", "decay"]),
     "no span": (lambda: nr.GRU(3, decay=True).init(1), ["channels", "2 or more", "span", "1"]),

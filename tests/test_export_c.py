@@ -67,6 +67,8 @@ NETWORKS = {
     "RNN": [nr.RNN(5, "softsign", layers=2, residual=True, recurrent_dropout=0.1), nr.Dense(2)],
     "GRU after": [nr.GRU(7, clip=1.5, learned_state=True), nr.Last(), nr.Dense(9, "gelu")],
     "GRU decayed": [nr.GRU(6, decay=True), nr.LSTM(5, decay=True, learned_state=True), nr.Dense(2)],
+    "GRU decayed, stacked": [nr.GRU(6, layers=3, decay=True), nr.Dense(2)],
+    "GRUD": [nr.GRUD(6, 0.3, past=True), nr.GRUD(5, (0.2, -0.4), learned_state=True), nr.Dense(2)],
     "GRU before": [nr.GRU(6, reset="before", zoneout=0.2, layers=2, dropout=0.5)],
     "GRU gates": [nr.GRU(5, activation="elu", gate_activation=("hard_sigmoid", 0.25, 0.5), connectivity=MASK)],
     "LSTM": [nr.LSTM(8, layers=3, residual=True), nr.Dropout(0.3), nr.Dense(1)],

@@ -49,6 +49,14 @@ class DrivenLayer(OwnLayer):
         return super().driven(*args)
 
 
+@dataclass(frozen=True, repr=False)
+class PreparingLayer(OwnLayer):
+    """A layer with a `prepare` of its own."""
+
+    def prepare(self, chain, p, keep):
+        return super().prepare(chain, p, keep)
+
+
 @pytest.mark.parametrize(
     "layers, place, said",
     [
@@ -56,7 +64,7 @@ class DrivenLayer(OwnLayer):
         ([nr.GRU(3), nr.Dense(2), nr.Pool("mean")], 2, "takes one step after the other"),
         ([nr.Conv2d(2, 2, shape=(1, 2, 2)), nr.GRU(3)], 0, "takes one step after the other"),
         ([DrivenLayer(3)], 0, "a method driven of its own"),
-        ([nr.Dense(6), nr.GRUD(3)], 1, "cell reads its input as it is, got GRUD"),
+        ([nr.Dense(6), PreparingLayer(3)], 1, "cell reads its input as it is, got PreparingLayer"),
     ],
     ids=repr,
 )

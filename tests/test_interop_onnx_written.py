@@ -80,6 +80,49 @@ def test_zoneout_connectivity_and_learned_states():
     assert np.abs(found - net.predict(x)).max() <= TOLERANCE
 
 
+DECAYS = [
+    nr.GRUD(4, 0.5, past=True, learned_state=True),
+    nr.GRUD(4, (0.2, -0.3), zoneout=0.2),
+    nr.GRU(4, decay=True, clip=2.0),
+    nr.LSTM(3, decay=True, learned_state=True, zoneout=(0.1, 0.2)),
+    nr.LeakyRNN(4, rate=0.3, decay=True),
+    nr.LSTM(3, decay=True, layers=2, dropout=0.5),
+    nr.GRU(3, decay=True, layers=2, bidirectional=True, merge="sum"),
+]
+
+
+@pytest.mark.parametrize("opset", [14, 18])
+@pytest.mark.parametrize("layer", DECAYS, ids=repr)
+def test_values_and_states_that_decay(layer, opset):
+    """With spans that are missing values, and those in which nothing decays; models are read back."""
+    random = np.random.default_rng(0)
+    net = nr.Network([layer, nr.Dense(2)], channels=6, seed=0)
+    net.params.flat[...] += 0.2 * random.standard_normal(len(net.params))
+    x = random.uniform(-1, 2, (5, 3, 6)).astype(np.float32)
+    x[..., 2:4] = x[..., 2:4] > 0.5
+    for lengths in (None, LENGTHS):
+        model = interop.to_model(net, lengths=lengths is not None, opset=opset)
+        onnx.checker.check_model(model, full_check=True)
+        found = run(model, {"x": x} | ({} if lengths is None else {"lengths": lengths}))
+        there = np.arange(5)[:, None] < (np.full(3, 5) if lengths is None else lengths)
+        expected, state = net(x, lengths=lengths)
+        assert np.abs(found["y"] - expected)[there].max() <= TOLERANCE
+        finals = [found[f"0.final_{letter}"] for letter in "hc"[: layer.cell.states]]
+        for final, other in zip(finals, as_tuple(state[0]), strict=True):
+            assert np.abs(final - other).max() <= TOLERANCE
+        loaded = interop.load(model)
+        assert loaded.layers == net.layers and loaded.params.flat.tobytes() == net.params.flat.tobytes()
+
+
+def test_a_layer_that_prepares_its_input_by_itself_is_refused():
+    class Preparing(nr.GRUD):
+        def prepare(self, chain, p, keep):
+            return super().prepare(chain, p, keep)
+
+    with pytest.raises(nr.ConversionError, match=r"^layers\[0\]: expected a layer that has no method prepare of its own"):
+        interop.to_model(nr.Network([Preparing(3)], channels=3))
+
+
 def test_a_cell_of_one_s_own():
     net = nr.Network([OwnLayer(4)], channels=2, seed=0)
     x = np.random.default_rng(0).standard_normal((6, 3, 2)).astype(np.float32)

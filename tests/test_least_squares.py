@@ -94,7 +94,7 @@ def changed(index, value):
 
 @pytest.mark.parametrize(
     "change",
-    [changed(5, lambda _: 1.0), changed(4, lambda _: 1), changed(3, lambda _: 1), changed(1, lambda x: 0 * x)],
+    [changed(7, lambda _: 1.0), changed(6, lambda _: 1), changed(5, lambda _: 1), changed(1, lambda x: 0 * x)],
     ids=["no forgetting", "every step", "a step too early", "nothing beside what is fed back"],
 )
 def test_the_check_catches_mutants(monkeypatch, change):
@@ -118,6 +118,48 @@ def test_it_is_the_ridge_of_the_same_rows(forgetting):
     w = start + np.linalg.lstsq(rows, targets, rcond=None)[0].T
     np.testing.assert_allclose(net.params["2.weight"], w[:, :-1], rtol=0, atol=1e-10)
     np.testing.assert_allclose(net.params["2.bias"], w[:, -1], rtol=0, atol=1e-10)
+
+
+def check_several(fed=False, forgetting=0.97):
+    """Raise AssertionError unless sequences of several lengths are learned as by the equations, one after the other."""
+    random, net, lengths = np.random.default_rng(0), make(), [12, 0, 20, 7]
+    x, y = random.standard_normal((20, 4, 3)), random.standard_normal((20, 4, U))
+    padding = np.arange(20)[:, None] >= lengths
+    x[padding], y[padding] = np.nan, np.nan
+    w = np.concatenate([net.params["2.weight"], net.params["2.bias"][:, None]], axis=1)
+    inverse, h, outputs = np.eye(H + 1) / 0.5, np.zeros((4, H)), np.zeros((20, 4, U))
+    for t in range(20):
+        rows = {}
+        for n in np.flatnonzero(~padding[t]):
+            given = np.append(outputs[t - 1, n], x[t - 1, n, U:]) if fed and t else x[t, n]
+            rows[n], h[n] = step_of(net, given, h[n])
+            outputs[t, n] = w @ rows[n]
+        inverse = inverse / forgetting
+        for n, r in rows.items():
+            k = inverse @ r / (1 + r @ inverse @ r)
+            w = w + np.outer(y[t, n] - w @ r, k)
+            inverse = inverse - np.outer(k, r @ inverse)
+    rls = nr.RecursiveLeastSquares(net, penalty=0.5, forgetting=forgetting, batch=4)
+    first = np.where(np.isnan(x[0]), 0, x[0])
+    found = rls.feed_back(first, y, x[:, :, U:], lengths) if fed else rls.run(x, y, lengths)
+    np.testing.assert_allclose(found, outputs, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(net.params["2.weight"], w[:, :-1], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(net.params["2.bias"], w[:, -1], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(rls.state[0][0], h, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("fed", [False, True])
+def test_several_sequences_are_learned_one_after_the_other(fed):
+    check_several(fed)
+
+
+@pytest.mark.parametrize(
+    "change", [changed(3, lambda lengths: lengths + 1), changed(4, lambda owners: 0 * owners)], ids=["too long", "one owner"]
+)
+def test_the_check_of_several_catches_mutants(monkeypatch, change):
+    monkeypatch.setattr(least_squares, "backend", mutant_of(change))
+    with pytest.raises((AssertionError, nr.NonFiniteError)):
+        check_several()
 
 
 def test_two_calls_are_one():
@@ -169,6 +211,9 @@ X, Y = np.ones((5, 3)), np.ones((5, U))
         (lambda rls: rls.feed_back(X[0], Y), nr.ShapeError, ["known", "1 channels", "none"]),
         (lambda rls: rls.feed_back(X[0], Y, X[1:, 2:]), nr.ShapeError, ["known", "5 steps", "4"]),
         (lambda rls: rls.feed_back(X[0, :2], Y, X[:, 2:]), nr.ShapeError, ["x", "(3,)", "(2,)"]),
+        (lambda rls: rls.run(X, Y, [6]), ValueError, ["lengths", "6"]),
+        (lambda rls: nr.RecursiveLeastSquares(make(), batch=0), ValueError, ["batch", "positive", "0"]),
+        (lambda rls: nr.RecursiveLeastSquares(make(), batch=2).run(X, Y), nr.ShapeError, ["x", "(T, 2, 3)", "(5, 3)"]),
         (lambda rls: rls.feed_back(X[0] * np.inf, Y, X[:, 2:]), nr.NonFiniteError, ["x", "inf at (0,)"]),
     ],
 )  # fmt: skip

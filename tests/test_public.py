@@ -34,9 +34,9 @@ PUBLIC = {
     "Ensemble": "finished predict_many",
     "Feedback": "strengths",
     "GaussianNLL": "distribution",
-    "Graph": "backward decode evaluate export_c fit forward gauss_newton_product history hvp inputs jacobian jvp loss "
-    "loss_and_gradient nodes outputs params predict predict_many probabilities random sample_gradients save split states "
-    "stream summary to",
+    "Graph": "backward decode evaluate export_c fit fit_readout forward gauss_newton_product history hvp inputs jacobian "
+    "jvp loss loss_and_gradient nodes outputs params predict predict_many probabilities random sample_gradients save split "
+    "states stream summary to",
     "GraphStream": "reset run state step",
     "History": "as_dict",
     "Network": "backward compiled_step evaluate export_c fit fit_readout forward gauss_newton_product history hvp jacobian "

@@ -9,19 +9,24 @@ import numpy as np
 
 from ..arrays.packing import uniform
 from ..errors import ConversionError
+from ..layers.gaps import CELL, mixed
+from ..layers.grud import BLOCKS, GRUD
 from ..layers.recurrence import INITIAL
 from ..layers.recurrent import Recurrent
 from ..layers.regularization import Regularized
 from .normalized import add_normalized
 from .products import add_product
-from .steps import Step
+from .steps import Step, equations, loop
 
 
 def add_recurrent(source, index, layer, p):
     """Add a recurrent layer, number `index` of the network, to a step; p: its Parameters, of the source's dtype."""
     _expect_steps(source, layer)
     effective = layer.effective_weights(p, None)
+    if isinstance(layer, GRUD):
+        _add_input_decay(source, index, layer, p)
     p = p if effective is None else effective.parameters
+    span = f"{source.output}[{source.channels - 1}]" if layer.decay else ""
     for stacked in range(layer.layers):
         inputs = source.output
         _add_stacked(source, index, layer, stacked, p)
@@ -32,6 +37,11 @@ def add_recurrent(source, index, layer, p):
                 f"    {total}[j] = {source.output}[j] + {inputs}[j];",
             ]
             source.output = total
+        if layer.decay and stacked < layer.layers - 1:
+            beside, made = source.local(f"beside_{index}_l{stacked}", source.channels + 1), source.channels
+            source.step.append(f"memcpy({beside}, {source.output}, {made} * sizeof {beside}[0]);")
+            source.step.append(f"{beside}[{made}] = {span};")
+            source.output, source.channels = beside, made + 1
 
 
 def _expect_steps(source, layer):
@@ -40,7 +50,7 @@ def _expect_steps(source, layer):
         raise ConversionError(
             f"{source.where}: expected a layer of one direction, which takes one step after the other, got {layer!r}"
         )
-    if type(layer).prepare is not Recurrent.prepare:
+    if type(layer).prepare not in (Recurrent.prepare, GRUD.prepare):
         raise ConversionError(
             f"{source.where}: expected a layer whose cell reads its input as it is, got {layer!r}, which changes it before"
         )
@@ -50,6 +60,21 @@ def _expect_steps(source, layer):
                 f"{source.where}: expected a layer whose steps are those of its cell alone, got {layer!r}, whose class has a"
                 f" method {method} of its own"
             )
+
+
+def _add_input_decay(source, index, layer, p):
+    """Add what a `GRUD` does to its input: values that decay where they are missing; p: its own Parameters."""
+    variables = source.channels // BLOCKS
+    arrays = [p["weight_dx_l0"], p["bias_dx_l0"], layer.means(variables, source.real.dtype)]
+    names = ("weight_dx", "bias_dx", "mean")
+    names = [source.array(f"layer{index}_{name}", array) for name, array in zip(names, arrays)]
+    recording, x, target = source.recording(), source.output, source.local(f"filled_{index}", source.channels)
+    value, mask, span = (recording.read(f"{x}[{f'{at * variables} + ' if at else ''}j]") for at in range(BLOCKS))
+    weight, bias, mean = (recording.read(f"{name}[j]") for name in names)
+    left = equations(source, CELL.activation, "value", weight * span + bias)
+    source.step.append(f"memcpy({target}, {x}, sizeof {target});")
+    source.step += loop(source, recording, {f"{target}[j]": mixed(value, mask, left, mean)}, variables)
+    source.output = target
 
 
 def _add_stacked(source, index, layer, stacked, p):

@@ -132,6 +132,7 @@ class Join:
 
     def add_to(self, program):
         """Add it to a program, of as many steps as that takes at once."""
+        program.records.append(self._pieces.view(np.int64))  # a copy of the program has addresses of its own in it
         program.add_job(
             _join, None, self._target.dtype, self._record, self, written=[self._target.array], count=self.parts,
             per_step=[(STEPS, 1)], threads=self.parts,

@@ -304,7 +304,7 @@ def run(kernels, size, parameters, x, initial, keep, unit_values=None, drives=()
     -------
     Tape
     """
-    return Tape(forward_plans(kernels, size, keep), parameters, x, initial, unit_values, drives)
+    return Tape(forward_plans(kernels, size, keep, parameters), parameters, x, initial, unit_values, drives)
 
 
 class Adjoint(StateAdjoint):

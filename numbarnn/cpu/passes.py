@@ -35,6 +35,8 @@ def forward(record):
         share_out(call, call.work.pack_task, record, call.directions * call.parts)
         if call.pack == 2:
             share_out(call, call.work.transpose_task, record, call.directions * call.parts)
+        if call.work.lists_task:
+            share_out(call, call.work.lists_task, record, call.directions * call.parts)
     take_regions(call, record, call.steps * call.work.phases)
 
 

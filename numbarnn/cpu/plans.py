@@ -13,14 +13,14 @@ import numpy as np
 
 from ..engine import sizes
 from ..engine.keep import Keep
-from . import passes, routines, weights
+from . import passes, routines, sparse, weights
 from .blocks import block_vectors, packed_size, spread, transposed_size, vectors_in
 from .compiled import compile_together
 from .jobs import LONG
 from .memory import aligned
 from .pool import share, share_parts
 from .product import MAX_VECTORS
-from .records import BACKWARD, FORWARD, FORWARD_NAMES, ROUTINE_NAMES, place
+from .records import BACKWARD, FORWARD, FORWARD_NAMES, ROUTINE_NAMES, SPARSE_NAMES, place
 from .regions import of_part, take_parts
 from .simd import lanes_of
 from .threads import shares, sharing, threads, threads_for
@@ -109,7 +109,7 @@ class Size(sizes.Size):
     @functools.cached_property
     def factor_columns(self):
         """Columns, at most, of what a weight multiplied that meet the derivatives together, see FACTOR_BYTES."""
-        most = max(LEAST_COLUMNS, FACTOR_BYTES // (self.chunk_rows * self.dtype.itemsize))
+        most = max(LEAST_COLUMNS, FACTOR_BYTES // (max(1, self.chunk_rows) * self.dtype.itemsize))  # none may be at work
         return min(most, -(-max(self.channels, self.hidden) // self.parts))
 
     def weights(self, bias_slots):
@@ -352,26 +352,32 @@ class Plans:
     shapes: tuple  # of each state
 
 
-def forward_plans(kernels, size, keep):
-    """The `Plans` of a size, kept with it; those of a uniform batch also for others of the same size, which will come."""
+def forward_plans(kernels, size, keep, parameters):
+    """The `Plans` of a size, kept with it; those of a uniform batch also for others of the same size, which will come.
+
+    parameters: the vector from this layer's part on, which says whether there are lists of weights.
+    """
     kept = vars(size).setdefault("_forward_plans", {})
-    if keep not in kept:
+    listed = size.batch == 1 and sparse.pays(size, keep) and sparse.looks_sparse(size, parameters)
+    if (keep, listed) not in kept:
         make = _make_forward if size.packing.uniform else _make_forward.__wrapped__
-        kept[keep] = make(kernels, size, keep, threads())
-    return kept[keep]
+        kept[keep, listed] = make(kernels, size, keep, listed, threads())
+    return kept[keep, listed]
 
 
 @functools.lru_cache(maxsize=512)
-def _make_forward(kernels, size, keep, threads_):
+def _make_forward(kernels, size, keep, listed, threads_):
     what, packing = keep.what, size.packing
     segmented, kept_c = what in ("states", "checkpoints"), keep.gates or what == "states"
     transposes = keep.gates or segmented
     packing_tasks = [weights.pack_task, *([weights.transpose_task] if transposes else [])]
+    packing_tasks += [sparse.lists_task] if listed else []
+    names = SPARSE_NAMES if listed else FORWARD_NAMES
     compile_together(
         (kernels.forward_task, size.cell, size.dtype), *((task, None, size.dtype) for task in packing_tasks),
-        (passes.forward,), *_shared(FORWARD_NAMES, size.dtype),
+        (passes.forward,), *_shared(names, size.dtype),
     )  # fmt: skip
-    packed = size.weights(size.cell.slots)
+    packed = size.weights(size.cell.slots) | (sparse.lists(size) if listed else {})
     h_rows = packing.blocks(0, size.steps + 2)
     states = size.states(h_rows, h_rows if kept_c else size.batch)
     gates = size.gates(packing.rows) if keep.gates else {"operand": size.gates(size.batch)["operand"]}
@@ -385,10 +391,11 @@ def _make_forward(kernels, size, keep, threads_):
     scratch |= packed if what in ("nothing", "all") else {}
     tape, scratch = Layout(tape, size.dtype), Layout(scratch, size.dtype)
     apart = Layout(states, size.dtype) if what == "checkpoints" else None
-    constants = size.constants(FORWARD_NAMES) | {
+    constants = size.constants(names) | {
         "chunk": size.forward_chunk,
         "slots": size.cell.slots,
         "work.task": kernels.forward_task.address(size.cell, size.dtype),
+        "work.lists_task": sparse.lists_task.address(None, size.dtype) if listed else 0,
         "work.pack_task": weights.pack_task.address(None, size.dtype),
         "work.transpose_task": weights.transpose_task.address(None, size.dtype) if transposes else 0,
         "segment_rows": packing.rows,
@@ -397,6 +404,8 @@ def _make_forward(kernels, size, keep, threads_):
         "c_kept": int(kept_c),
         "operand_kept": int(keep.gates),
     }
+    if listed:
+        constants |= {f"{group.name}.entries": sparse.entries(size, group) for group in sparse.groups(size)}
     plan = Plan(FORWARD, constants, [scratch, tape, *([apart] if apart else [])], size)
     rows = h_rows, h_rows if kept_c else size.batch
     shapes = tuple((count, size.directions, width) for count, width in zip(rows, size.widths))

@@ -162,13 +162,18 @@ def _equal_part(total, most):
 
 
 @inlined
+def depth_block(depth, vectors):
+    """Numbers in a block of a sum of one run, for a panel of so many vectors."""
+    return _equal_part(depth, BLOCK_DEPTHS[vectors])
+
+
+@inlined
 def _depth_block(inner, depth, vectors, a_depth, a_outer):
     """(numbers in a block of a sum, bytes of A from one to the next): whole runs of `inner`, or equal parts of one run."""
-    most = BLOCK_DEPTHS[vectors]
     if inner >= depth:
-        block = _equal_part(depth, most)
+        block = depth_block(depth, vectors)
         return block, block * a_depth
-    runs = _equal_part(_quotient(depth + inner - 1, inner), max(1, _quotient(most, inner)))
+    runs = _equal_part(_quotient(depth + inner - 1, inner), max(1, _quotient(BLOCK_DEPTHS[vectors], inner)))
     return runs * inner, runs * a_outer
 
 

@@ -30,7 +30,8 @@ ROWS = np.dtype(integers("address", "step_stride", "batch_stride", "channel_stri
 # Shared routines, by address.
 FORWARD_NAMES = ("product", "row_product", "copy_rows")  # those that forward calls
 ROUTINE_NAMES = (*FORWARD_NAMES, "times_transposed")
-ROUTINES = np.dtype(integers(*ROUTINE_NAMES))
+SPARSE_NAMES = (*FORWARD_NAMES, "sparse_product")  # those that it calls where weights are zero in most places
+ROUTINES = np.dtype(integers(*ROUTINE_NAMES, "sparse_product"))
 
 # The work that threads share, by address: `share` of the pool, the pool itself, and the tasks.
 WORK = np.dtype(
@@ -43,6 +44,7 @@ WORK = np.dtype(
         "task",  # of the cell: takes a part of the batch, or of the units, through time
         "pack_task",  # forward: packs weights
         "transpose_task",  # forward: packs them for backward, transposed
+        "lists_task",  # forward: makes the lists of weights that are zero in most places; 0 where none may be
         "gradient_task",  # backward: sums gradients of weights
         "phases",  # regions of a step where units are split: 2 if the cell has gated slots, else 1
     )
@@ -60,6 +62,8 @@ GROUP = np.dtype(
         "bias_slot",  # backward: the first of the derivatives that sum to that of the bias
         "weight",  # forward: [D] the weight in blocks; backward: its gradient
         "transposed",  # [D] [panels over rows, (block, slot, unit), row]: takes slot derivatives back to rows; 0: not wanted
+        "entries",  # forward: the entries that the lists of a vector of units may have, see `sparse`; 0 where there are none
+        "lists",  # forward: [D, blocks] of lists
     )
 )
 

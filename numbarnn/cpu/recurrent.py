@@ -31,6 +31,7 @@ from .rows import (
     working,
 )
 from .simd import lanes, load, load_first, size_of, store, store_first
+from .sparse import lists_of
 from .types import (
     add_cells,
     add_output,
@@ -118,6 +119,22 @@ def add_row_products(real, call, group, direction, from_unit, blocks, a, target,
         (
             place, target_block, place, target_block, vector, a, size_of(real), group.rows, 0,
             weight, weight_block, row, group.rows, group.slots * vectors, blocks,
+        ),
+    )  # fmt: skip
+
+
+@inlined
+def add_sparse_products(real, call, group, direction, from_unit, vectors, blocks, a, target, target_block, descending):
+    """`add_row_products` of a group that may have lists, for blocks of so many vectors of units each."""
+    vector = vector_bytes(real)
+    weight = group.weight + (direction * vectors_for(real, call.hidden) + from_unit) * group.rows * group.slots * vector
+    lists, one = lists_of(real, call, group, direction, from_unit // call.per_block)
+    invoke(
+        call.routines.sparse_product,
+        real,
+        (
+            call.routines.row_product, lists, one, group.entries, a, group.rows, weight,
+            group.slots * vectors, target + group.first * vectors * vector, target_block, blocks, descending,
         ),
     )  # fmt: skip
 
@@ -220,14 +237,21 @@ def forward_task(cell, number, record, index):
         if rows == 1:
             row = cell.slots * call.per_block * vector
             target = pre + from_unit * cell.slots * vector * pre_rows + done * row
-            add_row_products(real, call, group, direction, from_unit, whole, a, target, pre_rows * row, step % 2)
+            if group.entries:
+                add_sparse_products(
+                    real, call, group, direction, from_unit, call.per_block, whole, a, target, pre_rows * row, step % 2
+                )  # fmt: skip
+            else:
+                add_row_products(real, call, group, direction, from_unit, whole, a, target, pre_rows * row, step % 2)
         for index in range(blocks):
             # To and fro: the weights that a step used last are still in the cache when the next one begins.
             before = from_unit + (index if step % 2 == 0 else blocks - 1 - index) * call.per_block
             vectors = min(call.per_block, units - before)
             row = cell.slots * vectors * vector
             target = pre + before * cell.slots * vector * pre_rows + done * row
-            if rows > 1 or vectors < call.per_block:  # else done above
+            if rows == 1 and vectors < call.per_block and group.entries:
+                add_sparse_products(real, call, group, direction, before, vectors, 1, a, target, 0, 0)
+            elif rows > 1 or vectors < call.per_block:  # else done above
                 add_product(
                     real, call, group, direction, before, vectors, a, stride * a_row, size, rows, target, row, target, row
                 )
@@ -369,12 +393,13 @@ def backward_task(cell, number, record, index):
                 to_unit, step % 2,
             )  # fmt: skip
         unproject(cell, real, call, direction, position, rows, stride, dh, outputs, doperand, step % 2)
-        for before in range(from_unit, to_unit, call.per_block):
-            vectors = min(call.per_block, units - before)
-            row = call.slots * vectors * vector
-            target = dpre_all + before * call.slots * vector * call.chunk_rows + position * row
-            for r in range(rows):
-                drives = drive_places(cell, call, time, first + r * stride)
+        for r in range(rows):
+            drives = drive_places(cell, call, time, first + r * stride)
+            # All of a row, block by block: what was kept of it lies in one piece, which the processor reads ahead.
+            for before in range(from_unit, to_unit, call.per_block):
+                vectors = min(call.per_block, units - before)
+                row = call.slots * vectors * vector
+                target = dpre_all + before * call.slots * vector * call.chunk_rows + position * row
                 for v in range(vectors):
                     unit = (before + v) * lanes(real)
                     at, at_padded = r * stride * state_row + unit * size, r * stride * padded_row + unit * size

@@ -3,9 +3,11 @@
 from .arrays import asarray, empty, zeros
 from .cublas import allow_tf32, use_cublas
 from .device import current_stream, require, stream, synchronize
+from .graphs import use_graphs
 
 __all__ = [
-    "allow_tf32", "asarray", "current_stream", "empty", "require", "stream", "synchronize", "use_cublas", "zeros",
+    "allow_tf32", "asarray", "current_stream", "empty", "require", "stream", "synchronize", "use_cublas", "use_graphs",
+    "zeros",
 ]  # fmt: skip
 
 

@@ -20,6 +20,9 @@ STAGED = 20  # instructions for a number that is copied to shared memory
 UNDER_WAY = 4  # such numbers of a thread that are under way at a time
 BYTES_OF_ONE = 64  # of the second-level cache in a cycle, for one multiprocessor
 BYTES_OF_ALL = 2000  # the same for all of them together, which ask for the same lines at the same time
+ELSEWHERE = (
+    1.25  # what weights in memory take of the time estimated: they share its caches with all that is read and written
+)
 
 
 class Work(NamedTuple):
@@ -71,7 +74,7 @@ def product_cycles(work):
     numbers = work.depth / work.parts
     issued = numbers * instructions(work.slots, not work.weights) * max(all_warps / SCHEDULERS, BUSY)
     if work.weights:
-        return max(issued, work.weights / min(BYTES_OF_ONE, BYTES_OF_ALL / work.blocks))
+        return ELSEWHERE * max(issued, work.weights / min(BYTES_OF_ONE, BYTES_OF_ALL / work.blocks))
     places = 1 if work.units % WARP == 0 else min(work.parts, -(-WARP // work.units) + 1)  # of a warp that has several parts
     return max(issued, numbers * (work.slots + 1) * places * all_warps)
 

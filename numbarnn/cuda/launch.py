@@ -50,9 +50,9 @@ class Tape(StateTape):
     """What one layer's forward leaves behind, in device memory; see `cpu.launch.Tape`.
 
     Numbers, W being the layer's weights and biases: ``(S + 2 N) D P`` for h and as many of H for the c of an LSTM, W, and to
-    keep all ``D S H`` times the values that the cell saves and normalizes, ``S D H`` for the operand of a projection or of a
-    gated slot, and ``S D H`` for each drive.  To keep states leaves these out; backward then runs the layer forward again,
-    so that of stacked layers one at a time has them.
+    keep all W again, transposed, but for that of x, ``D S H`` times the values that the cell saves and normalizes, ``S D H``
+    for the operand of a projection or of a gated slot, and ``S D H`` for each drive.  To keep states leaves these out;
+    backward then runs the layer forward again, so that of stacked layers one at a time has them.
 
     Attributes
     ----------
@@ -88,6 +88,8 @@ class Tape(StateTape):
             "bias": d * cell.slots * hidden,
             **size.weights(),
         }
+        if all_kept and self.recurrent:
+            sizes |= {f"back_{name}": numbers for name, numbers in size.weights().items() if name != "input"}
         self.layout = Layout(sizes)
         self.block = empty((max(self.layout.size, 1),), size.dtype)
         at = self.layout.offsets
@@ -98,7 +100,7 @@ class Tape(StateTape):
         self.teams = size.forward_teams()
         self.scratch_layout = Layout(
             {
-                "counters": counters_of(size, self.teams),
+                "counters": counters_of(self, self.teams),
                 "inputs": d * s * len(cell.input_slots) * hidden,
                 "x": s * size.channels,
                 "pre": d * n * cell.slots * hidden,
@@ -155,8 +157,10 @@ class Tape(StateTape):
     def _launch(self, scratch):
         """What of `fill` is launches alone, unless x is copied."""
         size, cell, real = self.size, self.size.cell, self.size.dtype.type(0)
-        copies = () if self.packed else packed(size, self.layout.offsets)
-        counters = self.scratch_layout.offsets["counters"], counters_of(size, self.teams)
+        copies = () if self.packed else [*packed(size, self.layout.offsets)]
+        if not self.packed and "back_recurrent" in self.layout.offsets:
+            copies += transposed(size, self.back)
+        counters = self.scratch_layout.offsets["counters"], counters_of(self, self.teams)
         copy(real, copies, self.parameters, self.block, scratch, *counters)
         if not size.rows:
             return
@@ -173,6 +177,11 @@ class Tape(StateTape):
                 x, self.block, scratch,
             )  # fmt: skip
         run_kernel("forward", self, self.call, self.teams, scratch, counters[0])
+
+    @property
+    def back(self):
+        """{name: where the transposed weights are that backward multiplies with}, of a tape that keeps all."""
+        return {name: self.layout.offsets[f"back_{name}"] for name in ("recurrent", "gated", "projection")}
 
     def let_go_of_y(self):
         """Nothing: y is always part of the tape."""
@@ -221,9 +230,10 @@ class Tape(StateTape):
         return super()._states if self.recurrent else ()
 
 
-def counters_of(size, teams):
+def counters_of(tape, teams):
     """Numbers of scratch that a call's counters take, an int64 for each team: 0 where no team waits."""
-    return size.directions * teams.tiles * (8 // size.dtype.itemsize) if teams.waits else 0
+    size = tape.size
+    return size.directions * teams.tiles * (8 // size.dtype.itemsize) if teams.waits and tape.recurrent else 0
 
 
 def run_kernel(way, tape, call, teams, scratch, counters, dy=()):
@@ -241,7 +251,7 @@ def run_kernel(way, tape, call, teams, scratch, counters, dy=()):
         launch(kernel, (blocks, teams.threads, teams.shared_bytes), cell, real, call, block, scratch, *dy, table)
         return
     regions = call.steps * kernels.phases_of(cell) + (way == "backward")
-    found = table if not teams.waits else scratch[counters : counters + counters_of(size, teams)].view(np.int64)
+    found = table if not teams.waits else scratch[counters : counters + counters_of(tape, teams)].view(np.int64)
     spans = [(0, regions)] if teams.together else [(region, region + 1) for region in range(regions)]
     for first, end in spans:
         args = (cell, real, call._replace(from_region=first, to_region=end), block, scratch, *dy, table, found)
@@ -270,13 +280,12 @@ class Adjoint(StateAdjoint):
         super().__init__(tape, dy, dfinal, gradient, accumulate, dcells)
         size, packing, cell = tape.size, tape.packing, tape.size.cell
         d, n, s, hidden, width = size.directions, size.batch, size.rows, size.hidden, size.width
-        weights = size.weights()
         columns = cell.dpre_count * hidden
         self._dy = None if dy is None else lying_as_rows(dy)
         self.teams = size.backward_teams()
         self.layout = Layout(
             {
-                "counters": counters_of(size, self.teams),
+                "counters": counters_of(tape, self.teams),
                 "dh": d * n * width if tape.recurrent else 0,
                 "dc": d * n * hidden if cell.states > 1 else 0,
                 "doperand": d * n * hidden,
@@ -284,9 +293,6 @@ class Adjoint(StateAdjoint):
                 "dcells": s * d * hidden if dcells is not None else 0,
                 "dpre": d * s * columns,
                 "dprojected": d * s * width if cell.projected else 0,
-                "recurrent": weights["recurrent"],
-                "gated": weights["gated"],
-                "projection": weights["projection"],
                 "x": s * size.channels,
                 "sums": columns,
                 "partial": pieces_of(s) * columns,
@@ -328,9 +334,8 @@ class Adjoint(StateAdjoint):
 
     def _launch(self, scratch):
         tape, size, at = self.tape, self.tape.size, self.layout.offsets
-        copies = transposed(size, at) if size.rows else ()
-        zeros = at["doperand"]  # numbers before it: counters, dh and dc
-        copy(size.dtype.type(0), copies, tape.parameters, scratch, scratch, 0, zeros)
+        zeros = at["doperand" if self._begun else "dh"]  # numbers before it: counters, and perhaps dh and dc
+        copy(size.dtype.type(0), (), scratch, scratch, scratch, 0, zeros)
         shapes = [(size.directions, size.batch, width) for width in size.widths] if tape.recurrent else ()
         dstates = [self._part(scratch, name, shape) for name, shape in zip(("dh", "dc"), shapes)]
         self._start(dstates)
@@ -339,6 +344,11 @@ class Adjoint(StateAdjoint):
         else:
             self._run(scratch)
         self.dinitial = [self._summed(dstate) for dstate in dstates] if self.reads_initial else []
+
+    @property
+    def _begun(self):
+        """Whether dh and dc are written before the kernel: for dL/d(final state), or as there is no step."""
+        return self.dfinal is not None or not self.tape.size.rows
 
     def _part(self, scratch, name, shape):
         start = self.layout.offsets[name]
@@ -374,12 +384,10 @@ class Adjoint(StateAdjoint):
             self._clear_gradient()  # of weights that no kernel reads
         call = tape.call._replace(
             splits=self.teams.splits, units=self.teams.units, tiles=self.teams.tiles, tile=self.teams.tile,
-            on_chip=int(self.teams.on_chip), dy=dy_start,
+            on_chip=int(self.teams.on_chip), dy=dy_start, begun=int(self._begun),
             dcells=-1 if self.dcells is None else at["dcells"],
-            **{
-                name: at[name]
-                for name in ("dh", "dc", "doperand", "dpre", "dprojected", "recurrent", "gated", "projection")
-            },
+            **{name: at[name] for name in ("dh", "dc", "doperand", "dpre", "dprojected")},
+            **(tape.back if tape.recurrent else {}),
         )  # fmt: skip
         if not cell.recurrent_slots:
             call = call._replace(recurrent=0)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..arrays.descriptor import is_on_device
 from ..errors import DeviceError
+from . import graphs
 from .device import SIMULATED, cuda, cupy, current_stream
 
 FREE_SHARED = 48 << 10  # bytes of shared memory that any kernel may have
@@ -47,14 +48,19 @@ class Recording:
     """Launches that can be made again, with the arguments that they had: the arrays are held, and where they lie is kept."""
 
     def __init__(self):
-        self._calls = []
+        self._calls, self._graph = [], None
 
     def add(self, call, *held):
         """Add what takes no arguments; held: what it needs besides."""
         self._calls.append((call, held))
 
     def run(self):
-        """Make all launches again, on this Python thread's stream."""
+        """Make all launches again, on this Python thread's stream; by a graph if `graphs.use_graphs` has asked for one."""
+        if graphs.wanted():
+            if self._graph is None:
+                self._graph = graphs.Graph([call for call, _ in self._calls])
+            self._graph.launch()
+            return
         for call, _ in self._calls:
             call()
 

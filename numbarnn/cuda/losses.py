@@ -1,10 +1,10 @@
-"""Cross entropy of rows of logits on the GPU: a thread takes a row."""
+"""Losses on the GPU: cross entropy of rows of logits, a thread a row; squares of differences."""
 
 import math
 
 import numpy as np
 
-from .arrays import asarray, empty
+from .arrays import asarray, contiguous, empty
 from .device import blocks_for, cuda, kernel
 from .launches import launch
 
@@ -72,3 +72,25 @@ def cross_entropy(logits, labels, scales, smoothing=None):
         places, scales, rests, shares, values, others, gradient,
     )  # fmt: skip
     return values, None if smoothing is None else others, gradient
+
+
+@kernel
+def difference_squares(count, factor, twice, prediction, target, values, slopes):
+    """``factor d d`` of each difference d of prediction and target, and ``twice d``; values and slopes are modified."""
+    for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+        d = prediction[i] - target[i]
+        values[i] = factor * d * d
+        slopes[i] = twice * d
+
+
+def squares(prediction, target, factor):
+    """(``factor d^2`` of each difference d, ``2 factor d``) as C-contiguous arrays, by one launch."""
+    prediction, target = contiguous(prediction), contiguous(target)
+    values, slopes = (empty(prediction.shape, prediction.dtype) for _ in range(2))
+    real = prediction.dtype.type
+    if values.size:
+        launch(
+            difference_squares, blocks_for(values.size), values.size, real(factor), real(2 * factor), prediction, target,
+            values, slopes,
+        )  # fmt: skip
+    return values, slopes

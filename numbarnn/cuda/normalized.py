@@ -4,14 +4,13 @@ It does what `recurrent` does, for cells that are a `NormalizedCell`.  A mean is
 a team share: so what is summed goes through memory, and each block sums it for itself.  Forward has the phases products,
 cell, and for a cell that normalizes c the output; backward has the same ones in reverse.
 
-A row's sum over the units has one order: LANES sums of every so-manieth unit, slot by slot, then these one after the other.
-
 Columns of the derivatives, for each unit: the slots; the terms; the values of units (see `NormalizedCell`).
 """
 
 from .device import cuda, function, kernel
+from .moments import LANES, add_lanes, statistics, statistics_place
 from .ptx import read
-from .recurrent import block_before, state_places
+from .recurrent import begin_derivatives, block_before, state_places
 from .team import (
     NORMALIZED_THREADS,
     PARTS,
@@ -37,99 +36,14 @@ from .types import (
     load_terms,
     number,
     put,
-    shrinking,
     store_all,
     store_state,
 )
-
-LANES = 32
 
 
 def phases_of(cell):
     """Regions of a step."""
     return 2 + cell.normalizes_cell
-
-
-@function
-def add_lanes(call, shared):
-    """Sum the LANES sums of each of ROWS rows in shared memory, to `ROWS * LANES` and on (is modified)."""
-    cuda.syncthreads()
-    for row in range(cuda.threadIdx.x, ROWS, call.units * PARTS):
-        total = shared[row * LANES]
-        for lane in range(1, LANES):
-            total += shared[row * LANES + lane]
-        shared[ROWS * LANES + row] = total
-    cuda.syncthreads()
-
-
-@function
-def lane_sums(real, call, shared, source, start, row_stride, slot_stride, slots, rows, place, squares):
-    """Sums over slots and units of ROWS rows: to shared memory at `ROWS * LANES` and on, a sum for each row (is modified).
-
-    Numbers are multiplied with ``shared[place + 2 * ROWS + row]``.  squares: 1 for the sums of squared deviations from
-    ``shared[place + row]``, 0 for plain sums.
-    """
-    threads = call.units * PARTS
-    for i in range(cuda.threadIdx.x, ROWS * LANES, threads):
-        row, lane, total = i // LANES, i % LANES, real
-        if row < rows:
-            for slot in range(slots):
-                for unit in range(lane, call.hidden, LANES):
-                    value = read(source, start + row * row_stride + slot * slot_stride + unit)
-                    value *= shared[place + 2 * ROWS + row]
-                    if squares:
-                        value -= shared[place + row]
-                        value *= value
-                    total += value
-        shared[i] = total
-    add_lanes(call, shared)
-
-
-@function
-def moments(real, call, shared, source, start, row_stride, slot_stride, slots, rows, place):
-    """Mean and variance of ROWS rows, over some slots and all units, in shared memory (is modified) from `place` on."""
-    count = number(real, slots * call.hidden)
-    for squares in range(2):
-        lane_sums(real, call, shared, source, start, row_stride, slot_stride, slots, rows, place, squares)
-        for row in range(cuda.threadIdx.x, ROWS, call.units * PARTS):
-            put(get(shared, ROWS * LANES + row) / count, shared, place + squares * ROWS + row)
-        cuda.syncthreads()
-
-
-@function
-def statistics(cell, real, call, shared, source, start, row_stride, slot_stride, slots, rows, index):
-    """Mean and inverse deviation of ROWS rows, over some slots and all units, and what their numbers are multiplied with.
-
-    They go to shared memory (is modified): ``(3, ROWS)`` from `statistics_place` of `index` on.  The factor of a row is 1,
-    or a power of two that makes numbers small whose squares would overflow.
-    """
-    place, threads = statistics_place(index), call.units * PARTS
-    for row in range(cuda.threadIdx.x, ROWS, threads):
-        put(number(real, 1), shared, place + 2 * ROWS + row)
-    cuda.syncthreads()
-    moments(real, call, shared, source, start, row_stride, slot_stride, slots, rows, place)
-    again = False
-    for row in range(rows):
-        variance = shared[place + ROWS + row]
-        again = again or variance - variance != real  # infinite, or NaN
-    cuda.syncthreads()
-    if again:
-        for row in range(cuda.threadIdx.x, ROWS, threads):
-            variance = shared[place + ROWS + row]
-            if variance - variance != real:
-                put(shrinking(real), shared, place + 2 * ROWS + row)
-        cuda.syncthreads()
-        moments(real, call, shared, source, start, row_stride, slot_stride, slots, rows, place)
-    for row in range(cuda.threadIdx.x, ROWS, threads):
-        scale = cell.inverse_deviation(get(shared, place + ROWS + row), get(shared, place + 2 * ROWS + row))
-        put(scale, shared, place + ROWS + row)
-    cuda.syncthreads()
-
-
-@function
-def statistics_place(index):
-    """Where in shared memory the statistics of a run begin."""
-    return ROWS * LANES + ROWS + 3 * ROWS * index
 
 
 @function
@@ -298,7 +212,7 @@ def cell_adjoint(cell, real, call, tape, scratch, table, direction, time, n, row
 def backward(cell, real, call, tape, scratch, dy, table, counters):
     """Take dh and dc from the last step to the initial state and fill dpre; scratch and counters are modified.
 
-    The weights are transposed: `recurrent` is [D, slots, H, H], in scratch.
+    The weights are transposed: `recurrent` is [D, slots, H, H].
     """
     shared = cuda.shared.array(0, tape.dtype)
     sums = cuda.local.array(SUMS, tape.dtype)
@@ -315,8 +229,9 @@ def backward(cell, real, call, tape, scratch, dy, table, counters):
     gain_column = cell.slots + cell.terms + cell.normalizes_cell
     hat_stride = cell.normalized_values * hidden
     if call.on_chip:
-        keep_weights(call, shared, on_chip, scratch, back, depth, hidden, 1, 0, first_unit, hidden)
+        keep_weights(call, shared, on_chip, tape, back, depth, hidden, 1, 0, first_unit, hidden)
         cuda.syncthreads()
+    begin_derivatives(cell, real, call, scratch, direction, first, unit, part, PARTS)
     for region in range(call.from_region, call.to_region):
         step, phase = call.steps - 1 - region // phases, region % phases
         if phase == 0 and region > 0:
@@ -332,7 +247,7 @@ def backward(cell, real, call, tape, scratch, dy, table, counters):
                     )  # fmt: skip
                 else:
                     multiply(
-                        real, call, shared, scratch, source, row_stride, count, depth, scratch,
+                        real, call, shared, scratch, source, row_stride, count, depth, tape,
                         back + column, hidden, 1, 0, lane, part, sums,
                     )  # fmt: skip
                 if group + part < rows and unit < hidden:

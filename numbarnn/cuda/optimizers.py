@@ -4,11 +4,13 @@ All vectors are 1-D and contiguous, of one dtype; the scalars have that dtype to
 they were.  `scale` multiplies the gradient first (clipping).  Nobody waits to say whether all parameters are finite then.
 """
 
+import functools
 import math
 
 import numpy as np
 
-from .device import SIMULATED, blocks_for, cuda, function, kernel
+from .arrays import zeros
+from .device import SIMULATED, blocks_for, cuda, function, kernel, stream_address
 from .launches import launch
 
 if SIMULATED:  # what Python's raise an error for is NaN on a GPU
@@ -17,8 +19,16 @@ else:
     from math import sqrt
 
 
+@function
+def write(found, flat, i, value):
+    """``flat[i] = value``, and whether that is not finite to `found` (both are modified): whoever says so says the same."""
+    flat[i] = value
+    if value - value != 0:  # NaN
+        found[0] = 1
+
+
 @kernel
-def _sgd(count, flat, previous, gradient, velocity, scale, rate, momentum, nesterov):
+def _sgd(found, count, flat, previous, gradient, velocity, scale, rate, momentum, nesterov):
     for i in range(cuda.grid(1), count, cuda.gridsize(1)):
         old = flat[i]
         previous[i] = old
@@ -26,18 +36,18 @@ def _sgd(count, flat, previous, gradient, velocity, scale, rate, momentum, neste
         if momentum != 0:  # else it is not kept, as on the CPU
             v = momentum * velocity[i] + g
             velocity[i] = v
-        flat[i] = old - rate * (g + momentum * v if nesterov else v)
+        write(found, flat, i, old - rate * (g + momentum * v if nesterov else v))
 
 
 @kernel
-def _rmsprop(count, flat, previous, gradient, square, scale, rate, decay, epsilon, one):
+def _rmsprop(found, count, flat, previous, gradient, square, scale, rate, decay, epsilon, one):
     for i in range(cuda.grid(1), count, cuda.gridsize(1)):
         old = flat[i]
         previous[i] = old
         g = gradient[i] * scale
         s = decay * square[i] + (one - decay) * g * g
         square[i] = s
-        flat[i] = old - rate * g / (sqrt(s) + epsilon)
+        write(found, flat, i, old - rate * g / (sqrt(s) + epsilon))
 
 
 @function
@@ -54,76 +64,91 @@ def means_of(i, flat, previous, gradient, mean, square, scale, beta1, beta2, one
 
 
 @kernel
-def _adam(count, flat, previous, gradient, mean, square, scale, rate, shrink, beta1, beta2, root, epsilon, one):
+def _adam(found, count, flat, previous, gradient, mean, square, scale, rate, shrink, beta1, beta2, root, epsilon, one):
     for i in range(cuda.grid(1), count, cuda.gridsize(1)):
         old, _, m, v = means_of(i, flat, previous, gradient, mean, square, scale, beta1, beta2, one)
-        flat[i] = shrink * old - rate * m / (root * sqrt(v) + epsilon)
+        write(found, flat, i, shrink * old - rate * m / (root * sqrt(v) + epsilon))
 
 
 @kernel
 def _adam_in_part(
-    count, flat, previous, gradient, mean, square, decays, scale, rate, shrink, beta1, beta2, root, epsilon, one
+    found, count, flat, previous, gradient, mean, square, decays, scale, rate, shrink, beta1, beta2, root, epsilon, one
 ):
     for i in range(cuda.grid(1), count, cuda.gridsize(1)):
         old, _, m, v = means_of(i, flat, previous, gradient, mean, square, scale, beta1, beta2, one)
         kept = shrink if decays[i] != 0 else one
-        flat[i] = kept * old - rate * m / (root * sqrt(v) + epsilon)
+        write(found, flat, i, kept * old - rate * m / (root * sqrt(v) + epsilon))
 
 
 @kernel
-def _nadam(count, flat, previous, gradient, mean, square, scale, direct, rate, beta1, beta2, root, epsilon, one):
+def _nadam(found, count, flat, previous, gradient, mean, square, scale, direct, rate, beta1, beta2, root, epsilon, one):
     for i in range(cuda.grid(1), count, cuda.gridsize(1)):
         old, g, m, v = means_of(i, flat, previous, gradient, mean, square, scale, beta1, beta2, one)
-        flat[i] = old - (direct * g + rate * m) / (root * sqrt(v) + epsilon)
+        write(found, flat, i, old - (direct * g + rate * m) / (root * sqrt(v) + epsilon))
 
 
 def _launch(function, vectors, scalars):
-    count = vectors[0].size
-    if count:
-        launch(function, blocks_for(count), count, *vectors, *scalars)
+    """Launch an update; whether it has left finite numbers, later."""
+    flat, found = vectors[0], _found(stream_address())
+    if flat.size:
+        launch(function, blocks_for(flat.size), found, flat.size, *vectors, *scalars)
+    return Finite(flat, found)
+
+
+@functools.lru_cache(maxsize=64)
+def _found(stream):
+    """A number of this stream that an update makes 1 if it writes a number that is not finite; it is 0 until one has."""
+    return zeros((1,), "int64")
 
 
 def sgd(flat, previous, gradient, velocity, scale, rate, momentum, nesterov):
     """``v = momentum v + g``, ``p -= rate v`` (Nesterov: ``p -= rate (g + momentum v)``)."""
-    _launch(_sgd, (flat, previous, gradient, velocity), (scale, rate, momentum, nesterov))
+    return _launch(_sgd, (flat, previous, gradient, velocity), (scale, rate, momentum, nesterov))
 
 
 def rmsprop(flat, previous, gradient, square, scale, rate, decay, epsilon):
     """``s = decay s + (1 - decay) g^2``, ``p -= rate g / (sqrt(s) + epsilon)``."""
-    _launch(_rmsprop, (flat, previous, gradient, square), (scale, rate, decay, epsilon, flat.dtype.type(1)))
+    return _launch(_rmsprop, (flat, previous, gradient, square), (scale, rate, decay, epsilon, flat.dtype.type(1)))
 
 
 def adam(flat, previous, gradient, mean, square, scale, rate, shrink, beta1, beta2, root, epsilon):
     """``p = shrink p - rate m / (root sqrt(v) + epsilon)`` with the running means m of g and v of g^2."""
     scalars = scale, rate, shrink, beta1, beta2, root, epsilon, flat.dtype.type(1)
-    _launch(_adam, (flat, previous, gradient, mean, square), scalars)
+    return _launch(_adam, (flat, previous, gradient, mean, square), scalars)
 
 
 def adam_in_part(flat, previous, gradient, mean, square, decays, scale, rate, shrink, beta1, beta2, root, epsilon):
     """`adam`, where only those parameters shrink whose `decays` is not 0."""
     scalars = scale, rate, shrink, beta1, beta2, root, epsilon, flat.dtype.type(1)
-    _launch(_adam_in_part, (flat, previous, gradient, mean, square, decays), scalars)
+    return _launch(_adam_in_part, (flat, previous, gradient, mean, square, decays), scalars)
 
 
 def nadam(flat, previous, gradient, mean, square, scale, direct, rate, beta1, beta2, root, epsilon):
     """``p -= (direct g + rate m) / (root sqrt(v) + epsilon)`` with the running means m of g and v of g^2."""
     scalars = scale, direct, rate, beta1, beta2, root, epsilon, flat.dtype.type(1)
-    _launch(_nadam, (flat, previous, gradient, mean, square), scalars)
+    return _launch(_nadam, (flat, previous, gradient, mean, square), scalars)
 
 
 class Finite:
-    """Whether a number that is 0 or NaN is 0: the GPU is waited for when it is asked."""
+    """Whether the numbers of a vector are finite: the GPU is waited for when it is asked.
 
-    def __init__(self, number):
-        self._number = number
+    found: 0 if they are for certain, as all updates have left such; else they are looked at.
+    """
+
+    def __init__(self, vector, found=None):
+        self._vector, self._found = vector, found
+        if found is None:
+            self._number = (vector - vector).sum()
 
     def __bool__(self):
-        return float(self._number) == 0
+        if self._found is None:
+            return float(self._number) == 0
+        return int(self._found[0]) == 0 or bool(Finite(self._vector))
 
 
 def all_finite(vector):
     """Whether no number of a 1-D contiguous vector is NaN or infinite: something that is true or false, later."""
-    return Finite((vector - vector).sum())
+    return Finite(vector)
 
 
 def norm(vector):

@@ -30,7 +30,7 @@ class Recurrent(NamedTuple):
     on_chip: int  # 1 where a block keeps its part of the recurrent weights in shared memory
     keep: int  # 1 where `saved` is written
     # In the tape:
-    recurrent: int  # [D, P, recurrent slots, H]: R; backward, in scratch: [D, recurrent slots, H, P]
+    recurrent: int  # [D, P, recurrent slots, H]: R; backward: [D, recurrent slots, H, P]
     gated: int  # [D, H, gated slots, H]; backward: [D, gated slots, H, H]
     projection: int  # [D, H, P]; backward: [D, P, H]
     bias: int  # [D, slots, H]
@@ -49,6 +49,7 @@ class Recurrent(NamedTuple):
     pre: int  # forward: [D, N, slots, H], what a step's first phase leaves to the next one
     dy: int  # backward: [S, D, P], -1 where there is none
     dcells: int  # backward: [S, D, H], -1 where there is none
+    begun: int  # backward: 1 where dh and dc hold dL/d(final state), 0 where they begin as zeros
     dh: int  # backward: [D, N, P]: dL/dh of the last step on entry, of the initial state at the end
     dc: int  # backward: [D, N, H], likewise
     doperand: int  # backward: [D, N, H]

@@ -9,6 +9,7 @@ the cell made to h.  Backward has the same ones in reverse, and one region more,
 from ..engine.choices import joined
 from .device import cuda, function, kernel
 from .team import (
+    PARTS,
     ROWS,
     SUMS,
     THREADS,
@@ -260,11 +261,23 @@ def gate_adjoint_step(cell, real, call, tape, scratch, table, direction, time, n
     store_state(cell, dold, call.dh + at, call.dc + at, scratch)
 
 
+@function
+def begin_derivatives(cell, real, call, scratch, direction, first, unit, part, parts):
+    """Write zeros to dh and dc of a thread's unit and rows, every so-manieth of its team's (scratch is modified)."""
+    if call.begun or call.from_region > 0:
+        return
+    for n in range(first + part, min(first + call.tile, call.batch), parts):
+        if unit < call.width:
+            scratch[call.dh + (direction * call.batch + n) * call.width + unit] = real
+        if cell.states > 1 and unit < call.hidden:
+            scratch[call.dc + (direction * call.batch + n) * call.hidden + unit] = real
+
+
 @kernel(launch_bounds=(THREADS, 1))
 def backward(cell, real, call, tape, scratch, dy, table, counters):
     """Take dh and dc from the last step to the initial state and fill dpre; scratch and counters are modified.
 
-    The weights, in scratch, are transposed: `recurrent` [D, slots, H, P], `gated` [D, slots, H, H], `projection` [D, P, H].
+    The weights are transposed: `recurrent` [D, slots, H, P], `gated` [D, slots, H, H], `projection` [D, P, H].
     """
     shared = cuda.shared.array(0, tape.dtype)
     sums = cuda.local.array(SUMS, tape.dtype)
@@ -278,8 +291,9 @@ def backward(cell, real, call, tape, scratch, dy, table, counters):
     on_chip = exchange_end_here(call.units, 1, max(depth, gated[1] * hidden, hidden))
     back = call.recurrent + direction * depth * width
     if call.on_chip:
-        keep_weights(call, shared, on_chip, scratch, back, depth, width, 1, 0, first_unit, width)
+        keep_weights(call, shared, on_chip, tape, back, depth, width, 1, 0, first_unit, width)
         cuda.syncthreads()
+    begin_derivatives(cell, real, call, scratch, direction, first, unit, part, PARTS)
     for region in range(call.from_region, call.to_region):
         step, phase = call.steps - 1 - region // phases, region % phases
         if phase == 0 and region > 0 and recurrent[1] > 0:
@@ -295,7 +309,7 @@ def backward(cell, real, call, tape, scratch, dy, table, counters):
                     )  # fmt: skip
                 else:
                     multiply(
-                        real, call, shared, scratch, source, row_stride, count, depth, scratch,
+                        real, call, shared, scratch, source, row_stride, count, depth, tape,
                         back + min(unit, width - 1), width, 1, 0, lane, part, sums,
                     )  # fmt: skip
                 if group + part < rows and unit < width:
@@ -321,7 +335,7 @@ def backward(cell, real, call, tape, scratch, dy, table, counters):
             elif gated[1] > 0:
                 source = call.dpre + (direction * call.rows + before + first + group) * row_stride + gated[0] * hidden
                 multiply(
-                    real, call, shared, scratch, source, row_stride, count, gated[1] * hidden, scratch,
+                    real, call, shared, scratch, source, row_stride, count, gated[1] * hidden, tape,
                     call.gated + direction * gated[1] * hidden * hidden + column, hidden, 1, 0, lane, part, sums,
                 )  # fmt: skip
                 if mine:
@@ -329,7 +343,7 @@ def backward(cell, real, call, tape, scratch, dy, table, counters):
             else:
                 source = call.dprojected + (direction * call.rows + before + first + group) * width
                 multiply(
-                    real, call, shared, scratch, source, width, count, width, scratch,
+                    real, call, shared, scratch, source, width, count, width, tape,
                     call.projection + direction * width * hidden + column, hidden, 1, 0, lane, part, sums,
                 )  # fmt: skip
                 if mine:

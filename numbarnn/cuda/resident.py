@@ -12,7 +12,7 @@ and the slots' sums in turn.  What `recurrent` does besides, gated slots and pro
 from .columns import COLUMN, SHARE, column_of, dot
 from .device import cuda, function, kernel
 from .ptx import load, store
-from .recurrent import adjoint_step, block_before, finish_step, start_slots, state_places
+from .recurrent import adjoint_step, begin_derivatives, block_before, finish_step, start_slots, state_places
 from .team import PARTS, SUMS, THREADS, rows_before, time_of, working
 from .types import put, store_all
 
@@ -94,7 +94,8 @@ def backward(cell, real, call, tape, scratch, dy, table):
     slot, unit, slots = cuda.threadIdx.x // call.units, cuda.threadIdx.x % call.units, recurrent[1]
     share, sums = (hidden + PARTS - 1) // PARTS, call.tile * cell.dpre_count * COLUMN
     column = call.recurrent + (direction * slots + slot) * hidden * hidden + min(unit, hidden - 1)
-    weights = column_of(scratch, column, hidden, share, hidden)
+    weights = column_of(tape, column, hidden, share, hidden)
+    begin_derivatives(cell, real, call, scratch, direction, first, unit, slot, slots)
     clear(real, shared, sums)
     place = place_of_unit_here(unit, share)
     behind = 0  # rows at work at the step behind

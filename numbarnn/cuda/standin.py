@@ -277,7 +277,7 @@ _current = _Current()
 class _Stream:
     """``cupy.cuda.Stream``: all is done at once."""
 
-    def __init__(self, ptr=None):
+    def __init__(self, ptr=None, non_blocking=False):
         self.ptr, self._outer = id(self) if ptr is None else ptr, []
 
     @classmethod

@@ -9,8 +9,8 @@ from ..arrays.ieee import ieee
 from ..parameters import Parameters
 
 ALL = slice(None)
-DECAY = "decay_l0"  # the parameter of a layer with ``decay=True``
-BIASES = "bias_ih_l0", "bias_hh_l0"  # of all gates
+DECAY = "decay"  # what the names of the parameters of a layer with ``decay=True`` begin with
+OF_GATES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")  # those that have rows of all gates
 
 
 class Block(NamedTuple):
@@ -96,16 +96,25 @@ class DecayedWeights:
         return True
 
 
-def blocks_of(weights, inputs, gates):
-    """The blocks of a layer with ``decay=True``: of all rows of its gates, and after them of ``w (d - 1) = w d - w``."""
-    rows, decay, columns, span = slice(gates), slice(gates, None), slice(inputs), slice(inputs, inputs + 1)
+def blocks_of(weights, hidden, gates):
+    """The blocks of a layer with ``decay=True``: of all rows of its gates, and after them of ``w (d - 1) = w d - w``.
+
+    The last input channels are the spans of the forward direction, and after them those of the reverse one.
+    """
+    rows, decay = slice(gates), slice(gates, gates + hidden)
+    inputs = {
+        weight.name.removeprefix("weight_ih_"): weight.inputs for weight in weights if weight.name.startswith("weight_ih")
+    }
     found = []
     for weight in weights:
-        if weight.name == DECAY:
-            found.append(Block(DECAY, "weight_ih_l0", decay, span))
-            found.append(Block(DECAY, "bias_ih_l0", decay, None, -1))
-        elif weight.name.startswith(("weight_ih", "weight_hh")):
-            found.append(Block(weight.name, weight.name, rows, columns if weight.name == "weight_ih_l0" else ALL))
+        kind, _, suffix = weight.name.partition("_l")
+        suffix = f"l{suffix}"
+        if kind == DECAY:
+            span = inputs[suffix] + suffix.endswith("_reverse")
+            found.append(Block(weight.name, f"weight_ih_{suffix}", decay, slice(span, span + 1)))
+            found.append(Block(weight.name, f"bias_ih_{suffix}", decay, None, -1))
+        elif weight.inputs is not None and kind in OF_GATES:
+            found.append(Block(weight.name, weight.name, rows, slice(inputs[suffix]) if kind == "weight_ih" else ALL))
         else:
-            found.append(Block(weight.name, weight.name, rows if weight.name in BIASES else ALL))
+            found.append(Block(weight.name, weight.name, rows if kind in OF_GATES else ALL))
     return tuple(found)

@@ -12,6 +12,11 @@ from .operations import NotInPrograms, Operation, in_rows
 CELL = DenseCell(Decay())
 
 
+def mixed(value, mask, left, mean):
+    """``m v + (1 - m) (u v + (1 - u) mean)`` of values of any kind, with u in `left`: what `InputDecay` makes of a value."""
+    return mask * value + (1 - mask) * (left * value + (1 - left) * mean)
+
+
 class InputDecay(Operation):
     """``m v + (1 - m) (g v + (1 - g) mean)`` with ``g = exp(-max(0, w d + b))`` in the place of v; m and d stay.
 

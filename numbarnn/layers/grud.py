@@ -149,9 +149,12 @@ class GRUD(Recurrent):
             for name in ("weight_dh_l0", "weight_dx_l0"):
                 parameters[name][...] = np.abs(uniform(random, parameters[name].shape, self.hidden))
 
+    def means(self, variables, dtype):
+        """What missing values of so many variables decay to, (C,)."""
+        return np.broadcast_to(np.asarray(self.mean, dtype), (variables,)).copy()
+
     def prepare(self, chain, p, keep):
-        mean = np.broadcast_to(np.asarray(self.mean, p.dtype), (chain.source.channels // BLOCKS,)).copy()
-        mean = moved(mean, p.device)
+        mean = moved(self.means(chain.source.channels // BLOCKS, p.dtype), p.device)
         chain.append(InputDecay(chain.outputs, p, ("weight_dx_l0", "bias_dx_l0"), mean, keep))
 
     def effective_weights(self, p, masks):

@@ -39,8 +39,8 @@ class Recurrence(Operation):
         Which of its stacked layers.
     p : Parameters
         The layer's own.
-    weights : numpy.ndarray
-        The vector that kernels read: of `p`, or of the effective weights.
+    read : Parameters
+        Those that kernels read: `p`, or the effective weights.
     source : TensorDescriptor
     initial : list of numpy.ndarray, callable or None
         The state given, (L, D, N, P or H) for each state of the cell; or what returns it at each call, as another layer
@@ -58,8 +58,9 @@ class Recurrence(Operation):
 
     learns = True
 
-    def __init__(self, layer, index, p, weights, source, initial, keep, masks):
+    def __init__(self, layer, index, p, read, source, initial, keep, masks):
         self.layer, self.index, self.p, self.source = layer, index, p, source
+        weights = read.flat
         device, packing = device_of(weights), source.packing
         on = backend(device)
         cell, drives = layer.driven(masks, index, packing, source.dtype, device)
@@ -74,7 +75,7 @@ class Recurrence(Operation):
             kernels, size = uniform_work(on.threads.threads(), packing.steps, packing.batch, on, layer, cell, *rest)
         else:
             kernels, size = _work(on, layer, cell, packing, *rest)
-        self.first = 0 if index == 0 else p.offset(f"weight_ih_l{index}")
+        self.first = 0 if index == 0 else read.offset(f"weight_ih_l{index}")
         values = self._write_unit_values if cell.unit_values else None
         start = self._start(initial)
         self.tape = on.launch.run(kernels, size, weights[self.first :], source, start, keep, values, drives)

@@ -23,6 +23,7 @@ from .gates import gates
 from .operations import MERGES, Merged, Residual, scale
 from .prepared import PreparedCall, PreparedTraining, answer, answer_and_keep
 from .recurrence import Constrained, Recurrence
+from .spans import Beside, SpansBack
 from .stacked import Stacked
 from .steps import OverSteps, compiled_step
 from .tangents import final_states, jvp, together
@@ -64,9 +65,11 @@ class Recurrent(Stacked):
     decay : bool
         The last channel of x is the span d of each step, the time since the step before it, in units of the time in which
         nothing is lost.  Before a step h, of an LSTM c too, becomes ``exp(-max(0, w (d - 1))) h``, with w the parameter
-        ``decay_l0`` (H,); no gate sees d.  With spans of 1 the bits are those of the layer without decay.  For one stacked
-        layer in one direction, whose R multiplies h: an RNN, LSTM, LeakyRNN of form "outside" or GRU of reset "after".  A
-        call takes any d by this formula; trainings of a network that begins with the layer refuse a negative one.
+        ``decay_l0`` (H,); no gate sees d.  With spans of 1 the bits are those of the layer without decay.  Each stacked
+        layer has the same spans and a w of its own.  The reverse direction comes to step t from step t + 1, which are
+        ``d[t + 1]`` apart; at the last step of a sequence, its first one, it loses nothing.  For layers whose R multiplies
+        h: an RNN, LSTM, LeakyRNN of form "outside" or GRU of reset "after".  A call takes any d by this formula; trainings
+        of a network that begins with the layer refuse a negative one.
 
     Examples
     --------
@@ -276,22 +279,25 @@ class Recurrent(Stacked):
         if keep is STATES and not self.cell.saved:
             keep = ALL  # no gate is kept anyway
         effective = None if masks is None and self.reads_parameters else self.effective_weights(p, masks)
-        before = None if type(self).prepare is Recurrent.prepare else Chain(x)
+        before = None if type(self).prepare is Recurrent.prepare and not self._reads_spans_back else Chain(x)
         if before is not None:
             self.prepare(before, p, keep)
         chain, stack = Chain(x if before is None else before.outputs), []
-        weights = (p if effective is None else effective.parameters).flat
+        read = p if effective is None else effective.parameters
         for index in range(self.layers):
-            inner = Chain(chain.outputs) if self.residual and index else chain
+            last, residual = index == self.layers - 1, self.residual and index
+            inner = Chain(chain.outputs) if residual or self.decay and not last else chain
             if masks is not None:
                 scale(inner, masks, f"input_l{index}")
-            own = inner.append(Recurrence(self, index, p, weights, inner.outputs, initial, keep, masks))
-            if self.bidirectional and self.merge != "concat" and (merged or index < self.layers - 1):
+            own = inner.append(Recurrence(self, index, p, read, inner.outputs, initial, keep, masks))
+            if self.bidirectional and self.merge != "concat" and (merged or not last):
                 inner.append(Merged(inner.outputs, self.merge))
-            if inner is not chain:
+            if residual:
                 chain.append(Residual(inner))
             if masks is not None:
-                scale(chain, masks, f"dropout_l{index}")
+                scale(chain if residual else inner, masks, f"dropout_l{index}")
+            if inner is not chain and not residual:
+                chain.append(Beside(inner, self.directions))
             stack.append(own.tape)
         operation = chain if effective is None else Constrained(chain, effective)
         if before is not None:
@@ -301,6 +307,13 @@ class Recurrent(Stacked):
 
     def prepare(self, chain, p, keep):
         """Add to a chain (is modified) what is done to x before the cell sees it: nothing, as a rule."""
+        if self._reads_spans_back:
+            chain.append(SpansBack(chain.outputs))
+
+    @functools.cached_property
+    def _reads_spans_back(self):
+        """Whether the reverse direction has spans."""
+        return self.decay and self.bidirectional
 
     def _final_state(self, tape):
         return self.as_state(zip(*map(methodcaller("final"), tape.stack)))

@@ -77,8 +77,8 @@ class Stacked(Regularized):
         cell = self.cell
         if not cell.recurrent_slots or cell.gated_slots or cell.normalized_values or cell.projected:
             raise ValueError(f"decay: expected False, since there is none of a layer like {self!r}, got True")
-        names = ("layers", "bidirectional", "input_dropout", "weight_drop", "connectivity")
-        for name, plain in zip(names, (1, False, 0, 0, None)):
+        names = ("residual", "input_dropout", "weight_drop", "connectivity")
+        for name, plain in zip(names, (False, 0, 0, None)):
             if getattr(self, name) != plain:
                 raise ValueError(f"{name}: expected {plain} together with decay, got {getattr(self, name)!r}")
 
@@ -130,7 +130,9 @@ class Stacked(Regularized):
             return self._weights(channels, self.cell)
         if channels < 2:
             raise ShapeError(f"channels: expected 2 or more, of which the last is the span of each step, got {channels}")
-        return (*self._weights(channels - 1, self.cell), Weight(DECAY, None, self.hidden))
+        suffixes = [suffix for layer in range(self.layers) for suffix in self.suffixes(layer)]
+        decays = (Weight(f"{DECAY}_{suffix}", None, self.hidden) for suffix in suffixes)
+        return (*self._weights(channels - 1, self.cell), *decays)
 
     def _span_channels(self, channels):
         return slice(channels - 1, channels) if self.decay else None
@@ -142,14 +144,15 @@ class Stacked(Regularized):
     def effective_weights(self, p, masks):
         if not self.decay:
             return super().effective_weights(p, masks)
-        inputs, gates = p.weights[0].inputs, self.cell.gate_count * self.hidden
-        return DecayedWeights(p, self._weights(inputs + 1, self.stepping_cell), blocks_of(p.weights, inputs, gates))
+        read = self._weights(p.weights[0].inputs, self.stepping_cell, self.directions)
+        return DecayedWeights(p, read, blocks_of(p.weights, self.hidden, self.cell.gate_count * self.hidden))
 
     @functools.lru_cache(maxsize=1024)  # noqa: B019 (layers are small and equal ones share an entry)
-    def _weights(self, channels, cell):
+    def _weights(self, channels, cell, spans=0):
+        """Those of a cell; spans: input channels of each stacked layer besides the first one's and the outputs below."""
         parts, columns, widths = [], len(cell.gates) * self.hidden, self.state_widths
         for layer in range(self.layers):
-            inputs = channels if layer == 0 else self.output_channels(channels)
+            inputs = (channels if layer == 0 else self.output_channels(channels)) + spans
             for suffix in self.suffixes(layer):
                 parts.append(Weight(f"weight_ih_{suffix}", inputs, columns))
                 if self.recurrent_matrix:
@@ -206,7 +209,7 @@ class Stacked(Regularized):
                 self.fill_vector(name, view, random)
             if name.startswith(INITIAL):
                 view[...] = 0
-            if name == DECAY and scheme != "pytorch":  # below 0 nothing decays, and nothing is learned
+            if name.startswith(DECAY) and scheme != "pytorch":  # below 0 nothing decays, and nothing is learned
                 view[...] = np.abs(uniform(random, view.shape, hidden))
             fill_normalization(name, view)
             if self.connectivity is not None:

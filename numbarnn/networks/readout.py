@@ -6,14 +6,21 @@ import numpy as np
 
 from ..arrays.devices import moved
 from ..arrays.ragged import Ragged
-from ..arrays.rows import numbers
 from ..engine.keep import NOTHING
-from ..errors import NonFiniteError, integer, positive_integer, real, several
-from ..layers.dense import Dense
+from ..errors import positive_integer
 from ..training.loop import check_samples, checked_samples
-from ..training.losses import loss as find_loss
+from ..training.readouts import (
+    LOSS,
+    HeldOut,
+    best,
+    check_readout_samples,
+    checked_penalties,
+    checked_warmup,
+    is_readout,
+    readout_rows,
+    solutions,
+)
 from ..training.ridge import NormalEquations
-from ..training.sequences import placed
 from .comparison import in_time
 from .objective import Objective
 
@@ -90,39 +97,28 @@ class Readout(Objective):
         (1e-08, True)
         """
         last = self.layers[-1]
-        if not isinstance(last, Dense) or last.activation not in ("linear", "identity"):
+        if not is_readout(last):
             raise TypeError(f"layers: expected a Dense with the activation 'linear' as the last one, got {last!r}")
-        penalties, warmup, chunk = _penalties(penalty), _steps("warmup", warmup), positive_integer("chunk", chunk)
-        if len(penalties) > 1 and validation is None:
-            raise ValueError(f"validation: expected samples to choose one of {len(penalties)} penalties by, got None")
+        penalties, warmup = checked_penalties(penalty, validation), checked_warmup(warmup)
+        chunk = positive_integer("chunk", chunk)
         self.params.check_writable("params")
         self.params.check_finite()
-        loss = find_loss("mse")
-        samples = self._samples(x, y, lengths, loss, weights, reset)
-        if samples.y.not_finite(samples.lengths)[0]:
-            place, number = samples.y.first(lambda numbers: ~np.isfinite(numbers), samples.lengths, samples.weights)
-            if place:
-                raise NonFiniteError(f"y: expected finite targets, got {number} at {place}; those of weight 0 are left out")
+        samples = self._samples(x, y, lengths, LOSS, weights, reset)
+        check_readout_samples(samples, warmup)
         check_samples(samples)
-        if warmup and not samples.stepped:
-            raise ValueError(f"warmup: expected 0 where each sample has one target, got {warmup}")
-        held_out = None if validation is None else checked_samples(self, validation, loss, "validation")
+        held_out = None if validation is None else checked_samples(self, validation, LOSS, "validation")
         equations = NormalEquations(self._inputs[-1], self.output_channels)
         for rows in self._readout_rows(samples, warmup, chunk):
             equations.add(*rows)
-        if not equations.total:
-            raise ValueError(f"warmup: expected fewer steps than sequences have, so that some are left, got {warmup}")
-        if equations.wrong == "x":
-            raise NonFiniteError("x: expected inputs of which outputs of the layers before the last have finite squares")
-        if equations.wrong:
-            raise NonFiniteError("y: expected targets that have finite squares and products, got larger ones")
-        found = equations.solve(penalties)
-        errors = [equations.error(*each) for each in found]
-        if held_out is not None:
-            errors = self._readout_errors(held_out, warmup, chunk, found)
-        weight, bias = (part.astype(self.dtype) for part in found[int(np.argmin(errors))])
-        if not (np.isfinite(weight).all() and np.isfinite(bias).all() and np.isfinite(errors).all()):
-            raise NonFiniteError(f"penalty: expected one with which weights are finite, got {penalty!r}")
+        found = solutions(equations, penalties, warmup)
+        if held_out is None:
+            errors = [equations.error(*each) for each in found]
+        else:
+            measured = HeldOut(found)
+            for rows in self._readout_rows(held_out, warmup, chunk):
+                measured.add(*rows)
+            errors = measured.errors(warmup)
+        weight, bias = best(found, errors, self.dtype, penalty)
         own = self._own[-1]
         own["weight"][...], own["bias"][...] = moved(weight, self.device), moved(bias, self.device)
         return dict(zip(penalties, errors))
@@ -137,52 +133,5 @@ class Readout(Objective):
                 found = self._forward(self._own[:-1], described, NOTHING, initial=states, seen=tapes.__setitem__)[0]
                 if not found.packing.rows:
                     continue  # sequences without any step
-                weights = part.weight_rows(batch)
-                if part.y.stepped:
-                    y = numbers(batch.describe("y", part.y.array, self.output_channels, self.dtype))
-                    if warmup > before:
-                        there = found.packing.steps_and_runs()[0] + before >= warmup
-                        weights = there.astype(np.float64) if weights is None else there * weights
-                else:
-                    y = placed(part.y.array, part.y.letters, "nc")
+                yield readout_rows(found, part, batch, warmup, before, self.output_channels)
                 before += batch.steps
-                x = moved(numbers(found).reshape(-1, found.channels), "cpu")
-                yield x, moved(y.reshape(-1, self.output_channels), "cpu"), weights
-
-    def _readout_errors(self, samples, warmup, most, found):
-        """The mean squared error of each (W, b) on samples."""
-        sums, total = np.zeros(len(found)), 0.0
-        for x, y, weights in self._readout_rows(samples, warmup, most):
-            x, y = x.astype(np.float64), y.astype(np.float64)
-            there = np.ones(len(x)) if weights is None else weights.astype(np.float64)
-            x, y, there = (part[there > 0] for part in (x, y, there))  # a target that weighs nothing may be NaN
-            sums += [float(there @ ((y - x @ w.T - b) ** 2).mean(axis=1)) for w, b in found]
-            total += float(there.sum())
-        if not total:
-            raise ValueError(f"warmup: expected fewer steps than the sequences of validation have, got {warmup}")
-        return [float(each) for each in sums / total]
-
-
-def _penalties(penalty):
-    """The penalties as floats; else a typed error."""
-    expected = "a number >= 0, or several in a sequence"
-    if np.ndim(penalty) == 0 and not isinstance(penalty, (set, frozenset)):
-        return (_penalty("penalty", real("penalty", penalty, expected)),)
-    found = [real(f"penalty[{k}]", each, "a number >= 0") for k, each in enumerate(several("penalty", penalty, expected))]
-    if not found:
-        raise ValueError(f"penalty: expected {expected}, got none")
-    return tuple(_penalty(f"penalty[{k}]", each) for k, each in enumerate(found))
-
-
-def _penalty(argument, number):
-    if not (np.isfinite(number) and number >= 0):
-        raise ValueError(f"{argument}: expected a finite number >= 0, got {number!r}")
-    return number + 0.0
-
-
-def _steps(argument, value):
-    """`value` as a Python int, if it is a whole number >= 0."""
-    number = integer(argument, value, "an integer >= 0")
-    if number < 0:
-        raise ValueError(f"{argument}: expected an integer >= 0, got {number}")
-    return number

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..arrays.descriptor import is_on_device
 from ..arrays.devices import backend, device_of
 from ..arrays.rows import like
 from ..cpu.pool import pool
@@ -12,6 +13,7 @@ from ..cpu.threads import threads
 from ..engine.keep import kept
 from ..layers.fed import FED, FedAdjoint
 from ..layers.operations import NotInPrograms
+from .losses import is_of_library
 from .passes import Passes
 
 KEPT_BYTES = 1 << 28  # workspaces kept for the next batch of their size, in all
@@ -68,7 +70,9 @@ class Workspace:
                 self._passes[0].run()
         if self._fed is not None:
             self._fed.fill(self._given, samples.strength_rows(self._batch), (initial or {}).get(FED))
-        prediction = (network._rows(self._output, samples) if self._seen is None else self._seen).copy()
+        prediction = network._rows(self._output, samples) if self._seen is None else self._seen
+        if not (is_on_device(prediction) and is_of_library(loss)):  # a loss of one's own may write to it
+            prediction = prediction.copy()
         target = network._target_rows(self._batch, self._output, samples)
         weights = network._weight_rows(self._batch, samples)
         value, dy = network._call_loss(loss, prediction, target, weights, samples)

@@ -194,11 +194,11 @@ CALLS = {  # what a kernel is told: by its name, or for all others of its module
 }
 NUMBERS = (
     "real", "one", "divisor", "scale", "rate", "momentum", "decay", "epsilon", "shrink", "beta1", "direct",
-    "beta2", "root", "total",
+    "beta2", "root", "total", "factor", "twice",
 )  # fmt: skip
 OTHERS = {  # arguments that are no arrays of the dtype, as `parsed` reads them; some kernels have their own
     "count": "int64", "shape": "4 int64", "table": "int64[]", "counters": "int64[]", "order": "int64[]",
-    "nesterov": "bool", "places": "int64[]",
+    "nesterov": "bool", "places": "int64[]", "found": "int64[]",
     "jacobian.unit_slopes": {"steps": "int64[]", "runs": "int64[]"},
     "normalized_tangents.term_slopes": {"steps": "int64[]", "runs": "int64[]"},
     "embedding.sum_groups": {"shape": "2 int64", "starts": "int64[]", "indices": "int64[]", "add": "int64"},

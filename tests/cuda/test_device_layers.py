@@ -81,6 +81,7 @@ OPTIONS = {
     "learned-state": (nr.LSTM(3, learned_state=True, bidirectional=True), LENGTHS),
     "clip": (nr.RNN(3, clip=0.5), None),
     "decay": (nr.LSTM(3, decay=True, learned_state=True), LENGTHS),
+    "decay-stacked": (nr.GRU(2, layers=2, bidirectional=True, decay=True), LENGTHS),
     "activations": (nr.LSTM(3, gate_activation="hard_sigmoid", activation=("leaky_relu", 0.1)), None),
     "gelu": (nr.RNN(3, activation="gelu"), None),
 }

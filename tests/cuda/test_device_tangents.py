@@ -65,7 +65,8 @@ def test_each_direction_alone(kind, which):
 
 
 @pytest.mark.parametrize(
-    "option", ["zoneout-noise-ragged", "connectivity", "residual-average", "product", "learned-state", "decay"]
+    "option",
+    ["zoneout-noise-ragged", "connectivity", "residual-average", "product", "learned-state", "decay", "decay-stacked"],
 )
 def test_options(option):
     layer, lengths = OPTIONS[option]

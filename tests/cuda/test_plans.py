@@ -57,6 +57,7 @@ def test_weights_are_on_chip_where_they_fit():
     assert plan.splits * plan.tiles <= PROCESSORS
     assert forward("gru", 512, 64).on_chip
     assert not forward("lstm", 2048, 64).on_chip  # 64 MiB
+    assert plans.fastest(256, 16, 1, 1, 768, 768, FLOAT, 96, PROCESSORS, MOST_BYTES).on_chip  # backward of a GRU
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,8 @@ def to_model(net: Network | Graph, lengths: bool = False, opset: int = 17) -> ob
 
     ONNX's own RNN, GRU and LSTM stand for the layers that they can say.  Any other recurrent layer is a Scan over the steps,
     with the cell's equations inside: projections, normalization, zoneout (its mean), `MGU`, `IndRNN`, `LeakyRNN`,
-    connectivity, other activation functions and cells of your own.  onnxruntime runs it.  Such a model holds a description
-    of the network beside its nodes, from which `load` makes the same network again.
+    `GRUD`, decays of the state, connectivity, other activation functions and cells of your own.  onnxruntime runs it.  Such
+    a model holds a description of the network beside its nodes, from which `load` makes the same network again.
 
     Parameters
     ----------

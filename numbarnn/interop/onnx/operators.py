@@ -7,6 +7,7 @@ from ...layers.gru import GRU
 from ...layers.lstm import LSTM
 from ...layers.rnn import RNN
 from ..carried import expect_carried
+from .gaps import last_channels, prepare
 from .gates import FIELDS, PEEPHOLES_HERE, PEEPHOLES_THERE, THERE, function_to, gates_of, reordered
 from .scans import scan
 from .writer import BATCH
@@ -24,6 +25,8 @@ def recurrent(writer, layer, start=None):
     attributes, letters = _attributes(writer.where, layer), "hc"[: layer.cell.states]
     states = [_initial(writer, layer, letter) if start is None else start[letter] for letter in letters]
     reached, finals = "", {letter: [] for letter in letters}
+    prepare(writer, layer)
+    spans = last_channels(writer, layer.directions) if layer.decay and layer.layers > 1 else ""
     for stacked in range(layer.layers):
         below, first = writer.value, stacked * layer.directions
         given = [_of_layer(writer, layer, state, first) for state in states]
@@ -40,6 +43,8 @@ def recurrent(writer, layer, start=None):
             reached = ""
         if layer.dropout and stacked < layer.layers - 1:
             writer.then("Dropout", writer.constant(f"{writer.owner}.rate", np.array(layer.dropout)))
+        if spans and stacked < layer.layers - 1:
+            writer.value = writer.node("Concat", writer.value, spans, axis=-1)
     if reached:
         writer.reached[writer.value] = layer, reached
     writer.finals[writer.label] = {

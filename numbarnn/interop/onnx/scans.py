@@ -16,8 +16,6 @@ def scan(writer, layer, stacked, states):
     """
     if type(layer).driven is not Regularized.driven:
         raise ConversionError(f"{writer.where}: expected a layer that has no method driven of its own, got {layer!r}")
-    if layer.spread:
-        raise ConversionError(f"{writer.where}: expected a layer whose state does not decay, got {layer!r}")
     alive = writer.alive() if writer.lengths else None
     found = []
     for d, end in enumerate(layer.suffixes(stacked)):
@@ -43,11 +41,13 @@ class Direction:
 
     def __init__(self, writer, layer, end, reverse):
         self.writer, self.layer, self.end, self.reverse = writer, layer, end, bool(reverse)
-        self.cell, self.drives = layer.cell, []
+        self.cell, self.drives = layer.stepping_cell, []
         if any(layer.zoneout_rates):  # of which a prediction takes the mean
             self.cell = around(PerturbedCell if self.cell.states == 1 else PerturbedMemoryCell, self.cell)
             self.drives = [*layer.zoneout_rates[: self.cell.states], 0.0]
         own = writer.parameters()
+        if layer.spread:
+            own = layer.effective_weights(own, None).parameters
         self.params = {name.removesuffix(f"_{end}"): array for name, array in own.items() if name.endswith(f"_{end}")}
         if layer.constrained:
             self.params["weight_hh"] = self.params["weight_hh"] * layer.connectivity.factor(self.params["weight_hh"])

@@ -1,6 +1,10 @@
 """A graph of ONNX's operators that grows by nodes."""
 
+from dataclasses import replace
+
 import numpy as np
+
+from ...parameters import Parameters
 
 AXES_AS_INPUT = 18  # the first opset in which they are no attribute, and Split is told how many parts there are
 BATCH = "batch"  # what a model calls the number of sequences
@@ -67,9 +71,14 @@ class NodeWriter:
         return self._params[f"{self.owner}.{name}"]
 
     def parameters(self):
-        """{name: array} of the layer that is written."""
+        """The Parameters of the layer that is written, copied."""
         start = f"{self.owner}."
-        return {name[len(start) :]: array for name, array in self._params.items() if name.startswith(start)}
+        weights = [weight for weight in self._params.weights if weight.name.startswith(start)]
+        weights = tuple(replace(weight, name=weight.name[len(start) :]) for weight in weights)
+        found = Parameters(np.empty(sum(weight.size for weight in weights), self._params.dtype), weights)
+        for name in found.names:
+            found[name][...] = self._params[start + name]
+        return found
 
     def integers(self, *numbers):
         """The name of a vector of integers."""

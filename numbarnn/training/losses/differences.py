@@ -5,6 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
+from ...arrays.descriptor import is_on_device
+from ...arrays.devices import backend
 from ...errors import finite_number
 from .numeric import Regression
 
@@ -22,8 +24,20 @@ class DifferenceLoss(Regression):
         return self.bend(prediction - target) * direction
 
 
+class SquareLoss(DifferenceLoss):
+    """``factor d^2``: on a GPU by one kernel, with its derivative."""
+
+    factor: ClassVar = 1.0
+
+    def terms(self, prediction, target):
+        """As of any difference, with the same bits."""
+        if not is_on_device(prediction):
+            return super().terms(prediction, target)
+        return backend("cuda").losses.squares(prediction, target, self.factor)
+
+
 @dataclass(frozen=True)
-class MSE(DifferenceLoss):
+class MSE(SquareLoss):
     """The mean of ``d^2``, d = prediction - target, over steps, batch and channels; the loss called ``"mse"``.
 
     Parameters
@@ -59,7 +73,7 @@ class MSE(DifferenceLoss):
 
 
 @dataclass(frozen=True)
-class HalfMSE(DifferenceLoss):
+class HalfMSE(SquareLoss):
     """The mean of ``d^2 / 2``, d = prediction - target; the loss called ``"half_mse"`` and ``"quadratic"``.
 
     Parameters
@@ -75,6 +89,7 @@ class HalfMSE(DifferenceLoss):
     """
 
     name = "half_mse"
+    factor: ClassVar = 0.5
 
     def value(self, d):
         """``d^2 / 2``."""

@@ -143,7 +143,8 @@ Status cuStreamGetCtx(Handle stream, Handle *context) { *context = CONTEXT; retu
 Status cuStreamGetFlags(Handle stream, unsigned *flags) { *flags = 0; return OK; }
 Status cuStreamGetPriority(Handle stream, int *priority) { *priority = 0; return OK; }
 Status cuStreamWaitEvent(Handle stream, Handle event, unsigned flags) { return OK; }
-Status cuStreamIsCapturing(Handle stream, int *status) { *status = 0; return OK; }
+static Handle captured_on; /* the stream that notes its launches, if any */
+Status cuStreamIsCapturing(Handle stream, int *status) { *status = stream && stream == captured_on; return OK; }
 Status cuEventCreate(Handle *event, unsigned flags) { *event = new_handle(); return OK; }
 Status cuEventRecord(Handle event, Handle stream) { return OK; }
 Status cuEventSynchronize(Handle event) { return OK; }
@@ -230,13 +231,62 @@ static Status launch(Handle function, unsigned blocks_, unsigned threads, unsign
     return status ? status : check_zones(kernel->name);
 }
 
+/* -- graphs: launches that are noted, with the addresses of their parameters, which whoever captures them keeps as they are */
+
+typedef struct Node { Handle function; unsigned blocks, threads, shared; void **parameters; int together; struct Node *next; } Node;
+typedef struct { Node *first, **end; } Graph;
+static Graph *captured;
+long emulator_graph_launches;
+
+Status cuStreamBeginCapture_v2(Handle stream, int mode) {
+    if (!stream || captured_on) return INVALID_VALUE;
+    captured_on = stream;
+    captured = calloc(1, sizeof(Graph));
+    captured->end = &captured->first;
+    return OK;
+}
+Status cuStreamEndCapture(Handle stream, Handle *graph) {
+    if (stream != captured_on) return INVALID_VALUE;
+    *graph = (Handle)captured;
+    captured_on = 0;
+    return OK;
+}
+Status cuGraphInstantiateWithFlags(Handle *executable, Handle graph, unsigned long long flags) {
+    Graph *copy = malloc(sizeof(Graph));
+    *copy = *(Graph *)graph; /* the nodes are the executable's from now on */
+    *executable = (Handle)copy;
+    return OK;
+}
+Status cuGraphDestroy(Handle graph) { free((Graph *)graph); return OK; }
+Status cuGraphExecDestroy(Handle executable) {
+    for (Node *node = ((Graph *)executable)->first, *next; node; node = next) next = node->next, free(node);
+    free((Graph *)executable);
+    return OK;
+}
+Status cuGraphLaunch(Handle executable, Handle stream) {
+    Status status = OK;
+    emulator_graph_launches++;
+    for (Node *node = ((Graph *)executable)->first; node && !status; node = node->next)
+        status = launch(node->function, node->blocks, node->threads, node->shared, node->parameters, node->together);
+    return status;
+}
+static Status put(Handle stream, Handle function, unsigned blocks_, unsigned threads, unsigned shared, void **parameters,
+                  int together) {
+    if (!stream || stream != captured_on) return launch(function, blocks_, threads, shared, parameters, together);
+    Node *node = malloc(sizeof(Node));
+    *node = (Node){function, blocks_, threads, shared, parameters, together, NULL};
+    *captured->end = node;
+    captured->end = &node->next;
+    return OK;
+}
+
 Status cuLaunchKernel(Handle function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                       unsigned shared, Handle stream, void **parameters, void **extra) {
-    return launch(function, gx * gy * gz, bx * by * bz, shared, parameters, 0);
+    return put(stream, function, gx * gy * gz, bx * by * bz, shared, parameters, 0);
 }
 Status cuLaunchCooperativeKernel(Handle function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
                                  unsigned bz, unsigned shared, Handle stream, void **parameters) {
-    return launch(function, gx * gy * gz, bx * by * bz, shared, parameters, 1);
+    return put(stream, function, gx * gy * gz, bx * by * bz, shared, parameters, 1);
 }
 typedef struct { int id; char pad[4]; int value; char rest[60]; } Attribute;
 typedef struct {

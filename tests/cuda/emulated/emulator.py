@@ -76,6 +76,11 @@ def launches():
     return tuple(ctypes.c_long.in_dll(_driver, f"emulator_{name}").value for name in ("launches", "cooperative"))
 
 
+def graph_launches():
+    """How often a CUDA graph has been launched; the launches in it count as others do."""
+    return ctypes.c_long.in_dll(_driver, "emulator_graph_launches").value
+
+
 def launches_by_name():
     """{kernel: how often it has been launched}."""
     found, name, count = {}, ctypes.c_char_p(), ctypes.c_long()
@@ -187,6 +192,10 @@ def _count_operations(cupy):
     for kind, names in OPERATIONS.items():
         for name in names.split():
             setattr(cupy.ndarray, name, counted(getattr(cupy.ndarray, name), kind))
+    converted = cupy.ndarray.astype
+    cupy.ndarray.astype = lambda self, dtype, *args, copy=True, **others: (
+        self if not copy and self.dtype == dtype else converted(self, dtype, *args, copy=copy, **others)
+    )  # which takes no kernel
     function = cupy.ndarray.__array_function__
 
     def counted_function(self, called, types, args, kwargs):

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 import numbarnn as nr
-from numbarnn.cuda import asarray, empty, launches, team, zeros
+from numbarnn.cuda import asarray, empty, launches, team, use_graphs, zeros
 from numbarnn.cuda.device import cuda, function, kernel
+from numbarnn.cuda.graphs import Graph
 from numbarnn.cuda.records import Recurrent
 from numbarnn.errors import DeviceError
 
@@ -168,3 +169,26 @@ kept[0].get()
 print(float((kept[0] + 1).sum()))
 """)
     assert (said, complained) == ("500500.0", "")
+
+
+def test_graphs_of_a_training_have_the_bits_of_its_launches():
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal((2, 8, 3)).astype(np.float32), random.standard_normal((8, 1)).astype(np.float32)
+
+    def trained(choice):
+        network = nr.Network([nr.RNN(5), nr.Last(), nr.Dense(1)], channels=3, device="cuda")
+        before = emulator.graph_launches()
+        use_graphs(choice)
+        try:
+            network.fit(x, y, epochs=2, batch_size=2, progress=False)
+        finally:
+            use_graphs(False)
+        return network.params.flat.get().tobytes(), emulator.graph_launches() - before
+
+    (expected, none), (found, several) = trained(False), trained(True)
+    assert found == expected and none == 0 and several >= 10
+
+
+def test_a_graph_that_the_driver_refuses_is_said():
+    with pytest.raises(DeviceError, match="CUDA graph, begin: the driver says"):
+        Graph([lambda: Graph([])])  # a capture inside of a capture

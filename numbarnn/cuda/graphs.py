@@ -1,0 +1,101 @@
+"""CUDA graphs of launches that are made again and again: a layer's forward or backward is one launch of the host's then.
+
+A graph is captured: the launches are made on a stream that only notes them, with their parameters.  Off unless asked for, as
+no GPU has run it yet.  https://docs.nvidia.com/cuda/cuda-driver-api, group CUDA_GRAPH
+"""
+
+import weakref
+
+from ..errors import DeviceError
+from .device import SIMULATED, cupy
+
+try:
+    from cuda.bindings import driver
+except ImportError:  # numba-cuda brings it, and `require` says that it is missing
+    driver = None
+
+
+class _Choice:
+    """What the user has chosen, for all Python threads."""
+
+    graphs = False
+
+
+def use_graphs(choice: bool = True) -> bool:
+    """Choose whether what a training or a stream launches again and again becomes CUDA graphs.
+
+    A layer's forward, or its backward, is then one launch of the host's.  The kernels are the same, with the same arguments,
+    and so are the results.
+
+    Parameters
+    ----------
+    choice : bool
+        Off unless asked for: no GPU has run graphs of this package yet.
+
+    Returns
+    -------
+    bool
+        What it was before.
+
+    Raises
+    ------
+    DeviceError
+        If `choice` is True in Numba's simulator, which has no graphs.
+    """
+    if choice not in (True, False):
+        raise TypeError(f"choice: expected True or False, got {choice!r}")
+    if choice and SIMULATED:
+        raise DeviceError("use_graphs: expected a GPU, got Numba's simulator, which has no graphs")
+    before, _Choice.graphs = _Choice.graphs, bool(choice)
+    return before
+
+
+def wanted():
+    """Whether `use_graphs` has asked for graphs."""
+    return _Choice.graphs
+
+
+def _checked(what, found):
+    """What a function of the driver returns besides its status."""
+    status, *rest = found
+    if status:
+        _, name = driver.cuGetErrorName(status)
+        raise DeviceError(f"CUDA graph, {what}: the driver says {name.decode()}")
+    return rest[0] if rest else None
+
+
+class Graph:
+    """A CUDA graph of launches.
+
+    Parameters
+    ----------
+    calls : list of callable
+        Each puts something on CuPy's current stream, with arguments that are kept by whoever keeps the graph.
+
+    Raises
+    ------
+    DeviceError
+        If the driver refuses.
+    """
+
+    def __init__(self, calls):
+        stream, mode = cupy.cuda.Stream(non_blocking=True), driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
+        address = driver.CUstream(stream.ptr)
+        with stream:
+            _checked("begin", driver.cuStreamBeginCapture(address, mode))
+            try:
+                for call in calls:
+                    call()
+            finally:
+                found = driver.cuStreamEndCapture(address)
+        graph = _checked("end", found)
+        try:
+            self._executable = _checked("instantiate", driver.cuGraphInstantiate(graph, 0))
+        finally:
+            driver.cuGraphDestroy(graph)
+        weakref.finalize(self, driver.cuGraphExecDestroy, self._executable).atexit = False
+
+    def launch(self):
+        """Put all launches on CuPy's current stream."""
+        stream = driver.CUstream(cupy.cuda.get_current_stream().ptr)
+        _checked("launch", driver.cuGraphLaunch(self._executable, stream))
