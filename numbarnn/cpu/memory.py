@@ -1,5 +1,6 @@
 """Uninitialised memory, taken back when its array is gone: a page that was touched once is not paid for again."""
 
+import contextlib
 import functools
 import weakref
 
@@ -7,7 +8,8 @@ import numpy as np
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 SMALLEST = 1 << 12  # blocks come in powers of two and halves between, from this on
-KEPT_BYTES = 1 << 28  # free blocks kept for the next request, in all
+KEPT_BYTES = 1 << 30  # free blocks kept for the next request, in all: a loop takes again what it has given back
+KEPT_ANYWAY = 1 << 28  # the same when a request finds none of its size: whoever has given the others may not come again
 
 _free = {}  # size: [(memoryview, address)]
 _lent = {}  # id of a lent array: a weak reference to it
@@ -38,11 +40,24 @@ def take(nbytes):
         block = _free[size].pop()
         _kept -= size
     except (KeyError, IndexError):
+        _let_go(KEPT_ANYWAY)
         whole = np.empty(size + ALIGNMENT, np.uint8)
         start = -whole.ctypes.data % ALIGNMENT
         part = whole[start : start + size]
         block = memoryview(part), part.ctypes.data
     return block
+
+
+def _let_go(most):
+    """Let go of free blocks, the largest first, until no more than `most` bytes are kept."""
+    global _kept
+    while _kept > most:
+        size = max((size for size, blocks in list(_free.items()) if blocks), default=None)
+        if size is None:
+            return
+        with contextlib.suppress(IndexError):  # another thread has just taken it
+            _free[size].pop()
+            _kept -= size
 
 
 def give(block):
