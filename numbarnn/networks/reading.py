@@ -115,7 +115,7 @@ class Reading(Structure):
             fed = Fed(x, outputs, tapes)
         except NotInPrograms as error:
             expected = "layers that take a step in compiled code"
-            raise TypeError(f"feedback: expected {expected}, got one that has {error}") from None
+            raise TypeError(f"feedback: expected {expected}, got {error}") from None
         for index in self._stateful:  # to make them was to run them
             tapes[index].start(None if initial is None else initial.get(index))
         return fed
