@@ -45,9 +45,10 @@ def fixed_points(
 
     No number of h, or of c, gets larger than 1.5 times the largest of its kind in 20 steps of the layer from the start: far
     away gates saturate, and all is slow.  A start that leads to no fixed point in there has another try from where these
-    20 steps end, and then one from each of both without a bound, which counts if it ends at a fixed point.  Slow points
-    lie within the bounds.  All is computed in float64, whatever the dtype of the parameters.  On a GPU the layer's steps and
-    their Jacobians are computed there, and the equations solved on the host.
+    20 steps end, and then one from each of both without a bound; where it has led to no slow point either, one more from
+    where 2,000 steps end.  Those without a bound count if they end at a fixed point.  Slow points lie within the bounds.
+    All is computed in float64, whatever the dtype of the parameters.  On a GPU the layer's steps and their Jacobians are
+    computed there, and the equations solved on the host.
 
     Parameters
     ----------
