@@ -125,13 +125,21 @@ def _make_plans(plans, count, learned, with_x, threads_):
 
 
 class Tangents(StateTangents):
-    """How they are computed on the processor, one layer at a time."""
+    """How they are computed on the processor, one layer at a time.
 
-    def __init__(self, tape, count, vectors, dx, dinitial=None, unit_values=None):
-        self._tape, size, packing = tape, tape.size, tape.packing
-        self._plans = tangent_plans(tape.plans, count, vectors is not None, dx is not None)
+    Parameters
+    ----------
+    tape, count, vectors, dx, dinitial, unit_values
+        As `StateTangents` has them.
+    by_step : bool
+        Whether not to run: `feedback_tangents` takes the steps, one after the other.
+    """
+
+    def __init__(self, tape, count, vectors, dx, dinitial=None, unit_values=None, by_step=False):
+        self.tape, size, packing = tape, tape.size, tape.packing
+        self.plans = tangent_plans(tape.plans, count, vectors is not None, dx is not None)
         shape = count, size.directions, packing.batch
-        states = self._states(tape, count, dinitial, np.zeros)
+        states = self._starts(tape, count, dinitial, np.zeros)
         values = np.zeros((*shape[:2], size.cell.unit_value_count, size.padded), size.dtype)
         if unit_values is not None:
             unit_values(values[..., : size.hidden])
@@ -141,28 +149,38 @@ class Tangents(StateTangents):
         addresses = {T_DUNIT_VALUES: values, T_DX: inputs, T_DH: states[0], T_DC: states[-1]}
         self._fixed = {field: array.ctypes.data for field, array in addresses.items() if array is not None}
         self._fixed[T_DY] = address
-        if packing.rows:
-            self._run(vectors)
-        del inputs, values  # which the kernels have read
+        self._vectors, self._read, self._states = vectors, (inputs, values), states
+        if packing.rows and not by_step:
+            self._run()
         step = outputs[0].nbytes
         shaped = [rows.reshape(packing.shape(size.directions * size.width)) for rows in outputs]
         self.dy = [TensorDescriptor.compact(rows, address + i * step, packing) for i, rows in enumerate(shaped)]
-        self.dfinal = [self._ends(packing, state) for state in states]
 
-    def _run(self, vectors):
-        tape, plans = self._tape, self._plans
-        scratch, segment = take(plans.scratch.nbytes), None
-        addresses = [scratch[1], tape.address]
-        if plans.segment is not None:
-            segment = take(plans.segment.nbytes)
-            addresses.append(segment[1])
-        record = plans.plan.filled(*addresses)
+    @property
+    def dfinal(self):
+        """The tangents of the final state, (M, D, sequences, P or H) for each state of the cell."""
+        return [self._ends(self.tape.packing, state) for state in self._states]
+
+    def prepared(self, *addresses):
+        """The TANGENT record, its weights packed; addresses: of the blocks of memory, the scratch's first."""
+        tape, plans = self.tape, self.plans
+        record = plans.plan.filled(addresses[0], tape.address, *addresses[1:])
         tape.set_inputs(record, T_X, T_DRIVES)
         record[[*self._fixed]] = [*self._fixed.values()]
         count = plans.size.directions * plans.size.parts
         self._share(untranspose_task, None, record, count)
-        for m, vector in enumerate(vectors or ()):
-            self._share(weights.pack_task, None, self._packing_record(m, vector, scratch[1]), count)
+        for m, vector in enumerate(self._vectors or ()):
+            self._share(weights.pack_task, None, self._packing_record(m, vector, addresses[0]), count)
+        return record
+
+    def _run(self):
+        plans = self.plans
+        scratch, segment = take(plans.scratch.nbytes), None
+        addresses = [scratch[1]]
+        if plans.segment is not None:
+            segment = take(plans.segment.nbytes)
+            addresses.append(segment[1])
+        record = self.prepared(*addresses)
         if segment is None:
             self._share(plans.task, plans.size.cell, record, plans.jobs)
         else:
@@ -171,11 +189,11 @@ class Tangents(StateTangents):
         give(scratch)
 
     def _share(self, task, cell, record, count):
-        jobs.run(task, cell, self._plans.size.dtype, record, count, self._plans.threads)
+        jobs.run(task, cell, self.plans.size.dtype, record, count, self.plans.threads)
 
     def _packing_record(self, m, vector, scratch):
         """The record that packs tangent m of the parameters."""
-        plans, size = self._plans, self._plans.size
+        plans, size = self.plans, self.plans.size
         record, item = plans.plans.forward.template.copy(), size.dtype.itemsize
         record[F_PARAMETERS] = vector.ctypes.data
         for path, numbers in plans.groups.items():
@@ -185,7 +203,7 @@ class Tangents(StateTangents):
 
     def _run_segments(self, record, segment):
         """Segment by segment: forward again, then the tangents."""
-        tape, plans = self._tape, self._plans
+        tape, plans = self.tape, self.plans
         forward, again = tape.segment_forward(plans.forward, segment), plans.again
         call = Call(forward_pass, plans.forward, forward, 0, again.nbytes)
         for start in range(0, plans.size.steps, tape.plans.segment):

@@ -34,7 +34,7 @@ class Tangents(StateTangents):
         self._count, self._dx = count, dx
         self._parts = None if vectors is None else [self._packed(vector) for vector in vectors]
         outputs = zeros((count, size.rows, size.directions * size.width), size.dtype)
-        states = self._states(tape, count, dinitial, zeros)
+        states = self._starts(tape, count, dinitial, zeros)
         if tape.recurrent:
             self._values = zeros((count, size.directions, size.cell.unit_value_count, size.hidden), size.dtype)
             if unit_values is not None and self._values.size:

@@ -109,7 +109,7 @@ class StateTangents:
         (M, D, sequences, P or H) for each state of the cell.
     """
 
-    def _states(self, tape, count, dinitial, zeros):
+    def _starts(self, tape, count, dinitial, zeros):
         """The tangents (M, D, N, P or H) of each state that the runs start from; zeros: of a shape and a dtype."""
         size, packing = tape.size, tape.packing
         states = [zeros((count, size.directions, packing.batch, width), size.dtype) for width in size.widths]
