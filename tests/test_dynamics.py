@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 import numbarnn as nr
 from numbarnn.dynamics import exponents as exponents_module
+from numbarnn.dynamics import points
 
 CONNECTED = nr.Connectivity(mask=1 - np.eye(3), signs=[1, -1, 1])
 LAYERS = {
@@ -294,6 +295,35 @@ def test_fixed_points_stay_where_they_are(name):
     expected = nr.dynamics.step_jacobian(layer, p, x[0], found.state)
     assert same_bits(expected, found.jacobians)
     assert np.array_equal(found.stable, np.abs(np.linalg.eigvals(expected)).max(axis=1) < 1)
+
+
+def lstm_of_large_weights(seed):
+    """(layer, p, starts, share of starts whose c still grows after 4,000 steps) of weights drawn with a deviation of 3."""
+    layer = nr.LSTM(6)
+    p, random = layer.init(2, seed=0, dtype="float64"), np.random.default_rng(seed)
+    p.flat[...] = 3 * random.standard_normal(len(p))
+    starts = tuple(random.standard_normal((1, 40, 6)) for _ in range(2))
+    _, state = layer(p, np.zeros((4000, 40, 2)), starts)
+    _, (_, c) = layer(p, np.zeros((100, 40, 2)), state)
+    return layer, p, starts, (np.abs(c - state[1])[0] > 1).any(axis=1).mean()
+
+
+def test_a_fixed_point_that_trajectories_take_long_to_reach():
+    """From 23 of 40 starts nothing was found by the tries that begin within 20 steps of them."""
+    layer, p, starts, growing = lstm_of_large_weights(0)
+    found = nr.dynamics.fixed_points(layer, p, None, starts)
+    assert growing == 0 and found.lost == 0 and len(found) == 1
+    points.LONG, kept = 0, points.LONG
+    try:
+        assert nr.dynamics.fixed_points(layer, p, None, starts).lost > 10  # what the try is for
+    finally:
+        points.LONG = kept
+
+
+def test_no_fixed_point_where_c_grows_for_ever():
+    layer, p, starts, growing = lstm_of_large_weights(8)
+    found = nr.dynamics.fixed_points(layer, p, None, starts)
+    assert 0 < found.lost / 40 <= growing < 1
 
 
 def test_a_slow_point_is_no_fixed_point():

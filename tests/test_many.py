@@ -140,6 +140,10 @@ RAGGED = {
     "steps": (network(*LAYERS), (X, STEPS), dict(lengths=LENGTHS, loss="huber")),
     "one batch": (network(*LAYERS), (X, STEPS), dict(lengths=LENGTHS, batch_size=13, optimizer=nr.SGD(0.1, momentum=0.9))),
     "last": (network(), (X, Y), dict(lengths=1 + LENGTHS % 5, clip=0.1)),
+    "two directions": (network(nr.GRU(4, layers=2, bidirectional=True), nr.Dense(1)), (X, STEPS), dict(lengths=LENGTHS)),
+    "last of two directions": (
+        network(nr.LSTM(4, bidirectional=True), nr.Last(), nr.Dense(1)), (X, Y), dict(lengths=1 + LENGTHS % 5),
+    ),
     "last of three, labels": (
         network(nr.LSTM(5, layers=2), nr.GRU(3), nr.Last(), nr.Dense(6, "tanh"), nr.Dense(3), dtype="float64"),
         (ROWS, LABELS), dict(loss=nr.CrossEntropy(smoothing=0.1), weights=RANDOM.random(13)),
@@ -247,8 +251,7 @@ def test_in_compiled_code_lengths_may_be_any(monkeypatch, name):
 
 
 @pytest.mark.parametrize("layers", [
-    [nr.GRU(4, bidirectional=True), nr.Dense(1)], [nr.GRU(4), nr.Dropout(0.2), nr.Dense(1)],
-    [nr.GRU(4), nr.Dense(1, "gelu")],
+    [nr.GRU(4), nr.Dropout(0.2), nr.Dense(1)], [nr.GRU(4), nr.Dense(1, "gelu")],
 ])  # fmt: skip
 def test_other_layers_train_sequences_that_differ_in_length_one_by_one(layers):
     net, options = network(*layers), OPTIONS | {"lengths": LENGTHS}

@@ -48,7 +48,7 @@ def backward_task(cell, number, record, part):
     earliest = time_of(call, start, 0)
     gather_outputs(real, call, call.dy, hidden, 0, earliest, count, part, 0, hidden, call.outputs)
     for time in range(earliest, earliest + count):
-        position = rows_before(call, time) - rows_before(call, earliest) + first
+        position = rows_before(call, time) - rows_before(call, earliest) + call.earlier_rows + first
         for r in range(working(call, time, first, stride, most)):
             y = call.h + (block_row(call, time + 1) + first + r * stride) * hidden * size
             dy = call.outputs + (position + r * stride) * hidden * size

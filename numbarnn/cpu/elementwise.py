@@ -18,7 +18,7 @@ SUMS = np.dtype(integers("parts", "count", "x", "y", "other"))
 PRODUCTS = np.dtype(integers("count", "period", "x", "factors", "y"))
 LOOK = np.dtype(integers("x", "count", "item", "found"))
 SINGLE, DOUBLE = np.uint32(0x7F800000), np.uint64(0x7FF0000000000000)  # the exponents of float32 and float64
-COUNT = place(VALUES, "count")
+COUNT, OTHER = place(VALUES, "count"), place(SUMS, "other")
 SLOPES = np.dtype(integers("parts", "count", "kept", "dy", "dx"))
 
 
@@ -93,9 +93,10 @@ def add_times_slope(program, cell, kept, dy, dx):
 
 
 def add_sum(program, x, other, y):
-    """Add ``y = x + other`` to a program, of arrays as in `add_value`."""
+    """Add ``y = x + other`` to a program, of arrays as in `add_value`; returns its record."""
     record = np.array((1, x.size, x.ctypes.data, y.ctypes.data, other.ctypes.data), np.int64)
     program.add_job(_sum, None, x.dtype, record, x, other, written=[y], per_step=[(COUNT, x[0].size)])
+    return record
 
 
 def add_total(program, x, others, y):

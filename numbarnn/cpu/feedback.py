@@ -12,7 +12,7 @@ from .compiled import Function, Task
 from .jobs import LONG, run
 from .launch import F_POOL
 from .one_step import CALLS, StepCalls, rows_at, take_calls
-from .passes import share_out
+from .passes import pack_weights
 from .programs import Program
 from .records import FORWARD, ROWS, integers, place
 from .routine_call import record_at
@@ -26,8 +26,9 @@ FED = np.dtype(
         ("given", ROWS),  # (T, N, channels) of the caller
         ("y", ROWS),  # (T, N, outputs), what the layers write; backward: dL/dy
         *integers(
-            "start",
             "end",  # of the steps to take
+            "ways",  # what is fed side by side: a value, or tangents, whose records lie all parts apart
+            "parts",
             "channels",  # of an input
             "outputs",  # which are the first channels of the next input
             "forcing",  # (T, N, outputs), from 0 for the output before to 1 for what is given
@@ -68,25 +69,49 @@ def forward_task(cell, number, record, part):
     for step in range(fed.start, fed.end):
         if rows_at(fed, step) == 0:
             return
-        feed(one, fed, step)
+        for way in range(fed.ways):
+            feed(one, record_at(record + (way * fed.parts + part) * ITEM, FED)[0], step)
         take_calls(fed, step)
 
 
 @Function
 def pack(record):
-    """Pack the weights of the FORWARD record, and the transposed ones if it says so."""
-    call = record_at(record, FORWARD)[0]
-    share_out(call, call.work.pack_task, record, call.directions * call.parts)
-    if call.pack == 2:
-        share_out(call, call.work.transpose_task, record, call.directions * call.parts)
+    """Pack the weights of the FORWARD record."""
+    pack_weights(record_at(record, FORWARD)[0], record)
 
 
-class FedSteps(StepCalls):
-    """All steps of layers whose outputs are fed back; the rest as of `StepCalls`."""
+class FedCalls(StepCalls):
+    """All steps of what is fed back, in order: values or tangents."""
+
+    def fed(self, x, outputs, forcing, before, given=None):
+        """The records of what is fed side by side, as integers.
+
+        x, outputs: descriptors of what is read and of what is written, of each; forcing: (T, N, O); before: (N, O); given:
+        descriptors of what is given, if they are known.
+        """
+        self._kept += x, outputs, forcing, before, given
+        records = np.concatenate([
+            self.made(
+                FED, end=self.packing.steps, ways=len(x), parts=self.parts, channels=read.channels, outputs=y.channels,
+                x=read.address, y=y.record, forcing=forcing.ctypes.data, before=before.ctypes.data,
+            )
+            for read, y in zip(x, outputs)
+        ])  # fmt: skip
+        for index, each in enumerate(given or ()):
+            records[index * self.parts : (index + 1) * self.parts, GIVEN] = each.record
+        return records
+
+    def run(self, records):
+        """Take all steps."""
+        run(forward_task, None, self.dtype, records, self.parts, self.parts, long=self.products >= LONG)
+
+
+class FedSteps(FedCalls):
+    """All steps forward."""
 
     def __init__(self, packing, dtype, products):
         super().__init__(packing, dtype, products)
-        self.long, self._packs = products >= LONG, Program()
+        self._packs = Program()
 
     def add_forward(self, tape, source, outputs):
         record = super().add_forward(tape, source, outputs)
@@ -95,10 +120,6 @@ class FedSteps(StepCalls):
     def pack(self):
         """Pack the weights as they are now."""
         self._packs.run()
-
-    def run(self, records):
-        """Take all steps."""
-        run(forward_task, None, self.dtype, records, self.parts, self.parts, long=self.long)
 
 
 def value_record(count, addresses):

@@ -76,6 +76,24 @@ def _addresses(*arrays):
     return tuple(array.ctypes.data for array in arrays)
 
 
+def add_fill_steps(steps, cell, x, y, weight, bias, mean):
+    """Add `fill` to `one_step.StepCalls`; x, y: descriptors."""
+    constants = _addresses(weight, bias, mean)
+    make = lambda rows, at: np.array((1, rows, len(mean), at[0], *constants, at[1]), np.int64)  # noqa: E731
+    steps.add_each(_forward, cell, (x, y), make, True, weight, bias, mean)
+
+
+def add_slope_steps(steps, cell, x, dy, dx, weight, bias, mean):
+    """Add what `take_back` writes to dx to `one_step.StepCalls`, and no sums; x, dy, dx: descriptors."""
+    constants, sums = _addresses(weight, bias, mean), []
+
+    def make(rows, at):
+        sums.append(np.empty((2, len(mean)), weight.dtype))  # of each part, and nobody reads them
+        return np.array((rows, len(mean), at[0], *constants, *at[1:], *_addresses(*sums[-1]), 0), np.int64)
+
+    steps.add_each(_backward, cell, (x, dy, dx), make, True, weight, bias, mean, sums)
+
+
 def fill(cell, x, weight, bias, mean, y):
     """Write y (is modified) from x, both of the same rows."""
     parts = parts_for(x.size, SMALLEST_PART)

@@ -334,7 +334,11 @@ class Adjoint(StateAdjoint):
         (D, sequences, P or H) for each state of the cell.
     dunit_values : numpy.ndarray
         (D, V, H).
+    sum : numpy.ndarray or None
+        In a program, the record of the sum of the two directions' dx.
     """
+
+    sum = None
 
     def __init__(self, tape, dy, dfinal, need_x, gradient, accumulate, dcells=None):
         super().__init__(tape, dy, dfinal, gradient, accumulate, dcells)
@@ -418,7 +422,7 @@ class Adjoint(StateAdjoint):
         pool = B_POOL, self.plans.backward.threads, 1
         program.add(passes.backward, self.backward.record, self, written=written, pool=pool)
         if self._dx is not None and len(self._dx) == 2:
-            add_sum(program, self._dx[0], self._dx[1], self._dx[0])
+            self.sum = add_sum(program, self._dx[0], self._dx[1], self._dx[0])
         return True
 
     def _fill_segments(self):

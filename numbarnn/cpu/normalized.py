@@ -334,7 +334,7 @@ def backward_task(cell, number, record, index):
     for step in range(start + count - 1, start - 1, -1):
         time = time_of(call, step, direction)
         rows = working(call, time, first, stride, most)
-        position = rows_before(call, time) - rows_before(call, earliest) + first
+        position = rows_before(call, time) - rows_before(call, earliest) + call.earlier_rows + first
         old_row = block_row(call, previous_block(time, direction)) - held
         new_row = block_row(call, time + 1) - held
         tape_row = rows_of_tape + rows_in_segment(call, direction, time)

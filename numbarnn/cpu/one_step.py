@@ -31,8 +31,9 @@ CALLS = [
     *integers(
         "calls",  # [count, 3]: a task, its record, its index
         "count",
-        "moves",  # [move_count, 4]: where an integer is, what it is at step 0, and what a step, and a row at work, adds
-        "move_count",
+        "moves",  # [move_count, 5]: where an integer is, what it is at step 0, and what a step, a row at work, and a row at
+        "move_count",  # work since the start add to it
+        "start",  # the first of the steps to take
     ),
 ]
 
@@ -43,7 +44,7 @@ EACH = np.dtype(
         "time",
         "task",
         "record",
-        "channels",
+        "size",  # of a row, as the record counts it
         "many",  # rows that it takes at once: all where they lie one after the other, else one
         "arrays",  # [array_count] of ROWS
         "places",  # [array_count]: where in the record the address of each goes
@@ -65,9 +66,11 @@ def rows_at(part, step):
 def take_calls(part, step):
     """Have all done that a step asks for."""
     rows = rows_before(part, step)
+    since = rows - rows_before(part, part.start)
     for i in range(part.move_count):
-        move = part.moves + 4 * WORD * i
-        set_entry(entry(move, 0), 0, entry(move, 1) + step * entry(move, 2) + rows * entry(move, 3))
+        move = part.moves + 5 * WORD * i
+        moved = step * entry(move, 2) + rows * entry(move, 3) + since * entry(move, 4)
+        set_entry(entry(move, 0), 0, entry(move, 1) + moved)
     for i in range(part.count):
         call = part.calls + 3 * WORD * i
         call_or_raise(entry(call, 0), (0, 0, entry(call, 1), entry(call, 2)))
@@ -80,7 +83,7 @@ def each_task(cell, number, record, index):
     rows = rows_at(each, each.time)
     for r in range(0, rows, each.many):
         for i in range(each.size_count):
-            set_entry(entry(each.sizes, i), 0, min(each.many, rows - r) * each.channels)
+            set_entry(entry(each.sizes, i), 0, min(each.many, rows - r) * each.size)
         for i in range(each.array_count):
             array = record_at(each.arrays + i * ROWS_BYTES, ROWS)[0]
             set_entry(entry(each.places, i), 0, row_address(array, each.time, each.first + r * each.stride))
@@ -101,7 +104,7 @@ class StepCalls:
     """
 
     def __init__(self, packing, dtype, products, parts=None):
-        self.packing, self.dtype = packing, dtype
+        self.packing, self.dtype, self.products = packing, dtype, products
         self.parts = parts = parts or max(1, min(packing.batch, threads_for(products)))
         self._calls, self._moves = ([[] for _ in range(parts)] for _ in range(2))
         self._kept = [packing]
@@ -117,7 +120,7 @@ class StepCalls:
     def add(self, part, task, cell, record, moves, index=0):
         """Add a call of a task with a record of integers.
 
-        moves: {which of them: (what a step adds to it, what a row at work adds to it)}.
+        moves: {which of them: what a step, a row at work, and a row at work since the start add to it}.
         """
         address = record.ctypes.data
         self._calls[part] += task.address(cell, self.dtype), address, index
@@ -125,26 +128,28 @@ class StepCalls:
             self._moves[part] += address + WORD * word, record[word], *steps
         self._kept.append(record)
 
-    def add_each(self, task, cell, arrays, make):
+    def add_each(self, task, cell, arrays, make, in_rows=False, *kept):
         """Add a task that takes the numbers of a step one by one.
 
-        arrays: descriptors; make: the record of a count and the addresses of the arrays.
+        arrays: descriptors; make: the record of a count, of numbers or of rows, and the addresses of the arrays; kept: what
+        lives as long.
         """
         channels, item = arrays[0].channels, self.dtype.itemsize
         joined = all(each.packing.uniform and each.strides[1] == channels * item for each in arrays)
+        size = 1 if in_rows else channels
         tables = np.array([each.record for each in arrays], np.int64)
-        self._kept += arrays, tables
+        self._kept += arrays, tables, kept
         for part in range(self.parts):
             rows = self.rows_of(part)
             own = make(-1, [-2 - i for i in range(len(arrays))])  # numbers that nothing else is
             words = [int(np.flatnonzero(own == -2 - i)[0]) for i in range(len(arrays))], np.flatnonzero(own == -1)
             places, sizes = (own.ctypes.data + WORD * np.array(each, np.int64) for each in words)
             record = np.array(
-                (*rows, 0, task.address(cell, self.dtype), own.ctypes.data, channels, max(1, rows[-1]) if joined else 1,
+                (*rows, 0, task.address(cell, self.dtype), own.ctypes.data, size, max(1, rows[-1]) if joined else 1,
                  tables.ctypes.data, places.ctypes.data, len(places), sizes.ctypes.data, len(sizes)), np.int64,
             )  # fmt: skip
             self._kept += own, places, sizes
-            self.add(part, each_task, None, record, {place(EACH, "time"): (1, 0)})
+            self.add(part, each_task, None, record, {place(EACH, "time"): (1, 0, 0)})
 
     def add_forward(self, tape, source, outputs):
         """Add the steps of a layer's `launch.Tape`; source, outputs: descriptors, (T, N, channels).
@@ -182,10 +187,10 @@ class StepCalls:
 
     def moves_of(self, tape, kind, operand_kept):
         """What moves of a record of one step: where it starts, and what a tape has of each step besides the states."""
-        found, item = {place(kind, "start"): (1, 0)}, self.dtype.itemsize
+        found, item = {place(kind, "start"): (1, 0, 0)}, self.dtype.itemsize
         for name, numbers in tape.size.gates(1).items():
             if numbers and (tape.keep.gates or name == "operand"):
-                found[place(kind, name)] = 0, (operand_kept if name == "operand" else 1) * numbers * item
+                found[place(kind, name)] = 0, (operand_kept if name == "operand" else 1) * numbers * item, 0
         return found
 
     def made(self, kind, **values):
@@ -194,13 +199,8 @@ class StepCalls:
         for part, record in enumerate(records):
             calls, moves = (np.array(each[part], np.int64) for each in (self._calls, self._moves))
             self._kept += calls, moves
-            record[: len(CALLS)] = (
-                *self.rows_of(part),
-                calls.ctypes.data,
-                len(calls) // 3,
-                moves.ctypes.data,
-                len(moves) // 4,
-            )
+            own = calls.ctypes.data, len(calls) // 3, moves.ctypes.data, len(moves) // 5, 0
+            record[: len(CALLS)] = *self.rows_of(part), *own
             for name, value in values.items():
                 at = place(kind, name)
                 record[at : at + np.size(value)] = value

@@ -27,16 +27,22 @@ def take_regions(call, record, count):
         share_regions(call, call.work.task, record, parts, count)
 
 
+@inlined
+def pack_weights(call, record):
+    """Pack the weights of a FORWARD record, also the transposed ones if it says so, and make the lists that it has."""
+    share_out(call, call.work.pack_task, record, call.directions * call.parts)
+    if call.pack == 2:
+        share_out(call, call.work.transpose_task, record, call.directions * call.parts)
+    if call.work.lists_task:
+        share_out(call, call.work.lists_task, record, call.directions * call.parts)
+
+
 @Function
 def forward(record):
     """Fill h, c and the tape of the FORWARD record."""
     call = record_at(record, FORWARD)[0]
     if call.pack:
-        share_out(call, call.work.pack_task, record, call.directions * call.parts)
-        if call.pack == 2:
-            share_out(call, call.work.transpose_task, record, call.directions * call.parts)
-        if call.work.lists_task:
-            share_out(call, call.work.lists_task, record, call.directions * call.parts)
+        pack_weights(call, record)
     take_regions(call, record, call.steps * call.work.phases)
 
 

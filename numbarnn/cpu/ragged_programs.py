@@ -7,12 +7,13 @@ over the room's, and steps, rows and chunks into the records: then nothing is co
 import numpy as np
 
 from .compiled import Function
+from .elementwise import COUNT, OTHER
 from .plans import backward_chunk
 from .records import BACKWARD, FORWARD, integers, place
 from .routine_call import copy_bytes, numbers_at, record_at
 
 ROWS_OF_STEPS = np.dtype(integers("source", "target", "starts", "table", "batch", "steps", "bytes"))
-ENDS = np.dtype(integers("source", "target", "rows", "count", "bytes", "put"))
+ENDS = np.dtype(integers("source", "source_row", "target", "target_row", "rows", "count", "bytes", "put"))
 
 
 @Function
@@ -29,15 +30,12 @@ def gather_rows(record):
 
 @Function
 def move_ends(record):
-    """Copy ``source[rows[n]]`` to ``target[n]``; or, if `put` is 1, ``source[n]`` to ``target[rows[n]]``."""
+    """Copy row ``rows[n]`` of the source to row n of the target; or, if `put` is 1, row n to row ``rows[n]``."""
     call = record_at(record, ENDS)[0]
     rows = numbers_at(np.int64, call.rows, call.count)
     for n in range(call.count):
-        here, there = n * call.bytes, rows[n] * call.bytes
-        if call.put:
-            copy_bytes(call.source + here, call.target + there, call.bytes)
-        else:
-            copy_bytes(call.source + there, call.target + here, call.bytes)
+        source, target = (n, rows[n]) if call.put else (rows[n], n)
+        copy_bytes(call.source + source * call.source_row, call.target + target * call.target_row, call.bytes)
 
 
 def add_gather_rows(program, target, starts, room):
@@ -49,8 +47,10 @@ def add_gather_rows(program, target, starts, room):
 
 
 def add_ends(program, source, target, rows, put):
-    """Add `move_ends` to a program, of (rows, C) arrays in C order."""
-    record = np.array((*(array.ctypes.data for array in (source, target, rows)), len(rows), target[0].nbytes, put), ENDS)
+    """Add `move_ends` to a program, of (rows, C) arrays whose channels lie side by side."""
+    (source_row, _), (target_row, _) = source.strides, target.strides
+    places = source.ctypes.data, source_row, target.ctypes.data, target_row, rows.ctypes.data
+    record = np.array((*places, len(rows), target.shape[1] * target.itemsize, put), ENDS)
     program.add(move_ends, record, source, target, rows)
 
 
@@ -66,9 +66,9 @@ class Changes:
     def __init__(self, room):
         self.room, self._named, self.arrays = room, [], [room.table]
 
-    def add(self, view, name, each=1):
-        """Add a number, a view of one: `each` times ``"steps"``, ``"rows"``, ``"chunk"`` or ``"chunk_rows"``."""
-        self._named.append((view, name, each))
+    def add(self, view, name, each=1, first=0):
+        """Add a number, a view of one: `first`, and `each` times "steps", "rows", "chunk" or "chunk_rows"."""
+        self._named.append((view, name, each, first))
         self.arrays.append(view)
 
     def add_pass(self, record, backward=False):
@@ -77,6 +77,11 @@ class Changes:
         for field, name in names.items():
             at = place(BACKWARD if backward else FORWARD, field)
             self.add(record[at : at + 1], name)
+
+    def add_sum(self, record, dx):
+        """Add the count of a record of `elementwise.add_sum`, and where the second of two directions' rows begin in dx."""
+        self.add(record[COUNT : COUNT + 1], "rows", dx.channels)
+        self.add(record[OTHER : OTHER + 1], "rows", dx.array[0].nbytes, dx.address)
 
     def add_counts(self, records):
         """Add the counts of structured records, of what is done for each row of the room."""
@@ -89,5 +94,5 @@ class Changes:
         chunk = backward_chunk(packing)
         values = {"steps": packing.steps, "rows": packing.rows, "chunk": chunk, "chunk_rows": packing.most_rows(chunk)}
         self.room.table[: len(packing.table)] = packing.table
-        for view, name, each in self._named:
-            view[0] = each * values[name]
+        for view, name, each, first in self._named:
+            view[0] = first + each * values[name]

@@ -127,6 +127,7 @@ BACKWARD = np.dtype(
     + integers(
         "chunk_start",  # the first step of the chunk that tasks are at
         "chunk_steps",  # its steps
+        "earlier_rows",  # rows of the chunk before those of its steps, where each step is a call of its own; else 0
         "accumulate",  # 1 to add to the gradient, 0 to overwrite it
         "chunk_rows",  # room for the rows of a chunk
         "dh",  # [D, N, spread P]: dL/dh of the last step on entry, of the initial state at the end

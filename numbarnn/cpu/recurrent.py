@@ -215,6 +215,7 @@ def forward_task(cell, number, record, index):
         from_phase, to_phase = region, region + 1
     for phase in range(from_phase, to_phase):
         step = phase // phases
+        odd = (call.start + step) % 2
         chunk_start = step // call.chunk * call.chunk
         if step == chunk_start and phase % phases == 0:
             count = min(call.chunk, call.steps - step)
@@ -239,13 +240,13 @@ def forward_task(cell, number, record, index):
             target = pre + from_unit * cell.slots * vector * pre_rows + done * row
             if group.entries:
                 add_sparse_products(
-                    real, call, group, direction, from_unit, call.per_block, whole, a, target, pre_rows * row, step % 2
+                    real, call, group, direction, from_unit, call.per_block, whole, a, target, pre_rows * row, odd
                 )  # fmt: skip
             else:
-                add_row_products(real, call, group, direction, from_unit, whole, a, target, pre_rows * row, step % 2)
+                add_row_products(real, call, group, direction, from_unit, whole, a, target, pre_rows * row, odd)
         for index in range(blocks):
             # To and fro: the weights that a step used last are still in the cache when the next one begins.
-            before = from_unit + (index if step % 2 == 0 else blocks - 1 - index) * call.per_block
+            before = from_unit + (index if odd == 0 else blocks - 1 - index) * call.per_block
             vectors = min(call.per_block, units - before)
             row = cell.slots * vectors * vector
             target = pre + before * cell.slots * vector * pre_rows + done * row
@@ -312,7 +313,7 @@ def gather_outputs(real, call, array, width, direction, time, count, part, chann
     first, stride, most, _ = task_rows(call, part)
     row = width * size_of(real)
     for t in range(time, time + count):
-        position = rows_before(call, t) - rows_before(call, time) + first
+        position = rows_before(call, t) - rows_before(call, time) + call.earlier_rows + first
         invoke(
             call.routines.copy_rows,
             real,
@@ -368,20 +369,21 @@ def backward_task(cell, number, record, index):
         )
     for phase in range(from_region, to_region):
         step = start + count - 1 - phase // phases
+        odd = (call.start + step) % 2
         if phase % phases == 0 and phase > 0:
             behind = time_of(call, step + 1, direction)
             rows = working(call, behind, first, stride, most)
-            position = rows_before(call, behind) - rows_before(call, earliest) + first
+            position = rows_before(call, behind) - rows_before(call, earliest) + call.earlier_rows + first
             to_vector = by_projection(cell, to_unit, vectors_for(real, width))
             back_through(
                 real, call, call.recurrent, by_projection(cell, 0, call.zeros), direction, dpre_all, position, rows, stride,
-                dh, from_unit, to_vector, step % 2,
+                dh, from_unit, to_vector, odd,
             )  # fmt: skip
         if step < start:
             return
         time = time_of(call, step, direction)
         rows = working(call, time, first, stride, most)
-        position = rows_before(call, time) - rows_before(call, earliest) + first
+        position = rows_before(call, time) - rows_before(call, earliest) + call.earlier_rows + first
         old_row = block_row(call, previous_block(time, direction)) - held
         new_row = block_row(call, time + 1) - held
         h, c = call.h + old_row * h_row + state_h, call.c + old_row * call.c_kept * state_row + state
@@ -390,9 +392,9 @@ def backward_task(cell, number, record, index):
         if phase % phases == 1:
             back_through(
                 real, call, call.gated, call.zeros, direction, dpre_all, position, rows, stride, doperand, from_unit,
-                to_unit, step % 2,
+                to_unit, odd,
             )  # fmt: skip
-        unproject(cell, real, call, direction, position, rows, stride, dh, outputs, doperand, step % 2)
+        unproject(cell, real, call, direction, position, rows, stride, dh, outputs, doperand, odd)
         for r in range(rows):
             drives = drive_places(cell, call, time, first + r * stride)
             # All of a row, block by block: what was kept of it lies in one piece, which the processor reads ahead.

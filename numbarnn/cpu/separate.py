@@ -24,7 +24,7 @@ from .compiled import Task, compile_together
 from .groups import INPUT, PROJECTION, RECURRENT, group_at
 from .records import BACKWARD, ROUTINE_NAMES, place
 from .routine_call import invoke, record_at
-from .rows import operand_rows, previous_rows, segment_time
+from .rows import operand_rows, previous_rows, rows_before, segment_time
 from .simd import lanes, lanes_of, load, load_first, size_of, store_first
 from .threads import threads
 
@@ -102,7 +102,8 @@ def row_gradient_task(cell, number, record, index):
     dpre = call.dpre + direction * call.chunk_rows * call.slots * vectors_for(real, hidden) * vector_bytes(real)
     if call.dx:
         first, rows = share(steps * call.batch, call.parts, row)
-        weights.input_gradient(real, call, direction, dpre, first, rows, 1, time)
+        to = direction * rows_before(call, call.total) + rows_before(call, time) + first
+        weights.input_gradient(real, call, direction, dpre, first, rows, 1, to)
     for number in range(PROJECTION + 1):
         derivatives, line, stride, start_table = dpre, call.directions * hidden * size, size, 0
         if number == INPUT:

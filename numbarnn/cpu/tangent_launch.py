@@ -139,18 +139,18 @@ class Tangents:
         (M, D, sequences, P or H) for each state of the cell; None for zeros.
     unit_values : callable, optional
         Writes the tangents of what the cell takes for each unit into an array (M, D, V, H).
+    by_step : bool
+        Whether not to run: `feedback_tangents` takes the steps, one after the other.
 
     Attributes
     ----------
     dy : list of TensorDescriptor
         (T, N, D * P) for each.
-    dfinal : list of numpy.ndarray
-        (M, D, sequences, P or H) for each state of the cell.
     """
 
-    def __init__(self, tape, count, vectors, dx, dinitial=None, unit_values=None):
-        self._tape, size, packing = tape, tape.size, tape.packing
-        self._plans = tangent_plans(tape.plans, count, vectors is not None, dx is not None)
+    def __init__(self, tape, count, vectors, dx, dinitial=None, unit_values=None, by_step=False):
+        self.tape, size, packing = tape, tape.size, tape.packing
+        self.plans = tangent_plans(tape.plans, count, vectors is not None, dx is not None)
         shape = count, size.directions, packing.batch
         states = [np.zeros((*shape, width), size.dtype) for width in size.widths]
         for state, given in zip(states, dinitial or ()):
@@ -164,33 +164,43 @@ class Tangents:
         addresses = {T_DUNIT_VALUES: values, T_DX: inputs, T_DH: states[0], T_DC: states[-1]}
         self._fixed = {field: array.ctypes.data for field, array in addresses.items() if array is not None}
         self._fixed[T_DY] = address
-        if packing.rows:
-            self._run(vectors)
-        del inputs, values  # which the kernels have read
+        self._vectors, self._read, self._states = vectors, (inputs, values), states
+        if packing.rows and not by_step:
+            self._run()
         step = outputs[0].nbytes
         shaped = [rows.reshape(packing.shape(size.directions * size.width)) for rows in outputs]
         self.dy = [TensorDescriptor.compact(rows, address + i * step, packing) for i, rows in enumerate(shaped)]
-        self.dfinal = [self._ends(state) for state in states]
+
+    @property
+    def dfinal(self):
+        """The tangents of the final state, (M, D, sequences, P or H) for each state of the cell."""
+        return [self._ends(state) for state in self._states]
 
     def _ends(self, state):
         """A state's tangents at the end of each sequence: of its run that ends there."""
-        runs = (self._tape.packing.last, self._tape.packing.first)
+        runs = (self.tape.packing.last, self.tape.packing.first)
         return np.stack([state[:, d, runs[d]] for d in range(state.shape[1])], axis=1)
 
-    def _run(self, vectors):
-        tape, plans = self._tape, self._plans
-        scratch, segment = take(plans.scratch.nbytes), None
-        addresses = [scratch[1], tape.address]
-        if plans.segment is not None:
-            segment = take(plans.segment.nbytes)
-            addresses.append(segment[1])
-        record = plans.plan.filled(*addresses)
+    def prepared(self, *addresses):
+        """The TANGENT record, its weights packed; addresses: of the blocks of memory, the scratch's first."""
+        tape, plans = self.tape, self.plans
+        record = plans.plan.filled(addresses[0], tape.address, *addresses[1:])
         tape.set_inputs(record, T_X, T_DRIVES)
         record[[*self._fixed]] = [*self._fixed.values()]
         count = plans.size.directions * plans.size.parts
         self._share(untranspose_task, None, record, count)
-        for m, vector in enumerate(vectors or ()):
-            self._share(weights.pack_task, None, self._packing_record(m, vector, scratch[1]), count)
+        for m, vector in enumerate(self._vectors or ()):
+            self._share(weights.pack_task, None, self._packing_record(m, vector, addresses[0]), count)
+        return record
+
+    def _run(self):
+        plans = self.plans
+        scratch, segment = take(plans.scratch.nbytes), None
+        addresses = [scratch[1]]
+        if plans.segment is not None:
+            segment = take(plans.segment.nbytes)
+            addresses.append(segment[1])
+        record = self.prepared(*addresses)
         if segment is None:
             self._share(plans.task, plans.size.cell, record, plans.jobs)
         else:
@@ -199,11 +209,11 @@ class Tangents:
         give(scratch)
 
     def _share(self, task, cell, record, count):
-        jobs.run(task, cell, self._plans.size.dtype, record, count, self._plans.threads)
+        jobs.run(task, cell, self.plans.size.dtype, record, count, self.plans.threads)
 
     def _packing_record(self, m, vector, scratch):
         """The record that packs tangent m of the parameters."""
-        plans, size = self._plans, self._plans.size
+        plans, size = self.plans, self.plans.size
         record, item = plans.plans.forward.template.copy(), size.dtype.itemsize
         record[F_PARAMETERS] = vector.ctypes.data
         for path, numbers in plans.groups.items():
@@ -213,7 +223,7 @@ class Tangents:
 
     def _run_segments(self, record, segment):
         """Segment by segment: forward again, then the tangents."""
-        tape, plans = self._tape, self._plans
+        tape, plans = self.tape, self.plans
         forward, again = tape.segment_forward(plans.forward, segment), plans.again
         call = Call(forward_pass, plans.forward, forward, 0, again.nbytes)
         for start in range(0, plans.size.steps, tape.plans.segment):

@@ -168,10 +168,10 @@ def dense_task(cell, number, record, index):
             vectors = min(call.per_block, units - before)
             source = pre + before * vector * call.chunk * most * tangents
             for step in range(start, start + count):
-                done = chunk_rows(call, 0, part, start, step - start)
-                for r in range(working(call, step, first, stride, most)):
-                    y = call.h + (block_row(call, step + 1) + first + r * stride) * hidden * size
-                    output = rows_before(call, step) + first + r * stride
+                done, time = chunk_rows(call, 0, part, start, step - start), time_of(call, step, 0)
+                for r in range(working(call, time, first, stride, most)):
+                    y = call.h + (block_row(call, time + 1) + first + r * stride) * hidden * size
+                    output = rows_before(call, time) + first + r * stride
                     for v in range(vectors):
                         unit = (before + v) * lanes(real)
                         slope = cell.activation.slope(load_first(real, y + unit * size, hidden - unit))

@@ -312,8 +312,8 @@ def unpack_unit_values(real, call, direction, total):
 
 
 @inlined
-def input_gradient(real, call, direction, dpre, first, rows, stride, earliest):
-    """Some rows of dL/dx of a chunk, from the row `first` on, `stride` apart."""
+def input_gradient(real, call, direction, dpre, first, rows, stride, to):
+    """Some rows of dL/dx, from the row `first` of a chunk on, `stride` apart; to: which row of dx is the first of them."""
     size, channels = size_of(real), call.channels
     channel_vectors = vectors_for(real, channels)
     row = spread_row(real, channel_vectors)
@@ -329,12 +329,11 @@ def input_gradient(real, call, direction, dpre, first, rows, stride, earliest):
             stride * row, 0, channel_vectors, 0,
         ),
     )  # fmt: skip
-    before = direction * rows_before(call, call.total) + rows_before(call, earliest) + first
     invoke(
         call.routines.copy_rows,
         real,
         (
-            target, 0, 0, 0, stride * row, size, 0, 0, 1, 1, 0, rows, 1, channels, call.dx + before * channels * size,
+            target, 0, 0, 0, stride * row, size, 0, 0, 1, 1, 0, rows, 1, channels, call.dx + to * channels * size,
             stride * channels * size,
         ),
     )  # fmt: skip
@@ -351,7 +350,8 @@ def gradient_task(cell, number, record, index):
     dpre = call.dpre + direction * call.chunk_rows * call.slots * vectors_for(real, hidden) * vector_bytes(real)
     if call.dx:
         first, rows = share(count, call.parts, part)
-        input_gradient(real, call, direction, dpre, first, rows, 1, time)
+        to = direction * rows_before(call, call.total) + rows_before(call, time) + first
+        input_gradient(real, call, direction, dpre, first, rows, 1, to)
     for index in range(PROJECTION + 1):
         derivatives, row, stride, start_table = dpre, call.directions * hidden * size, size, 0
         if index == INPUT:

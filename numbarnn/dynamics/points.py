@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..arrays.devices import moved
+from ..arrays.devices import contiguous, moved
 from ..arrays.ieee import ieee
 from ..errors import finite_number, positive_integer
 from ..layers.recurrent import Recurrent, State
@@ -14,6 +14,7 @@ GROUP_BYTES = 1 << 26  # of the Jacobians of the states that move at once
 ROUNDING = 1e3  # in units of the dtype's eps: what may be left of F(s) - s, for each number of the state
 LEVEL = 1e-3  # of a slow point: the gradient of the speed, over the residual and the Jacobian, at most
 ALONG, ROOM = 20, 1.5  # steps that show how large a state gets, and how much larger it may be
+LONG, PIECE = 2000, 50  # steps after which slow trajectories are near where they lead, and of them those at once
 FLOOR = 1e-15  # damping, over the trace of A^T A: less of it may leave a singular matrix singular
 CLEARLY = 0.5  # smaller than it was by this factor, a speed has not come to rounding
 FIRST_DAMPING, LEAST_DAMPING, MOST_DAMPING = 1e-2, 1e-20, 1e10
@@ -44,9 +45,10 @@ def fixed_points(
 
     No number of h, or of c, gets larger than 1.5 times the largest of its kind in 20 steps of the layer from the start: far
     away gates saturate, and all is slow.  A start that leads to no fixed point in there has another try from where these
-    20 steps end, and then one from each of both without a bound, which counts if it ends at a fixed point.  Slow points
-    lie within the bounds.  All is computed in float64, whatever the dtype of the parameters.  On a GPU the layer's steps and
-    their Jacobians are computed there, and the equations solved on the host.
+    20 steps end, and then one from each of both without a bound; where it has led to no slow point either, one more from
+    where 2,000 steps end.  Those without a bound count if they end at a fixed point.  Slow points lie within the bounds.
+    All is computed in float64, whatever the dtype of the parameters.  On a GPU the layer's steps and their Jacobians are
+    computed there, and the equations solved on the host.
 
     Parameters
     ----------
@@ -122,6 +124,15 @@ class _Steps(StateMap):
         here = (moved(each, self.device) for each in (inputs, vectors))
         return moved(self.step(*here), "cpu")
 
+    def long_after(self, inputs, vectors):
+        """The vectors after `LONG` steps; where these are not finite, those of some steps before."""
+        inputs, vectors = (moved(each, self.device) for each in (inputs, vectors))
+        x = contiguous(inputs[None].repeat(PIECE, axis=0))
+        for _ in range(LONG // PIECE):
+            after = self.vectors(self.layer(self.p, x, self.state(vectors))[1])
+            vectors = np.where(np.isfinite(after).all(axis=1)[:, None], after, vectors)
+        return moved(vectors, "cpu")
+
     def with_jacobians(self, inputs, vectors):
         """(vectors after one step, its Jacobians (N, S, S))."""
         inputs, vectors = (moved(each, self.device) for each in (inputs, vectors))
@@ -136,11 +147,13 @@ def _search(steps, inputs, vectors, tolerance, slow, iterations):
     everywhere = np.full_like(bounds, np.inf)
     ends, speeds = vectors.copy(), np.full(len(vectors), np.inf)
     fixed, slowly = np.zeros(len(vectors), bool), np.zeros(len(vectors), bool)
-    for starts, limits in ((vectors, bounds), (later, bounds), (vectors, everywhere), (later, everywhere)):
-        own = np.flatnonzero(~fixed)
+    tries = (vectors, bounds), (later, bounds), (vectors, everywhere), (later, everywhere), (None, everywhere)
+    for starts, limits in tries:
+        own = np.flatnonzero(~(fixed | slowly) if starts is None else ~fixed)  # a long way leads from a slow point, too
         if not len(own):
             break
-        states, reached, level = _Descent(steps, inputs[own], starts[own], limits[own]).run(tolerance, iterations)
+        start = steps.long_after(inputs[own], later[own]) if starts is None else starts[own]
+        states, reached, level = _Descent(steps, inputs[own], start, limits[own]).run(tolerance, iterations)
         at = reached <= tolerance
         near = (reached <= slow) & level & (np.abs(states) < bounds[own]).all(axis=1)
         better = at | (near & (reached < speeds[own]))

@@ -14,7 +14,7 @@ from .base import activation_spec
 from .chain import Chain
 from .operations import Elementwise, Operation
 from .stateless import Stateless
-from .tangents import kernels, separate
+from .tangents import separate
 
 LINEAR = DenseCell()
 MOST_ROWS = 512  # of a batch that is made of the steps of one sequence
@@ -86,7 +86,7 @@ class Linear(Operation):
             return None
         vectors = None if tangents.parameters is None else [dp.flat for dp in tangents.parameters]
         rows = None if dx is None else [*map(_batched, dx)]
-        found = kernels(device_of(self.source.array)).Tangents(self.tape, tangents.count, vectors, rows)
+        found = tangents.through(self.tape, self.source, vectors, rows)
         return [*map(self._unbatched, found.dy)]
 
     @property

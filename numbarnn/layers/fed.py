@@ -11,6 +11,8 @@ from ..arrays.devices import backend
 from ..arrays.rows import like, numbers
 from .chain import Chain
 from .dense import Linear
+from .gaps import CELL as DECAY
+from .gaps import InputDecay, InputDecayAdjoint
 from .operations import Elementwise, ElementwiseAdjoint, NotInPrograms, Residual, ResidualAdjoint, Scaled, ScaledAdjoint
 from .recurrence import Constrained, ConstrainedAdjoint, Recurrence, VectorGradients
 
@@ -44,14 +46,14 @@ class Fed:
         self._products = sum(map(_products, tapes))
         self._steps = on.FedSteps(self.packing, x.dtype, self._products)
         for tape in tapes:
-            self._add(tape.operation)
+            try:
+                self._add(tape.operation)
+            except NotInPrograms as error:
+                raise NotInPrograms(f"{tape.layer!r}, which has {error}") from None
         self._forcing = np.zeros(self.packing.shape(outputs.channels), x.dtype)
         self._before = np.zeros((self.packing.batch, outputs.channels), x.dtype)
-        self._records = self._steps.made(
-            on.FED, end=self.packing.steps, channels=x.channels, outputs=outputs.channels, x=x.address,
-            y=in_order("outputs that are not in order", outputs).record, forcing=self._forcing.ctypes.data,
-            before=self._before.ctypes.data,
-        )  # fmt: skip
+        y = in_order("outputs that are not in order", outputs)
+        self._records = self._steps.fed([x], [y], self._forcing, self._before)
 
     def _add(self, operation):
         """Add the steps of an operation."""
@@ -76,6 +78,9 @@ class Fed:
             mask = mask_of(operation)
             arrays = in_order("a mask", operation.source), mask, in_order("a mask", operation.outputs)
             steps.add_each(on.PRODUCT, None, arrays, on.product_record)
+        elif isinstance(operation, InputDecay):
+            arrays = (in_order("values that decay", each) for each in (operation.source, operation.outputs))
+            backend("cpu").gaps.add_fill_steps(steps, DECAY, *arrays, *operation.constants)
         elif not operation.view:
             raise NotInPrograms(type(operation).__name__)
 
@@ -149,6 +154,10 @@ class FedAdjoint:
         elif isinstance(own, ResidualAdjoint):
             dx, dy = in_order("a sum", own.dx), in_order("a sum", own.dy)
             steps.add_each(on.SUM, None, (dx, dy, dx), on.sum_record)
+        elif isinstance(own, InputDecayAdjoint):
+            arrays = (in_order("values that decay", each) for each in (own.of.source, own.dy, own.dx))
+            backend("cpu").gaps.add_slope_steps(steps, DECAY, *arrays, *own.of.constants)
+            self._after.append(own)  # the sums, for which dL/dy must be known at all steps
         elif hasattr(own, "tape"):
             operation = self._operation_of(own.tape)
             self._kernels.append(own)

@@ -163,19 +163,17 @@ class Feedback(Settled):
         a = self.forcing.astype(x.dtype)
         found = np.empty((*x.shape[:-1], outputs), x.dtype)
         if packing.uniform:
-            steps = np.arange(packing.steps)[:, None]
             found[...] = a.reshape(*a.shape, *(1,) * (3 - a.ndim)) if a.ndim else a
+            first, whole = slice(1), slice(None, None, self.every)
         else:
             steps, places = packing.steps_and_runs()[0], packing.places[: min(a.ndim, 2)]
-            a = a[places]
-            found[...] = a if a.ndim == 0 else a.reshape(len(a), -1)
-        steps = np.broadcast_to(steps, found.shape[:-1])
-        first = steps == 0
+            found[...] = a if a.ndim == 0 else a[places].reshape(len(steps), -1)
+            first, whole = steps == 0, self.every is not None and steps % self.every == 0
         if self.every is not None:
-            found[steps % self.every == 0] = 1
-        found[first] = 1
+            found[whole] = 1
         if self.missing:
-            found[np.isnan(x[..., :outputs]) & ~first[..., None]] = 0
+            found[np.isnan(x[..., :outputs])] = 0
+        found[first] = 1
         self._check_read(x, found, packing)
         return found
 

@@ -83,21 +83,21 @@ class InputDecayAdjoint:
     """Backward of `InputDecay`."""
 
     def __init__(self, of, dy, gradient, accumulate):
-        self._of, self._dy, self._accumulate, self.dx = of, dy, accumulate, like(of.source)
+        self.of, self.dy, self._accumulate, self.dx = of, dy, accumulate, like(of.source)
         self._sums = [gradient[name] for name in of.names]
 
     def fill(self):
         """Write dL/dx, and write, or add, the derivatives of the parameters."""
-        x, dy = self._of._source(), contiguous(numbers(self._dy))
-        constants, gaps = self._of.constants, backend_of(x).gaps
+        x, dy = self.of._source(), contiguous(numbers(self.dy))
+        constants, gaps = self.of.constants, backend_of(x).gaps
         gaps.take_back(CELL, x, *constants, dy, self.dx.array, *self._sums, self._accumulate)
 
     def add_to(self, program):
         """Add it to a program of a step that is taken again and again; whether that could be done."""
-        x, dy = numbers(self._of.source), numbers(self._dy)
+        x, dy = numbers(self.of.source), numbers(self.dy)
         if not (x.size and x.flags.c_contiguous and dy.flags.c_contiguous):
             return False
         backend_of(x).gaps.add_take_back(
-            program, CELL, x, *self._of.constants, dy, self.dx.array, *self._sums, self._accumulate
+            program, CELL, x, *self.of.constants, dy, self.dx.array, *self._sums, self._accumulate
         )
         return True

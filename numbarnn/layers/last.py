@@ -200,12 +200,12 @@ class EndsAdjoint:
     """Backward of `Ends`: dL/d(source) is zero but for the steps that the outputs are."""
 
     def __init__(self, ends, dy):
-        self._ends, self.dy, self.dx = ends, dy, like(ends.source)
+        self._ends, self.directions, self.dy, self.dx = ends, ends.directions, dy, like(ends.source)
         self.dx.array.fill(0)
 
     def fill(self):
         """Write dy to those steps."""
-        for first, channels in enumerate(self._ends.directions):
+        for first, channels in enumerate(self.directions):
             _put_ends(self.dx, self._ends.source.packing, self.dy.tnc[0], channels, first)
 
     def add_to(self, program):

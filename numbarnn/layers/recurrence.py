@@ -9,7 +9,7 @@ from ..arrays.devices import backend, backend_of, device_of
 from ..arrays.packing import uniform
 from ..errors import CellError
 from .operations import NotInPrograms, Operation
-from .tangents import kernels, separate
+from .tangents import separate
 
 INITIAL = ("initial_h", "initial_c")  # parameters that hold the state to start from
 
@@ -153,8 +153,8 @@ class Recurrence(Operation):
     def jvp(self, tangents, dx):
         parameters = tangents.parameters
         vectors = None if parameters is None else [dp.flat[self.first :] for dp in parameters]
-        own = kernels(device_of(self.outputs.array)).Tangents(
-            self.tape, tangents.count, vectors, dx, self._moved_start(tangents), self._moved_unit_values(tangents)
+        own = tangents.through(
+            self.tape, self.source, vectors, dx, self._moved_start(tangents), self._moved_unit_values(tangents)
         )
         tangents.stack.append(own)
         return own.dy

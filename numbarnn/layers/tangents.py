@@ -27,6 +27,14 @@ def kernels(device="cpu"):
 
 
 @functools.cache
+def fed_back():
+    """What takes tangents step after step where outputs are fed back, likewise; on the CPU."""
+    from ..cpu import feedback_tangents
+
+    return feedback_tangents
+
+
+@functools.cache
 def separate():
     """What has a gradient of each row of a batch, likewise."""
     from ..cpu import separate
@@ -48,12 +56,23 @@ class Tangents:
         How the initial state moves, (M, L, D, N, P or H) for each state of the cell.
     stack : list
         What the kernels have made of stacked layers, the lowest first.
+    passes : list or None
+        Gains what the kernels have of each tape, and they do not run: steps are taken one after the other.
     """
 
     count: int
     parameters: list | None = None
     initial: list | None = None
     stack: list = field(default_factory=list)
+    passes: list | None = None
+
+    def through(self, tape, source, *directions):
+        """What the kernels make of a tape, whose descriptor of x is `source`, and of directions."""
+        found, alone = kernels(device_of(source.array)), self.passes is None
+        own = found.Tangents(tape, self.count, *directions, **({} if alone else {"by_step": True}))
+        if not alone:
+            self.passes.append(own)
+        return own
 
 
 class Directions:

@@ -6,11 +6,13 @@ import numpy as np
 
 from ..arrays.ragged import Ragged
 from ..arrays.rows import like
-from ..engine.keep import ALL
+from ..layers.fed import FedAdjoint
+from ..layers.feedback import Feedback
 from ..layers.tangents import Tangents
 from ..training.losses import loss as find_loss
 from ..training.samples import Samples
 from .comparison import curved
+from .derivatives import moved_by
 from .dual_numbers import Way
 from .jacobians import Jacobians
 from .placing import brought, on_host
@@ -29,6 +31,7 @@ class Curvature(Jacobians):
         lengths: np.ndarray | None = None,
         weights: np.ndarray | Ragged | None = None,
         reset: np.ndarray | None = None,
+        feedback: Feedback | None = None,
     ) -> np.ndarray:
         """The product of the loss's Gauss-Newton matrix with a vector, at the parameters `flat`: ``J' H J v``.
 
@@ -39,7 +42,7 @@ class Curvature(Jacobians):
 
         Parameters
         ----------
-        flat, x, y, lengths, weights, reset
+        flat, x, y, lengths, weights, reset, feedback
             As in `loss_and_gradient`.
         vector : numpy.ndarray
             v, (P,), of the network's dtype.
@@ -75,16 +78,14 @@ class Curvature(Jacobians):
         """
         (given, home), loss = self._parameters_at(flat), curved(find_loss(loss))
         vector = self._direction("vector", vector)
-        samples = Samples.of(self, x, y, lengths, loss, weights, reset)
+        samples = Samples.of(self, x, y, lengths, loss, weights, reset, feedback)
         batch, described = samples.batch()
-        output, tapes = self._forward(self.split(given.flat), described, ALL)
-        moved = None
-        for tape, part in zip(tapes, self.split(vector)):
-            moved = tape.operation.jvp(Tangents(1, [part]), moved)
+        output, tapes, fed = self._passed(self.split(given.flat), described, samples.strength_rows(batch))
+        moved = moved_by([Tangents(1, [part]) for part in self.split(vector)], tapes, fed)
         gradient = given.zeros()
         if moved is not None:
             dy = self._bent(loss, batch, output, moved[0], samples)
-            self._gone_back(tapes, output, samples, brought(dy, self.device), self.split(gradient.flat))
+            self._gone_back(tapes, fed, output, samples, brought(dy, self.device), self.split(gradient.flat))
         return brought(gradient.flat, home)
 
     def hvp(
@@ -97,6 +98,7 @@ class Curvature(Jacobians):
         lengths: np.ndarray | None = None,
         weights: np.ndarray | Ragged | None = None,
         reset: np.ndarray | None = None,
+        feedback: Feedback | None = None,
     ) -> np.ndarray:
         """The product of the loss's Hessian with a vector, at the parameters `flat`: exact, and no matrix is made.
 
@@ -107,7 +109,7 @@ class Curvature(Jacobians):
 
         Parameters
         ----------
-        flat, x, y, lengths, weights, reset
+        flat, x, y, lengths, weights, reset, feedback
             As in `loss_and_gradient`.
         vector : numpy.ndarray
             v, (P,), of the network's dtype.
@@ -143,26 +145,31 @@ class Curvature(Jacobians):
         if self.device != "cpu":
             arrays = {"x": x, "y": y, "vector": vector, "lengths": lengths, "weights": weights, "reset": reset}
             here = {name: on_host(name, given) for name, given in arrays.items()}
-            return self.to("cpu").hvp(flat, **here, loss=loss)
+            return self.to("cpu").hvp(flat, **here, loss=loss, feedback=feedback)
         (given, home), loss = self._parameters_at(flat), curved(find_loss(loss))
         way = Way(self._direction("vector", vector))
-        samples = Samples.of(self, x, y, lengths, loss, weights, reset)
+        samples = Samples.of(self, x, y, lengths, loss, weights, reset, feedback)
         batch, described = samples.batch()
         parts = way.parameters(self, given.flat)
-        output, tapes = self._forward(parts, way.constant(described), ALL)
+        output, tapes, fed = self._passed(parts, way.constant(described), samples.strength_rows(batch))
         value, moved = way.parts(output, self.dtype)
         compared = self._target_rows(batch, value, samples), self._weight_rows(batch, samples)
         dy = self._call_loss(loss, self._rows(value, samples), *compared, samples)[1]
         curvature = self._bent(loss, batch, value, moved, samples)
         gradient = [part.zeros() for part in parts]
-        self._gone_back(tapes, output, samples, way.dual(dy, curvature), gradient)
+        self._gone_back(tapes, fed, output, samples, way.dual(dy, curvature), gradient)
         return brought(way.moved(gradient, self.dtype), home)
 
-    def _gone_back(self, tapes, output, samples, dy, parts):
+    def _gone_back(self, tapes, fed, output, samples, dy, parts):
         """Write the gradient of each layer (parts are modified), from a derivative that lies as a loss sees an output."""
-        described = like(output)
+        described = own = like(output)
         self._rows(described, samples)[...] = dy
+        adjoints = []
         for index in reversed(range(len(tapes))):
-            adjoint = tapes[index].adjoint(described, index > 0, parts[index], False)
+            adjoints.append(tapes[index].adjoint(described, index > 0 or fed is not None, parts[index], False))
+            described = adjoints[-1].dx
+        if fed is not None:
+            FedAdjoint(fed, own, adjoints).fill()
+            return
+        for adjoint in adjoints:
             adjoint.fill()
-            described = adjoint.dx

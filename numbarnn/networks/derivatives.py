@@ -5,10 +5,24 @@ import numpy as np
 from ..arrays.descriptor import in_layout
 from ..arrays.devices import share_memory
 from ..arrays.ragged import Ragged
+from ..layers.fed_tangents import FedTangents
 from ..layers.tangents import Directions, Tangents, final_states, together, zeros_like
 from ..parameters import Parameters
 from .function import Function, NetworkTape
 from .placing import brought_state, direction_on
+
+
+def moved_by(ways, tapes, fed=None, dx=None):
+    """Descriptors of the tangents of the outputs, or None for zeros.
+
+    ways: the Tangents of each layer (are modified); fed: the Fed that has filled the tapes, if outputs were fed back; dx:
+    descriptors of the tangents of x, or None for zeros.
+    """
+    if fed is not None and not fed.ordinary:
+        return FedTangents(fed, ways, dx).dy
+    for tape, tangents in zip(tapes, ways):
+        dx = tape.operation.jvp(tangents, dx)
+    return dx
 
 
 class Derivatives(Function):
@@ -66,21 +80,19 @@ class Derivatives(Function):
         """
         if not isinstance(tape, NetworkTape) or tape.network is not self:
             raise TypeError(f"tape: expected one that forward of this network returned, got {tape!r:.200}")
-        if tape.fed is not None:
-            raise ValueError(f"tape: expected one of forward without feedback, which has no jvp, got {tape!r:.200}")
         batch, outputs = tape.batch, tape.tapes[-1].operation.outputs
         directions = Directions(self.dtype, self.device)
         vectors = directions.vectors(direction_on(self.device, "dp", dp), self._params.weights, "this network")
         dx = directions.inputs(direction_on(self.device, "dx", dx), batch, self.channels, self.takes_indices)
         initial = self._moved_states(directions, dstate, batch.sequences)
-        count, single, moved, finals = directions.count, directions.single, dx, []
+        count, single = directions.count, directions.single
         parts = None if vectors is None else [self.split(vector) for vector in vectors]
-        for index, own in enumerate(tape.tapes):
-            parameters = None if parts is None else [part[index] for part in parts]
-            tangents = Tangents(count, parameters, initial.get(index))
-            moved = own.operation.jvp(tangents, moved)
-            if index in self._stateful:
-                finals.append(final_states(self.layers[index], tangents, single))
+        ways = [
+            Tangents(count, None if parts is None else [part[index] for part in parts], initial.get(index))
+            for index in range(len(tape.tapes))
+        ]
+        moved = moved_by(ways, tape.tapes, tape.fed, dx)
+        finals = [final_states(self.layers[index], ways[index], single) for index in self._stateful]
         moved = zeros_like(outputs, count) if moved is None else moved
         if outputs.packing.uniform:
             given = together([in_layout(each.array, self._letters(batch)) for each in moved], single)

@@ -9,12 +9,14 @@ from ..arrays.devices import backend
 from ..arrays.ragged import Ragged
 from ..arrays.rows import like, numbers
 from ..engine.keep import ALL
+from ..layers.feedback import Feedback
 from ..layers.tangents import Tangents
 from ..parameters import Parameters
 from ..training.losses import NashSutcliffe, is_of_library
 from ..training.losses import loss as find_loss
 from ..training.samples import Samples
 from ..training.workspace import Workspace
+from .derivatives import moved_by
 from .objective import Objective
 from .placing import brought
 
@@ -34,6 +36,7 @@ class Jacobians(Objective):
         x: np.ndarray | Ragged,
         lengths: np.ndarray | None = None,
         reset: np.ndarray | None = None,
+        feedback: Feedback | None = None,
     ) -> np.ndarray:
         """The derivative of every output with respect to every parameter, at the parameters `flat`.
 
@@ -50,6 +53,8 @@ class Jacobians(Objective):
             (N,): the steps of each sample in a padded x.
         reset : array of bool, optional
             (T, N): where True, a sample starts afresh.
+        feedback : Feedback, optional
+            As in a call of the network: the derivative of outputs that are fed back.
 
         Returns
         -------
@@ -82,7 +87,11 @@ class Jacobians(Objective):
         """
         (given, home), x = self._parameters_at(flat), self._read("x", x)
         batch, described = self._described(x, lengths, reset)
-        output, tapes = self._forward(self.split(given.flat), described, ALL)
+        strengths = None
+        if feedback is not None:
+            self._check_feedback(feedback)
+            strengths = feedback._strengths_of(described, self.output_channels)
+        output, tapes, fed = self._passed(self.split(given.flat), described, strengths)
         letters = self._letters(batch)
 
         def give(moved):
@@ -92,17 +101,25 @@ class Jacobians(Objective):
             return padded.data if isinstance(padded, Ragged) else padded
 
         uniform = output.packing.uniform and described.packing.uniform
-        if uniform and not self.takes_indices and self.device == "cpu":
+        if uniform and not self.takes_indices and self.device == "cpu" and fed is None:
             found = self._jacobian_of_rows(given, described, output)
             if found is not None:
                 return _laid_out(found, letters)
         jacobian, at = backend(self.device).memory.zeros((*give(output).shape, len(given)), self.dtype), 0
         for index, part in enumerate(self.split(given.flat)):
-            for first, several in self._moved_by_parameters(tapes, index, part):
+            for first, several in self._moved_by_parameters(tapes, fed, index, part):
                 for m, moved in enumerate(several):
                     jacobian[..., at + first + m] = give(moved)
             at += len(part)
         return brought(jacobian, home)
+
+    def _passed(self, parts, described, strengths=None):
+        """(descriptor of the output, tapes, the Fed or None) of a forward; strengths: of a `Feedback`, None without one."""
+        if strengths is None:
+            return *self._forward(parts, described, ALL), None
+        fed = self._fed(parts, described, ALL)
+        fed.fill(described, strengths)
+        return fed.outputs, fed.tapes, fed
 
     def _jacobian_of_rows(self, given, described, output):
         """(T, N, C, P) by backward: of a batch that has each sequence again for every output of one, each row its gradient.
@@ -153,6 +170,7 @@ class Jacobians(Objective):
         lengths: np.ndarray | None = None,
         weights: np.ndarray | Ragged | None = None,
         reset: np.ndarray | None = None,
+        feedback: Feedback | None = None,
     ) -> np.ndarray:
         """The gradient of each sample's loss by itself, at the parameters `flat`: ``(N, P)``.
 
@@ -162,7 +180,7 @@ class Jacobians(Objective):
 
         Parameters
         ----------
-        flat, x, y, loss, lengths, weights, reset
+        flat, x, y, loss, lengths, weights, reset, feedback
             As in `loss_and_gradient`.
 
         Returns
@@ -187,7 +205,7 @@ class Jacobians(Objective):
         True
         """
         (given, home), loss = self._parameters_at(flat), find_loss(loss)
-        samples = Samples.of(self, x, y, lengths, loss, weights, reset)
+        samples = Samples.of(self, x, y, lengths, loss, weights, reset, feedback)
         count = samples.x.count
         found = backend(self.device).memory.zeros((count, len(given)), self.dtype)
         if not self._sample_gradients_together(given, samples, loss, found):
@@ -199,7 +217,8 @@ class Jacobians(Objective):
 
     def _sample_gradients_together(self, given, samples, loss, found):
         """Write the gradients of samples of equal length at once (`found` is modified); whether that could be done."""
-        if self.device != "cpu" or not is_mean_of_samples(loss) or samples.ragged or self.takes_indices or len(found) < 2:
+        together = self.device == "cpu" and is_mean_of_samples(loss) and samples.feedback is None and not samples.ragged
+        if not together or self.takes_indices or len(found) < 2:
             return False
         batch, described = samples.batch()
         output, tapes = self._forward(self.split(given.flat), described, ALL)
@@ -213,14 +232,14 @@ class Jacobians(Objective):
         self._rows_gone_back(tapes, dy, found)
         return True
 
-    def _moved_by_parameters(self, tapes, index, part):
+    def _moved_by_parameters(self, tapes, fed, index, part):
         """(first, descriptors): the output's tangents by some of a layer's parameters at a time, one each, in order."""
         rows, widest = tapes[0].x.packing.rows, max(self.output_channels, *self._inputs)
         for first, parameters in unit_ways(part, rows * widest, self.device):
-            count = len(parameters)
-            moved = tapes[index].operation.jvp(Tangents(count, parameters), None)
-            for tape in tapes[index + 1 :]:
-                moved = tape.operation.jvp(Tangents(count), moved)
+            ways = [Tangents(len(parameters)) for _ in tapes]
+            ways[index].parameters = parameters
+            begin = index if fed is None else 0  # where outputs are fed back, the inputs of all layers move
+            moved = moved_by(ways[begin:], tapes[begin:], fed)
             if moved is not None:
                 yield first, moved
 

@@ -1,5 +1,6 @@
 """The loss of a network on samples, its metrics, and its gradient for a vector of parameters."""
 
+import functools
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -11,6 +12,7 @@ from ..layers.feedback import Feedback
 from ..training.losses import compared
 from ..training.losses import loss as find_loss
 from ..training.metrics import checked_metrics
+from ..training.ragged_workspace import RaggedWorkspace
 from ..training.samples import Samples
 from ..training.workspace import Workspace, Workspaces
 from .comparison import Comparison, in_time
@@ -45,7 +47,10 @@ class Objective(Prediction, Comparison):
 
     def _workspaces(self, into, parts, kept, reading=None):
         """The Workspaces in which gradients are computed; see `Workspace`."""
-        return Workspaces(lambda: Workspace(self, into, parts, *kept, reading))
+        following = None
+        if self.device == "cpu" and kept == ("all", None):
+            following = functools.partial(RaggedWorkspace, self, into, parts, reading)
+        return Workspaces(lambda: Workspace(self, into, parts, *kept, reading), following)
 
     @property
     def _tables(self):

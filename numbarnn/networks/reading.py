@@ -69,15 +69,15 @@ class Reading(Structure):
         if hint:
             raise ShapeError(f"lengths: expected shape ({there},), one length for each sequence, got ({count},){hint}")
 
-    def _forward(self, parts, x, keep, random=None, reading=None, initial=None, seen=None):
+    def _forward(self, parts, x, keep, random=None, reading=None, initial=None, seen=None, first=0):
         """(descriptor of the output, tapes) for a descriptor of x; with a Generator, dropout and the like are drawn.
 
         parts: the parameters of each layer that is run.  reading: {index of a layer: what it, an `Embedding`, calls before
         it reads rows}.  initial: {index of a layer: the state it starts from}.  seen: what is called with each layer's index
-        and tape.
+        and tape.  first: the layer that x goes into.
         """
         tapes = []
-        for index, (layer, own) in enumerate(zip(self.layers, parts)):
+        for index, (layer, own) in enumerate(zip(self.layers[first:], parts[first:]), first):
             options = {} if random is None or not layer.random else {"masks": layer.drawn_masks(x, random)}
             if layer.takes_indices and reading is not None:
                 options["reading"] = reading.get(index)
@@ -115,7 +115,7 @@ class Reading(Structure):
             fed = Fed(x, outputs, tapes)
         except NotInPrograms as error:
             expected = "layers that take a step in compiled code"
-            raise TypeError(f"feedback: expected {expected}, got one that has {error}") from None
+            raise TypeError(f"feedback: expected {expected}, got {error}") from None
         for index in self._stateful:  # to make them was to run them
             tapes[index].start(None if initial is None else initial.get(index))
         return fed

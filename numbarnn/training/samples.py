@@ -228,6 +228,10 @@ class Samples:
         """Whether inputs and targets can be cut at a step."""
         return self.y.stepped
 
+    def can_be_followed(self):
+        """Whether one program takes batches of them whose lengths differ."""
+        return self.reset is None and self.feedback is None
+
     def check_cut(self, expected, given):
         """Raise ValueError unless the inputs, and targets with steps, can be cut at a step: they always can."""
 

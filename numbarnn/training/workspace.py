@@ -12,6 +12,7 @@ from ..cpu.pool import pool
 from ..cpu.threads import threads
 from ..engine.keep import kept
 from ..layers.fed import FED, FedAdjoint
+from ..layers.operations import NotInPrograms
 from .losses import is_of_library
 from .passes import Passes
 
@@ -140,16 +141,19 @@ class BatchBuffer:
 class Workspaces:
     """A workspace and a buffer for each number of samples, of steps and of threads; the longest unused ones go.
 
-    Batches whose samples differ in length have neither: what they take is made anew.
+    Batches whose samples differ in length have no buffer, and a workspace that follows them where the layers can, see
+    `RaggedWorkspace`; else what they take is made anew.
 
     Parameters
     ----------
     make : callable
         Returns a new workspace.
+    following : callable, optional
+        Returns a new RaggedWorkspace, from the most steps of a sequence and the number of them.
     """
 
-    def __init__(self, make):
-        self._make, self._anew, self._last = make, make(), None
+    def __init__(self, make, following=None):
+        self._make, self._anew, self._last, self._following = make, make(), None, following
         self._kept = {}  # {(samples, steps, threads, ...): (workspace, buffer, bytes)}, the longest unused first
 
     def _common_steps(self, samples, chosen, span):
@@ -170,6 +174,9 @@ class Workspaces:
         steps = self._common_steps(samples, chosen, span)
         if steps is None:
             batch = samples.take(chosen) if span is None else samples.between(chosen, *span)
+            follower = self._follower(samples, chosen) if random is span is initial is None else None
+            if follower is not None:
+                return follower.gradient(batch, loss)
             self._last = self._anew
             return self._anew.gradient(batch, loss, random, initial)
         # Each number of threads has plans of its own.
@@ -186,6 +193,23 @@ class Workspaces:
         if kept is None:
             self._let_go()
         return value
+
+    def _follower(self, samples, chosen):
+        """A RaggedWorkspace for batches of as many samples as are chosen; None where there can be none."""
+        lengths = samples.lengths_of_x
+        if self._following is None or not samples.can_be_followed() or not lengths[chosen].all():
+            return None
+        key = len(chosen), int(lengths.max()), threads(), samples.kind, "of lengths"
+        workspace = self._kept.pop(key, (None,))[0]
+        if workspace is None:
+            try:
+                workspace = self._following(key[1], key[0])
+            except NotInPrograms:  # one for fewer samples might be made: it would gain less
+                self._following = None
+                return None
+        self._kept[key] = workspace, None, workspace.nbytes + OBJECT_BYTES
+        self._let_go()
+        return workspace
 
     def _started(self, initial):
         """What of the states that layers start from makes another workspace: nothing, see `Workspace.gradient`."""

@@ -1,0 +1,89 @@
+"""Forward derivatives of layers whose outputs are fed back, step after step."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..arrays.devices import backend
+from ..arrays.rows import like
+from .chain import Chain
+from .dense import Linear
+from .fed import in_order, mask_of
+from .operations import Elementwise, NotInPrograms, Residual, Scaled
+from .recurrence import Constrained, Recurrence
+from .tangents import fed_back
+
+
+class FedTangents:
+    """Tangents of what `Fed` has written: what moves an output moves the next input, and so on.
+
+    Parameters
+    ----------
+    fed : Fed
+        Whose `fill` has run, and whose tapes keep what backward needs.
+    tangents : list of Tangents
+        How the parameters and initial states of each layer move (are modified).
+    given : list of TensorDescriptor or None
+        How what is given moves, (T, N, C) for each tangent; None for zeros.
+
+    Attributes
+    ----------
+    dy : list of TensorDescriptor
+        The tangents of the outputs, (T, N, O).
+    """
+
+    def __init__(self, fed, tangents, given):
+        self._fed, count = fed, tangents[0].count
+        products = 2 * count * fed._products
+        self._steps = fed_back().FedTangents(fed.packing, fed.x.dtype, products)
+        x = [like(fed.x) for _ in range(count)]
+        self.dy = x
+        for tape, own in zip(fed.tapes, tangents):
+            try:
+                self.dy = self._add(tape.operation, own, self.dy)
+            except NotInPrograms:
+                expected = "one of layers whose tangents are taken step by step where outputs are fed back"
+                raise TypeError(f"tape: expected {expected}, got one with {tape.layer!r}") from None
+        if given is None:
+            zeros = like(fed.x)
+            zeros.array.fill(0)
+            given = [zeros] * count
+        before = np.zeros_like(fed._before)
+        if fed.packing.rows:
+            self._steps.run(self._steps.fed(x, self.dy, fed._forcing, before, given))
+
+    def _add(self, operation, tangents, dx):
+        """Add the steps of an operation; returns descriptors of the tangents of its outputs."""
+        steps, on = self._steps, backend("cpu").feedback
+        if isinstance(operation, Constrained):
+            if tangents.parameters is not None:
+                moved = [operation.weights.moved(dp) for dp in tangents.parameters]
+                tangents = replace(tangents, parameters=moved)  # its lists are the same
+            return self._add(operation.inner, tangents, dx)
+        if isinstance(operation, Chain):
+            for each in operation.operations:
+                dx = self._add(each, tangents, dx)
+            return dx
+        if operation.view:
+            return operation.jvp(tangents, dx)
+        if isinstance(operation, (Linear, Recurrence)):
+            passes = []
+            dy = operation.jvp(replace(tangents, passes=passes), dx)
+            steps.add_tangents(passes[0], operation.source, operation.outputs, dx)
+            return dy
+        if isinstance(operation, Residual):
+            sums = zip(self._add(operation.inner, tangents, dx), dx)
+            return [self._each(on.SUM, None, pair, on.sum_record, operation.outputs) for pair in sums]
+        if isinstance(operation, Elementwise):
+            kept = operation.outputs if operation.cell.activation.from_output else operation.source
+            return [self._each(on.SLOPE, operation.cell, (kept, each), on.value_record, operation.outputs) for each in dx]
+        if not isinstance(operation, Scaled):
+            raise NotInPrograms(type(operation).__name__)
+        mask = mask_of(operation)
+        return [self._each(on.PRODUCT, None, (each, mask), on.product_record, operation.outputs) for each in dx]
+
+    def _each(self, task, cell, read, make, outputs):
+        """A descriptor like that of the outputs, which a task writes of what it reads."""
+        found = like(outputs)
+        self._steps.add_each(task, cell, [*(in_order("a tangent", each) for each in read), found], make)
+        return found
