@@ -40,7 +40,8 @@ def take(nbytes):
         block = _free[size].pop()
         _kept -= size
     except (KeyError, IndexError):
-        _let_go(KEPT_ANYWAY)
+        if _kept > KEPT_ANYWAY:
+            _let_go(KEPT_ANYWAY)
         whole = np.empty(size + ALIGNMENT, np.uint8)
         start = -whole.ctypes.data % ALIGNMENT
         part = whole[start : start + size]
