@@ -108,7 +108,9 @@ class RecursiveLeastSquares(Unsendable):
         network.params.check_finite()
         before = list(zip(network.layers, network._own))[:-1]
         try:
-            self._step = compiled_step(before, network.channels, network.dtype, network.device, batch, False, single=False)
+            self._step = compiled_step(
+                before, network.channels, network.dtype, network.device, self._batch, False, single=False
+            )
         except NotInPrograms as error:
             raise TypeError(
                 f"network: expected layers that take a step in compiled code, got one that has {error}"
@@ -216,7 +218,8 @@ class RecursiveLeastSquares(Unsendable):
         if len(beside) != len(y):
             raise ShapeError(f"known: expected {len(y)} steps like y, got {len(beside)}")
         lengths = self._lengths(lengths, len(y))
-        self._check_finite(lengths, y=y, known=beside)
+        self._check_finite(lengths, y=y)
+        self._check_finite(lengths - 1, known=beside)
         first = first.reshape(self._batch, network.channels)
         self._check_finite(np.minimum(lengths, 1), x=first[None])
         return self._learn(beside, y, lengths, network.output_channels, first)
@@ -271,7 +274,7 @@ class RecursiveLeastSquares(Unsendable):
         self.network.params.check_writable("params")
         own["weight"][...], own["bias"][...] = written[:, :-1], written[:, -1]
         self._state, self._weight, self._inverse = state, weight, inverse
-        self._taken += len(y)
+        self._taken += int(lengths.max(initial=0))
         found = outputs.astype(self.network.dtype, copy=False)
         return found[:, 0] if self._batch == 1 else found
 

@@ -143,12 +143,16 @@ def test_second_derivatives_and_jacobians(kind, lengths):
     np.testing.assert_allclose(product, 2 / count * rows.T @ (rows @ vector), rtol=1e-9, atol=1e-11)
 
 
-def test_gradients_of_samples():
+@pytest.mark.parametrize("lengths", [None, (3, 6, 1, 5)])
+def test_gradients_of_samples(lengths):
+    """Each is the gradient of its sample alone."""
     net, x, y = network(channels=2), numbers((6, 4, 2)), numbers((6, 4, 2), 1)
-    feedback, flat = nr.Feedback(strengths("each", (6, 4, 2))), net.params.flat
-    found = net.sample_gradients(flat, x, y, feedback=feedback)
-    whole = net.loss_and_gradient(flat, x, y, feedback=feedback)[1]
-    np.testing.assert_allclose(found.mean(axis=0), whole, rtol=1e-10, atol=1e-13)
+    forcing, flat = strengths("each", (6, 4, 2)), net.params.flat
+    found = net.sample_gradients(flat, x, y, lengths=lengths, feedback=nr.Feedback(forcing))
+    for n, length in enumerate(lengths or (6,) * 4):
+        some = (slice(length), slice(n, n + 1))
+        alone = net.loss_and_gradient(flat, x[some], y[some], feedback=nr.Feedback(forcing[some].copy()))[1]
+        np.testing.assert_allclose(found[n], alone, rtol=1e-10, atol=1e-13)
 
 
 def of_grud(steps=6, batch=4, seed=0):

@@ -343,5 +343,32 @@ def test_many_sequences_are_predicted_some_at_a_time(monkeypatch):
 def test_no_step_and_no_sequence_with_one():
     net = network()
     assert net(np.zeros((0, 2, 3)), feedback=nr.Feedback())[0].shape == (0, 2, 2)
-    y, _, tape = net.forward(numbers((4, 2, 3)), lengths=[0, 0], feedback=nr.Feedback())
-    assert not y.any() and not net.backward(tape, np.ones((4, 2, 2))).params.flat.any()
+    for forcing in (0.0, np.zeros(4), np.zeros((4, 2)), np.zeros((4, 2, 2))):
+        y, _, tape = net.forward(numbers((4, 2, 3)), lengths=[0, 0], feedback=nr.Feedback(forcing))
+        assert not y.any() and not net.backward(tape, np.ones((4, 2, 2))).params.flat.any()
+
+
+def test_one_sequence_of_layers_without_a_state():
+    """Its steps belong together, as the outputs are fed: the loss of (T, C) is that of (T, 1, C)."""
+    net = nr.Network([nr.Dense(2, "tanh")], channels=3, dtype="float64", seed=0)
+    x, y, feedback = numbers((6, 1, 3)), numbers((6, 1, 2), 1), nr.Feedback(np.linspace(0, 1, 6))
+    assert net.loss(x[:, 0], y[:, 0], feedback=feedback) == net.loss(x, y, feedback=feedback) != net.loss(x, y)
+
+
+def test_layers_whose_states_decay():
+    """One layer is fed: its outputs are values, the spans are given; several are not."""
+    net = nr.Network([nr.GRU(3, decay=True), nr.Dense(2)], channels=3, dtype="float64", seed=0)
+    x = np.abs(numbers((5, 2, 3)))
+    y, _ = net(x, feedback=nr.Feedback())
+    own = x.copy()
+    for t in range(1, 5):
+        own[t, :, :2] = net(own[:t])[0][-1]
+    np.testing.assert_allclose(y, net(own)[0], rtol=1e-12)
+    stacked = nr.Network([nr.GRU(3, layers=2, decay=True), nr.Dense(2)], channels=3, seed=0)
+    with pytest.raises(ValueError, match="feedback.*not in several stacked ones"):
+        stacked(x, feedback=nr.Feedback())
+    wide = nr.Network([nr.GRU(3, decay=True), nr.Dense(3)], channels=3, seed=0)
+    with pytest.raises(
+        nr.ShapeError, match="feedback: expected outputs of at most 2 channels.*without masks and spans, got 3"
+    ):
+        wide(x, feedback=nr.Feedback())

@@ -266,3 +266,23 @@ def test_a_reservoir_forecasts_the_series_of_mackey_and_glass():
 def test_it_refuses_copies_with_a_sentence(way):
     with pytest.raises(TypeError, match="^RecursiveLeastSquares: .* make another one of a copy of its network"):
         way(nr.RecursiveLeastSquares(make()))
+
+
+def test_padding_is_no_step():
+    """Which steps are learned from follows from the steps taken, however much padding there is behind them."""
+    random, lengths = np.random.default_rng(0), [3, 2]
+    few, many = (nr.RecursiveLeastSquares(make(), every=2, batch=2) for _ in range(2))
+    x, y = random.standard_normal((6, 2, few.network.channels)), random.standard_normal((6, 2, few.network.output_channels))
+    for _ in range(2):
+        few.run(x[:3], y[:3], lengths)
+        many.run(x, y, lengths)
+    assert np.array_equal(few.network.params.flat, many.network.params.flat)
+    assert repr(many).endswith("6 steps)")
+
+
+def test_what_is_known_last_is_not_read():
+    known = np.array([[0.5], [np.nan]])
+    first = nr.RecursiveLeastSquares(make()).feed_back(X[0], Y[:2], known)
+    assert np.array_equal(first, nr.RecursiveLeastSquares(make()).feed_back(X[0], Y[:2], np.nan_to_num(known)))
+    with pytest.raises(nr.NonFiniteError, match="known"):
+        nr.RecursiveLeastSquares(make()).feed_back(X[0], Y[:2], known[::-1])

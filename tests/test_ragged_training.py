@@ -128,6 +128,13 @@ def test_empty_sequence(monkeypatch):
     check(monkeypatch, classifier, samples, sizes=1, shuffle=False, loss="cross_entropy")
 
 
+def test_there_is_no_room_for_a_very_long_sequence_among_others():
+    net = classifier()
+    parts = net.split(net.params.flat)
+    with pytest.raises(NotInPrograms, match="much to hold"):
+        objective.RaggedWorkspace(net, parts, parts, None, 10**12, 4)
+
+
 def test_threads(monkeypatch):
     random, found = np.random.default_rng(0), []
     x = sequences(random, LENGTHS, numbers(CHANNELS, np.float32))

@@ -3,8 +3,9 @@
 A rest has begun since others have taken a core.  Nothing that the job's thread could look at says when they have gone: it
 has a core of its own either way, and to try it costs milliseconds where they have not.  A thread of the system's policy for
 idle cores (on Linux SCHED_IDLE) takes next to nothing from anybody, so one spins for as long as the rest lasts; when it has
-had a core to itself for long enough the rest is over.  It never waits for a lock and nobody waits for it, Python's lock
-included: where all cores are busy, it may not run for a second.  So it does not end, either, before the process does.
+had a core to itself for long enough the rest is over; between rests it sleeps at a semaphore.  It never waits for a lock
+and nobody waits for it, Python's lock included: where all cores are busy, it may not run for a second.  So it does not end,
+either, before the process does.
 """
 
 import functools

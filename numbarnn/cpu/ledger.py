@@ -60,13 +60,13 @@ def account(pool, gain, time):
     two, and a moment of theirs little.  Else it counts if a core was taken away from a helper: a virtual machine takes cores
     away for milliseconds now and then, from whoever has one, which is no reason.
     """
+    preempted, seen = atomic_load(pool + PREEMPTED), atomic_load(pool + SEEN)
+    atomic_store(pool + SEEN, preempted)
     if gain < -LONG and atomic_load(pool + WATCHES) != 0:
         rest(pool, TRIAL - gain, time, True)
         return
-    preempted = atomic_load(pool + PREEMPTED)
-    if gain < -MISHAP and preempted == atomic_load(pool + SEEN):
+    if gain < -MISHAP and preempted == seen:
         gain = -MISHAP
-    atomic_store(pool + SEEN, preempted)
     gained = min(MOST, atomic_load(pool + GAINED) + gain)
     if gained < 0:
         rest(pool, TRIAL - gained, time, preempted != atomic_load(pool + BEFORE))

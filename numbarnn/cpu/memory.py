@@ -9,7 +9,7 @@ import numpy as np
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 SMALLEST = 1 << 12  # blocks come in powers of two and halves between, from this on
 KEPT_BYTES = 1 << 30  # free blocks kept for the next request, in all: a loop takes again what it has given back
-KEPT_ANYWAY = 1 << 28  # the same when a request finds none of its size: whoever has given the others may not come again
+KEPT_ANYWAY = 1 << 28  # a request that finds none of its size lets go of as much above this: others may not come again
 
 _free = {}  # size: [(memoryview, address)]
 _lent = {}  # id of a lent array: a weak reference to it
@@ -41,7 +41,7 @@ def take(nbytes):
         _kept -= size
     except (KeyError, IndexError):
         if _kept > KEPT_ANYWAY:
-            _let_go(KEPT_ANYWAY)
+            _let_go(max(KEPT_ANYWAY, _kept - size))
         whole = np.empty(size + ALIGNMENT, np.uint8)
         start = -whole.ctypes.data % ALIGNMENT
         part = whole[start : start + size]
@@ -55,6 +55,7 @@ def _let_go(most):
     while _kept > most:
         size = max((size for size, blocks in list(_free.items()) if blocks), default=None)
         if size is None:
+            _kept = 0  # threads that counted at once may have lost a number
             return
         with contextlib.suppress(IndexError):  # another thread has just taken it
             _free[size].pop()

@@ -30,7 +30,9 @@ import threading
 import time
 
 import numpy as np
+from numba import types
 
+from ..engine import processors
 from ..engine.inlined import inlined
 from .atomics import atomic_add, atomic_load, atomic_store, call_function, exchange_if, pause, time_on_core, times_preempted
 from .compiled import Function, kernel
@@ -312,11 +314,21 @@ class Pool:
         return True
 
     def _start_to_watch(self):
-        """Start the thread that ends rests; the pool's memory is then there as long as the process, as that thread is."""
+        """Start the thread that ends rests; the pool's memory is then there as long as the process, as that thread is.
+
+        None is started where there is a quota, which it would use up and which an idle core says nothing of, nor where the
+        system has no thread to give: rests then take their time.
+        """
         with self._lock:
-            if self._watcher is None:
-                ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._block))
-                self._watcher = threading.Thread(target=watch, args=(self.address,), name="numbarnn-watch", daemon=True)
+            if self._watcher is not None:
+                return
+            self._watcher = threading.Thread(target=watch, args=(self.address,), name="numbarnn-watch", daemon=True)
+            if "quota" in processors.limits():
+                return
+            # Not in that thread: a process that is forked meanwhile would have the compiler's lock, and nobody to open it.
+            watch.compile((types.int64,))
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._block))
+            with contextlib.suppress(RuntimeError):
                 self._watcher.start()
 
     def set_rest(self, nanoseconds):

@@ -53,6 +53,7 @@ class Recording:
     def add(self, call, *held):
         """Add what takes no arguments; held: what it needs besides."""
         self._calls.append((call, held))
+        self._graph = None
 
     def run(self):
         """Make all launches again, on this Python thread's stream; by a graph if `graphs.use_graphs` has asked for one."""

@@ -7,7 +7,7 @@ import numpy as np
 from ..arrays.devices import moved
 from ..arrays.ragged import Ragged
 from ..engine.keep import NOTHING
-from ..errors import positive_integer
+from ..errors import positive_integer, renamed
 from ..networks.comparison import in_time
 from ..training.loop import arguments_of, check_samples, checked_samples
 from ..training.readouts import (
@@ -104,7 +104,7 @@ class Readout(Objective):
             equations[output].add(*rows)
         found, errors = {}, {}
         for output in solved:
-            with samples._named(output):
+            with samples._named(output), renamed(x="inputs"):
                 found[output] = solutions(equations[output], penalties, warmup)
         if held_out is None:
             errors = {output: [equations[output].error(*each) for each in found[output]] for output in solved}

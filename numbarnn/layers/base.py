@@ -79,6 +79,11 @@ class Layer(Description):
         """Channels of the output for inputs of `channels` channels."""
         return channels
 
+    def _value_channels(self, channels):
+        """How many of so many input channels are values, which come first: all that are no masks and no spans."""
+        spans = self._span_channels(channels)
+        return channels if spans is None else spans.start
+
     def _span_channels(self, channels):
         """Which of so many input channels are spans, times that are not negative: a slice, or None."""
         return None

@@ -167,7 +167,7 @@ class Feedback(Settled):
             first, whole = slice(1), slice(None, None, self.every)
         else:
             steps, places = packing.steps_and_runs()[0], packing.places[: min(a.ndim, 2)]
-            found[...] = a if a.ndim == 0 else a[places].reshape(len(steps), -1)
+            found[...] = a if a.ndim == 0 else a[places] if a.ndim == 3 else a[places][:, None]
             first, whole = steps == 0, self.every is not None and steps % self.every == 0
         if self.every is not None:
             found[whole] = 1

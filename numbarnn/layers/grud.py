@@ -131,6 +131,9 @@ class GRUD(Recurrent):
         parts += [Weight(f"{INITIAL[0]}_l0", None, hidden)] if self.learned_state else []
         return tuple(parts)
 
+    def _value_channels(self, channels):
+        return channels // BLOCKS
+
     def _span_channels(self, channels):
         return slice(channels // BLOCKS * (BLOCKS - 1), channels)
 

@@ -143,6 +143,8 @@ class Curvature(Jacobians):
         True
         """
         if self.device != "cpu":
+            if feedback is not None:
+                self._check_feedback(feedback)
             arrays = {"x": x, "y": y, "vector": vector, "lengths": lengths, "weights": weights, "reset": reset}
             here = {name: on_host(name, given) for name, given in arrays.items()}
             return self.to("cpu").hvp(flat, **here, loss=loss, feedback=feedback)

@@ -10,6 +10,7 @@ from ..layers.operations import NotInPrograms
 from .rooms import Followed
 
 MOST_BYTES = 1 << 26  # that one may hold: what needs more takes long enough to be made anew
+KEPT = 4  # numbers that a step keeps for each of its channels, about
 
 
 class RaggedWorkspace:
@@ -34,10 +35,13 @@ class RaggedWorkspace:
 
     def __init__(self, network, into, parts, reading, steps, count):
         self._network, self._into, self._parts, self._reading = network, into, parts, reading
-        self._followed = followed = Followed(steps, count)
-        room, self._forward, self._backward = followed.room, Program(), Program()
         first = self._first = int(network.takes_indices)  # an `Embedding` looks its indices up anew
         channels = network.layers[0].output_channels(1) if first else network.channels
+        width = channels + sum(network._inputs[first + 1 :]) + network.output_channels
+        if KEPT * steps * count * width * network.dtype.itemsize > MOST_BYTES:  # such as where one sequence is very long
+            raise NotInPrograms("much to hold")
+        self._followed = followed = Followed(steps, count)
+        room, self._forward, self._backward = followed.room, Program(), Program()
         self._inputs = np.zeros((room.rows, channels), network.dtype)
         described = TensorDescriptor.compact(self._inputs, self._inputs.ctypes.data, room)
         output, self._tapes = network._forward(parts, described, ALL, first=first)

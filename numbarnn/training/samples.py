@@ -89,7 +89,7 @@ class Samples:
         own, given = "", letters  # of x and y as the caller has them
         if not batch.ragged and "n" not in batch.layout:
             own, given = x_letters if network.takes_indices else batch.layout, given.replace("n", "")
-            if network._stepwise and lengths is reset is None:
+            if network._stepwise and lengths is reset is feedback is None:
                 own, given = (each.replace("t", "n") for each in (own, given))
             x_letters = network.layout.replace("c", "") if network.takes_indices else network.layout
             x = placed(x, own, x_letters)
