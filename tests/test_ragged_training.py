@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import numbarnn as nr
 from numbarnn.layers.operations import NotInPrograms
 from numbarnn.networks import objective
+from numbarnn.training.workspace import Workspaces
 
 CHANNELS, CLASSES = 3, 4
 
@@ -126,6 +127,26 @@ def test_empty_sequence(monkeypatch):
     x = sequences(random, lengths, numbers(CHANNELS, np.float32))
     samples = x, random.integers(0, CLASSES, len(lengths))
     check(monkeypatch, classifier, samples, sizes=1, shuffle=False, loss="cross_entropy")
+
+
+def test_batches_of_a_trainer(monkeypatch):
+    """Batches that have longest sequences of their own share a room; what is met once is made anew."""
+    random, made, kind, x, found = np.random.default_rng(0), [], objective.RaggedWorkspace, {}, []
+    for longest in (9, 12, 10, 11, 30):
+        lengths = [longest, 2, 3]
+        x[longest] = sequences(random, lengths, numbers(CHANNELS, np.float32)), random.integers(0, CLASSES, 3)
+    for anew in (False, True):
+        with monkeypatch.context() as patch:
+            if anew:
+                patch.setattr(Workspaces, "_follower", lambda *arguments: None)
+            else:
+                patch.setattr(objective, "RaggedWorkspace", lambda *arguments: made.append(kind(*arguments)) or made[-1])
+            trainer = nr.Trainer(classifier(), loss="cross_entropy")
+            for longest in (9, 12, 30, 10, 11, 9):
+                trainer.update(*x[longest])
+            found.append(trainer.network.params.flat)
+    assert len(made) == 1
+    assert np.array_equal(*found)
 
 
 def test_there_is_no_room_for_a_very_long_sequence_among_others():

@@ -13,6 +13,14 @@ from ..layers.operations import NotInPrograms
 from ..layers.recurrence import Recurrence
 
 
+def roomy_steps(steps):
+    """So many steps or more, a power of two or halfway to the next: few rooms then serve batches of any length."""
+    room = 1
+    while room < steps:
+        room *= 2
+    return 3 * room // 4 if 3 * room // 4 >= steps else room
+
+
 class Followed:
     """What programs follow that recurrent layers, `Dense` and `Last` are added to.
 

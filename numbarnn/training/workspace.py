@@ -15,6 +15,7 @@ from ..layers.fed import FED, FedAdjoint
 from ..layers.operations import NotInPrograms
 from .losses import is_of_library
 from .passes import Passes
+from .rooms import roomy_steps
 
 KEPT_BYTES = 1 << 28  # workspaces kept for the next batch of their size, in all
 OBJECT_BYTES = 1 << 16  # of a workspace, besides its arrays
@@ -154,6 +155,7 @@ class Workspaces:
 
     def __init__(self, make, following=None):
         self._make, self._anew, self._last, self._following = make, make(), None, following
+        self._met = set()  # the keys of batches of different lengths
         self._kept = {}  # {(samples, steps, threads, ...): (workspace, buffer, bytes)}, the longest unused first
 
     def _common_steps(self, samples, chosen, span):
@@ -199,9 +201,12 @@ class Workspaces:
         lengths = samples.lengths_of_x
         if self._following is None or not samples.can_be_followed() or not lengths[chosen].all():
             return None
-        key = len(chosen), int(lengths.max()), threads(), samples.kind, "of lengths"
+        key = len(chosen), roomy_steps(int(lengths.max())), threads(), samples.kind, "of lengths"
         workspace = self._kept.pop(key, (None,))[0]
         if workspace is None:
+            if key not in self._met:  # to make one pays from the second batch on
+                self._met.add(key)
+                return None
             try:
                 workspace = self._following(key[1], key[0])
             except NotInPrograms:  # one for fewer samples might be made: it would gain less
