@@ -292,6 +292,10 @@ class Pool:
                 thread = threading.Thread(target=help_out, args=place, name=name, daemon=True)
                 thread.start()
                 self._threads.append(thread)
+            if count and sys.platform == SYSTEM:
+                # Not in the thread that watches, whenever that begins: a process forked meanwhile would find the compiler's
+                # lock closed for good, and of two processes that do the same one might compile it and one not.
+                watch.compile((types.int64,))
             while self._block[BEGUN // 8] < self._begun + len(self._threads):  # one that has not yet begun must get there
                 time.sleep(0)
             self.helpers = count
@@ -325,8 +329,6 @@ class Pool:
             self._watcher = threading.Thread(target=watch, args=(self.address,), name="numbarnn-watch", daemon=True)
             if "quota" in processors.limits():
                 return
-            # Not in that thread: a process that is forked meanwhile would have the compiler's lock, and nobody to open it.
-            watch.compile((types.int64,))
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._block))
             with contextlib.suppress(RuntimeError):
                 self._watcher.start()
