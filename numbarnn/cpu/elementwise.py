@@ -14,11 +14,11 @@ from .threads import parts_for
 
 SMALLEST_PART = 1 << 14  # numbers below which another thread does not pay
 VALUES = np.dtype(integers("parts", "count", "x", "y"))
-SUMS = np.dtype(integers("parts", "count", "x", "y", "other"))
+SUMS = np.dtype(integers("parts", "count", "x", "y", "other", "further"))  # further: bytes from there on
 PRODUCTS = np.dtype(integers("count", "period", "x", "factors", "y"))
 LOOK = np.dtype(integers("x", "count", "item", "found"))
 SINGLE, DOUBLE = np.uint32(0x7F800000), np.uint64(0x7FF0000000000000)  # the exponents of float32 and float64
-COUNT, OTHER = place(VALUES, "count"), place(SUMS, "other")
+COUNT, FURTHER = place(VALUES, "count"), place(SUMS, "further")
 SLOPES = np.dtype(integers("parts", "count", "kept", "dy", "dx"))
 
 
@@ -50,7 +50,7 @@ def _sum(cell, number, record, part):
     first, mine = share(call.count, call.parts, part)
     for i in range(first, first + mine, lanes(real)):
         at, rest = i * size_of(real), first + mine - i
-        total = load_first(real, call.x + at, rest) + load_first(real, call.other + at, rest)
+        total = load_first(real, call.x + at, rest) + load_first(real, call.other + call.further + at, rest)
         store_first(total, call.y + at, rest)
 
 
@@ -94,14 +94,14 @@ def add_times_slope(program, cell, kept, dy, dx):
 
 def add_sum(program, x, other, y):
     """Add ``y = x + other`` to a program, of arrays as in `add_value`; returns its record."""
-    record = np.array((1, x.size, x.ctypes.data, y.ctypes.data, other.ctypes.data), np.int64)
+    record = np.array((1, x.size, x.ctypes.data, y.ctypes.data, other.ctypes.data, 0), np.int64)
     program.add_job(_sum, None, x.dtype, record, x, other, written=[y], per_step=[(COUNT, x[0].size)])
     return record
 
 
 def add_total(program, x, others, y):
     """Add ``y = x + sum(others)`` to a program, of single numbers x and y, and a contiguous vector."""
-    record = np.array((1, others.size, x.ctypes.data, y.ctypes.data, others.ctypes.data), np.int64)
+    record = np.array((1, others.size, x.ctypes.data, y.ctypes.data, others.ctypes.data, 0), np.int64)
     program.add_job(_total, None, x.dtype, record, x, others, written=[y])
 
 

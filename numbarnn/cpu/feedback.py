@@ -136,7 +136,7 @@ def product_record(count, addresses):
 def sum_record(count, addresses):
     """Of ``y = x + other``."""
     x, other, y = addresses
-    return np.array((1, count, x, y, other), np.int64)
+    return np.array((1, count, x, y, other, 0), np.int64)
 
 
 VALUE, SLOPE, SUM, PRODUCT = elementwise._value, elementwise._times_slope, elementwise._sum, elementwise._product

@@ -7,7 +7,7 @@ over the room's, and steps, rows and chunks into the records: then nothing is co
 import numpy as np
 
 from .compiled import Function
-from .elementwise import COUNT, OTHER
+from .elementwise import COUNT, FURTHER
 from .plans import backward_chunk
 from .records import BACKWARD, FORWARD, integers, place
 from .routine_call import copy_bytes, numbers_at, record_at
@@ -55,7 +55,7 @@ def add_ends(program, source, target, rows, put):
 
 
 class Changes:
-    """The numbers in records that follow the packing of a batch.
+    """The numbers in records that follow the packing of a batch: none are addresses, as other workers take them over.
 
     Attributes
     ----------
@@ -79,9 +79,10 @@ class Changes:
             self.add(record[at : at + 1], name)
 
     def add_sum(self, record, dx):
-        """Add the count of a record of `elementwise.add_sum`, and where the second of two directions' rows begin in dx."""
+        """Add the count of a record of `elementwise.add_sum`, and where the second of two directions begins behind dx."""
+        row = dx.array[0].nbytes
         self.add(record[COUNT : COUNT + 1], "rows", dx.channels)
-        self.add(record[OTHER : OTHER + 1], "rows", dx.array[0].nbytes, dx.address)
+        self.add(record[FURTHER : FURTHER + 1], "rows", row, -row * self.room.rows)
 
     def add_counts(self, records):
         """Add the counts of structured records, of what is done for each row of the room."""
