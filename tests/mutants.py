@@ -842,7 +842,7 @@ def tangent_mutants():
         return lambda self, *arguments: constants(self, *arguments) | {f"{group}.slots": 0}
 
     def swapped(self, m, vector, scratch):
-        return packing(self, self._plans.count - 1 - m, vector, scratch)
+        return packing(self, self.plans.count - 1 - m, vector, scratch)
 
     found = [
         (f"{what} left out", TangentPlans, "_constants", without(group))

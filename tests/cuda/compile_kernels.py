@@ -196,9 +196,10 @@ NUMBERS = (
     "real", "one", "divisor", "scale", "rate", "momentum", "decay", "epsilon", "shrink", "beta1", "direct",
     "beta2", "root", "total", "factor", "twice",
 )  # fmt: skip
-OTHERS = {  # arguments that are no arrays of the dtype, as `parsed` reads them; some kernels have their own
+OTHERS = {  # arguments that are no arrays of the dtype, as `parsed` reads them; some kernels and modules have their own
     "count": "int64", "shape": "4 int64", "table": "int64[]", "counters": "int64[]", "order": "int64[]",
-    "nesterov": "bool", "places": "int64[]", "found": "int64[]",
+    "nesterov": "bool", "places": "int64[]",
+    "optimizers": {"found": "int64[]"},
     "jacobian.unit_slopes": {"steps": "int64[]", "runs": "int64[]"},
     "normalized_tangents.term_slopes": {"steps": "int64[]", "runs": "int64[]"},
     "embedding.sum_groups": {"shape": "2 int64", "starts": "int64[]", "indices": "int64[]", "add": "int64"},
@@ -230,7 +231,7 @@ def argument_type(kernel, name, cell, dtype):
         return cell._numba_type_
     if name == "call":
         return typeof(zeros_of(of_kernel(CALLS, kernel)))
-    own = OTHERS.get(kernel, {}).get(name) or OTHERS.get(name)
+    own = of_kernel(OTHERS, kernel, {}).get(name) or OTHERS.get(name)
     if own:
         return parsed(own)
     return parsed(dtype if name in NUMBERS else f"{dtype}[]")
