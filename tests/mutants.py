@@ -861,7 +861,7 @@ def tangent_mutants():
         ("values of units that do not move", Recurrence, "_moved_unit_values", lambda self, tangents: None),
         ("an initial state that does not move", Recurrence, "_moved_start", lambda self, tangents: None),
         ("effective weights that move as the parameters do", EffectiveWeights, "moved", lambda self, dp: dp),
-        ("the final states of both directions swapped", Tangents, "_ends", lambda self, state: ends(self, state)[:, ::-1]),
+        ("the final states of both directions swapped", Tangents, "_ends", lambda self, *of: ends(self, *of)[:, ::-1]),
     ]
 
 
