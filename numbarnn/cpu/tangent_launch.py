@@ -125,17 +125,11 @@ def _make_plans(plans, count, learned, with_x, threads_):
 
 
 class Tangents(StateTangents):
-    """How they are computed on the processor, one layer at a time.
+    """How they are computed on the processor, one layer at a time."""
 
-    Parameters
-    ----------
-    tape, count, vectors, dx, dinitial, unit_values
-        As `StateTangents` has them.
-    by_step : bool
-        Whether not to run: `feedback_tangents` takes the steps, one after the other.
-    """
+    at_once = True  # whether the steps are taken when it is made
 
-    def __init__(self, tape, count, vectors, dx, dinitial=None, unit_values=None, by_step=False):
+    def __init__(self, tape, count, vectors, dx, dinitial=None, unit_values=None):
         self.tape, size, packing = tape, tape.size, tape.packing
         self.plans = tangent_plans(tape.plans, count, vectors is not None, dx is not None)
         shape = count, size.directions, packing.batch
@@ -150,7 +144,7 @@ class Tangents(StateTangents):
         self._fixed = {field: array.ctypes.data for field, array in addresses.items() if array is not None}
         self._fixed[T_DY] = address
         self._vectors, self._read, self._states = vectors, (inputs, values), states
-        if packing.rows and not by_step:
+        if packing.rows and self.at_once:
             self._run()
         step = outputs[0].nbytes
         shaped = [rows.reshape(packing.shape(size.directions * size.width)) for rows in outputs]
@@ -212,3 +206,9 @@ class Tangents(StateTangents):
             count = min(tape.plans.segment, plans.size.steps - start)
             record[T_START], record[T_STEPS] = start, count
             self._share(plans.task, plans.size.cell, record, plans.jobs)
+
+
+class TangentsByStep(Tangents):
+    """Those of one layer whose steps `feedback_tangents` takes, one after the other with those of other layers."""
+
+    at_once = False

@@ -69,10 +69,10 @@ class Tangents:
     def through(self, tape, source, *directions):
         """What the kernels make of a tape, whose descriptor of x is `source`, and of directions."""
         found, alone = kernels(device_of(source.array)), self.passes is None
-        own = found.Tangents(tape, self.count, *directions, **({} if alone else {"by_step": True}))
-        if not alone:
-            self.passes.append(own)
-        return own
+        if alone:
+            return found.Tangents(tape, self.count, *directions)
+        self.passes.append(found.TangentsByStep(tape, self.count, *directions))
+        return self.passes[-1]
 
 
 class Directions:
