@@ -319,6 +319,8 @@ def check_function(net, x, options, state, seed=0):
 
         slope, length = sum((g * d).sum() for g, d in zip(gradient, way)), np.sqrt(sum((g * g).sum() for g in gradient))
         error = slope_error(loss, slope, length)
+        if error > 1:  # where slopes turn fast a difference has an error of its own: a quarter of the step divides it by 256
+            error = slope_error(loss, slope, length, STEP / 4)
         assert error <= 1, f"{part}: {error:.3g} times the error allowed"
     return found
 
