@@ -233,7 +233,7 @@ class Samples:
         return self.reset is None and self.feedback is None
 
     def check_cut(self, expected, given):
-        """Raise ValueError unless the inputs, and targets with steps, can be cut at a step: they always can."""
+        """Nothing: inputs, and targets with steps, can always be cut at a step; those of a graph cannot."""
 
     @property
     def in_rows(self):
