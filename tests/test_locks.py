@@ -103,9 +103,13 @@ def test_a_child_of_a_killed_owner_keeps_nothing_locked(folder):
 import os, sys
 begins = small_kernel.Compilation.on_start
 def fork_and_begin(self, event):
-    if not self.begun and os.fork() == 0:
-        sys.stdin.read()
-        os._exit(0)
+    if not self.begun:
+        forked, tell = os.pipe()
+        if os.fork() == 0:
+            os.write(tell, b"!")
+            sys.stdin.read()
+            os._exit(0)
+        os.read(forked, 1)  # until the child is past what follows a fork
     begins(self, event)
 small_kernel.Compilation.on_start = fork_and_begin
 """
