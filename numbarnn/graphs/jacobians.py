@@ -33,8 +33,8 @@ class Jacobians(Derived, Objective):
         """The derivative of every number of every output with respect to every parameter, at the parameters `flat`.
 
         The graph's own parameters stay as they are.  Of samples of equal length, each with no more numbers of outputs than
-        the graph has parameters, it is computed by backward where no layer is shared and each has weights alone for parameters;
-        else forward, some parameters at a time, through the nodes that they have a part in.
+        the graph has parameters, it is computed by backward where no layer is shared and each has weights alone for
+        parameters; else forward, some parameters at a time, through the nodes that they have a part in.
 
         Parameters
         ----------
