@@ -217,8 +217,18 @@ def scaled(load):
 
 
 def without_last_row(run):
-    """A sum or product over rows, less the last of them."""
-    return lambda real, call, *arrays: run(real, call._replace(rows=call.rows - 1), *arrays)
+    """Sums over rows, less the last of them."""
+    return lambda real, call, *args: run(real, call._replace(rows=call.rows - 1), *args)
+
+
+def without_last_product(run):
+    """Products over rows, less the last of them in the first one."""
+
+    def wrong(real, call, places, products, arrays):
+        (first, *which), *others = products
+        run(real, call, places, [(first._replace(depth=first.depth - 1), *which), *others], arrays)
+
+    return wrong
 
 
 MUTANTS = {  # what backward alone calls, and what stands in its place
@@ -226,7 +236,8 @@ MUTANTS = {  # what backward alone calls, and what stands in its place
     "recurrent.load_dstate": scaled(recurrent.load_dstate),
     "recurrent.add_output": lambda cell, real, dstate, dy, where: dstate,
     "recurrent.gate_adjoint_step": lambda *args: None,
-    "gradients.sum_rows": without_last_row(gradients.sum_rows),
+    "gradients.sum_together": without_last_row(gradients.sum_together),
+    "gradients.sum_together-product": without_last_product(gradients.sum_together),
     "gradients.previous_rows": lambda packing, direction, rows=gradients.previous_rows: rows(packing, 1 - direction),
     "launch.copy_to_rows": lambda described, block, at: block.fill(0),
 }
@@ -244,7 +255,7 @@ def test_finite_differences_see_a_wrong_backward(mutant, monkeypatch):
     class Wrong(DeviceLayer):
         def backward(self, *args, **options):
             with monkeypatch.context() as patched:
-                patched.setattr(f"numbarnn.cuda.{mutant}", MUTANTS[mutant])
+                patched.setattr(f"numbarnn.cuda.{mutant.partition('-')[0]}", MUTANTS[mutant])
                 return super().backward(*args, **options)
 
     check_gradients(case, DeviceLayer(layer), directions=2)
