@@ -92,7 +92,7 @@ def test_many_rows_are_taken_a_few_parameters_at_a_time(monkeypatch):
     net, x = NETWORKS["last"], numbers(4, 5, 2)
     by_tangents(monkeypatch)
     expected = net.jacobian(net.params.flat, x)
-    monkeypatch.setattr("numbarnn.networks.jacobians.TANGENT_NUMBERS", 1)
+    monkeypatch.setattr("numbarnn.networks.derived.TANGENT_NUMBERS", 1)
     np.testing.assert_array_equal(net.jacobian(net.params.flat, x), expected)
 
 

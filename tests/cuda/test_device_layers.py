@@ -129,10 +129,13 @@ def teams(**changes):
     def decide_otherwise(size, slots, depth, weights):
         found = decide(size, slots, depth, weights)
         found = found._replace(**changes)
-        units, tile = -(-size.hidden // found.splits), found.tile
+        units, tile, abreast = -(-size.hidden // found.splits), found.tile, found.abreast
+        if size.cell.normalized_values:
+            abreast = 1  # its kernels have one group of rows at a time
+        shared = plans.exchange(units, slots, depth) * abreast + found.on_chip * weights * units
         return found._replace(
-            units=units, tiles=-(-size.batch // tile), together=found.splits == 1 and found.together,
-            shared_bytes=(plans.exchange_end(units, slots, depth) + found.on_chip * weights * units) * size.dtype.itemsize,
+            units=units, abreast=abreast, tiles=-(-size.batch // tile), together=found.splits == 1 and found.together,
+            shared_bytes=shared * size.dtype.itemsize,
         )  # fmt: skip
 
     return decide_otherwise
@@ -143,6 +146,8 @@ WAYS = {
     "two blocks a team": {"splits": 2},
     "three blocks a team, weights in memory": {"splits": 3, "on_chip": False},
     "one team for all rows": {"tile": 8},
+    "two groups of rows abreast": {"tile": 8, "abreast": 2},
+    "two blocks a team, three groups abreast, one of them empty": {"splits": 2, "tile": 12, "abreast": 3},
     "a launch for each step": {"together": False},
 }
 
