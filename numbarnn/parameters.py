@@ -361,12 +361,12 @@ class Parameters:
             expected, found = f"{dtype} of shape {shape} as it was", f"{flat.dtype} of shape {flat.shape}"
             raise ShapeError(f"flat: expected a contiguous vector, {expected}, got {found}: it was changed in place")
 
-    def check_finite(self, later: bool = False) -> None:
-        """Raise NonFiniteError, with the name of the part, if there is a NaN or an infinity.
+    def check_finite(self) -> None:
+        """Raise NonFiniteError, with the name of the part, if there is a NaN or an infinity."""
+        self._check_finite(False)
 
-        later: on a GPU wait for nothing: what is wrong is raised when results of calls come to the host's memory, by
-        `cuda.synchronize`, or by a later call.
-        """
+    def _check_finite(self, later):
+        """`check_finite`; later: a GPU is not waited for, see `cuda.checks`."""
         self._check_kind()
         if later and type(self._flat) is not np.ndarray:
             refuse = functools.partial(_refuse, weakref.ref(self), self._weights)
