@@ -32,6 +32,10 @@ def add_arguments(parser):
     parser.add_argument("--cells", nargs="*", choices=CELLS, default=CELLS)
     parser.add_argument("--shapes", nargs="+", type=shape_of, default=gpu_cases.SHAPES, metavar="T,N,I,H,layers")
     parser.add_argument("--groups", nargs="*", choices=tuple(gpu_checks.GROUPS), default=tuple(gpu_checks.GROUPS))
+    parser.add_argument(
+        "--sizes", nargs="+", type=gpu_checks.size_of, metavar="T,N,I,H", default=(),
+        help="of the layers that are checked: smaller ones for an emulated GPU",
+    )  # fmt: skip
 
 
 class Kept:
@@ -55,7 +59,7 @@ class Kept:
         self.keep()
 
 
-def run(check, probe, seconds, cells, shapes, groups, save=None):
+def run(check, probe, seconds, cells, shapes, groups, sizes=(), save=None):
     """Probe the machine, then check or measure."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("NUMBA_CUDA_LOW_OCCUPANCY_WARNINGS", "0")
@@ -65,7 +69,7 @@ def run(check, probe, seconds, cells, shapes, groups, save=None):
     if "device" not in kept.result["probe"]:
         return kept.result  # no GPU, no more
     if check:
-        _check(kept, deadline, groups)
+        _check(kept, deadline, groups, sizes)
     elif not probe:
         _measure(kept, deadline, cells, shapes)
     return kept.result
@@ -90,7 +94,8 @@ def _probe(kept, deadline, only):
         kept.fail("probe", reason)
 
 
-def _check(kept, deadline, groups):
+def _check(kept, deadline, groups, sizes):
+    words = [",".join(map(str, size)) for size in sizes]
     checks = kept.result.setdefault("checks", [])
 
     def take(answer):
@@ -100,7 +105,8 @@ def _check(kept, deadline, groups):
         kept.keep()
 
     def work(group):
-        reason = jobs.run("benchmarks.gpu_checks", [group], 150, deadline, take)
+        own = words if group in gpu_checks.LAYERS else []
+        reason = jobs.run("benchmarks.gpu_checks", [group, *own], 150, deadline, take)
         if reason:
             kept.fail(group, reason)
 

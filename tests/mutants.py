@@ -967,16 +967,23 @@ def curvature_mutants():
     """[(description, place, name, mutant)] of products with Hessians and Gauss-Newton matrices."""
     import numbarnn as nr
     from numbarnn.network import Network
+    from numbarnn.networks.passing import Passing
+    from numbarnn.training.losses.numeric import NumberLoss
     from numbarnn.training.samples import Samples
 
-    of, dual, back = Network._curvature_of, nr.Parameters._dual, Network._rows_gone_back
+    of, dual, back, which = Network._curvature_of, nr.Parameters._dual, Passing.back, Samples.sample_rows
+
+    def other_rows(self, slopes, parts, rows=None):
+        back(self, slopes, parts, rows and [each[::-1] for each in rows])
+
     return [
         ("a loss of half the curvature", nr.MSE, "bend", lambda self, d: d.dtype.type(1)),
         ("curvature outside of Huber's delta", nr.Huber, "bend", lambda self, d: np.ones_like(d)),
         ("no curvature of the loss", Network, "_curvature_of", lambda *args: 0 * of(*args)),
         ("its sign", Network, "_curvature_of", lambda *args: -of(*args)),
-        ("what samples count", Samples, "counts", property(lambda self: np.ones(self.x.count))),
-        ("gradients of other rows", Network, "_rows_gone_back", lambda self, tapes, dy, to: back(self, tapes, dy, to[::-1])),
+        ("what samples count", NumberLoss, "_counted_in_samples", lambda self, target, *rest: np.ones_like(target)),
+        ("other samples' counts", Samples, "sample_rows", lambda self, batch: np.roll(which(self, batch), 1)),
+        ("gradients of other rows", Passing, "back", other_rows),
         ("parameters that do not move", nr.Parameters, "_dual", lambda self, way: dual(self, 0 * way)),
     ]
 
@@ -995,7 +1002,8 @@ def curvature_caught():
             test_hvp.check(net, x, y, loss)
         for loss in (nr.MSE(missing="nan"), nr.Huber(0.7)):
             test_curvature.test_curvature_of_losses_of_numbers(loss, True)
-        test_curvature.test_sample_gradients_are_those_of_each_sample("mse", "steps")
+        for given in ("steps", "lengths"):
+            test_curvature.test_sample_gradients_are_those_of_each_sample("mse", given)
         test_curvature.test_jacobian_is_the_slope_of_every_output("last", None)
     except AssertionError:
         return True
@@ -1005,13 +1013,14 @@ def curvature_caught():
 def second_mutants():
     """[(description, place, name, mutant)] of second derivatives of layers of images, and of graphs."""
     import numbarnn as nr
-    from numbarnn.graphs import jacobians
     from numbarnn.graphs.passage import Passage
     from numbarnn.layers.images import OverImagesAdjoint
     from numbarnn.networks.comparison import Comparison
     from numbarnn.networks.dual_numbers import Way
+    from numbarnn.training.losses.numeric import NumberLoss
 
-    fill, of, parts, weight = OverImagesAdjoint.fill, Comparison._curvature_of, Way.parts, jacobians.samples_shares
+    fill, of, parts = OverImagesAdjoint.fill, Comparison._curvature_of, Way.parts
+    counted = NumberLoss._counted_in_samples
 
     def still(self):
         fill(self)
@@ -1033,7 +1042,7 @@ def second_mutants():
         ("half of how fast outputs move", Way, "parts", half),
         ("losses without their weights", nr.Graph, "_curved_loss", left),
         ("gradients of samples of shared layers", Passage, "separable", lambda self: True),
-        ("the share of a sample", jacobians, "samples_shares", lambda samples, dtype: 2 * weight(samples, dtype)),
+        ("the share of a sample", NumberLoss, "_counted_in_samples", lambda *args: 2 * counted(*args)),
     ]
 
 

@@ -142,12 +142,25 @@ def test_a_probe_that_fails_ends_nothing_but_itself(monkeypatch, tmp_path):
             return "no answer in 90 s"
 
     monkeypatch.setattr(jobs, "run", run)
-    gpu.run(True, False, 60, [], [], ["gru"], tmp_path)
+    gpu.run(True, False, 60, [], [], ["gru"], save=tmp_path)
     assert asked == [["device"], ["gru"]]
     asked.clear()
     monkeypatch.setattr(jobs, "run", lambda *given: given[-1]({"probe": "device", "found": "none", "failed": True}))
-    found = gpu.run(True, False, 60, [], [], ["gru"], tmp_path)
+    found = gpu.run(True, False, 60, [], [], ["gru"], save=tmp_path)
     assert not asked and found["failures"] == ["probe device: none"]
+
+
+def test_sizes_are_those_of_layers(monkeypatch):
+    asked = []
+
+    def run(module, arguments, patience, deadline, take):
+        asked.append(arguments)
+        if arguments == ["device"]:
+            take({"probe": "device", "found": "a GPU"})
+
+    monkeypatch.setattr(jobs, "run", run)
+    gpu.run(True, False, 60, [], [], ["gru", "products"], sizes=[(3, 4, 5, 6), (1, 1, 1, 1)])
+    assert sorted(asked[1:]) == [["gru", "3,4,5,6", "1,1,1,1"], ["products"]]
 
 
 SCRIPT = Path(gpu.__file__).parent / "gpu.sh"

@@ -8,6 +8,8 @@ from graph_strategies import BATCH, graph_case, graph_cases
 from hypothesis import given, settings
 
 import numbarnn as nr
+from numbarnn.engine.keep import ALL
+from numbarnn.graphs.passage import Passage
 
 SLOPES = 1e-9  # of a difference of fourth order from the slope, per number of its size
 
@@ -112,6 +114,37 @@ def forecast(dtype="float64"):
 X = {"past": numbers(7, 5, 2), "static": numbers(5, 1, seed=1), "known": numbers(4, 5, 1, seed=2)}
 Y = {"y": numbers(4, 5, 1, seed=3), "class": np.arange(5) % 3}
 LOSS = {"y": "mse", "class": ("cross_entropy", 0.25)}
+
+
+@pytest.mark.parametrize("rows", [1, 60, 1 << 13])
+def test_both_ways_to_a_jacobian_agree(rows, monkeypatch):
+    """By backward, an output of a sequence at a time, some of them, and all; and by forward derivatives."""
+    net, forward = forecast(), nr.Graph._jacobians_of_rows
+    taken = []
+    monkeypatch.setattr("numbarnn.graphs.jacobians.ROWS", rows)
+    monkeypatch.setattr(nr.Graph, "_jacobians_of_rows", lambda *args: taken.append(forward(*args)) or taken[-1])
+    found = net.jacobian(net.params.flat, X)
+    assert found.keys() == taken[0].keys()
+    monkeypatch.setattr(nr.Graph, "_jacobians_of_rows", lambda *args: None)
+    for name, expected in net.jacobian(net.params.flat, X).items():
+        assert found[name].shape == expected.shape and found[name].flags.c_contiguous
+        np.testing.assert_allclose(found[name], expected, rtol=0, atol=1e-13 * np.abs(expected).max())
+
+
+def test_jacobians_go_forward_where_rows_cannot_be_told_apart_or_parameters_are_few():
+    def way_back(net, inputs, **options):
+        parts, read = net.split(net.params.flat), net._given(inputs, **options)
+        return net._jacobians_of_rows(parts, Passage(net, parts, read.described, ALL))
+
+    net = forecast()
+    assert way_back(net, X) is not None
+    assert way_back(net, X, lengths={"past": np.array([7, 6, 5, 4, 3])}) is None
+    shared = nr.Graph({"x": 4}, {"a": nr.Node(nr.GRU(4), "x"), "b": nr.Node("a", "a")}, "b", "float64", seed=0)
+    assert way_back(shared, {"x": numbers(2, 3, 4)}) is None
+    small = nr.Graph({"x": 1}, {"a": nr.Node(nr.RNN(1), "x")}, "a", "float64", seed=0)
+    assert way_back(small, {"x": numbers(9, 3, 1)}) is None
+    words = nr.Graph({"x": None}, {"a": nr.Node([nr.Embedding(5, 3), nr.GRU(3)], "x")}, "a", "float64", seed=0)
+    assert way_back(words, {"x": np.ones((3, 2), int)}) is None
 
 
 def test_gauss_newton_products_have_the_jacobians_in_them():

@@ -143,8 +143,12 @@ BACKWARD = np.dtype(
         "dx",  # [D, T, N, I]; 0 where it is not asked for
         "dunit_values",  # [D, V, padded H]: the gradient of unit_values
         "one",  # the number 1, in the dtype of the call
-        "row_gradient",  # from one row's gradient to the next one's, where each row has its own
-        "row_scratch",  # likewise, of what it is summed in, at `bias`
+        "row_gradient",  # from one sequence's gradient to the next one's, where each has its own
+        "row_scratch",  # from one row to the next, of what its gradient is summed in, at `bias`; of each direction
+        "row_factors",  # likewise, of what a weight multiplied, at `factors`
+        "row_gathered",  # likewise, at `gathered`
+        "gathered",  # a block of dpre of some steps, where rows grow fewer
+        "alone",  # [N] of each row its steps, those between two sums, and which sequence it is
     )
 )
 

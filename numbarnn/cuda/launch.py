@@ -109,7 +109,8 @@ class Tape(StateTape):
         scratch = self.scratch_layout.offsets
         self.call = NONE._replace(
             steps=size.steps, batch=n, rows=s, hidden=hidden, width=size.width, directions=d,
-            splits=self.teams.splits, units=self.teams.units, tiles=self.teams.tiles, tile=self.teams.tile,
+            splits=self.teams.splits, units=self.teams.units, abreast=self.teams.abreast, tiles=self.teams.tiles,
+            tile=self.teams.tile,
             from_region=0, to_region=0, on_chip=int(self.teams.on_chip), keep=int(all_kept),
             c_kept=int(self.kept_c), operand_kept=int(all_kept),
             inputs=scratch["inputs"], pre=scratch["pre"],
@@ -383,7 +384,8 @@ class Adjoint(StateAdjoint):
         if not cell.feeds_every_gate:
             self._clear_gradient()  # of weights that no kernel reads
         call = tape.call._replace(
-            splits=self.teams.splits, units=self.teams.units, tiles=self.teams.tiles, tile=self.teams.tile,
+            splits=self.teams.splits, units=self.teams.units, abreast=self.teams.abreast, tiles=self.teams.tiles,
+            tile=self.teams.tile,
             on_chip=int(self.teams.on_chip), dy=dy_start, begun=int(self._begun),
             dcells=-1 if self.dcells is None else at["dcells"],
             **{name: at[name] for name in ("dh", "dc", "doperand", "dpre", "dprojected")},

@@ -16,7 +16,7 @@ from .team import (
     PARTS,
     ROWS,
     SUMS,
-    exchange_end_here,
+    exchange_here,
     keep_weights,
     multiply,
     place_of,
@@ -65,7 +65,7 @@ def forward(cell, real, call, tape, scratch, table, counters):
     phases = 3 if cell.normalizes_cell else 2
     values = call.unit_values + direction * cell.unit_value_count * hidden + unit
     gains = values + cell.normalizes_cell * hidden
-    on_chip = exchange_end_here(call.units, recurrent[1], hidden)
+    on_chip = exchange_here(call.units, recurrent[1], hidden)
     weights_start = call.recurrent + direction * hidden * recurrent[1] * hidden
     if call.on_chip:
         keep_weights(
@@ -86,12 +86,12 @@ def forward(cell, real, call, tape, scratch, table, counters):
                 source, _ = state_places(call, table, direction, block_before(direction, time), first + group, 0)
                 if call.on_chip:
                     multiply(
-                        real, call, shared, tape, source, call.directions * hidden, count, hidden, shared, on_chip + lane,
+                        real, call, shared, 0, tape, source, call.directions * hidden, count, hidden, shared, on_chip + lane,
                         recurrent[1] * call.units, recurrent[1], call.units, lane, part, sums,
                     )  # fmt: skip
                 else:
                     multiply(
-                        real, call, shared, tape, source, call.directions * hidden, count, hidden, tape,
+                        real, call, shared, 0, tape, source, call.directions * hidden, count, hidden, tape,
                         weights_start + column, recurrent[1] * hidden, recurrent[1], hidden, lane, part, sums,
                     )  # fmt: skip
                 if mine:
@@ -222,7 +222,7 @@ def backward(cell, real, call, tape, scratch, dy, table, counters):
     recurrent, columns = cell.recurrent_span, cell.dpre_count
     phases = 3 if cell.normalizes_cell else 2
     depth, row_stride = recurrent[1] * hidden, columns * hidden
-    on_chip = exchange_end_here(call.units, 1, max(depth, hidden))
+    on_chip = exchange_here(call.units, 1, max(depth, hidden))
     back = call.recurrent + direction * depth * hidden
     values = call.unit_values + direction * cell.unit_value_count * hidden
     gains = values + cell.normalizes_cell * hidden
@@ -242,12 +242,12 @@ def backward(cell, real, call, tape, scratch, dy, table, counters):
                 count = min(ROWS, rows - group)
                 if call.on_chip:
                     multiply(
-                        real, call, shared, scratch, source, row_stride, count, depth, shared, on_chip + lane, call.units, 1,
-                        0, lane, part, sums,
+                        real, call, shared, 0, scratch, source, row_stride, count, depth, shared, on_chip + lane, call.units,
+                        1, 0, lane, part, sums,
                     )  # fmt: skip
                 else:
                     multiply(
-                        real, call, shared, scratch, source, row_stride, count, depth, tape,
+                        real, call, shared, 0, scratch, source, row_stride, count, depth, tape,
                         back + column, hidden, 1, 0, lane, part, sums,
                     )  # fmt: skip
                 if group + part < rows and unit < hidden:

@@ -16,10 +16,11 @@ from .device import SIMULATED
 from .limits import limits
 from .records import MOST_SLOTS
 from .resident import MOST_ROWS
-from .team import NORMALIZED_THREADS, PARTS, ROWS, SUMS, THREADS, exchange_end
+from .team import CHUNK, NORMALIZED_THREADS, PARTS, ROWS, SUMS, THREADS, exchange
 
 WARP = 1 if SIMULATED else 32
 UNITS = 1 if SIMULATED else WARP // PARTS  # a block's units are a multiple of them, its threads one of a warp's
+MOST_ABREAST = 4  # groups of rows
 PER_STEP = False  # whether every step is launches of its own: what the kernels through time are measured against
 RESIDENT = True  # whether a small layer's blocks keep R in their registers: False to compare with the others
 
@@ -75,7 +76,8 @@ class Teams(NamedTuple):
     on_chip: bool
     shared_bytes: int
     together: bool  # whether all blocks run at once, so that a team can wait; else each region is a launch
-    parts: int = PARTS  # threads of a unit
+    parts: int = PARTS  # threads of a unit, for each group of rows abreast
+    abreast: int = 1  # groups of rows that a block has side by side
     resident: bool = False  # whether a block has all units, and R in its registers: see `resident`
 
     @property
@@ -86,7 +88,7 @@ class Teams(NamedTuple):
     @property
     def threads(self):
         """Threads of a block."""
-        return self.units * self.parts
+        return self.units * self.parts * self.abreast
 
 
 def most_threads(cell):
@@ -109,7 +111,7 @@ def resident_teams(size, numbers):
     slots = len(size.cell.recurrent_slots)
     tile = min(MOST_ROWS, max(1, -(-size.batch * size.directions // processors)))
     shared = tile * (numbers + slots * size.hidden) * size.dtype.itemsize
-    return Teams(1, _whole_warps(size.hidden), -(-size.batch // tile), tile, False, shared, True, slots, True)
+    return Teams(1, _whole_warps(size.hidden), -(-size.batch // tile), tile, False, shared, True, slots, resident=True)
 
 
 def teams_of(size, slots, depth, weights):
@@ -118,17 +120,18 @@ def teams_of(size, slots, depth, weights):
     slots, depth: of the products; weights: numbers of the recurrent weights for each unit.
     """
     most_units = most_threads(size.cell) // PARTS
-    call = size.hidden, size.batch, size.directions, slots, depth, weights, size.dtype.itemsize, most_units
+    most_abreast = 1 if size.cell.normalized_values else MOST_ABREAST
+    call = size.hidden, size.batch, size.directions, slots, depth, weights, size.dtype.itemsize, most_units, most_abreast
     found = None if PER_STEP else fastest(*call, *limits())
     if found is not None:
         return found
     units = min(most_units, _whole_warps(size.hidden))
-    shared = exchange_end(units, slots, depth) * size.dtype.itemsize
+    shared = exchange(units, slots, depth) * size.dtype.itemsize
     return Teams(-(-size.hidden // units), units, -(-size.batch // ROWS), ROWS, False, shared, False)
 
 
 @functools.lru_cache(maxsize=1024)
-def fastest(hidden, batch, directions, slots, depth, weights, item, most_units, processors, most_bytes):
+def fastest(hidden, batch, directions, slots, depth, weights, item, most_units, most_abreast, processors, most_bytes):
     """The fastest `Teams` of those whose blocks run at once; None if there are none.
 
     As much as `teams_of` takes, in numbers; of plans that take as long, the one of the fewest blocks.
@@ -138,8 +141,7 @@ def fastest(hidden, batch, directions, slots, depth, weights, item, most_units, 
         tried = set()
         for splits in range(1, -(-hidden // UNITS) + 1):
             units = -(-math.ceil(hidden / splits) // UNITS) * UNITS
-            shared = (exchange_end(units, slots, depth) + (weights * units if on_chip else 0)) * item
-            if units in tried or units > most_units or shared > most_bytes:
+            if units in tried or units > most_units:
                 continue
             tried.add(units)
             splits = -(-hidden // units)
@@ -148,11 +150,16 @@ def fastest(hidden, batch, directions, slots, depth, weights, item, most_units, 
                 break  # more blocks than run at once
             tile = ROWS if splits == 1 else ROWS * max(1, -(-groups // most_tiles))
             tiles = -(-batch // tile)
-            work = costs.Work(
-                slots, depth, units, PARTS, ROWS, tile // ROWS, directions * tiles * splits,
-                max(1, -(-directions * tiles * splits // processors)), 0 if on_chip else weights * units * item,
-                splits > 1, False,
-            )  # fmt: skip
-            if (time := costs.nanoseconds(work)) < least:
-                best, least = Teams(splits, units, tiles, tile, on_chip, shared, splits == 1 or not SIMULATED), time
+            for abreast in range(1, min(tile // ROWS, most_units // units, most_abreast) + 1):
+                shared = (exchange(units, slots, depth) * abreast + (weights * units if on_chip else 0)) * item
+                if shared > most_bytes:
+                    break
+                work = costs.Work(
+                    slots, depth, -(-depth // CHUNK), units, PARTS, ROWS, abreast, -(-tile // (ROWS * abreast)),
+                    directions * tiles * splits, max(1, -(-directions * tiles * splits // processors)),
+                    0 if on_chip else weights * units * item, splits > 1, False,
+                )  # fmt: skip
+                if (time := costs.nanoseconds(work)) < least:
+                    together = splits == 1 or not SIMULATED
+                    best, least = Teams(splits, units, tiles, tile, on_chip, shared, together, abreast=abreast), time
     return best

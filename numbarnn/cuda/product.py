@@ -5,7 +5,7 @@ A sum has one order whatever the sizes: PANEL products at a time, one after the 
 """
 
 from . import cublas
-from .device import SIMULATED, cuda, kernel
+from .device import SIMULATED, cuda, function, kernel
 from .launches import add_to_recording, launch
 from .records import Product
 
@@ -18,16 +18,16 @@ MICRO_SIZE = MICRO * MICRO
 PANEL_SIZE = PANEL * SQUARE
 
 
-@kernel
-def product(real, call, a, b, c):
-    """The `Product` of numbers in the memory a and b, to c (is modified)."""
+@function
+def compute_square(real, call, square, a, b, c):
+    """Compute one square of a `Product` of numbers in the memory a and b, to c (is modified), by a block of threads."""
     a_panel = cuda.shared.array(PANEL_SIZE, c.dtype)
     b_panel = cuda.shared.array(PANEL_SIZE, c.dtype)
     sums = cuda.local.array(MICRO_SIZE, c.dtype)
     total = cuda.local.array(MICRO_SIZE, c.dtype)
     thread = cuda.threadIdx.x
     across = (call.columns + SQUARE - 1) // SQUARE
-    first_row, first_column = cuda.blockIdx.x // across * SQUARE, cuda.blockIdx.x % across * SQUARE
+    first_row, first_column = square // across * SQUARE, square % across * SQUARE
     row, column = thread // SIDE, thread % SIDE
     for i in range(MICRO_SIZE):
         total[i] = real
@@ -71,15 +71,29 @@ def product(real, call, a, b, c):
                 c[place] = value
 
 
+@kernel
+def product(real, call, a, b, c):
+    """The `Product` of numbers in the memory a and b, to c (is modified)."""
+    compute_square(real, call, cuda.blockIdx.x, a, b, c)
+
+
+def squares_of(call):
+    """The squares that C is made of, a block each; 0 where there is nothing to compute."""
+    return -(-call.rows // SQUARE) * -(-call.columns // SQUARE) if call.depth else 0
+
+
 def multiply(real, call, a, b, c):
     """Put a `Product` on this Python thread's stream: by cuBLAS where it is there and can, else by `product`."""
-    squares = -(-call.rows // SQUARE) * -(-call.columns // SQUARE)
-    if not (squares and call.depth):
-        return
-    if cublas.multiply(real, call, a, b, c):
+    if squares_of(call) and not by_cublas(real, call, a, b, c):
+        launch(product, (squares_of(call), THREADS), real, call, a, b, c)
+
+
+def by_cublas(real, call, a, b, c):
+    """Put a `Product` on this Python thread's stream by cuBLAS; False if that is not for cuBLAS, and nothing is done."""
+    done = cublas.multiply(real, call, a, b, c)
+    if done:
         add_to_recording(cublas.multiply, real, call, a, b, c)
-    else:
-        launch(product, (squares, THREADS), real, call, a, b, c)
+    return done
 
 
 __all__ = ["Product", "multiply", "product"]

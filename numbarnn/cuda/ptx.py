@@ -12,17 +12,6 @@ if COMPILED:
 FOUR = 4  # numbers that are loaded at once
 
 
-def _assembly(text, constraints, result, array, index):
-    """An intrinsic's code: one instruction that reads an element of an array."""
-
-    def codegen(context, builder, signature, args):
-        address = builder.ptrtoint(_pointer(context, builder, array, args), ir.IntType(64))
-        kind = context.get_value_type(result)
-        return builder.asm(ir.FunctionType(kind, [address.type]), text, constraints, [address], True)
-
-    return result(array, types.intp), codegen
-
-
 def _pointer(context, builder, kind, args):
     """Where an element of an array lies, whose index does not count from the end."""
     view = context.make_array(kind)(context, builder, args[0])
@@ -98,57 +87,35 @@ def _store_compiled(array, index, value):
     return lambda array, index, value: _store(array, index, value)
 
 
-@intrinsic
-def _read(typingctx, array, index):
-    """The instruction of `read`."""
-    if array.dtype == types.float32:
-        return _assembly("ld.global.cg.f32 $0, [$1];", "=f,l,~{memory}", types.float32, array, index)
-    return _assembly("ld.global.cg.f64 $0, [$1];", "=d,l,~{memory}", types.float64, array, index)
+def _reading(instruction):
+    """A function that reads an element of an array in global memory by an instruction of its own."""
+
+    def element(array, index):
+        return array[index]
+
+    @intrinsic
+    def assembly(typingctx, array, index):
+        letter = "s" if isinstance(array.dtype, types.Integer) else "f"
+        constraint = {types.int64: "l", types.float32: "f", types.float64: "d"}[array.dtype]
+        text = f"{instruction}.{letter}{array.dtype.bitwidth} $0, [$1];"
+
+        def codegen(context, builder, signature, args):
+            address = builder.ptrtoint(_pointer(context, builder, array, args), ir.IntType(64))
+            kind = ir.FunctionType(context.get_value_type(array.dtype), [address.type])
+            return builder.asm(kind, text, f"={constraint},l,~{{memory}}", [address], True)
+
+        return array.dtype(array, types.intp), codegen
+
+    @overload(element)
+    def compiled(array, index):
+        return lambda array, index: assembly(array, index)
+
+    return element
 
 
-def read(array, index):
-    """``array[index]`` of global memory as other blocks have left it: from the second-level cache, which all share."""
-    return array[index]
-
-
-@overload(read)
-def _read_cached(array, index):
-    """`read` in compiled code."""
-    return lambda array, index: _read(array, index)
-
-
-@intrinsic
-def _peek(typingctx, array, index):
-    """The instruction of `peek`."""
-    return _assembly("ld.relaxed.gpu.global.s64 $0, [$1];", "=l,l,~{memory}", types.int64, array, index)
-
-
-def peek(array, index):
-    """``array[index]``, an int64 that others add to; it says nothing of what else they have written, see `acquire`."""
-    return array[index]
-
-
-@overload(peek)
-def _peek_compiled(array, index):
-    """`peek` in compiled code."""
-    return lambda array, index: _peek(array, index)
-
-
-@intrinsic
-def _acquire(typingctx, array, index):
-    """The instruction of `acquire`."""
-    return _assembly("ld.acquire.gpu.global.s64 $0, [$1];", "=l,l,~{memory}", types.int64, array, index)
-
-
-def acquire(array, index):
-    """``array[index]``, before all that this thread reads after it; that empties the multiprocessor's own cache."""
-    return array[index]
-
-
-@overload(acquire)
-def _acquire_read(array, index):
-    """`acquire` in compiled code."""
-    return lambda array, index: _acquire(array, index)
+read = _reading("ld.global.cg")  # as other blocks have left it: from the second-level cache, which all share
+peek = _reading("ld.relaxed.gpu.global")  # of what others add to; it says nothing of what else they have written
+acquire = _reading("ld.acquire.gpu.global")  # before all that this thread reads after it; that empties its own cache
 
 
 @intrinsic

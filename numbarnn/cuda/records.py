@@ -22,7 +22,8 @@ class Recurrent(NamedTuple):
     width: int  # P
     directions: int
     splits: int  # blocks of a team
-    units: int  # hidden units of a block; it has PARTS times as many threads
+    units: int  # hidden units of a block; it has PARTS times as many threads for each group of rows abreast
+    abreast: int  # groups of ROWS rows that a block has side by side
     tiles: int  # teams of a direction
     tile: int  # rows of a team
     from_region: int  # a region is what is done between two barriers: a phase of a step

@@ -9,15 +9,15 @@ the cell made to h.  Backward has the same ones in reverse, and one region more,
 from ..engine.choices import joined
 from .device import cuda, function, kernel
 from .team import (
-    PARTS,
     ROWS,
     SUMS,
     THREADS,
-    exchange_end_here,
+    exchange_here,
     keep_weights,
     multiply,
     place_of,
     rows_before,
+    side_of,
     time_of,
     wait_for_team,
     working,
@@ -96,15 +96,15 @@ def start_slots(cell, call, tape, scratch, direction, row, unit, pre):
 
 
 @function
-def start_region(cell, call, tape, scratch, table, direction, region, phases, first, part, unit, pre):
+def start_region(cell, call, tape, scratch, table, direction, region, phases, first, own, unit, pre):
     """`start_slots` of a thread's first row in a region, before its blocks wait for each other (pre is modified).
 
     What that reads was there before the kernel, so that memory answers while the team waits.
     """
     if region % phases == 0 and unit < call.hidden:
         time = time_of(call, direction, region // phases)
-        if part < working(call, table, first, time):
-            row = rows_before(call, table, time) + first + part
+        if own < working(call, table, first, time):
+            row = rows_before(call, table, time) + first + own
             start_slots(cell, call, tape, scratch, direction, row, unit, pre)
 
 
@@ -144,25 +144,28 @@ def forward(cell, real, call, tape, scratch, table, counters):
     sums = cuda.local.array(SUMS, tape.dtype)
     pre = cuda.local.array(SUMS, tape.dtype)
     direction, team, first, first_unit, lane, part = place_of(call)
+    side, groups = side_of(call), ROWS * call.abreast
     unit, width, hidden = first_unit + lane, call.width, call.hidden
     column = min(unit, hidden - 1)  # threads past the last unit compute what nobody reads
     recurrent, gated = cell.recurrent_span, cell.gated_span
     phases = 2 if gated[1] > 0 or cell.projected else 1
     slots = max(recurrent[1], gated[1])
-    on_chip = exchange_end_here(call.units, slots, hidden)
+    room = exchange_here(call.units, slots, hidden)
+    staged, on_chip = side * room, call.abreast * room
     if call.on_chip:
         start = call.recurrent + direction * width * recurrent[1] * hidden
         keep_weights(
             call, shared, on_chip, tape, start, width, recurrent[1] * hidden, recurrent[1], hidden, first_unit, hidden
         )
         cuda.syncthreads()
-    start_region(cell, call, tape, scratch, table, direction, call.from_region, phases, first, part, unit, pre)
+    start_region(cell, call, tape, scratch, table, direction, call.from_region, phases, first, side * ROWS + part, unit, pre)
     for region in range(call.from_region, call.to_region):
         step, phase = region // phases, region % phases
         time = time_of(call, direction, step)
         rows, before = working(call, table, first, time), rows_before(call, table, time)
         old_block = block_before(direction, time)
-        for group in range(0, rows, ROWS):
+        for base in range(0, rows, groups):
+            group = base + side * ROWS
             count, n = min(ROWS, rows - group), first + group + part
             row = before + n
             mine = group + part < rows and unit < hidden
@@ -171,17 +174,17 @@ def forward(cell, real, call, tape, scratch, table, counters):
                     source, _ = state_places(call, table, direction, old_block, first + group, 0)
                     if call.on_chip:
                         multiply(
-                            real, call, shared, tape, source, call.directions * width, count, width, shared, on_chip + lane,
-                            recurrent[1] * call.units, recurrent[1], call.units, lane, part, sums,
+                            real, call, shared, staged, tape, source, call.directions * width, count, width, shared,
+                            on_chip + lane, recurrent[1] * call.units, recurrent[1], call.units, lane, part, sums,
                         )  # fmt: skip
                     else:
                         multiply(
-                            real, call, shared, tape, source, call.directions * width, count, width, tape,
+                            real, call, shared, staged, tape, source, call.directions * width, count, width, tape,
                             call.recurrent + direction * width * recurrent[1] * hidden + column, recurrent[1] * hidden,
                             recurrent[1], hidden, lane, part, sums,
                         )  # fmt: skip
                 if mine:
-                    if group > 0:
+                    if base > 0:
                         start_slots(cell, call, tape, scratch, direction, row, unit, pre)
                     add_slots(pre, recurrent, sums)
                     if gated[1] > 0:
@@ -191,7 +194,7 @@ def forward(cell, real, call, tape, scratch, table, counters):
             elif gated[1] > 0:
                 source = operand_place(call, direction, before + first + group, first + group, 0)
                 multiply(
-                    real, call, shared, tape, source, call.directions * hidden, count, hidden, tape,
+                    real, call, shared, staged, tape, source, call.directions * hidden, count, hidden, tape,
                     call.gated + direction * hidden * gated[1] * hidden + column, gated[1] * hidden, gated[1], hidden, lane,
                     part, sums,
                 )  # fmt: skip
@@ -204,14 +207,16 @@ def forward(cell, real, call, tape, scratch, table, counters):
             else:
                 source = operand_place(call, direction, before + first + group, first + group, 0)
                 multiply(
-                    real, call, shared, tape, source, call.directions * hidden, count, hidden, tape,
+                    real, call, shared, staged, tape, source, call.directions * hidden, count, hidden, tape,
                     call.projection + direction * hidden * width + min(unit, width - 1), width, 1, 0, lane, part, sums,
                 )  # fmt: skip
                 if group + part < rows and unit < width:
                     h, _ = state_places(call, table, direction, time + 1, n, unit)
                     tape[h] = sums[0]
         if region + 1 < call.to_region:
-            start_region(cell, call, tape, scratch, table, direction, region + 1, phases, first, part, unit, pre)
+            start_region(
+                cell, call, tape, scratch, table, direction, region + 1, phases, first, side * ROWS + part, unit, pre
+            )
         wait_for_team(call, counters, team, region)
 
 
@@ -282,34 +287,37 @@ def backward(cell, real, call, tape, scratch, dy, table, counters):
     shared = cuda.shared.array(0, tape.dtype)
     sums = cuda.local.array(SUMS, tape.dtype)
     direction, team, first, first_unit, lane, part = place_of(call)
+    side, groups = side_of(call), ROWS * call.abreast
     unit, width, hidden = first_unit + lane, call.width, call.hidden
     column = min(unit, hidden - 1)
     recurrent, gated = cell.recurrent_span, cell.gated_span
     phases = 2 if gated[1] > 0 or cell.projected else 1
     row_stride = cell.dpre_count * hidden
     depth = recurrent[1] * hidden
-    on_chip = exchange_end_here(call.units, 1, max(depth, gated[1] * hidden, hidden))
+    room = exchange_here(call.units, 1, max(depth, gated[1] * hidden, hidden))
+    staged, on_chip = side * room, call.abreast * room
     back = call.recurrent + direction * depth * width
     if call.on_chip:
         keep_weights(call, shared, on_chip, tape, back, depth, width, 1, 0, first_unit, width)
         cuda.syncthreads()
-    begin_derivatives(cell, real, call, scratch, direction, first, unit, part, PARTS)
+    begin_derivatives(cell, real, call, scratch, direction, first, unit, side * ROWS + part, groups)
     for region in range(call.from_region, call.to_region):
         step, phase = call.steps - 1 - region // phases, region % phases
         if phase == 0 and region > 0 and recurrent[1] > 0:
             behind = time_of(call, direction, step + 1)
             rows, before = working(call, table, first, behind), rows_before(call, table, behind)
-            for group in range(0, rows, ROWS):
+            for base in range(0, rows, groups):
+                group = base + side * ROWS
                 source = call.dpre + (direction * call.rows + before + first + group) * row_stride + recurrent[0] * hidden
                 count = min(ROWS, rows - group)
                 if call.on_chip:
                     multiply(
-                        real, call, shared, scratch, source, row_stride, count, depth, shared, on_chip + lane, call.units, 1,
-                        0, lane, part, sums,
+                        real, call, shared, staged, scratch, source, row_stride, count, depth, shared, on_chip + lane,
+                        call.units, 1, 0, lane, part, sums,
                     )  # fmt: skip
                 else:
                     multiply(
-                        real, call, shared, scratch, source, row_stride, count, depth, tape,
+                        real, call, shared, staged, scratch, source, row_stride, count, depth, tape,
                         back + min(unit, width - 1), width, 1, 0, lane, part, sums,
                     )  # fmt: skip
                 if group + part < rows and unit < width:
@@ -319,7 +327,8 @@ def backward(cell, real, call, tape, scratch, dy, table, counters):
         rows, before = working(call, table, first, time), rows_before(call, table, time)
         if step < 0:
             rows = 0
-        for group in range(0, rows, ROWS):
+        for base in range(0, rows, groups):
+            group = base + side * ROWS
             count, n = min(ROWS, rows - group), first + group + part
             row = before + n
             mine = group + part < rows and unit < hidden
@@ -335,7 +344,7 @@ def backward(cell, real, call, tape, scratch, dy, table, counters):
             elif gated[1] > 0:
                 source = call.dpre + (direction * call.rows + before + first + group) * row_stride + gated[0] * hidden
                 multiply(
-                    real, call, shared, scratch, source, row_stride, count, gated[1] * hidden, tape,
+                    real, call, shared, staged, scratch, source, row_stride, count, gated[1] * hidden, tape,
                     call.gated + direction * gated[1] * hidden * hidden + column, hidden, 1, 0, lane, part, sums,
                 )  # fmt: skip
                 if mine:
@@ -343,7 +352,7 @@ def backward(cell, real, call, tape, scratch, dy, table, counters):
             else:
                 source = call.dprojected + (direction * call.rows + before + first + group) * width
                 multiply(
-                    real, call, shared, scratch, source, width, count, width, tape,
+                    real, call, shared, staged, scratch, source, width, count, width, tape,
                     call.projection + direction * width * hidden + column, hidden, 1, 0, lane, part, sums,
                 )  # fmt: skip
                 if mine:

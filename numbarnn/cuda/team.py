@@ -1,8 +1,8 @@
 """Teams of thread blocks: which rows and units a block has, how its threads share a product, and how a team waits.
 
 A team carries `tile` rows of the batch through all steps; its blocks share the hidden units.  The threads of a block are
-`units` times PARTS: a thread has one unit, one part of the depth of every sum, and of each ROWS rows one row, whose
-equations it evaluates once the parts are summed.
+`units` times PARTS, for each of the groups of ROWS rows that it has abreast: a thread has one unit, one part of the depth of
+every sum, and of each ROWS rows one row, whose equations it evaluates once the parts are summed.
 """
 
 from .device import SIMULATED, cuda, function
@@ -13,18 +13,18 @@ THREADS = 384  # of a block, at most: a thread may have 170 registers then, and 
 NORMALIZED_THREADS = 256  # the same for cells that normalize
 ROWS = 4  # rows that share what is read of the weights: those of `load_four`
 PARTS = ROWS  # threads that share a sum, one part of its depth each; then one row each
-CHUNK = 1024  # numbers of a row in shared memory at a time
+CHUNK = 512  # numbers of a row in shared memory at a time
 SUMS = ROWS * MOST_SLOTS
 LEAST_SHARED = 192  # numbers: what the sums of `normalized` take
 MOST_POLLS = 1 if SIMULATED else 1 << 26  # of a counter, some tens of seconds: blocks that run at once take microseconds
 
 
-def exchange_end(units, slots, depth):
-    """Numbers in a block's shared memory that `multiply` takes: a chunk of rows, then the parts of sums."""
-    return max(min(depth, CHUNK) * ROWS + PARTS * slots * ROWS * units, LEAST_SHARED)
+def exchange(units, slots, depth):
+    """Numbers in a block's shared memory that `multiply` takes of a group of rows: a chunk, then the parts of sums."""
+    return max(min(depth, CHUNK) * ROWS, PARTS * slots * ROWS * units, LEAST_SHARED)
 
 
-exchange_end_here = function(exchange_end)
+exchange_here = function(exchange)
 
 
 @function
@@ -34,8 +34,14 @@ def place_of(call):
     team = block // call.splits
     return (
         team // call.tiles, team, team % call.tiles * call.tile, block % call.splits * call.units, thread % call.units,
-        thread // call.units,
+        thread // call.units % PARTS,
     )  # fmt: skip
+
+
+@function
+def side_of(call):
+    """Which of the groups of rows abreast is this thread's."""
+    return cuda.threadIdx.x // (call.units * PARTS)
 
 
 @function
@@ -59,59 +65,68 @@ def rows_before(call, table, time):
 @function
 def keep_weights(call, shared, at, weights, start, depth, depth_stride, slots, slot_stride, first_unit, units):
     """Copy a block's part of a weight to shared memory (is modified), (depth, slots, units) from `at` on."""
-    for i in range(cuda.threadIdx.x, depth * slots * call.units, call.units * PARTS):
+    for i in range(cuda.threadIdx.x, depth * slots * call.units, cuda.blockDim.x):
         unit, rest = i % call.units, i // call.units
         if first_unit + unit < units:
             shared[at + i] = weights[start + rest // slots * depth_stride + rest % slots * slot_stride + first_unit + unit]
 
 
 @function
-def stage(real, call, shared, source, start, row_stride, rows, before, length, lane, part):
-    """Copy numbers `before` to ``before + length`` of ROWS rows to shared memory (is modified), (length, ROWS).
+def read_before(real, source, start, k, end):
+    """The number at a place behind `start`, or zero where it is not before the end."""
+    return read(source, start + k) if k < end else real
 
-    Past `rows` there are zeros.  A part of the threads has a row; each of them has four loads under way at a time.
+
+@function
+def store_before(shared, at, k, end, value):
+    """Write a number of a row, unless it is not before the end (shared is modified)."""
+    if k < end:
+        store(shared, at + k * ROWS, value)
+
+
+@function
+def stage(real, call, shared, at, source, start, row_stride, rows, before, length, lane, part):
+    """Copy numbers `before` to ``before + length`` of ROWS rows to shared memory (is modified), (length, ROWS) from `at` on.
+
+    Past `rows` there are zeros.  A part of the threads has a row; each of them has eight loads under way at a time.
     """
-    units, first = call.units, start + part * row_stride + before
-    for k in range(lane, length, 4 * units):
-        a, b, c, d = real, real, real, real
-        if part < rows:
-            a = read(source, first + k)
-            if k + units < length:
-                b = read(source, first + k + units)
-            if k + 2 * units < length:
-                c = read(source, first + k + 2 * units)
-            if k + 3 * units < length:
-                d = read(source, first + k + 3 * units)
-        place = k * ROWS + part
-        store(shared, place, a)
-        if k + units < length:
-            store(shared, place + units * ROWS, b)
-        if k + 2 * units < length:
-            store(shared, place + 2 * units * ROWS, c)
-        if k + 3 * units < length:
-            store(shared, place + 3 * units * ROWS, d)
+    units, first, place = call.units, start + part * row_stride + before, at + part
+    end = length if part < rows else 0
+    for k in range(lane, length, 8 * units):
+        a, b = read_before(real, source, first, k, end), read_before(real, source, first, k + units, end)
+        c, d = read_before(real, source, first, k + 2 * units, end), read_before(real, source, first, k + 3 * units, end)
+        e, f = read_before(real, source, first, k + 4 * units, end), read_before(real, source, first, k + 5 * units, end)
+        g, h = read_before(real, source, first, k + 6 * units, end), read_before(real, source, first, k + 7 * units, end)
+        store_before(shared, place, k, length, a)
+        store_before(shared, place, k + units, length, b)
+        store_before(shared, place, k + 2 * units, length, c)
+        store_before(shared, place, k + 3 * units, length, d)
+        store_before(shared, place, k + 4 * units, length, e)
+        store_before(shared, place, k + 5 * units, length, f)
+        store_before(shared, place, k + 6 * units, length, g)
+        store_before(shared, place, k + 7 * units, length, h)
 
 
 @function
 def multiply(
-    real, call, shared, source, start, row_stride, rows, depth, weights, weight_start, depth_stride, slots, slot_stride,
-    lane, part, sums,
+    real, call, shared, staged, source, start, row_stride, rows, depth, weights, weight_start, depth_stride, slots,
+    slot_stride, lane, part, sums,
 ):  # fmt: skip
     """``sums[slot] = sum over k of source[row, k] * weight[k, slot, unit]`` for the thread's unit and its row of ROWS.
 
-    All threads of a block call it together.  `sums` has room for ROWS times the slots (is modified).  Weights on chip and
-    weights in memory are calls of their own, so that the compiler knows where they are.
+    All threads of a block call it together.  `sums` has room for ROWS times the slots (is modified), and so has shared
+    memory from `staged` on for `exchange` numbers, those of the thread's group of rows.  Weights on chip and weights in
+    memory are calls of their own, so that the compiler knows where they are.
     """
-    exchange = min(depth, CHUNK) * ROWS
     for i in range(slots * ROWS):
         sums[i] = real
     for before in range(0, depth, CHUNK):
         length = min(CHUNK, depth - before)
-        stage(real, call, shared, source, start, row_stride, rows, before, length, lane, part)
+        stage(real, call, shared, staged, source, start, row_stride, rows, before, length, lane, part)
         cuda.syncthreads()
         share = (length + PARTS - 1) // PARTS
         begin = part * share
-        at, place = weight_start + (before + begin) * depth_stride, begin * ROWS
+        at, place = weight_start + (before + begin) * depth_stride, staged + begin * ROWS
         for _ in range(min(length, begin + share) - begin):
             a, b, c, d = load_four(shared, place)
             for slot in range(slots):
@@ -125,14 +140,15 @@ def multiply(
         cuda.syncthreads()
     for slot in range(slots):
         for row in range(ROWS):
-            store(shared, exchange + ((part * slots + slot) * ROWS + row) * call.units + lane, sums[slot * ROWS + row])
+            store(shared, staged + ((part * slots + slot) * ROWS + row) * call.units + lane, sums[slot * ROWS + row])
     cuda.syncthreads()
     for slot in range(slots):
-        at = exchange + (slot * ROWS + part) * call.units + lane
+        at = staged + (slot * ROWS + part) * call.units + lane
         total = load(shared, at)
         for other in range(1, PARTS):
             total += load(shared, at + other * slots * ROWS * call.units)
         sums[slot] = total
+    cuda.syncthreads()  # the next rows go where the parts are
 
 
 @function

@@ -10,7 +10,7 @@ from .launches import launch
 from .records import MOST_BIASES, MOST_SLOTS, Bias, Copies, Gates
 
 PIECE = 128  # rows of a partial sum
-FEW_PIECES = 2  # that one thread sums: to launch another kernel would take longer
+MOST_ROWS = 2 * PIECE  # that one thread sums: to launch another kernel would take longer
 ORDERS = 10  # fields of a copy before the places of its slots
 ROW = ORDERS + MOST_SLOTS
 
@@ -67,28 +67,20 @@ def spread(call, places, column, total, target, gradient):
                 gradient[place + unit] = total
 
 
-@kernel
-def sum_partial(real, call, places, partial, target, gradient):
-    """The sums of the pieces' sums, to target and gradient (are modified)."""
-    pieces = (call.rows + PIECE - 1) // PIECE
-    for column in range(cuda.grid(1), call.columns, cuda.gridsize(1)):
-        total = real
-        for piece in range(pieces):
-            total += partial[call.partial + piece * call.columns + column]
-        spread(call, places, column, total, target, gradient)
-
-
-@kernel
-def sum_few(real, call, places, source, target, gradient):
-    """The same of so few rows that one thread sums them, in the same order; target and gradient are modified."""
-    for column in range(cuda.grid(1), call.columns, cuda.gridsize(1)):
-        total = real
+@function
+def sum_column(real, call, column, source):
+    """The sum of a column, PIECE rows at a time: of the rows, or where they are many of what `sum_pieces` has left."""
+    total = real
+    if call.rows <= MOST_ROWS:
         for first in range(0, call.rows, PIECE):
             piece = real
             for row in range(first, min(first + PIECE, call.rows)):
                 piece += source[call.source + row * call.source_row + column]
             total += piece
-        spread(call, places, column, total, target, gradient)
+    else:
+        for piece in range((call.rows + PIECE - 1) // PIECE):
+            total += source[call.partial + piece * call.columns + column]
+    return total
 
 
 def pieces_of(rows):
@@ -96,17 +88,10 @@ def pieces_of(rows):
     return -(-rows // PIECE)
 
 
-def sum_rows(real, call, source, scratch, gradient, places):
-    """Run a `Sums`: each column's sum has one order, PIECE rows at a time; scratch and gradient are modified.
-
-    places: for each slot, MOST_BIASES places in the gradient, -1 for none.
-    """
-    places = on_device(places)
-    if call.rows <= FEW_PIECES * PIECE:
-        launch(sum_few, blocks_for(call.columns), real, call, places, source, scratch, gradient)
-        return
-    launch(sum_pieces, blocks_for(pieces_of(call.rows) * call.columns), real, call, source, scratch)
-    launch(sum_partial, blocks_for(call.columns), real, call, places, scratch, scratch, gradient)
+def prepare_sums(real, call, scratch):
+    """Before a kernel that asks `sum_column`: sums of pieces, where there are many rows; scratch is modified."""
+    if call.rows > MOST_ROWS:
+        launch(sum_pieces, blocks_for(pieces_of(call.rows) * call.columns), real, call, scratch, scratch)
 
 
 def on_device(numbers):

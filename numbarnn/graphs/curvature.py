@@ -5,14 +5,9 @@ from collections.abc import Callable
 import numpy as np
 
 from ..arrays.ragged import Ragged
-from ..arrays.rows import like
-from ..engine.keep import ALL
 from ..errors import renamed
 from ..networks.comparison import curved
-from ..networks.dual_numbers import Way
-from ..networks.placing import brought, on_host
 from .jacobians import Jacobians
-from .passage import Passage, Return
 
 
 class Curvature(Jacobians):
@@ -67,23 +62,8 @@ class Curvature(Jacobians):
         >>> np.allclose(net.gauss_newton_product(flat, x, y, v), 2 / 20 * J.T @ (J @ v))
         True
         """
-        (given, home), losses = self._parameters_at(flat), self._curved_loss(loss)
-        vector, parts = self._direction("vector", vector), self.split(given.flat)
-        samples = self._samples(inputs, targets, lengths, losses, weights, reset)
-        read, gradient = samples.given(), given.zeros()
-        passage = Passage(self, parts, read.described, ALL)
-        ways = {index: [way] for index, way in enumerate(self.split(vector))}
-        moved, _ = self._moved(passage, 1, ways, {}, {})
-        slopes = {}
-        for output, own, weight in losses.parts:
-            if output not in samples.empty and moved[output] is not None:
-                part, view, value = samples.parts[output], self._view(output), passage.values[output]
-                bent = view._bent(own, samples.batch_of(output, read.batches), value, moved[output][0], part)
-                slopes[output] = like(value)
-                view._rows(slopes[output], part)[...] = brought(weight * bent, self.device)
-        into = self.split(gradient.flat)
-        Return(passage, slopes, {}, into, accumulate=False, need_x=False, zeros=True).fill()
-        return brought(gradient.flat, home)
+        given = {"inputs": inputs, "targets": targets, "lengths": lengths, "weights": weights, "reset": reset}
+        return self._gauss_newton(flat, vector, loss, given)
 
     def hvp(
         self,
@@ -132,29 +112,8 @@ class Curvature(Jacobians):
         >>> np.allclose(net.hvp(flat, x, y, v), (ahead - behind) / (2 * step), atol=1e-8)
         True
         """
-        if self.device != "cpu":
-            arrays = {"inputs": inputs, "targets": targets, "vector": vector}
-            arrays |= {"lengths": lengths, "weights": weights, "reset": reset}
-            here = {name: on_host(name, given) for name, given in arrays.items()}
-            return self.to("cpu").hvp(flat, **here, loss=loss)
-        (given, home), losses = self._parameters_at(flat), self._curved_loss(loss)
-        way = Way(self._direction("vector", vector))
-        samples = self._samples(inputs, targets, lengths, losses, weights, reset)
-        read, parts, slopes = samples.given(), way.parameters(self, given.flat), {}
-        inputs = {name: way.constant(described) for name, described in read.described.items()}
-        passage = Passage(self, parts, inputs, ALL)
-        for output, own, weight in losses.parts:
-            if output not in samples.empty:
-                part, view, batch = samples.parts[output], self._view(output), samples.batch_of(output, read.batches)
-                value, moved = way.parts(passage.values[output], self.dtype)
-                compared = view._target_rows(batch, value, part), view._weight_rows(batch, part)
-                dy = view._call_loss(own, view._rows(value, part), *compared, part)[1]
-                bent = view._bent(own, batch, value, moved, part)
-                slopes[output] = like(passage.values[output])
-                view._rows(slopes[output], part)[...] = way.dual(weight * dy, weight * bent)
-        gradient = [part.zeros() for part in parts]
-        Return(passage, slopes, {}, gradient, accumulate=False, need_x=False, zeros=True).fill()
-        return brought(way.moved(gradient, self.dtype), home)
+        given = {"inputs": inputs, "targets": targets, "lengths": lengths, "weights": weights, "reset": reset}
+        return self._hessian_product(flat, vector, loss, given)
 
     def _curved_loss(self, loss):
         """The Losses that a caller gives, if the second derivative of each is known."""

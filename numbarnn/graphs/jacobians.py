@@ -4,19 +4,22 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..arrays.descriptor import in_layout
+from ..arrays.descriptor import TensorDescriptor, in_layout
 from ..arrays.devices import backend
+from ..arrays.indices import Indices
 from ..arrays.ragged import Ragged
-from ..arrays.rows import like, numbers
+from ..arrays.rows import numbers
 from ..engine.keep import ALL
-from ..networks.jacobians import is_mean_of_samples, samples_shares, unit_ways
+from ..layers.tangents import zeros_like
+from ..networks.derived import ROWS, Derived, columns_of, fill_by_tangents, is_mean_of_samples, laid_out
 from ..networks.placing import brought
 from .objective import Objective
 from .passage import Passage, Return
+from .passing import Passing
 from .workspace import GraphWorkspace
 
 
-class Jacobians(Objective):
+class Jacobians(Derived, Objective):
     """The part of a graph that solvers of least squares ask."""
 
     def jacobian(
@@ -28,8 +31,9 @@ class Jacobians(Objective):
     ) -> dict[str, np.ndarray]:
         """The derivative of every number of every output with respect to every parameter, at the parameters `flat`.
 
-        The graph's own parameters stay as they are.  All is computed forward, some parameters at a time, through the nodes
-        that they have a part in.
+        The graph's own parameters stay as they are.  Of samples of equal length, each with no more numbers of outputs than
+        the graph has parameters, it is computed by backward where no layer is shared and each has weights alone for
+        parameters; else forward, some parameters at a time, through the nodes that they have a part in.
 
         Parameters
         ----------
@@ -66,20 +70,55 @@ class Jacobians(Objective):
         given, home = self._parameters_at(flat)
         read, parts = self._given(inputs, lengths, reset), self.split(given.flat)
         passage = Passage(self, parts, read.described, ALL)
-        zeros, at = backend(self.device).memory.zeros, 0
-        found = {
-            name: zeros((*self._numbers_of(name, passage.values[name], read.batches).shape, len(given)), self.dtype)
-            for name in self._outputs
-        }
+        found = self._jacobians_of_rows(parts, passage)
+        if found is not None:
+            return {name: laid_out(each, self._letters(name)) for name, each in found.items()}
+        zeros, values = backend(self.device).memory.zeros, {name: passage.values[name] for name in self._outputs}
+        shapes = {name: self._numbers_of(name, value, read.batches).shape for name, value in values.items()}
+        found = {name: zeros((*shape, len(given)), self.dtype) for name, shape in shapes.items()}
+
+        def moved(index, directions):
+            tangents, _ = self._moved(passage, len(directions), {index: directions}, {}, {})
+            for name in found:
+                yield [self._numbers_of(name, each, read.batches) for each in tangents[name] or ()]
+
         width = max(each.packing.rows * getattr(each, "channels", 1) for each in passage.values.values())
-        for index, part in enumerate(parts):
-            for first, parameters in unit_ways(part, width, self.device):
-                moved, _ = self._moved(passage, len(parameters), {index: parameters}, {}, {})
-                for name, jacobian in found.items():
-                    for m, each in enumerate(moved[name] or ()):
-                        jacobian[..., at + first + m] = self._numbers_of(name, each, read.batches)
-            at += len(part)
+        fill_by_tangents(found.values(), parts, width, self.device, moved)
         return {name: brought(jacobian, home) for name, jacobian in found.items()}
+
+    def _jacobians_of_rows(self, parts, passage):
+        """{output: (T, N, C, P)} by backward: of a batch that has each sequence again for every output, a gradient each.
+
+        None where the tangents of all parameters are fewer, sequences differ in length, or a node cannot tell rows apart.
+        """
+        values = {name: passage.values[name] for name in self._outputs}
+        sources = {name: passage.values[name] for name in self._described_inputs}
+        uniform = all(each.packing.uniform for each in passage.values.values())
+        if self.device != "cpu" or not uniform or any(isinstance(each, Indices) for each in sources.values()):
+            return None
+        places = [(name, *at) for name, each in values.items() for at in np.ndindex(each.steps, each.channels)]
+        size, batch = sum(map(len, parts)), next(iter(values.values())).batch
+        together = max(1, min(len(places), ROWS // max(each.packing.rows for each in passage.values.values())))
+        if len(places) > size or together * batch < 2:
+            return None
+        rows, copied = np.zeros((len(places), batch, size), self.dtype), None
+        for first in range(0, len(places), together):
+            some = places[first : first + together]
+            if copied is None or len(some) < together:
+                tiled = {name: np.tile(numbers(each), (1, len(some), 1)) for name, each in sources.items()}
+                copied = Passage(self, parts, {name: TensorDescriptor.of_tnc(each) for name, each in tiled.items()}, ALL)
+                if len(some) * batch < 2 or not copied.separable():
+                    return None
+            slopes = {name: zeros_like(copied.values[name], 1)[0] for name in {name: None for name, _, _ in some}}
+            for k, (name, step, channel) in enumerate(some):
+                numbers(slopes[name])[step, k * batch : (k + 1) * batch, channel] = 1
+            into = rows[first : first + len(some)].reshape(len(some) * batch, -1)
+            Return(copied, slopes, {}, parts, accumulate=False, need_x=False, rows=columns_of(into, parts)).fill()
+        found, at = {}, 0
+        for name, each in values.items():
+            own = rows[at : at + each.steps * each.channels].reshape(each.steps, each.channels, batch, size)
+            found[name], at = own.swapaxes(1, 2), at + each.steps * each.channels
+        return found
 
     def _numbers_of(self, name, described, batches):
         """The numbers of an output, or of a tangent of it, as the caller has them; of a Ragged its rows."""
@@ -101,9 +140,9 @@ class Jacobians(Objective):
     ) -> np.ndarray:
         """The gradient of each sample's loss by itself, at the parameters `flat`: ``(N, P)``.
 
-        Row n is what `loss_and_gradient` gives for sample n alone.  The graph's own parameters stay as they are.  Samples of
-        equal length go back together where no layer is shared, and each has weights alone for parameters; others, and all on
-        a GPU, take a call each.
+        Row n is what `loss_and_gradient` gives for sample n alone.  The graph's own parameters stay as they are.  Samples go
+        back together where no layer is shared, and each has weights alone for parameters; others, and all on a GPU, take a
+        call each.  See `Network.sample_gradients`.
 
         Parameters
         ----------
@@ -130,35 +169,21 @@ class Jacobians(Objective):
         >>> np.allclose(found.mean(axis=0), net.loss_and_gradient(net.params.flat, x, y)[1])
         True
         """
-        (given, home), losses = self._parameters_at(flat), self._found_loss(loss)
-        samples, parts = self._samples(inputs, targets, lengths, losses, weights, reset), self.split(given.flat)
-        found = backend(self.device).memory.zeros((samples.x.count, len(given)), self.dtype)
-        if not self._sample_gradients_together(parts, samples, losses, found):
-            for n in range(samples.x.count):
-                alone = samples.take(np.array([n]))
-                if len(alone.empty) < len(losses.parts):
-                    GraphWorkspace(self, self.split(found[n]), parts, ("all", None)).gradient(alone, losses)
-        return brought(found, home)
+        given = {"inputs": inputs, "targets": targets, "lengths": lengths, "weights": weights, "reset": reset}
+        return self._gradients_of_samples(flat, loss, given)
 
-    def _sample_gradients_together(self, parts, samples, losses, found):
-        """Write the gradients of samples of equal length at once (`found` is modified); whether that could be done."""
-        means = all(is_mean_of_samples(loss) for _, loss, _ in losses.parts)
-        if self.device != "cpu" or not means or samples.ragged or len(found) < 2:
-            return False
-        given = samples.given()
-        passage = Passage(self, parts, given.described, ALL)
-        if not passage.separable():
-            return False
-        slopes = {}
-        for output, loss, weight in losses.parts:
-            if output not in samples.empty:
-                part, view, value = samples.parts[output], self._view(output), passage.values[output]
-                batch = samples.batch_of(output, given.batches)
-                seen = view._rows(value, part).copy(), view._target_rows(batch, value, part), view._weight_rows(batch, part)
-                slopes[output] = like(value)
-                view._rows(slopes[output], part)[...] = weight * view._call_loss(loss, *seen, part)[1]
-                numbers(slopes[output])[...] *= samples_shares(part, self.dtype)[:, None]
-        ends = np.cumsum([len(part) for part in parts])
-        rows = [found[:, end - len(part) : end] for part, end in zip(parts, ends)]
-        Return(passage, slopes, {}, parts, accumulate=False, need_x=False, rows=rows).fill()
-        return True
+    def _passing(self, *work):
+        """The `Passing` of parameters, samples and losses."""
+        return Passing(self, *work)
+
+    def _workspace(self, into, parts):
+        """The GraphWorkspace that computes a gradient from parameters."""
+        return GraphWorkspace(self, into, parts, ("all", None))
+
+    def _counts(self, samples, losses):
+        """Whether the losses see anything of samples."""
+        return len(samples.empty) < len(losses.parts)
+
+    def _is_apart(self, samples, losses):
+        """Whether the losses of samples are means of their own, and each may have a gradient of its own."""
+        return all(is_mean_of_samples(loss) for _, loss, _ in losses.parts)

@@ -207,6 +207,11 @@ class GraphSamples:
         """{name: (N,)}: the steps of each sample."""
         return {name: each.lengths if name not in self.lengths else self.lengths[name] for name, each in self.inputs.items()}
 
+    @property
+    def steps_of_samples(self):
+        """[(N,)]: the steps of each sample in each input."""
+        return [*self.lengths_of_inputs.values()]
+
     @functools.cached_property
     def kind(self):
         """What samples have in common that can lie in the same memory, if they have as many steps."""

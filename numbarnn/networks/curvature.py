@@ -5,17 +5,9 @@ from collections.abc import Callable
 import numpy as np
 
 from ..arrays.ragged import Ragged
-from ..arrays.rows import like
-from ..layers.fed import FedAdjoint
 from ..layers.feedback import Feedback
-from ..layers.tangents import Tangents
-from ..training.losses import loss as find_loss
-from ..training.samples import Samples
 from .comparison import curved
-from .derivatives import moved_by
-from .dual_numbers import Way
 from .jacobians import Jacobians
-from .placing import brought, on_host
 
 
 class Curvature(Jacobians):
@@ -76,17 +68,8 @@ class Curvature(Jacobians):
         >>> np.allclose(net.gauss_newton_product(flat, x, y, v), 2 / y.size * J.T @ (J @ v))
         True
         """
-        (given, home), loss = self._parameters_at(flat), curved(find_loss(loss))
-        vector = self._direction("vector", vector)
-        samples = Samples.of(self, x, y, lengths, loss, weights, reset, feedback)
-        batch, described = samples.batch()
-        output, tapes, fed = self._passed(self.split(given.flat), described, samples.strength_rows(batch))
-        moved = moved_by([Tangents(1, [part]) for part in self.split(vector)], tapes, fed)
-        gradient = given.zeros()
-        if moved is not None:
-            dy = self._bent(loss, batch, output, moved[0], samples)
-            self._gone_back(tapes, fed, output, samples, brought(dy, self.device), self.split(gradient.flat))
-        return brought(gradient.flat, home)
+        given = {"x": x, "y": y, "lengths": lengths, "weights": weights, "reset": reset, "feedback": feedback}
+        return self._gauss_newton(flat, vector, loss, given)
 
     def hvp(
         self,
@@ -142,36 +125,11 @@ class Curvature(Jacobians):
         >>> np.allclose(net.hvp(flat, x, y, v), (ahead - behind) / (2 * step), atol=1e-8)
         True
         """
-        if self.device != "cpu":
-            if feedback is not None:
-                self._check_feedback(feedback)
-            arrays = {"x": x, "y": y, "vector": vector, "lengths": lengths, "weights": weights, "reset": reset}
-            here = {name: on_host(name, given) for name, given in arrays.items()}
-            return self.to("cpu").hvp(flat, **here, loss=loss, feedback=feedback)
-        (given, home), loss = self._parameters_at(flat), curved(find_loss(loss))
-        way = Way(self._direction("vector", vector))
-        samples = Samples.of(self, x, y, lengths, loss, weights, reset, feedback)
-        batch, described = samples.batch()
-        parts = way.parameters(self, given.flat)
-        output, tapes, fed = self._passed(parts, way.constant(described), samples.strength_rows(batch))
-        value, moved = way.parts(output, self.dtype)
-        compared = self._target_rows(batch, value, samples), self._weight_rows(batch, samples)
-        dy = self._call_loss(loss, self._rows(value, samples), *compared, samples)[1]
-        curvature = self._bent(loss, batch, value, moved, samples)
-        gradient = [part.zeros() for part in parts]
-        self._gone_back(tapes, fed, output, samples, way.dual(dy, curvature), gradient)
-        return brought(way.moved(gradient, self.dtype), home)
+        if self.device != "cpu" and feedback is not None:
+            self._check_feedback(feedback)
+        given = {"x": x, "y": y, "lengths": lengths, "weights": weights, "reset": reset, "feedback": feedback}
+        return self._hessian_product(flat, vector, loss, given)
 
-    def _gone_back(self, tapes, fed, output, samples, dy, parts):
-        """Write the gradient of each layer (parts are modified), from a derivative that lies as a loss sees an output."""
-        described = own = like(output)
-        self._rows(described, samples)[...] = dy
-        adjoints = []
-        for index in reversed(range(len(tapes))):
-            adjoints.append(tapes[index].adjoint(described, index > 0 or fed is not None, parts[index], False))
-            described = adjoints[-1].dx
-        if fed is not None:
-            FedAdjoint(fed, own, adjoints).fill()
-            return
-        for adjoint in adjoints:
-            adjoint.fill()
+    def _curved_loss(self, loss):
+        """The loss that a caller gives, if its second derivative is known."""
+        return curved(self._found_loss(loss))

@@ -11,23 +11,18 @@ from ..arrays.rows import like, numbers
 from ..engine.keep import ALL
 from ..layers.feedback import Feedback
 from ..layers.tangents import Tangents
-from ..parameters import Parameters
-from ..training.losses import NashSutcliffe, is_of_library
-from ..training.losses import loss as find_loss
-from ..training.samples import Samples
 from ..training.workspace import Workspace
 from .derivatives import moved_by
+from .derived import ROWS, Derived, columns_of, fill_by_tangents, is_mean_of_samples, laid_out
 from .objective import Objective
+from .passing import Passing, go_back, passed
 from .placing import brought
 
-ROWS = 1 << 13  # steps of all sequences that outputs go back through together: what they keep stays in the L3 cache
 LENGTHS = 16  # to which steps are cut at most, so that outputs do not go back from far behind them
 CAUSAL = 1.5  # tangents of all steps in the time that an output's way back takes, from where it is on
-TOGETHER = 64  # tangents at once: each loads the weights that all share
-TANGENT_NUMBERS = 1 << 22  # numbers of a layer's rows that several tangents have at once, at most
 
 
-class Jacobians(Objective):
+class Jacobians(Derived, Objective):
     """The part of a network that solvers of least squares ask."""
 
     def jacobian(
@@ -91,7 +86,8 @@ class Jacobians(Objective):
         if feedback is not None:
             self._check_feedback(feedback)
             strengths = feedback._strengths_of(described, self.output_channels)
-        output, tapes, fed = self._passed(self.split(given.flat), described, strengths)
+        parts = self.split(given.flat)
+        output, tapes, fed = passed(self, parts, described, strengths)
         letters = self._letters(batch)
 
         def give(moved):
@@ -104,22 +100,18 @@ class Jacobians(Objective):
         if uniform and not self.takes_indices and self.device == "cpu" and fed is None:
             found = self._jacobian_of_rows(given, described, output)
             if found is not None:
-                return _laid_out(found, letters)
-        jacobian, at = backend(self.device).memory.zeros((*give(output).shape, len(given)), self.dtype), 0
-        for index, part in enumerate(self.split(given.flat)):
-            for first, several in self._moved_by_parameters(tapes, fed, index, part):
-                for m, moved in enumerate(several):
-                    jacobian[..., at + first + m] = give(moved)
-            at += len(part)
-        return brought(jacobian, home)
+                return laid_out(found, letters)
+        widest = max(self.output_channels, *self._inputs)
+        jacobian = backend(self.device).memory.zeros((*give(output).shape, len(given)), self.dtype)
 
-    def _passed(self, parts, described, strengths=None):
-        """(descriptor of the output, tapes, the Fed or None) of a forward; strengths: of a `Feedback`, None without one."""
-        if strengths is None:
-            return *self._forward(parts, described, ALL), None
-        fed = self._fed(parts, described, ALL)
-        fed.fill(described, strengths)
-        return fed.outputs, fed.tapes, fed
+        def moved(index, directions):
+            ways = [Tangents(len(directions)) for _ in tapes]
+            ways[index].parameters = directions
+            begin = index if fed is None else 0  # where outputs are fed back, the inputs of all layers move
+            return (map(give, moved_by(ways[begin:], tapes[begin:], fed) or ()),)
+
+        fill_by_tangents([jacobian], parts, tapes[0].x.packing.rows * widest, self.device, moved)
+        return brought(jacobian, home)
 
     def _jacobian_of_rows(self, given, described, output):
         """(T, N, C, P) by backward: of a batch that has each sequence again for every output of one, each row its gradient.
@@ -148,18 +140,9 @@ class Jacobians(Objective):
             for k in range(count):
                 step, channel = divmod(first + k, channels)
                 ways[step, k * batch : (k + 1) * batch, channel] = 1
-            self._rows_gone_back(tapes, dy, jacobian[first : first + count].reshape(count * batch, -1))
+            rows = jacobian[first : first + count].reshape(count * batch, -1)
+            go_back(tapes, dy, parts, columns_of(rows, parts))
         return jacobian.reshape(steps, channels, batch, -1).swapaxes(1, 2)
-
-    def _rows_gone_back(self, tapes, described, gradients):
-        """Write the gradient of each row of a batch, (N, P) (is modified), from a descriptor of dL/dy."""
-        end = gradients.shape[1]
-        for index in reversed(range(len(tapes))):
-            part = tapes[index].parameters
-            begin = end - len(part)
-            adjoint = tapes[index].adjoint(described, index > 0, part, False, rows=gradients[:, begin:end])
-            adjoint.fill()
-            described, end = adjoint.dx, begin
 
     def sample_gradients(
         self,
@@ -175,8 +158,10 @@ class Jacobians(Objective):
         """The gradient of each sample's loss by itself, at the parameters `flat`: ``(N, P)``.
 
         Row n is what `loss_and_gradient` gives for sample n alone: the loss is the mean over that sample.  The network's own
-        parameters stay as they are.  Samples of equal length go back through time together, and their products are summed
-        apart; others, layers whose parameters are no weights, and all on a GPU, take a call each.
+        parameters stay as they are.  Samples go back through time together, whatever their lengths, and their products are
+        summed apart, each in the order in which it would be alone: the gradients have the same bits as long as the sums of a
+        sample's weights are exact.  Samples of networks whose layers have parameters that are no weights, such as values of
+        units, those that start afresh, and all on a GPU, take a call each; so do those of a loss of your own.
 
         Parameters
         ----------
@@ -204,75 +189,21 @@ class Jacobians(Objective):
         >>> np.allclose(found.mean(axis=0), net.loss_and_gradient(net.params.flat, x, y)[1])
         True
         """
-        (given, home), loss = self._parameters_at(flat), find_loss(loss)
-        samples = Samples.of(self, x, y, lengths, loss, weights, reset, feedback)
-        count = samples.x.count
-        found = backend(self.device).memory.zeros((count, len(given)), self.dtype)
-        if not self._sample_gradients_together(given, samples, loss, found):
-            for n in range(count):
-                alone = samples.take(np.array([n]))
-                if samples.lengths_of_x[n] or not samples.y.stepped:
-                    Workspace(self, self.split(found[n]), self.split(given.flat)).gradient(alone, loss)
-        return brought(found, home)
+        given = {"x": x, "y": y, "lengths": lengths, "weights": weights, "reset": reset, "feedback": feedback}
+        return self._gradients_of_samples(flat, loss, given)
 
-    def _sample_gradients_together(self, given, samples, loss, found):
-        """Write the gradients of samples of equal length at once (`found` is modified); whether that could be done."""
-        together = self.device == "cpu" and is_mean_of_samples(loss) and samples.feedback is None and not samples.ragged
-        if not together or self.takes_indices or len(found) < 2:
-            return False
-        batch, described = samples.batch()
-        output, tapes = self._forward(self.split(given.flat), described, ALL)
-        if not all(tape.operation.separable() for tape in tapes):
-            return False
-        prediction = self._rows(output, samples).copy()
-        compared = self._target_rows(batch, output, samples), self._weight_rows(batch, samples)
-        dy = like(output)
-        self._rows(dy, samples)[...] = self._call_loss(loss, prediction, *compared, samples)[1]
-        numbers(dy)[...] *= samples_shares(samples, self.dtype)[:, None]
-        self._rows_gone_back(tapes, dy, found)
-        return True
+    def _passing(self, *work):
+        """The `Passing` of parameters, samples and a loss."""
+        return Passing(self, *work)
 
-    def _moved_by_parameters(self, tapes, fed, index, part):
-        """(first, descriptors): the output's tangents by some of a layer's parameters at a time, one each, in order."""
-        rows, widest = tapes[0].x.packing.rows, max(self.output_channels, *self._inputs)
-        for first, parameters in unit_ways(part, rows * widest, self.device):
-            ways = [Tangents(len(parameters)) for _ in tapes]
-            ways[index].parameters = parameters
-            begin = index if fed is None else 0  # where outputs are fed back, the inputs of all layers move
-            moved = moved_by(ways[begin:], tapes[begin:], fed)
-            if moved is not None:
-                yield first, moved
+    def _workspace(self, into, parts):
+        """The Workspace that computes a gradient from parameters."""
+        return Workspace(self, into, parts)
 
+    def _counts(self, samples, loss):
+        """Whether a loss sees anything of samples."""
+        return samples.seen
 
-def unit_ways(part, width, device):
-    """(first, directions): those of some of a layer's Parameters at a time, one each, in order.
-
-    width: numbers of a layer's rows that a tangent has at most.
-    """
-    together = max(1, min(TOGETHER, TANGENT_NUMBERS // max(1, width)))
-    for first in range(0, len(part), together):
-        count = min(together, len(part) - first)
-        ways = np.zeros((count, len(part)), part.flat.dtype)
-        ways[np.arange(count), first + np.arange(count)] = 1
-        yield first, [Parameters(way, part.weights) for way in brought(ways, device)]
-
-
-def samples_shares(samples, dtype):
-    """(N,): what the derivative of a mean over samples is multiplied with to be the one of each sample's own; 0 of nothing.
-
-    The mean loss is the sum of the samples' own, weighed by what each counts.
-    """
-    counts = samples.counts
-    return np.divide(counts.sum(), counts, out=np.zeros_like(counts), where=counts > 0).astype(dtype)
-
-
-def is_mean_of_samples(loss):
-    """Whether a loss is a mean over samples of what it is of each."""
-    return is_of_library(loss) and not isinstance(loss, NashSutcliffe)  # whose spread is of all samples
-
-
-def _laid_out(jacobian, letters):
-    """A Jacobian (T, N, C, P) with its first axes in the order of some letters; those that are left out are of length 1."""
-    kept = [letter for letter in "tnc" if letter in letters]
-    squeezed = jacobian.squeeze(tuple(i for i, letter in enumerate("tnc") if letter not in letters))
-    return np.ascontiguousarray(squeezed.transpose([*map(kept.index, letters), len(kept)]))
+    def _is_apart(self, samples, loss):
+        """Whether the loss of samples is a mean of their own, and each may have a gradient of its own."""
+        return is_mean_of_samples(loss) and samples.feedback is None and not self.takes_indices

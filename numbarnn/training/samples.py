@@ -273,6 +273,11 @@ class Samples:
         """(N,): the steps of each sample."""
         return self.x.lengths if self.lengths is None else self.lengths
 
+    @property
+    def steps_of_samples(self):
+        """[(N,)]: the steps of each sample; of a graph those in each input."""
+        return [self.lengths_of_x]
+
     @functools.cached_property
     def kind(self):
         """What samples have in common that can lie in the same memory, if they have as many steps."""
@@ -327,6 +332,10 @@ class Samples:
     def _of_targets(self, batch):
         """A Batch as the targets see it: of one step where they have none."""
         return batch if self.y.stepped else Batch(1, self.x.count, Uniform(1, self.x.count), "n", batch.device)
+
+    def sample_rows(self, batch):
+        """(rows,): to which sample each row belongs that a loss sees of a Batch."""
+        return self._of_targets(batch).packing.places[1]
 
     def weight_rows(self, batch):
         """The weights of the rows that a loss sees of a Batch, (rows,), in the host's memory; None if there are none."""

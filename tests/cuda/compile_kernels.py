@@ -181,6 +181,7 @@ def jobs(chosen):
 CALLS = {  # what a kernel is told: by its name, or for all others of its module
     "convolution": records.Images,
     "dense": records.Recurrent,
+    "gradients": records.Sums,
     "jacobian": records.Recurrent,
     "normalized": records.Recurrent,
     "normalized_tangents": records.Recurrent,

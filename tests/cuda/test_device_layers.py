@@ -129,10 +129,13 @@ def teams(**changes):
     def decide_otherwise(size, slots, depth, weights):
         found = decide(size, slots, depth, weights)
         found = found._replace(**changes)
-        units, tile = -(-size.hidden // found.splits), found.tile
+        units, tile, abreast = -(-size.hidden // found.splits), found.tile, found.abreast
+        if size.cell.normalized_values:
+            abreast = 1  # its kernels have one group of rows at a time
+        shared = plans.exchange(units, slots, depth) * abreast + found.on_chip * weights * units
         return found._replace(
-            units=units, tiles=-(-size.batch // tile), together=found.splits == 1 and found.together,
-            shared_bytes=(plans.exchange_end(units, slots, depth) + found.on_chip * weights * units) * size.dtype.itemsize,
+            units=units, abreast=abreast, tiles=-(-size.batch // tile), together=found.splits == 1 and found.together,
+            shared_bytes=shared * size.dtype.itemsize,
         )  # fmt: skip
 
     return decide_otherwise
@@ -143,6 +146,8 @@ WAYS = {
     "two blocks a team": {"splits": 2},
     "three blocks a team, weights in memory": {"splits": 3, "on_chip": False},
     "one team for all rows": {"tile": 8},
+    "two groups of rows abreast": {"tile": 8, "abreast": 2},
+    "two blocks a team, three groups abreast, one of them empty": {"splits": 2, "tile": 12, "abreast": 3},
     "a launch for each step": {"together": False},
 }
 
@@ -217,8 +222,18 @@ def scaled(load):
 
 
 def without_last_row(run):
-    """A sum or product over rows, less the last of them."""
-    return lambda real, call, *arrays: run(real, call._replace(rows=call.rows - 1), *arrays)
+    """Sums over rows, less the last of them."""
+    return lambda real, call, *args: run(real, call._replace(rows=call.rows - 1), *args)
+
+
+def without_last_product(run):
+    """Products over rows, less the last of them in the first one."""
+
+    def wrong(real, call, places, products, arrays):
+        (first, *which), *others = products
+        run(real, call, places, [(first._replace(depth=first.depth - 1), *which), *others], arrays)
+
+    return wrong
 
 
 MUTANTS = {  # what backward alone calls, and what stands in its place
@@ -226,7 +241,8 @@ MUTANTS = {  # what backward alone calls, and what stands in its place
     "recurrent.load_dstate": scaled(recurrent.load_dstate),
     "recurrent.add_output": lambda cell, real, dstate, dy, where: dstate,
     "recurrent.gate_adjoint_step": lambda *args: None,
-    "gradients.sum_rows": without_last_row(gradients.sum_rows),
+    "gradients.sum_together": without_last_row(gradients.sum_together),
+    "gradients.sum_together-product": without_last_product(gradients.sum_together),
     "gradients.previous_rows": lambda packing, direction, rows=gradients.previous_rows: rows(packing, 1 - direction),
     "launch.copy_to_rows": lambda described, block, at: block.fill(0),
 }
@@ -244,7 +260,7 @@ def test_finite_differences_see_a_wrong_backward(mutant, monkeypatch):
     class Wrong(DeviceLayer):
         def backward(self, *args, **options):
             with monkeypatch.context() as patched:
-                patched.setattr(f"numbarnn.cuda.{mutant}", MUTANTS[mutant])
+                patched.setattr(f"numbarnn.cuda.{mutant.partition('-')[0]}", MUTANTS[mutant])
                 return super().backward(*args, **options)
 
     check_gradients(case, DeviceLayer(layer), directions=2)

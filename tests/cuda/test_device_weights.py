@@ -5,10 +5,11 @@ import pytest
 
 from numbarnn.arrays.descriptor import TensorDescriptor
 from numbarnn.cuda import asarray, zeros
-from numbarnn.cuda.gradients import _runs
-from numbarnn.cuda.records import Bias, Gates, Sums
+from numbarnn.cuda.gradients import BLOCK, DX, GRADIENT, SCRATCH, STATES, X, _runs, sum_together
+from numbarnn.cuda.product import multiply
+from numbarnn.cuda.records import Bias, Gates, Product, Sums
 from numbarnn.cuda.rows import lying_as_rows
-from numbarnn.cuda.weights import FEW_PIECES, PIECE, copy, sum_rows
+from numbarnn.cuda.weights import MOST_ROWS, PIECE, copy
 
 
 def test_copies_biases_and_zeros_are_one_launch():
@@ -39,15 +40,15 @@ def test_copies_biases_and_zeros_are_one_launch():
 
 
 @pytest.mark.parametrize("add", [0, 1])
-@pytest.mark.parametrize("rows", [1, PIECE, FEW_PIECES * PIECE, FEW_PIECES * PIECE + 1])
+@pytest.mark.parametrize("rows", [1, PIECE, MOST_ROWS, MOST_ROWS + 1])
 def test_sums_of_rows_go_to_all_biases(rows, add):
     units, columns = 2, 4
     numbers = np.random.default_rng(rows).standard_normal((rows, columns))
     pieces = -(-rows // PIECE)
     scratch = asarray(np.concatenate([numbers.ravel(), np.full(columns * (1 + pieces), np.nan)]))
-    gradient = asarray(np.full(9, 0.5))
+    gradient, none = asarray(np.full(9, 0.5)), zeros((1,), "float64")
     call = Sums(rows, columns, 0, columns, numbers.size, numbers.size + columns, units, add)
-    sum_rows(np.float64(0), call, scratch, scratch, gradient, (5, 0, -1, 7, -1, -1))
+    sum_together(np.float64(0), call, (5, 0, -1, 7, -1, -1), (), (none, none, none, scratch, gradient, none))
     parts = [sum(list(numbers[i : i + PIECE])) for i in range(0, rows, PIECE)]
     expected = sum(parts)
     assert np.array_equal(scratch.get()[numbers.size : numbers.size + columns], expected)
@@ -56,6 +57,33 @@ def test_sums_of_rows_go_to_all_biases(rows, add):
     for place, of in ((5, 0), (0, 0), (7, 1)):
         assert np.array_equal(found[place : place + units], start + expected[of * units : (of + 1) * units])
     assert (found[[2, 3, 4]] == 0.5).all()
+
+
+def test_products_beside_sums_have_the_bits_of_products_alone():
+    random, rows = np.random.default_rng(0), 9
+    shapes = [(rows, 3), (rows, 5), (5, 3), (rows, 5), (40,), (rows, 3)]  # x, h, weights, dpre, gradient, dx
+    numbers = [random.standard_normal(shape).ravel() for shape in shapes]
+    products = [
+        (Product(3, 5, rows, 0, 1, 3, 0, 5, 1, 6, 5, 1, 0), X, SCRATCH, GRADIENT),
+        (Product(0, 5, rows, 0, 1, 3, 0, 5, 1, 6, 5, 1, 0), X, SCRATCH, GRADIENT),  # nothing
+        (Product(5, 2, rows, 0, 1, 5, 2, 5, 1, 21, 2, 1, 1), STATES, SCRATCH, GRADIENT),
+        (Product(2, 4, rows, 1, 1, 5, 0, 5, 1, 31, 4, 1, 0), BLOCK, SCRATCH, GRADIENT),
+        (Product(rows, 3, 5, 0, 5, 1, 0, 3, 1, 0, 3, 1, 1), SCRATCH, BLOCK, DX),
+    ]
+    numbers[BLOCK] = np.concatenate([numbers[BLOCK], random.standard_normal(5 * rows + 1)])
+    alone, together = ([asarray(array) for array in numbers] for _ in range(2))
+    for product, a, b, c in products:
+        multiply(np.float64(0), product, alone[a], alone[b], alone[c])
+    call = Sums(rows, 5, 0, 5, 0, 0, 5, 0)
+    # The sums would be written over what the products read: they go where nothing is read.
+    together[SCRATCH] = asarray(np.concatenate([numbers[SCRATCH], np.zeros(5)]))
+    sum_together(np.float64(0), call._replace(target=5 * rows), (0, -1, -1), products, tuple(together))
+    found, expected = together[GRADIENT].get(), alone[GRADIENT].get()
+    assert np.array_equal(found[5:], expected[5:]) and np.array_equal(together[DX].get(), alone[DX].get())
+    biases = numbers[SCRATCH].reshape(rows, 5)
+    assert np.array_equal(found[:5], sum(list(biases))) and not np.array_equal(found[6:], numbers[GRADIENT][6:])
+    weights = numbers[0].reshape(rows, 3).T @ biases
+    np.testing.assert_allclose(found[6:21], weights.ravel(), rtol=0, atol=1e-13)
 
 
 def test_gates_that_follow_each_other():

@@ -101,11 +101,11 @@ def launch_half_a_team():
         **dict.fromkeys(Recurrent._fields, 0)
         | {
             "steps": steps, "batch": batch, "rows": steps * batch, "hidden": hidden, "width": hidden, "directions": 1,
-            "splits": 2, "units": 2, "tiles": 1, "tile": team.ROWS, "to_region": steps,
+            "splits": 2, "units": 2, "abreast": 1, "tiles": 1, "tile": team.ROWS, "to_region": steps,
         }
     )  # fmt: skip
     real = np.float32(0)
-    shared = team.exchange_end(2, 1, hidden) * 4
+    shared = team.exchange(2, 1, hidden) * 4
     table = asarray(np.arange(steps + 3, dtype=np.int64) * batch)
     launches.launch(
         recurrent.forward, (1, 2 * team.PARTS, shared), cells.RNNCell(), real, record, zeros((999,), "float32"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from numbarnn import cells
 from numbarnn.cuda import costs, plans
-from numbarnn.cuda.team import PARTS, ROWS, exchange_end
+from numbarnn.cuda.team import PARTS, ROWS, exchange
 
 PROCESSORS, MOST_BYTES, FLOAT = 132, 227 << 10, 4
 CELLS = {"rnn": cells.RNNCell(), "gru": cells.GRUAfterCell(), "lstm": cells.LSTMCell()}
@@ -29,7 +29,15 @@ class Sizes(NamedTuple):
 def forward(kind, hidden, batch, directions=1, processors=PROCESSORS):
     """The plan of forward of a layer whose R is in shared or other memory."""
     slots = len(CELLS[kind].recurrent_slots)
-    return plans.fastest(hidden, batch, directions, slots, hidden, hidden * slots, FLOAT, 96, processors, MOST_BYTES)
+    return plans.fastest(
+        hidden, batch, directions, slots, hidden, hidden * slots, FLOAT, 96, plans.MOST_ABREAST, processors, MOST_BYTES
+    )
+
+
+def backward(kind, hidden, batch, processors=PROCESSORS):
+    """The same of backward."""
+    depth = len(CELLS[kind].recurrent_slots) * hidden
+    return plans.fastest(hidden, batch, 1, 1, depth, depth, FLOAT, 96, plans.MOST_ABREAST, processors, MOST_BYTES)
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +65,21 @@ def test_weights_are_on_chip_where_they_fit():
     assert plan.splits * plan.tiles <= PROCESSORS
     assert forward("gru", 512, 64).on_chip
     assert not forward("lstm", 2048, 64).on_chip  # 64 MiB
-    assert plans.fastest(256, 16, 1, 1, 768, 768, FLOAT, 96, PROCESSORS, MOST_BYTES).on_chip  # backward of a GRU
+    assert backward("gru", 256, 16).on_chip
+
+
+@pytest.mark.parametrize("batch", [1, 16, 64, 128])
+def test_backward_of_a_large_lstm_is_on_chip(batch):
+    plan = backward("lstm", 512, batch)
+    assert plan.on_chip and plan.units == 24  # of 32, R alone would take 256 KiB
+    assert plan.splits * plan.tiles <= PROCESSORS and plan.shared_bytes <= MOST_BYTES
+
+
+def test_groups_of_rows_are_abreast_where_a_block_has_few_units():
+    plan = backward("lstm", 512, 64)
+    assert plan.abreast == plan.tile // ROWS > 1 and plan.threads == plan.units * PARTS * plan.abreast
+    assert forward("gru", 512, 64).abreast == 2
+    assert forward("gru", 512, 16).abreast == 1  # a team for each four rows
 
 
 @pytest.mark.parametrize(
@@ -79,7 +101,8 @@ def test_every_plan_can_be_run(kind, hidden, batch, directions, processors):
     assert (plan.splits - 1) * plan.units < hidden <= plan.splits * plan.units
     assert plan.tile % ROWS == 0 and (plan.tiles - 1) * plan.tile < batch <= plan.tiles * plan.tile
     assert plan.splits == 1 or directions * plan.splits * plan.tiles <= processors
-    numbers = exchange_end(plan.units, slots, hidden) + plan.on_chip * hidden * slots * plan.units
+    assert 1 <= plan.abreast <= max(1, plan.tile // ROWS)
+    numbers = plan.abreast * exchange(plan.units, slots, hidden) + plan.on_chip * hidden * slots * plan.units
     assert plan.shared_bytes == numbers * FLOAT <= MOST_BYTES
 
 
@@ -88,10 +111,12 @@ def work(**changes):
     told = dict(
         slots=3,
         depth=256,
+        chunks=1,
         units=64,
         parts=PARTS,
         rows=ROWS,
-        groups=1,
+        abreast=1,
+        turns_of_rows=1,
         blocks=4,
         turns=1,
         weights=0,
@@ -104,8 +129,8 @@ def work(**changes):
 @pytest.mark.parametrize(
     "more",
     [
-        {"slots": 4}, {"depth": 512}, {"groups": 2}, {"turns": 2}, {"weights": 1 << 20}, {"launched": True}, {"units": 96},
-        {"units": 8},
+        {"slots": 4}, {"depth": 512}, {"turns_of_rows": 2}, {"abreast": 4}, {"chunks": 4}, {"turns": 2},
+        {"weights": 1 << 20}, {"launched": True}, {"units": 96}, {"units": 8},
     ],
     ids=str,
 )  # fmt: skip

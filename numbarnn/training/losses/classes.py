@@ -110,17 +110,26 @@ class CrossEntropy(Description):
         return loss_of_labels(self, prediction, target, lengths, layout, weights)
 
     @ieee
-    def of_labels(self, logits, labels, weights=None):
+    def of_labels(self, logits, labels, weights=None, sample=None):
         """(loss, derivative) for (rows, C) logits and (rows,) labels of int64, -1 for what counts nothing.
 
-        weights: (rows,), in the host's memory; None for 1.
+        weights: (rows,), in the host's memory; None for 1.  sample: (rows,), see `NumberLoss.of_rows`.
         """
+
+        def counted(each, total):
+            """What a row's part is divided by: the total of all, or of the row's sample."""
+            if sample is None:
+                return total
+            found = np.bincount(sample, each)[sample]
+            return np.where(found > 0, found, 1)
+
         kernel, real = backend_of(logits).losses.cross_entropy, logits.dtype
         if weights is None and self.class_weights is None and not self.smoothing:
             count = int(np.count_nonzero(labels >= 0))
             if not count:
                 return 0.0, np.zeros_like(logits)
-            values, _, gradient = kernel(logits, labels, np.full(len(labels), 1 / count, real))
+            scales = np.broadcast_to(1 / counted(labels >= 0, count), labels.shape).astype(real)
+            values, _, gradient = kernel(logits, labels, scales)
             return float(values.sum()) / count, gradient
         if weights is None:
             weights = np.ones(len(labels))
@@ -129,12 +138,12 @@ class CrossEntropy(Description):
         total = float(hits.sum())
         if not total:
             return 0.0, np.zeros_like(logits)
-        kept = 1 - self.smoothing
+        kept, shared = 1 - self.smoothing, counted(hits, total)
         labels = np.where((rows if self.smoothing else hits) > 0, labels, -1)
         smoothing = None
         if self.smoothing:
-            smoothing = (rows / total).astype(real), self.shares(logits.shape[1]).astype(real)
-        values, others, gradient = kernel(logits, labels, (kept * hits / total).astype(real), smoothing)
+            smoothing = (rows / shared).astype(real), self.shares(logits.shape[1]).astype(real)
+        values, others, gradient = kernel(logits, labels, (kept * hits / shared).astype(real), smoothing)
         hits = moved(hits, device_of(logits))
         value = kept * float(np.where(hits > 0, values * hits, 0).sum())  # a label that weighs nothing may be impossible
         if self.smoothing:

@@ -1,0 +1,47 @@
+"""A graph's way over samples, to what their losses see, and back from there."""
+
+from ..engine.keep import ALL
+from ..networks.seen import Seen
+from .passage import Passage, Return
+
+
+class Passing:
+    """A graph's forward over all of some samples; see `networks.passing.Passing`.
+
+    Parameters
+    ----------
+    graph : Objective
+    parts : sequence of Parameters
+    samples : GraphSamples
+    losses : Losses
+    convert : callable, optional
+        What the descriptor of each input is made to before.
+    """
+
+    def __init__(self, graph, parts, samples, losses, convert=None):
+        read = samples.given()
+        inputs = {name: each if convert is None else convert(each) for name, each in read.described.items()}
+        self._graph, self._passage = graph, Passage(graph, parts, inputs, ALL)
+        self._names = [output for output, _, _ in losses.parts if output not in samples.empty]
+        self.seen = [
+            Seen(
+                graph._view(output), loss, weight, samples.parts[output], samples.batch_of(output, read.batches),
+                self._passage.values[output],
+            )
+            for output, loss, weight in losses.parts if output not in samples.empty
+        ]  # fmt: skip
+
+    def moved(self, vector):
+        """Of each output that is seen the descriptor of its tangent along a vector of parameters, or None for zeros."""
+        ways = {index: [way] for index, way in enumerate(self._graph.split(vector))}
+        found, _ = self._graph._moved(self._passage, 1, ways, {}, {})
+        return [None if found[name] is None else found[name][0] for name in self._names]
+
+    def separable(self):
+        """Whether the way back can have a gradient of each sequence."""
+        return self._passage.separable()
+
+    def back(self, slopes, parts, rows=None):
+        """Write the gradient of each layer from descriptors of dL/d(output); see `networks.passing.Passing.back`."""
+        given = {name: slope for name, slope in zip(self._names, slopes) if slope is not None}
+        Return(self._passage, given, {}, parts, accumulate=False, need_x=False, zeros=rows is None, rows=rows).fill()
