@@ -298,7 +298,7 @@ assert np.array_equal(y, net.predict(x))
 
 
 def test_code_of_the_users_takes_nothing_from_a_kernel_that_was_compiled_before(tmp_path):
-    """Both call a step with arguments of the same types: the kernel's is its own, without arguments that it does not need."""
+    """Both call a step with arguments of the same types: the kernel's is its own, without arguments it does not need."""
     run_python("-c", BESIDE, NUMBA_CACHE_DIR=str(tmp_path))
 
 
