@@ -200,6 +200,7 @@ NUMBERS = (
 OTHERS = {  # arguments that are no arrays of the dtype, as `parsed` reads them; some kernels and modules have their own
     "count": "int64", "shape": "4 int64", "table": "int64[]", "counters": "int64[]", "order": "int64[]",
     "nesterov": "bool", "places": "int64[]",
+    "checks": {"found": "int64[]", "slot": "int64"},
     "optimizers": {"found": "int64[]"},
     "jacobian.unit_slopes": {"steps": "int64[]", "runs": "int64[]"},
     "normalized_tangents.term_slopes": {"steps": "int64[]", "runs": "int64[]"},
