@@ -35,7 +35,7 @@ class FedTangents:
     def __init__(self, fed, tangents, given):
         self._fed, count = fed, tangents[0].count
         products = 2 * count * fed._products
-        self._steps = fed_back().FedTangents(fed.packing, fed.x.dtype, products)
+        self._steps = fed_back().TangentSteps(fed.packing, fed.x.dtype, products)
         x = [like(fed.x) for _ in range(count)]
         self.dy = x
         for tape, own in zip(fed.tapes, tangents):
@@ -54,7 +54,7 @@ class FedTangents:
 
     def _add(self, operation, tangents, dx):
         """Add the steps of an operation; returns descriptors of the tangents of its outputs."""
-        steps, on = self._steps, backend("cpu").feedback
+        on, steps, outputs = backend("cpu").elementwise, self._steps, operation.outputs
         if isinstance(operation, Constrained):
             if tangents.parameters is not None:
                 moved = [operation.weights.moved(dp) for dp in tangents.parameters]
@@ -69,21 +69,21 @@ class FedTangents:
         if isinstance(operation, (Linear, Recurrence)):
             passes = []
             dy = operation.jvp(replace(tangents, passes=passes), dx)
-            steps.add_tangents(passes[0], operation.source, operation.outputs, dx)
+            steps.add_tangents(passes[0], operation.source, outputs, dx)
             return dy
         if isinstance(operation, Residual):
             sums = zip(self._add(operation.inner, tangents, dx), dx)
-            return [self._each(on.SUM, None, pair, on.sum_record, operation.outputs) for pair in sums]
+            return [self._each(on.add_sum_steps, pair, outputs) for pair in sums]
         if isinstance(operation, Elementwise):
-            kept = operation.outputs if operation.cell.activation.from_output else operation.source
-            return [self._each(on.SLOPE, operation.cell, (kept, each), on.value_record, operation.outputs) for each in dx]
+            kept = outputs if operation.cell.activation.from_output else operation.source
+            return [self._each(on.add_slope_steps, (kept, each), outputs, operation.cell) for each in dx]
         if not isinstance(operation, Scaled):
             raise NotInPrograms(type(operation).__name__)
         mask = mask_of(operation)
-        return [self._each(on.PRODUCT, None, (each, mask), on.product_record, operation.outputs) for each in dx]
+        return [self._each(on.add_product_steps, (each, mask), outputs) for each in dx]
 
-    def _each(self, task, cell, read, make, outputs):
-        """A descriptor like that of the outputs, which a task writes of what it reads."""
+    def _each(self, add, read, outputs, *cell):
+        """A descriptor like one of the outputs, of which `add` says that it is written at each step from what is read."""
         found = like(outputs)
-        self._steps.add_each(task, cell, [*(in_order("a tangent", each) for each in read), found], make)
+        add(self._steps, *cell, *(in_order("a tangent", each) for each in read), found)
         return found

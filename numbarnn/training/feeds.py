@@ -91,7 +91,7 @@ class SampleFeed(Feed):
         self.count = len(self.batches())
 
     def depends(self):
-        feedback = getattr(self.samples, "feedback", None)  # a graph's samples have none
+        feedback = self.samples.feedback
         return {"batch_size": self.batch_size} | ({} if feedback is None else {"feedback": feedback._told})
 
     def epoch(self, number, done):

@@ -38,8 +38,8 @@ def held_out(samples, part, way, seed):
     if not 0 < number < 1:
         raise ValueError(f"validation_split: expected a number between 0 and 1, got {part!r}")
     if way == "time" and samples.stepped:
-        samples.check_cut("split_by: expected 'sample'", way)
-        if getattr(samples, "feedback", None) is not None:  # a graph's samples have none
+        check_cut(samples, "split_by: expected 'sample'", way)
+        if samples.feedback is not None:
             raise ValueError(f"split_by: expected 'sample' beside feedback, whose first step is given, got {way!r}")
         lengths = samples.lengths_of_x
         cuts = lengths - np.round(lengths * number).astype(np.int64)
@@ -53,6 +53,12 @@ def held_out(samples, part, way, seed):
     cut = count - round(count * number)
     _check_some(cut, count, "samples", number)
     return samples.take(np.sort(order[:cut])), samples.take(np.sort(order[cut:]))
+
+
+def check_cut(samples, expected, given):
+    """Raise ValueError, which says what was expected and given, unless inputs and targets can be cut at a step."""
+    if samples.uncut:
+        raise ValueError(f"{expected} for {samples.uncut}, got {given!r}")
 
 
 def _check_some(cut, count, what, number):
