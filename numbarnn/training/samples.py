@@ -118,13 +118,17 @@ class Samples:
         strengths = Sequences(array, self.x.letters, self.x.given)
         return replace(self, feedback=feedback, strengths=strengths)
 
+    @property
+    def _fed_channels(self):
+        """How many channels are fed."""
+        return self.strengths.numbers.shape[-1 if self.strengths.ragged else self.strengths.letters.index("c")]
+
     def strength_rows(self, batch):
         """The strengths as the layers see them of a Batch: (T, N, O), or a row for each step that there is; or None."""
         if self.strengths is None:
             return None
-        numbers_ = self.strengths.numbers
-        channels = numbers_.shape[-1 if self.strengths.ragged else self.strengths.letters.index("c")]
-        return numbers(batch.describe("feedback", self.strengths.array, channels, numbers_.dtype))
+        dtype = self.strengths.numbers.dtype
+        return numbers(batch.describe("feedback", self.strengths.array, self._fed_channels, dtype))
 
     @property
     def ragged(self):
@@ -306,6 +310,12 @@ class Samples:
         begin, end = np.minimum(begin, lengths), np.minimum(end, lengths)
         parts = {name: None if part is None else part.between(chosen, begin, end) for name, part in self._parts().items()}
         return replace(self, **parts, lengths=None if self.lengths is None else end - begin)
+
+    def after(self, begin):
+        """The steps of all samples from some on, (N,), copied: samples that begin there, where a step is given."""
+        end = self.lengths_of_x
+        part = self.between(np.arange(self.x.count), begin, end)
+        return part if self.feedback is None else part.with_feedback(self.feedback._between(begin, end), self._fed_channels)
 
     def pieces(self, most_rows):
         """Some of the samples each, in order, with about so many steps in all, or a single sample."""
