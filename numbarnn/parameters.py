@@ -362,7 +362,13 @@ class Parameters:
 
     def check_finite(self) -> None:
         """Raise NonFiniteError, with the name of the part, if there is a NaN or an infinity."""
+        self._check_finite(False)
+
+    def _check_finite(self, later):
+        """`check_finite`; later: a GPU is not waited for, see `cuda.checks`."""
         self._check_kind()
+        if later and type(self._flat) is not np.ndarray:
+            return backend(self.device).checks.ask(self)
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(self._flat.sum()):  # not a dot product: the threads of BLAS go on spinning beside the kernels'
                 return

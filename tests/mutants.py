@@ -968,9 +968,10 @@ def curvature_mutants():
     import numbarnn as nr
     from numbarnn.network import Network
     from numbarnn.networks.passing import Passing
+    from numbarnn.training.losses.numeric import NumberLoss
     from numbarnn.training.samples import Samples
 
-    of, dual, back = Network._curvature_of, nr.Parameters._dual, Passing.back
+    of, dual, back, which = Network._curvature_of, nr.Parameters._dual, Passing.back, Samples.sample_rows
 
     def other_rows(self, slopes, parts, rows=None):
         back(self, slopes, parts, rows and [each[::-1] for each in rows])
@@ -980,7 +981,8 @@ def curvature_mutants():
         ("curvature outside of Huber's delta", nr.Huber, "bend", lambda self, d: np.ones_like(d)),
         ("no curvature of the loss", Network, "_curvature_of", lambda *args: 0 * of(*args)),
         ("its sign", Network, "_curvature_of", lambda *args: -of(*args)),
-        ("what samples count", Samples, "counts", property(lambda self: np.ones(self.x.count))),
+        ("what samples count", NumberLoss, "_counted_in_samples", lambda self, target, *rest: np.ones_like(target)),
+        ("other samples' counts", Samples, "sample_rows", lambda self, batch: np.roll(which(self, batch), 1)),
         ("gradients of other rows", Passing, "back", other_rows),
         ("parameters that do not move", nr.Parameters, "_dual", lambda self, way: dual(self, 0 * way)),
     ]
@@ -1000,7 +1002,8 @@ def curvature_caught():
             test_hvp.check(net, x, y, loss)
         for loss in (nr.MSE(missing="nan"), nr.Huber(0.7)):
             test_curvature.test_curvature_of_losses_of_numbers(loss, True)
-        test_curvature.test_sample_gradients_are_those_of_each_sample("mse", "steps")
+        for given in ("steps", "lengths"):
+            test_curvature.test_sample_gradients_are_those_of_each_sample("mse", given)
         test_curvature.test_jacobian_is_the_slope_of_every_output("last", None)
     except AssertionError:
         return True
@@ -1012,11 +1015,12 @@ def second_mutants():
     import numbarnn as nr
     from numbarnn.graphs.passage import Passage
     from numbarnn.layers.images import OverImagesAdjoint
-    from numbarnn.networks import derived
     from numbarnn.networks.comparison import Comparison
     from numbarnn.networks.dual_numbers import Way
+    from numbarnn.training.losses.numeric import NumberLoss
 
-    fill, of, parts, weight = OverImagesAdjoint.fill, Comparison._curvature_of, Way.parts, derived.samples_shares
+    fill, of, parts = OverImagesAdjoint.fill, Comparison._curvature_of, Way.parts
+    counted = NumberLoss._counted_in_samples
 
     def still(self):
         fill(self)
@@ -1038,7 +1042,7 @@ def second_mutants():
         ("half of how fast outputs move", Way, "parts", half),
         ("losses without their weights", nr.Graph, "_curved_loss", left),
         ("gradients of samples of shared layers", Passage, "separable", lambda self: True),
-        ("the share of a sample", derived, "samples_shares", lambda samples, dtype: 2 * weight(samples, dtype)),
+        ("the share of a sample", NumberLoss, "_counted_in_samples", lambda *args: 2 * counted(*args)),
     ]
 
 

@@ -1,7 +1,9 @@
 """Jacobians of networks, products with Gauss-Newton matrices, and the second derivatives of losses."""
 
+import numba
 import numpy as np
 import pytest
+from checks import same_bits
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -202,6 +204,96 @@ def test_sample_gradients_of_labels_indices_and_ragged():
     found = steps.sample_gradients(steps.params.flat, sequences, targets)
     expected = steps.loss_and_gradient(steps.params.flat, sequences[1:], targets[1:])[1]
     np.testing.assert_allclose(found[1], expected, rtol=0, atol=1e-14)
+
+
+def never_alone(monkeypatch):
+    """Let no sample's gradient be computed by itself."""
+
+    def alone(self, into, parts):
+        raise AssertionError("a sample went alone")
+
+    monkeypatch.setattr(nr.Network, "_workspace", alone)
+
+
+TOGETHER = [
+    (SEPARABLE[0], [37, 3, 0, 12, 1, 37], "mse"),
+    (SEPARABLE[0], [600, 521, 514, 1030, 2], "huber"),  # sums of more than one block, of a dense layer as of a recurrent one
+    (SEPARABLE[1], [7, 0, 19, 19, 2], "half_mse"),
+    (SEPARABLE[2], [5, 9, 1], "mae"),
+    (SEPARABLE[3], [530, 12, 5, 5], "poisson_nll"),
+    (network(nr.GRU(9), nr.Dense(3)), [6, 2, 9], "cross_entropy"),
+    (network(nr.GRU(9), nr.Dense(3)), [6, 2, 9], nr.CrossEntropy(class_weights=(1, 2, 3), smoothing=0.25)),
+    (network(nr.GRU(9), nr.Dense(1)), [6, 2, 9], "binary_cross_entropy"),
+    (network(nr.GRU(9), nr.Dense(2)), [6, 2, 9], "gaussian_nll"),
+]
+
+
+@pytest.mark.parametrize("weighed", [False, True])
+@pytest.mark.parametrize("net, lengths, loss", TOGETHER, ids=str)
+def test_sample_gradients_of_ragged_have_the_bits_of_each_sample(net, lengths, loss, weighed, monkeypatch):
+    """Together in compiled code, as a batch of some of them, and each as `loss_and_gradient` has it."""
+    random, stepped = np.random.default_rng(0), "t" in net.output_layout
+    x = nr.Ragged.of([numbers(length, 2, seed=s) for s, length in enumerate(lengths)])
+    count, outputs, weights = len(lengths), nr.loss(loss), None
+    if "cross" in outputs.name:
+        targets = [random.integers(0, max(2, net.output_channels), length) for length in lengths]
+    else:
+        targets = [random.random((length, outputs.target_channels(net.output_channels))) for length in lengths]
+    y = nr.Ragged.of(targets) if stepped else numbers(count, net.output_channels, seed=1)
+    if weighed:  # sums of these are exact
+        each = random.integers(1, 4, (x.data.shape[0], 1)).astype(float)
+        weights = nr.Ragged(each, x.offsets) if stepped else random.integers(0, 3, count).astype(float)
+    flat, expected = net.params.flat, np.zeros((count, len(net.params)))
+    for n in range(count):
+        if lengths[n] or not stepped:
+            own = None if weights is None else weights[n : n + 1]
+            expected[n] = net.loss_and_gradient(flat, x[n : n + 1], y[n : n + 1], loss, weights=own)[1]
+    never_alone(monkeypatch)
+    found = net.sample_gradients(flat, x, y, loss, weights=weights)
+    assert same_bits(found, expected)
+    monkeypatch.undo()
+    monkeypatch.setattr("numbarnn.networks.derived.ROWS", 2 * max(lengths))  # a few at a time
+    assert same_bits(net.sample_gradients(flat, x, y, loss, weights=weights), found)
+
+
+@pytest.mark.parametrize("layout", ["tnc", "ntc"])
+def test_sample_gradients_of_equal_and_of_padded_lengths_have_the_bits_of_each_sample(layout, monkeypatch):
+    net = nr.Network([nr.GRU(9), nr.Dense(2)], 2, "float64", layout, seed=1)
+    order = ["tnc".index(letter) for letter in layout]
+    x, y, lengths = (
+        numbers(537, 4, 2).transpose(order),
+        numbers(537, 4, 2, seed=1).transpose(order),
+        np.array([520, 5, 0, 11]),
+    )
+    never_alone(monkeypatch)
+    axis = layout.index("n")
+    for own in (None, lengths):
+        found = net.sample_gradients(net.params.flat, x, y, lengths=own)
+        for n in range(4):
+            if own is not None and not own[n]:
+                assert not found[n].any()
+                continue
+            pair = (np.take(part, [n], axis) for part in (x, y))
+            expected = net.loss_and_gradient(net.params.flat, *pair, lengths=None if own is None else own[[n]])[1]
+            assert same_bits(found[n], expected)
+
+
+def test_sample_gradients_of_threads_and_of_samples_that_start_afresh():
+    net, x, y = SEPARABLE[1], numbers(5, 19, 2), numbers(5, 2, seed=1)
+    reset, lengths = np.zeros((5, 19), bool), np.array([19, 4, 0, 9, 19])
+    reset[2, 7] = True
+    reset = reset.T
+    options = [{"lengths": lengths}, {"reset": reset}]
+    several = [net.sample_gradients(net.params.flat, x, y, **each) for each in options]
+    numba.set_num_threads(1)
+    one = [net.sample_gradients(net.params.flat, x, y, **each) for each in options]
+    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    for a, b, each in zip(one, several, options):
+        assert same_bits(a, b)
+        for n in range(5):
+            own = {name: part[..., [n]] for name, part in each.items()}
+            expected = net.loss_and_gradient(net.params.flat, x[n : n + 1], y[n : n + 1], **own)[1]
+            assert same_bits(a[n], expected)
 
 
 NUMBER_LOSSES = [

@@ -147,7 +147,7 @@ def pack(real, weight, rows, hidden, gates, gate_of_slot, slots, per_block, firs
 
     weight, target: addresses; gate_of_slot: address of a table, the gate that feeds each slot.  `target` is modified where
     it has other bits: to read what is there costs half of what it takes to write it again.  A wrong number is one that is
-    written and is not finite.
+    not finite, whether it is written or has been there.
     """
     size, width, wrong = size_of(real), lanes(real), 0
     unit_vectors = vectors_for(real, hidden)
@@ -163,9 +163,9 @@ def pack(real, weight, rows, hidden, gates, gate_of_slot, slots, per_block, firs
                 for slot in range(slots):
                     place = source + entry(gate_of_slot, slot) * hidden * size
                     value = load(real, place) if hidden - unit >= width else load_first(real, place, hidden - unit)
+                    wrong |= not_finite(value)
                     if differs(value, load(real, to + slot * slot_stride)):
                         store(value, to + slot * slot_stride)
-                        wrong |= not_finite(value)
     return wrong
 
 

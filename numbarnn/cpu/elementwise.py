@@ -77,10 +77,34 @@ def _product(cell, number, record, part):
             )
 
 
+def _values(count, x, y, parts=1):
+    """A VALUES record as integers; arrays by their addresses, here and below."""
+    return np.array((parts, count, x, y), np.int64)
+
+
+def _slopes(count, kept, dy, dx, parts=1):
+    """A SLOPES record."""
+    return np.array((parts, count, kept, dy, dx), np.int64)
+
+
+def _sums(count, x, other, y):
+    """A SUMS record."""
+    return np.array((1, count, x, y, other, 0), np.int64)
+
+
+def _products(count, x, factors, y, period=None):
+    """A PRODUCTS record; period: of the factors, the count if None."""
+    return np.array((count, count if period is None else period, x, factors, y), np.int64)
+
+
+def _addresses(*arrays):
+    return tuple(array.ctypes.data for array in arrays)
+
+
 def add_value(program, cell, x, y):
     """Add `value` to a program, of (T, ...) arrays in C order: T is as many steps as the program takes at once."""
     parts = parts_for(x.size, SMALLEST_PART)
-    record = np.array((parts, x.size, x.ctypes.data, y.ctypes.data), np.int64)
+    record = _values(x.size, *_addresses(x, y), parts)
     per_step = [(COUNT, x[0].size)]
     program.add_job(_value, cell, x.dtype, record, x, written=[y], count=parts, per_step=per_step, threads=parts)
 
@@ -88,27 +112,47 @@ def add_value(program, cell, x, y):
 def add_times_slope(program, cell, kept, dy, dx):
     """Add `times_slope` to a program, of C-contiguous arrays that stay where they are."""
     parts = parts_for(dx.size, SMALLEST_PART)
-    record = np.array((parts, dx.size, kept.ctypes.data, dy.ctypes.data, dx.ctypes.data), np.int64)
+    record = _slopes(dx.size, *_addresses(kept, dy, dx), parts)
     program.add_job(_times_slope, cell, dx.dtype, record, kept, dy, written=[dx], count=parts, threads=parts)
 
 
 def add_sum(program, x, other, y):
     """Add ``y = x + other`` to a program, of arrays as in `add_value`; returns its record."""
-    record = np.array((1, x.size, x.ctypes.data, y.ctypes.data, other.ctypes.data, 0), np.int64)
+    record = _sums(x.size, *_addresses(x, other, y))
     program.add_job(_sum, None, x.dtype, record, x, other, written=[y], per_step=[(COUNT, x[0].size)])
     return record
 
 
 def add_total(program, x, others, y):
     """Add ``y = x + sum(others)`` to a program, of single numbers x and y, and a contiguous vector."""
-    record = np.array((1, others.size, x.ctypes.data, y.ctypes.data, others.ctypes.data, 0), np.int64)
+    record = _sums(others.size, *_addresses(x, others, y))
     program.add_job(_total, None, x.dtype, record, x, others, written=[y])
 
 
 def add_product(program, x, factors, y):
     """Add ``y = x * factors`` to a program, of arrays (T, N, C) in C order; factors: likewise, or (N, C)."""
-    record = np.array((x.size, factors.size, x.ctypes.data, factors.ctypes.data, y.ctypes.data), PRODUCTS)
+    record = _products(x.size, *_addresses(x, factors, y), factors.size)
     program.add_job(_product, None, x.dtype, record, x, factors, written=[y], alone=x.size >= 2 * SMALLEST_PART)
+
+
+def add_value_steps(steps, cell, x, y):
+    """Add `value` to `one_step.StepCalls`; arrays are descriptors, here and below."""
+    steps.add_each(_value, cell, (x, y), lambda count, at: _values(count, *at))
+
+
+def add_slope_steps(steps, cell, kept, dy, dx):
+    """Add `times_slope` to `one_step.StepCalls`."""
+    steps.add_each(_times_slope, cell, (kept, dy, dx), lambda count, at: _slopes(count, *at))
+
+
+def add_sum_steps(steps, x, other, y):
+    """Add ``y = x + other`` to `one_step.StepCalls`."""
+    steps.add_each(_sum, None, (x, other, y), lambda count, at: _sums(count, *at))
+
+
+def add_product_steps(steps, x, factors, y):
+    """Add ``y = x * factors`` to `one_step.StepCalls`."""
+    steps.add_each(_product, None, (x, factors, y), lambda count, at: _products(count, *at))
 
 
 @Function
@@ -137,7 +181,7 @@ def value(cell, x, y=None):
     x = np.ascontiguousarray(x)
     y = empty(x.shape, x.dtype) if y is None else y
     parts = parts_for(x.size, SMALLEST_PART)
-    run(_value, cell, x.dtype, np.array((parts, x.size, x.ctypes.data, y.ctypes.data), VALUES), parts)
+    run(_value, cell, x.dtype, _values(x.size, *_addresses(x, y), parts), parts)
     return y
 
 
@@ -145,5 +189,5 @@ def times_slope(cell, kept, dy, dx):
     """Write ``dy * f'(x)``, from what f keeps of x, to the C-contiguous array `dx` (is modified)."""
     kept, dy = np.ascontiguousarray(kept), np.ascontiguousarray(dy)
     parts = parts_for(dx.size, SMALLEST_PART)
-    record = np.array((parts, dx.size, kept.ctypes.data, dy.ctypes.data, dx.ctypes.data), SLOPES)
+    record = _slopes(dx.size, *_addresses(kept, dy, dx), parts)
     run(_times_slope, cell, dx.dtype, record, parts)

@@ -7,7 +7,6 @@ way back is in `feedback_adjoint`.
 import numpy as np
 
 from ..engine.inlined import inlined
-from . import elementwise
 from .compiled import Function, Task
 from .jobs import LONG, run
 from .launch import F_POOL
@@ -120,23 +119,3 @@ class FedSteps(FedCalls):
     def pack(self):
         """Pack the weights as they are now."""
         self._packs.run()
-
-
-def value_record(count, addresses):
-    """Of ``y = f(x)``."""
-    return np.array((1, count, *addresses), np.int64)
-
-
-def product_record(count, addresses):
-    """Of ``y = x * factors``."""
-    x, factors, y = addresses
-    return np.array((count, count, x, factors, y), np.int64)
-
-
-def sum_record(count, addresses):
-    """Of ``y = x + other``."""
-    x, other, y = addresses
-    return np.array((1, count, x, y, other, 0), np.int64)
-
-
-VALUE, SLOPE, SUM, PRODUCT = elementwise._value, elementwise._times_slope, elementwise._sum, elementwise._product

@@ -10,7 +10,7 @@ from .tangent_launch import T_DX, T_X
 from .tangent_rows import TANGENT
 
 
-class FedTangents(FedCalls):
+class TangentSteps(FedCalls):
     """All steps of tangents, several at once."""
 
     def add_tangents(self, tangents, source, outputs, dx):

@@ -28,24 +28,10 @@ F_X, F_DRIVES, F_PARAMETERS, F_STEPS, F_START, F_PACK, F_WRONG, F_POOL, F_BACK_T
     place(FORWARD, name)
     for name in ("x", "drives", "parameters", "steps", "start", "pack", "wrong", "work.pool", "input.transposed")
 )
-B_X, B_DY, B_DCELLS, B_DRIVES, B_DX, B_DH, B_DC, B_DUNIT_VALUES, B_PARAMETERS, B_ACCUMULATE, B_STEPS, B_START, B_POOL = (
-    place(BACKWARD, name)
-    for name in (
-        "x",
-        "dy",
-        "dcells",
-        "drives",
-        "dx",
-        "dh",
-        "dc",
-        "dunit_values",
-        "parameters",
-        "accumulate",
-        "steps",
-        "start",
-        "work.pool",
-    )  # fmt: skip
+B_X, B_DY, B_DCELLS, B_DRIVES, B_DX, B_DH, B_DC, B_DUNIT_VALUES, B_PARAMETERS, B_ACCUMULATE, B_STEPS, B_START = (
+    place(BACKWARD, name) for name in "x dy dcells drives dx dh dc dunit_values parameters accumulate steps start".split()
 )
+B_DISCARDS, B_POOL = place(BACKWARD, "discards_initial"), place(BACKWARD, "work.pool")
 ROWS_WORDS = ROWS.itemsize // 8
 WRITTEN = ("h", "c", "operand", "saved", "normalized", "deviations")  # of a tape, by forward, where weights are kept
 OWN_SCRATCH = 1 << 15  # bytes that a call keeps for itself, rather than borrow them each time
@@ -121,6 +107,8 @@ class Tape(StateTape):
         self.c = np.ndarray(plans.shapes[1], size.dtype, states, offsets["c"]) if size.cell.states > 1 else None
         self._h_address = states_address + offsets["h"]
         self._write_unit_values, self._unit_values, self._origin = unit_values, None, initial
+        if "zero_start" in plans.tape.offsets:
+            self.zero_start = np.ndarray(1, np.int64, self.block, plans.tape.offsets["zero_start"])
         if size.cell.unit_values:
             shape = (size.directions, size.cell.unit_value_count, size.padded)
             self._unit_values = np.ndarray(shape, size.dtype, self.block, plans.tape.offsets["unit_values"])
@@ -185,6 +173,7 @@ class Tape(StateTape):
         """The record that runs forward again, with a block of memory for what a segment keeps."""
         record = plan.filled(0, self.address, segment[1])
         self.set_inputs(record, F_X, F_DRIVES)
+        record[F_WRONG] = self.forward.record[F_WRONG]
         return record
 
     def begin_segment(self, record, segment, layout, start):
@@ -330,8 +319,6 @@ class Adjoint(StateAdjoint):
     ----------
     dx : TensorDescriptor or None
         (T, N, I).
-    dinitial : list of numpy.ndarray
-        (D, sequences, P or H) for each state of the cell.
     dunit_values : numpy.ndarray
         (D, V, H).
     sum : numpy.ndarray or None
@@ -346,7 +333,7 @@ class Adjoint(StateAdjoint):
         self.plans = plans = self._plans(need_x)
         places, nbytes = size.dstates
         self._block, dstate_address = borrow(nbytes)
-        self._dstates = self.dinitial = [np.ndarray(shape, size.dtype, self._block, *place) for shape, *place in places]
+        self._dstates = self._dinitial = [np.ndarray(shape, size.dtype, self._block, *place) for shape, *place in places]
         record = plans.backward.filled(0, tape.address)
         tape.set_inputs(record, B_X, B_DRIVES)
         record[B_DY : B_DY + ROWS_WORDS], record[B_DCELLS : B_DCELLS + ROWS_WORDS] = _record(dy), _record(dcells)
@@ -370,6 +357,7 @@ class Adjoint(StateAdjoint):
 
     def begin(self):
         """Begin with dL/d(final state), zeros where it is not given; of weights that no kernel reads the gradient is 0."""
+        self.backward.record[B_DISCARDS] = not self.reads_initial
         self._block.fill(0)
         if not self.tape.size.cell.feeds_every_gate:
             self._clear_gradient()
@@ -379,7 +367,12 @@ class Adjoint(StateAdjoint):
     def end(self):
         """What is left of dL/d(state) is that of the initial one: of runs, their sum."""
         if not self.tape.packing.uniform:
-            self.dinitial = [self.tape.packing.summed(dstate) for dstate in self._dstates]
+            self._dinitial = [self.tape.packing.summed(dstate) for dstate in self._dstates]
+
+    @property
+    def dinitial(self):
+        """dL/d(initial state), (D, sequences, P or H) for each state of the cell; none where nobody reads it."""
+        return self._dinitial if self.reads_initial else []
 
     def _plans(self, need_x):
         """What backward needs."""
@@ -400,7 +393,8 @@ class Adjoint(StateAdjoint):
         self.end()
 
     def spare(self):
-        """From now on the tape's `fill` leaves out what only dL/dx needs, if that is not computed here."""
+        """Leave out dL/d(initial state), unless somebody says that it is read; the tape what dL/dx alone needs."""
+        self.reads_initial = False
         if self.dx is None:
             self.tape.forward.record[F_BACK_TO_X] = 0
 
@@ -413,6 +407,7 @@ class Adjoint(StateAdjoint):
         once = self.plans.segment is None and self.dfinal is None and size.rows
         if not (once and self.tape.packing.serves_others):
             return False
+        self.backward.record[B_DISCARDS] = not self.reads_initial
         written = [self._block, self.gradient, *(array for array in (self._dx, self._dunit_values) if array is not None)]
         if program.anew:
             if not size.cell.feeds_every_gate or size.cell.unit_values:

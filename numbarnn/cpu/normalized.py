@@ -29,7 +29,7 @@ from .recurrent import (
     time_of,
 )
 from .routine_call import record_at
-from .rows import block_row, first_held, rows_before, rows_in_segment, task_rows, working
+from .rows import block_row, first_held, going_on, rows_before, rows_in_segment, starts_at_zero, task_rows, working
 from .simd import (
     first_lane,
     fma,
@@ -185,6 +185,7 @@ def forward_task(cell, number, record, index):
     pre = call.pre + before_task * units * cell.slots * vector
     block = cell.slots * vector
     row = units * block
+    skips = starts_at_zero(call) and call.wrong == 0  # 0 times what is not finite is NaN
     for step in range(call.steps):
         chunk_start = step // call.chunk * call.chunk
         if step == chunk_start:
@@ -200,15 +201,16 @@ def forward_task(cell, number, record, index):
         h, c = call.h + old_row * state_row + state, call.c + old_row * call.c_kept * state_row + state
         h_new, c_new = call.h + new_row * state_row + state, call.c + new_row * call.c_kept * state_row + state
         target = pre + chunk_rows(call, direction, part, chunk_start, step - chunk_start) * row
-        if rows == 1:
+        factors = going_on(call, direction, time, first, stride, most) if skips else rows
+        if factors == 1:
             add_row_products(real, call, call.recurrent, direction, 0, units, h, target, block, step % 2)
         else:
             for index in range(units):
                 # To and fro: the weights that a step used last are still in the cache when the next one begins.
                 b = index if step % 2 == 0 else units - 1 - index
                 add_product(
-                    real, call, call.recurrent, direction, b, 1, h, stride * state_row, size, rows, target + b * block, row,
-                    target + b * block, row,
+                    real, call, call.recurrent, direction, b, 1, h, stride * state_row, size, factors,
+                    target + b * block, row, target + b * block, row,
                 )  # fmt: skip
         for r in range(rows):
             drives = drive_places(cell, call, time, first + r * stride)
@@ -368,4 +370,6 @@ def backward_task(cell, number, record, index):
                 store_state(cell, dold, dh + here_padded, dc + here_padded, lanes(real))
             for index, run in enumerate(cell.layer_norms):
                 normalize_adjoint(cell, real, call, run, index, place, block, gains, hats, deviations)
+        if call.discards_initial:
+            rows = going_on(call, direction, time, first, stride, most)
         back_through(real, call, call.recurrent, 0, direction, dpre_all, position, rows, stride, dh, 0, units, step % 2)

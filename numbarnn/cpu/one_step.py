@@ -175,6 +175,7 @@ class StepCalls:
         for name, value in {
             "steps": 1, "start": 0, "total": self.packing.steps, "chunk": 1, "batch": self.packing.batch,
             "table": self.packing.table_address, "tasks": self.parts, "splits": 1, "parts": self.parts, "whole": 1,
+            "zero_start": 0,
         }.items():  # fmt: skip
             own[place(kind, name)] = value
         self.set_states(own, kind, outputs)

@@ -28,6 +28,7 @@ from .threads import shares, sharing, threads, threads_for
 FORWARD_ROWS = 96  # rows of pre-activations computed ahead of the loop over time: they stay in the L2 cache
 BACKWARD_ROWS = 512  # rows of derivatives between two sums of the weight gradients
 FACTOR_BYTES = 1 << 18  # of what a weight multiplied that stay in the L2 cache while the derivatives of all units pass by
+WORD = 8  # bytes of an integer in a record, or that one points to
 LEAST_COLUMNS = 48  # with fewer, the derivatives would pass by too often
 
 
@@ -381,7 +382,7 @@ def _make_forward(kernels, size, keep, listed, threads_):
     h_rows = packing.blocks(0, size.steps + 2)
     states = size.states(h_rows, h_rows if kept_c else size.batch)
     gates = size.gates(packing.rows) if keep.gates else {"operand": size.gates(size.batch)["operand"]}
-    tape = {"unit_values": size.unit_values()}
+    tape = {"unit_values": size.unit_values(), "zero_start": 0 if keep.weights else WORD // size.dtype.itemsize}
     tape |= {} if what == "checkpoints" else states
     tape |= gates if keep.gates else {}
     tape |= size.transposed() if transposes else {}

@@ -103,6 +103,7 @@ CALL = integers(
     "unit_values",  # [D, V, padded H]: what the cell takes for each unit
     "drives",  # [drives] of ROWS: (T, N, D * H) of the caller, what the cell takes at each step
     "zeros",  # a vector of zeros
+    "zero_start",  # address of a number: 1 where the initial state is zeros, which nobody gave; 0 for no such number
 )
 GROUPS = [("input", GROUP), ("recurrent", GROUP), ("gated", GROUP), ("projection", GROUP)]
 
@@ -113,7 +114,7 @@ FORWARD = np.dtype(
     + integers(
         "keep",  # 1 to fill `saved`, 0 to leave it alone
         "pack",  # 1 to pack the weights, 2 the transposed ones too, 0 where an earlier call has done it
-        "wrong",  # becomes 1 where a weight or bias that is packed for the first time is not finite; it stays 1
+        "wrong",  # becomes 1 where a weight or bias that is packed is not finite; it stays 1
         "inputs",  # x in order: [D, N * splits * chunk, I], this call only
         "pre",  # [D, tasks, blocks, chunk * rows of the task, (slot, unit)]: pre-activations, this call only
         "projected",  # [D, N, padded P]: h of a step, this call only
@@ -141,10 +142,15 @@ BACKWARD = np.dtype(
         "factor_columns",  # columns of a part, at most, that are copied there together
         "dinputs",  # [D, chunk * N, spread I], this call only
         "dx",  # [D, T, N, I]; 0 where it is not asked for
+        "discards_initial",  # 1 where nobody reads dL/d(initial state): what dh and dc end with is then something else
         "dunit_values",  # [D, V, padded H]: the gradient of unit_values
         "one",  # the number 1, in the dtype of the call
-        "row_gradient",  # from one row's gradient to the next one's, where each row has its own
-        "row_scratch",  # likewise, of what it is summed in, at `bias`
+        "row_gradient",  # from one sequence's gradient to the next one's, where each has its own
+        "row_scratch",  # from one row to the next, of what its gradient is summed in, at `bias`; of each direction
+        "row_factors",  # likewise, of what a weight multiplied, at `factors`
+        "row_gathered",  # likewise, at `gathered`
+        "gathered",  # a block of dpre of some steps, where rows grow fewer
+        "alone",  # [N] of each row its steps, those between two sums, and which sequence it is
     )
 )
 

@@ -24,9 +24,11 @@ from .rows import (
     block_row,
     copied_rows,
     first_held,
+    going_on,
     rows_before,
     rows_in_segment,
     segment_time,
+    starts_at_zero,
     task_rows,
     working,
 )
@@ -210,6 +212,7 @@ def forward_task(cell, number, record, index):
     pre = call.pre + before_task * units * cell.slots * vector
     pre_rows = call.chunk * most
     phases = 2 if cell.gated_span[1] > 0 else 1
+    skips = starts_at_zero(call) and call.wrong == 0  # 0 times what is not finite is NaN
     from_phase, to_phase = 0, call.steps * phases
     if call.splits > 1:
         from_phase, to_phase = region, region + 1
@@ -232,10 +235,12 @@ def forward_task(cell, number, record, index):
         h_new, c_new = call.h + new_row * h_row + state_h, call.c + new_row * call.c_kept * state_row + state
         operand = call.operand + step_row * call.operand_kept * state_row + state
         saved = saved_rows + step_row * saved_row
-        group, a, a_row = group_at(call, RECURRENT), h, h_row
+        group, a, a_row, factors = group_at(call, RECURRENT), h, h_row, rows
         if phase % phases == 1:
             group, a, a_row = group_at(call, GATED), operand, state_row
-        if rows == 1:
+        elif skips:
+            factors = going_on(call, direction, time, first, stride, most)
+        if factors == 1:
             row = cell.slots * call.per_block * vector
             target = pre + from_unit * cell.slots * vector * pre_rows + done * row
             if group.entries:
@@ -250,11 +255,11 @@ def forward_task(cell, number, record, index):
             vectors = min(call.per_block, units - before)
             row = cell.slots * vectors * vector
             target = pre + before * cell.slots * vector * pre_rows + done * row
-            if rows == 1 and vectors < call.per_block and group.entries:
+            if factors == 1 and vectors < call.per_block and group.entries:
                 add_sparse_products(real, call, group, direction, before, vectors, 1, a, target, 0, 0)
-            elif rows > 1 or vectors < call.per_block:  # else done above
+            elif factors > 1 or vectors < call.per_block:  # else done above
                 add_product(
-                    real, call, group, direction, before, vectors, a, stride * a_row, size, rows, target, row, target, row
+                    real, call, group, direction, before, vectors, a, stride * a_row, size, factors, target, row, target, row
                 )
             for r in range(rows):
                 drives = drive_places(cell, call, time, first + r * stride)
@@ -373,6 +378,8 @@ def backward_task(cell, number, record, index):
         if phase % phases == 0 and phase > 0:
             behind = time_of(call, step + 1, direction)
             rows = working(call, behind, first, stride, most)
+            if call.discards_initial:
+                rows = going_on(call, direction, behind, first, stride, most)
             position = rows_before(call, behind) - rows_before(call, earliest) + call.earlier_rows + first
             to_vector = by_projection(cell, to_unit, vectors_for(real, width))
             back_through(

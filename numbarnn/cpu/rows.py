@@ -59,6 +59,20 @@ def working(call, time, first, stride, most):
 
 
 @inlined
+def starts_at_zero(call):
+    """Whether the initial state is zeros that nobody gave."""
+    return call.zero_start != 0 and entry(call.zero_start, 0) != 0
+
+
+@inlined
+def going_on(call, direction, time, first, stride, most):
+    """How many of a task's rows at work at `time`, the first ones, have been at work at the step before it."""
+    if direction == 0:
+        return working(call, time, first, stride, most) if time > 0 else 0
+    return working(call, time + 1, first, stride, most) if time + 1 < call.total else 0
+
+
+@inlined
 def row_address(array, time, row):
     """Where a row of a caller's array lies."""
     step = (entry(array.step_table, time) if array.step_table else time) * array.step_stride

@@ -19,10 +19,10 @@ from .blocks import (
 )
 from .compiled import Task
 from .groups import INPUT, PROJECTION, RECURRENT, group_at
-from .product import MAX_VECTORS
+from .product import MAX_VECTORS, depth_block
 from .records import BACKWARD, FORWARD
 from .routine_call import invoke, record_at
-from .rows import operand_rows, previous_rows, rows_before, segment_time
+from .rows import operand_rows, previous_rows, rows_before, segment_time, starts_at_zero
 from .simd import lanes, load, load_first, not_finite, size_of, store, store_first
 
 
@@ -223,10 +223,57 @@ def sum_block(real, call, dpre, dpre_row, count, columns, a, a_row, a_depth, row
 
 
 @inlined
-def sum_group(real, call, group, columns, direction, part, start, steps, dpre, count, time, rows_of, row_stride, stride):
-    """One part of the rows of a weight's gradient, summed over `count` rows of dpre and of A, `steps` steps from `time` on.
+def sum_parts(real, call, dpre, dpre_row, count, columns, a, a_row, a_depth, rows, fresh, target, target_row, first, end):
+    """`sum_block` without the rows before `first` and from `end` on, where A is zeros, to the bit: its blocks are the same.
+
+    a: of the row `first`.  At least one row is left.
+    """
+    vector = vector_bytes(real)
+    for panel in range(0, columns, MAX_VECTORS):
+        vectors, empty = min(MAX_VECTORS, columns - panel), fresh
+        block, place = depth_block(count, vectors), panel * vector
+        for at in range(first // block * block, end, block):
+            before = max(at, first)
+            sum_block(
+                real, call, dpre + before * dpre_row + place, dpre_row, min(at + block, end) - before, vectors,
+                a + (before - first) * a_depth, a_row, a_depth, rows, empty, target + place, target_row,
+            )  # fmt: skip
+            empty = False
+
+
+@inlined
+def without_start(real, call, direction, start, steps, dpre, count, time):
+    """(first row, end, time, steps) of those rows of a chunk before which the state was not zeros that nobody gave.
+
+    All of them where the others' derivatives are not finite: 0 times these is NaN; or where no step would be left.
+    """
+    if call.start + start > 0 or steps == 1 or not starts_at_zero(call):
+        return 0, count, time, steps
+    last = time + steps - 1
+    at = time if direction == 0 else last
+    before, rows = rows_before(call, at) - rows_before(call, time), rows_before(call, at + 1) - rows_before(call, at)
+    units, wrong = vectors_for(real, call.hidden), 0
+    for block in range(0, units, call.per_block):
+        row = call.slots * min(call.per_block, units - block)
+        place = dpre + (block * call.slots * call.chunk_rows + before * row) * vector_bytes(real)
+        for i in range(rows * row):
+            wrong |= not_finite(load(real, place + i * vector_bytes(real)))
+    if wrong:
+        return 0, count, time, steps
+    if direction == 0:
+        return rows, count, time + 1, steps - 1
+    return 0, count - rows, time, steps - 1
+
+
+@inlined
+def sum_group(
+    real, call, group, columns, direction, part, start, steps, dpre, count, first_row, end, time, copied, rows_of,
+    row_stride, stride,
+):  # fmt: skip
+    """One part of the rows of a weight's gradient, summed over `count` rows of dpre and of A, of a chunk of steps.
 
     columns: where the weight leads; dpre: the derivatives of that, in blocks;
+    first_row, end: the rows where A is not zeros, `copied` steps from `time` on;
     rows_of: (address, step table, step stride, start table) of A; row_stride, stride: of its rows and columns, in bytes.
     Some columns of A at a time are copied, and meet all of dpre.
     """
@@ -245,14 +292,19 @@ def sum_group(real, call, group, columns, direction, part, start, steps, dpre, c
             real,
             (
                 source + (first + before) * stride, step_table, step_stride, start_table, row_stride, stride, call.table,
-                time, steps, 1, 0, call.batch, 1, wide, factor, factor_row,
+                time, copied, 1, 0, call.batch, 1, wide, factor, factor_row,
             ),
         )  # fmt: skip
-        sum_rows(real, call, group, columns, direction, start, steps, dpre, count, first, before, wide, factor, factor_row)
+        sum_rows(
+            real, call, group, columns, direction, start, steps, dpre, count, first_row, end, first, before, wide, factor,
+            factor_row,
+        )  # fmt: skip
 
 
 @inlined
-def sum_rows(real, call, group, columns, direction, start, steps, dpre, count, first, before, rows, factor, factor_row):
+def sum_rows(
+    real, call, group, columns, direction, start, steps, dpre, count, first_row, end, first, before, rows, factor, factor_row
+):
     """`sum_group` for some rows of the gradient: `rows` of a part that starts at `first`, from ``first + before`` on.
 
     factor, factor_row: the columns of A, and the stride of its rows.
@@ -272,10 +324,16 @@ def sum_rows(real, call, group, columns, direction, start, steps, dpre, count, f
             target += first * group.slots * min(per_block, unit_vectors) * vector
         else:
             target += block * group.rows * group.slots * vector + (first + before) * row
-        sum_block(
-            real, call, dpre + (block * all_slots * call.chunk_rows + slots) * vector, all_slots * vectors * vector,
-            count, summed, factor, size, factor_row, rows, first_chunk, target, row,
-        )  # fmt: skip
+        source, line = dpre + (block * all_slots * call.chunk_rows + slots) * vector, all_slots * vectors * vector
+        if first_row == 0 and end == count:
+            sum_block(
+                real, call, source, line, count, summed, factor, size, factor_row, rows, first_chunk, target, row,
+            )  # fmt: skip
+        else:
+            sum_parts(
+                real, call, source, line, count, summed, factor, size, factor_row, rows, first_chunk, target, row,
+                first_row, end,
+            )  # fmt: skip
         if last_chunk:
             unpack(
                 real, target, units, gates, group.gates, group.slots, block, vectors, rows, call.accumulate, weight,
@@ -354,19 +412,24 @@ def gradient_task(cell, number, record, index):
         input_gradient(real, call, direction, dpre, first, rows, 1, to)
     for index in range(PROJECTION + 1):
         derivatives, row, stride, start_table = dpre, call.directions * hidden * size, size, 0
+        rows_from, rows_to, copied_from, copied = 0, count, time, steps
         if index == INPUT:
             source, table, step = call.x.address, call.x.step_table, call.x.step_stride
             row, stride, start_table = call.x.batch_stride, call.x.channel_stride, call.x.start_table
         elif index == RECURRENT:
             source, table, step = previous_rows(real, call, direction)
             row = call.directions * call.width * size
+            if call.recurrent.slots:
+                rows_from, rows_to, copied_from, copied = without_start(
+                    real, call, direction, start, steps, dpre, count, time
+                )
         else:
             source, table, step = operand_rows(real, call, direction)
         if index == PROJECTION:
             derivatives = call.dprojected + direction * call.chunk_rows * vectors_for(real, call.width) * vector_bytes(real)
         sum_group(
             real, call, group_at(call, index), columns_of(call, index), direction, part, start, steps, derivatives, count,
-            time, (source, table, step, start_table), row, stride,
+            rows_from, rows_to, copied_from, copied, (source, table, step, start_table), row, stride,
         )  # fmt: skip
     if part == call.parts - 1:
         sum_bias(real, call, direction, start, steps, dpre, count)

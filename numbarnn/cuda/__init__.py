@@ -1,9 +1,10 @@
 """The GPU: the same networks by CUDA kernels.  Importing this imports Numba's CUDA target and CuPy; no GPU is asked yet."""
 
 from .arrays import asarray, empty, zeros
+from .checks import synchronize
 from .clusters import use_clusters
 from .cublas import allow_tf32, use_cublas
-from .device import current_stream, require, stream, synchronize
+from .device import current_stream, require, stream
 from .graphs import use_graphs
 
 __all__ = [

@@ -2,6 +2,7 @@
 
 from . import arrays as memory
 from . import (
+    checks,
     convolution,
     dense,
     elementwise,
@@ -21,6 +22,7 @@ from . import (
 )
 
 __all__ = [
+    "checks",
     "convolution",
     "dense",
     "elementwise",

@@ -174,9 +174,3 @@ def wait(waiting, awaited):
 def stream_address():
     """A number that tells this Python thread's stream from others."""
     return cupy.cuda.get_current_stream().ptr
-
-
-def synchronize():
-    """Wait until all that this Python thread asked for is done."""
-    require()
-    cupy.cuda.get_current_stream().synchronize()

@@ -86,9 +86,12 @@ class Graph:
             try:
                 for call in calls:
                     call()
-            finally:
-                found = driver.cuStreamEndCapture(address)
-        graph = _checked("end", found)
+            except BaseException:
+                status, graph = driver.cuStreamEndCapture(address)
+                if not status and graph is not None:
+                    driver.cuGraphDestroy(graph)
+                raise
+            graph = _checked("end", driver.cuStreamEndCapture(address))
         try:
             self._executable = _checked("instantiate", driver.cuGraphInstantiate(graph, 0))
         finally:

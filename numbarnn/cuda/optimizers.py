@@ -89,15 +89,19 @@ def _nadam(found, count, flat, previous, gradient, mean, square, scale, direct, 
 
 def _launch(function, vectors, scalars):
     """Launch an update; whether it has left finite numbers, later."""
-    flat, found = vectors[0], _found(stream_address())
+    flat = vectors[0]
+    found = _found(flat.data.ptr, stream_address())
     if flat.size:
         launch(function, blocks_for(flat.size), found, flat.size, *vectors, *scalars)
     return Finite(flat, found)
 
 
 @functools.lru_cache(maxsize=64)
-def _found(stream):
-    """A number of this stream that an update makes 1 if it writes a number that is not finite; it is 0 until one has."""
+def _found(vector, stream):
+    """A number that updates of the vector at an address, on a stream, make 1 if they write a number that is not finite.
+
+    `Finite` makes it 0 again when it has looked at the vector.
+    """
     return zeros((1,), "int64")
 
 
@@ -130,20 +134,29 @@ def nadam(flat, previous, gradient, mean, square, scale, direct, rate, beta1, be
 
 
 class Finite:
-    """Whether the numbers of a vector are finite: the GPU is waited for when it is asked.
+    """Whether the numbers of a vector are finite: the GPU is waited for when it is asked first.
 
-    found: 0 if they are for certain, as all updates have left such; else they are looked at.
+    found: 0 if they are for certain, as all updates have left such; else they are looked at, and it is made 0 (is modified):
+    what the next update leaves is another matter.
     """
 
     def __init__(self, vector, found=None):
-        self._vector, self._found = vector, found
+        self._vector, self._found, self._answer = vector, found, None
         if found is None:
             self._number = (vector - vector).sum()
 
     def __bool__(self):
+        if self._answer is None:
+            self._answer = self._look()
+        return self._answer
+
+    def _look(self):
         if self._found is None:
             return float(self._number) == 0
-        return int(self._found[0]) == 0 or bool(Finite(self._vector))
+        if int(self._found[0]) == 0:
+            return True
+        self._found.fill(0)
+        return bool(Finite(self._vector))
 
 
 def all_finite(vector):

@@ -15,7 +15,18 @@ class StateTape:
     packing : Uniform or Packing
     h, c : arrays
         (rows, D, P or H): a block of rows for each step and one at either end, or N rows where a state has no other.
+    zero_start : numpy.ndarray or None
+        One number, which kernels read: 1 where the initial state is zeros that nobody gave; None where none do.
     """
+
+    zero_start = None
+
+    @property
+    def separable(self):
+        """Whether backward can have a gradient of each sequence, which is one row: see a backend's `separate`."""
+        cell, packing = self.size.cell, self.packing
+        plain = cell.feeds_every_gate and not (cell.unit_value_count or cell.normalized_values)
+        return plain and packing.batch == packing.sequences and self.keep.gates and packing.rows > 0
 
     @property
     def _states(self):
@@ -31,6 +42,8 @@ class StateTape:
             for m, array in enumerate(self._states):
                 here = rows if len(array) > self.size.batch else slice(None)
                 array[:, d][here] = 0 if initial is None else initial[m][d][self.packing.sequence]
+        if self.zero_start is not None:
+            self.zero_start[0] = initial is None
 
     def restart(self, sequences):
         """Set the state of some sequences of a stream, their indices, to what it was at first."""

@@ -145,7 +145,7 @@ class Function(Reading):
     def _passage(self, inputs, state, lengths, reset, seed, keep, until=None):
         """(Passage, Given) of a call; until: the nodes to run, see `Passage`."""
         given = self._given(inputs, lengths, reset)
-        self.params.check_finite()
+        self.params._check_finite(True)
         random = None if seed is None else generator("seed", seed)
         initial = self._states_of("state", state, given.sequences)
         return Passage(self, self._own, given.described, keep, random, initial, until), given

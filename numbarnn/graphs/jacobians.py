@@ -11,8 +11,7 @@ from ..arrays.ragged import Ragged
 from ..arrays.rows import numbers
 from ..engine.keep import ALL
 from ..layers.tangents import zeros_like
-from ..networks.derived import Derived, columns_of, fill_by_tangents, is_mean_of_samples, laid_out
-from ..networks.jacobians import ROWS
+from ..networks.derived import ROWS, Derived, columns_of, fill_by_tangents, is_mean_of_samples, laid_out
 from ..networks.placing import brought
 from .objective import Objective
 from .passage import Passage, Return
@@ -141,9 +140,9 @@ class Jacobians(Derived, Objective):
     ) -> np.ndarray:
         """The gradient of each sample's loss by itself, at the parameters `flat`: ``(N, P)``.
 
-        Row n is what `loss_and_gradient` gives for sample n alone.  The graph's own parameters stay as they are.  Samples of
-        equal length go back together where no layer is shared, and each has weights alone for parameters; others, and all on
-        a GPU, take a call each.
+        Row n is what `loss_and_gradient` gives for sample n alone.  The graph's own parameters stay as they are.  Samples go
+        back together where no layer is shared, and each has weights alone for parameters; others take a call each.  See
+        `Network.sample_gradients`.
 
         Parameters
         ----------

@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from ..arrays.packing import checked_lengths, checked_reset
 from ..errors import NonFiniteError, ShapeError, renamed
 from ..training.samples import Samples
 from ..training.sequences import Sequences
+from ..training.targets import with_targets, with_weights
 from .losses import Losses
 
 
@@ -39,6 +41,7 @@ class GraphSamples:
     parts: dict
     owner: dict
     empty: frozenset = frozenset()
+    feedback: ClassVar = None  # outputs of a graph are not fed back
 
     @classmethod
     def of(cls, graph, inputs, targets, lengths, losses: Losses, weights, reset=None):
@@ -72,9 +75,9 @@ class GraphSamples:
             )  # fmt: skip
             batch, output_letters = given.batches[name], view.output_layout
             with renamed(y=f"targets[{output!r}]", weights=f"weights[{output!r}]", loss=f"loss[{output!r}]"):
-                part = part.with_targets(view, targets[output], output_letters, output_letters, loss, batch)
+                part = with_targets(part, view, targets[output], output_letters, output_letters, loss, batch)
                 if weights.get(output) is not None:
-                    part = part.with_weights(weights[output], output_letters, output_letters, graph.dtype, batch)
+                    part = with_weights(part, weights[output], output_letters, output_letters, graph.dtype, batch)
                 if part.classes is not None:
                     part.labels(batch)
             parts[output] = part
@@ -132,21 +135,9 @@ class GraphSamples:
                 found = f"several, of which in {output!r} some samples count more than others"
                 raise ValueError(f"loss: expected {expected}, got {found}")
 
-    def can_be_cut(self):
-        """Whether inputs and targets can be cut at a step, see `check_cut`."""
-        return not self._uncut
-
-    def check_cut(self, expected, given):
-        """Raise ValueError, which says what was expected and given, unless inputs and targets can be cut at a step.
-
-        Inputs with steps then have the same, and all targets have steps.
-        """
-        if self._uncut:
-            raise ValueError(f"{expected} for {self._uncut}, got {given!r}")
-
     @functools.cached_property
-    def _uncut(self):
-        """In words what cannot be cut at a step; empty if all can."""
+    def uncut(self):
+        """In words what cannot be cut at a step; empty if all inputs with steps have the same, and all targets have some."""
         stepped = [name for name, each in self.inputs.items() if each.stepped]
         for name in stepped[1:]:
             if not np.array_equal(self.lengths_of_inputs[name], self.lengths_of_inputs[stepped[0]]):
@@ -158,7 +149,7 @@ class GraphSamples:
 
     @functools.cached_property
     def lengths_of_x(self):
-        """(N,): the steps of each sample, the same in all inputs with steps, see `check_cut`."""
+        """(N,): the steps of each sample, the same in all inputs with steps, see `uncut`."""
         return next(each for name, each in self.lengths_of_inputs.items() if self.inputs[name].stepped)
 
     def _empty(self, chosen, span=None):
@@ -216,6 +207,11 @@ class GraphSamples:
         """{name: (N,)}: the steps of each sample."""
         return {name: each.lengths if name not in self.lengths else self.lengths[name] for name, each in self.inputs.items()}
 
+    @property
+    def steps_of_samples(self):
+        """[(N,)]: the steps of each sample in each input."""
+        return [*self.lengths_of_inputs.values()]
+
     @functools.cached_property
     def kind(self):
         """What samples have in common that can lie in the same memory, if they have as many steps."""
@@ -236,6 +232,10 @@ class GraphSamples:
         own = dict.fromkeys(self.lengths, end - begin)
         cut = self._changed(lambda each: each.between(chosen, begin, end), own, {})
         return replace(cut, empty=cut._empty(slice(None)))
+
+    def after(self, begin):
+        """The steps of all samples from some on, (N,), copied."""
+        return self.between(np.arange(self.x.count), begin, self.lengths_of_x)
 
     def _changed(self, change, lengths, resets):
         """The samples, each of their Sequences changed by a function."""

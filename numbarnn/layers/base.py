@@ -162,7 +162,7 @@ class Layer(Description):
         if parameters.weights is not expected and parameters.weights != expected:
             wanted, found = ([f"{w.name} {w.shape}" for w in ws] for ws in (expected, parameters.weights))
             raise ShapeError(f"p: {self!r} with {channels} channels expects {wanted}, got {found}")
-        parameters.check_finite()
+        parameters._check_finite(True)
 
     def gradient_vector(self, into, channels, dtype, device, **apart):
         """`into`, if it has this layer's structure and may be written; a new vector of zeros if it is None.

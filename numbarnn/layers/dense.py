@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from ..arrays.descriptor import TensorDescriptor
 from ..arrays.devices import backend_of, device_of
+from ..arrays.packing import uniform as uniform_packing
 from ..cells import ActivationSpec, DenseCell, activation
 from ..engine.keep import ALL
 from ..errors import positive_integer
@@ -21,6 +22,17 @@ LINEAR = DenseCell()
 MOST_ROWS = 512  # of a batch that is made of the steps of one sequence
 
 
+def _most_rows(steps):
+    """How many rows a single sequence of so many steps is taken as."""
+    return next(rows for rows in range(min(steps, MOST_ROWS), 0, -1) if steps % rows == 0)
+
+
+def _lies_alone(steps):
+    """How a sequence of so many steps lies where it is alone."""
+    rows = _most_rows(steps)
+    return uniform_packing(steps // rows, rows)
+
+
 def _batched(x):
     """A single sequence as a batch of its steps, which do not depend on each other; a long one in pieces of equal length.
 
@@ -28,7 +40,7 @@ def _batched(x):
     """
     if x.batch != 1 or not x.packing.uniform or device_of(x.array) == "cuda":
         return x
-    rows = next(rows for rows in range(min(x.steps, MOST_ROWS), 0, -1) if x.steps % rows == 0)
+    rows = _most_rows(x.steps)
     step, _, channel = x.strides
     strides = rows * step, step, channel
     return TensorDescriptor.made(x.steps // rows, rows, x.channels, strides, x.dtype, x.layout, x.array, x.address)
@@ -69,11 +81,11 @@ class Linear(Operation):
         self.tape.add_to(program)
 
     def separable(self):
-        return self.tape.size.batch == self.source.batch and separate().knows(self.tape)
+        return self.tape.size.batch == self.source.batch and self.tape.separable
 
     def backward(self, adjoint, dy, need_x):
         if adjoint.rows is not None:
-            own = separate().Adjoint(self.tape, dy, None, need_x, adjoint.rows)
+            own = separate(device_of(self.source.array)).Adjoint(self.tape, dy, None, need_x, adjoint.rows, _lies_alone)
             adjoint.fills.append(own.fill)
             return own.dx
         own = backend_of(self.source.array).launch.Adjoint(

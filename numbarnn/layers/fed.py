@@ -57,7 +57,7 @@ class Fed:
 
     def _add(self, operation):
         """Add the steps of an operation."""
-        steps, on = self._steps, backend("cpu").feedback
+        steps, on = self._steps, backend("cpu")
         if isinstance(operation, Constrained):
             self._first.append(operation.weights.fill)
             self._add(operation.inner)
@@ -67,20 +67,20 @@ class Fed:
         elif isinstance(operation, Residual):
             self._add(operation.inner)
             arrays = [in_order("a sum", each) for each in (operation.inner.outputs, operation.source, operation.outputs)]
-            steps.add_each(on.SUM, None, arrays, on.sum_record)
+            on.elementwise.add_sum_steps(steps, *arrays)
         elif isinstance(operation, (Linear, Recurrence)):
             self._kernels.append(operation.tape)
             steps.add_forward(operation.tape, operation.source, operation.outputs)
         elif isinstance(operation, Elementwise):
             arrays = [in_order("a function", each) for each in (operation.source, operation.outputs)]
-            steps.add_each(on.VALUE, operation.cell, arrays, on.value_record)
+            on.elementwise.add_value_steps(steps, operation.cell, *arrays)
         elif isinstance(operation, Scaled):
             mask = mask_of(operation)
-            arrays = in_order("a mask", operation.source), mask, in_order("a mask", operation.outputs)
-            steps.add_each(on.PRODUCT, None, arrays, on.product_record)
+            source, outputs = (in_order("a mask", each) for each in (operation.source, operation.outputs))
+            on.elementwise.add_product_steps(steps, source, mask, outputs)
         elif isinstance(operation, InputDecay):
             arrays = (in_order("values that decay", each) for each in (operation.source, operation.outputs))
-            backend("cpu").gaps.add_fill_steps(steps, DECAY, *arrays, *operation.constants)
+            on.gaps.add_fill_steps(steps, DECAY, *arrays, *operation.constants)
         elif not operation.view:
             raise NotInPrograms(type(operation).__name__)
 
@@ -144,19 +144,19 @@ class FedAdjoint:
 
     def _add(self, own):
         """Add the steps back of what a fill is the method of."""
-        steps, on = self._steps, backend("cpu").feedback
+        steps, on = self._steps, backend("cpu")
         if isinstance(own, ElementwiseAdjoint):
             arrays = [in_order("a slope", each) for each in (own.kept, own.dy, own.dx)]
-            steps.add_each(on.SLOPE, own.cell, arrays, on.value_record)
+            on.elementwise.add_slope_steps(steps, own.cell, *arrays)
         elif isinstance(own, ScaledAdjoint):
-            arrays = in_order("a mask", own.dy), mask_of(own.scaled), in_order("a mask", own.dx)
-            steps.add_each(on.PRODUCT, None, arrays, on.product_record)
+            dy, dx = (in_order("a mask", each) for each in (own.dy, own.dx))
+            on.elementwise.add_product_steps(steps, dy, mask_of(own.scaled), dx)
         elif isinstance(own, ResidualAdjoint):
             dx, dy = in_order("a sum", own.dx), in_order("a sum", own.dy)
-            steps.add_each(on.SUM, None, (dx, dy, dx), on.sum_record)
+            on.elementwise.add_sum_steps(steps, dx, dy, dx)
         elif isinstance(own, InputDecayAdjoint):
             arrays = (in_order("values that decay", each) for each in (own.of.source, own.dy, own.dx))
-            backend("cpu").gaps.add_slope_steps(steps, DECAY, *arrays, *own.of.constants)
+            on.gaps.add_slope_steps(steps, DECAY, *arrays, *own.of.constants)
             self._after.append(own)  # the sums, for which dL/dy must be known at all steps
         elif hasattr(own, "tape"):
             operation = self._operation_of(own.tape)

@@ -9,6 +9,8 @@ from ..arrays.rows import like
 from .chain import Chain
 from .dense import Linear
 from .fed import in_order, mask_of
+from .gaps import CELL as DECAY
+from .gaps import InputDecay
 from .operations import Elementwise, NotInPrograms, Residual, Scaled
 from .recurrence import Constrained, Recurrence
 from .tangents import fed_back
@@ -35,7 +37,7 @@ class FedTangents:
     def __init__(self, fed, tangents, given):
         self._fed, count = fed, tangents[0].count
         products = 2 * count * fed._products
-        self._steps = fed_back().FedTangents(fed.packing, fed.x.dtype, products)
+        self._steps = fed_back().TangentSteps(fed.packing, fed.x.dtype, products)
         x = [like(fed.x) for _ in range(count)]
         self.dy = x
         for tape, own in zip(fed.tapes, tangents):
@@ -54,7 +56,7 @@ class FedTangents:
 
     def _add(self, operation, tangents, dx):
         """Add the steps of an operation; returns descriptors of the tangents of its outputs."""
-        steps, on = self._steps, backend("cpu").feedback
+        on, steps, outputs = backend("cpu").elementwise, self._steps, operation.outputs
         if isinstance(operation, Constrained):
             if tangents.parameters is not None:
                 moved = [operation.weights.moved(dp) for dp in tangents.parameters]
@@ -69,21 +71,34 @@ class FedTangents:
         if isinstance(operation, (Linear, Recurrence)):
             passes = []
             dy = operation.jvp(replace(tangents, passes=passes), dx)
-            steps.add_tangents(passes[0], operation.source, operation.outputs, dx)
+            steps.add_tangents(passes[0], operation.source, outputs, dx)
             return dy
         if isinstance(operation, Residual):
             sums = zip(self._add(operation.inner, tangents, dx), dx)
-            return [self._each(on.SUM, None, pair, on.sum_record, operation.outputs) for pair in sums]
+            return [self._each(on.add_sum_steps, pair, outputs) for pair in sums]
         if isinstance(operation, Elementwise):
-            kept = operation.outputs if operation.cell.activation.from_output else operation.source
-            return [self._each(on.SLOPE, operation.cell, (kept, each), on.value_record, operation.outputs) for each in dx]
+            kept = outputs if operation.cell.activation.from_output else operation.source
+            return [self._each(on.add_slope_steps, (kept, each), outputs, operation.cell) for each in dx]
+        if isinstance(operation, InputDecay):
+            return [self._decayed(operation, tangents, index, each) for index, each in enumerate(dx)]
         if not isinstance(operation, Scaled):
             raise NotInPrograms(type(operation).__name__)
         mask = mask_of(operation)
-        return [self._each(on.PRODUCT, None, (each, mask), on.product_record, operation.outputs) for each in dx]
+        return [self._each(on.add_product_steps, (each, mask), outputs) for each in dx]
 
-    def _each(self, task, cell, read, make, outputs):
-        """A descriptor like that of the outputs, which a task writes of what it reads."""
+    def _decayed(self, decay, tangents, index, dx):
+        """A descriptor of how the outputs of an `InputDecay` move in one of the tangents."""
+        found, constants = like(decay.outputs), decay.constants
+        if tangents.parameters is None:
+            moved = [np.zeros_like(each) for each in constants[:2]]
+        else:
+            moved = [tangents.parameters[index][name] for name in decay.names]
+        arrays = (in_order("values that decay", each) for each in (decay.source, dx, found))
+        backend("cpu").gaps.add_tangent_steps(self._steps, DECAY, *arrays, *constants, *moved)
+        return found
+
+    def _each(self, add, read, outputs, *cell):
+        """A descriptor like one of the outputs, of which `add` says that it is written at each step from what is read."""
         found = like(outputs)
-        self._steps.add_each(task, cell, [*(in_order("a tangent", each) for each in read), found], make)
+        add(self._steps, *cell, *(in_order("a tangent", each) for each in read), found)
         return found

@@ -99,6 +99,7 @@ class PreparedCall:
         stack = [part for tape in tapes for part in tape.stack]
         # The c of an LSTM, where each step overwrites that of the step before.
         self._single = [part.c for part in stack if part.size.cell.states > 1 and len(part.c) == part.size.batch]
+        self._zero_starts = [part.zero_start for part in stack if part.zero_start is not None]
         stacks = [tape.stack for tape in tapes] if stateful or len(tapes) == 1 else []
         self._ends, self._starts = (
             [views for stack in stacks for views in zip(*(state for part in stack for state in getattr(part, name)()))]
@@ -112,6 +113,8 @@ class PreparedCall:
             for array in self._single:
                 array.fill(0)
         else:
+            for told in self._zero_starts:  # the kernels, which the state is written for behind the tape's back
+                told[0] = 0
             for array, views in zip(state, self._starts):
                 for index, view in enumerate(views):
                     view[...] = array[index]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..arrays.descriptor import checked_array, in_layout
-from ..arrays.devices import moved
+from ..arrays.devices import moved, sent
 from ..arrays.rows import numbers
 from ..errors import ShapeError
 from ..training.losses import checked_result, checked_target, is_of_library, takes_labels, target_channels
@@ -22,8 +22,11 @@ class Comparison:
             return numbers(described).reshape(-1, described.channels)
         return in_layout(described.array, self.output_layout)
 
-    def _call_loss(self, loss, prediction, target, weights, samples):
-        """(loss, derivative) of what `_rows`, `_target_rows` and `_weight_rows` give."""
+    def _call_loss(self, loss, prediction, target, weights, samples, each=None):
+        """(loss, derivative) of what `_rows`, `_target_rows` and `_weight_rows` give.
+
+        each: of a loss of the library, what `_sample_rows` gives, for the derivative of each sample's own loss.
+        """
         if not is_of_library(loss):  # it may write to copies: arrays of the caller may be behind all of them
             prediction, target = prediction.copy(), target.copy()
             if samples.classes is not None and samples.ignore_index is not None:
@@ -34,13 +37,14 @@ class Comparison:
             expected, found = ("labels", "numbers") if samples.classes is None else ("numbers", "labels")
             raise TypeError(f"{loss.name}: expected targets that are {expected}, got {found}")
         if samples.classes is not None:
-            return loss.of_labels(prediction, target, None if weights is None else weights[:, 0])
+            weights, each = (None if part is None else part[:, 0] for part in (weights, each))
+            return loss.of_labels(prediction, target, weights, each)
         axis = -1 if samples.in_rows else self.output_layout.index("c") - prediction.ndim
         checked_target(prediction, target, target_channels(loss, prediction.shape[axis]), axis)
         if axis == -1:
-            return loss.of_rows(prediction, target, weights)
-        rows = (None if part is None else np.moveaxis(part, axis, -1) for part in (prediction, target, weights))
-        value, gradient = loss.of_rows(*rows)
+            return loss.of_rows(prediction, target, weights, sample=each)
+        parts = prediction, target, weights, None, each
+        value, gradient = loss.of_rows(*(None if part is None else np.moveaxis(part, axis, -1) for part in parts))
         return value, np.moveaxis(gradient, -1, axis)
 
     def _bent(self, loss, batch, output, tangent, samples):
@@ -98,10 +102,18 @@ class Comparison:
             return samples.weight_rows(batch)[:, None]  # beside labels, in the host's memory
         return moved(samples.weight_rows(batch)[:, None] if samples.in_rows else samples.weights.array, self.device)
 
+    def _sample_rows(self, batch, samples):
+        """To which sample belongs what a loss sees, laid out like weights."""
+        if samples.in_rows:
+            return samples.sample_rows(batch)[:, None]
+        letters = self.output_layout
+        return np.arange(samples.x.count).reshape([-1 if letter == "n" else 1 for letter in letters])
+
     def _target_rows(self, batch, prediction, samples):
         """The targets as a loss sees them, next to a prediction's descriptor."""
         if samples.classes is not None:
-            return samples.labels(batch)
+            labels = samples.labels(batch)
+            return labels if samples.there is None else sent(labels, samples.device, samples.there)
         if not samples.in_rows:
             return samples.y.array
         if not prediction.packing.rows:
@@ -121,7 +133,7 @@ def curved(loss):
 
 def in_time(network, samples, most):
     """Samples, or of a single long one, where a network can go on from piece to piece, so many steps each, in order."""
-    if samples.x.count > 1 or samples.reset is not None or not network._goes_on or not samples.can_be_cut():
+    if samples.x.count > 1 or samples.reset is not None or not network._goes_on or samples.uncut:
         yield samples
         return
     steps = int(samples.lengths_of_x[0])

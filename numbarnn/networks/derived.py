@@ -3,12 +3,12 @@
 import numpy as np
 
 from ..arrays.devices import backend
-from ..arrays.rows import numbers
 from ..parameters import Parameters
 from ..training.losses import NashSutcliffe, is_of_library
 from .dual_numbers import Way
 from .placing import brought, on_host
 
+ROWS = 1 << 13  # steps of all sequences that go back together: what they keep stays in the L3 cache
 TOGETHER = 64  # tangents at once: each loads the weights that all share
 TANGENT_NUMBERS = 1 << 22  # numbers of a layer's rows that several tangents have at once, at most
 
@@ -58,26 +58,36 @@ class Derived:
         (at, home), loss = self._parameters_at(flat), self._found_loss(loss)
         samples, parts = self._samples(**given, loss=loss), self.split(at.flat)
         found = backend(self.device).memory.zeros((samples.x.count, len(at)), self.dtype)
-        if not self._gradients_together(parts, samples, loss, found):
-            for n in range(samples.x.count):
-                alone = samples.take(np.array([n]))
-                if self._counts(alone, loss):
-                    self._workspace(self.split(found[n]), parts).gradient(alone, loss)
+        for chosen in pieces_of(samples):
+            if not self._gradients_together(parts, samples, loss, chosen, found):
+                for n in chosen:
+                    alone = samples.take(np.array([n]))
+                    if self._counts(alone, loss):
+                        self._workspace(self.split(found[n]), parts).gradient(alone, loss)
         return brought(found, home)
 
-    def _gradients_together(self, parts, samples, loss, found):
-        """Write the gradients of samples of equal length at once (`found` is modified); whether that could be done."""
-        if self.device != "cpu" or samples.ragged or len(found) < 2 or not self._is_apart(samples, loss):
+    def _gradients_together(self, parts, samples, loss, chosen, found):
+        """Write the gradients of some samples at once (their rows of `found` are modified); whether that could be done."""
+        if len(chosen) < 2 or not self._is_apart(samples, loss):
             return False
-        passing = self._passing(parts, samples, loss)
+        whole = len(chosen) == len(found)
+        passing = self._passing(parts, samples if whole else samples.take(chosen), loss)
         if not passing.separable():
             return False
-        slopes = []
-        for seen in passing.seen:
-            slopes.append(seen.slope(seen.derivative(seen.value)))
-            numbers(slopes[-1])[...] *= samples_shares(seen.samples, self.dtype)[:, None]
-        passing.back(slopes, parts, columns_of(found, parts))
+        into = found if whole else backend(self.device).memory.zeros((len(chosen), found.shape[1]), self.dtype)
+        slopes = [seen.slope(seen.derivative(seen.value, apart=True)) for seen in passing.seen]
+        passing.back(slopes, parts, columns_of(into, parts))
+        if not whole:
+            found[chosen] = into
         return True
+
+
+def pieces_of(samples):
+    """[numbers of samples]: as many that go back together as have about `ROWS` steps, the longest first."""
+    steps = np.max(samples.steps_of_samples, axis=0)
+    order = np.argsort(-steps, kind="stable")
+    pieces = np.searchsorted(np.cumsum(steps[order]), np.arange(ROWS, int(steps.sum()), ROWS))
+    return [piece if len(piece) < len(steps) else np.arange(len(steps)) for piece in np.split(order, pieces) if len(piece)]
 
 
 def columns_of(found, parts):
@@ -112,15 +122,6 @@ def unit_ways(part, width, device):
         ways = np.zeros((count, len(part)), part.flat.dtype)
         ways[np.arange(count), first + np.arange(count)] = 1
         yield first, [Parameters(way, part.weights) for way in brought(ways, device)]
-
-
-def samples_shares(samples, dtype):
-    """(N,): what the derivative of a mean over samples is multiplied with to be the one of each sample's own; 0 of nothing.
-
-    The mean loss is the sum of the samples' own, weighed by what each counts.
-    """
-    counts = samples.counts
-    return np.divide(counts.sum(), counts, out=np.zeros_like(counts), where=counts > 0).astype(dtype)
 
 
 def is_mean_of_samples(loss):

@@ -210,7 +210,7 @@ class Function(Reading):
             self._check_feedback(feedback)
         device = home_of(x)
         batch, described = self._described(x, lengths, reset)
-        self.params.check_finite()
+        self.params._check_finite(True)
         keep = keep if keep is NOTHING else kept(*keep, described.steps)
         initial = self._states_of("state", state, batch.sequences)
         random, final = None if seed is None else generator("seed", seed), []

@@ -13,12 +13,11 @@ from ..layers.feedback import Feedback
 from ..layers.tangents import Tangents
 from ..training.workspace import Workspace
 from .derivatives import moved_by
-from .derived import Derived, columns_of, fill_by_tangents, is_mean_of_samples, laid_out
+from .derived import ROWS, Derived, columns_of, fill_by_tangents, is_mean_of_samples, laid_out
 from .objective import Objective
 from .passing import Passing, go_back, passed
 from .placing import brought
 
-ROWS = 1 << 13  # steps of all sequences that outputs go back through together: what they keep stays in the L3 cache
 LENGTHS = 16  # to which steps are cut at most, so that outputs do not go back from far behind them
 CAUSAL = 1.5  # tangents of all steps in the time that an output's way back takes, from where it is on
 
@@ -159,8 +158,11 @@ class Jacobians(Derived, Objective):
         """The gradient of each sample's loss by itself, at the parameters `flat`: ``(N, P)``.
 
         Row n is what `loss_and_gradient` gives for sample n alone: the loss is the mean over that sample.  The network's own
-        parameters stay as they are.  Samples of equal length go back through time together, and their products are summed
-        apart; others, layers whose parameters are no weights, and all on a GPU, take a call each.
+        parameters stay as they are.  Samples go back through time together, whatever their lengths, and their products are
+        summed apart, each in the order in which it would be alone: the gradients have the same bits as long as the sums of a
+        sample's weights are exact.  Samples of networks whose layers have parameters that are no weights, such as values of
+        units, those that start afresh, and those of a loss of your own take a call each.  On a GPU products by cuBLAS depend
+        on the batch in their last bits, see `numbarnn.cuda.use_cublas`.
 
         Parameters
         ----------

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..arrays.descriptor import checked_array, is_array
-from ..arrays.devices import device_of, moved, native
+from ..arrays.devices import backend, device_of, moved, native
 from ..arrays.ragged import Ragged
 from ..parameters import Parameters
 
@@ -18,8 +18,14 @@ def home_of(x):
 
 
 def brought(array, device):
-    """An array or a Ragged on `device`: a copy, where it is not there."""
-    return array.to(device) if isinstance(array, Ragged) else moved(array, device)
+    """An array or a Ragged on `device`: a copy, where it is not there.
+
+    To the host it comes with what the GPU has found wrong meanwhile, see `cuda.checks`: NonFiniteError.
+    """
+    found = array.to(device) if isinstance(array, Ragged) else moved(array, device)
+    if found is not array and device == "cpu":
+        backend("cuda").checks.hear()
+    return found
 
 
 def on_host(argument, given):

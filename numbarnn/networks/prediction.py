@@ -74,7 +74,7 @@ class Prediction(Derivatives):
         if nothing is not None:
             return nothing
         batch, described = self._described(x, lengths, reset)
-        self.params.check_finite()
+        self.params._check_finite(True)
         if feedback is not None:
             feedback._check_sizes(described.packing.total, batch.sequences, self.output_channels)
         whole = [(x, lengths, reset, slice(None))]  # what is drawn at random is drawn for all sequences at once
@@ -249,7 +249,7 @@ class Prediction(Derivatives):
             self._states_of("state", state, 0)
             return nothing
         batch, described = self._described(x, lengths, reset)
-        self.params.check_finite()
+        self.params._check_finite(True)
         initial = self._states_of("state", state, batch.sequences)
         self._forward(self._own[: at + 1], described, NOTHING, initial=initial, seen=found.__setitem__)
         return brought(batch.give(found[at].stack[index].outputs), home_of(x))

@@ -111,8 +111,10 @@ class Reading(Structure):
 
     def _fed(self, parts, like_x, keep, random=None, initial=None):
         """The `Fed` for inputs as a descriptor describes some; it has not been filled.  The rest as of `_forward`."""
-        if keep.for_backward and keep.what != "all":
-            raise ValueError(f"tape: expected 'all' without checkpoints beside feedback, got {keep.what!r}")
+        if keep.what == "states":
+            raise ValueError("tape: expected 'all' beside feedback, got 'states'")
+        if keep.what == "checkpoints":
+            raise ValueError(f"checkpoints: expected None beside feedback, got what makes {keep.segments} of them")
         x, tapes = like(like_x), []
         x.array.fill(0)
         outputs, _ = self._forward(parts, x, keep, random, initial=initial, seen=lambda _, tape: tapes.append(tape))

@@ -35,11 +35,15 @@ class Seen:
     batch: Batch
     value: TensorDescriptor
 
-    def derivative(self, value):
-        """The derivative of the loss at a value of the output, in the order in which the loss sees it."""
+    def derivative(self, value, apart=False):
+        """The derivative of the loss at a value of the output, in the order in which the loss sees it.
+
+        apart: of each sample's own loss, see `Derived._is_apart`.
+        """
         seen = self.view._rows(value, self.samples).copy(), self.view._target_rows(self.batch, value, self.samples)
         weights = self.view._weight_rows(self.batch, self.samples)
-        return self.weight * self.view._call_loss(self.loss, *seen, weights, self.samples)[1]
+        each = self.view._sample_rows(self.batch, self.samples) if apart else None
+        return self.weight * self.view._call_loss(self.loss, *seen, weights, self.samples, each)[1]
 
     def bent(self, value, moved):
         """The product of the loss's second derivative at a value with how that moves, in the same order; on the host."""

@@ -173,7 +173,7 @@ def _check_same(ranks, course, place, samples, held, batch_size, shuffle):
         network=network._structure, loss=network._compared_loss(course.loss), optimizer=course.optimizer._compared,
         epochs=place.last + 1 - place.epoch, batch_size=batch_size, shuffle=shuffle, clip=course.clip, shards=course.shards,
         validation=held is not None, weights=samples.weights is not None, reset=samples.reset is not None,
-        feedback=getattr(samples, "feedback", None) is not None,
+        feedback=samples.feedback is not None,
         frozen=course.frozen, updates=course.updates.step, metrics=tuple(course.metrics),
         lengths=bool(course.metrics) and getattr(samples, "in_rows", None),
     ))  # fmt: skip
@@ -185,8 +185,7 @@ def with_held(course, samples, validation, part, way, shared=False):
     if part is None:
         if way != WAYS[0]:
             raise ValueError(f"split_by: expected {WAYS[0]!r} without validation_split, got {way!r}")
-        feedback = getattr(samples, "feedback", None)
-        fed = {} if feedback is None else {"feedback": feedback}
+        fed = {} if samples is None or samples.feedback is None else {"feedback": samples.feedback}
         return samples, None if validation is None else checked_samples(network, validation, loss, "validation", **fed)
     if validation is not None or samples is None or shared:
         beside = "validation" if validation is not None else "comm or shards" if shared else "batches of your own"

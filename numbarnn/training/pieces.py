@@ -6,6 +6,7 @@ import numpy as np
 
 from ..errors import ShapeError, flag, positive_integer
 from .feeds import SampleFeed
+from .splits import check_cut
 
 
 @dataclass(frozen=True)
@@ -119,5 +120,5 @@ def checked_steps(network, carry, steps, samples):
         raise ValueError(f"carry: expected False for {what}, got True")
     network._check_carried()
     if samples is not None:
-        samples.check_cut("carry: expected False", True)
+        check_cut(samples, "carry: expected False", True)
     return steps

@@ -6,24 +6,16 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from ..arrays.batch import Batch
-from ..arrays.conversion import array_of, numbers_like
-from ..arrays.descriptor import TensorDescriptor, address_of, checked_array
+from ..arrays.descriptor import TensorDescriptor, address_of
 from ..arrays.devices import moved
-from ..arrays.indices import Indices, checked_integers, index_axes
+from ..arrays.indices import Indices, index_axes
 from ..arrays.packing import Uniform, checked_lengths, checked_reset
 from ..arrays.ragged import Ragged
 from ..arrays.rows import numbers
 from ..errors import NonFiniteError, ShapeError
-from .losses import (
-    check_takes_weights,
-    check_weights,
-    checked_weights,
-    is_of_library,
-    takes_any,
-    takes_labels,
-    target_channels,
-)
-from .sequences import Sequences, other_layout, placed
+from .losses import is_of_library
+from .sequences import Sequences, placed
+from .targets import with_targets, with_weights
 
 
 @dataclass(frozen=True)
@@ -55,6 +47,8 @@ class Samples:
         Its strengths of forcing for these samples, laid out like x with as many channels as the output has.
     spans : slice or None
         Which channels of x are spans of time.
+    there : cupy.ndarray or None
+        Of a batch of labels what `labels` returns, on the GPU.
     """
 
     x: Sequences
@@ -71,6 +65,7 @@ class Samples:
     feedback: object = None
     strengths: Sequences | None = None
     spans: slice | None = None
+    there: object = None
 
     @classmethod
     def of(cls, network, x, y, lengths=None, loss=None, weights=None, reset=None, feedback=None):
@@ -108,9 +103,9 @@ class Samples:
         )  # fmt: skip
         if feedback is not None:
             samples = samples.with_feedback(feedback, network.output_channels)
-        samples = samples.with_targets(network, y, letters, given, loss, batch)
+        samples = with_targets(samples, network, y, letters, given, loss, batch)
         if weights is not None:
-            samples = samples.with_weights(weights, letters, given, network.dtype, batch)
+            samples = with_weights(samples, weights, letters, given, network.dtype, batch)
         if samples.classes is not None:
             samples.labels(batch)
         return samples
@@ -123,88 +118,17 @@ class Samples:
         strengths = Sequences(array, self.x.letters, self.x.given)
         return replace(self, feedback=feedback, strengths=strengths)
 
+    @property
+    def _fed_channels(self):
+        """How many channels are fed."""
+        return self.strengths.numbers.shape[-1 if self.strengths.ragged else self.strengths.letters.index("c")]
+
     def strength_rows(self, batch):
         """The strengths as the layers see them of a Batch: (T, N, O), or a row for each step that there is; or None."""
         if self.strengths is None:
             return None
-        numbers_ = self.strengths.numbers
-        channels = numbers_.shape[-1 if self.strengths.ragged else self.strengths.letters.index("c")]
-        return numbers(batch.describe("feedback", self.strengths.array, channels, numbers_.dtype))
-
-    def with_targets(self, network, y, letters, given, loss, batch):
-        """The samples with y as a loss reads it: labels, integers, or numbers of the network's dtype.
-
-        The shape decides what integers are: labels, without a channel axis, of a loss that takes these; else numbers.
-        """
-        dtype, channels = network.dtype, target_channels(loss, network.output_channels)
-        whose = "" if given == letters else ", as x has no batch axis"
-        stepwise = batch.ragged and "t" in letters
-        if stepwise and not isinstance(y, Ragged):
-            raise TypeError(f"y: expected a Ragged like x, got {type(y).__name__}")
-        if not isinstance(y, Ragged):
-            y = array_of("y", y, given, given.replace("c", ""))
-            if y.dtype == bool and y.ndim < len(given):
-                y = y.astype(np.uint8)
-        labels = takes_labels(loss, y)
-        if labels and not isinstance(y, Ragged) and y.dtype.kind in "iu" and y.ndim == len(given):
-            labels = takes_labels(loss, numbers_like("y", y, dtype))
-        if takes_any(loss) and not isinstance(y, Ragged):
-            labels = y.dtype.kind in "iu" and y.ndim == len(given.replace("c", ""))
-        if labels:
-            letters, given = letters.replace("c", ""), given.replace("c", "")
-        if not stepwise:
-            if labels:
-                y = checked_integers("y", y)
-            elif isinstance(y, Ragged):
-                checked_array("y", y)
-            y = placed(_checked_axes(y, given, channels, loss, whose), given, letters)
-            self._check_lengths_of(y, letters, channels, loss, batch)
-        if labels:
-            return replace(
-                self, y=Sequences(y, letters, given), classes=np.inf if takes_any(loss) else loss.classes(channels)
-            )
-        if not isinstance(y, Ragged):
-            y = numbers_like("y", y, dtype)
-        elif y.dtype.kind == "f":
-            y = y if y.dtype == dtype else Ragged(numbers_like("y", y.data, dtype), y.offsets)
-        y = network._here("y", y)
-        if stepwise:
-            batch.describe("y", y, channels, dtype)
-        return replace(self, y=Sequences(y, letters, given))
-
-    def _check_lengths_of(self, y, letters, channels, loss, batch):
-        """Raise ShapeError, with what would fit, unless y has the samples and steps of x, and the output's channels."""
-        expected = {"n": batch.sequences, "c": channels, "t": batch.steps}
-        for letter, what in (("n", "samples like x"), ("c", "channels"), ("t", "steps like x")):
-            found = y.shape[letters.index(letter)] if letter in letters else None
-            if found in (None, expected[letter]):
-                continue
-            hint = _advice(y, letters, channels, loss) if letter == "c" else ""
-            if letter == "n" and not self.x.ragged and len(self.x.letters) == 3:
-                shape = self.x.array.shape
-                fits = other_layout(shape, self.x.letters, n=found, c=shape[self.x.letters.index("c")])
-                hint = fits.replace("its shape", f"the shape of x, {shape},")
-            raise ShapeError(f"y: expected {expected[letter]} {what}, got {found} (shape {y.shape}, axes {letters}){hint}")
-
-    def with_weights(self, weights, letters, given, dtype, batch):
-        """The samples with weights, a number for each of them or for each of their steps."""
-        check_takes_weights(self.loss)
-        stepwise, given = batch.ragged and "t" in letters, given.replace("c", "")
-        if isinstance(weights, Ragged):
-            expected = "a Ragged of one channel with the offsets of x" if stepwise else "a number for each sample"
-            if not stepwise or weights.channels != 1 or not np.array_equal(weights.offsets, self.x.array.offsets):
-                raise ShapeError(f"weights: expected {expected}, got {weights!r}")
-            data = moved(numbers_like("weights", weights.data.reshape(-1, 1), dtype), "cpu")
-            check_weights(data)
-            return replace(self, weights=Sequences(Ragged(data, weights.offsets), letters, given))
-        lengths = {"n": batch.sequences, "t": batch.steps}
-        if stepwise:
-            found = checked_weights(weights, {"n": batch.sequences}, dtype)
-            array = Ragged(np.repeat(found, self.lengths_of_x)[:, None], self.x.array.offsets)
-            return replace(self, weights=Sequences(array, letters, given))
-        sizes = {letter: lengths[letter] for letter in given}
-        array = np.broadcast_to(checked_weights(weights, sizes, dtype), tuple(sizes.values()))
-        return replace(self, weights=Sequences(placed(array, given, letters), letters, given))
+        dtype = self.strengths.numbers.dtype
+        return numbers(batch.describe("feedback", self.strengths.array, self._fed_channels, dtype))
 
     @property
     def ragged(self):
@@ -224,16 +148,14 @@ class Samples:
     def check_shared(self):
         """Raise ValueError unless the mean over all of the samples is one of those of parts of them: it always is."""
 
-    def can_be_cut(self):
-        """Whether inputs and targets can be cut at a step."""
-        return self.y.stepped
+    @property
+    def uncut(self):
+        """In words what cannot be cut at a step; empty if inputs and targets can."""
+        return "" if self.y.stepped else "targets without steps"
 
     def can_be_followed(self):
         """Whether one program takes batches of them whose lengths differ."""
         return self.reset is None and self.feedback is None
-
-    def check_cut(self, expected, given):
-        """Nothing: inputs, and targets with steps, can always be cut at a step; those of a graph cannot."""
 
     @property
     def in_rows(self):
@@ -358,6 +280,11 @@ class Samples:
         """(N,): the steps of each sample."""
         return self.x.lengths if self.lengths is None else self.lengths
 
+    @property
+    def steps_of_samples(self):
+        """[(N,)]: the steps of each sample; of a graph those in each input."""
+        return [self.lengths_of_x]
+
     @functools.cached_property
     def kind(self):
         """What samples have in common that can lie in the same memory, if they have as many steps."""
@@ -384,6 +311,12 @@ class Samples:
         parts = {name: None if part is None else part.between(chosen, begin, end) for name, part in self._parts().items()}
         return replace(self, **parts, lengths=None if self.lengths is None else end - begin)
 
+    def after(self, begin):
+        """The steps of all samples from some on, (N,), copied: samples that begin there, where a step is given."""
+        end = self.lengths_of_x
+        part = self.between(np.arange(self.x.count), begin, end)
+        return part if self.feedback is None else part.with_feedback(self.feedback._between(begin, end), self._fed_channels)
+
     def pieces(self, most_rows):
         """Some of the samples each, in order, with about so many steps in all, or a single sample."""
         count = min(-(-int(self.lengths_of_x.sum()) // most_rows), self.x.count)
@@ -409,9 +342,21 @@ class Samples:
         weights = self.weight_rows(batch)
         return found.checked("y", "labels", self.classes, self.ignore_index, None if weights is None else weights > 0)
 
+    @functools.cached_property
+    def labels_there(self):
+        """All labels on the GPU, (T, N), or (1, N) without steps; None for none, and where weights or lengths decide."""
+        if self.device == "cpu" or self.classes in (None, np.inf) or self.weights is not None or self.ragged:
+            return None
+        batch = self._of_targets(self.batch()[0])
+        return moved(self.labels(batch).reshape(-1, self.x.count), self.device)
+
     def _of_targets(self, batch):
         """A Batch as the targets see it: of one step where they have none."""
         return batch if self.y.stepped else Batch(1, self.x.count, Uniform(1, self.x.count), "n", batch.device)
+
+    def sample_rows(self, batch):
+        """(rows,): to which sample each row belongs that a loss sees of a Batch."""
+        return self._of_targets(batch).packing.places[1]
 
     def weight_rows(self, batch):
         """The weights of the rows that a loss sees of a Batch, (rows,), in the host's memory; None if there are none."""
@@ -423,23 +368,3 @@ class Samples:
         array = np.take(weights.array, 0, weights.letters.index("c"))
         letters, packing = weights.letters.replace("c", ""), self._of_targets(batch).packing
         return Indices(packing, Indices.of(array, letters, "weights").array).rows()
-
-
-def _checked_axes(y, letters, channels, loss, whose):
-    """y, if it has one axis for each letter; else a ShapeError that advises what to do."""
-    if y.ndim != len(letters):
-        hint = _advice(y, letters, channels, loss)
-        expected = (f"{len(letters)} axes ({letters})" if letters else "one label, without axes") + whose
-        raise ShapeError(f"y: expected {expected}, got {y.ndim} (shape {y.shape}){hint}")
-    return y
-
-
-def _advice(y, letters, channels, loss):
-    """What an error says of targets that look like labels or lack the channel axis."""
-    parts = []
-    if y.ndim == len(letters) - 1 and "c" in letters and channels == 1:
-        parts.append(f"y[{', '.join('None' if letter == 'c' else ':' for letter in letters)}] has a channel axis")
-    if y.dtype.kind in "iu" and not takes_labels(loss, y):
-        name = "binary_cross_entropy" if channels == 1 else "cross_entropy"
-        parts.append(f'labels, integers without a channel axis, go with loss="{name}"')
-    return "".join(f"; {part}" for part in parts)

@@ -202,6 +202,7 @@ NUMBERS = (
 OTHERS = {  # arguments that are no arrays of the dtype, as `parsed` reads them; some kernels and modules have their own
     "count": "int64", "shape": "4 int64", "table": "int64[]", "counters": "int64[]", "order": "int64[]",
     "nesterov": "bool", "places": "int64[]",
+    "checks": {"found": "int64[]", "slot": "int64"},
     "optimizers": {"found": "int64[]"},
     "jacobian.unit_slopes": {"steps": "int64[]", "runs": "int64[]"},
     "normalized_tangents.term_slopes": {"steps": "int64[]", "runs": "int64[]"},
@@ -234,6 +235,8 @@ def argument_type(kernel, name, cell, dtype):
         return cell._numba_type_
     if name == "call":
         return typeof(zeros_of(of_kernel(CALLS, kernel)))
+    if name == "each":
+        return typeof(zeros_of(records.Each))
     own = of_kernel(OTHERS, kernel, {}).get(name) or OTHERS.get(name)
     if own:
         return parsed(own)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...arrays.devices import device_of, moved
+from ...arrays.devices import device_of, moved, read_on
 from ...arrays.tensors import host_array
 from ...errors import ShapeError
 from .numeric import NumberLoss, logistic
@@ -69,11 +69,16 @@ class BinaryCrossEntropy(NumberLoss):
             return super().__call__(prediction, target, lengths, layout, weights)
         return loss_of_labels(self, prediction, target, lengths, layout, weights)
 
-    def of_labels(self, logits, labels, weights=None):
-        """(loss, derivative) for (rows, 1) logits and (rows,) labels of int64, -1 for what counts nothing."""
+    def of_labels(self, logits, labels, weights=None, sample=None):
+        """(loss, derivative) for (rows, 1) logits and (rows,) labels of int64, -1 for what counts nothing.
+
+        sample: (rows,), see `NumberLoss.of_rows`.
+        """
         device = device_of(logits)
-        there, y = moved(labels[:, None] >= 0, device), moved(labels[:, None].astype(logits.dtype), device)
-        return self.of_rows(logits, y, None if weights is None else moved(weights[:, None], device), there)
+        labels = read_on(np.ascontiguousarray(labels), device)[:, None]
+        there, y = labels >= 0, labels.astype(logits.dtype)
+        weights, sample = (None if part is None else part[:, None] for part in (weights, sample))
+        return self.of_rows(logits, y, None if weights is None else moved(weights, device), there, sample)
 
     def terms(self, prediction, target):
         """The function of each logit, and its derivative: ``exp`` of nothing positive, and 0 times infinity is 0."""

@@ -1,12 +1,13 @@
 """Cross entropy of labels, from logits, with weights of classes and smoothed labels."""
 
+import functools
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from scipy.special import softmax
 
-from ...arrays.devices import backend_of, device_of, moved
+from ...arrays.devices import backend_of, device_of, moved, sent
 from ...arrays.ieee import ieee
 from ...descriptions.fields import Description
 from ...errors import ShapeError, finite_numbers, rate
@@ -22,6 +23,14 @@ def _class_weights(argument, values):
     if not numbers or min(numbers) < 0 or not max(numbers):
         raise ValueError(f"{argument}: expected {expected}, not all 0, got {numbers}")
     return numbers
+
+
+@functools.lru_cache(maxsize=16)
+def _alike(rows, count, dtype):
+    """``1 / count`` for each row: batches of one size have the same."""
+    found = np.full(rows, 1 / count, dtype)
+    found.flags.writeable = False
+    return found
 
 
 @dataclass(frozen=True)
@@ -110,17 +119,29 @@ class CrossEntropy(Description):
         return loss_of_labels(self, prediction, target, lengths, layout, weights)
 
     @ieee
-    def of_labels(self, logits, labels, weights=None):
+    def of_labels(self, logits, labels, weights=None, sample=None):
         """(loss, derivative) for (rows, C) logits and (rows,) labels of int64, -1 for what counts nothing.
 
-        weights: (rows,), in the host's memory; None for 1.
+        weights: (rows,), in the host's memory; None for 1.  sample: (rows,), see `NumberLoss.of_rows`.
         """
+
+        def counted(each, total):
+            """What a row's part is divided by: the total of all, or of the row's sample."""
+            if sample is None:
+                return total
+            found = np.bincount(sample, each)[sample]
+            return np.where(found > 0, found, 1)
+
         kernel, real = backend_of(logits).losses.cross_entropy, logits.dtype
         if weights is None and self.class_weights is None and not self.smoothing:
             count = int(np.count_nonzero(labels >= 0))
             if not count:
                 return 0.0, np.zeros_like(logits)
-            values, _, gradient = kernel(logits, labels, np.full(len(labels), 1 / count, real))
+            if sample is None:
+                scales = sent(_alike(len(labels), count, real), device_of(logits))
+            else:
+                scales = (1 / counted(labels >= 0, count)).astype(real)
+            values, _, gradient = kernel(logits, labels, scales)
             return float(values.sum()) / count, gradient
         if weights is None:
             weights = np.ones(len(labels))
@@ -129,12 +150,12 @@ class CrossEntropy(Description):
         total = float(hits.sum())
         if not total:
             return 0.0, np.zeros_like(logits)
-        kept = 1 - self.smoothing
+        kept, shared = 1 - self.smoothing, counted(hits, total)
         labels = np.where((rows if self.smoothing else hits) > 0, labels, -1)
         smoothing = None
         if self.smoothing:
-            smoothing = (rows / total).astype(real), self.shares(logits.shape[1]).astype(real)
-        values, others, gradient = kernel(logits, labels, (kept * hits / total).astype(real), smoothing)
+            smoothing = (rows / shared).astype(real), self.shares(logits.shape[1]).astype(real)
+        values, others, gradient = kernel(logits, labels, (kept * hits / shared).astype(real), smoothing)
         hits = moved(hits, device_of(logits))
         value = kept * float(np.where(hits > 0, values * hits, 0).sum())  # a label that weighs nothing may be impossible
         if self.smoothing:

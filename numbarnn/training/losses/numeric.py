@@ -110,17 +110,20 @@ class NumberLoss(Description):
             raise ValueError(f"target y: expected {self.expected}, got {moved(target, 'cpu')[place]} at {place}")
 
     @ieee
-    def of_rows(self, prediction, target, weights=None, there=None):
+    def of_rows(self, prediction, target, weights=None, there=None, sample=None):
         """(loss, derivative) for (..., C) predictions and (..., K) targets.
 
-        weights: (..., 1), None for 1; there: (..., 1), whether a row counts, None for all.  Again in float64 where float32
-        overflows.
+        weights: (..., 1), None for 1; there: (..., 1), whether a row counts, None for all; sample: (..., 1) of int64, to
+        which sample a row belongs, for the derivative of each sample's own mean, None for the one of all.  Again in float64
+        where float32 overflows.
         """
         there, count = self._counted(target, weights, there)
         if not count:
             return 0.0, np.zeros_like(prediction)
         own = self._of_call(target, weights, there)
         total, slope = own._summed(prediction, target, weights, there)
+        if sample is not None:
+            return total / count, slope / self._counted_in_samples(target, weights, there, sample, prediction.dtype)
         if not math.isfinite(total) and prediction.dtype != np.float64:  # perhaps a square that float32 cannot hold
             wide = [None if part is None else part.astype(np.float64) for part in (prediction, target, weights)]
             total, slope = own._summed(*wide, there)
@@ -153,6 +156,14 @@ class NumberLoss(Description):
             return None, target.size
         there = np.broadcast_to(there, target.shape)
         return there, float(np.sum(there if weights is None else np.where(there, weights, 0), dtype=np.float64))
+
+    def _counted_in_samples(self, target, weights, there, sample, dtype):
+        """(..., 1): what all targets of the sample that a row belongs to count together; 1 where none does."""
+        there, weights = (None if part is None else moved(part, "cpu") for part in (there, weights))
+        counts = np.ones(target.shape) if weights is None else np.broadcast_to(weights, target.shape).astype(np.float64)
+        counts = masked(there, counts)
+        found = np.bincount(np.broadcast_to(sample, target.shape).ravel(), counts.ravel())[sample]
+        return moved(np.where(found > 0, found, 1).astype(dtype), device_of(target))
 
     def _of_call(self, target, weights, there):
         """The loss that `terms` is asked of; another one where it depends on all the targets of a call."""

@@ -246,12 +246,13 @@ typedef struct Node {
 } Node;
 typedef struct { Node *first, **end; } Graph;
 static Graph *captured;
-long emulator_graph_launches;
+long emulator_graph_launches, emulator_graphs; /* how often one was launched; graphs, and what was made of them, that there are */
 
 Status cuStreamBeginCapture_v2(Handle stream, int mode) {
     if (!stream || captured_on) return INVALID_VALUE;
     captured_on = stream;
     captured = calloc(1, sizeof(Graph));
+    emulator_graphs++;
     captured->end = &captured->first;
     return OK;
 }
@@ -264,15 +265,18 @@ Status cuStreamEndCapture(Handle stream, Handle *graph) {
 Status cuGraphInstantiateWithFlags(Handle *executable, Handle graph, unsigned long long flags) {
     Graph *copy = malloc(sizeof(Graph));
     *copy = *(Graph *)graph; /* the nodes are the executable's from now on */
+    *(Graph *)graph = (Graph){NULL, NULL};
+    emulator_graphs++;
     *executable = (Handle)copy;
     return OK;
 }
-Status cuGraphDestroy(Handle graph) { free((Graph *)graph); return OK; }
-Status cuGraphExecDestroy(Handle executable) {
-    for (Node *node = ((Graph *)executable)->first, *next; node; node = next) next = node->next, free(node);
-    free((Graph *)executable);
+Status cuGraphDestroy(Handle graph) {
+    for (Node *node = ((Graph *)graph)->first, *next; node; node = next) next = node->next, free(node);
+    free((Graph *)graph);
+    emulator_graphs--;
     return OK;
 }
+Status cuGraphExecDestroy(Handle executable) { return cuGraphDestroy(executable); }
 Status cuGraphLaunch(Handle executable, Handle stream) {
     Status status = OK;
     emulator_graph_launches++;

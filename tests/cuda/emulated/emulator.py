@@ -82,6 +82,11 @@ def graph_launches():
     return ctypes.c_long.in_dll(_driver, "emulator_graph_launches").value
 
 
+def graphs():
+    """How many CUDA graphs there are, and executables of such."""
+    return ctypes.c_long.in_dll(_driver, "emulator_graphs").value
+
+
 def launches_by_name():
     """{kernel: how often it has been launched}."""
     found, name, count = {}, ctypes.c_char_p(), ctypes.c_long()

@@ -1,6 +1,8 @@
 """The emulated GPU sees what the simulator does not: races, memory that nobody wrote, blocks that wait, what is missing."""
 
 import ctypes
+import functools
+import gc
 import os
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 import numbarnn as nr
-from numbarnn.cuda import asarray, empty, launches, team, use_graphs, zeros
+from numbarnn.cuda import asarray, empty, graphs, launches, team, use_graphs, zeros
 from numbarnn.cuda.device import cuda, function, kernel
 from numbarnn.cuda.graphs import Graph
 from numbarnn.cuda.records import Recurrent
@@ -189,6 +191,26 @@ def test_graphs_of_a_training_have_the_bits_of_its_launches():
     assert found == expected and none == 0 and several >= 10
 
 
-def test_a_graph_that_the_driver_refuses_is_said():
+def test_a_graph_that_the_driver_refuses_is_said_and_not_kept(monkeypatch):
+    gc.collect()
+    before, blocks = emulator.graphs(), zeros((4,), "int64")
+    call = functools.partial(launches.launch, write_at, (1, 1), 2, blocks)
+
+    def ended():
+        call()
+        raise KeyboardInterrupt
+
     with pytest.raises(DeviceError, match="CUDA graph, begin: the driver says"):
-        Graph([lambda: Graph([])])  # a capture inside of a capture
+        Graph([call, lambda: Graph([])])  # a capture inside of a capture
+    with pytest.raises(KeyboardInterrupt):
+        Graph([ended])
+    with monkeypatch.context() as patched, pytest.raises(DeviceError, match="CUDA graph, instantiate: the driver says"):
+        patched.setattr(graphs.driver, "cuGraphInstantiate", lambda graph, flags: (graphs.driver.CUresult(2),))
+        Graph([call])
+    assert emulator.graphs() == before and not blocks.get().any()
+    graph = Graph([call])
+    assert emulator.graphs() == before + 1 and not blocks.get().any()
+    graph.launch()
+    assert blocks.get().tolist() == [0, 0, 1, 0]
+    del graph
+    assert emulator.graphs() == before
