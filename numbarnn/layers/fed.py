@@ -10,11 +10,12 @@ from ..arrays.descriptor import TensorDescriptor
 from ..arrays.devices import backend
 from ..arrays.rows import like, numbers
 from .chain import Chain
-from .dense import Linear
+from .dense import LINEAR, Linear
 from .gaps import CELL as DECAY
 from .gaps import InputDecay, InputDecayAdjoint
 from .operations import Elementwise, ElementwiseAdjoint, NotInPrograms, Residual, ResidualAdjoint, Scaled, ScaledAdjoint
 from .recurrence import Constrained, ConstrainedAdjoint, Recurrence, VectorGradients
+from .spans import Beside, BesideAdjoint
 
 FED = "fed"  # beside the states of layers, by their indices: the last output of each sequence, which is fed next
 
@@ -68,6 +69,10 @@ class Fed:
             self._add(operation.inner)
             arrays = [in_order("a sum", each) for each in (operation.inner.outputs, operation.source, operation.outputs)]
             on.elementwise.add_sum_steps(steps, *arrays)
+        elif isinstance(operation, Beside):
+            self._add(operation.inner)
+            for source, target in operation.copies(operation.inner.outputs, operation.source, operation.outputs):
+                on.elementwise.add_value_steps(steps, LINEAR, in_order("a copy", source), target)
         elif isinstance(operation, (Linear, Recurrence)):
             self._kernels.append(operation.tape)
             steps.add_forward(operation.tape, operation.source, operation.outputs)
@@ -154,6 +159,9 @@ class FedAdjoint:
         elif isinstance(own, ResidualAdjoint):
             dx, dy = in_order("a sum", own.dx), in_order("a sum", own.dy)
             on.elementwise.add_sum_steps(steps, dx, dy, dx)
+        elif isinstance(own, BesideAdjoint):
+            dx, dy = (in_order("a sum", each) for each in (own.dx, own.dy))
+            on.elementwise.add_sum_steps(steps, dx, dy, dx)
         elif isinstance(own, InputDecayAdjoint):
             arrays = (in_order("values that decay", each) for each in (own.of.source, own.dy, own.dx))
             on.gaps.add_slope_steps(steps, DECAY, *arrays, *own.of.constants)
@@ -201,7 +209,7 @@ def operations_in(operation):
     if isinstance(operation, Chain):
         for each in operation.operations:
             yield from operations_in(each)
-    elif isinstance(operation, (Constrained, Residual)):
+    elif isinstance(operation, (Beside, Constrained, Residual)):
         yield from operations_in(operation.inner)
     else:
         yield operation

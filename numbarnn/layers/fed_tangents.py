@@ -7,12 +7,13 @@ import numpy as np
 from ..arrays.devices import backend
 from ..arrays.rows import like
 from .chain import Chain
-from .dense import Linear
+from .dense import LINEAR, Linear
 from .fed import in_order, mask_of
 from .gaps import CELL as DECAY
 from .gaps import InputDecay
 from .operations import Elementwise, NotInPrograms, Residual, Scaled
 from .recurrence import Constrained, Recurrence
+from .spans import Beside
 from .tangents import fed_back
 
 
@@ -76,6 +77,12 @@ class FedTangents:
         if isinstance(operation, Residual):
             sums = zip(self._add(operation.inner, tangents, dx), dx)
             return [self._each(on.add_sum_steps, pair, outputs) for pair in sums]
+        if isinstance(operation, Beside):
+            made, found = self._add(operation.inner, tangents, dx), [like(outputs) for _ in dx]
+            for parts in zip(made, dx, found):
+                for source, target in operation.copies(*parts):
+                    on.add_value_steps(steps, LINEAR, in_order("a tangent", source), target)
+            return found
         if isinstance(operation, Elementwise):
             kept = outputs if operation.cell.activation.from_output else operation.source
             return [self._each(on.add_slope_steps, (kept, each), outputs, operation.cell) for each in dx]
