@@ -47,6 +47,8 @@ class Samples:
         Its strengths of forcing for these samples, laid out like x with as many channels as the output has.
     spans : slice or None
         Which channels of x are spans of time.
+    there : cupy.ndarray or None
+        Of a batch of labels what `labels` returns, on the GPU.
     """
 
     x: Sequences
@@ -63,6 +65,7 @@ class Samples:
     feedback: object = None
     strengths: Sequences | None = None
     spans: slice | None = None
+    there: object = None
 
     @classmethod
     def of(cls, network, x, y, lengths=None, loss=None, weights=None, reset=None, feedback=None):
@@ -338,6 +341,14 @@ class Samples:
             return found.rows().astype(np.int64)
         weights = self.weight_rows(batch)
         return found.checked("y", "labels", self.classes, self.ignore_index, None if weights is None else weights > 0)
+
+    @functools.cached_property
+    def labels_there(self):
+        """All labels on the GPU, (T, N), or (1, N) without steps; None for none, and where weights or lengths decide."""
+        if self.device == "cpu" or self.classes in (None, np.inf) or self.weights is not None or self.ragged:
+            return None
+        batch = self._of_targets(self.batch()[0])
+        return moved(self.labels(batch).reshape(-1, self.x.count), self.device)
 
     def _of_targets(self, batch):
         """A Batch as the targets see it: of one step where they have none."""
