@@ -8,7 +8,7 @@ from ..arrays.devices import backend
 from ..arrays.rows import like
 from .chain import Chain
 from .dense import LINEAR, Linear
-from .fed import in_order, mask_of
+from .fed import side_by_side, mask_of
 from .gaps import CELL as DECAY
 from .gaps import InputDecay
 from .operations import Elementwise, NotInPrograms, Residual, Scaled
@@ -81,7 +81,7 @@ class FedTangents:
             made, found = self._add(operation.inner, tangents, dx), [like(outputs) for _ in dx]
             for parts in zip(made, dx, found):
                 for source, target in operation.copies(*parts):
-                    on.add_value_steps(steps, LINEAR, in_order("a tangent", source), target)
+                    on.add_value_steps(steps, LINEAR, side_by_side("a tangent", source), target)
             return found
         if isinstance(operation, Elementwise):
             kept = outputs if operation.cell.activation.from_output else operation.source
@@ -100,12 +100,12 @@ class FedTangents:
             moved = [np.zeros_like(each) for each in constants[:2]]
         else:
             moved = [tangents.parameters[index][name] for name in decay.names]
-        arrays = (in_order("values that decay", each) for each in (decay.source, dx, found))
+        arrays = (side_by_side("values that decay", each) for each in (decay.source, dx, found))
         backend("cpu").gaps.add_tangent_steps(self._steps, DECAY, *arrays, *constants, *moved)
         return found
 
     def _each(self, add, read, outputs, *cell):
         """A descriptor like one of the outputs, of which `add` says that it is written at each step from what is read."""
         found = like(outputs)
-        add(self._steps, *cell, *(in_order("a tangent", each) for each in read), found)
+        add(self._steps, *cell, *(side_by_side("a tangent", each) for each in read), found)
         return found
