@@ -8,7 +8,7 @@ from ..arrays.devices import backend
 from ..arrays.rows import like
 from .chain import Chain
 from .dense import LINEAR, Linear
-from .fed import side_by_side, mask_of
+from .fed import mask_of, side_by_side
 from .gaps import CELL as DECAY
 from .gaps import InputDecay
 from .operations import Elementwise, NotInPrograms, Residual, Scaled
