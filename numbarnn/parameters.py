@@ -1,7 +1,6 @@
 """A layer's parameters: one contiguous vector, and named views of it."""
 
 import copy
-import functools
 import itertools
 import math
 import mmap
@@ -369,8 +368,7 @@ class Parameters:
         """`check_finite`; later: a GPU is not waited for, see `cuda.checks`."""
         self._check_kind()
         if later and type(self._flat) is not np.ndarray:
-            refuse = functools.partial(_refuse, weakref.ref(self), self._weights)
-            return backend(self.device).checks.ask(self._flat, refuse)
+            return backend(self.device).checks.ask(self)
         with np.errstate(over="ignore", invalid="ignore"):
             if np.isfinite(self._flat.sum()):  # not a dot product: the threads of BLAS go on spinning beside the kernels'
                 return
@@ -383,15 +381,6 @@ class Parameters:
     def __repr__(self):
         parts = ", ".join(f"{w.name} {'x'.join(map(str, w.shape))}" for w in self.weights)
         return f"Parameters({self.flat.size} {self.dtype}: {parts})"
-
-
-def _refuse(parameters, weights, place):
-    """Raise NonFiniteError of Parameters, a weak reference, that held a number at a place which was not finite."""
-    there = parameters()
-    if there is not None:
-        there.check_finite()
-    name = weights[int(np.searchsorted(np.cumsum([weight.size for weight in weights]), place, "right"))].name
-    raise NonFiniteError(f"parameter {name!r}: expected finite numbers, got others when a call read them")
 
 
 def _is_its_own(array):

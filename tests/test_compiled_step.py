@@ -280,6 +280,28 @@ def test_a_function_of_a_step_is_cached(tmp_path):
     assert run == [["0", "1"], ["1", "0"]]
 
 
+BESIDE = """
+import numba, numpy as np, numbarnn as nr
+
+@numba.njit
+def outputs(step, x, state, y, work):
+    for t in range(len(x)):
+        step(x[t], state, y[t], work)
+
+net = nr.Network([nr.RNN(3), nr.Dense(2)], channels=2, dtype=np.float32, seed=0)
+x = np.random.default_rng(0).standard_normal((9, 1, 2)).astype(np.float32)
+nr.RecursiveLeastSquares(net).run(x[:, 0], np.zeros((9, 2)))
+step, y = net.compiled_step(), np.empty((9, 1, 2), np.float32)
+outputs(step, x, step.initial_state(), y, step.workspace())
+assert np.array_equal(y, net.predict(x))
+"""
+
+
+def test_code_of_the_users_takes_nothing_from_a_kernel_that_was_compiled_before(tmp_path):
+    """Both call a step with arguments of the same types: the kernel's is its own, without arguments it does not need."""
+    run_python("-c", BESIDE, NUMBA_CACHE_DIR=str(tmp_path))
+
+
 def oracle_step(p, x, h):
     """A GRU's step in NumPy, arXiv:1406.1078v1."""
     own = p["0.weight_ih_l0"] @ x + p["0.bias_ih_l0"]

@@ -454,6 +454,8 @@ WRONG = [
     (lambda: nr.dynamics.step_jacobian(nr.RNN(2), P, None, H + np.nan), nr.NonFiniteError, "state: expected finite"),
     (lambda: nr.dynamics.lyapunov(nr.RNN(2), P, 0), ValueError, "x: expected a positive integer, got 0"),
     (lambda: nr.dynamics.lyapunov(nr.RNN(2), P, np.zeros((4, 1, 2))), nr.ShapeError, "x: expected 1 channels"),
+    (lambda: nr.dynamics.lyapunov(nr.RNN(2), P, np.zeros((0, 1))), nr.ShapeError, r"x: expected at least one step, got"),
+    (lambda: nr.dynamics.lyapunov(nr.RNN(2), P, np.zeros((0, 1, 1))), nr.ShapeError, r"x: expected at least one step, got"),
     (lambda: nr.dynamics.lyapunov(nr.RNN(2), P, np.zeros((4, 1), "f4")), nr.DTypeError, "x: expected float64"),
     (lambda: nr.dynamics.lyapunov(nr.RNN(2), P, 9, exponents=3), ValueError, "exponents: expected at most 2"),
     (

@@ -368,8 +368,6 @@ def test_arguments_that_do_not_go_with_it(options, error, message):
 
 def test_other_refusals():
     net, x, y = network(channels=2), numbers((6, 3, 2)), numbers((6, 3, 2), 1)
-    with pytest.raises(ValueError, match="split_by: expected 'sample' beside feedback"):
-        net.fit(x, y, feedback=nr.Feedback(), validation_split=0.5, split_by="time", progress=False)
     x[3, 1, 0] = np.nan
     with pytest.raises(nr.NonFiniteError, match=r"got nan at step 3, sequence 1, channel 0; Feedback\(missing=True\)"):
         net(x, feedback=nr.Feedback(0.5))

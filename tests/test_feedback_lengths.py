@@ -285,6 +285,51 @@ def test_the_output_that_is_lost_at_a_cut_is_noticed(monkeypatch):
     assert not same_bits(one.params.flat, other.params.flat)
 
 
+@pytest.mark.parametrize("lengths", [None, (9, 6, 4)])
+@pytest.mark.parametrize("kind", ["number", "steps", "mask", "each"])
+def test_the_last_steps_are_held_out(kind, lengths):
+    """They are sequences of their own, with strengths of their own: given at the first step, and `every` counts from it."""
+    x, y = numbers((9, 3, 2)), numbers((9, 3, 2), 1)
+    a = np.asarray(strengths(kind, (9, 3, 2)))
+    x[1, 1, 0] = np.nan  # filled by what is fed
+    own = np.broadcast_to(a.reshape(*a.shape, *(1,) * (3 - a.ndim)), x.shape)
+    ends = np.array(lengths or (9,) * 3)
+    cuts = ends - np.round(ends * 0.4).astype(int)
+    left, held = np.zeros((2, *x.shape)), [np.zeros((4, 3, 2)) for _ in range(3)]
+    for n, (cut, end) in enumerate(zip(cuts, ends)):
+        for to, source in zip(held, (x, y, own)):
+            to[: end - cut, n] = source[cut:end, n]
+        left[0, :cut, n], left[1, :cut, n] = x[:cut, n], y[:cut, n]
+    ways = {"epochs": 2, "progress": False, "optimizer": nr.SGD(0.1), "batch_size": 2, "shuffle": False}
+    split, apart = network(channels=2), network(channels=2)
+    found = split.fit(
+        x, y, feedback=nr.Feedback(a, every=3, missing=True), lengths=lengths, validation_split=0.4, split_by="time", **ways
+    )
+    most = cuts.max()
+    expected = apart.fit(
+        left[0, :most], left[1, :most], feedback=nr.Feedback(own[:most].copy(), every=3, missing=True),
+        lengths=None if lengths is None else cuts, **ways,
+    )  # fmt: skip
+    assert found.loss == expected.loss and same_bits(split.params.flat, apart.params.flat)
+    fed = nr.Feedback(held[2], every=3, missing=True)
+    lengths = None if lengths is None else ends - cuts
+    assert split.loss(held[0], held[1], lengths=lengths, feedback=fed) == found.validation[-1]
+    ragged = [packed(each, ends) for each in (x, y)]
+    again = network(channels=2).fit(
+        *ragged, feedback=nr.Feedback(a, every=3, missing=True), validation_split=0.4, split_by="time", **ways
+    )
+    np.testing.assert_allclose(again.validation, found.validation, rtol=1e-12)
+
+
+def test_the_first_step_that_is_held_out_must_have_been_observed():
+    net, x, y = network(channels=2), numbers((10, 1, 2)), numbers((10, 1, 2), 1)
+    x[6, 0, 1], flat = np.nan, net.params.flat.copy()
+    message = "^validation x: .*got nan at step 0, sequence 0, channel 1.*but at the first step"
+    with pytest.raises(nr.NonFiniteError, match=message):
+        net.fit(x, y, feedback=nr.Feedback(missing=True), validation_split=0.4, split_by="time", progress=False)
+    assert same_bits(net.params.flat, flat)
+
+
 class Stop(nr.Callback):
     """Ends a training in its second update, as Ctrl-C does; goes before what saves it."""
 

@@ -56,10 +56,25 @@ def share_memory(a, b) -> bool:
     return np.may_share_memory(a, b) if device == "cpu" else backend(device).memory.may_share_memory(a, b)
 
 
+def sent(array, device: str, there=None):
+    """An array of the host, as it is: nobody changes it from now on, and a GPU that reads it gets it once.
+
+    there: its copy on the GPU, if it has one already.
+    """
+    if device != "cpu":
+        backend(device).memory.keep(array, there)
+    return array
+
+
+def read_on(array, device: str):
+    """An array of the host on `device`, where nobody writes to it; see `sent`."""
+    return array if device == "cpu" else backend(device).memory.to_read(array)
+
+
 def take(array, indices, axis, out=None):
     """``array.take`` for indices in the host's memory that are known to be right; `out` is modified."""
     if is_on_device(array):
-        return array.take(moved(indices, "cuda"), axis, out)
+        return array.take(read_on(indices, "cuda"), axis, out)
     return array.take(indices, axis, out, "clip")  # any other mode copies twice
 
 

@@ -19,6 +19,7 @@ FORWARD = np.dtype(integers("parts", "rows", "variables", "x", "weight", "bias",
 BACKWARD = np.dtype(
     integers("rows", "variables", "x", "weight", "bias", "mean", "dy", "dx", "dweight", "dbias", "accumulate")
 )
+TANGENT = np.dtype(integers("rows", "variables", "x", "weight", "bias", "mean", "dweight", "dbias", "dx", "dy"))
 ROWS = place(FORWARD, "rows")
 
 
@@ -72,6 +73,30 @@ def _backward(cell, number, record, part):
         store_first(dbias, call.dbias + c * size, rest)
 
 
+@Task
+def _tangent(cell, number, record, part):
+    """Write dy, how y moves where x, weight and bias do, of all rows."""
+    real, call = number(0), record_at(record, TANGENT)[0]
+    variables, size = call.variables, size_of(real)
+    block, row = variables * size, 3 * variables * size
+    for r in range(call.rows):
+        for c in range(0, variables, lanes(real)):
+            rest, at, to = variables - c, call.x + r * row + c * size, call.dy + r * row + c * size
+            by = call.dx + r * row + c * size
+            value, mask = load_first(real, at, rest), load_first(real, at + block, rest)
+            span, mean = load_first(real, at + 2 * block, rest), load_first(real, call.mean + c * size, rest)
+            weight, bias = load_first(real, call.weight + c * size, rest), load_first(real, call.bias + c * size, rest)
+            dvalue, dmask = load_first(real, by, rest), load_first(real, by + block, rest)
+            dspan = load_first(real, by + 2 * block, rest)
+            inner = weight * dspan + load_first(real, call.dweight + c * size, rest) * span
+            inner = inner + load_first(real, call.dbias + c * size, rest)
+            left = cell.activation.value(weight * span + bias)
+            moved = dvalue * (mask + (1 - mask) * left) + dmask * (1 - left) * (value - mean)
+            store_first(moved + (1 - mask) * (value - mean) * cell.activation.slope(left) * inner, to, rest)
+            store_first(dmask, to + block, rest)
+            store_first(dspan, to + 2 * block, rest)
+
+
 def _addresses(*arrays):
     return tuple(array.ctypes.data for array in arrays)
 
@@ -92,6 +117,13 @@ def add_slope_steps(steps, cell, x, dy, dx, weight, bias, mean):
         return np.array((rows, len(mean), at[0], *constants, *at[1:], *_addresses(*sums[-1]), 0), np.int64)
 
     steps.add_each(_backward, cell, (x, dy, dx), make, True, weight, bias, mean, sums)
+
+
+def add_tangent_steps(steps, cell, x, dx, dy, weight, bias, mean, dweight, dbias):
+    """Add to `one_step.StepCalls` how what `fill` writes moves; x, dx, dy: descriptors; dweight, dbias: how those move."""
+    vectors = weight, bias, mean, dweight, dbias
+    make = lambda rows, at: np.array((rows, len(mean), at[0], *_addresses(*vectors), *at[1:]), np.int64)  # noqa: E731
+    steps.add_each(_tangent, cell, (x, dx, dy), make, True, *vectors)
 
 
 def fill(cell, x, weight, bias, mean, y):

@@ -241,13 +241,6 @@ def _row_plans(of, need_x, threads_):
     return plans.BackwardPlans(scratch, plans.Plan(BACKWARD, constants, [scratch, held], size))
 
 
-def knows(tape):
-    """Whether a `launch.Tape` is of a layer and a batch of which each sequence's gradient can be had: it is one row."""
-    cell, packing = tape.size.cell, tape.packing
-    plain = cell.feeds_every_gate and not (cell.unit_value_count or cell.normalized_values)
-    return plain and packing.batch == packing.sequences and tape.keep.gates and packing.rows > 0
-
-
 def one_row(steps):
     """How a sequence of so many steps lies where it is alone."""
     return uniform(steps, 1)
@@ -259,7 +252,7 @@ class Adjoint(launch.Adjoint):
     Parameters
     ----------
     tape, dy, dfinal, need_x
-        As of `launch.Adjoint`; `knows` the tape.
+        As of `launch.Adjoint`; the tape is `separable`.
     gradient : numpy.ndarray
         (N, numbers): of each sequence the gradient vector from this layer's part on (is modified); not of one without steps.
     lies_alone : callable

@@ -2,12 +2,13 @@
 
 import functools
 import math
+import weakref
 
 import numpy as np
 
 from ..arrays.descriptor import is_on_device
 from ..errors import DeviceError, ShapeError
-from .device import cupy, require
+from .device import cupy, require, stream_address
 
 ON_GPU = 2  # DLPack's number for a device that CUDA speaks to
 
@@ -74,6 +75,33 @@ def asarray(array):
     if kind != ON_GPU:
         raise DeviceError(f"array: expected one in a GPU's memory, got {type(array).__name__} on DLPack's device {kind}")
     return cupy.from_dlpack(array)
+
+
+_sent = {}  # (id of an array of the host, address of a stream): (a weak reference to it, its copy on the device)
+
+
+def keep(array, there=None):
+    """Keep the copy on the device of an array of the host that nobody changes from now on, as long as that is there.
+
+    array: no view of another.  there: the copy, if there is one; else the array is sent, unless it has been.  `to_read` then
+    sends no part of it.
+    """
+    key = id(array), stream_address()
+    if key not in _sent:
+        there = _allocated(lambda: cupy.asarray(array, order="C"), array.nbytes) if there is None else there
+        _sent[key] = weakref.ref(array, lambda _: _sent.pop(key, None)), there
+
+
+def to_read(array):
+    """An array on the GPU that nobody writes to; of one of the host's that `keep` knows, or of a part, nothing is sent."""
+    if is_on_device(array):
+        return array
+    owner = array if array.base is None else array.base
+    _, there = _sent.get((id(owner), stream_address()), (None, None)) if _sent else (None, None)
+    if there is None or array.dtype != owner.dtype or not array.flags.c_contiguous:
+        return asarray(array)
+    start = (array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]) // array.itemsize
+    return there.reshape(-1)[start : start + array.size].reshape(array.shape)
 
 
 def may_share_memory(a, b):

@@ -5,7 +5,11 @@ streams, and hears of what it has asked there.
 """
 
 import threading
+import weakref
 
+import numpy as np
+
+from ..errors import NonFiniteError
 from .arrays import zeros
 from .device import blocks_for, cuda, cupy, kernel, require, stream_address
 from .launches import launch
@@ -39,40 +43,50 @@ class Checks:
     def __init__(self):
         self._found, self._asked = zeros((MOST,), "int64"), []
 
-    def ask(self, flat, answer):
-        """Ask of a vector; `answer` is called with the place of its first number that is not finite, if there is one."""
+    def ask(self, parameters):
+        """Ask of Parameters, which are not held."""
         if len(self._asked) == MOST:
             self.hear()
+        flat = parameters.flat
         launch(note_first, blocks_for(flat.size), self._found, len(self._asked), flat.size, flat)
-        self._asked.append((flat.size, answer))
+        self._asked.append((weakref.ref(parameters), parameters.weights))
 
     def hear(self):
-        """Wait for the answers; the first that finds anything is called, and raises."""
+        """Wait for the answers, and raise what the first that finds anything says."""
         asked, self._asked = self._asked, []
         if not asked:
             return
         found = self._found.get()
         if found.any():
             self._found.fill(0)
-            for (size, answer), before_end in zip(asked, found):
+            for question, before_end in zip(asked, found):
                 if before_end:
-                    answer(size - int(before_end))
+                    _refuse(*question, int(before_end))
 
 
-def ask(flat, answer):
-    """Ask whether a contiguous vector is finite as it is now on this Python thread's stream, and wait for nothing.
+def _refuse(parameters, weights, before_end):
+    """Raise NonFiniteError of Parameters, a weak reference, for a number so far from the end that was not finite."""
+    there = parameters()
+    if there is not None:
+        there.check_finite()
+    ends = np.cumsum([weight.size for weight in weights])
+    name = weights[int(np.searchsorted(ends, ends[-1] - before_end, "right"))].name
+    raise NonFiniteError(f"parameter {name!r}: expected finite numbers, got others when a call read them")
 
-    answer: a function that `hear`, or another question later, calls with the place of the first number that is not finite;
-    it raises.
+
+def ask(parameters):
+    """Ask whether Parameters are finite as they are now on this Python thread's stream, and wait for nothing.
+
+    Whoever calls `hear`, or asks for the 64th time after, gets the NonFiniteError.
     """
-    if not flat.size:
+    if not len(parameters):
         return
     address = stream_address()
     if address not in _own.checks:
         if len(_own.checks) == MOST_STREAMS:  # streams come and go
             _own.checks.pop(next(iter(_own.checks))).hear()
         _own.checks[address] = Checks()
-    _own.checks[address].ask(flat, answer)
+    _own.checks[address].ask(parameters)
 
 
 def hear():

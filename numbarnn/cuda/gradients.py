@@ -58,11 +58,11 @@ def sums_over_rows(tape, scratch, at, gradient, accumulate, dunit_values, dx):
     real, columns = size.dtype.type(0), cell.dpre_count * hidden
     x, *lying = matrix_of(tape.x, scratch, at["x"])
     for d in range(size.directions):
-        dpre, states, behind = at["dpre"] + d * rows * columns, *_states(tape, d)
+        dpre, states, behind = at["dpre"] + d * rows * columns, *states_behind(tape, d)
         factors = {"input": (X, *lying), "recurrent": (STATES, *behind)}
-        products = [*_of_weights(tape, at, d, dpre, factors, accumulate)]
+        products = [*products_of_weights(tape, at, d, dpre, factors, accumulate)]
         if dx is not None:
-            products.append(_of_x(tape, d, dpre))
+            products.append(product_of_x(tape, d, dpre))
         arrays = x, states, tape.block, scratch, gradient, scratch if dx is None else dx.reshape(-1)
         call = Sums(rows, columns, dpre, columns, at["sums"], at["partial"], hidden, int(accumulate))
         sum_together(real, call, bias_places(size, d), products, arrays)
@@ -92,7 +92,7 @@ def _row(product, end, which):
     return *product, end, *which
 
 
-def _of_weights(tape, at, d, dpre, factors, accumulate):
+def products_of_weights(tape, at, d, dpre, factors, accumulate):
     """The products that are a direction's gradients of weights: dpre with what each weight multiplied, of `factors`."""
     size, cell, hidden, rows = tape.size, tape.size.cell, tape.size.hidden, tape.size.rows
     (starts, stride), wide = size.parameters, size.directions * hidden
@@ -114,7 +114,7 @@ def _of_weights(tape, at, d, dpre, factors, accumulate):
         ), BLOCK, SCRATCH, GRADIENT  # fmt: skip
 
 
-def _of_x(tape, d, dpre):
+def product_of_x(tape, d, dpre):
     """The product that is a direction's part of dx."""
     size, cell = tape.size, tape.size.cell
     width, weight = len(cell.input_slots) * size.hidden, tape.layout.offsets["input"]
@@ -130,7 +130,7 @@ def _runs(gates):
     return [(begin, end - begin) for begin, end in zip(begins, [*begins[1:], len(gates)])]
 
 
-def _states(tape, d):
+def states_behind(tape, d):
     """What a direction's R multiplied, as a matrix: (numbers, (start, row stride, channel stride))."""
     size = tape.size
     if tape.packing.uniform or not size.cell.recurrent_slots:

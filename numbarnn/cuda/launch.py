@@ -394,7 +394,11 @@ class Adjoint(StateAdjoint):
         if not cell.recurrent_slots:
             call = call._replace(recurrent=0)
         run_kernel("backward", tape, call, self.teams, scratch, at["counters"], (dy,))
-        sums_over_rows(tape, scratch, at, self.gradient, self.accumulate, self.dunit_values, self._dx)
+        self._sum(scratch)
+
+    def _sum(self, scratch):
+        """After the loop over time, whose derivatives are in scratch: write the gradient, dunit_values and dx."""
+        sums_over_rows(self.tape, scratch, self.layout.offsets, self.gradient, self.accumulate, self.dunit_values, self._dx)
 
 
 __all__ = ["Adjoint", "Size", "Tape", "run"]

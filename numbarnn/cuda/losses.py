@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from .arrays import asarray, contiguous, empty
+from .arrays import asarray, contiguous, empty, to_read
 from .device import blocks_for, cuda, kernel
 from .launches import launch
 
@@ -58,11 +58,11 @@ def cross_entropy_rows(real, one, shape, smoothed, total, logits, labels, scales
 def cross_entropy(logits, labels, scales, smoothing=None):
     """(losses of the rows; their smoothed parts, or None; the derivative) for C-contiguous (rows, classes) logits.
 
-    As in `cpu.losses`; all but the logits lie in the host's memory.
+    As in `cpu.losses`; all but the logits lie in the host's memory, and are sent unless `arrays.keep` knows them.
     """
     rows, real = logits.shape[0], logits.dtype.type
     values, gradient = empty((rows,), logits.dtype), empty(logits.shape, logits.dtype)
-    places, scales = asarray(np.ascontiguousarray(labels, np.int64)), asarray(scales)
+    places, scales = to_read(np.ascontiguousarray(labels, np.int64)), to_read(scales)
     others, rests, shares, total = values, scales, scales, 0.0
     if smoothing is not None:
         others, total = empty((rows,), logits.dtype), float(smoothing[1].sum(dtype=np.float64))

@@ -7,7 +7,7 @@ A sum has one order whatever the sizes: PANEL products at a time, one after the 
 from . import cublas
 from .device import SIMULATED, cuda, function, kernel
 from .launches import add_to_recording, launch
-from .records import Product
+from .records import Each, Product
 
 SIDE = 2 if SIMULATED else 16  # threads along a side of a block
 MICRO = 2 if SIMULATED else 4  # numbers along a side of a thread's square
@@ -77,6 +77,18 @@ def product(real, call, a, b, c):
     compute_square(real, call, cuda.blockIdx.x, a, b, c)
 
 
+@kernel
+def product_of_each(real, call, each, a, b, c):
+    """A `Product` for each of several, `Each` of them (c is modified)."""
+    squares = (call.rows + SQUARE - 1) // SQUARE * ((call.columns + SQUARE - 1) // SQUARE)
+    one, square = cuda.blockIdx.x // squares, cuda.blockIdx.x % squares
+    own = Product(
+        call.rows, call.columns, call.depth, call.a + one * each.a, call.a_row, call.a_depth, call.b + one * each.b,
+        call.b_depth, call.b_column, call.c + one * each.c, call.c_row, call.c_column, call.add,
+    )  # fmt: skip
+    compute_square(real, own, square, a, b, c)
+
+
 def squares_of(call):
     """The squares that C is made of, a block each; 0 where there is nothing to compute."""
     return -(-call.rows // SQUARE) * -(-call.columns // SQUARE) if call.depth else 0
@@ -88,6 +100,12 @@ def multiply(real, call, a, b, c):
         launch(product, (squares_of(call), THREADS), real, call, a, b, c)
 
 
+def multiply_each(real, call, each, a, b, c):
+    """Put a `Product` for each of several on this Python thread's stream: one launch, each with the bits of one alone."""
+    if squares_of(call) and each.count:
+        launch(product_of_each, (squares_of(call) * each.count, THREADS), real, call, each, a, b, c)
+
+
 def by_cublas(real, call, a, b, c):
     """Put a `Product` on this Python thread's stream by cuBLAS; False if that is not for cuBLAS, and nothing is done."""
     done = cublas.multiply(real, call, a, b, c)
@@ -96,4 +114,4 @@ def by_cublas(real, call, a, b, c):
     return done
 
 
-__all__ = ["Product", "multiply", "product"]
+__all__ = ["Each", "Product", "multiply", "multiply_each", "product"]

@@ -76,6 +76,15 @@ class Product(NamedTuple):
     add: int  # 1 to add to C
 
 
+class Each(NamedTuple):
+    """A `Product` for each of several: how far each one's matrices lie behind those of the one before."""
+
+    count: int
+    a: int
+    b: int
+    c: int
+
+
 MOST_SLOTS = 8  # that one weight feeds
 MOST_BIASES = 3  # of one slot: those of the input, of R, and of the gated R
 

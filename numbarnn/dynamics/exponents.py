@@ -187,6 +187,8 @@ def _inputs(steps, x, state, layout):
         zeros = backend(steps.device).memory.zeros((sequences, steps.channels), steps.dtype)
         return _Inputs(length, sequences, vectors, None, zeros)
     batch, described = Batch.of(x, layout)
+    if batch.steps == 0:
+        raise ShapeError(f"x: expected at least one step, got shape {np.shape(x)}")
     expect_device("x", described.array, steps.device)
     if described.channels != steps.channels:
         raise ShapeError(f"x: expected {steps.channels} channels, like the parameters, got {described.channels}")

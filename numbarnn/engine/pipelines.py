@@ -55,10 +55,14 @@ class Whole(JITCodeLibrary):
     add_llvm_module = Text.add_llvm_module
 
     def _optimize_final_module(self):
-        """Keep what was taken in to itself, and optimise all of it."""
+        """Keep what was taken in to itself, and optimise all of it.
+
+        Private, not internal: LLVM's linker gives a shared function of the user's an internal one of the same name, which
+        may have lost the arguments that it does not need.
+        """
         for function in self._final_module.functions:
             if not function.is_declaration and function.linkage.name == "linkonce_odr":
-                function.linkage = "internal"
+                function.linkage = "private"
         super()._optimize_final_module()
 
 

@@ -22,6 +22,13 @@ class StateTape:
     zero_start = None
 
     @property
+    def separable(self):
+        """Whether backward can have a gradient of each sequence, which is one row: see a backend's `separate`."""
+        cell, packing = self.size.cell, self.packing
+        plain = cell.feeds_every_gate and not (cell.unit_value_count or cell.normalized_values)
+        return plain and packing.batch == packing.sequences and self.keep.gates and packing.rows > 0
+
+    @property
     def _states(self):
         """The array of each state that is carried from step to step."""
         return (self.h, self.c)[: self.size.cell.states]

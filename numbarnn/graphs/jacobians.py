@@ -141,8 +141,8 @@ class Jacobians(Derived, Objective):
         """The gradient of each sample's loss by itself, at the parameters `flat`: ``(N, P)``.
 
         Row n is what `loss_and_gradient` gives for sample n alone.  The graph's own parameters stay as they are.  Samples go
-        back together where no layer is shared, and each has weights alone for parameters; others, and all on a GPU, take a
-        call each.  See `Network.sample_gradients`.
+        back together where no layer is shared, and each has weights alone for parameters; others take a call each.  See
+        `Network.sample_gradients`.
 
         Parameters
         ----------

@@ -233,6 +233,10 @@ class GraphSamples:
         cut = self._changed(lambda each: each.between(chosen, begin, end), own, {})
         return replace(cut, empty=cut._empty(slice(None)))
 
+    def after(self, begin):
+        """The steps of all samples from some on, (N,), copied."""
+        return self.between(np.arange(self.x.count), begin, self.lengths_of_x)
+
     def _changed(self, change, lengths, resets):
         """The samples, each of their Sequences changed by a function."""
         inputs, parts = {name: change(each) for name, each in self.inputs.items()}, {}

@@ -7,13 +7,13 @@ copied, never computed.  PyTorch itself is needed for modules and ``.pt`` files 
 import io
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 
 from ..descriptions import keywords
-from ..errors import ConversionError, FileFormatError, ShapeError, known_name, several
-from ..files.arrays import read_arrays, write_arrays
+from ..errors import ConversionError, ShapeError, known_name, several
+from ..files.arrays import write_arrays
 from ..files.container import checked_path
 from ..files.drafts import write_whole
 from ..layers.base import Layer
@@ -28,6 +28,7 @@ from ..layers.rnn import RNN
 from ..network import Network
 from ..parameters import Parameters
 from .carried import carried_parameters, expect_carried, expect_unconstrained, no_counterpart
+from .torch_states import needs_torch, read, text
 
 ANY = (
     "hidden",
@@ -84,7 +85,7 @@ def from_module(module: object, channels: int | tuple[int, int, int] | None = No
         net = nr.interop.torch.from_module([gru, nr.Last(), head])
         # Network([GRU(hidden=8), Last(), Dense(units=2)], channels=3, dtype='float32', layout='ntc')
     """
-    return _modules().network_of(module, channels, layout)
+    return needs_torch().network_of(module, channels, layout)
 
 
 def to_module(net: Network) -> object:
@@ -120,83 +121,7 @@ def to_module(net: Network) -> object:
         module(torch.from_numpy(x))  # what net.predict(x) gives
     """
     _check_layers(net)
-    return _modules().module_of(net)
-
-
-def _modules():
-    """The module that imports PyTorch."""
-    try:
-        import torch  # noqa: F401
-    except ImportError:
-        raise ImportError("torch: expected PyTorch, which is not installed: see https://pytorch.org") from None
-    from . import torch_modules
-
-    return torch_modules
-
-
-def read(source: object) -> dict[str, np.ndarray]:
-    """The arrays of a state dict, by name.
-
-    Parameters
-    ----------
-    source : dict, str or os.PathLike
-        A dict of arrays or tensors, such as ``module.state_dict()``; or a file: ``.safetensors``, ``.npz``, or ``.pt`` and
-        ``.pth`` of a state dict, which PyTorch reads with ``weights_only=True``.
-
-    Returns
-    -------
-    dict of str to numpy.ndarray
-        Of a dict views, where an array or tensor has memory that NumPy reads.
-
-    Raises
-    ------
-    FileFormatError
-        If the file is not what its name says, or was damaged; nothing in it is executed.
-    TypeError
-        If a part of the dict is no array.
-    ImportError
-        For a ``.pt`` file without PyTorch.
-    """
-    if not isinstance(source, Mapping):
-        return _of_file(source)
-    return {_text("source", name): _array(f"source[{name!r}]", value) for name, value in source.items()}
-
-
-def _text(argument, name):
-    """`name`, if it is text."""
-    if not isinstance(name, str):
-        raise TypeError(f"{argument}: expected a name, got {name!r} ({type(name).__name__})")
-    return name
-
-
-def _array(argument, value):
-    """An array or a tensor in the host's memory as a NumPy array."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu()
-        if str(value.dtype) not in ("torch.float32", "torch.float64"):
-            raise TypeError(f"{argument}: expected a tensor of float32 or float64, got {value.dtype}")
-        return value.numpy()
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"{argument}: expected an array or a tensor, got {type(value).__name__}")
-    return value
-
-
-def _of_file(path):
-    ending = os.path.splitext(path)[1] if isinstance(path, (str, os.PathLike)) else ""
-    if ending not in (".pt", ".pth"):
-        return read_arrays(path, "source")
-    _modules()
-    import torch
-
-    try:
-        found = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, MemoryError):
-        raise
-    except Exception as error:  # of its unpickler, and what that lets pass
-        raise FileFormatError(f"{os.fspath(path)}: expected a state dict that PyTorch has saved ({error!s:.200})") from None
-    if not isinstance(found, Mapping):
-        raise FileFormatError(f"{os.fspath(path)}: expected a state dict, got {type(found).__name__}")
-    return read(found)
+    return needs_torch().module_of(net)
 
 
 def load(net: Network, source: object, modules: Iterable[str] | None = None) -> Network:
@@ -318,7 +243,7 @@ def save(net: Network, path: str | os.PathLike, modules: Iterable[str] | None = 
     """
     state = state_dict(net, modules)
     if isinstance(path, (str, os.PathLike)) and os.path.splitext(path)[1] in (".pt", ".pth"):
-        _modules()
+        needs_torch()
         import torch
 
         stream = io.BytesIO()
@@ -333,7 +258,7 @@ def _names(net, modules):
     indices = [index for index, own in enumerate(net.split(net.params.flat)) if own.names]
     called = [str(index) for index in indices]
     if modules is not None:
-        called = [_text("modules", name) for name in several("modules", modules, "the name of each module, in a list")]
+        called = [text("modules", name) for name in several("modules", modules, "the name of each module, in a list")]
         if len(called) != len(indices):
             raise ValueError(
                 f"modules: expected {len(indices)} names, one for each layer that has parameters, got {len(called)}"
@@ -382,7 +307,7 @@ def layer_of(source: object, module: str = "", activation: str = "tanh") -> tupl
     (LSTM(hidden=2), Parameters(56 float64: weight_ih_l0 8x3, weight_hh_l0 8x2, bias_ih_l0 8, bias_hh_l0 8))
     """
     known_name("activation", activation, ("tanh", "relu"))
-    prefix = f"{module}." if _text("module", module) else ""
+    prefix = f"{module}." if text("module", module) else ""
     arrays = {name[len(prefix) :]: array for name, array in read(source).items() if name.startswith(prefix)}
     shapes = {name: array.shape for name, array in arrays.items()}
     layer, channels = _layer_of_shapes(module, shapes, activation)

@@ -81,11 +81,11 @@ class Linear(Operation):
         self.tape.add_to(program)
 
     def separable(self):
-        return self.tape.size.batch == self.source.batch and separate().knows(self.tape)
+        return self.tape.size.batch == self.source.batch and self.tape.separable
 
     def backward(self, adjoint, dy, need_x):
         if adjoint.rows is not None:
-            own = separate().Adjoint(self.tape, dy, None, need_x, adjoint.rows, _lies_alone)
+            own = separate(device_of(self.source.array)).Adjoint(self.tape, dy, None, need_x, adjoint.rows, _lies_alone)
             adjoint.fills.append(own.fill)
             return own.dx
         own = backend_of(self.source.array).launch.Adjoint(

@@ -9,6 +9,8 @@ from ..arrays.rows import like
 from .chain import Chain
 from .dense import Linear
 from .fed import in_order, mask_of
+from .gaps import CELL as DECAY
+from .gaps import InputDecay
 from .operations import Elementwise, NotInPrograms, Residual, Scaled
 from .recurrence import Constrained, Recurrence
 from .tangents import fed_back
@@ -77,10 +79,23 @@ class FedTangents:
         if isinstance(operation, Elementwise):
             kept = outputs if operation.cell.activation.from_output else operation.source
             return [self._each(on.add_slope_steps, (kept, each), outputs, operation.cell) for each in dx]
+        if isinstance(operation, InputDecay):
+            return [self._decayed(operation, tangents, index, each) for index, each in enumerate(dx)]
         if not isinstance(operation, Scaled):
             raise NotInPrograms(type(operation).__name__)
         mask = mask_of(operation)
         return [self._each(on.add_product_steps, (each, mask), outputs) for each in dx]
+
+    def _decayed(self, decay, tangents, index, dx):
+        """A descriptor of how the outputs of an `InputDecay` move in one of the tangents."""
+        found, constants = like(decay.outputs), decay.constants
+        if tangents.parameters is None:
+            moved = [np.zeros_like(each) for each in constants[:2]]
+        else:
+            moved = [tangents.parameters[index][name] for name in decay.names]
+        arrays = (in_order("values that decay", each) for each in (decay.source, dx, found))
+        backend("cpu").gaps.add_tangent_steps(self._steps, DECAY, *arrays, *constants, *moved)
+        return found
 
     def _each(self, add, read, outputs, *cell):
         """A descriptor like one of the outputs, of which `add` says that it is written at each step from what is read."""

@@ -129,6 +129,14 @@ class Feedback(Settled):
         forcing = self.forcing[(slice(steps), sequences)[: min(2, self.forcing.ndim)]]
         return Feedback(forcing, self.every, self.missing)
 
+    def _between(self, begin, end):
+        """The Feedback of the steps of each sequence from one to another, (N,), as sequences that begin there."""
+        forcing = self.forcing
+        if forcing.ndim:
+            places = np.minimum(begin + np.arange((end - begin).max())[:, None], len(forcing) - 1)
+            forcing = forcing[places] if forcing.ndim == 1 else forcing[places, np.arange(len(begin))]
+        return Feedback(forcing, self.every, self.missing)
+
     def strengths(self, x: np.ndarray, outputs: int) -> np.ndarray:
         """a of every number that is fed, (T, N, O): 1 at the first step, and 0 where one is missing.
 
@@ -150,6 +158,12 @@ class Feedback(Settled):
             If `forcing` is not of so many steps, sequences and channels.
         NonFiniteError
             If a number that is read is NaN and `missing` is False, or of the first step.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> nr.Feedback(0.2, every=3).strengths(np.zeros((5, 1, 2)), outputs=1)[:, 0, 0]
+        array([1. , 0.2, 0.2, 1. , 0.2])
         """
         return self._strengths(x, uniform(*x.shape[:2]), outputs)
 

@@ -47,7 +47,7 @@ class Operation:
         raise NotImplementedError
 
     def separable(self):
-        """Whether `backward` can have a gradient of each row of the batch, on the CPU: `chain.Adjoint.rows`."""
+        """Whether `backward` can have a gradient of each row of the batch: `chain.Adjoint.rows`."""
         return not self.learns
 
     def jvp(self, tangents, dx):

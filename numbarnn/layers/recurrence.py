@@ -147,7 +147,7 @@ class Recurrence(Operation):
         dfinal = None if adjoint.dfinal is None else [state[self.index] for state in adjoint.dfinal]
         dcells = adjoint.dcells if self.index == self.layer.layers - 1 else None
         if adjoint.rows is not None:
-            own = separate().Adjoint(self.tape, dy, dfinal, need_x, adjoint.rows[:, self.first :])
+            own = separate(device_of(adjoint.rows)).Adjoint(self.tape, dy, dfinal, need_x, adjoint.rows[:, self.first :])
             adjoint.stack.insert(0, own)
             adjoint.fills.append(own.fill)
             return own.dx
@@ -161,7 +161,7 @@ class Recurrence(Operation):
         return own.dx
 
     def separable(self):
-        return not self.layer.learned_state and separate().knows(self.tape)
+        return not self.layer.learned_state and self.tape.separable
 
     def jvp(self, tangents, dx):
         parameters = tangents.parameters

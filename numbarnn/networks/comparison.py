@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..arrays.descriptor import checked_array, in_layout
-from ..arrays.devices import moved
+from ..arrays.devices import moved, sent
 from ..arrays.rows import numbers
 from ..errors import ShapeError
 from ..training.losses import checked_result, checked_target, is_of_library, takes_labels, target_channels
@@ -112,7 +112,8 @@ class Comparison:
     def _target_rows(self, batch, prediction, samples):
         """The targets as a loss sees them, next to a prediction's descriptor."""
         if samples.classes is not None:
-            return samples.labels(batch)
+            labels = samples.labels(batch)
+            return labels if samples.there is None else sent(labels, samples.device, samples.there)
         if not samples.in_rows:
             return samples.y.array
         if not prediction.packing.rows:

@@ -68,13 +68,13 @@ class Derived:
 
     def _gradients_together(self, parts, samples, loss, chosen, found):
         """Write the gradients of some samples at once (their rows of `found` are modified); whether that could be done."""
-        if self.device != "cpu" or len(chosen) < 2 or not self._is_apart(samples, loss):
+        if len(chosen) < 2 or not self._is_apart(samples, loss):
             return False
         whole = len(chosen) == len(found)
         passing = self._passing(parts, samples if whole else samples.take(chosen), loss)
         if not passing.separable():
             return False
-        into = found if whole else np.zeros((len(chosen), found.shape[1]), self.dtype)
+        into = found if whole else backend(self.device).memory.zeros((len(chosen), found.shape[1]), self.dtype)
         slopes = [seen.slope(seen.derivative(seen.value, apart=True)) for seen in passing.seen]
         passing.back(slopes, parts, columns_of(into, parts))
         if not whole:

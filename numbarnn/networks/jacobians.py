@@ -161,7 +161,8 @@ class Jacobians(Derived, Objective):
         parameters stay as they are.  Samples go back through time together, whatever their lengths, and their products are
         summed apart, each in the order in which it would be alone: the gradients have the same bits as long as the sums of a
         sample's weights are exact.  Samples of networks whose layers have parameters that are no weights, such as values of
-        units, those that start afresh, and all on a GPU, take a call each; so do those of a loss of your own.
+        units, those that start afresh, and those of a loss of your own take a call each.  On a GPU products by cuBLAS depend
+        on the batch in their last bits, see `numbarnn.cuda.use_cublas`.
 
         Parameters
         ----------

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 
+from ..arrays.devices import sent
 from .samples import Samples
 from .shards import Shards
 
@@ -86,6 +87,7 @@ class SampleFeed(Feed):
             course.order = there
         if not course.is_begun and not shuffle:
             course.order.sort()
+        self._order = None  # of the epoch that is run, on a GPU
         self.count = len(self.batches())
 
     def depends(self):
@@ -97,11 +99,14 @@ class SampleFeed(Feed):
             self.course.random.shuffle(self.course.order)
         elif not done:
             self.course.order.sort()  # the epoch before it may have been shuffled
+        device = self.course.network.device
+        if device != "cpu":
+            self._order = sent(self.course.order.copy(), device)
         return self.batches()[done:]
 
     def batches(self):
         """All of an epoch, with the samples in the order that they have now."""
-        order = self.course.order
+        order = self.course.order if self._order is None else self._order
         return [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
 
     def gradient(self, chosen, checked):

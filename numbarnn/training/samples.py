@@ -47,6 +47,8 @@ class Samples:
         Its strengths of forcing for these samples, laid out like x with as many channels as the output has.
     spans : slice or None
         Which channels of x are spans of time.
+    there : cupy.ndarray or None
+        Of a batch of labels what `labels` returns, on the GPU.
     """
 
     x: Sequences
@@ -63,6 +65,7 @@ class Samples:
     feedback: object = None
     strengths: Sequences | None = None
     spans: slice | None = None
+    there: object = None
 
     @classmethod
     def of(cls, network, x, y, lengths=None, loss=None, weights=None, reset=None, feedback=None):
@@ -115,13 +118,17 @@ class Samples:
         strengths = Sequences(array, self.x.letters, self.x.given)
         return replace(self, feedback=feedback, strengths=strengths)
 
+    @property
+    def _fed_channels(self):
+        """How many channels are fed."""
+        return self.strengths.numbers.shape[-1 if self.strengths.ragged else self.strengths.letters.index("c")]
+
     def strength_rows(self, batch):
         """The strengths as the layers see them of a Batch: (T, N, O), or a row for each step that there is; or None."""
         if self.strengths is None:
             return None
-        numbers_ = self.strengths.numbers
-        channels = numbers_.shape[-1 if self.strengths.ragged else self.strengths.letters.index("c")]
-        return numbers(batch.describe("feedback", self.strengths.array, channels, numbers_.dtype))
+        dtype = self.strengths.numbers.dtype
+        return numbers(batch.describe("feedback", self.strengths.array, self._fed_channels, dtype))
 
     @property
     def ragged(self):
@@ -304,6 +311,12 @@ class Samples:
         parts = {name: None if part is None else part.between(chosen, begin, end) for name, part in self._parts().items()}
         return replace(self, **parts, lengths=None if self.lengths is None else end - begin)
 
+    def after(self, begin):
+        """The steps of all samples from some on, (N,), copied: samples that begin there, where a step is given."""
+        end = self.lengths_of_x
+        part = self.between(np.arange(self.x.count), begin, end)
+        return part if self.feedback is None else part.with_feedback(self.feedback._between(begin, end), self._fed_channels)
+
     def pieces(self, most_rows):
         """Some of the samples each, in order, with about so many steps in all, or a single sample."""
         count = min(-(-int(self.lengths_of_x.sum()) // most_rows), self.x.count)
@@ -328,6 +341,14 @@ class Samples:
             return found.rows().astype(np.int64)
         weights = self.weight_rows(batch)
         return found.checked("y", "labels", self.classes, self.ignore_index, None if weights is None else weights > 0)
+
+    @functools.cached_property
+    def labels_there(self):
+        """All labels on the GPU, (T, N), or (1, N) without steps; None for none, and where weights or lengths decide."""
+        if self.device == "cpu" or self.classes in (None, np.inf) or self.weights is not None or self.ragged:
+            return None
+        batch = self._of_targets(self.batch()[0])
+        return moved(self.labels(batch).reshape(-1, self.x.count), self.device)
 
     def _of_targets(self, batch):
         """A Batch as the targets see it: of one step where they have none."""

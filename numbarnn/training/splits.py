@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ..errors import finite_number
+from ..errors import arguments_of, finite_number
 
 WAYS = ("sample", "time")  # of split_by
 
@@ -26,28 +26,30 @@ def held_out(samples, part, way, seed):
         How much is held out, between 0 and 1.
     way : {"sample", "time"}
         Samples that are drawn, with one seed always the same of so many; or the last steps of each, and where a target
-        belongs to a whole sample, the last samples.
+        belongs to a whole sample, the last samples.  Last steps are sequences of their own: states start afresh, and beside
+        feedback the first step is given.
     seed : int
 
     Raises
     ------
     TypeError, ValueError
         Named ``validation_split`` or ``split_by``, if they are not as described, or nothing would be left or held out.
+    NonFiniteError
+        If the first number that is held out was not observed, of samples whose gaps are filled by what is fed.
     """
     number = finite_number("validation_split", part)
     if not 0 < number < 1:
         raise ValueError(f"validation_split: expected a number between 0 and 1, got {part!r}")
     if way == "time" and samples.stepped:
         check_cut(samples, "split_by: expected 'sample'", way)
-        if samples.feedback is not None:
-            raise ValueError(f"split_by: expected 'sample' beside feedback, whose first step is given, got {way!r}")
         lengths = samples.lengths_of_x
         cuts = lengths - np.round(lengths * number).astype(np.int64)
         _check_some(cuts.sum(), lengths.sum(), "steps", number)
         if samples.reset is not None:
             raise ValueError("split_by: expected 'sample' together with reset, got 'time'")
-        everything = np.arange(samples.x.count)
-        return samples.between(everything, 0, cuts), samples.between(everything, cuts, lengths)
+        with arguments_of("validation"):
+            held = samples.after(cuts)
+        return samples.between(np.arange(samples.x.count), 0, cuts), held
     count = samples.x.count
     order = np.arange(count) if way == "time" else np.random.default_rng(seed).permutation(count)
     cut = count - round(count * number)

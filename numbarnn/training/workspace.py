@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..arrays.descriptor import is_on_device
-from ..arrays.devices import backend, device_of
+from ..arrays.devices import backend, device_of, take
 from ..arrays.rows import like
 from ..cpu.pool import pool
 from ..cpu.threads import threads
@@ -136,7 +136,10 @@ class BatchBuffer:
         x = samples.x.some_steps(chosen, first, steps, self._x)
         others = samples.y, samples.weights, samples.strengths
         y, weights, strengths = (None if part is None else part.some_steps(chosen, first, steps) for part in others)
-        return replace(samples, x=x, y=y, weights=weights, strengths=strengths, **self._common)
+        there = samples.labels_there
+        if there is not None:  # which is not sent with each batch
+            there = take(there[first : first + steps] if samples.stepped else there, chosen, 1).reshape(-1)
+        return replace(samples, x=x, y=y, weights=weights, strengths=strengths, there=there, **self._common)
 
 
 class Workspaces:

@@ -233,6 +233,8 @@ def argument_type(kernel, name, cell, dtype):
         return cell._numba_type_
     if name == "call":
         return typeof(zeros_of(of_kernel(CALLS, kernel)))
+    if name == "each":
+        return typeof(zeros_of(records.Each))
     own = of_kernel(OTHERS, kernel, {}).get(name) or OTHERS.get(name)
     if own:
         return parsed(own)

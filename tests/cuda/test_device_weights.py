@@ -6,8 +6,8 @@ import pytest
 from numbarnn.arrays.descriptor import TensorDescriptor
 from numbarnn.cuda import asarray, zeros
 from numbarnn.cuda.gradients import BLOCK, DX, GRADIENT, SCRATCH, STATES, X, _runs, sum_together
-from numbarnn.cuda.product import multiply
-from numbarnn.cuda.records import Bias, Gates, Product, Sums
+from numbarnn.cuda.product import multiply, multiply_each
+from numbarnn.cuda.records import Bias, Each, Gates, Product, Sums
 from numbarnn.cuda.rows import lying_as_rows
 from numbarnn.cuda.weights import MOST_ROWS, PIECE, copy
 
@@ -84,6 +84,21 @@ def test_products_beside_sums_have_the_bits_of_products_alone():
     assert np.array_equal(found[:5], sum(list(biases))) and not np.array_equal(found[6:], numbers[GRADIENT][6:])
     weights = numbers[0].reshape(rows, 3).T @ biases
     np.testing.assert_allclose(found[6:21], weights.ravel(), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("add", [0, 1])
+def test_products_of_each_have_the_bits_of_products_alone(add):
+    """Matrices of three samples, whose rows lie between each other, in one launch and one by one."""
+    count, rows, columns, depth = 3, 5, 6, 9
+    random = np.random.default_rng(0)
+    a, b, c = (random.standard_normal(size) for size in (1 + depth * count * rows, depth * count * columns, 2 + count * 40))
+    call = Product(rows, columns, depth, 1, 1, count * rows, 0, count * columns, 1, 2, columns, 1, add)
+    a, b, together, alone = map(asarray, (a, b, c, c))
+    multiply_each(np.float64(0), call, Each(count, rows, columns, 40), a, b, together)
+    for n in range(count):
+        own = call._replace(a=call.a + n * rows, b=call.b + n * columns, c=call.c + n * 40)
+        multiply(np.float64(0), own, a, b, alone)
+    assert np.array_equal(together.get(), alone.get()) and (together.get() != c).sum() == count * rows * columns
 
 
 def test_gates_that_follow_each_other():

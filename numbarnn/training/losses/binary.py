@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ...arrays.devices import device_of, moved
+from ...arrays.devices import device_of, moved, read_on
 from ...arrays.tensors import host_array
 from ...errors import ShapeError
 from .numeric import NumberLoss, logistic
@@ -75,7 +75,8 @@ class BinaryCrossEntropy(NumberLoss):
         sample: (rows,), see `NumberLoss.of_rows`.
         """
         device = device_of(logits)
-        there, y = moved(labels[:, None] >= 0, device), moved(labels[:, None].astype(logits.dtype), device)
+        labels = read_on(np.ascontiguousarray(labels), device)[:, None]
+        there, y = labels >= 0, labels.astype(logits.dtype)
         weights, sample = (None if part is None else part[:, None] for part in (weights, sample))
         return self.of_rows(logits, y, None if weights is None else moved(weights, device), there, sample)
 

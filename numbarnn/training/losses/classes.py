@@ -1,12 +1,13 @@
 """Cross entropy of labels, from logits, with weights of classes and smoothed labels."""
 
+import functools
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from scipy.special import softmax
 
-from ...arrays.devices import backend_of, device_of, moved
+from ...arrays.devices import backend_of, device_of, moved, sent
 from ...arrays.ieee import ieee
 from ...descriptions.fields import Description
 from ...errors import ShapeError, finite_numbers, rate
@@ -22,6 +23,14 @@ def _class_weights(argument, values):
     if not numbers or min(numbers) < 0 or not max(numbers):
         raise ValueError(f"{argument}: expected {expected}, not all 0, got {numbers}")
     return numbers
+
+
+@functools.lru_cache(maxsize=16)
+def _alike(rows, count, dtype):
+    """``1 / count`` for each row: batches of one size have the same."""
+    found = np.full(rows, 1 / count, dtype)
+    found.flags.writeable = False
+    return found
 
 
 @dataclass(frozen=True)
@@ -128,7 +137,10 @@ class CrossEntropy(Description):
             count = int(np.count_nonzero(labels >= 0))
             if not count:
                 return 0.0, np.zeros_like(logits)
-            scales = np.broadcast_to(1 / counted(labels >= 0, count), labels.shape).astype(real)
+            if sample is None:
+                scales = sent(_alike(len(labels), count, real), device_of(logits))
+            else:
+                scales = (1 / counted(labels >= 0, count)).astype(real)
             values, _, gradient = kernel(logits, labels, scales)
             return float(values.sum()) / count, gradient
         if weights is None:

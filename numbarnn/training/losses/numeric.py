@@ -159,8 +159,9 @@ class NumberLoss(Description):
 
     def _counted_in_samples(self, target, weights, there, sample, dtype):
         """(..., 1): what all targets of the sample that a row belongs to count together; 1 where none does."""
-        counts = np.ones(target.shape) if weights is None else np.broadcast_to(weights, target.shape)
-        counts = moved(masked(there, counts), "cpu").astype(np.float64, copy=False)
+        there, weights = (None if part is None else moved(part, "cpu") for part in (there, weights))
+        counts = np.ones(target.shape) if weights is None else np.broadcast_to(weights, target.shape).astype(np.float64)
+        counts = masked(there, counts)
         found = np.bincount(np.broadcast_to(sample, target.shape).ravel(), counts.ravel())[sample]
         return moved(np.where(found > 0, found, 1).astype(dtype), device_of(target))
 
