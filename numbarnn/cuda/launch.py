@@ -15,8 +15,9 @@ import numpy as np
 from ..arrays.descriptor import TensorDescriptor
 from ..engine.keep import ALL
 from ..engine.tape import StateAdjoint, StateTape
-from . import dense, resident
+from . import clustered, dense, resident
 from .arrays import empty
+from .clusters import CLUSTER
 from .gradients import sums_over_rows
 from .launches import launch
 from .plans import Size
@@ -242,14 +243,17 @@ def run_kernel(way, tape, call, teams, scratch, counters, dy=()):
 
     way: "forward" or "backward"; counters: where in scratch they are, zeros; dy: an array, for backward.
     """
-    size, block, kernels = tape.size, tape.block, resident if teams.resident else tape.kernels
+    size, block, kernels = tape.size, tape.block, tape.kernels
+    if teams.resident or teams.clustered:
+        kernels = resident if teams.resident else clustered
     cell, real, kernel = size.cell, size.dtype.type(0), getattr(kernels, way)
     if kernels is dense:
         dense.run(kernel, cell, real, call, block, scratch, *dy)
         return
     table, blocks = table_of(tape.packing), call.directions * teams.tiles * teams.splits
-    if teams.resident:
-        launch(kernel, (blocks, teams.threads, teams.shared_bytes), cell, real, call, block, scratch, *dy, table)
+    if kernels is not tape.kernels:
+        shape, cluster = (blocks, teams.threads, teams.shared_bytes), CLUSTER if teams.clustered else 1
+        launch(kernel, shape, cell, real, call, block, scratch, *dy, table, cluster=cluster)
         return
     regions = call.steps * kernels.phases_of(cell) + (way == "backward")
     found = table if not teams.waits else scratch[counters : counters + counters_of(tape, teams)].view(np.int64)
