@@ -198,6 +198,20 @@ class RecursiveLeastSquares(Unsendable):
         ------
         TypeError, DTypeError, ShapeError, NonFiniteError
             As of `run`; ShapeError if outputs, with what is known, have other channels than inputs.
+
+        Examples
+        --------
+        Two sequences side by side; the drive is known, and stands beside the output that is fed back:
+
+        >>> import numpy as np, numbarnn as nr
+        >>> wild = nr.Connectivity(density=0.1, spectral_radius=1.5)
+        >>> reservoir = nr.LeakyRNN(100, rate=0.1, form="inside", connectivity=wild)
+        >>> net = nr.Network([reservoir, nr.Activation("tanh"), nr.Dense(1)], channels=2, dtype="float64", seed=0)
+        >>> angle = np.arange(2000)[:, None, None] / 10 + [[0.0], [1.5]]  # (T, N, 1)
+        >>> force = nr.RecursiveLeastSquares(net, batch=2)
+        >>> z = force.feed_back(np.zeros((2, 2)), np.sin(angle), known=np.cos(angle))
+        >>> z.shape, bool(np.abs(z - np.sin(angle))[-500:].max() < 0.05)
+        ((2000, 2, 1), True)
         """
         network = self.network
         y = self._rows("y", y, network.output_channels)

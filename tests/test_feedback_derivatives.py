@@ -1,18 +1,15 @@
 """Forward and second derivatives where outputs are fed back, and GRUD beside it."""
 
-import functools
-
 import numba
 import numpy as np
 import pytest
-from checks import check_function, flat_of, nested, same_bits
+from checks import flat_of, nested, same_bits
 from hypothesis import given
 from hypothesis import strategies as st
-from test_feedback import LAYERS, begin, in_a_loop, network, numbers, strengths
+from test_feedback import LAYERS, begin, network, numbers, strengths
 from test_feedback_lengths import drawn, packed
 
 import numbarnn as nr
-from numbarnn.cpu import gaps
 from numbarnn.layers.fed_tangents import FedTangents
 from numbarnn.networks import derivatives
 
@@ -156,100 +153,3 @@ def test_gradients_of_samples(lengths):
         some = (slice(length), slice(n, n + 1))
         alone = net.loss_and_gradient(flat, x[some], y[some], feedback=nr.Feedback(forcing[some].copy()))[1]
         np.testing.assert_allclose(found[n], alone, rtol=1e-10, atol=1e-13)
-
-
-def of_grud(steps=6, batch=4, seed=0, past=False):
-    """(network, x) of two variables, their masks and spans."""
-    net = nr.Network([nr.GRUD(4, mean=(0.5, -0.2), past=past), nr.Dense(2)], channels=6, dtype="float64", seed=seed)
-    random = np.random.default_rng(seed)
-    for name in net.params.names:
-        if "_d" in name:
-            net.params[name][...] = 0.2 + 0.5 * random.random(net.params[name].shape)  # no kink of a decay is near
-    masks, spans = (random.random((steps, batch, 2)) < 0.5).astype(float), 0.1 + random.random((steps, batch, 2))
-    return net, np.concatenate([random.standard_normal((steps, batch, 2)), masks, spans], axis=2)
-
-
-@pytest.mark.parametrize("lengths", [None, (3, 6, 0, 5)])
-def test_grud_is_fed_too(lengths):
-    net, x = of_grud()
-    options = {"feedback": nr.Feedback(strengths("each", (6, 4, 2))), "lengths": lengths}
-    y, _ = net(x, **options)
-    for n, length in enumerate(lengths or (6,) * 4):
-        if length:
-            own = nr.Feedback(options["feedback"].forcing[:length, n : n + 1].copy())
-            assert same_bits(y[:length, n : n + 1].copy(), in_a_loop(net, x[:length, n : n + 1], own)[0])
-    check_function(net, x, options, (numbers((1, 4, 4)),))
-    target, flat, vector = numbers((6, 4, 2)), net.params.flat.copy(), numbers(len(net.params), 1)
-    ahead, behind = (net.loss_and_gradient(flat + s * vector, x, target, **options)[1] for s in (1e-5, -1e-5))
-    found = net.hvp(flat, x, target, vector, **options)
-    np.testing.assert_allclose(found, (ahead - behind) / 2e-5, rtol=1e-6, atol=1e-6 * np.abs(found).max())
-    net.fit(x, target, **options, epochs=2, progress=False)
-
-
-def moved_along(net, x, options, state, seed, step=1e-6):
-    """The largest error of a tangent of y and of the final state against central differences, over the largest number."""
-    random, flat = np.random.default_rng(seed), net.params.flat.copy()
-    dp, dx = random.standard_normal(len(flat)), random.standard_normal(x.shape)
-    dstate = tuple(random.standard_normal(part.shape) for part in state)
-    _, _, tape = net.forward(x, state, **options)
-    dy, dfinal = net.jvp(tape, dp, dx, dstate)
-
-    def at(moved):
-        net.params.flat[...] = flat + moved * dp
-        y, final = net(x + moved * dx, tuple(s + moved * d for s, d in zip(state, dstate)), **options)
-        return np.concatenate([y.ravel(), *(part.ravel() for part in final)])
-
-    difference = (at(step) - at(-step)) / (2 * step)
-    net.params.flat[...] = flat
-    found = np.concatenate([dy.ravel(), *(part.ravel() for part in dfinal)])
-    return np.abs(found - difference).max() / np.abs(difference).max()
-
-
-@pytest.mark.parametrize("past", [False, True])
-def test_tangents_of_grud(past):
-    @given(st.sampled_from(["number", "mask", "each"]), st.sampled_from(["equal", "lengths", "reset"]), st.integers(0, 99))
-    def check(forcing, way, seed):
-        lengths, reset = drawn(seed)
-        net, x = of_grud(seed=seed, past=past)
-        options = {"feedback": nr.Feedback(strengths(forcing, (6, 4, 2), seed), every=seed % 4 or None)}
-        options |= {} if way == "equal" else {"lengths": lengths, "reset": reset if way == "reset" else None}
-        state = (numbers((1, 4, 4), seed),)
-        assert identity_error(net, x, options, state, 1 + seed % 3, seed) < 1e-12
-        assert moved_along(net, x, options, state, seed) < 1e-7  # 1e-12 of step^2, and rounding of 1e-16 / step, summed
-
-    check()
-
-
-@pytest.mark.parametrize("lengths", [None, (3, 6, 0, 5)])
-def test_jacobian_and_gauss_newton_product_of_grud(lengths):
-    net, x = of_grud()
-    options = {"feedback": nr.Feedback(strengths("each", (6, 4, 2))), "lengths": lengths}
-    y, flat, vector = numbers((6, 4, 2)), net.params.flat.copy(), numbers(len(net.params), 1)
-    jacobian, u = net.jacobian(flat, x, **options), numbers((6, 4, 2), 2)
-    back = net.backward(net.forward(x, **options)[2], u).params.flat
-    np.testing.assert_allclose(np.tensordot(u, jacobian, 3), back, rtol=1e-10, atol=1e-12)  # sums of 48 products
-    rows, count = jacobian.reshape(y.size, -1), 2 * sum(lengths) if lengths else y.size
-    product = net.gauss_newton_product(flat, x, y, vector, **options)
-    np.testing.assert_allclose(product, 2 / count * rows.T @ (rows @ vector), rtol=1e-9, atol=1e-11)
-
-
-def rates_that_stay(own, steps, cell, x, dx, dy, weight, bias, mean, dweight, dbias):
-    """A mutant of `add_tangent_steps`: the rates of the decay do not move."""
-    own(steps, cell, x, dx, dy, weight, bias, mean, 0 * dweight, dbias)
-
-
-def another_mean(own, steps, cell, x, dx, dy, weight, bias, mean, dweight, dbias):
-    """A mutant of `add_tangent_steps`: values decay to 0."""
-    own(steps, cell, x, dx, dy, weight, bias, 0 * mean, dweight, dbias)
-
-
-def of_what_was_given(own, steps, cell, x, dx, dy, *vectors):
-    """A mutant of `add_tangent_steps`: x is where its tangent is."""
-    own(steps, cell, dx, dx, dy, *vectors)
-
-
-@pytest.mark.parametrize("mutant", [rates_that_stay, another_mean, of_what_was_given])
-def test_the_identity_catches_mutants_of_decays(mutant, monkeypatch):
-    monkeypatch.setattr(gaps, "add_tangent_steps", functools.partial(mutant, gaps.add_tangent_steps))
-    net, x = of_grud()
-    assert identity_error(net, x, {"feedback": nr.Feedback(0.4)}, (numbers((1, 4, 4)),)) > 1e-3

@@ -156,6 +156,14 @@ class Tape(StateTape):
             self._launch(self._repeated.scratch())
         self.packed = self.keep.what == "weights"
 
+    @property
+    def recording(self):
+        """The launches that `fill` is, where it is nothing else and they are noted; else None."""
+        cell = self.size.cell
+        starts = self._initial is not None or (cell.states > 1 and not self.kept_c and self.recurrent)
+        more = starts or self.drives or self._unit_values is not None or not self._x_lies or self.keep.what == "weights"
+        return None if more else self._repeated.recording
+
     def _launch(self, scratch):
         """What of `fill` is launches alone, unless x is copied."""
         size, cell, real = self.size, self.size.cell, self.size.dtype.type(0)
@@ -320,6 +328,11 @@ class Adjoint(StateAdjoint):
             self._fill()
         finally:
             self.tape = kept
+
+    @property
+    def recording(self):
+        """The launches that `fill` is, where it is nothing else and they are noted; else None."""
+        return self._repeated.recording if self._repeats() else None
 
     def _fill(self):
         if self._repeats():

@@ -57,6 +57,11 @@ class Recording:
         self._calls.append((call, held))
         self._graph = None
 
+    def extend(self, other):
+        """Add all that is in another recording."""
+        self._calls += other._calls
+        self._graph = None
+
     def run(self):
         """Make all launches again, on this Python thread's stream; by a graph if `graphs.use_graphs` has asked for one."""
         if graphs.wanted():

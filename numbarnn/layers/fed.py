@@ -10,11 +10,12 @@ from ..arrays.descriptor import TensorDescriptor
 from ..arrays.devices import backend
 from ..arrays.rows import like, numbers
 from .chain import Chain
-from .dense import Linear
+from .dense import LINEAR, Linear
 from .gaps import CELL as DECAY
 from .gaps import InputDecay, InputDecayAdjoint
 from .operations import Elementwise, ElementwiseAdjoint, NotInPrograms, Residual, ResidualAdjoint, Scaled, ScaledAdjoint
 from .recurrence import Constrained, ConstrainedAdjoint, Recurrence, VectorGradients
+from .spans import Beside, BesideAdjoint
 
 FED = "fed"  # beside the states of layers, by their indices: the last output of each sequence, which is fed next
 
@@ -52,7 +53,7 @@ class Fed:
                 raise NotInPrograms(f"{tape.layer!r}, which has {error}") from None
         self._forcing = np.zeros(self.packing.shape(outputs.channels), x.dtype)
         self._before = np.zeros((self.packing.batch, outputs.channels), x.dtype)
-        y = in_order("outputs that are not in order", outputs)
+        y = side_by_side("outputs that are not in order", outputs)
         self._records = self._steps.fed([x], [y], self._forcing, self._before)
 
     def _add(self, operation):
@@ -66,20 +67,24 @@ class Fed:
                 self._add(each)
         elif isinstance(operation, Residual):
             self._add(operation.inner)
-            arrays = [in_order("a sum", each) for each in (operation.inner.outputs, operation.source, operation.outputs)]
+            arrays = [side_by_side("a sum", each) for each in (operation.inner.outputs, operation.source, operation.outputs)]
             on.elementwise.add_sum_steps(steps, *arrays)
+        elif isinstance(operation, Beside):
+            self._add(operation.inner)
+            for source, target in operation.copies(operation.inner.outputs, operation.source, operation.outputs):
+                on.elementwise.add_value_steps(steps, LINEAR, side_by_side("a copy", source), target)
         elif isinstance(operation, (Linear, Recurrence)):
             self._kernels.append(operation.tape)
             steps.add_forward(operation.tape, operation.source, operation.outputs)
         elif isinstance(operation, Elementwise):
-            arrays = [in_order("a function", each) for each in (operation.source, operation.outputs)]
+            arrays = [side_by_side("a function", each) for each in (operation.source, operation.outputs)]
             on.elementwise.add_value_steps(steps, operation.cell, *arrays)
         elif isinstance(operation, Scaled):
             mask = mask_of(operation)
-            source, outputs = (in_order("a mask", each) for each in (operation.source, operation.outputs))
+            source, outputs = (side_by_side("a mask", each) for each in (operation.source, operation.outputs))
             on.elementwise.add_product_steps(steps, source, mask, outputs)
         elif isinstance(operation, InputDecay):
-            arrays = (in_order("values that decay", each) for each in (operation.source, operation.outputs))
+            arrays = (side_by_side("values that decay", each) for each in (operation.source, operation.outputs))
             on.gaps.add_fill_steps(steps, DECAY, *arrays, *operation.constants)
         elif not operation.view:
             raise NotInPrograms(type(operation).__name__)
@@ -146,16 +151,19 @@ class FedAdjoint:
         """Add the steps back of what a fill is the method of."""
         steps, on = self._steps, backend("cpu")
         if isinstance(own, ElementwiseAdjoint):
-            arrays = [in_order("a slope", each) for each in (own.kept, own.dy, own.dx)]
+            arrays = [side_by_side("a slope", each) for each in (own.kept, own.dy, own.dx)]
             on.elementwise.add_slope_steps(steps, own.cell, *arrays)
         elif isinstance(own, ScaledAdjoint):
-            dy, dx = (in_order("a mask", each) for each in (own.dy, own.dx))
+            dy, dx = (side_by_side("a mask", each) for each in (own.dy, own.dx))
             on.elementwise.add_product_steps(steps, dy, mask_of(own.scaled), dx)
         elif isinstance(own, ResidualAdjoint):
-            dx, dy = in_order("a sum", own.dx), in_order("a sum", own.dy)
+            dx, dy = side_by_side("a sum", own.dx), side_by_side("a sum", own.dy)
+            on.elementwise.add_sum_steps(steps, dx, dy, dx)
+        elif isinstance(own, BesideAdjoint):
+            dx, dy = (side_by_side("a sum", each) for each in (own.dx, own.dy))
             on.elementwise.add_sum_steps(steps, dx, dy, dx)
         elif isinstance(own, InputDecayAdjoint):
-            arrays = (in_order("values that decay", each) for each in (own.of.source, own.dy, own.dx))
+            arrays = (side_by_side("values that decay", each) for each in (own.of.source, own.dy, own.dx))
             on.gaps.add_slope_steps(steps, DECAY, *arrays, *own.of.constants)
             self._after.append(own)  # the sums, for which dL/dy must be known at all steps
         elif hasattr(own, "tape"):
@@ -201,7 +209,7 @@ def operations_in(operation):
     if isinstance(operation, Chain):
         for each in operation.operations:
             yield from operations_in(each)
-    elif isinstance(operation, (Constrained, Residual)):
+    elif isinstance(operation, (Beside, Constrained, Residual)):
         yield from operations_in(operation.inner)
     else:
         yield operation
@@ -224,10 +232,10 @@ def mask_of(scaled):
     """A descriptor, (T, N, C), of the mask of a `Scaled`, which may be the same at all steps."""
     packing, mask = scaled.source.packing, scaled.mask
     shape = packing.total, packing.sequences, scaled.source.channels
-    return in_order("a mask", TensorDescriptor.of_tnc(np.broadcast_to(mask, shape)).packed(packing))
+    return side_by_side("a mask", TensorDescriptor.of_tnc(np.broadcast_to(mask, shape)).packed(packing))
 
 
-def in_order(what, described):
+def side_by_side(what, described):
     """A descriptor whose channels lie side by side; else NotInPrograms."""
     if described.channels > 1 and described.strides[2] != described.dtype.itemsize:
         raise NotInPrograms(what)

@@ -7,12 +7,13 @@ import numpy as np
 from ..arrays.devices import backend
 from ..arrays.rows import like
 from .chain import Chain
-from .dense import Linear
-from .fed import in_order, mask_of
+from .dense import LINEAR, Linear
+from .fed import mask_of, side_by_side
 from .gaps import CELL as DECAY
 from .gaps import InputDecay
 from .operations import Elementwise, NotInPrograms, Residual, Scaled
 from .recurrence import Constrained, Recurrence
+from .spans import Beside
 from .tangents import fed_back
 
 
@@ -76,6 +77,12 @@ class FedTangents:
         if isinstance(operation, Residual):
             sums = zip(self._add(operation.inner, tangents, dx), dx)
             return [self._each(on.add_sum_steps, pair, outputs) for pair in sums]
+        if isinstance(operation, Beside):
+            made, found = self._add(operation.inner, tangents, dx), [like(outputs) for _ in dx]
+            for parts in zip(made, dx, found):
+                for source, target in operation.copies(*parts):
+                    on.add_value_steps(steps, LINEAR, side_by_side("a tangent", source), target)
+            return found
         if isinstance(operation, Elementwise):
             kept = outputs if operation.cell.activation.from_output else operation.source
             return [self._each(on.add_slope_steps, (kept, each), outputs, operation.cell) for each in dx]
@@ -93,12 +100,12 @@ class FedTangents:
             moved = [np.zeros_like(each) for each in constants[:2]]
         else:
             moved = [tangents.parameters[index][name] for name in decay.names]
-        arrays = (in_order("values that decay", each) for each in (decay.source, dx, found))
+        arrays = (side_by_side("values that decay", each) for each in (decay.source, dx, found))
         backend("cpu").gaps.add_tangent_steps(self._steps, DECAY, *arrays, *constants, *moved)
         return found
 
     def _each(self, add, read, outputs, *cell):
         """A descriptor like one of the outputs, of which `add` says that it is written at each step from what is read."""
         found = like(outputs)
-        add(self._steps, *cell, *(in_order("a tangent", each) for each in read), found)
+        add(self._steps, *cell, *(side_by_side("a tangent", each) for each in read), found)
         return found

@@ -97,6 +97,9 @@ class Recurrence(Operation):
     def forward(self):
         self.tape.fill()
 
+    def fills(self):
+        return [self.tape.fill]
+
     def steppers(self):
         return [self.tape.stepper()]
 

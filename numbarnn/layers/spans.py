@@ -84,6 +84,14 @@ class Beside(Operation):
         """The channels that are kept, of what has those of the source."""
         return in_order(described).of_channels(self._kept)
 
+    def copies(self, made, source, outputs):
+        """What is copied: (descriptor to read, descriptor to write) of both parts of some outputs.
+
+        made: what the operation inside has made of the source.
+        """
+        kept = slice(self._made.stop, outputs.channels)
+        return (made, in_order(outputs).of_channels(self._made)), (self._last(source), in_order(outputs).of_channels(kept))
+
     def _put(self):
         """Write the outputs; the operation inside has run."""
         if self._join is not None:
@@ -141,7 +149,8 @@ class BesideAdjoint:
     """Backward of what `Beside` keeps: dL/d(outputs) there is added to some channels of dL/d(source), which is modified."""
 
     def __init__(self, dx, dy, channels):
-        self._dx, self._dy, self._channels = dx, dy, channels
+        self._dx, self._channels = dx, channels
+        self.dx, self.dy = in_order(dx).of_channels(channels), dy  # of those channels
         self._join = _join(dx, [(dy, channels.start, True)])
 
     @ieee
@@ -150,7 +159,7 @@ class BesideAdjoint:
         if self._join is not None:
             self._join.run()
         else:
-            in_rows(self._dx)[:, self._channels] += in_rows(self._dy)
+            in_rows(self._dx)[:, self._channels] += in_rows(self.dy)
 
     def add_to(self, program):
         """Add it to a program; whether that could be done."""

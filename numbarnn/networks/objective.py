@@ -71,6 +71,14 @@ class Objective(Prediction, Comparison):
 
         With sequences of different lengths it is the mean over the steps that there are, and with weights the weighted mean:
         0 where all weights are 0.  A NaN or an infinity in x or y is in the loss as well, unless the loss leaves it out.
+
+        Examples
+        --------
+        >>> import numpy as np, numbarnn as nr
+        >>> net = nr.Network([nr.GRU(4), nr.Dense(1)], channels=2, dtype="float64", seed=0)
+        >>> x, y = np.ones((6, 3, 2)), np.zeros((6, 3, 1))
+        >>> np.allclose(net.loss(x, y), (net.predict(x) ** 2).mean())
+        True
         """
         loss = find_loss(loss)
         return self._loss_of(Samples.of(self, x, y, lengths, loss, weights, reset, feedback), loss)

@@ -100,9 +100,6 @@ class Reading(Structure):
             if layer.takes_indices or layer.leaves_one or layer.needs_all or getattr(layer, "bidirectional", False):
                 expected = "a network whose layers take one step of numbers after the other"
                 raise ValueError(f"feedback: expected None without {expected}, got {feedback!r} for one with {layer!r}")
-            if getattr(layer, "decay", False) and layer.layers > 1:
-                expected = "layers whose states decay in one layer each, not in several stacked ones"
-                raise ValueError(f"feedback: expected None without {expected}, got {feedback!r} for one with {layer!r}")
         most = self.layers[0]._value_channels(self.channels)
         if self.output_channels > most:
             expected = f"outputs of at most {most} channels, which are the first channels of the input"
