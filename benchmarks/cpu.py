@@ -7,7 +7,7 @@ import time
 import numba
 import numpy as np
 
-from numbarnn.cpu import product, simd
+from numbarnn.cpu import product, simd, vectors
 
 from .cases import SHAPES, STREAMED, Case, jax_layer, ours, torch_layer
 from .turns import Worker, warm
@@ -27,7 +27,7 @@ GOALS = {  # (every shape, geometric mean) of PyTorch's time to ours
 @numba.njit(parallel=True)
 def panels(real, c, a, b, threads, repeats):
     """Each thread repeats the product on operands of its own that stay in its L1 cache."""
-    vector = simd.VECTOR_BYTES
+    vector = vectors.VECTOR_BYTES
     row = product.MAX_VECTORS * vector
     size = simd.size_of(real)
     for thread in numba.prange(threads):
@@ -41,7 +41,7 @@ def panels(real, c, a, b, threads, repeats):
 
 def peak(dtype, threads, seconds=0.02):
     """GFLOP/s of the product on operands in the L1 cache, all threads."""
-    lanes = product.MAX_VECTORS * simd.lanes_of(dtype)
+    lanes = product.MAX_VECTORS * vectors.lanes_of(dtype)
     c, b = np.zeros((threads * PEAK_ROWS, lanes), dtype), np.zeros((PEAK_DEPTH, lanes), dtype)
     a = np.zeros((PEAK_ROWS, PEAK_DEPTH), dtype)
     repeats, best = 200, 0.0

@@ -6,7 +6,7 @@ import time
 import numba
 import numpy as np
 
-from numbarnn.cpu import product, simd
+from numbarnn.cpu import product, simd, vectors
 
 from .cpu import peak
 
@@ -18,8 +18,8 @@ DEPTH = 512
 @numba.njit(parallel=True)
 def steps(real, c, a, weights, blocks, rows, threads, repeats):
     """Each thread multiplies the same rows by its own part of the weights, block after block, to and fro."""
-    vectors, vector = product.MAX_VECTORS, simd.VECTOR_BYTES
-    row, size = vectors * vector, simd.size_of(real)
+    wide, vector = product.MAX_VECTORS, vectors.VECTOR_BYTES
+    row, size = wide * vector, simd.size_of(real)
     for thread in numba.prange(threads):
         first = weights + thread * blocks * DEPTH * row
         mine = c + thread * blocks * rows * row
@@ -29,20 +29,20 @@ def steps(real, c, a, weights, blocks, rows, threads, repeats):
                     last, sign = (0, 1) if repeat % 2 == 0 else (blocks - 1, -1)
                     product.row_product(
                         real, mine + last * row, sign * row, mine + last * row, sign * row, vector, a, size, DEPTH, 0,
-                        first + last * DEPTH * row, sign * DEPTH * row, row, DEPTH, vectors, blocks,
+                        first + last * DEPTH * row, sign * DEPTH * row, row, DEPTH, wide, blocks,
                     )  # fmt: skip
                 else:
                     block = index if repeat % 2 == 0 else blocks - 1 - index
                     target = mine + block * rows * row
                     product.product(
                         real, target, row, target, row, vector, a, DEPTH * size, size, DEPTH, 0,
-                        first + block * DEPTH * row, row, DEPTH, rows, vectors,
+                        first + block * DEPTH * row, row, DEPTH, rows, wide,
                     )  # fmt: skip
 
 
 def measure(rows, megabytes, dtype, threads):
     """Seconds of one step."""
-    columns = product.MAX_VECTORS * simd.lanes_of(dtype)
+    columns = product.MAX_VECTORS * vectors.lanes_of(dtype)
     blocks = max(1, round(megabytes * (1 << 20) / (threads * DEPTH * columns * np.dtype(dtype).itemsize)))
     weights = np.zeros(threads * blocks * DEPTH * columns, dtype)
     a, c = np.zeros(rows * DEPTH, dtype), np.zeros(threads * blocks * rows * columns, dtype)

@@ -12,7 +12,7 @@ from scipy.special import ndtr
 
 from numbarnn.cells import RNNCell, activation, elementary
 from numbarnn.cells.activations import FUNCTIONS
-from numbarnn.cpu import simd, types  # noqa: F401 (what kernels know of activation functions)
+from numbarnn.cpu import simd, types, vectors  # noqa: F401 (what kernels know of activation functions)
 
 DTYPES = ("float32", "float64")
 REFERENCE_ULP = 0.0 if np.finfo(np.longdouble).nmant > 52 else 1.0
@@ -154,7 +154,7 @@ def on_vectors(real, cell, slopes, address, vectors):
 
 def computed(spec, x, slopes=False):
     """Values, or slopes from what is kept, at the numbers of a 1-D array."""
-    lanes = simd.lanes_of(x.dtype)
+    lanes = vectors.lanes_of(x.dtype)
     padded = np.zeros(-(-len(x) // lanes) * lanes, x.dtype)
     padded[: len(x)] = x
     on_vectors(x.dtype.type(0), RNNCell(activation(spec)), slopes, padded.ctypes.data, len(padded) // lanes)
@@ -413,7 +413,7 @@ def elementary_on_vectors(real, which, address, vectors):
     ],
 )
 def test_elementary_functions(which, exact, ulp, dtype):
-    lanes = simd.lanes_of(dtype)
+    lanes = vectors.lanes_of(dtype)
     x = np.linspace(-8, 80, 400 * lanes).astype(dtype)
     y = x.copy()
     elementary_on_vectors(y.dtype.type(0), which, y.ctypes.data, len(y) // lanes)

@@ -122,7 +122,7 @@ def test_the_gradient_is_that_of_finite_differences(kind):
 
 @pytest.mark.parametrize("kind", ["gru", "projected", "normalized", "without a state"])
 def test_gradients_are_summed_over_chunks_of_steps(kind, monkeypatch, fresh_plans):
-    monkeypatch.setattr("numbarnn.cpu.plans.BACKWARD_ROWS", 6)  # chunks of two steps, and of one sequence of six
+    monkeypatch.setattr("numbarnn.cpu.sizes.BACKWARD_ROWS", 6)  # chunks of two steps, and of one sequence of six
     for steps, batch in ((7, 3), (13, 1), (4, 2)):
         net, x = network(kind), numbers((steps, batch, 3))
         check_function(net, x, {"feedback": nr.Feedback(strengths("each", (steps, batch, 2)))}, begin(net, batch))

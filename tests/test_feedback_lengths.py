@@ -117,7 +117,7 @@ def test_the_gradient_is_that_of_finite_differences(kind):
 
 @pytest.mark.parametrize("kind", ["gru", "projected", "normalized"])
 def test_gradients_are_summed_over_chunks_of_steps(kind, monkeypatch):
-    monkeypatch.setattr("numbarnn.cpu.plans.BACKWARD_ROWS", 6)
+    monkeypatch.setattr("numbarnn.cpu.sizes.BACKWARD_ROWS", 6)
     net, x, feedback = network(kind), numbers((6, 5, 3)), nr.Feedback(strengths("each", (6, 5, 2)))
     check_function(net, x, {"feedback": feedback, "lengths": LENGTHS}, begin(net, 5))
 

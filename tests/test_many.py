@@ -237,7 +237,7 @@ def test_in_compiled_code_sequences_may_differ_in_length(monkeypatch, name, boot
 @pytest.mark.parametrize("name", ["alike", "short but one", "two kinds", "any"])
 def test_in_compiled_code_lengths_may_be_any(monkeypatch, name):
     """The weight gradients are summed over chunks of steps, which depend on the lengths in a batch."""
-    monkeypatch.setattr("numbarnn.cpu.plans.BACKWARD_ROWS", 24)
+    monkeypatch.setattr("numbarnn.cpu.sizes.BACKWARD_ROWS", 24)
     lengths = {
         "alike": np.full(12, 20), "short but one": np.array([20, *[1] * 11]), "two kinds": np.array([20, 2] * 6),
         "any": np.random.default_rng(3).integers(1, 21, 12),

@@ -5,7 +5,7 @@ import pytest
 from numba.core.codegen import get_host_cpu_features
 from processes import run
 
-from numbarnn.cpu import simd
+from numbarnn.cpu import vectors
 
 HOST = set(get_host_cpu_features().split(","))
 X86 = llvm.get_default_triple().startswith("x86_64")
@@ -24,8 +24,8 @@ PROCESSORS = {  # what the host needs to run its code; the registers that it use
 }
 PROGRAM = """
 import sys, pytest
-from numbarnn.cpu import simd
-assert (simd.VECTOR_BYTES, simd.REGISTERS) == ({size}, 16)
+from numbarnn.cpu import vectors
+assert (vectors.VECTOR_BYTES, vectors.REGISTERS) == ({size}, 16)
 code = pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[1:]])
 from test_activations import on_vectors
 text = "".join(on_vectors.inspect_asm().values())
@@ -36,7 +36,7 @@ sys.exit(code)
 
 @pytest.mark.skipif(not X86, reason="names of x86-64 processors")
 def test_the_width_follows_the_name():
-    host = simd._target()
+    host = vectors._target()
     expected = {
         "generic": (16, 16),
         "nehalem": (16, 16),
@@ -46,14 +46,14 @@ def test_the_width_follows_the_name():
         "no such name": (16, 16),
     }
     for name, target in expected.items():
-        assert simd._target(name, "") == target
-        assert simd._target(name) == min(target, host)  # Numba compiles for the host's features then
-    assert simd._target("nehalem", "+avx") == simd._target("x86-64-v4", "-avx512f") == (32, 16)
+        assert vectors._target(name, "") == target
+        assert vectors._target(name) == min(target, host)  # Numba compiles for the host's features then
+    assert vectors._target("nehalem", "+avx") == vectors._target("x86-64-v4", "-avx512f") == (32, 16)
 
 
 def test_the_width_of_the_host_does_not_ask_llvm(monkeypatch):
-    monkeypatch.setattr(simd, "_widest_register", None)
-    assert simd._target() == (simd.VECTOR_BYTES, simd.REGISTERS)
+    monkeypatch.setattr(vectors, "_widest_register", None)
+    assert vectors._target() == (vectors.VECTOR_BYTES, vectors.REGISTERS)
 
 
 @pytest.mark.skipif(not X86, reason="names of x86-64 processors")
@@ -62,7 +62,7 @@ def test_kernels(name, request):
     processor = PROCESSORS[name]
     if not processor["needs"] <= HOST:
         pytest.skip(f"the processor here lacks {sorted(processor['needs'] - HOST)}")
-    if simd._target() == simd._target(name, "") and ("+fma" in HOST) is processor["fma"]:
+    if vectors._target() == vectors._target(name, "") and ("+fma" in HOST) is processor["fma"]:
         pytest.skip("all other tests run at this width: it is that of the processor here")
     # no features: else Numba adds the host's to those that the name stands for
     settings = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": ""}

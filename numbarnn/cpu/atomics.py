@@ -10,7 +10,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from .failures import integers_of
-from .simd import INT32, INT64
+from .vectors import INT32, INT64
 
 ORDER, ALIGNMENT = "seq_cst", 8
 PAUSE = {  # what a thread that waits tells its core, by processor: (LLVM's function, its arguments)

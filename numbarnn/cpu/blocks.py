@@ -6,22 +6,9 @@ from numba.extending import intrinsic
 from ..engine.inlined import inlined
 from .extending import register_jitable
 from .product import MAX_VECTORS
-from .simd import (
-    INT64,
-    differs,
-    get,
-    lanes,
-    lanes_of,
-    load,
-    load_first,
-    not_finite,
-    put,
-    size_of,
-    splat,
-    store,
-    store_first,
-    transpose,
-)
+from .shuffles import transpose
+from .simd import differs, get, lanes, load, load_first, not_finite, put, size_of, splat, store, store_first
+from .vectors import INT64, lanes_of
 
 PACKED_ROWS = 8  # rows of a weight that are packed together
 

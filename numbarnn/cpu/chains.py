@@ -10,8 +10,9 @@ from .product import MAX_VECTORS
 from .records import integers
 from .routine_call import invoke, record_at
 from .routines import ROUTINES
-from .simd import get, lanes, lanes_of, load, load_first, put, size_of, splat, store, store_first
+from .simd import get, lanes, load, load_first, put, size_of, splat, store, store_first
 from .threads import threads_for
+from .vectors import lanes_of
 
 CHAIN = np.dtype(
     integers(

@@ -15,7 +15,7 @@ from ..cells.dry_run import explained, is_library_s_alone
 from ..engine.disk_cache import Sources
 from ..engine.numba_internals import KeptCFunction, kept_kernel
 from ..engine.processors import usable
-from .simd import REGISTERS, VECTOR_BYTES
+from .vectors import REGISTERS, VECTOR_BYTES
 
 SOURCES = Sources("cells", "engine", "cpu")  # every module that a kernel may be made of
 WIDTH = VECTOR_BYTES, REGISTERS  # what was chosen for the processor: Numba's key leaves it out

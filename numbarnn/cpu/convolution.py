@@ -35,7 +35,9 @@ from .records import integers
 from .records import place as index_of
 from .routine_call import invoke, record_at
 from .routines import ROUTINES
-from .simd import get, lanes, lanes_of, load, put, size_of, splat, store, transpose
+from .shuffles import transpose
+from .simd import get, lanes, load, put, size_of, splat, store
+from .vectors import lanes_of
 
 GROUPS = 16  # sums over images that the gradient is the sum of: fixed, so that it has one order
 # Of a task, offsets in its scratch.

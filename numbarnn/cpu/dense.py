@@ -6,10 +6,10 @@ It is a recurrent layer whose cell has no recurrent slots: the same records, the
 from .blocks import vector_bytes, vectors_for
 from .compiled import Task
 from .records import BACKWARD, FORWARD
-from .recurrent import add_input, chunk_rows, gather_outputs, time_of
 from .routine_call import record_at
 from .rows import block_row, rows_before, task_rows, working
 from .simd import lanes, load, load_first, size_of, store, store_first
+from .step_products import add_input, chunk_rows, gather_outputs, time_of
 
 
 @Task

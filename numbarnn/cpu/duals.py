@@ -16,7 +16,8 @@ from numba.extending import intrinsic
 
 from ..cells import elementary
 from .extending import overload
-from .simd import INT32, Dual, Mask, Vector, llvm_pairs, llvm_swapped, llvm_tangents, select, splat
+from .simd import select, splat
+from .vectors import INT32, Dual, Mask, Vector, llvm_pairs, llvm_swapped, llvm_tangents
 
 
 def _every_second(builder, pairs, dual, part):

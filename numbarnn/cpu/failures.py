@@ -10,7 +10,7 @@ from numba.core import cgutils
 from numba.core.callconv import RETCODE_USEREXC, excinfo_ptr_t
 from numba.extending import intrinsic
 
-from .simd import INT64
+from .vectors import INT64
 
 
 def emit_call(builder, address, values):

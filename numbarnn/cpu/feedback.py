@@ -9,7 +9,6 @@ import numpy as np
 from ..engine.inlined import inlined
 from .compiled import Function, Task
 from .jobs import LONG, run
-from .launch import F_POOL
 from .one_step import CALLS, StepCalls, rows_at, take_calls
 from .passes import pack_weights
 from .programs import Program
@@ -17,6 +16,7 @@ from .records import FORWARD, ROWS, integers, place
 from .routine_call import record_at
 from .rows import row_address, rows_before
 from .simd import get, put, size_of
+from .tapes import F_POOL
 
 # What a part of the batch is told.  Rows of x, forcing and dx lie one step after the other without a gap.
 FED = np.dtype(

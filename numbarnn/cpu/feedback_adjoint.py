@@ -13,7 +13,7 @@ from .compiled import Function, Task
 from .failures import call_or_raise
 from .feedback import FED, ITEM
 from .jobs import LONG, call, call_long
-from .launch import B_DCELLS, B_DX, B_DY, B_POOL, B_X, ROWS_WORDS
+from .launch import B_DCELLS, B_DX, B_DY, B_POOL, B_X
 from .memory import borrow
 from .one_step import StepCalls, rows_at, take_calls
 from .passes import share_out
@@ -22,6 +22,7 @@ from .records import BACKWARD, integers, place
 from .routine_call import record_at
 from .rows import row_address, rows_before, task_rows, working
 from .simd import get, put, size_of
+from .tapes import ROWS_WORDS
 from .threads import sharing
 from .weights import input_gradient
 

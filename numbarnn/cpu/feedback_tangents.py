@@ -3,11 +3,11 @@
 import numpy as np
 
 from .feedback import FedCalls
-from .launch import ROWS_WORDS
 from .memory import borrow
 from .records import place
 from .tangent_launch import T_DX, T_X
 from .tangent_rows import TANGENT
+from .tapes import ROWS_WORDS
 
 
 class TangentSteps(FedCalls):

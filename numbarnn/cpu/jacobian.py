@@ -8,8 +8,9 @@ from ..engine import unit_jacobian
 from ..engine.choices import joined
 from ..engine.inlined import inlined
 from . import extending
-from .simd import Vector, llvm_call, llvm_suffix, llvm_vector, splat
+from .simd import splat
 from .types import by_cell
+from .vectors import Vector, llvm_call, llvm_suffix, llvm_vector
 
 
 @intrinsic

@@ -17,17 +17,6 @@ from ..engine.inlined import inlined
 from .blocks import clear, spread_row, vector_bytes, vectors_for
 from .compiled import Task
 from .records import BACKWARD, FORWARD
-from .recurrent import (
-    add_product,
-    add_row_products,
-    back_through,
-    chunk_rows,
-    gather_inputs,
-    gather_outputs,
-    part_of,
-    previous_block,
-    time_of,
-)
 from .routine_call import record_at
 from .rows import block_row, first_held, going_on, rows_before, rows_in_segment, starts_at_zero, task_rows, working
 from .simd import (
@@ -43,6 +32,17 @@ from .simd import (
     splat,
     store,
     store_first,
+)
+from .step_products import (
+    add_product,
+    add_row_products,
+    back_through,
+    chunk_rows,
+    gather_inputs,
+    gather_outputs,
+    part_of,
+    previous_block,
+    time_of,
 )
 from .types import (
     add_cells,

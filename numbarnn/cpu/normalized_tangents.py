@@ -9,10 +9,10 @@ from .blocks import spread_row, vector_bytes, vectors_for
 from .compiled import Task
 from .jacobian import new_states, rows_of_step
 from .normalized import load_terms
-from .recurrent import add_product, add_row_products, chunk_rows, previous_block, time_of
 from .routine_call import record_at
 from .rows import block_row, first_held, rows_in_segment, task_rows, working
 from .simd import fma, get, lane_sum, lanes, load, size_of, splat, store
+from .step_products import add_product, add_row_products, chunk_rows, previous_block, time_of
 from .tangent_rows import TANGENT, add_directions, copy_cells, copy_state, give_outputs, scratch_rows, tangents_of
 from .types import by_cell, drive_places, load_drives, load_saved, load_state, store_state
 

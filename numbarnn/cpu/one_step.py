@@ -15,11 +15,11 @@ from ..engine.inlined import inlined
 from .blocks import entry, set_entry
 from .compiled import Task
 from .failures import call_or_raise
-from .launch import F_PACK, F_POOL, F_X, ROWS_WORDS
 from .memory import borrow
 from .records import FORWARD, ROWS, integers, place
 from .routine_call import record_at
 from .rows import row_address, rows_before, working
+from .tapes import F_PACK, F_POOL, F_X, ROWS_WORDS
 from .threads import threads_for
 
 # Which rows of a batch a part has, as in `rows.task_rows`.

@@ -13,20 +13,8 @@ from .jobs import run
 from .records import integers
 from .records import place as index_of
 from .routine_call import record_at
-from .simd import (
-    even_lanes,
-    first_pairs,
-    get,
-    greater,
-    lanes,
-    last_pairs,
-    load_first,
-    put,
-    select,
-    size_of,
-    splat,
-    store_first,
-)
+from .shuffles import even_lanes, first_pairs, last_pairs
+from .simd import get, greater, lanes, load_first, put, select, size_of, splat, store_first
 
 WORK = 16  # multiplications of a product in the time that one number of a window takes
 POOLING = np.dtype(

@@ -11,7 +11,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from ..engine.inlined import inlined
-from .simd import (
+from .vectors import (
     INT64,
     REGISTERS,
     VECTOR_BYTES,

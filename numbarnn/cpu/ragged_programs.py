@@ -8,9 +8,9 @@ import numpy as np
 
 from .compiled import Function
 from .elementwise import COUNT, FURTHER
-from .plans import backward_chunk
 from .records import BACKWARD, FORWARD, integers, place
 from .routine_call import copy_bytes, numbers_at, record_at
+from .sizes import backward_chunk
 
 ROWS_OF_STEPS = np.dtype(integers("source", "target", "starts", "table", "batch", "steps", "bytes"))
 ENDS = np.dtype(integers("source", "source_row", "target", "target_row", "rows", "count", "bytes", "put"))

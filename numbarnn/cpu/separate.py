@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arrays.packing import uniform
 from ..engine.inlined import inlined
-from . import launch, passes, plans, routines, weights
+from . import launch, passes, plans, routines, sizes, weights
 from .blocks import (
     block_vectors,
     entry,
@@ -26,11 +26,13 @@ from .blocks import (
 )
 from .compiled import Task, compile_together
 from .groups import INPUT, PROJECTION, RECURRENT, group_at
+from .product import MAX_VECTORS
 from .records import BACKWARD, ROUTINE_NAMES, place
 from .routine_call import invoke, record_at
 from .rows import WORD, operand_rows, previous_rows, rows_before
-from .simd import lanes, lanes_of, load, size_of, store_first
+from .simd import lanes, load, size_of, store_first
 from .threads import threads
+from .vectors import lanes_of
 
 B_ROW_GRADIENT, B_ALONE = place(BACKWARD, "row_gradient"), place(BACKWARD, "alone")
 ALONE = 3  # numbers of each row there
@@ -168,7 +170,7 @@ def row_gradient_task(cell, number, record, index):
     sum_row_bias(real, call, direction, row, dpre)
 
 
-class RowSize(plans.Size):
+class RowSize(sizes.Size):
     """The sizes of a layer whose rows have a gradient each."""
 
     @property
@@ -185,18 +187,18 @@ class RowSize(plans.Size):
     def block_numbers(self):
         """Numbers that a row has in the widest block, of the gates or of the projection."""
         gates = self.cell.dpre_count * block_vectors(self.cell.slots)
-        return max(gates, plans.MAX_VECTORS) * lanes_of(self.dtype)
+        return max(gates, MAX_VECTORS) * lanes_of(self.dtype)
 
     @functools.cached_property
     def row_sizes(self):
         """{field: numbers} of what each row has for itself: sums of a block or of the bias, and a chunk of steps."""
         block = block_vectors(self.cell.slots) * lanes_of(self.dtype)
-        wide = plans.MAX_VECTORS * lanes_of(self.dtype)  # of a block of the projection
-        sizes = [group.rows * len(group.slots) * (wide if group.name == "projection" else block) for group in self.groups]
-        most = min(self.steps, plans.BACKWARD_ROWS)
+        wide = MAX_VECTORS * lanes_of(self.dtype)  # of a block of the projection
+        summed = [group.rows * len(group.slots) * (wide if group.name == "projection" else block) for group in self.groups]
+        most = min(self.steps, sizes.BACKWARD_ROWS)
         factor = spread(vectors_in(max(self.channels, self.hidden), self.dtype)) * lanes_of(self.dtype)
         return {
-            "row_scratch": max(*sizes, self.padded * self.cell.dpre_count),
+            "row_scratch": max(*summed, self.padded * self.cell.dpre_count),
             "row_factors": most * factor,
             "row_gathered": 0 if self.packing.uniform else most * self.block_numbers,
         }
@@ -274,7 +276,7 @@ class Adjoint(launch.Adjoint):
     @staticmethod
     def _steps_of_sum(packing):
         """Steps of a sequence that are summed together where it lies like that."""
-        return plans.backward_chunk(packing) * packing.batch
+        return sizes.backward_chunk(packing) * packing.batch
 
     def _plans(self, need_x):
         return row_plans(self.tape.plans, need_x, threads())

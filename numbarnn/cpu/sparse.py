@@ -23,26 +23,8 @@ from .groups import PROJECTION, group_at
 from .product import LONGEST_BLOCK, MAX_VECTORS, depth_block
 from .records import FORWARD
 from .routine_call import invoke, record_at
-from .simd import (
-    INT32,
-    INT64,
-    VECTOR_BYTES,
-    fma,
-    get,
-    lanes,
-    lanes_of,
-    llvm_alignment,
-    llvm_scalar,
-    llvm_vector,
-    load,
-    load_first,
-    not_finite,
-    put,
-    size_of,
-    splat,
-    store,
-    vector_of,
-)
+from .simd import fma, get, lanes, load, load_first, not_finite, put, size_of, splat, store
+from .vectors import INT32, INT64, VECTOR_BYTES, lanes_of, llvm_alignment, llvm_scalar, llvm_vector, vector_of
 
 LIST = 1.0  # cycles that a number in a list takes
 CACHED, STREAMED = 1.0, 3.0  # cycles that a vector of a weight in blocks takes: in the second-level cache, or from behind it

@@ -18,9 +18,10 @@ from .memory import empty, give, take
 from .records import integers
 from .routine_call import invoke, record_at
 from .routines import ROUTINES
-from .simd import get, lanes, lanes_of, load, load_first, put, size_of, splat, store, store_first
+from .simd import get, lanes, load, load_first, put, size_of, splat, store, store_first
 from .threads import threads_for
 from .unit_slopes import slopes
+from .vectors import lanes_of
 
 TASKS = 4  # of each thread: one that is held up leaves the others something to take
 JACOBIANS = np.dtype(

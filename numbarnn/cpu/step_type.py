@@ -30,9 +30,9 @@ from .compiled import SOURCES
 from .failures import call_or_raise
 from .records import place
 from .routine_call import copy_bytes
-from .simd import INT64
 from .step_checks import are_batch, are_one, checks_of_step, checks_of_x, expect, fits_any, shape_error_of_x
 from .steps import STEP
+from .vectors import INT64
 
 TAKE, TAKE_BACK, ADD_LEARNED = (place(STEP, name) for name in ("take", "take_back", "add_learned"))
 CHANNELS, OUTPUTS, BATCH, STATE_SIZE, WORKSPACE_SIZE, GRADIENT_SIZE, VOCABULARY, INITIAL_STATE = (

@@ -13,16 +13,17 @@ from ..engine.tape import StateTangents
 from . import dense, jobs, normalized, recurrent, weights
 from .blocks import spread, vectors_in
 from .compiled import compile_together
-from .launch import Call
 from .memory import borrow, give, take
 from .normalized_tangents import normalized_task
 from .passes import forward as forward_pass
-from .plans import FORWARD_ROWS, Layout, Plan, segment_plans
+from .plans import Layout, Plan, segment_plans
 from .records import FORWARD, place
-from .simd import lanes_of
+from .sizes import FORWARD_ROWS
 from .tangent_rows import NAMES, TANGENT, untranspose_task
 from .tangents import dense_task, tangent_task
+from .tapes import Call
 from .threads import MAX_TASK_ROWS, threads, threads_for
+from .vectors import lanes_of
 
 TASKS = {recurrent: tangent_task, dense: dense_task, normalized: normalized_task}
 F_PARAMETERS, F_BIAS = place(FORWARD, "parameters"), place(FORWARD, "bias")

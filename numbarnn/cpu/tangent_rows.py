@@ -12,10 +12,11 @@ from .compiled import Task
 from .groups import PROJECTION, group_at
 from .product import MAX_VECTORS
 from .records import CALL, FORWARD_NAMES, GROUP, GROUPS, ROUTINES, ROWS, WORK, integers
-from .recurrent import add_product, chunk_rows, gather_inputs, time_of
 from .routine_call import invoke, record_at
 from .rows import copied_rows, operand_rows, previous_rows, rows_before, task_rows
-from .simd import get, lanes, load, load_first, put, size_of, splat, store, store_first, transpose
+from .shuffles import transpose
+from .simd import get, lanes, load, load_first, put, size_of, splat, store, store_first
+from .step_products import add_product, chunk_rows, gather_inputs, time_of
 from .types import by_cell
 from .weights import columns_of
 

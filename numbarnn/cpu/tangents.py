@@ -12,10 +12,10 @@ from .blocks import spread_row, vector_bytes, vectors_for
 from .compiled import Task
 from .groups import GATED, RECURRENT, group_at
 from .jacobian import dot, new_states, row_of_gate, rows_of_step
-from .recurrent import add_product, add_row_products, chunk_rows, previous_block, time_of
 from .routine_call import record_at
 from .rows import block_row, first_held, rows_before, rows_in_segment, task_rows, working
 from .simd import lanes, load, load_first, size_of, store, store_first
+from .step_products import add_product, add_row_products, chunk_rows, previous_block, time_of
 from .tangent_rows import (
     TANGENT,
     add_directions,

@@ -14,7 +14,8 @@ from . import (
 from .records import ROWS
 from .routine_call import record_at
 from .rows import row_address
-from .simd import llvm_alignment, llvm_vector, load, load_first, load_first_of, splat, store_first, vector_of
+from .simd import load, load_first, load_first_of, splat, store_first
+from .vectors import llvm_alignment, llvm_vector, vector_of
 
 equations.register(extending)
 choices.register(extending)

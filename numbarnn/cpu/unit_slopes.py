@@ -14,10 +14,10 @@ from .jacobian import row_of_gate, rows_of_step
 from .memory import empty
 from .plans import Plan
 from .records import place
-from .recurrent import previous_block
 from .routine_call import record_at
 from .rows import block_row, rows_before, task_rows
 from .simd import lanes, size_of
+from .step_products import previous_block
 from .tangent_rows import TANGENT
 from .threads import MAX_TASK_ROWS, threads_for
 from .types import by_cell, drive_places, load_drives, load_saved, load_state, load_unit_values, store_all

@@ -7,20 +7,8 @@ from numba import types
 
 from ..cells import elementary
 from .extending import overload, register_jitable
-from .simd import (
-    Mask,
-    Vector,
-    absolute,
-    copy_sign,
-    fma,
-    greater,
-    negative,
-    power_of_two,
-    select,
-    splat,
-    square_root,
-    times_power_of_two,
-)
+from .simd import absolute, copy_sign, fma, greater, negative, power_of_two, select, splat, square_root, times_power_of_two
+from .vectors import Mask, Vector
 
 # exp(m x) on vectors, m being 1, -1 or -2: m x = k ln 2 + m s with |m s| <= ln 2 / 2, exp(m x) = 2^k exp(m s).  For t = m s,
 # exp(t) = 1 + t + t^2 (c_2 + c_3 t + ...).  The c_n are minimax coefficients close to 1 / n!, the last one first below:

@@ -9,7 +9,8 @@ from numbarnn import cells
 from numbarnn.cells.activations import Clipped, Elu, Gelu, HardSigmoid, Identity, Silu, Softplus
 from numbarnn.cpu import types as cpu
 from numbarnn.cpu.normalized import load_terms
-from numbarnn.cpu.simd import VECTOR_BYTES, lanes, load, splat, store
+from numbarnn.cpu.simd import lanes, load, splat, store
+from numbarnn.cpu.vectors import VECTOR_BYTES
 from numbarnn.engine.choices import joined
 from numbarnn.errors import DeviceError
 
