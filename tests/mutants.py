@@ -344,10 +344,10 @@ def ragged_mutants(kind):
     from strategies import KINDS
 
     from numbarnn.arrays.packing import Packing
-    from numbarnn.cpu import plans
+    from numbarnn.cpu import sizes
 
     layer = KINDS[kind](2, layers=2, bidirectional=True)
-    with patch.object(plans, "BACKWARD_ROWS", 4):  # several segments
+    with patch.object(sizes, "BACKWARD_ROWS", 4):  # several segments
         yield "unchanged", ragged_caught(layer)
         for description, (name, mutant) in packing_mutants().items():
             with patch.object(Packing, name, mutant):

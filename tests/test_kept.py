@@ -5,7 +5,7 @@ import pytest
 from checks import as_tuple, like, same_bits
 
 import numbarnn as nr
-from numbarnn.cpu import plans
+from numbarnn.cpu import sizes
 
 T, N, C = 9, 4, 2
 WAYS = {"all": {}, "states": {"tape": "states"}, "checkpoints": {"checkpoints": 3}}
@@ -21,7 +21,7 @@ SEQUENCES = ("equal", "lengths", "reset", "ragged")
 
 @pytest.fixture
 def many_segments(monkeypatch, fresh_plans):
-    monkeypatch.setattr(plans, "BACKWARD_ROWS", 4)
+    monkeypatch.setattr(sizes, "BACKWARD_ROWS", 4)
 
 
 @pytest.mark.parametrize("layout", ["tnc", "ntc"])

@@ -18,7 +18,7 @@ from test_tape import results as results_of_tape
 
 import numbarnn as nr
 from numbarnn.cells import NormalizedLSTMCell
-from numbarnn.cpu import plans
+from numbarnn.cpu import sizes
 
 LAYERS = {"lstm": nr.LSTM, "gru": nr.GRU}
 HIDDEN = (1, 3, 5, 17, 33)
@@ -302,7 +302,7 @@ def test_a_long_sequence_in_parts_and_step_by_step(kind, dtype):
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @kinds
 def test_a_tape_that_keeps_less_gives_the_same_bits(kind, dtype, monkeypatch, fresh_plans):
-    monkeypatch.setattr(plans, "BACKWARD_ROWS", 6)  # many segments in short sequences
+    monkeypatch.setattr(sizes, "BACKWARD_ROWS", 6)  # many segments in short sequences
 
     @given(WAYS, st.integers(1, 30), st.integers(1, 4), st.integers(1, 20), st.integers(1, 2), st.booleans())
     def check(way, steps, batch, hidden, layers, bidirectional):

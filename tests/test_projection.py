@@ -137,9 +137,9 @@ def test_ragged_batches_on_any_threads_and_tape(options, batch, dtype):
 
 @pytest.mark.parametrize("way", [{}, {"tape": "states"}, {"checkpoints": 3}], ids=str)
 def test_lengths_are_a_loop_over_the_sequences(way, monkeypatch, fresh_plans):
-    from numbarnn.cpu import plans
+    from numbarnn.cpu import sizes
 
-    monkeypatch.setattr(plans, "BACKWARD_ROWS", 4)  # several segments
+    monkeypatch.setattr(sizes, "BACKWARD_ROWS", 4)  # several segments
     case = random_case(nr.LSTM(20, projection=9, layers=2, bidirectional=True), 9, 4, 3)
     lengths = np.array([9, 4, 0, 7])
     case.x[np.arange(9)[:, None] >= lengths] = np.nan

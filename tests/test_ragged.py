@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from strategies import KINDS, STRIDES, ragged_cases, random_case
 
 import numbarnn as nr
-from numbarnn.cpu import plans, recurrent, threads
+from numbarnn.cpu import recurrent, sizes, threads
 
 UNLIKE = ("rnn-tanh", "gru-after", "gru-before", "lstm")
 WAYS = ({}, {"tape": "states"}, {"checkpoints": "sqrt"}, {"checkpoints": 2}, {"checkpoints": 40})
@@ -96,7 +96,7 @@ def test_a_call_without_a_tape(kind):
 @pytest.mark.parametrize("way", WAYS[1:], ids=str)
 @pytest.mark.parametrize("kind", UNLIKE)
 def test_a_tape_that_keeps_less(kind, way, monkeypatch, fresh_plans):
-    monkeypatch.setattr(plans, "BACKWARD_ROWS", 6)  # many segments in short sequences
+    monkeypatch.setattr(sizes, "BACKWARD_ROWS", 6)  # many segments in short sequences
 
     @given(ragged_cases(kind, max_steps=20, max_batch=5), st.integers(1, 3))
     def check(case, count):
@@ -110,8 +110,8 @@ def test_a_tape_that_keeps_less(kind, way, monkeypatch, fresh_plans):
 @pytest.mark.parametrize("rows", [1, 20])
 @pytest.mark.parametrize("kind", UNLIKE)
 def test_chunks_of_few_steps(kind, rows, monkeypatch, fresh_plans):
-    monkeypatch.setattr(plans, "BACKWARD_ROWS", rows)
-    monkeypatch.setattr(plans, "FORWARD_ROWS", rows)
+    monkeypatch.setattr(sizes, "BACKWARD_ROWS", rows)
+    monkeypatch.setattr(sizes, "FORWARD_ROWS", rows)
 
     @given(ragged_cases(kind))
     def check(case):

@@ -9,7 +9,7 @@ from hypothesis import given
 from strategies import KINDS, ragged_cases, random_case
 
 import numbarnn as nr
-from numbarnn.cpu import plans
+from numbarnn.cpu import sizes
 
 UNLIKE = ("rnn-tanh", "gru-after", "gru-before", "lstm")
 
@@ -43,7 +43,7 @@ def test_a_reset_is_a_cut_by_hand(kind, with_lengths):
 @pytest.mark.parametrize("way", [{"tape": "states"}, {"checkpoints": "sqrt"}, {"checkpoints": 3}], ids=str)
 @pytest.mark.parametrize("kind", UNLIKE)
 def test_a_tape_that_keeps_less(kind, way, monkeypatch, fresh_plans):
-    monkeypatch.setattr(plans, "BACKWARD_ROWS", 6)
+    monkeypatch.setattr(sizes, "BACKWARD_ROWS", 6)
 
     @given(ragged_cases(kind, with_resets=True, max_steps=20, max_batch=4))
     def check(case):

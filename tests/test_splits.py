@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import KINDS, random_case
 
-from numbarnn.cpu import plans, threads
+from numbarnn.cpu import sizes, threads
 
 UNLIKE = ("rnn-tanh", "gru-after", "gru-before", "lstm", "lstm-projected")
 
@@ -25,11 +25,11 @@ def results(case, count):
 def test_the_same_bits(kind, dtype, monkeypatch, fresh_plans):
     monkeypatch.setattr(threads, "MAX_SPLIT_ROWS", 3)
 
-    monkeypatch.setattr(plans, "FACTOR_BYTES", 1)  # LEAST_COLUMNS at a time
+    monkeypatch.setattr(sizes, "FACTOR_BYTES", 1)  # LEAST_COLUMNS at a time
 
     def split_from(nbytes, columns):
         monkeypatch.setattr(threads, "SPLIT_BYTES", nbytes)
-        monkeypatch.setattr(plans, "LEAST_COLUMNS", columns)
+        monkeypatch.setattr(sizes, "LEAST_COLUMNS", columns)
         fresh_plans()
 
     @given(st.integers(1, 9), st.integers(1, 7), st.integers(1, 200), st.integers(1, 2), st.booleans(), st.integers(1, 70))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from strategies import KINDS, random_case
 
 import numbarnn as nr
-from numbarnn.cpu import plans
+from numbarnn.cpu import sizes
 
 UNLIKE = ("rnn-tanh", "gru-after", "gru-before", "lstm", "lstm-projected")
 WAYS = st.one_of(
@@ -29,7 +29,7 @@ def results(case, **way):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("kind", UNLIKE)
 def test_the_same_bits(kind, dtype, monkeypatch, fresh_plans):
-    monkeypatch.setattr(plans, "BACKWARD_ROWS", 6)  # many segments in short sequences
+    monkeypatch.setattr(sizes, "BACKWARD_ROWS", 6)  # many segments in short sequences
 
     @given(
         WAYS, st.integers(1, 30), st.integers(1, 4), st.integers(1, 20), st.integers(1, 2), st.booleans(), st.integers(1, 3)
