@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+import numbarnn as nr
 from numbarnn.arrays.packing import Packing, Uniform, packing_of
+from numbarnn.layers.recurrence import MOST_WORKS
 
 
 @pytest.mark.parametrize("steps, batch", [(1, 1), (5, 3), (4, 1), (1, 6)])
@@ -36,3 +38,29 @@ def test_it_answers_everything_but_what_only_runs_have():
     packing = Packing(np.arange(2), np.zeros(2, int), np.array([3, 1]), 2, 3)
     missing = {name for name in dir(packing) if not name.startswith("_")} - set(dir(Uniform(3, 2)))
     assert missing == {"start", "length", "ends", "runs_of_sequences"}
+
+
+def test_lengths_that_come_again_are_one_packing_whose_work_is_kept():
+    lengths, x = np.array([3, 0, 5, 1]), np.random.default_rng(0).standard_normal((5, 4, 2))
+    layer = nr.GRU(3, layers=2)
+    p = layer.init(2, dtype="float64")
+    found = []
+    for _ in range(4):
+        y, _, tape = layer.forward(p, x, lengths=lengths)
+        found.append((y, layer.backward(tape, y).params.flat, tape.stack[0].packing))
+        lengths = lengths.copy()
+    packing = found[0][2]
+    assert all(each[2] is packing for each in found) and len(packing.works) == 2  # of each stacked layer
+    for y, gradient, _ in found[1:]:
+        assert np.array_equal(y, found[0][0]) and np.array_equal(gradient, found[0][1])
+    assert packing_of(6, 4, lengths) is not packing and packing_of(5, 4, lengths[::-1]) is not packing
+    lengths[0] = 4
+    assert np.array_equal(packing_of(5, 4, lengths).lengths, lengths) and np.array_equal(packing.lengths, [3, 0, 5, 1])
+
+
+def test_the_work_kept_for_the_same_lengths_is_bounded():
+    lengths, x = np.array([2, 1]), np.ones((2, 2, 1))
+    for hidden in range(1, MOST_WORKS + 3):
+        layer = nr.RNN(hidden)
+        layer(layer.init(1, dtype="float64"), x, lengths=lengths)
+    assert 0 < len(packing_of(2, 2, lengths).works) <= MOST_WORKS

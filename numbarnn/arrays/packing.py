@@ -14,6 +14,8 @@ from ..errors import DTypeError, ShapeError, plain
 from .dimensions import check_dimensions
 from .tensors import host_array
 
+MOST_SEQUENCES = 4096  # of a batch whose packing is kept for the next one of the same lengths
+
 
 @dataclass(unsafe_hash=True)
 class Uniform:
@@ -35,6 +37,7 @@ class Uniform:
     uniform, table, table_address = True, None, 0
     serves_others = True  # whether what is made for it serves other batches as well
     sequence = first = last = slice(None)
+    works = None  # what layers have worked out for it is found by its size
 
     def __post_init__(self):
         self.total, self.sequences, self.rows = self.steps, self.batch, self.steps * self.batch
@@ -129,9 +132,12 @@ class Packing:
         Where each block of h begins, in rows, from block 0 to one past the last: T + 3 numbers.
     first, last : numpy.ndarray of int64
         The row of each sequence's first and last run.
+    works : dict or None
+        What layers have worked out for it, where the same lengths have come more than once.
     """
 
     uniform = serves_others = False
+    _met, works = False, None
 
     def __init__(self, sequence, start, length, sequences, total):
         order = np.argsort(-length, kind="stable")
@@ -327,6 +333,13 @@ def _truths(argument, values, axes, shape):
     return array.astype(bool)
 
 
+@functools.lru_cache(maxsize=8)
+def _of_lengths(lengths, steps):
+    """The Packing of sequences whose lengths are those bytes, the same one for a batch that comes again."""
+    lengths = np.frombuffer(lengths, np.int64)
+    return Packing(np.arange(len(lengths)), np.zeros(len(lengths), np.int64), lengths, len(lengths), steps)
+
+
 def packing_of(steps, batch, lengths=None, reset=None):
     """The Packing of a padded batch, or a Uniform where all sequences are at work at every step.
 
@@ -351,7 +364,13 @@ def packing_of(steps, batch, lengths=None, reset=None):
     if reset is None:
         if some and (lengths == steps).all():
             return uniform(steps, batch)
-        return Packing(np.arange(batch), np.zeros(batch, np.int64), lengths, batch, steps)
+        if batch > MOST_SEQUENCES:
+            return Packing(np.arange(batch), np.zeros(batch, np.int64), lengths, batch, steps)
+        packing = _of_lengths(lengths.tobytes(), steps)
+        if packing.works is None and packing._met:
+            packing.works = {}
+        packing._met = True
+        return packing
     starts = checked_reset(reset, batch, steps) & (np.arange(steps)[:, None] < lengths)
     starts[:1] = True
     if not starts[1:].any():

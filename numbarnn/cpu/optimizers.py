@@ -14,7 +14,20 @@ from .compiled import Task, kernel
 from .jobs import run
 from .records import integers
 from .routine_call import numbers_at, record_at
-from .simd import absolute, keep_first, lane_sum, lanes, load_first, select, size_of, splat, square_root, store_first
+from .simd import (
+    absolute,
+    keep_first,
+    lane_sum,
+    lanes,
+    load,
+    load_first,
+    select,
+    size_of,
+    splat,
+    square_root,
+    store,
+    store_first,
+)
 from .threads import parts_for
 
 BLOCK = 4096  # numbers that one partial sum takes: the order of a norm does not depend on the number of threads
@@ -28,18 +41,33 @@ SQUARES = np.dtype(integers("vector", "size", "partial"))
 
 
 @inlined
-def begin_update(real, call, at, rest, scale):
-    """(the parameters of some places, which `previous` receives, the scaled gradient there)."""
-    value = load_first(real, call.flat + at, rest)
-    store_first(value, call.previous + at, rest)
-    return value, load_first(real, call.gradient + at, rest) * scale
+def read(real, address, rest):
+    """The vector at an address, of which only `rest` numbers may be left; a whole one without a mask."""
+    return load(real, address) if rest >= lanes(real) else load_first(real, address, rest)
 
 
 @inlined
-def end_update(value, waste, call, at, rest):
+def write(real, value, address, rest):
+    """Write a vector likewise."""
+    if rest >= lanes(real):
+        store(value, address)
+    else:
+        store_first(value, address, rest)
+
+
+@inlined
+def begin_update(real, call, at, rest, scale):
+    """(the parameters of some places, which `previous` receives, the scaled gradient there)."""
+    value = read(real, call.flat + at, rest)
+    write(real, value, call.previous + at, rest)
+    return value, read(real, call.gradient + at, rest) * scale
+
+
+@inlined
+def end_update(real, value, waste, call, at, rest):
     """Write new parameters; returns `waste` with a NaN more where one of them is not finite."""
-    store_first(value, call.flat + at, rest)
-    return waste + keep_first(value - value, rest)
+    write(real, value, call.flat + at, rest)
+    return waste + (value - value if rest >= lanes(real) else keep_first(value - value, rest))
 
 
 @inlined
@@ -48,10 +76,10 @@ def means_of(real, call, at, rest, g, beta1, beta2, other1, other2):
 
     other1, other2: what is missing from beta1 and beta2 to 1.
     """
-    m = beta1 * load_first(real, call.first + at, rest) + other1 * g
-    v = beta2 * load_first(real, call.second + at, rest) + other2 * g * g
-    store_first(m, call.first + at, rest)
-    store_first(v, call.second + at, rest)
+    m = beta1 * read(real, call.first + at, rest) + other1 * g
+    v = beta2 * read(real, call.second + at, rest) + other2 * g * g
+    write(real, m, call.first + at, rest)
+    write(real, v, call.second + at, rest)
     return m, v
 
 
@@ -73,9 +101,9 @@ def _sgd(cell, number, record, part):
         value, g = begin_update(real, call, at, rest, scale)
         v = g
         if momentum != 0:  # else nobody reads what was remembered: a quarter of the bytes
-            v = momentum * load_first(real, call.first + at, rest) + g
-            store_first(v, call.first + at, rest)
-        waste = end_update(value - rate * (g + momentum * v if nesterov else v), waste, call, at, rest)
+            v = momentum * read(real, call.first + at, rest) + g
+            write(real, v, call.first + at, rest)
+        waste = end_update(real, value - rate * (g + momentum * v if nesterov else v), waste, call, at, rest)
     note_waste(waste, call, part)
 
 
@@ -89,9 +117,9 @@ def _rmsprop(cell, number, record, part):
     for i in range(begin, begin + count, lanes(real)):
         at, rest = i * size, begin + count - i
         value, g = begin_update(real, call, at, rest, scale)
-        s = decay * load_first(real, call.first + at, rest) + other * g * g
-        store_first(s, call.first + at, rest)
-        waste = end_update(value - rate * g / (square_root(s) + epsilon), waste, call, at, rest)
+        s = decay * read(real, call.first + at, rest) + other * g * g
+        write(real, s, call.first + at, rest)
+        waste = end_update(real, value - rate * g / (square_root(s) + epsilon), waste, call, at, rest)
     note_waste(waste, call, part)
 
 
@@ -112,9 +140,9 @@ def _adam(cell, number, record, part):
         m, v = means_of(real, call, at, rest, g, beta1, beta2, other1, other2)
         kept = splat(real, shrink)
         if call.decays != 0:
-            decays = absolute(load_first(real, call.decays + at, rest))
+            decays = absolute(read(real, call.decays + at, rest))
             kept = select(decays > splat(real, 0), kept, one)
-        waste = end_update(kept * value - rate * m / (root * square_root(v) + epsilon), waste, call, at, rest)
+        waste = end_update(real, kept * value - rate * m / (root * square_root(v) + epsilon), waste, call, at, rest)
     note_waste(waste, call, part)
 
 
@@ -130,7 +158,7 @@ def _nadam(cell, number, record, part):
         at, rest = i * size, begin + count - i
         value, g = begin_update(real, call, at, rest, scale)
         m, v = means_of(real, call, at, rest, g, beta1, beta2, other1, other2)
-        waste = end_update(value - (direct * g + rate * m) / (root * square_root(v) + epsilon), waste, call, at, rest)
+        waste = end_update(real, value - (direct * g + rate * m) / (root * square_root(v) + epsilon), waste, call, at, rest)
     note_waste(waste, call, part)
 
 

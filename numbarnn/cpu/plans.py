@@ -427,7 +427,12 @@ class BackwardPlans:
 
 def backward_plans(plans, need_x, threads_):
     """The `BackwardPlans` that go with what forward kept."""
-    return (_make_backward if plans.size.packing.uniform else _make_backward.__wrapped__)(plans, need_x, threads_)
+    if plans.size.packing.uniform:
+        return _make_backward(plans, need_x, threads_)
+    kept, key = vars(plans.size).setdefault("_backward_plans", {}), (plans, need_x, threads_)
+    if key not in kept:
+        kept[key] = _make_backward.__wrapped__(*key)
+    return kept[key]
 
 
 @functools.lru_cache(maxsize=512)

@@ -159,6 +159,7 @@ UNPACK = np.dtype(
     + integers(
         "runs",
         "parts",  # into which they are split
+        "block",  # runs that go through their steps together
         "columns",  # channels
         "lengths",  # [runs] steps to copy
         "ends",  # [runs] steps after which no zeros are written any more

@@ -2,13 +2,14 @@
 
 from .arrays import asarray, empty, zeros
 from .checks import synchronize
+from .clusters import use_clusters
 from .cublas import allow_tf32, use_cublas
 from .device import current_stream, require, stream
 from .graphs import use_graphs
 
 __all__ = [
-    "allow_tf32", "asarray", "current_stream", "empty", "require", "stream", "synchronize", "use_cublas", "use_graphs",
-    "zeros",
+    "allow_tf32", "asarray", "current_stream", "empty", "require", "stream", "synchronize", "use_clusters", "use_cublas",
+    "use_graphs", "zeros",
 ]  # fmt: skip
 
 

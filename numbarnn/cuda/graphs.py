@@ -1,4 +1,4 @@
-"""CUDA graphs of launches that are made again and again: a layer's forward or backward is one launch of the host's then.
+"""CUDA graphs of launches that are made again and again: forward or backward is one launch of the host's then.
 
 A graph is captured: the launches are made on a stream that only notes them, with their parameters.  Off unless asked for, as
 no GPU has run it yet.  https://docs.nvidia.com/cuda/cuda-driver-api, group CUDA_GRAPH
@@ -24,8 +24,8 @@ class _Choice:
 def use_graphs(choice: bool = True) -> bool:
     """Choose whether what a training or a stream launches again and again becomes CUDA graphs.
 
-    A layer's forward, or its backward, is then one launch of the host's.  The kernels are the same, with the same arguments,
-    and so are the results.
+    The forward of a training's layers that stand together, or their backward, is then one launch of the host's.  The kernels
+    are the same, with the same arguments, and so are the results.
 
     Parameters
     ----------

@@ -15,8 +15,9 @@ import numpy as np
 from ..arrays.descriptor import TensorDescriptor
 from ..engine.keep import ALL
 from ..engine.tape import StateAdjoint, StateTape
-from . import dense, resident
+from . import clustered, dense, resident
 from .arrays import empty
+from .clusters import CLUSTER
 from .gradients import sums_over_rows
 from .launches import launch
 from .plans import Size
@@ -155,6 +156,14 @@ class Tape(StateTape):
             self._launch(self._repeated.scratch())
         self.packed = self.keep.what == "weights"
 
+    @property
+    def recording(self):
+        """The launches that `fill` is, where it is nothing else and they are noted; else None."""
+        cell = self.size.cell
+        starts = self._initial is not None or (cell.states > 1 and not self.kept_c and self.recurrent)
+        more = starts or self.drives or self._unit_values is not None or not self._x_lies or self.keep.what == "weights"
+        return None if more else self._repeated.recording
+
     def _launch(self, scratch):
         """What of `fill` is launches alone, unless x is copied."""
         size, cell, real = self.size, self.size.cell, self.size.dtype.type(0)
@@ -242,14 +251,17 @@ def run_kernel(way, tape, call, teams, scratch, counters, dy=()):
 
     way: "forward" or "backward"; counters: where in scratch they are, zeros; dy: an array, for backward.
     """
-    size, block, kernels = tape.size, tape.block, resident if teams.resident else tape.kernels
+    size, block, kernels = tape.size, tape.block, tape.kernels
+    if teams.resident or teams.clustered:
+        kernels = resident if teams.resident else clustered
     cell, real, kernel = size.cell, size.dtype.type(0), getattr(kernels, way)
     if kernels is dense:
         dense.run(kernel, cell, real, call, block, scratch, *dy)
         return
     table, blocks = table_of(tape.packing), call.directions * teams.tiles * teams.splits
-    if teams.resident:
-        launch(kernel, (blocks, teams.threads, teams.shared_bytes), cell, real, call, block, scratch, *dy, table)
+    if kernels is not tape.kernels:
+        shape, cluster = (blocks, teams.threads, teams.shared_bytes), CLUSTER if teams.clustered else 1
+        launch(kernel, shape, cell, real, call, block, scratch, *dy, table, cluster=cluster)
         return
     regions = call.steps * kernels.phases_of(cell) + (way == "backward")
     found = table if not teams.waits else scratch[counters : counters + counters_of(tape, teams)].view(np.int64)
@@ -316,6 +328,11 @@ class Adjoint(StateAdjoint):
             self._fill()
         finally:
             self.tape = kept
+
+    @property
+    def recording(self):
+        """The launches that `fill` is, where it is nothing else and they are noted; else None."""
+        return self._repeated.recording if self._repeats() else None
 
     def _fill(self):
         if self._repeats():

@@ -20,7 +20,7 @@ FREE_SHARED = 48 << 10  # bytes of shared memory that any kernel may have
 NO_CONTEXT, TOO_MANY_BLOCKS = 201, 720  # CUDA_ERROR_INVALID_CONTEXT, CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE
 
 
-def launch(kernel, shape, *args, together=False):
+def launch(kernel, shape, *args, together=False, cluster=1):
     """Put a kernel on this Python thread's stream.
 
     Parameters
@@ -32,13 +32,15 @@ def launch(kernel, shape, *args, together=False):
         Of the kernel.  It takes a C-contiguous array as the 1-D array of its numbers.
     together : bool
         Whether blocks wait for each other: the launch is refused unless there is room for all of them at once.
+    cluster : int
+        How many blocks that follow each other are a cluster.
 
     Raises
     ------
     DeviceError
         If the driver refuses.
     """
-    _launch(kernel, shape, args, together)
+    _launch(kernel, shape, args, together, cluster)
 
 
 _now = threading.local()  # recording: the Recording of what this Python thread launches, if any
@@ -53,6 +55,11 @@ class Recording:
     def add(self, call, *held):
         """Add what takes no arguments; held: what it needs besides."""
         self._calls.append((call, held))
+        self._graph = None
+
+    def extend(self, other):
+        """Add all that is in another recording."""
+        self._calls += other._calls
         self._graph = None
 
     def run(self):
@@ -91,11 +98,13 @@ if SIMULATED:
             raise ValueError(f"kernel: expected a C-contiguous array, got shape {array.shape}, strides {array.strides}")
         return FakeCUDAArray(array._host.reshape(-1))
 
-    def _launch(kernel, shape, args, together):
+    def _launch(kernel, shape, args, together, cluster):
+        if cluster > 1:
+            raise DeviceError("launch: expected a GPU for clusters of blocks, got Numba's simulator")
         blocks, threads, *shared = shape
         configuration = blocks, threads, current_stream(), *shared
         kernel[configuration](*(_numbers(arg) if is_on_device(arg) else arg for arg in args))
-        add_to_recording(_launch, kernel, shape, args, together)
+        add_to_recording(_launch, kernel, shape, args, together, cluster)
 
 else:
     from numba import from_dtype, types
@@ -105,12 +114,12 @@ else:
     except ImportError:  # numba-cuda brings it, and `require` says that it is missing
         driver = None
 
-    def _launch(kernel, shape, args, together):
+    def _launch(kernel, shape, args, together, cluster):
         key = kernel, *map(_kind, args)
         compiled = _compiled.get(key)
         if compiled is None:
             compiled = _compiled.setdefault(key, Compiled(kernel, args))
-        compiled(shape, args, together)
+        compiled(shape, args, together, cluster)
 
 
 _compiled = {}  # (kernel, kinds of the arguments): Compiled
@@ -148,7 +157,7 @@ class Compiled:
         places = values.ctypes.data + 8 * np.arange(self._count)
         return values, places, int(places.ctypes.data)
 
-    def __call__(self, shape, args, together):
+    def __call__(self, shape, args, together, cluster):
         blocks, threads, shared = shape if len(shape) == 3 else (*shape, 0)
         if shared > self._most_shared:
             self._allow(shared)
@@ -162,22 +171,25 @@ class Compiled:
         for way, arg in zip(self._ways, args):
             way(numbers, arg)
         self._format.pack_into(values, 0, *numbers)
-        start = functools.partial(self._start, blocks, threads, shared, address, together)
+        start = functools.partial(self._start, blocks, threads, shared, address, together, cluster)
         start()
         if recording is not None:
             recording.add(start, memory, args)
 
-    def _start(self, blocks, threads, shared, address, together):
+    def _start(self, blocks, threads, shared, address, together, cluster):
         stream = _stream_of(cupy.cuda.get_current_stream().ptr)
         if together:
             given = self._handle, blocks, 1, 1, threads, 1, 1, shared, stream, address
             (status,) = driver.cuLaunchCooperativeKernel(*given)
+        elif cluster > 1:
+            told = _in_clusters(blocks, threads, shared, cluster, stream)
+            (status,) = driver.cuLaunchKernelEx(told, self._handle, address, 0)
         else:
             (status,) = driver.cuLaunchKernel(self._handle, blocks, 1, 1, threads, 1, 1, shared, stream, address, 0)
         if status:
             if status == NO_CONTEXT:  # a Python thread that has not used the GPU yet
                 cuda.current_context()
-                return self._start(blocks, threads, shared, address, together)
+                return self._start(blocks, threads, shared, address, together, cluster)
             self._refuse(status, blocks, threads, shared)
 
     def _refuse(self, status, blocks, threads, shared):
@@ -200,6 +212,20 @@ class Compiled:
 @functools.lru_cache(maxsize=64)
 def _stream_of(address):
     return driver.CUstream(address)
+
+
+@functools.lru_cache(maxsize=256)
+def _in_clusters(blocks, threads, shared, cluster, stream):
+    """How a launch of so many blocks, in clusters, is told to the driver."""
+    told, attribute = driver.CUlaunchConfig(), driver.CUlaunchAttribute()
+    attribute.id = driver.CUlaunchAttributeID.CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION
+    size = attribute.value.clusterDim
+    size.x, size.y, size.z = cluster, 1, 1
+    told.gridDimX, told.gridDimY, told.gridDimZ = blocks, 1, 1
+    told.blockDimX, told.blockDimY, told.blockDimZ = threads, 1, 1
+    told.sharedMemBytes, told.hStream = shared, stream
+    told.attrs, told.numAttrs = [attribute], 1
+    return told
 
 
 def _type_of(kernel, arg):

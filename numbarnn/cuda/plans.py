@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from ..engine import sizes
 from ..errors import CellError
-from . import costs
+from . import clusters, costs
+from .clustered import group_of, parts_of
 from .columns import COLUMN
 from .device import SIMULATED
 from .limits import limits
@@ -46,6 +47,8 @@ class Size(sizes.Size):
         if self.resident:
             return resident_teams(self, COLUMN)
         slots = max(len(self.cell.recurrent_slots), len(self.cell.gated_slots), 1)
+        if self.in_clusters and (found := cluster_teams(self, slots, self.hidden)):
+            return found
         return teams_of(self, slots, self.hidden, self.width * len(self.cell.recurrent_slots))
 
     def backward_teams(self):
@@ -53,14 +56,29 @@ class Size(sizes.Size):
         if self.resident:
             return resident_teams(self, self.cell.dpre_count * COLUMN)
         depth = len(self.cell.recurrent_slots) * self.hidden
+        if self.in_clusters and (found := cluster_teams(self, 1, depth)):
+            return found
         widest = max(len(self.cell.recurrent_slots), len(self.cell.gated_slots), 1) * self.hidden
         return teams_of(self, 1, widest, depth)
+
+    @property
+    def plain(self):
+        """Whether a step is R times h and the cell's equations, and steps are not launches of their own."""
+        cell = self.cell
+        return bool(
+            not PER_STEP and cell.recurrent_slots and not (cell.gated_slots or cell.projected or cell.normalized_values)
+        )
+
+    @property
+    def in_clusters(self):
+        """Whether teams are clusters, if R has room there."""
+        return clusters.wanted() and self.plain and self.cell.dpre_count <= SUMS
 
     @property
     def resident(self):
         """Whether a block has all units, and R in its registers: as the cell and H say, whatever the batch is."""
         cell, slots = self.cell, len(self.cell.recurrent_slots)
-        if PER_STEP or not (RESIDENT and slots) or cell.gated_slots or cell.projected or cell.normalized_values:
+        if not (RESIDENT and self.plain):
             return False
         fits = self.hidden <= COLUMN and slots * _whole_warps(self.hidden) <= most_threads(cell)
         return fits and (SIMULATED or self.dtype.itemsize == 4)
@@ -79,11 +97,12 @@ class Teams(NamedTuple):
     parts: int = PARTS  # threads of a unit, for each group of rows abreast
     abreast: int = 1  # groups of rows that a block has side by side
     resident: bool = False  # whether a block has all units, and R in its registers: see `resident`
+    clustered: bool = False  # whether the team is a cluster: see `clustered`
 
     @property
     def waits(self):
-        """Whether blocks wait for each other."""
-        return self.together and self.splits > 1
+        """Whether blocks wait for each other by a counter in memory."""
+        return self.together and self.splits > 1 and not self.clustered
 
     @property
     def threads(self):
@@ -112,6 +131,25 @@ def resident_teams(size, numbers):
     tile = min(MOST_ROWS, max(1, -(-size.batch * size.directions // processors)))
     shared = tile * (numbers + slots * size.hidden) * size.dtype.itemsize
     return Teams(1, _whole_warps(size.hidden), -(-size.batch // tile), tile, False, shared, True, slots, resident=True)
+
+
+def cluster_teams(size, slots, depth):
+    """The `Teams` of a call whose teams are clusters; None if R has no room in their shared memory.
+
+    slots, depth: of the products.  A block has as many groups of rows abreast as give each cluster that the GPU runs at a
+    time one turn, or as there is room for.
+    """
+    processors, most_bytes = limits()
+    units = -(-size.hidden // (clusters.CLUSTER * UNITS)) * UNITS
+    groups = -(-size.batch // ROWS)
+    abreast = min(-(-groups * size.directions // max(1, processors // clusters.CLUSTER)), MOST_ABREAST, groups)
+    for count in range(max(abreast, 1), 0, -1):
+        numbers = count * group_of(parts_of(units, slots), depth) + slots * depth * units
+        if count * PARTS * units <= THREADS and numbers * size.dtype.itemsize <= most_bytes:
+            tile, shared = ROWS * count, numbers * size.dtype.itemsize
+            tiles = -(-size.batch // tile)
+            return Teams(clusters.CLUSTER, units, tiles, tile, True, shared, True, abreast=count, clustered=True)
+    return None
 
 
 def teams_of(size, slots, depth, weights):

@@ -1,4 +1,8 @@
-"""The steps of a stream on a GPU: kernels launched one after the other for each step."""
+"""What is done on a GPU again and again: the steps of a stream, those of a training's passes, and copies between them."""
+
+from .records import Gates
+from .repeated import Joined, Repeated
+from .weights import copy
 
 
 class Steps:
@@ -28,3 +32,23 @@ class Steps:
 def most_steps(batch):
     """How many steps a stream of so many sequences takes at once."""
     return 1
+
+
+class Copy:
+    """Copies an array to another, both C-contiguous; the other is modified."""
+
+    def __init__(self, source, target):
+        self._copy = Gates(1, 1, source.size, 0, 0, 0, 1, (0,), 0, 0, 0)
+        self._arrays, self._repeated = (source.reshape(-1), target.reshape(-1)), Repeated(1, source.dtype)
+
+    @property
+    def recording(self):
+        """The launch that `fill` is, once it has been noted; else None."""
+        return self._repeated.recording
+
+    def fill(self):
+        """Copy the numbers as they are now."""
+        self._repeated.run(lambda scratch: copy(self._arrays[0].dtype.type(0), (self._copy,), *self._arrays))
+
+
+__all__ = ["Copy", "Joined", "Steps", "most_steps"]

@@ -10,6 +10,7 @@ if COMPILED:
     from numba.cuda import cgutils
 
 FOUR = 4  # numbers that are loaded at once
+NO_CLUSTERS = "Numba's simulator has no clusters of blocks"
 
 
 def _pointer(context, builder, kind, args):
@@ -143,22 +144,61 @@ def _count_up_compiled(array, index):
 
 
 @intrinsic
-def _trap(typingctx):
-    """The instruction of `trap`."""
+def _store_to_block(typingctx, array, index, value, block):
+    """The instructions of `store_to_block`: where the place is in the block's shared memory, and a store there."""
+    suffix, constraint = {types.float32: ("f32", "f"), types.float64: ("f64", "d")}[array.dtype]
 
     def codegen(context, builder, signature, args):
-        builder.asm(ir.FunctionType(ir.VoidType(), []), "trap;", "~{memory}", [], True)
+        address = builder.ptrtoint(_pointer(context, builder, array, args), ir.IntType(64))
+        rank = builder.trunc(args[3], ir.IntType(32))
+        text = (
+            "{ .reg .u64 %own; .reg .u32 %place; cvta.to.shared.u64 %own, $1; cvt.u32.u64 %place, %own; "
+            "mapa.shared::cluster.u32 $0, %place, $2; }"
+        )
+        there = builder.asm(ir.FunctionType(rank.type, [address.type, rank.type]), text, "=r,l,r", [address, rank], True)
+        told = ir.FunctionType(ir.VoidType(), [there.type, args[2].type])
+        store = f"st.shared::cluster.{suffix} [$0], $1;"
+        builder.asm(told, store, f"r,{constraint},~{{memory}}", [there, args[2]], True)
         return context.get_dummy_value()
 
-    return types.void(), codegen
+    return types.void(array, types.intp, array.dtype, types.intp), codegen
 
 
-def trap():
-    """End the kernel: whatever is asked of the GPU next in this process raises an error."""
-    raise DeviceError("a block of threads has waited in vain for the others of its team")
+def store_to_block(array, index, value, block):
+    """``array[index] = value`` in the shared memory of a block of the cluster, by its number there."""
+    raise DeviceError(NO_CLUSTERS)
 
 
-@overload(trap)
-def _trap_compiled():
-    """`trap` in compiled code."""
-    return lambda: _trap()
+@overload(store_to_block)
+def _store_to_block_compiled(array, index, value, block):
+    """`store_to_block` in compiled code."""
+    return lambda array, index, value, block: _store_to_block(array, index, value, block)
+
+
+def _instruction(text, refused):
+    """A function without arguments that is one instruction; in the simulator it is an error."""
+
+    def run():
+        raise DeviceError(refused)
+
+    @intrinsic
+    def assembly(typingctx):
+        def codegen(context, builder, signature, args):
+            builder.asm(ir.FunctionType(ir.VoidType(), []), text, "~{memory}", [], True)
+            return context.get_dummy_value()
+
+        return types.void(), codegen
+
+    @overload(run)
+    def compiled():
+        return lambda: assembly()
+
+    return run
+
+
+# All that this thread has written is seen by all of its cluster's that wait after; whoever has come waits for all others.
+arrive_at_cluster = _instruction("barrier.cluster.arrive.release.aligned;", NO_CLUSTERS)
+wait_for_cluster = _instruction("barrier.cluster.wait.acquire.aligned;", NO_CLUSTERS)
+
+# End the kernel: whatever is asked of the GPU next in this process raises an error.
+trap = _instruction("trap;", "a block of threads has waited in vain for the others of its team")

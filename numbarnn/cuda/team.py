@@ -108,6 +108,41 @@ def stage(real, call, shared, at, source, start, row_stride, rows, before, lengt
 
 
 @function
+def add_products(shared, rows, begin, length, weights, weight_start, depth_stride, slots, slot_stride, part, sums):
+    """Add to `sums` (is modified), (slots, ROWS), the products of a thread's part of `length` numbers of the depth.
+
+    The numbers are those from `begin` on: of the rows in shared memory (depth, ROWS) from `rows` on, and of a weight.
+    """
+    share = (length + PARTS - 1) // PARTS
+    at, place = weight_start + (begin + part * share) * depth_stride, rows + part * share * ROWS
+    for _ in range(min(length, (part + 1) * share) - part * share):
+        a, b, c, d = load_four(shared, place)
+        for slot in range(slots):
+            weight = load(weights, at + slot * slot_stride)
+            sums[slot * ROWS] += weight * a
+            sums[slot * ROWS + 1] += weight * b
+            sums[slot * ROWS + 2] += weight * c
+            sums[slot * ROWS + 3] += weight * d
+        at += depth_stride
+        place += ROWS
+
+
+@function
+def sum_parts(call, shared, at, slots, lane, part, sums):
+    """Put to ``sums[slot]`` the sum of all parts for the thread's row; shared memory from `at` on is modified."""
+    for slot in range(slots):
+        for row in range(ROWS):
+            store(shared, at + ((part * slots + slot) * ROWS + row) * call.units + lane, sums[slot * ROWS + row])
+    cuda.syncthreads()
+    for slot in range(slots):
+        first = at + (slot * ROWS + part) * call.units + lane
+        total = load(shared, first)
+        for other in range(1, PARTS):
+            total += load(shared, first + other * slots * ROWS * call.units)
+        sums[slot] = total
+
+
+@function
 def multiply(
     real, call, shared, staged, source, start, row_stride, rows, depth, weights, weight_start, depth_stride, slots,
     slot_stride, lane, part, sums,
@@ -124,30 +159,9 @@ def multiply(
         length = min(CHUNK, depth - before)
         stage(real, call, shared, staged, source, start, row_stride, rows, before, length, lane, part)
         cuda.syncthreads()
-        share = (length + PARTS - 1) // PARTS
-        begin = part * share
-        at, place = weight_start + (before + begin) * depth_stride, staged + begin * ROWS
-        for _ in range(min(length, begin + share) - begin):
-            a, b, c, d = load_four(shared, place)
-            for slot in range(slots):
-                weight = load(weights, at + slot * slot_stride)
-                sums[slot * ROWS] += weight * a
-                sums[slot * ROWS + 1] += weight * b
-                sums[slot * ROWS + 2] += weight * c
-                sums[slot * ROWS + 3] += weight * d
-            at += depth_stride
-            place += ROWS
+        add_products(shared, staged, before, length, weights, weight_start, depth_stride, slots, slot_stride, part, sums)
         cuda.syncthreads()
-    for slot in range(slots):
-        for row in range(ROWS):
-            store(shared, staged + ((part * slots + slot) * ROWS + row) * call.units + lane, sums[slot * ROWS + row])
-    cuda.syncthreads()
-    for slot in range(slots):
-        at = staged + (slot * ROWS + part) * call.units + lane
-        total = load(shared, at)
-        for other in range(1, PARTS):
-            total += load(shared, at + other * slots * ROWS * call.units)
-        sums[slot] = total
+    sum_parts(call, shared, staged, slots, lane, part, sums)
     cuda.syncthreads()  # the next rows go where the parts are
 
 

@@ -10,8 +10,7 @@ from ..arrays.indices import Indices
 from ..arrays.ragged import Ragged
 from ..arrays.rows import numbers
 from ..engine.keep import ALL
-from ..layers.tangents import zeros_like
-from ..networks.derived import ROWS, Derived, columns_of, fill_by_tangents, is_mean_of_samples, laid_out
+from ..networks.derived import ROWS, Derived, columns_of, fill_by_tangents, is_mean_of_samples, laid_out, ones_at, repeated
 from ..networks.placing import brought
 from .objective import Objective
 from .passage import Passage, Return
@@ -72,7 +71,7 @@ class Jacobians(Derived, Objective):
         passage = Passage(self, parts, read.described, ALL)
         found = self._jacobians_of_rows(parts, passage)
         if found is not None:
-            return {name: laid_out(each, self._letters(name)) for name, each in found.items()}
+            return {name: brought(laid_out(each, self._letters(name)), home) for name, each in found.items()}
         zeros, values = backend(self.device).memory.zeros, {name: passage.values[name] for name in self._outputs}
         shapes = {name: self._numbers_of(name, value, read.batches).shape for name, value in values.items()}
         found = {name: zeros((*shape, len(given)), self.dtype) for name, shape in shapes.items()}
@@ -94,24 +93,25 @@ class Jacobians(Derived, Objective):
         values = {name: passage.values[name] for name in self._outputs}
         sources = {name: passage.values[name] for name in self._described_inputs}
         uniform = all(each.packing.uniform for each in passage.values.values())
-        if self.device != "cpu" or not uniform or any(isinstance(each, Indices) for each in sources.values()):
+        if not uniform or any(isinstance(each, Indices) for each in sources.values()):
             return None
         places = [(name, *at) for name, each in values.items() for at in np.ndindex(each.steps, each.channels)]
         size, batch = sum(map(len, parts)), next(iter(values.values())).batch
         together = max(1, min(len(places), ROWS // max(each.packing.rows for each in passage.values.values())))
         if len(places) > size or together * batch < 2:
             return None
-        rows, copied = np.zeros((len(places), batch, size), self.dtype), None
+        rows, copied = backend(self.device).memory.zeros((len(places), batch, size), self.dtype), None
         for first in range(0, len(places), together):
             some = places[first : first + together]
             if copied is None or len(some) < together:
-                tiled = {name: np.tile(numbers(each), (1, len(some), 1)) for name, each in sources.items()}
-                copied = Passage(self, parts, {name: TensorDescriptor.of_tnc(each) for name, each in tiled.items()}, ALL)
+                again = {name: repeated(numbers(each), len(some)) for name, each in sources.items()}
+                copied = Passage(self, parts, {name: TensorDescriptor.of_tnc(each) for name, each in again.items()}, ALL)
                 if len(some) * batch < 2 or not copied.separable():
                     return None
-            slopes = {name: zeros_like(copied.values[name], 1)[0] for name in {name: None for name, _, _ in some}}
-            for k, (name, step, channel) in enumerate(some):
-                numbers(slopes[name])[step, k * batch : (k + 1) * batch, channel] = 1
+            own = {}
+            for k, (name, *at) in enumerate(some):
+                own.setdefault(name, []).append((k, *at))
+            slopes = {name: ones_at(copied.values[name], each, batch) for name, each in own.items()}
             into = rows[first : first + len(some)].reshape(len(some) * batch, -1)
             Return(copied, slopes, {}, parts, accumulate=False, need_x=False, rows=columns_of(into, parts)).fill()
         found, at = {}, 0

@@ -37,6 +37,9 @@ class Chain(Operation):
         for operation in self.operations:
             operation.forward()
 
+    def fills(self):
+        return [fill for operation in self.operations for fill in operation.fills()]
+
     def start(self, initial):
         for operation in self.operations:
             operation.start(initial)

@@ -77,6 +77,9 @@ class Linear(Operation):
     def forward(self):
         self.tape.fill()
 
+    def fills(self):
+        return [self.tape.fill]
+
     def add_to(self, program):
         self.tape.add_to(program)
 

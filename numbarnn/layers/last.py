@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from ..arrays.batch import Batch
 from ..arrays.descriptor import TensorDescriptor, in_layout
-from ..arrays.devices import backend_of
+from ..arrays.devices import backend_of, device_of
 from ..arrays.ragged import Ragged
 from ..arrays.rows import copy_ends, like
 from ..descriptions.fields import one_of, optional
@@ -202,17 +202,32 @@ class EndsAdjoint:
     def __init__(self, ends, dy):
         self._ends, self.directions, self.dy, self.dx = ends, ends.directions, dy, like(ends.source)
         self.dx.array.fill(0)
+        self._copy = None
+        if device_of(self.dx.array) != "cpu" and self._is_one_copy():
+            self._copy = backend_of(self.dx.array).programs.Copy(dy.tnc, self.dx.tnc[-1])
+
+    @property
+    def recording(self):
+        """On a GPU the launch that `fill` is, see `cuda.repeated.Joined`; else None."""
+        return None if self._copy is None else self._copy.recording
+
+    def _is_one_copy(self):
+        """Whether it is one direction of sequences of equal length, whose numbers lie side by side."""
+        return self._ends.view and self.dy.tnc.flags.c_contiguous and self.dx.tnc.flags.c_contiguous
 
     def fill(self):
         """Write dy to those steps."""
+        if self._copy is not None:
+            self._copy.fill()
+            return
         for first, channels in enumerate(self.directions):
             _put_ends(self.dx, self._ends.source.packing, self.dy.tnc[0], channels, first)
 
     def add_to(self, program):
         """Add it to a program, of one direction and sequences of equal length; whether that could be done."""
-        dy, dx = self.dy.tnc, self.dx.tnc
-        if not (self._ends.view and dy.flags.c_contiguous and dx.flags.c_contiguous):
+        if not self._is_one_copy():
             return False
+        dy, dx = self.dy.tnc, self.dx.tnc
         backend_of(dx).programs.add_copy(program, dy.ctypes.data, dx[-1].ctypes.data, dy.nbytes)
         return True
 

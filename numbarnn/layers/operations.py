@@ -57,6 +57,10 @@ class Operation:
         """
         raise NotImplementedError
 
+    def fills(self):
+        """The functions that `forward` calls one after the other, those of the kernels where there are any."""
+        return [] if self.view else [self.forward]
+
     def steppers(self):
         """Functions that take one step of a stream, on a GPU."""
         return [] if self.view else [self.forward]

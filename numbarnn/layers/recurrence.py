@@ -11,6 +11,7 @@ from ..errors import CellError
 from .operations import NotInPrograms, Operation
 from .tangents import separate
 
+MOST_WORKS = 64  # layers whose work on the same lengths is kept
 INITIAL = ("initial_h", "initial_c")  # parameters that hold the state to start from
 
 
@@ -27,6 +28,18 @@ def _work(backend, layer, cell, packing, channels, dtype, differentiable):
 def uniform_work(threads, steps, batch, backend, layer, cell, *rest):
     """`_work` on sequences of equal length: found once for so many threads, and the same Size at each call."""
     return _work(backend, layer, cell, uniform(steps, batch), *rest)
+
+
+def _ragged_work(threads, packing, *of):
+    """`_work` on sequences of different lengths, of the rest of its arguments: found once for lengths that come again."""
+    works, key = packing.works, (threads, *of)
+    if works is None:
+        return _work(*of[:3], packing, *of[3:])
+    if key not in works:
+        if len(works) >= MOST_WORKS:
+            works.clear()
+        works[key] = _work(*of[:3], packing, *of[3:])
+    return works[key]
 
 
 class Recurrence(Operation):
@@ -74,7 +87,7 @@ class Recurrence(Operation):
         if packing.uniform:
             kernels, size = uniform_work(on.threads.threads(), packing.steps, packing.batch, on, layer, cell, *rest)
         else:
-            kernels, size = _work(on, layer, cell, packing, *rest)
+            kernels, size = _ragged_work(on.threads.threads(), packing, on, layer, cell, *rest)
         self.first = 0 if index == 0 else read.offset(f"weight_ih_l{index}")
         values = self._write_unit_values if cell.unit_values else None
         start = self._start(initial)
@@ -83,6 +96,9 @@ class Recurrence(Operation):
 
     def forward(self):
         self.tape.fill()
+
+    def fills(self):
+        return [self.tape.fill]
 
     def steppers(self):
         return [self.tape.stepper()]

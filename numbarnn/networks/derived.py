@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..arrays.devices import backend
+from ..arrays.devices import backend, contiguous, device_of
+from ..arrays.rows import like, numbers
 from ..parameters import Parameters
 from ..training.losses import NashSutcliffe, is_of_library
 from .dual_numbers import Way
@@ -111,6 +112,25 @@ def fill_by_tangents(found, parts, width, device, moved):
                     jacobian[..., first + m] = tangent
 
 
+def repeated(array, count):
+    """(T, count N, C): all sequences of an array (T, N, C), and all of them again."""
+    steps, batch, channels = array.shape
+    return np.broadcast_to(array[:, None], (steps, count, batch, channels)).reshape(steps, count * batch, channels)
+
+
+def ones_at(described, places, batch):
+    """A descriptor like one of sequences that are `repeated`: 1 for each k at the k-th (k, step, channel), 0 elsewhere.
+
+    batch: N, of the k-th sequences.
+    """
+    ways = np.zeros(described.packing.shape(described.channels), described.dtype)
+    for k, step, channel in places:
+        ways[step, k * batch : (k + 1) * batch, channel] = 1
+    found = like(described)
+    numbers(found)[...] = brought(ways, device_of(found.array))
+    return found
+
+
 def unit_ways(part, width, device):
     """(first, directions): those of some of a layer's Parameters at a time, one each, in order.
 
@@ -133,4 +153,4 @@ def laid_out(jacobian, letters):
     """A Jacobian (T, N, C, P) with its first axes in the order of some letters; those that are left out are of length 1."""
     kept = [letter for letter in "tnc" if letter in letters]
     squeezed = jacobian.squeeze(tuple(i for i, letter in enumerate("tnc") if letter not in letters))
-    return np.ascontiguousarray(squeezed.transpose([*map(kept.index, letters), len(kept)]))
+    return contiguous(squeezed.transpose([*map(kept.index, letters), len(kept)]))

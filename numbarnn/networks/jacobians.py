@@ -7,13 +7,13 @@ import numpy as np
 from ..arrays.descriptor import TensorDescriptor, in_layout
 from ..arrays.devices import backend
 from ..arrays.ragged import Ragged
-from ..arrays.rows import like, numbers
+from ..arrays.rows import numbers
 from ..engine.keep import ALL
 from ..layers.feedback import Feedback
 from ..layers.tangents import Tangents
 from ..training.workspace import Workspace
 from .derivatives import moved_by
-from .derived import ROWS, Derived, columns_of, fill_by_tangents, is_mean_of_samples, laid_out
+from .derived import ROWS, Derived, columns_of, fill_by_tangents, is_mean_of_samples, laid_out, ones_at, repeated
 from .objective import Objective
 from .passing import Passing, go_back, passed
 from .placing import brought
@@ -97,10 +97,10 @@ class Jacobians(Derived, Objective):
             return padded.data if isinstance(padded, Ragged) else padded
 
         uniform = output.packing.uniform and described.packing.uniform
-        if uniform and not self.takes_indices and self.device == "cpu" and fed is None:
+        if uniform and not self.takes_indices and fed is None:
             found = self._jacobian_of_rows(given, described, output)
             if found is not None:
-                return laid_out(found, letters)
+                return brought(laid_out(found, letters), home)
         widest = max(self.output_channels, *self._inputs)
         jacobian = backend(self.device).memory.zeros((*give(output).shape, len(given)), self.dtype)
 
@@ -124,22 +124,18 @@ class Jacobians(Derived, Objective):
         together = max(1, min(outputs, ROWS // rows))
         if outputs > (CAUSAL if causal else 1) * len(given) or together * batch < 2:
             return None
-        jacobian, parts = np.empty((outputs, batch, len(given)), self.dtype), self.split(given.flat)
+        parts = self.split(given.flat)
+        jacobian = backend(self.device).memory.empty((outputs, batch, len(given)), self.dtype)
         source, made, grain = numbers(described), None, -(-steps // LENGTHS) if causal else steps
         for first in range(0, outputs, together):
             count = min(together, outputs - first)
             length = -(-((first + count - 1) // channels + 1) // grain) * grain if causal else len(source)
             if made != (count, length):
-                made, copies = (count, length), np.tile(source[:length], (1, count, 1))
-                copied, tapes = self._forward(parts, TensorDescriptor.of_tnc(copies), ALL)
+                made, copies = (count, length), TensorDescriptor.of_tnc(repeated(source[:length], count))
+                copied, tapes = self._forward(parts, copies, ALL)
                 if count * batch < 2 or not all(tape.operation.separable() for tape in tapes):
                     return None
-            dy = like(copied)
-            ways = numbers(dy)
-            ways[...] = 0
-            for k in range(count):
-                step, channel = divmod(first + k, channels)
-                ways[step, k * batch : (k + 1) * batch, channel] = 1
+            dy = ones_at(copied, [(k, *divmod(first + k, channels)) for k in range(count)], batch)
             rows = jacobian[first : first + count].reshape(count * batch, -1)
             go_back(tapes, dy, parts, columns_of(rows, parts))
         return jacobian.reshape(steps, channels, batch, -1).swapaxes(1, 2)

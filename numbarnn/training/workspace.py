@@ -108,10 +108,15 @@ class Workspace:
             self._back = FedAdjoint(self._fed, dy, self._adjoints)
 
     def _prepared(self):
-        """The Passes forward and back."""
+        """The Passes forward and back; on a GPU what takes the steps that they are made of."""
+        device = self.network.device
+        if device != "cpu":
+            joined = backend(device).programs.Joined
+            onward = [fill for tape in self._tapes for fill in tape.operation.fills()]
+            return joined(onward), joined([fill for adjoint in self._adjoints for fill in adjoint.fills])
         onward = [(tape.fill, tape.operation.add_to) for tape in self._tapes]
         back = [(adjoint.fill, adjoint.add_to) for adjoint in self._adjoints]
-        return Passes(self.network.device, onward), Passes(self.network.device, back)
+        return Passes(device, onward), Passes(device, back)
 
 
 class BatchBuffer:

@@ -94,6 +94,7 @@ CELLS = {  # by kernel or module; others have the recurrent ones
     "cell_kernels": (*RECURRENT, *OF_FUNCTIONS),
     "dense": DENSE,
     "elementwise": DENSE,
+    "clustered": tuple((cell, cell == cells.LSTMCell()) for cell, _ in SMALL),
     "resident": SMALL,
     "normalized": NORMALIZED,
     "normalized_tangents": NORMALIZED,
@@ -179,6 +180,7 @@ def jobs(chosen):
 
 
 CALLS = {  # what a kernel is told: by its name, or for all others of its module
+    "clustered": records.Recurrent,
     "convolution": records.Images,
     "dense": records.Recurrent,
     "gradients": records.Sums,

@@ -1,4 +1,4 @@
-"""Gradients of samples on the device: all at once, those of the CPU, and each with the bits that it has in any batch."""
+"""Gradients of samples, and Jacobians by them, on the device: all at once, and those of the CPU."""
 
 import numpy as np
 import pytest
@@ -100,6 +100,34 @@ def test_inputs_of_a_graph_of_different_lengths(monkeypatch):
     )
     right, found = (net.sample_gradients(cpu.params.flat, x, {"y": y}, lengths=lengths) for net in (cpu, cuda))
     np.testing.assert_allclose(found, right, rtol=0, atol=TOLERANCE * np.abs(right).max())
+
+
+def never_forward(monkeypatch, kind):
+    """Let no Jacobian be computed by tangents."""
+
+    def forward(*work):
+        raise AssertionError("by tangents")
+
+    monkeypatch.setattr(f"numbarnn.{kind}.jacobians.fill_by_tangents", forward)
+
+
+@pytest.mark.parametrize("rows", [7, 1 << 13])
+def test_jacobians_are_those_of_the_outputs_as_samples(rows, monkeypatch):
+    never_forward(monkeypatch, "networks")
+    monkeypatch.setattr("numbarnn.networks.jacobians.ROWS", rows)
+    cpu, cuda, x, *_ = case("projected", (3, 3))
+    right, found = cpu.jacobian(cpu.params.flat, x), cuda.jacobian(to_device(cpu.params.flat), x)
+    np.testing.assert_allclose(to_host(found), right, rtol=0, atol=TOLERANCE * np.abs(right).max())
+
+
+def test_jacobians_of_graphs_are_too(monkeypatch):
+    never_forward(monkeypatch, "graphs")
+    nodes = {"h": nr.Node(nr.GRU(2), "x"), "y": nr.Node([nr.Last(), nr.Dense(2)], "h")}
+    cpu, cuda = (nr.Graph({"x": 2}, nodes, ["y", "h"], "float64", seed=0, device=device) for device in ("cpu", "cuda"))
+    x = {"x": np.random.default_rng(0).standard_normal((2, 3, 2))}
+    found, right = cuda.jacobian(to_device(cpu.params.flat), x), cpu.jacobian(cpu.params.flat, x)
+    for name in right:
+        np.testing.assert_allclose(to_host(found[name]), right[name], rtol=0, atol=TOLERANCE * np.abs(right[name]).max())
 
 
 @pytest.mark.parametrize("lost", ["a", "b", "c"])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from numbarnn import cells
-from numbarnn.cuda import asarray, empty, launches, recurrent, team, zeros
+from numbarnn.cuda import asarray, clusters, empty, launches, recurrent, team, use_clusters, zeros
 from numbarnn.cuda.device import SIMULATED, cuda, kernel
 from numbarnn.cuda.records import Recurrent
 from numbarnn.errors import DeviceError
@@ -112,3 +112,19 @@ def launch_half_a_team():
         zeros((99,), "float32"), table, zeros((1,), "int64"),
     )  # fmt: skip
     return empty((1,), "float32").get()
+
+
+def test_clusters_are_refused_where_there_are_none(monkeypatch):
+    with pytest.raises(TypeError, match="choice: expected True or False, got 8"):
+        use_clusters(8)
+    assert use_clusters(False) is False and not clusters.wanted()
+    if SIMULATED:
+        with pytest.raises(DeviceError, match="use_clusters: expected a GPU, got Numba's simulator"):
+            use_clusters()
+        with pytest.raises(DeviceError, match="launch: expected a GPU for clusters of blocks"):
+            launches.launch(count_blocks, (8, 1), zeros((1,), "int64"), zeros((8,), "int64"), cluster=8)
+    else:
+        monkeypatch.setattr(clusters, "LEAST_CAPABILITY", (99, 0))
+        with pytest.raises(DeviceError, match=r"expected a GPU of compute capability 99.0 or newer, got \d+\.\d"):
+            use_clusters()
+    assert not clusters.wanted()

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numbarnn import cells
-from numbarnn.cuda import costs, plans
+from numbarnn.cuda import clusters, costs, plans
 from numbarnn.cuda.team import PARTS, ROWS, exchange
 
 PROCESSORS, MOST_BYTES, FLOAT = 132, 227 << 10, 4
@@ -24,6 +24,7 @@ class Sizes(NamedTuple):
     batch: int
     directions: int = 1
     dtype: np.dtype = np.dtype(np.float32)
+    plain = plans.Size.plain
 
 
 def forward(kind, hidden, batch, directions=1, processors=PROCESSORS):
@@ -164,3 +165,52 @@ def test_rows_of_a_small_layer_are_spread(hidden, batch, directions):
     if batch * directions <= PROCESSORS:
         assert plan.tile == 1
     assert plan.shared_bytes <= 48 << 10
+
+
+def in_cluster(kind, way, hidden, batch, directions=1, dtype="float32"):
+    """(plan, depth, slots) of a layer whose teams are clusters."""
+    cell = CELLS[kind]
+    slots, depth = len(cell.recurrent_slots), hidden
+    if way == "backward":
+        slots, depth = 1, slots * hidden
+    return plans.cluster_teams(Sizes(cell, hidden, batch, directions, np.dtype(dtype)), slots, depth), depth, slots
+
+
+@pytest.mark.parametrize("way", ["forward", "backward"])
+def test_clusters_take_what_has_room_in_eight_blocks(way):
+    assert all(in_cluster(kind, way, 256, 16)[0] for kind in CELLS)
+    assert in_cluster("rnn", way, 512, 64)[0]
+    assert not in_cluster("gru", way, 512, 64)[0] and not in_cluster("lstm", way, 512, 64)[0]  # 3 and 4 MiB of 1.8
+    assert in_cluster("gru", way, 341, 1)[0] and in_cluster("lstm", way, 299, 1)[0] and in_cluster("rnn", way, 640, 1)[0]
+
+
+def test_only_plain_cells_are_in_clusters(monkeypatch):
+    def asked(cell):
+        return plans.Size.in_clusters.fget(Sizes(cell, 256, 1))
+
+    assert not any(map(asked, CELLS.values()))  # off unless asked for
+    monkeypatch.setattr(clusters, "wanted", lambda: True)
+    assert all(map(asked, CELLS.values()))
+    others = cells.LSTMCell(projected=True), cells.GRUBeforeCell(), cells.NormalizedLSTMCell(), cells.IndRNNCell()
+    assert not any(map(asked, others))
+    monkeypatch.setattr(plans, "PER_STEP", True)
+    assert not any(map(asked, CELLS.values()))
+
+
+def test_limits_of_clusters_are_those_that_are_documented():
+    for kind, most in (("gru", 341), ("lstm", 299), ("rnn", 640)):
+        assert not all(in_cluster(kind, way, most + 1, 1)[0] for way in ("forward", "backward"))
+
+
+@given(
+    st.sampled_from(sorted(CELLS)), st.sampled_from(["forward", "backward"]), st.integers(1, 700), st.integers(1, 700),
+    st.integers(1, 2), st.sampled_from(["float32", "float64"]),
+)  # fmt: skip
+def test_every_plan_of_clusters_can_be_run(kind, way, hidden, batch, directions, dtype):
+    plan, depth, slots = in_cluster(kind, way, hidden, batch, directions, dtype)
+    if plan is not None:
+        assert plan.clustered and not plan.waits and plan.splits == 8 and plan.units * 8 >= hidden
+        assert plan.threads <= 384 and plan.threads % 32 == 0
+        assert plan.tile == ROWS * plan.abreast and (plan.tiles - 1) * plan.tile < batch <= plan.tiles * plan.tile
+        numbers = plan.abreast * (PARTS * slots * ROWS * plan.units + 2 * depth * ROWS) + depth * slots * plan.units
+        assert plan.shared_bytes == numbers * np.dtype(dtype).itemsize <= MOST_BYTES

@@ -14,7 +14,7 @@ more.  https://docs.nvidia.com/cuda/cuda-driver-api has what each function is fo
 typedef int Status;
 typedef uint64_t Handle;
 enum { OK = 0, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, INVALID_DEVICE = 101, NOT_FOUND = 500, ILLEGAL_ADDRESS = 700,
-       LAUNCH_FAILED = 719, COOPERATIVE_TOO_LARGE = 720 };
+       LAUNCH_FAILED = 719, COOPERATIVE_TOO_LARGE = 720, INVALID_CLUSTER_SIZE = 912 };
 enum { CONTEXT = 0x1000, PROCESSORS = 132, FREE_SHARED = 48 << 10, MOST_SHARED = 227 << 10, ZONE = 256, POISON = 0xff };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -190,11 +190,12 @@ Status cuFuncSetAttribute(Handle function, int attribute, int value) {
 
 /* -- launches */
 
-typedef Status (*Run)(const char *name, void **parameters, unsigned blocks, unsigned threads, unsigned shared, int together);
+typedef Status (*Run)(const char *name, void **parameters, unsigned blocks, unsigned threads, unsigned shared, unsigned cluster);
 static Run run;
 void emulator_run_with(Run function) { run = function; }
 
-long emulator_launches, emulator_cooperative;
+enum { MOST_OF_CLUSTER = 8 };
+long emulator_launches, emulator_cooperative, emulator_clustered;
 typedef struct Count { const char *name; long launches; struct Count *next; } Count;
 static Count *counts;
 
@@ -220,20 +221,29 @@ int emulator_count(int index, const char **name, long *launches) {
     return found != NULL;
 }
 
-static Status launch(Handle function, unsigned blocks_, unsigned threads, unsigned shared, void **parameters, int together) {
+static Status launch(Handle function, unsigned blocks_, unsigned threads, unsigned shared, void **parameters, int together,
+                     unsigned cluster) {
     const Kernel *kernel = (const Kernel *)function;
     if (!blocks_ || !threads || threads > 1024 || (int)shared > kernel->shared) return INVALID_VALUE;
     if (together && blocks_ > PROCESSORS) return COOPERATIVE_TOO_LARGE; /* large blocks: one for each processor */
+    if (!cluster || cluster > MOST_OF_CLUSTER || blocks_ % cluster) return INVALID_CLUSTER_SIZE;
     count(kernel->name);
     emulator_cooperative += together;
+    emulator_clustered += cluster > 1;
     if (!run) return OK;
-    Status status = run(kernel->name, parameters, blocks_, threads, shared, together);
+    Status status = run(kernel->name, parameters, blocks_, threads, shared, cluster);
     return status ? status : check_zones(kernel->name);
 }
 
 /* -- graphs: launches that are noted, with the addresses of their parameters, which whoever captures them keeps as they are */
 
-typedef struct Node { Handle function; unsigned blocks, threads, shared; void **parameters; int together; struct Node *next; } Node;
+typedef struct Node {
+    Handle function;
+    unsigned blocks, threads, shared, cluster;
+    void **parameters;
+    int together;
+    struct Node *next;
+} Node;
 typedef struct { Node *first, **end; } Graph;
 static Graph *captured;
 long emulator_graph_launches, emulator_graphs; /* how often one was launched; graphs, and what was made of them, that there are */
@@ -271,14 +281,15 @@ Status cuGraphLaunch(Handle executable, Handle stream) {
     Status status = OK;
     emulator_graph_launches++;
     for (Node *node = ((Graph *)executable)->first; node && !status; node = node->next)
-        status = launch(node->function, node->blocks, node->threads, node->shared, node->parameters, node->together);
+        status = launch(node->function, node->blocks, node->threads, node->shared, node->parameters, node->together,
+                        node->cluster);
     return status;
 }
 static Status put(Handle stream, Handle function, unsigned blocks_, unsigned threads, unsigned shared, void **parameters,
-                  int together) {
-    if (!stream || stream != captured_on) return launch(function, blocks_, threads, shared, parameters, together);
+                  int together, unsigned cluster) {
+    if (!stream || stream != captured_on) return launch(function, blocks_, threads, shared, parameters, together, cluster);
     Node *node = malloc(sizeof(Node));
-    *node = (Node){function, blocks_, threads, shared, parameters, together, NULL};
+    *node = (Node){function, blocks_, threads, shared, cluster, parameters, together, NULL};
     *captured->end = node;
     captured->end = &node->next;
     return OK;
@@ -286,13 +297,13 @@ static Status put(Handle stream, Handle function, unsigned blocks_, unsigned thr
 
 Status cuLaunchKernel(Handle function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
                       unsigned shared, Handle stream, void **parameters, void **extra) {
-    return put(stream, function, gx * gy * gz, bx * by * bz, shared, parameters, 0);
+    return put(stream, function, gx * gy * gz, bx * by * bz, shared, parameters, 0, 1);
 }
 Status cuLaunchCooperativeKernel(Handle function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
                                  unsigned bz, unsigned shared, Handle stream, void **parameters) {
-    return put(stream, function, gx * gy * gz, bx * by * bz, shared, parameters, 1);
+    return put(stream, function, gx * gy * gz, bx * by * bz, shared, parameters, 1, 1);
 }
-typedef struct { int id; char pad[4]; int value; char rest[60]; } Attribute;
+typedef struct { int id; char pad[4]; int value[3]; char rest[52]; } Attribute;
 typedef struct {
     unsigned gx, gy, gz, bx, by, bz, shared;
     Handle stream;
@@ -300,17 +311,22 @@ typedef struct {
     unsigned count;
 } Configuration;
 Status cuLaunchKernelEx(const Configuration *told, Handle function, void **parameters, void **extra) {
-    int together = 0;
-    for (unsigned i = 0; i < told->count; i++)
-        if (told->attributes[i].id == 2) together = told->attributes[i].value; /* CU_LAUNCH_ATTRIBUTE_COOPERATIVE */
-    return launch(function, told->gx * told->gy * told->gz, told->bx * told->by * told->bz, told->shared, parameters, together);
+    int together = 0, cluster = 1;
+    for (unsigned i = 0; i < told->count; i++) {
+        const int *value = told->attributes[i].value;
+        if (told->attributes[i].id == 2) together = value[0];                        /* CU_LAUNCH_ATTRIBUTE_COOPERATIVE */
+        if (told->attributes[i].id == 4) cluster = value[0] * value[1] * value[2]; /* CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION */
+    }
+    return put(told->stream, function, told->gx * told->gy * told->gz, told->bx * told->by * told->bz, told->shared,
+               parameters, together, cluster);
 }
 
 /* -- the rest */
 
 Status cuGetErrorName(int status, const char **name) {
     *name = status == LAUNCH_FAILED ? "CUDA_ERROR_LAUNCH_FAILED" : status == ILLEGAL_ADDRESS ? "CUDA_ERROR_ILLEGAL_ADDRESS"
-        : status == COOPERATIVE_TOO_LARGE ? "CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE" : "CUDA_ERROR";
+        : status == COOPERATIVE_TOO_LARGE ? "CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE"
+        : status == INVALID_CLUSTER_SIZE ? "CUDA_ERROR_INVALID_CLUSTER_SIZE" : "CUDA_ERROR";
     return OK;
 }
 Status cuGetErrorString(int status, const char **text) { return cuGetErrorName(status, text); }

@@ -22,7 +22,7 @@ from host_code import compile_for_host
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 RUN = ctypes.CFUNCTYPE(
-    ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint, ctypes.c_uint, ctypes.c_int
+    ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, *[ctypes.c_uint] * 4
 )  # what the driver calls for a launch
 _lock = threading.RLock()  # one launch at a time
 _kernels = {}  # by their names: (address, bytes of shared memory, whether threads wait, what keeps it)
@@ -47,7 +47,7 @@ def start():
     """Let kernels of this process run here, and return what stands for CuPy; `run.py` has set the environment."""
     global _driver, _gil, _callback
     _driver, _gil = ctypes.CDLL(str(library()), mode=ctypes.RTLD_GLOBAL), ctypes.PyDLL(str(library()))
-    _gil.emulator_run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int] * 5, ctypes.c_char_p]
+    _gil.emulator_run.argtypes = [ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int] * 6, ctypes.c_char_p]
     seed(int(os.environ.get("NUMBARNN_EMULATOR_SEED", "1")))
     if counts_alone():
         return in_place_of_cupy(_driver)
@@ -72,8 +72,9 @@ def seed(number):
 
 
 def launches():
-    """(kernels launched so far, of these the cooperative ones)."""
-    return tuple(ctypes.c_long.in_dll(_driver, f"emulator_{name}").value for name in ("launches", "cooperative"))
+    """(kernels launched so far, of these the cooperative ones, and those in clusters of blocks)."""
+    names = "launches", "cooperative", "clustered"
+    return tuple(ctypes.c_long.in_dll(_driver, f"emulator_{name}").value for name in names)
 
 
 def graph_launches():
@@ -105,13 +106,13 @@ def _texts(name):
     raise LookupError(f"no kernel of numbarnn: {name}")
 
 
-def _run(name, parameters, blocks, threads, shared, together):
+def _run(name, parameters, blocks, threads, shared, cluster):
     try:
         with _lock:
             if name not in _kernels:
                 _kernels[name] = _compiled(name.decode())
             entry, fixed, waits, _ = _kernels[name]
-            return _gil.emulator_run(entry, parameters, blocks, threads, shared, fixed, int(waits), name[:200])
+            return _gil.emulator_run(entry, parameters, blocks, threads, shared, cluster, fixed, int(waits), name[:200])
     except BaseException:  # whatever it is, the driver says that the launch has failed
         traceback.print_exc()
         return 719

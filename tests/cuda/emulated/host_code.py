@@ -22,6 +22,11 @@ ASSEMBLY = {  # how an instruction begins: (the function for it, its result)
     "red.release.gpu.global.add.u64": ("add_one", "void"),
     "mov.u32 $0, %dynamic_smem_size": ("shared_bytes", "i32"),
     "trap;": ("trap", "void"),
+    "barrier.cluster.arrive.release.aligned;": ("arrive_at_cluster", "void"),
+    "barrier.cluster.wait.acquire.aligned;": ("wait_for_cluster", "void"),
+    "{ .reg .u64 %own; .reg .u32 %place; cvta.to.shared.u64": ("place_in_block", "i32"),
+    "st.shared::cluster.f32": ("store_float_there", "void"),
+    "st.shared::cluster.f64": ("store_double_there", "void"),
 }
 BYTES = {"float": 4, "double": 8, "i64": 8, "i32": 4, "i16": 2, "i8": 1, "i1": 1}
 SHARED = re.compile(r'^@"(_cudapy_smem_\d+)" = (external |internal )?addrspace\(3\) global \[(\d+) x (\w+)\].*$', re.M)
@@ -121,8 +126,11 @@ class _Module:
         text = re.sub(r'@"llvm\.nvvm\.barrier0"', "@emulated_barrier", text)
         text = re.sub(r'@"llvm\.nvvm\.membar\.(gl|cta|sys)"', "@emulated_fence", text)
         text = re.sub(r'call (\w+) asm sideeffect "([^"]*)", "[^"]*"\s*\((.*)\)', _asm, text)
-        used = set(re.findall(r"call (\w+) @(emulated_\w+)\((\w*)", text))
-        declared = "\n".join(sorted(f"declare {result} @{name}({kind})" for result, name, kind in used))
+        used = {
+            (result, name, ", ".join(part.split()[0] for part in _split(given)))
+            for result, name, given in re.findall(r"call (\w+) @(emulated_\w+)\((.*)\)", text)
+        }
+        declared = "\n".join(sorted(f"declare {result} @{name}({kinds})" for result, name, kinds in used))
         return f'target triple = "{binding.get_default_triple()}"\n{text}\n{declared}\n'
 
 

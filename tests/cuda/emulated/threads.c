@@ -1,8 +1,8 @@
 /* The threads of a GPU on one thread of this processor (x86-64): what a kernel compiled by `host_code` calls.
 
 All blocks of a launch are alive at once, each thread with a stack of its own; one runs until it comes to a barrier of its
-block, reads a counter that others add to, or ends.  With a seed, blocks and threads take turns in a random order, and blocks
-are left out at random. */
+block, waits for its cluster, reads a counter that others add to, or ends.  With a seed, blocks and threads take turns in a
+random order, and blocks are left out at random. */
 #define _GNU_SOURCE
 #include <math.h>
 #include <stdint.h>
@@ -11,16 +11,20 @@ are left out at random. */
 #include <string.h>
 #include <sys/mman.h>
 
-enum { STACK = 64 << 10, POISON = 0xff };
+enum { STACK = 64 << 10, POISON = 0xff, MOST_LOOKS = 1 << 15 };
 enum { FINE = 0, LAUNCH_FAILED = 719 };
 typedef enum { RUNS, WAITS, ENDED } State;
-typedef struct { void *stack; int block, thread; State state; } Thread;
+typedef struct { void *stack; int block, thread; State state; int arrived; long awaits; } Thread;
+typedef struct { int arrived; long phase; } Cluster;
 
 static int blocks, threads, block_now, thread_now, dynamic_bytes, trapped, alone;
 static char *shared;
 static size_t shared_bytes;
 static Thread *thread_of_gpu, *now;
-static int *alive, *waiting;
+static int *alive, *waiting, *begun;
+static int cluster_size; /* blocks that follow each other */
+static Cluster *clusters;
+static const char *kernel_name;
 static void *scheduler_stack;
 static void (*entry)(void **);
 static void **parameters;
@@ -50,10 +54,19 @@ __attribute__((naked)) static void change_stack(void **left, void *taken) {
 
 static void let_others_run(void) { change_stack(&now->stack, scheduler_stack); }
 
+/* The barrier of a cluster opens when all of its threads that have not ended have come. */
+static void open_when_all_are_there(Cluster *cluster) {
+    int first = (int)(cluster - clusters) * cluster_size, expected = 0;
+    for (int i = first; i < first + cluster_size; i++) expected += alive[i];
+    if (cluster->arrived && cluster->arrived == expected) cluster->arrived = 0, cluster->phase++;
+}
+
 static void thread_begins(void) {
+    begun[now->block] = 1;
     entry(parameters);
     now->state = ENDED;
     alive[now->block]--;
+    open_when_all_are_there(clusters + now->block / cluster_size);
     let_others_run();
 }
 
@@ -92,6 +105,46 @@ void emulated_trap(void) {
     }
 }
 
+/* -- clusters: what is not allowed there ends the launch */
+
+static void refuse(const char *what) {
+    fprintf(stderr, "emulated kernel %.200s: %s\n", kernel_name, what);
+    emulated_trap();
+}
+
+void emulated_arrive_at_cluster(void) {
+    Cluster *mine = clusters + now->block / cluster_size;
+    if (now->arrived) refuse("a thread that comes to its cluster twice, and has not waited");
+    now->arrived = 1, now->awaits = mine->phase + 1;
+    mine->arrived++;
+    open_when_all_are_there(mine);
+}
+
+void emulated_wait_for_cluster(void) {
+    Cluster *mine = clusters + now->block / cluster_size;
+    if (!now->arrived) refuse("a thread that waits for its cluster, and has not come to it");
+    for (int looks = 0; mine->phase < now->awaits; looks++) {
+        if (looks > MOST_LOOKS) refuse("a cluster, some of whose threads never come");
+        let_others_run();
+    }
+    now->arrived = 0;
+}
+
+/* Where a place of this block's shared memory is in another block's, from the first block's on. */
+int emulated_place_in_block(int64_t address, int rank) {
+    int64_t at = (char *)address - (shared + block_now * shared_bytes);
+    if (at < 0 || at >= (int64_t)shared_bytes || rank < 0 || rank >= cluster_size) refuse("a place that is not in its cluster");
+    return (block_now / cluster_size * cluster_size + rank) * shared_bytes + at;
+}
+
+static char *place_there(int place) {
+    int block = place / shared_bytes;
+    if (!begun[block] || !alive[block]) refuse("a number for a block that has not begun, or has ended");
+    return shared + place;
+}
+void emulated_store_float_there(int place, float value) { *(float *)place_there(place) = value; }
+void emulated_store_double_there(int place, double value) { *(double *)place_there(place) = value; }
+
 /* -- a launch */
 
 static int run_block(int block, const int *order, const char *name) {
@@ -119,7 +172,8 @@ static int run_together(const char *name) {
     char *stacks = mmap(NULL, count * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (stacks == MAP_FAILED) return LAUNCH_FAILED;
     thread_of_gpu = malloc(count * sizeof(Thread));
-    alive = malloc(blocks * sizeof(int)), waiting = calloc(blocks, sizeof(int));
+    alive = malloc(blocks * sizeof(int)), waiting = calloc(blocks, sizeof(int)), begun = calloc(blocks, sizeof(int));
+    clusters = calloc(blocks / cluster_size, sizeof(Cluster)), kernel_name = name;
     int *order = malloc(threads * sizeof(int)), *turns = malloc(blocks * sizeof(int));
     for (int i = 0; i < threads; i++) order[i] = i;
     for (int i = 0; i < blocks; i++) turns[i] = i, alive[i] = threads;
@@ -128,7 +182,7 @@ static int run_together(const char *name) {
         *--top = NULL; /* where `thread_begins` would return to */
         *--top = (void *)thread_begins;
         top -= 6;
-        thread_of_gpu[i] = (Thread){top, i / threads, i % threads, RUNS};
+        thread_of_gpu[i] = (Thread){top, i / threads, i % threads, RUNS, 0, 0};
     }
     int left = blocks, status = FINE;
     while (left && !status) {
@@ -144,15 +198,15 @@ static int run_together(const char *name) {
         }
     }
     munmap(stacks, count * STACK);
-    free(thread_of_gpu), free(alive), free(waiting), free(order), free(turns);
+    free(thread_of_gpu), free(alive), free(waiting), free(begun), free(clusters), free(order), free(turns);
     return status;
 }
 
 /* Run a kernel: `function` takes the addresses of its parameters; `barriers` is 0 where its threads never wait. */
-int emulator_run(void (*function)(void **), void **given, int blocks_, int threads_, int dynamic, int fixed, int barriers,
-                 const char *name) {
+int emulator_run(void (*function)(void **), void **given, int blocks_, int threads_, int dynamic, int cluster, int fixed,
+                 int barriers, const char *name) {
     entry = function, parameters = given, blocks = blocks_, threads = threads_, dynamic_bytes = dynamic;
-    alone = !barriers, trapped = 0;
+    alone = !barriers, trapped = 0, cluster_size = cluster;
     shared_bytes = (fixed + dynamic + 127) & ~127ul;
     size_t bytes = (alone ? 1 : blocks) * shared_bytes;
     shared = bytes ? aligned_alloc(128, bytes) : NULL;
