@@ -1013,6 +1013,8 @@ def curvature_caught():
 def second_mutants():
     """[(description, place, name, mutant)] of second derivatives of layers of images, and of graphs."""
     import numbarnn as nr
+    from numbarnn.cpu import separate
+    from numbarnn.graphs import jacobians
     from numbarnn.graphs.passage import Passage
     from numbarnn.layers.images import OverImagesAdjoint
     from numbarnn.networks.comparison import Comparison
@@ -1020,7 +1022,14 @@ def second_mutants():
     from numbarnn.training.losses.numeric import NumberLoss
 
     fill, of, parts = OverImagesAdjoint.fill, Comparison._curvature_of, Way.parts
-    counted = NumberLoss._counted_in_samples
+    counted, ones, make = NumberLoss._counted_in_samples, jacobians.ones_at, separate.Adjoint.__init__
+
+    def other_steps(like, places, batch):
+        return ones(like, [(k, *at) for (k, *_), (_, *at) in zip(places, places[::-1])], batch)
+
+    def other_sequences(self, *work):
+        make(self, *work)
+        self._alone[:, 2] = self._alone[::-1, 2].copy()
 
     def still(self):
         fill(self)
@@ -1042,6 +1051,8 @@ def second_mutants():
         ("half of how fast outputs move", Way, "parts", half),
         ("losses without their weights", nr.Graph, "_curved_loss", left),
         ("gradients of samples of shared layers", Passage, "separable", lambda self: True),
+        ("gradients of other sequences", separate.Adjoint, "__init__", other_sequences),
+        ("outputs of other steps", jacobians, "ones_at", other_steps),
         ("the share of a sample", NumberLoss, "_counted_in_samples", lambda *args: 2 * counted(*args)),
     ]
 

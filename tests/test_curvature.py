@@ -296,6 +296,17 @@ def test_sample_gradients_of_threads_and_of_samples_that_start_afresh():
             assert same_bits(a[n], expected)
 
 
+def test_sample_gradients_of_float32_that_a_square_overflows():
+    net, x, y = nr.Network([nr.GRU(9), nr.Dense(2)], 2, seed=1), numbers(5, 3, 2), numbers(5, 3, 2, seed=1)
+    y[:, 1] *= 1e25
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    found = net.sample_gradients(net.params.flat, x, y)
+    assert np.isfinite(found).all()
+    for n in range(3):
+        expected = net.loss_and_gradient(net.params.flat, x[:, [n]], y[:, [n]])[1]
+        np.testing.assert_allclose(found[n], expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+
+
 NUMBER_LOSSES = [
     nr.MSE(missing="nan"),
     nr.HalfMSE(),

@@ -122,13 +122,13 @@ class NumberLoss(Description):
             return 0.0, np.zeros_like(prediction)
         own = self._of_call(target, weights, there)
         total, slope = own._summed(prediction, target, weights, there)
-        if sample is not None:
-            return total / count, slope / self._counted_in_samples(target, weights, there, sample, prediction.dtype)
-        if not math.isfinite(total) and prediction.dtype != np.float64:  # perhaps a square that float32 cannot hold
-            wide = [None if part is None else part.astype(np.float64) for part in (prediction, target, weights)]
+        real = prediction.dtype
+        if not math.isfinite(total) and real != np.float64:  # perhaps a square that float32 cannot hold
+            real = np.dtype(np.float64)
+            wide = [None if part is None else part.astype(real) for part in (prediction, target, weights)]
             total, slope = own._summed(*wide, there)
-            return total / count, (slope / count).astype(prediction.dtype)
-        return total / count, slope.astype(prediction.dtype, copy=False) / prediction.dtype.type(count)
+        shared = real.type(count) if sample is None else self._counted_in_samples(target, weights, there, sample, real)
+        return total / count, (slope.astype(real, copy=False) / shared).astype(prediction.dtype, copy=False)
 
     @ieee
     def curvature_of_rows(self, prediction, target, direction, weights=None):
