@@ -46,7 +46,9 @@ def _sigmoid(x, kind):
     biased = _fma(x, per_k, magic)
     k = biased - magic
     s = _fma(k, -low, _fma(k, -high, x))
-    return 1 / _fma(biased.made("power_of_two", biased), _horner(s, coefficients), 1)
+    scale = biased.made("power_of_two", biased)
+    p = _fma(s * s, _horner(s, tuple(-c for c in coefficients[:-2])), s)
+    return 1 / _fma(-scale, p, scale + 1)
 
 
 def _exp(x, kind):

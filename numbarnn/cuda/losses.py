@@ -7,6 +7,7 @@ import numpy as np
 from .arrays import asarray, contiguous, empty, to_read
 from .device import blocks_for, cuda, kernel
 from .launches import launch
+from .repeated import Repeated
 
 
 @kernel
@@ -75,22 +76,60 @@ def cross_entropy(logits, labels, scales, smoothing=None):
 
 
 @kernel
-def difference_squares(count, factor, twice, prediction, target, values, slopes):
-    """``factor d d`` of each difference d of prediction and target, and ``twice d``; values and slopes are modified."""
+def difference_squares(count, factor, twice, divisor, prediction, target, values, slopes):
+    """``factor d d`` of each difference d of prediction and target, ``twice d / divisor``; values, slopes are modified."""
     for i in range(cuda.grid(1), count, cuda.gridsize(1)):
         d = prediction[i] - target[i]
         values[i] = factor * d * d
-        slopes[i] = twice * d
+        slopes[i] = twice * d / divisor
+
+
+def _launch_squares(factor, divisor, *arrays):
+    values = arrays[2]
+    real = values.dtype.type
+    if values.size:
+        scalars = real(factor), real(2 * factor), real(divisor)
+        launch(difference_squares, blocks_for(values.size), values.size, *scalars, *arrays)
 
 
 def squares(prediction, target, factor):
     """(``factor d^2`` of each difference d, ``2 factor d``) as C-contiguous arrays, by one launch."""
     prediction, target = contiguous(prediction), contiguous(target)
     values, slopes = (empty(prediction.shape, prediction.dtype) for _ in range(2))
-    real = prediction.dtype.type
-    if values.size:
-        launch(
-            difference_squares, blocks_for(values.size), values.size, real(factor), real(2 * factor), prediction, target,
-            values, slopes,
-        )  # fmt: skip
+    _launch_squares(factor, 1, prediction, target, values, slopes)
     return values, slopes
+
+
+class Squares:
+    """The mean of ``factor d^2`` and its derivative, again and again; d = prediction - target, which stay where they are.
+
+    Parameters
+    ----------
+    prediction, target : cupy.ndarray
+        C-contiguous, of one shape and dtype.
+    dy : cupy.ndarray
+        Likewise; `fill` writes the derivative to it.
+    factor : float
+    """
+
+    def __init__(self, prediction, target, dy, factor):
+        self._values, self._factor = empty(prediction.shape, prediction.dtype), factor
+        self._arrays, self._target = (prediction, target, self._values, dy), target.data.ptr
+        self._repeated = Repeated(1, prediction.dtype)
+
+    def is_of(self, target, factor):
+        """Whether it compares with the numbers in that place, and with that factor."""
+        return target.data.ptr == self._target and factor == self._factor
+
+    @property
+    def recording(self):
+        """The launch that `fill` is, once it has been noted; else None."""
+        return self._repeated.recording
+
+    def fill(self):
+        """Compare the numbers as they are now, and wait for nothing."""
+        self._repeated.run(lambda scratch: _launch_squares(self._factor, self._values.size, *self._arrays))
+
+    def mean(self):
+        """The mean that the last `fill` has found, summed in float64; the GPU is waited for."""
+        return float(np.sum(self._values, dtype=np.float64)) / self._values.size

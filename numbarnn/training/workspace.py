@@ -1,6 +1,7 @@
 """The memory of a training: what the layers keep, and a batch, for batches that are alike."""
 
 import contextlib
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from ..cpu.threads import threads
 from ..engine.keep import kept
 from ..layers.fed import FED, FedAdjoint
 from ..layers.operations import NotInPrograms
-from .losses import is_of_library
+from .losses import is_of_library, is_of_squares
 from .passes import Passes
 from .rooms import roomy_steps
 
@@ -29,8 +30,9 @@ class Workspace:
 
     def __init__(self, network, into, parts, tape="all", checkpoints=None, reading=None):
         self.network, self.into, self.parts, self.kept = network, into, parts, (tape, checkpoints)
-        self.reading = reading
+        self.reading, self._on_gpu = reading, network.device != "cpu"
         self._tapes = self._adjoints = self._passes = self._fed = self._back = None
+        self._squares = self._joined = None  # see `_together`
         self._started = False  # whether the layers start from states that were given
 
     @property
@@ -55,7 +57,7 @@ class Workspace:
                 self._fed, self._given = network._fed(self.parts, described, keep, random, initial), described
                 self._output, self._tapes = self._fed.outputs, self._fed.tapes
             self._started = bool(initial)
-            self._adjoints = self._passes = None
+            self._adjoints = self._passes = self._squares = None
             self._seen = None if samples.in_rows else network._rows(self._output, samples)
         else:
             if initial or self._started:
@@ -68,7 +70,14 @@ class Workspace:
             if self._fed is None:
                 if self._passes is None:  # from the second time on
                     self._passes = self._prepared()
-                self._passes[0].run()
+                together = self._together(samples, loss) if self._on_gpu else None
+                if together is not None:
+                    together.run()
+                    value = self._squares.mean()
+                    if math.isfinite(value):
+                        return value
+                else:
+                    self._passes[0].run()
         if self._fed is not None:
             self._fed.fill(self._given, samples.strength_rows(self._batch), (initial or {}).get(FED))
         prediction = network._rows(self._output, samples) if self._seen is None else self._seen
@@ -107,13 +116,36 @@ class Workspace:
         if self._fed is not None:
             self._back = FedAdjoint(self._fed, dy, self._adjoints)
 
+    def _together(self, samples, loss):
+        """On a GPU what takes forward, the loss and backward, which the host then waits for once; None for other losses.
+
+        The loss, of squares, is one kernel of arrays that stay in place.  Where its mean is not finite it is to be taken
+        again, and backward, in the way that knows what float32 cannot hold.
+        """
+        target = samples.y.array
+        if not is_of_squares(loss) or samples.weights is not None or samples.in_rows:
+            return None
+        if self._squares is None or not self._squares.is_of(target, loss.factor):
+            on, arrays = backend(self.network.device), (self._seen, target, self._dy)
+            one = {(each.shape, each.dtype, each.flags.c_contiguous) for each in arrays}
+            if one != {(self._seen.shape, self._seen.dtype, True)} or self.network.output_layout[-1] != "c":
+                return None
+            self._squares = on.losses.Squares(*arrays, loss.factor)
+            self._joined = on.programs.Joined([*self._onward(), self._squares.fill, *self._back_again()])
+        return self._joined
+
+    def _onward(self):
+        return [fill for tape in self._tapes for fill in tape.operation.fills()]
+
+    def _back_again(self):
+        return [fill for adjoint in self._adjoints for fill in adjoint.fills]
+
     def _prepared(self):
         """The Passes forward and back; on a GPU what takes the steps that they are made of."""
         device = self.network.device
-        if device != "cpu":
+        if self._on_gpu:
             joined = backend(device).programs.Joined
-            onward = [fill for tape in self._tapes for fill in tape.operation.fills()]
-            return joined(onward), joined([fill for adjoint in self._adjoints for fill in adjoint.fills])
+            return joined(self._onward()), joined(self._back_again())
         onward = [(tape.fill, tape.operation.add_to) for tape in self._tapes]
         back = [(adjoint.fill, adjoint.add_to) for adjoint in self._adjoints]
         return Passes(device, onward), Passes(device, back)
@@ -121,6 +153,8 @@ class Workspace:
 
 class BatchBuffer:
     """Memory for batches of as many samples, of as many steps each, as a first one: x lies in one place.
+
+    So do targets on a GPU.
 
     Parameters
     ----------
@@ -133,14 +167,19 @@ class BatchBuffer:
     def __init__(self, samples, *part):
         first = samples.x.some_steps(*part).array
         self._x = backend(device_of(first)).memory.empty(first.shape, first.dtype)
+        self._y = None
+        if samples.device != "cpu" and samples.classes is None:
+            self._y = np.empty_like(samples.y.some_steps(*part).array)
         self._common = {"lengths": None, "stepwise": samples.in_rows} | ({"layout": "tnc"} if samples.x.ragged else {})
-        self.nbytes = self._x.nbytes
+        self.nbytes = self._x.nbytes + (0 if self._y is None else self._y.nbytes)
 
     def take(self, samples, chosen, first, steps):
         """So many steps from the first on of some samples, which must have them: x is overwritten by the next call."""
         x = samples.x.some_steps(chosen, first, steps, self._x)
-        others = samples.y, samples.weights, samples.strengths
-        y, weights, strengths = (None if part is None else part.some_steps(chosen, first, steps) for part in others)
+        others = (samples.y, self._y), (samples.weights, None), (samples.strengths, None)
+        y, weights, strengths = (
+            None if part is None else part.some_steps(chosen, first, steps, out) for part, out in others
+        )
         there = samples.labels_there
         if there is not None:  # which is not sent with each batch
             there = take(there[first : first + steps] if samples.stepped else there, chosen, 1).reshape(-1)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import numbarnn as nr
-from numbarnn.cuda import asarray, launches, repeated, zeros
+from numbarnn.cuda import asarray, launches, losses, repeated, zeros
 from numbarnn.cuda.device import cuda, kernel
+from numbarnn.training import workspace
 
 
 @kernel
@@ -71,3 +72,38 @@ def test_a_stream_that_repeats_its_launches_has_the_same_bits(repetitions):
     assert len(repetitions) >= 9
     y, _ = network(asarray(x[:, None]))
     assert np.concatenate(found).tobytes() == y.get()[:, 0].tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_squares_that_are_compared_in_place_have_the_bits_of_the_loss(dtype):
+    prediction, target = (asarray(each.astype(dtype)) for each in np.random.default_rng(0).standard_normal((2, 3, 4)))
+    for loss in (nr.MSE(), nr.HalfMSE()):
+        dy = zeros((3, 4), dtype)
+        squares = losses.Squares(prediction, target, dy, loss.factor)
+        for _ in range(3):
+            target += 1
+            squares.fill()
+            value, expected = loss(prediction, target)
+            assert squares.mean() == value and dy.get().tobytes() == expected.get().tobytes()
+        assert squares.is_of(target, loss.factor) and not squares.is_of(prediction, loss.factor)
+
+
+def test_squares_that_float32_cannot_hold_are_taken_again(monkeypatch):
+    x, y = np.zeros((4, 2, 1), np.float32), np.full((2, 1), 1e25, np.float32)
+    found = []
+    for _ in range(2):
+        network = nr.Network([nr.RNN(2), nr.Last(), nr.Dense(1)], channels=1, device="cuda", seed=0)
+        trainer = nr.Trainer(network, optimizer=nr.SGD(1e-26))
+        found.append((trainer.fit(x, y, epochs=4, batch_size=1, progress=False).loss, network.params.flat.get().tobytes()))
+        monkeypatch.setattr(workspace, "is_of_squares", lambda loss: False)
+    assert found[0] == found[1] and found[0][0][-1] > 1e49
+
+
+def test_a_loss_that_is_not_finite_is_said_where_all_is_taken_together():
+    x, y = np.random.default_rng(0).standard_normal((2, 4, 2, 1))
+    network = nr.Network([nr.RNN(2), nr.Dense(1)], channels=1, dtype="float64", device="cuda", seed=0)
+    trainer = nr.Trainer(network, optimizer=nr.SGD(0.1))
+    trainer.fit(x, y, epochs=3, batch_size=1, progress=False)
+    with pytest.raises(nr.NonFiniteError, match=r"^loss: expected a finite number, got inf at epoch 4, batch 1"):
+        trainer.fit(x, 1e200 * y, epochs=1, batch_size=1, progress=False)
+    assert np.isfinite(network.params.flat.get()).all()

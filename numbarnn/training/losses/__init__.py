@@ -2,7 +2,7 @@
 
 from .binary import BinaryCrossEntropy
 from .classes import CrossEntropy
-from .differences import MAE, MSE, HalfMSE, Huber
+from .differences import MAE, MSE, HalfMSE, Huber, is_of_squares
 from .efficiency import NashSutcliffe
 from .likelihoods import GaussianNLL, PoissonNLL
 from .names import ALIASES, LOSSES, check_takes_weights, checked_result, compared, is_of_library, loss, takes_any
@@ -39,6 +39,7 @@ __all__ = [
     "compared",
     "count_labels",
     "is_of_library",
+    "is_of_squares",
     "labelled_rows",
     "loss",
     "rows_of_weights",

@@ -36,6 +36,11 @@ class SquareLoss(DifferenceLoss):
         return backend("cuda").losses.squares(prediction, target, self.factor)
 
 
+def is_of_squares(loss):
+    """Whether it is the library's mean of squares, over all targets that it is called with."""
+    return type(loss) in (MSE, HalfMSE) and not loss.missing
+
+
 @dataclass(frozen=True)
 class MSE(SquareLoss):
     """The mean of ``d^2``, d = prediction - target, over steps, batch and channels; the loss called ``"mse"``.
