@@ -131,6 +131,7 @@ class Graph(Streaming, Curvature, Readout):
         split_by: str = "sample",
         carry: bool = False,
         steps: int | None = None,
+        feedback: dict | None = None,
     ) -> History:
         """Train on samples and their targets; what is not said here is as in `Network.fit`.
 
@@ -173,6 +174,8 @@ class Graph(Streaming, Curvature, Readout):
             no steps is read by each piece; an initial state made of it starts the first one.
         steps : int, optional
             Steps of a piece, with ``carry=True``.
+        feedback : dict of str to (str, Feedback), optional
+            As in a call; not with ``carry=True``.
 
         Returns
         -------
@@ -215,7 +218,7 @@ class Graph(Streaming, Curvature, Readout):
             self.params.check_writable("params")
             self.params.check_finite()
             return fit(
-                self, self._samples(inputs, targets, lengths, losses, weights, reset), loss=losses,
+                self, self._samples(inputs, targets, lengths, losses, weights, reset, feedback), loss=losses,
                 optimizer=Adam() if optimizer is None else optimizer, epochs=epochs, batch_size=batch_size, shuffle=shuffle,
                 seed=seed, clip=clip, validation=validation, callbacks=callbacks, progress=progress, metrics=metrics,
                 frozen=frozen, validation_split=validation_split, split_by=split_by, tape=tape, checkpoints=checkpoints,

@@ -174,7 +174,7 @@ class Trainer(Unsendable):
         split_by: str = "sample",
         carry: bool = False,
         steps: int | None = None,
-        feedback: Feedback | None = None,
+        feedback: Feedback | dict | None = None,
     ) -> History:
         """Train on samples and their targets, or on batches of your own, for some more epochs.
 
@@ -192,8 +192,8 @@ class Trainer(Unsendable):
             As in `Network.fit`.  Batches of your own are taken as they are.
         carry, steps
             As in `Network.fit`.  `update` carries states between batches of your own.
-        feedback : Feedback, optional
-            As in `Network.fit`, of a `Network`; of batches of your own for each of them.
+        feedback : Feedback or dict, optional
+            As in `Network.fit` or `Graph.fit`; of batches of your own for each of them.
         resume : bool
             Of a trainer from a `Checkpoint`: go on with the epoch that was begun, to the bit as if it had not been stopped;
             give the samples, batch size, validation data and callbacks that it had.  False begins a new epoch.
@@ -267,8 +267,6 @@ class Trainer(Unsendable):
         """What a network's samples are told of an argument `feedback`: nothing if it is None."""
         if feedback is None:
             return {}
-        if not isinstance(self.network, Network):
-            raise TypeError(f"feedback: expected None for a Graph, whose inputs are no outputs, got {feedback!r:.80}")
         return {"feedback": feedback}
 
     def _given(self, batches, fed, **others):
@@ -291,7 +289,7 @@ class Trainer(Unsendable):
         weights: np.ndarray | Ragged | None = None,
         reset: np.ndarray | None = None,
         state: tuple | None = NOT_GIVEN,
-        feedback: Feedback | None = None,
+        feedback: Feedback | dict | None = None,
     ) -> float | tuple[float, tuple]:
         """One update on a batch, in a loop of your own; returns the mean loss before it, and with a state the final one.
 
@@ -312,7 +310,7 @@ class Trainer(Unsendable):
         state : tuple, dict or None, optional
             Where each recurrent layer starts from, as in a call of the network, of a graph by name; None starts afresh.  No
             gradient goes back to what it comes from.
-        feedback : Feedback, optional
+        feedback : Feedback or dict, optional
             As in `Network.fit`: a mask that is drawn anew for each update is scheduled sampling.
 
         Returns

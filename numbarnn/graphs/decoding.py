@@ -9,7 +9,7 @@ from ..networks.placing import brought
 from .objective import Objective
 from .passage import Passage
 from .reading import by_name
-from .stepwise import Fed, Plan, StepRun
+from .stepwise import FedInput, Plan, StepRun
 
 
 class Decoding(Objective):
@@ -97,7 +97,7 @@ class Decoding(Objective):
         called = self._of_arrays(arrays, {name: each for name, each in lengths.items() if name in arrays}, {})
         self.params.check_finite()
         steps = plan.checked_steps(steps, called)
-        fed = Fed(self._described_inputs[feed].channels, plan.vocabulary, called.sequences, self.dtype)
+        fed = FedInput(self._described_inputs[feed].channels, plan.vocabulary, called.sequences, self.dtype)
         first, choose = fed.checked("start", start, widened=True), fed.checked_choice(choose, self._channels(output))
         stop = fed.checked_stop(stop)
         passage = Passage(self, self._own, called.described, NOTHING, until=plan.before)

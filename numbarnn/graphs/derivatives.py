@@ -71,6 +71,8 @@ class Derivatives(Function):
         """
         if not isinstance(tape, GraphTape) or tape.graph is not self:
             raise TypeError(f"tape: expected one that forward of this graph returned, got {tape!r:.200}")
+        if tape.fed is not None:
+            raise TypeError(f"tape: expected one of a forward without feedback, got one with {tape.fed.feeding.feedback!r}")
         directions = Directions(self.dtype, self.device)
         vectors = directions.vectors(direction_on(self.device, "dp", dp), self._params.weights, "this graph")
         given = self._moved_inputs(directions, dx, tape)

@@ -14,6 +14,7 @@ from ..layers.base import Gradients, gradient_vector
 from ..layers.recurrent import state_of
 from ..networks.placing import brought, brought_state
 from ..parameters import Parameters
+from .feeding import FedPassage, FedReturn, Feeding
 from .passage import Passage, Return
 from .reading import Reading, by_name
 
@@ -29,6 +30,7 @@ class GraphTape(Unsendable):
     passage: Passage = field(repr=False)
     batches: dict = field(repr=False)  # how the caller's inputs lie, by name
     home: str = field(repr=False)  # the device on which the caller has them
+    fed: FedPassage | None = field(default=None, repr=False)  # of an output that was fed back
 
     instead = "copy the inputs and the graph, and call forward of it"
 
@@ -48,6 +50,7 @@ class Function(Reading):
         lengths: dict[str, np.ndarray] | np.ndarray | None = None,
         reset: dict[str, np.ndarray] | np.ndarray | None = None,
         seed: int | None = None,
+        feedback: dict | None = None,
     ) -> tuple[dict, dict]:
         """(outputs, state): the outputs for some inputs from a state, and the state that the layers have reached.
 
@@ -68,6 +71,9 @@ class Function(Reading):
             starts at first.  Inputs that a node joins have the same.
         seed : int or numpy.random.Generator, optional
             Draw dropout, zoneout and noise; without it their mean is taken.
+        feedback : dict of str to (str, Feedback), optional
+            ``{input: (output, numbarnn.Feedback(...))}`` of one input: what of it is the output of the step before, see
+            :doc:`/feedback`.
 
         Returns
         -------
@@ -91,7 +97,7 @@ class Function(Reading):
         >>> y["decoder"].shape, state["encoder"].shape
         ((2, 5, 4), (1, 5, 4))
         """
-        passage, given = self._passage(inputs, state, lengths, reset, seed, NOTHING)
+        passage, given, _ = self._called(inputs, state, lengths, reset, seed, NOTHING, feedback)
         return self._outputs_of(passage, given), passage.final_states(given.home)
 
     def forward(
@@ -103,12 +109,13 @@ class Function(Reading):
         seed: int | None = None,
         tape: str = "all",
         checkpoints: str | int | None = None,
+        feedback: dict | None = None,
     ) -> tuple:
         """(outputs, state, tape): what a call returns, and what `backward` needs.
 
         Parameters
         ----------
-        inputs, state, lengths, reset, seed
+        inputs, state, lengths, reset, seed, feedback
             As in a call.  Inputs and parameters are read again in `backward`: do not change them in between.
         tape, checkpoints
             How much memory the recurrent layers keep, as in their ``forward``.
@@ -131,16 +138,29 @@ class Function(Reading):
         (True, (6, 3, 2), (1, 3, 4))
         """
         kept(tape, checkpoints, 1)
-        passage, given = self._passage(inputs, state, lengths, reset, seed, (tape, checkpoints))
+        passage, given, fed = self._called(inputs, state, lengths, reset, seed, (tape, checkpoints), feedback)
         outputs = self._outputs_of(passage, given)
         for name, array in outputs.items():
             if passage.values[name].packing.uniform:
                 make_read_only(array)
-        return outputs, passage.final_states(given.home), GraphTape(self, passage, given.batches, given.home)
+        return outputs, passage.final_states(given.home), GraphTape(self, passage, given.batches, given.home, fed)
 
     def _outputs_of(self, passage, given):
         """What the caller gets of all outputs."""
         return {name: self._output(name, passage, given.batches, given.home) for name in self._outputs}
+
+    def _called(self, inputs, state, lengths, reset, seed, keep, feedback):
+        """(Passage, Given, FedPassage or None) of a call."""
+        if feedback is None:
+            return *self._passage(inputs, state, lengths, reset, seed, keep), None
+        feeding, given = Feeding.of(self, feedback), self._given(inputs, lengths, reset)
+        self.params._check_finite(True)
+        random = None if seed is None else generator("seed", seed)
+        strengths = feeding.strengths(given.described[feeding.input])
+        initial = self._states_of("state", state, given.sequences)
+        fed = FedPassage(self, self._own, given, feeding, keep, random, initial)
+        fed.fill(strengths)
+        return fed.passage, given, fed
 
     def _passage(self, inputs, state, lengths, reset, seed, keep, until=None):
         """(Passage, Given) of a call; until: the nodes to run, see `Passage`."""
@@ -217,8 +237,14 @@ class Function(Reading):
         weights, fresh = self._params.weights, into is None
         gradient = gradient_vector(into, weights, "this graph", self.dtype, self.device, apart)
         parts = self.split(gradient.flat)
-        back = Return(passage, slopes, dstates, parts, accumulate, need_x, fresh)
-        back.fill()
+        back, fed = None, None if tape.fed is None else FedReturn(tape.fed, slopes, dstates, parts, accumulate, fresh)
+        if fed is None:
+            back = Return(passage, slopes, dstates, parts, accumulate, need_x, fresh)
+            back.fill()
+        else:
+            fed.fill()
+            back = fed.back
+            back.dx[tape.fed.feeding.input] = fed.given()
         if not (accumulate or fresh):
             for index in back.untouched:
                 parts[index].flat.fill(0)

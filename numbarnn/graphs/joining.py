@@ -6,6 +6,8 @@ from ..arrays.descriptor import TensorDescriptor
 from ..arrays.devices import backend, backend_of, device_of
 from ..arrays.ieee import ieee
 from ..arrays.rows import like, numbers
+from ..layers.dense import LINEAR
+from ..layers.fed import side_by_side, unbatched
 from ..layers.operations import NotInPrograms, in_rows
 from ..layers.over_time import StepSums
 
@@ -78,6 +80,14 @@ class Joined(Step):
             else:
                 in_rows(self.outputs)[:, channels] = in_rows(source)
 
+    def add_steps(self, steps):
+        """Add the copies to `one_step.StepCalls`."""
+        packing = self.outputs.packing
+        for source, has_steps, channels in zip(self.sources, self.stepped, self.channels):
+            source = _at_each_step(source, packing) if self.repeats and not has_steps else unbatched(source, packing)
+            target = self.outputs.of_channels(channels)
+            backend("cpu").elementwise.add_value_steps(steps, LINEAR, side_by_side("a copy", source), target)
+
     def steppers(self):
         """What takes one step of a stream, on a GPU."""
         return [self.fill]
@@ -141,6 +151,14 @@ class Total(Step):
         if device_of(self.outputs.array) == "cpu":
             pieces = [(part, 0, bool(at)) for at, part in enumerate(parts)]
             self.compiled = backend("cpu").joining.Join(self.outputs, pieces)
+
+    def add_steps(self, steps):
+        """Add it to `one_step.StepCalls`."""
+        on, total = backend("cpu").elementwise, self.outputs
+        first, *others = (side_by_side("a sum", unbatched(part, total.packing)) for part in self._parts)
+        on.add_value_steps(steps, LINEAR, first, total)
+        for part in others:
+            on.add_sum_steps(steps, total, part, total)
 
     @ieee
     def _fill(self):

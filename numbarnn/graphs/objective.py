@@ -12,6 +12,7 @@ from ..layers.embedding import Embedding
 from ..networks.comparison import Comparison, in_time
 from ..networks.placing import placed_on
 from ..training.losses import compared
+from .feeding import FedPassage
 from .losses import Losses, found_metrics
 from .passage import Passage
 from .prediction import Prediction
@@ -72,7 +73,7 @@ class Objective(Prediction):
         """{name: OutputMetric} of what a caller gives."""
         return found_metrics(metrics, self._outputs, None if samples is None else samples.parts)
 
-    def _samples(self, inputs, targets, lengths=None, loss=None, weights=None, reset=None):
+    def _samples(self, inputs, targets, lengths=None, loss=None, weights=None, reset=None, feedback=None):
         """The GraphSamples of what a caller gives, to train with a loss or to measure it."""
         losses = self._found_loss("mse" if loss is None else loss)
         targets = by_name("targets", targets, losses.outputs, "targets", whole=True)
@@ -82,7 +83,7 @@ class Objective(Prediction):
             weights = by_name("weights", weights, losses.outputs, "weights")
         else:
             weights = dict.fromkeys(losses.outputs, weights)
-        return GraphSamples.of(self, inputs, targets, lengths, losses, weights, reset)
+        return GraphSamples.of(self, inputs, targets, lengths, losses, weights, reset, feedback)
 
     @property
     def _tables(self):
@@ -101,6 +102,7 @@ class Objective(Prediction):
         lengths: dict[str, np.ndarray] | np.ndarray | None = None,
         weights: dict[str, np.ndarray | Ragged] | np.ndarray | None = None,
         reset: dict[str, np.ndarray] | np.ndarray | None = None,
+        feedback: dict | None = None,
     ) -> float:
         """The loss of the graph on samples and their targets, a float; all as in `fit`.
 
@@ -108,7 +110,7 @@ class Objective(Prediction):
         weight.
         """
         losses = self._found_loss(loss)
-        return self._loss_of(self._samples(inputs, targets, lengths, losses, weights, reset), losses)
+        return self._loss_of(self._samples(inputs, targets, lengths, losses, weights, reset, feedback), losses)
 
     def evaluate(
         self,
@@ -119,12 +121,13 @@ class Objective(Prediction):
         lengths: dict[str, np.ndarray] | np.ndarray | None = None,
         weights: dict[str, np.ndarray | Ragged] | np.ndarray | None = None,
         reset: dict[str, np.ndarray] | np.ndarray | None = None,
+        feedback: dict | None = None,
     ) -> dict[str, float]:
         """The loss of the graph, those of its outputs, and metrics of them, by name, from one prediction.
 
         Parameters
         ----------
-        inputs, targets, loss, lengths, weights, reset
+        inputs, targets, loss, lengths, weights, reset, feedback
             As in `fit`.
         metrics : dict of str to sequence, optional
             As in `fit`.
@@ -135,7 +138,7 @@ class Objective(Prediction):
             ``"loss"``; of each output its own, such as ``"y_loss"``; and each metric, such as ``"class_accuracy"``.
         """
         losses = self._found_loss(loss)
-        samples = self._samples(inputs, targets, lengths, losses, weights, reset)
+        samples = self._samples(inputs, targets, lengths, losses, weights, reset, feedback)
         found = self._found_metrics({} if metrics is None else metrics, samples)
         own = {}
         value, measures = self._loss_of(samples, losses, found, own)
@@ -175,7 +178,8 @@ class Objective(Prediction):
         found = {output: [] for output in samples.parts}
         for piece in samples.pieces(self._piece_rows):
             of_piece, states = {output: [] for output in samples.parts}, None
-            for part in in_time(self, piece, self._piece_rows):
+            in_pieces = in_time(self, piece, self._piece_rows) if samples.feedback is None else (piece,)
+            for part in in_pieces:
                 states = self._compared(part, states, of_piece)
             for output, parts in of_piece.items():
                 if parts:
@@ -190,7 +194,12 @@ class Objective(Prediction):
         Returns the states in which the layers have ended.
         """
         given = samples.given()
-        passage = Passage(self, self._own, given.described, NOTHING, initial=initial)
+        if samples.feedback is None:
+            passage = Passage(self, self._own, given.described, NOTHING, initial=initial)
+        else:
+            fed = FedPassage(self, self._own, given, samples.feedback, NOTHING, initial=initial)
+            fed.fill(samples.strength_rows(given.batches))
+            passage = fed.passage
         for output, part in samples.parts.items():
             described, view = passage.values[output], self._view(output)
             if part.in_rows and not described.packing.rows:
@@ -210,6 +219,7 @@ class Objective(Prediction):
         lengths: dict[str, np.ndarray] | np.ndarray | None = None,
         weights: dict[str, np.ndarray | Ragged] | np.ndarray | None = None,
         reset: dict[str, np.ndarray] | np.ndarray | None = None,
+        feedback: dict | None = None,
     ) -> tuple[float, np.ndarray]:
         """The loss and its gradient at the parameters `flat`: what ``scipy.optimize.minimize(jac=True)`` takes.
 
@@ -219,7 +229,7 @@ class Objective(Prediction):
         ----------
         flat : numpy.ndarray
             1-D, as long as ``params.flat`` and of the graph's dtype.
-        inputs, targets, loss, lengths, weights, reset
+        inputs, targets, loss, lengths, weights, reset, feedback
             As in `fit`.
 
         Returns
@@ -239,7 +249,7 @@ class Objective(Prediction):
         (True, True)
         """
         (given, device), losses = self._parameters_at(flat), self._found_loss(loss)
-        samples = self._samples(inputs, targets, lengths, losses, weights, reset)
+        samples = self._samples(inputs, targets, lengths, losses, weights, reset, feedback)
         gradient = given.zeros()
         workspace = GraphWorkspace(self, self.split(gradient.flat), self.split(given.flat), ("all", None))
         return workspace.gradient(samples, losses), moved(gradient.flat, device)

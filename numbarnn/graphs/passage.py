@@ -49,12 +49,15 @@ class Passage(Unsendable):
         By the labels of parts, in the order in which they run.
     joined : dict of str to Joined
         By the names of nodes that read several values.
+    parts : list of (str, Joined or Tape)
+        What is done, in order, each with the name of its node.
     """
 
     instead = "copy the inputs and the graph, and call forward of it"
 
     def __init__(self, graph, parts, inputs, keep, random=None, initial=None, until=None, reading=None):
         self.graph, self.values, self.tapes, self.joined, self._steps = graph, dict(inputs), {}, {}, []
+        self.parts = []
         self.initial = {} if initial is None else initial
         for name, row in graph._rows.items():
             if until is not None and name not in until:
@@ -73,6 +76,7 @@ class Passage(Unsendable):
                 x, tape = layer.run(parts[part.index], x, start, own, **options)
                 self.tapes[part.label] = tape
                 self._steps.append((tape.fill, tape.operation.add_to))
+                self.parts.append((name, tape))
             self.values[name] = x
 
     def _read(self, name, row):
@@ -82,6 +86,7 @@ class Passage(Unsendable):
             return sources[0]
         joined = self.joined[name] = Joined(sources, [self.graph._has_steps(read) for read in row.reads])
         self._steps.append((joined.fill, joined.add_to))
+        self.parts.append((name, joined))
         return joined.outputs
 
     def _start(self, row, part):
@@ -166,6 +171,8 @@ class Return(Unsendable):
         dL/d(input) of those inputs to which a derivative comes.
     dinitial : dict of str to callable
         Functions that return dL/d(initial state) of the layers to which a derivative comes.
+    parts : list of (str, Adjoint or Step)
+        What is done, in order, each with the name of the value to whose derivative it belongs.
     untouched : set of int
         Which of the graph's layers no derivative comes to: their gradient is not written.
     """
@@ -174,7 +181,7 @@ class Return(Unsendable):
 
     def __init__(self, passage, dy, dstate, into, accumulate, need_x, zeros=False, rows=None):
         self.passage, graph = passage, passage.graph
-        self.steps, self.dx, self.dinitial = [], {}, {}
+        self.steps, self.parts, self.dx, self.dinitial = [], [], {}, {}
         self._slopes = {name: [(described, True)] for name, described in dy.items()}  # False: it is part of other rows
         self._finals = {label: [lambda arrays=arrays: arrays] for label, arrays in dstate.items() if arrays is not None}
         self._wanted = _wanted(graph, need_x)
@@ -183,7 +190,7 @@ class Return(Unsendable):
             described = self._slope(name)
             for place in reversed(range(len(row.parts))):
                 part = row.parts[place]
-                dfinal = self._final(part)
+                dfinal = self._final(name, part)
                 if described is None and dfinal is None:
                     continue
                 goes_on = place > 0 or any(read in self._wanted for read in row.reads)
@@ -192,6 +199,7 @@ class Return(Unsendable):
                 adjoint = passage.tapes[part.label].adjoint(described, goes_on, into[part.index], adding, dfinal, rows=own)
                 written.add(part.index)
                 self.steps.append((adjoint.fill, adjoint.add_to))
+                self.parts.append((name, adjoint))
                 described = adjoint.dx
                 if isinstance(part.layer, Recurrent):
                     self._to_start(row, part, adjoint)
@@ -203,9 +211,10 @@ class Return(Unsendable):
                 self.dx[name] = described
         self.untouched = set(range(len(graph.layers))) - written
 
-    def _add(self, step):
-        """Take a step from now on, after those before it."""
+    def _add(self, name, step):
+        """Take a step from now on, after those before it; name: of the value to whose derivative it belongs."""
         self.steps.append((step.fill, step.add_to))
+        self.parts.append((name, step))
         return step
 
     def _slope(self, name):
@@ -216,7 +225,7 @@ class Return(Unsendable):
         described, whole = parts[0]
         if len(parts) == 1 and (whole or self._reads_columns(name)):
             return described
-        return self._add(Total(self.passage.values[name], [each for each, _ in parts])).outputs
+        return self._add(name, Total(self.passage.values[name], [each for each, _ in parts])).outputs
 
     def _reads_columns(self, name):
         """Whether what goes back through a node reads rows that are part of others, as a recurrent layer does."""
@@ -228,12 +237,12 @@ class Return(Unsendable):
             operation = operation.operations[-1]
         return isinstance(operation, Recurrence)
 
-    def _final(self, part):
+    def _final(self, name, part):
         """The derivative of a layer's final state, None if none comes to it."""
         parts = self._finals.get(part.label)
         if parts is None:
             return None
-        total = self._add(StateTotal(parts))
+        total = self._add(name, StateTotal(parts))
         own, device = self.passage.tapes[part.label], self.passage.graph.device
         return total.prepare(part.layer, own.x.packing.sequences, own.operation.outputs.dtype, backend(device).memory)
 
@@ -245,7 +254,7 @@ class Return(Unsendable):
         elif graph._has_steps(row.state):
             self._finals.setdefault(graph._rows[row.state].recurrent[0].label, []).append(slope)
         elif row.state in self._wanted:
-            numbers = self._add(StateNumbers(self.passage.values[row.state], slope))
+            numbers = self._add(row.state, StateNumbers(self.passage.values[row.state], slope))
             self._slopes.setdefault(row.state, []).append((numbers.outputs, True))
 
     def _to_sources(self, name, row, described):
@@ -258,7 +267,7 @@ class Return(Unsendable):
             if read not in self._wanted:
                 continue
             if joined.repeats and not joined.stepped[at]:
-                part = self._add(StaticSlope(joined, at, described)).outputs, True
+                part = self._add(read, StaticSlope(joined, at, described)).outputs, True
             else:
                 part = described.of_channels(channels), False
             self._slopes.setdefault(read, []).append(part)

@@ -27,12 +27,13 @@ class Prediction(Derivatives):
         lengths: dict[str, np.ndarray] | np.ndarray | None = None,
         reset: dict[str, np.ndarray] | np.ndarray | None = None,
         seed: int | None = None,
+        feedback: dict | None = None,
     ) -> dict:
         """The outputs for some inputs, by name: what a call returns first.
 
         Parameters
         ----------
-        inputs, lengths, reset, seed
+        inputs, lengths, reset, seed, feedback
             As in a call.
 
         Returns
@@ -42,7 +43,7 @@ class Prediction(Derivatives):
         """
         inputs = self._arrays(inputs)
         nothing = self._of_none(inputs, lengths, reset, self.predict)
-        return self(inputs, None, lengths, reset, seed)[0] if nothing is None else nothing
+        return self(inputs, None, lengths, reset, seed, feedback)[0] if nothing is None else nothing
 
     def _of_none(self, inputs, lengths, reset, call):
         """What a call with inputs, lengths and reset returns for no sequences: none, as it would of one.

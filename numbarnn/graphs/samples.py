@@ -7,11 +7,14 @@ from typing import ClassVar
 import numpy as np
 
 from ..arrays.batch import Batch
+from ..arrays.descriptor import TensorDescriptor, address_of
 from ..arrays.packing import checked_lengths, checked_reset
+from ..arrays.rows import numbers
 from ..errors import NonFiniteError, ShapeError, renamed
 from ..training.samples import Samples
 from ..training.sequences import Sequences
 from ..training.targets import with_targets, with_weights
+from .feeding import Feeding
 from .losses import Losses
 
 
@@ -32,6 +35,10 @@ class GraphSamples:
         By output the name of that input.
     empty : frozenset of str
         The outputs of which no target counts.
+    feedback : Feeding or None
+        Which output is fed back.
+    strengths : Sequences or None
+        Its strengths of forcing for these samples, laid out like the input, with as many channels as the output has.
     """
 
     graph: object
@@ -41,14 +48,17 @@ class GraphSamples:
     parts: dict
     owner: dict
     empty: frozenset = frozenset()
-    feedback: ClassVar = None  # outputs of a graph are not fed back
+    feedback: Feeding | None = None
+    strengths: Sequences | None = None
+    carries_feedback: ClassVar = False
 
     @classmethod
-    def of(cls, graph, inputs, targets, lengths, losses: Losses, weights, reset=None):
+    def of(cls, graph, inputs, targets, lengths, losses: Losses, weights, reset=None, feedback=None):
         """Samples of a graph; raises a typed error that names the argument that does not fit.
 
         targets and weights: by the names of the outputs that have a loss.
         """
+        feeding = None if feedback is None else Feeding.of(graph, feedback)
         given = graph._given(inputs, lengths, reset)
         own_lengths, resets = (
             {
@@ -82,7 +92,20 @@ class GraphSamples:
                     part.labels(batch)
             parts[output] = part
         samples = cls(graph, sequences, own_lengths, resets, parts, owner)
+        samples = samples if feeding is None else samples.with_feedback(feeding)
         return replace(samples, empty=samples._empty(np.arange(given.sequences)))
+
+    def with_feedback(self, feeding):
+        """The samples with the strengths at which an input is forced."""
+        given, x = self.given(), self.inputs[feeding.input]
+        rows = feeding.strengths(described := given.described[feeding.input])
+        array = given.batches[feeding.input].give(TensorDescriptor.compact(rows, address_of(rows), described.packing))
+        return replace(self, feedback=feeding, strengths=Sequences(array, x.letters, x.given))
+
+    def strength_rows(self, batches):
+        """The strengths as the layers see them, for the Batch of each input."""
+        feeding, dtype = self.feedback, self.strengths.numbers.dtype
+        return numbers(batches[feeding.input].describe("feedback", self.strengths.array, feeding.channels, dtype))
 
     @property
     def x(self):
@@ -177,6 +200,8 @@ class GraphSamples:
     def check_finite(self):
         """Raise NonFiniteError, with its place, of the first NaN or infinity in an input that is not behind a length."""
         for name, each in self.inputs.items():
+            if self.feedback is not None and name == self.feedback.input:
+                continue  # what is read of it was looked at when its strengths were made
             place, number = each.not_finite(self.lengths.get(name))
             if place:
                 raise NonFiniteError(f"inputs[{name!r}]: expected finite numbers, got {number} at {place}")
@@ -216,7 +241,8 @@ class GraphSamples:
     def kind(self):
         """What samples have in common that can lie in the same memory, if they have as many steps."""
         inputs = tuple((each.letters, each.ragged, each.numbers.dtype) for each in self.inputs.values())
-        return inputs, tuple((output, part.in_rows) for output, part in self.parts.items())
+        fed = None if self.feedback is None else (self.feedback.input, self.feedback.output)
+        return inputs, tuple((output, part.in_rows) for output, part in self.parts.items()), fed
 
     def take(self, chosen):
         """Some of the samples, copied."""
@@ -235,7 +261,11 @@ class GraphSamples:
 
     def after(self, begin):
         """The steps of all samples from some on, (N,), copied."""
-        return self.between(np.arange(self.x.count), begin, self.lengths_of_x)
+        end = self.lengths_of_x
+        part = self.between(np.arange(self.x.count), begin, end)
+        if self.feedback is None:
+            return part
+        return part.with_feedback(replace(self.feedback, feedback=self.feedback.feedback._between(begin, end)))
 
     def _changed(self, change, lengths, resets):
         """The samples, each of their Sequences changed by a function."""
@@ -247,7 +277,8 @@ class GraphSamples:
             if part.y.stepped:
                 own |= {"lengths": lengths.get(name), "reset": resets.get(name)}
             parts[output] = replace(part, x=inputs[name], **own)
-        return replace(self, inputs=inputs, lengths=lengths, resets=resets, parts=parts)
+        strengths = None if self.strengths is None else change(self.strengths)
+        return replace(self, inputs=inputs, lengths=lengths, resets=resets, parts=parts, strengths=strengths)
 
     def pieces(self, most_rows):
         """Some of the samples each, in order, with about so many steps in all, or a single sample."""

@@ -128,7 +128,7 @@ class Plan:
         return steps
 
 
-class Fed:
+class FedInput:
     """What is fed: indices (N,), or numbers (N, C).
 
     Parameters

@@ -10,6 +10,7 @@ from ..layers.embedding import RowGradient
 from ..training.passes import Passes
 from ..training.sequences import Sequences
 from ..training.workspace import Workspaces
+from .feeding import FedPassage, FedReturn
 from .passage import Passage, Return
 
 
@@ -31,7 +32,7 @@ class GraphWorkspace:
 
     def __init__(self, graph, into, parts, kept, reading=None):
         self.graph, self.into, self.parts, self.kept, self.reading = graph, into, parts, kept, reading
-        self._passage = self._back = self._passes = None
+        self._passage = self._back = self._passes = self._fed = None
 
     @property
     def nbytes(self):
@@ -48,19 +49,28 @@ class GraphWorkspace:
         if self._passage is None or samples.ragged:
             given = samples.given()
             self._batches = given.batches
-            self._passage = Passage(
-                self.graph, self.parts, given.described, self.kept, random, initial, reading=self.reading
-            )
+            if samples.feedback is None:
+                self._passage = Passage(
+                    self.graph, self.parts, given.described, self.kept, random, initial, reading=self.reading
+                )
+            else:
+                self._fed = FedPassage(
+                    self.graph, self.parts, given, samples.feedback, self.kept, random, initial, self.reading
+                )
+                self._passage = self._fed.passage
             self._back = self._passes = None
         else:
             for label in initial or ():
                 self._passage.tapes[label].start(initial[label])
             if random is not None:
                 self._passage.redraw(random)
-            if self._passes is None:  # from the second time on
+            if self._fed is None and self._passes is None:  # from the second time on
                 steps = self._passage.steps, self._back.steps
                 self._passes = [Passes(self.graph.device, each) for each in steps]
-            self._passes[0].run()
+            if self._fed is None:
+                self._passes[0].run()
+        if self._fed is not None:
+            self._fed.fill(samples.strength_rows(self._batches))
         total, slopes = 0.0, {}
         for output, loss, weight in losses.parts:
             if output in samples.empty:
@@ -101,7 +111,10 @@ class GraphWorkspace:
         self._dy = {
             output: self.graph._view(output)._rows(each, samples.parts[output]) for output, each in described.items()
         }
-        self._back = Return(self._passage, described, {}, self.into, accumulate=False, need_x=False)
+        if self._fed is None:
+            self._back = Return(self._passage, described, {}, self.into, accumulate=False, need_x=False)
+        else:
+            self._back = FedReturn(self._fed, described, {}, self.into, accumulate=False)
 
     def _clear_untouched(self):
         """The gradient of layers to which no derivative comes is 0; another workspace may have written there before."""
@@ -152,7 +165,12 @@ class GraphBuffer:
                 for what, each in (("y", part.y), ("weights", part.weights))
             }
             parts[output] = replace(part, x=inputs[name], lengths=None, stepwise=part.in_rows, **own)
-        return replace(samples, inputs=inputs, lengths={}, parts=parts, empty=samples._empty(chosen, span))
+        strengths = None
+        if samples.strengths is not None:
+            name = samples.feedback.input
+            strengths = _in_layout(samples.strengths, samples.strengths.some_steps(chosen, first, counts[name]))
+        empty = samples._empty(chosen, span)
+        return replace(samples, inputs=inputs, lengths={}, parts=parts, empty=empty, strengths=strengths)
 
 
 def _in_layout(original, taken):

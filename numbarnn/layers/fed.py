@@ -59,7 +59,9 @@ class Fed:
     def _add(self, operation):
         """Add the steps of an operation."""
         steps, on = self._steps, backend("cpu")
-        if isinstance(operation, Constrained):
+        if hasattr(operation, "add_steps"):
+            operation.add_steps(steps)
+        elif isinstance(operation, Constrained):
             self._first.append(operation.weights.fill)
             self._add(operation.inner)
         elif isinstance(operation, Chain):
@@ -120,6 +122,14 @@ class Fed:
         return found
 
 
+def check_kept(keep):
+    """Raise ValueError unless forward keeps nothing, or all that backward needs of each step."""
+    if keep.what == "states":
+        raise ValueError("tape: expected 'all' beside feedback, got 'states'")
+    if keep.what == "checkpoints":
+        raise ValueError(f"checkpoints: expected None beside feedback, got what makes {keep.segments} of them")
+
+
 class FedAdjoint:
     """The way back through `Fed`: the exact gradient, that of the outputs that were fed included.
 
@@ -131,9 +141,11 @@ class FedAdjoint:
         input (is modified).
     adjoints : list of Adjoint
         Of the layers, the last first, each with dL/dx.
+    dx : TensorDescriptor, optional
+        dL/dx of all of them, that of the last in the list if None.
     """
 
-    def __init__(self, fed, dy, adjoints):
+    def __init__(self, fed, dy, adjoints, dx=None):
         self.fed, self.dy, self.adjoints = fed, dy, adjoints
         on, packing = backend("cpu").feedback, fed.packing
         self._kernels, self._after = [], []
@@ -141,7 +153,7 @@ class FedAdjoint:
         for adjoint in adjoints:
             for fill in adjoint.fills:
                 self._add(getattr(fill, "__self__", fill))
-        self.dx = adjoints[-1].dx
+        self.dx = adjoints[-1].dx if dx is None else dx
         self._records = self._steps.made(
             on.FED, channels=self.dx.channels, outputs=dy.channels, y=dy.record, dx=self.dx.address,
             forcing=fed._forcing.ctypes.data,
@@ -150,7 +162,9 @@ class FedAdjoint:
     def _add(self, own):
         """Add the steps back of what a fill is the method of."""
         steps, on = self._steps, backend("cpu")
-        if isinstance(own, ElementwiseAdjoint):
+        if hasattr(own, "add_steps"):
+            own.add_steps(steps)
+        elif isinstance(own, ElementwiseAdjoint):
             arrays = [side_by_side("a slope", each) for each in (own.kept, own.dy, own.dx)]
             on.elementwise.add_slope_steps(steps, own.cell, *arrays)
         elif isinstance(own, ScaledAdjoint):
@@ -169,7 +183,7 @@ class FedAdjoint:
         elif hasattr(own, "tape"):
             operation = self._operation_of(own.tape)
             self._kernels.append(own)
-            dx, dy = (_unbatched(each, self.fed.packing) for each in (own.dx, own.dy))
+            dx, dy = (unbatched(each, self.fed.packing) for each in (own.dx, own.dy))
             steps.add_backward(own, operation.source, operation.outputs, dy, dx)
         elif isinstance(own, (ConstrainedAdjoint, VectorGradients)):  # of parameters alone
             self._after.append(own)
@@ -220,7 +234,7 @@ def _products(tape):
     return sum(each.tape.size.products for each in operations_in(tape.operation) if isinstance(each, (Linear, Recurrence)))
 
 
-def _unbatched(described, packing):
+def unbatched(described, packing):
     """A descriptor, (T, N, C), of what may be the steps of one sequence as a batch."""
     if not packing.uniform or (described.steps, described.batch) == (packing.steps, packing.batch):
         return described

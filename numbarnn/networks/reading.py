@@ -13,7 +13,7 @@ from ..arrays.ragged import Ragged
 from ..arrays.rows import like
 from ..engine.keep import NOTHING
 from ..errors import DeviceError, DTypeError, ShapeError
-from ..layers.fed import FED, Fed
+from ..layers.fed import FED, Fed, check_kept
 from ..layers.feedback import Feedback
 from ..layers.operations import NotInPrograms
 from ..training.sequences import other_layout
@@ -108,10 +108,7 @@ class Reading(Structure):
 
     def _fed(self, parts, like_x, keep, random=None, initial=None):
         """The `Fed` for inputs as a descriptor describes some; it has not been filled.  The rest as of `_forward`."""
-        if keep.what == "states":
-            raise ValueError("tape: expected 'all' beside feedback, got 'states'")
-        if keep.what == "checkpoints":
-            raise ValueError(f"checkpoints: expected None beside feedback, got what makes {keep.segments} of them")
+        check_kept(keep)
         x, tapes = like(like_x), []
         x.array.fill(0)
         outputs, _ = self._forward(parts, x, keep, random, initial=initial, seen=lambda _, tape: tapes.append(tape))

@@ -2,6 +2,7 @@
 
 import functools
 from dataclasses import dataclass, fields, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -66,6 +67,7 @@ class Samples:
     strengths: Sequences | None = None
     spans: slice | None = None
     there: object = None
+    carries_feedback: ClassVar = True  # from piece to piece of a training
 
     @classmethod
     def of(cls, network, x, y, lengths=None, loss=None, weights=None, reset=None, feedback=None):
