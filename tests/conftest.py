@@ -45,12 +45,14 @@ def keras():
 @pytest.fixture
 def fresh_plans():
     """For a test that patches what a plan is made from: no plan from before the test, and none left after it."""
+    from numbarnn.arrays import packing
     from numbarnn.cpu import plans
     from numbarnn.layers import recurrence
 
     def forget():
         plans._make_forward.cache_clear()
         plans._make_backward.cache_clear()
+        packing._of_lengths.cache_clear()
         recurrence.uniform_work.cache_clear()
 
     forget()
