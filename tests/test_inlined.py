@@ -55,6 +55,6 @@ def test_what_a_function_takes_in_is_its_own():
     compiled = KeptCFunction(weights.pack_task.function, signature, Unkept, None)
     compiled.compile()
     found = {f.name: f.linkage.name for f in compiled._library._final_module.functions if not f.is_declaration}
-    assert "internal" in found.values()
-    seen = [name for name, linkage in found.items() if linkage != "internal"]
+    assert "private" in found.values()
+    seen = [name for name, linkage in found.items() if linkage != "private"]
     assert len(seen) == 2 and all("pack_task" in name for name in seen), "the function, and what C calls it by"
