@@ -61,8 +61,11 @@ class StateTape:
 
     def final_parts(self):
         """For each direction (1, sequences, P or H) of each state: views, of a uniform batch."""
-        runs = (self.packing.last, self.packing.first)[: self.size.directions]
-        return [[part[run][None] for part in self._rows_of(d, self.packing.final_rows(d))] for d, run in enumerate(runs)]
+        found = []
+        for direction, run in enumerate((self.packing.last, self.packing.first)[: self.size.directions]):
+            states = self._rows_of(direction, self.packing.final_rows(direction))
+            found.append([state[run][None] for state in states])
+        return found
 
     def initial_parts(self):
         """For each direction (N, P or H) of each state that it starts from, of a uniform batch: views."""
