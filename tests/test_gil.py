@@ -8,7 +8,7 @@ import pytest
 from checks import same_bits
 
 import numbarnn as nr
-from numbarnn.cpu import jobs, launch, programs
+from numbarnn.cpu import jobs, programs, tapes
 from numbarnn.cpu.atomics import atomic_load, atomic_store, pause
 from numbarnn.cpu.compiled import Function, Task
 from numbarnn.cpu.failures import call_or_raise
@@ -112,7 +112,7 @@ def test_a_call_that_keeps_python_does_what_others_do(patience):
 
 def test_predictions_that_take_long_are_long_calls(monkeypatch):
     called = []
-    for module in (launch, programs):
+    for module in (tapes, programs):
         for name in ("call", "call_long"):
             function = getattr(jobs, name)
             call = lambda *record, name=name, function=function: (called.append(name), function(*record))  # noqa: E731

@@ -36,15 +36,16 @@ class Comparison:
         if takes_labels(loss, target) != (samples.classes is not None):  # of a metric: other samples go with it
             expected, found = ("labels", "numbers") if samples.classes is None else ("numbers", "labels")
             raise TypeError(f"{loss.name}: expected targets that are {expected}, got {found}")
+        own = {} if each is None else {"sample": each}  # a class of the user's may have methods that do not know it
         if samples.classes is not None:
-            weights, each = (None if part is None else part[:, 0] for part in (weights, each))
-            return loss.of_labels(prediction, target, weights, each)
+            weights = None if weights is None else weights[:, 0]
+            return loss.of_labels(prediction, target, weights, **{name: part[:, 0] for name, part in own.items()})
         axis = -1 if samples.in_rows else self.output_layout.index("c") - prediction.ndim
         checked_target(prediction, target, target_channels(loss, prediction.shape[axis]), axis)
         if axis == -1:
-            return loss.of_rows(prediction, target, weights, sample=each)
-        parts = prediction, target, weights, None, each
-        value, gradient = loss.of_rows(*(None if part is None else np.moveaxis(part, axis, -1) for part in parts))
+            return loss.of_rows(prediction, target, weights, **own)
+        rows = (None if part is None else np.moveaxis(part, axis, -1) for part in (prediction, target, weights))
+        value, gradient = loss.of_rows(*rows, **{name: np.moveaxis(part, axis, -1) for name, part in own.items()})
         return value, np.moveaxis(gradient, -1, axis)
 
     def _bent(self, loss, batch, output, tangent, samples):
