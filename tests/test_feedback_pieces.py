@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from checks import same_bits
-from test_feedback import network, numbers, strengths
+from test_feedback import Stop, network, numbers, strengths
 from test_feedback_lengths import LENGTHS, packed
 
 import numbarnn as nr
@@ -90,17 +90,6 @@ def test_the_first_step_that_is_held_out_must_have_been_observed():
     with pytest.raises(nr.NonFiniteError, match=message):
         net.fit(x, y, feedback=nr.Feedback(missing=True), validation_split=0.4, split_by="time", progress=False)
     assert same_bits(net.params.flat, flat)
-
-
-class Stop(nr.Callback):
-    """Ends a training in its second update, as Ctrl-C does; goes before what saves it."""
-
-    updates = 0
-
-    def batch(self, network, loss):
-        self.updates += 1
-        if self.updates == 2:
-            raise KeyboardInterrupt
 
 
 def test_a_training_in_pieces_is_resumed_to_the_bit(tmp_path):

@@ -4,16 +4,13 @@ https://docs.nvidia.com/cuda/cuda-c-programming-guide, "Thread Block Clusters" a
 """
 
 from ..errors import DeviceError
-from .device import SIMULATED, cuda, require
+from .device import cuda, require
+from .switches import Switch
 
 CLUSTER = 8  # blocks of a cluster: as many as any GPU that has clusters takes
 LEAST_CAPABILITY = (9, 0)
 
-
-class _Choice:
-    """What the user has chosen, for all Python threads."""
-
-    clusters = False
+_switch = Switch("use_clusters", "clusters")
 
 
 def use_clusters(choice: bool = True) -> bool:
@@ -39,19 +36,17 @@ def use_clusters(choice: bool = True) -> bool:
     DeviceError
         If `choice` is True in Numba's simulator or on a GPU before compute capability 9.0 (H100), which have no clusters.
     """
-    if choice not in (True, False):
-        raise TypeError(f"choice: expected True or False, got {choice!r}")
-    if choice and SIMULATED:
-        raise DeviceError("use_clusters: expected a GPU, got Numba's simulator, which has no clusters")
-    if choice:
-        require()
-        if (found := tuple(cuda.get_current_device().compute_capability)) < LEAST_CAPABILITY:
-            words = [".".join(map(str, capability)) for capability in (LEAST_CAPABILITY, found)]
-            raise DeviceError("use_clusters: expected a GPU of compute capability {} or newer, got {}".format(*words))
-    before, _Choice.clusters = _Choice.clusters, bool(choice)
-    return before
+    return _switch.turn(choice, _check_capability)
+
+
+def _check_capability():
+    """Raise DeviceError unless there is a GPU that has clusters."""
+    require()
+    if (found := tuple(cuda.get_current_device().compute_capability)) < LEAST_CAPABILITY:
+        words = [".".join(map(str, capability)) for capability in (LEAST_CAPABILITY, found)]
+        raise DeviceError("use_clusters: expected a GPU of compute capability {} or newer, got {}".format(*words))
 
 
 def wanted():
     """Whether `use_clusters` has asked for clusters."""
-    return _Choice.clusters
+    return _switch.on

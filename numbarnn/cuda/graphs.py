@@ -7,18 +7,15 @@ no GPU has run it yet.  https://docs.nvidia.com/cuda/cuda-driver-api, group CUDA
 import weakref
 
 from ..errors import DeviceError
-from .device import SIMULATED, cupy
+from .device import cupy
+from .switches import Switch
 
 try:
     from cuda.bindings import driver
 except ImportError:  # numba-cuda brings it, and `require` says that it is missing
     driver = None
 
-
-class _Choice:
-    """What the user has chosen, for all Python threads."""
-
-    graphs = False
+_switch = Switch("use_graphs", "graphs")
 
 
 def use_graphs(choice: bool = True) -> bool:
@@ -42,17 +39,12 @@ def use_graphs(choice: bool = True) -> bool:
     DeviceError
         If `choice` is True in Numba's simulator, which has no graphs.
     """
-    if choice not in (True, False):
-        raise TypeError(f"choice: expected True or False, got {choice!r}")
-    if choice and SIMULATED:
-        raise DeviceError("use_graphs: expected a GPU, got Numba's simulator, which has no graphs")
-    before, _Choice.graphs = _Choice.graphs, bool(choice)
-    return before
+    return _switch.turn(choice)
 
 
 def wanted():
     """Whether `use_graphs` has asked for graphs."""
-    return _Choice.graphs
+    return _switch.on
 
 
 def _checked(what, found):
