@@ -89,7 +89,7 @@ def levenberg_marquardt(
     TypeError, ValueError, DTypeError, ShapeError, DeviceError, UnknownNameError
         Named after the argument that is not as described; nothing is modified then.
     NonFiniteError
-        If the loss of the start is not finite.
+        If there is a NaN or an infinity in x or y, with its place, or if the loss of the start is not finite.
 
     References
     ----------
@@ -158,6 +158,10 @@ def _checked(network, x, y):
         raise ShapeError(f"y: expected shape {shape} like what is predicted, got {y.shape}")
     if not y.size:
         raise ShapeError(f"y: expected some numbers, got shape {y.shape}")
+    for argument, value in (("x", x), ("y", y)):
+        if not np.isfinite(value).all():
+            place = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
+            raise NonFiniteError(f"{argument}: expected finite numbers, got {value[place]} at {place}")
     return y
 
 

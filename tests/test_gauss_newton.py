@@ -91,6 +91,8 @@ def test_a_start_that_cannot_become_better_stays():
         ({"network": 3}, TypeError, "^network: expected a Network, got int"),
         ({"x": [[0.0]]}, TypeError, "^x: expected a numpy.ndarray, got list"),
         ({"x": np.zeros(3)}, nr.ShapeError, r"^x: expected 2 or 3 axes, got shape \(3,\)"),
+        ({"y": np.full((24, 5, 1), np.nan)}, nr.NonFiniteError, r"^y: expected finite numbers, got nan at \(0, 0, 0\)"),
+        ({"x": np.full((24, 5, 1), np.inf)}, nr.NonFiniteError, r"^x: expected finite numbers, got inf at \(0, 0, 0\)"),
         ({"y": np.zeros((24, 4, 1))}, nr.ShapeError, r"^y: expected shape \(24, 5, 1\) .*got \(24, 4, 1\)"),
         ({"y": np.zeros((24, 5, 1), int)}, nr.DTypeError, "^y: expected floating-point numbers, got int64"),
         ({"solver": "product"}, nr.UnknownNameError, "^solver: .*'product'"),
