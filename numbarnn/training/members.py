@@ -65,7 +65,7 @@ def can_be_trained(network, samples, loss, optimizers, clip, tape, checkpoints):
     if not samples:  # a rank without members
         return False
     first = samples[0]
-    if any(each.indices or each.reset is not None for each in samples):
+    if any(each.indices or each.reset is not None or each.feedback is not None for each in samples):
         return False
     shapes = {_shape(each) for each in samples}
     return (
