@@ -37,7 +37,7 @@ class Graph(Streaming, Curvature, Readout):
         What the graph is given, by name: the channels C of numbers with steps, (T, N, C); None for indices with steps,
         (T, N); an `Input` for what has no steps.
     nodes : dict of str to Node
-        The layers by name, and what they read.  The parameters are in their order; else it only decides
+        The layers by name, and what they read.  The parameters have the order of the nodes, which otherwise only decides
         which of two nodes that wait for nothing runs first.
     outputs : str or sequence of str
         The nodes whose outputs are returned.

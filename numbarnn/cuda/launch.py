@@ -49,8 +49,8 @@ class Tape(StateTape):
 
     Numbers, W being the layer's weights and biases: ``(S + 2 N) D P`` for h and as many of H for the c of an LSTM, W, and to
     keep all W again, transposed, but for x's weight, ``D S H`` times the values that the cell saves and normalizes,
-    ``S D H`` for the operand of a projection or of a gated slot, and ``S D H`` for each drive.  To keep states leaves these out;
-    backward then runs the layer forward again, so that only one of the stacked layers has them at a time.
+    ``S D H`` for the operand of a projection or of a gated slot, and ``S D H`` for each drive.  To keep states leaves these
+    out; backward then runs the layer forward again, so that only one of the stacked layers has them at a time.
 
     Attributes
     ----------

@@ -127,7 +127,7 @@ class Rows:
         return new
 
     def _normalized(self, sums, hats, scales):
-        """The tangents of normalized numbers (N, slots, H) from `sums`, the tangents before normalization, (M, N, slots, H)."""
+        """The tangents of normalized numbers (N, slots, H) from `sums`, the tangents of the sums, (M, N, slots, H)."""
         count = sums.shape[2] * sums.shape[3]
         mean, mean_hat = ((each.sum(axis=(2, 3)) / count)[:, :, None, None] for each in (sums, sums * hats))
         return self._cell.normalized_adjoint(sums, hats, scales[:, None, None], mean, mean_hat)
