@@ -1,4 +1,4 @@
-"""What a graph says besides one prediction: as the network that it is where layers are in a row, and by hand elsewhere."""
+"""Hidden states, predictions of many seeds and probabilities of a graph: against the same network, or by hand."""
 
 import numpy as np
 import pytest

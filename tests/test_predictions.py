@@ -1,4 +1,4 @@
-"""What a network says besides one prediction: hidden states, predictions of many seeds, probabilities."""
+"""Besides one prediction, a network gives hidden states, predictions of many seeds, and probabilities."""
 
 import numpy as np
 import pytest
