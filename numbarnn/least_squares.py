@@ -35,7 +35,8 @@ class RecursiveLeastSquares(Unsendable):
     With `feed_back` the output z, of the w before it learns from the step, is the input of the next step: FORCE learning,
     which tames a network that is chaotic without it.
 
-    The parameters of the layers before the last are read when it is made.  Those of the last are written after each call.
+    The parameters of the layers before the last are read when it is made.  The parameters of the last layer are written
+    after each call.
 
     Parameters
     ----------

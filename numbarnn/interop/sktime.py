@@ -105,7 +105,7 @@ class Regressor(BaseRegressor):
 
     @classmethod
     def get_test_params(cls, parameter_set="default"):
-        """What sktime's checks make some with."""
+        """The arguments with which sktime's checks make estimators of this class."""
         return [{"estimator": small(SequenceRegressor)}, {"estimator": small(SequenceRegressor).set_params(cell="lstm")}]
 
 

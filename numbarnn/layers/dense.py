@@ -202,7 +202,7 @@ class Activation(Stateless):
     ``silu``              ``x / (1 + exp(-x))``
     ====================  ==============================================  ================
 
-    At a kink the slope is that of the left side, for ``hard_sigmoid`` 0.
+    At a kink the slope of the left side is taken, for ``hard_sigmoid`` 0.
 
     Parameters
     ----------

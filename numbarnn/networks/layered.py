@@ -185,6 +185,6 @@ class Layered(Settled):
         except (TypeError, ValueError) as error:
             raise read.error(kind, f"what a {cls.__name__} is made of; {error}") from error
         if tuple(weights) != params.weights:
-            raise read.error("parameters", f"those of {made!r}, got {params!r}")
+            raise read.error("parameters", f"the parameters of {made!r}, got {params!r}")
         made.device, made._params = "cpu", params
         return made
