@@ -49,7 +49,7 @@ class Objective(Prediction):
         return Losses.of(loss, self._outputs)
 
     def _compared_loss(self, losses):
-        """What ranks compare of Losses."""
+        """A description of Losses, by which ranks see whether theirs are the same."""
         return {output: (compared(loss), weight) for output, loss, weight in losses.parts}
 
     def _loss_where(self, counted, losses):

@@ -31,7 +31,7 @@ class Objective(Prediction, Comparison):
         return find_loss(loss)
 
     def _compared_loss(self, loss):
-        """What ranks compare of a loss."""
+        """A description of a loss, by which ranks see whether theirs are the same."""
         return compared(loss)
 
     def _loss_where(self, counted, loss):
