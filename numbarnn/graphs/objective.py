@@ -250,6 +250,5 @@ class Objective(Prediction):
         """
         (given, device), losses = self._parameters_at(flat), self._found_loss(loss)
         samples = self._samples(inputs, targets, lengths, losses, weights, reset, feedback)
-        gradient = given.zeros()
-        workspace = GraphWorkspace(self, self.split(gradient.flat), self.split(given.flat), ("all", None))
-        return workspace.gradient(samples, losses), moved(gradient.flat, device)
+        value, gradient = self._gradient_at(given, samples, losses)
+        return value, moved(gradient, device)

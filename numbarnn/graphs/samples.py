@@ -237,6 +237,11 @@ class GraphSamples:
         """[(N,)]: the steps of each sample in each input."""
         return [*self.lengths_of_inputs.values()]
 
+    @property
+    def input_bytes(self):
+        """Bytes of all inputs."""
+        return sum(each.numbers.nbytes for each in self.inputs.values())
+
     @functools.cached_property
     def kind(self):
         """What samples have in common that can lie in the same memory, if they have as many steps."""

@@ -215,9 +215,8 @@ class Objective(Prediction, Comparison):
         """
         (given, device), loss = self._parameters_at(flat), find_loss(loss)
         samples = Samples.of(self, x, y, lengths, loss, weights, reset, feedback)
-        gradient = given.zeros()
-        workspace = Workspace(self, self.split(gradient.flat), self.split(given.flat))
-        return workspace.gradient(samples, loss), moved(gradient.flat, device)
+        value, gradient = self._gradient_at(given, samples, loss)
+        return value, moved(gradient, device)
 
 
 def of_nothing(prediction, target, weights=None):

@@ -288,6 +288,11 @@ class Samples:
         """[(N,)]: the steps of each sample; of a graph those in each input."""
         return [self.lengths_of_x]
 
+    @property
+    def input_bytes(self):
+        """Bytes of x."""
+        return self.x.numbers.nbytes
+
     @functools.cached_property
     def kind(self):
         """What samples have in common that can lie in the same memory, if they have as many steps."""
