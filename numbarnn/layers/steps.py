@@ -47,12 +47,12 @@ class OverSteps(NamedTuple):
 
     @property
     def operations(self):
-        """What the layers do."""
+        """The operations of the layers, in order."""
         return [tape.operation for _, tape in self.tapes]
 
     @property
     def stateful(self):
-        """(layer, tape) of those with a state."""
+        """(layer, tape) of each layer with a state."""
         return [(layer, tape) for layer, tape in self.tapes if tape.stack]
 
     @property
