@@ -34,7 +34,7 @@ class Feed:
         raise NotImplementedError
 
     def take(self, group, checked):
-        """Write the gradient of the mean loss of a group of batches, one update; returns as `gradient`, of all of them.
+        """Write the gradient of the mean loss over a group of batches, one update; returns what `gradient` does, summed.
 
         checked : callable
             Of the index of a batch in the group and its loss: returns a loss that is finite, and raises for another.
@@ -48,7 +48,9 @@ class Feed:
         return total, counted
 
     def gradient(self, batch, checked):
-        """Write the gradient of a batch's mean loss; returns (that loss times what it is the mean of, what it is that of).
+        """Write the gradient of a batch's mean loss; returns (that loss times the sum of its weights, this sum).
+
+        The weights are what each sample counts in the mean.
 
         checked : callable
             Returns a loss that is finite, and raises for another.
@@ -161,7 +163,7 @@ class GivenFeed(Feed):
                 yield self.read(batch, f"{what}[{index}]")
         if index < max(done - 1, 0):
             expected = f"batches for epoch {number}" + (f", more than the {done} that are done" if done else "")
-            hint = "; a generator has those of a single epoch, a function of the epoch makes one for each"
+            hint = "; a generator has the batches of a single epoch, a function of the epoch makes one for each"
             raise ValueError(f"{what}: expected {expected}, got {index + 1 or 'none'}{hint}")
 
     def gradient(self, samples, checked):

@@ -11,9 +11,9 @@ class ShardFeed(Feed):
     Parameters
     ----------
     course : Course
-        Its gradient is that of the shards, and it has their states (is modified).
+        Its gradient is the array into which the shards write theirs, and it has their states (is modified).
     samples : Samples
-        Those of this rank.
+        The samples of this rank.
     shards : Shards
     measures : Measures or None
         Of the samples of all ranks, where metrics are to be measured on them.

@@ -1,4 +1,4 @@
-"""Which samples each rank takes in each update, and how their gradients become that of the mean over all of them."""
+"""Which samples each rank takes in each update, and how their gradients become the gradient of the mean over all."""
 
 import contextlib
 
@@ -48,7 +48,7 @@ def parts_of(ranks, shards, count, argument):
 
 
 def among(parts, chosen):
-    """What is left of parts of samples if some are chosen, by rising numbers: where among these those of each part are."""
+    """[numpy.ndarray of int]: where among chosen samples, whose numbers rise, the samples of each part are."""
     return [np.flatnonzero(np.isin(chosen, each)) for each in parts]
 
 
@@ -69,7 +69,7 @@ class Shard:
         The samples in the order of the epoch.
     masks : numpy.random.Generator or None
     loss : float
-        Of the epoch so far: the losses, each times what it is the mean of, summed.
+        Of the epoch so far: the mean losses, each times the sum of its weights, summed.
     carried : dict or None
         In the middle of a batch in pieces: the states in which the last piece has ended, see `Workspace.final`.
     """
@@ -101,7 +101,8 @@ class Shards:
     """How the samples of all ranks are shared among the updates of an epoch.
 
     Every batch takes the same part of each shard, `batch_size` samples in all; where a shard has no more, it adds nothing.
-    The gradient of each shard's mean is weighted by what the mean is over, so that the sum is that of the mean over all.
+    The gradient of each shard's mean is weighted by the shard's share of the update, so that the sum is the gradient of the
+    mean over all.
 
     Parameters
     ----------
@@ -109,7 +110,7 @@ class Shards:
     shards : int or None
         Of all ranks together, see `checked_shards`: their gradients are summed by pairs.  None: one a rank, and MPI sums.
     samples : Samples
-        Those of this rank.
+        The samples of this rank.
     parts : list of numpy.ndarray of int
         Which of them each of its shards has, see `parts_of`.
     batch_size : int
@@ -134,7 +135,7 @@ class Shards:
     states : list or None
         If updates are followed: the `Shard.state` of all shards of all ranks, after the last one.
     gradient : numpy.ndarray
-        (parameters,): where the gradient of a shard is written, and then that of the update is found.
+        (parameters,): where the gradient of a shard is written; after `take` it holds the gradient of the update.
     """
 
     def __init__(
@@ -220,7 +221,7 @@ class Shards:
         return chosen[:0] if over else chosen
 
     def _counted_in(self, shard, batch, span):
-        """What a shard's mean over a batch, or a piece of one, is over."""
+        """The sum of the weights in a shard's mean loss over a batch, or over a piece of one."""
         chosen = self._chosen(shard, batch, span)
         if span is None or not len(chosen):
             return float(self.counts[chosen].sum())
@@ -230,10 +231,10 @@ class Shards:
         """Write the gradient of the mean loss of a group of batches, one update of all ranks, into `gradient` (is modified).
 
         gradient_of: a function of a `Shard`, the index of a batch in the group, samples, and (begin, end) of a piece or
-        None, that writes the gradient of their mean loss into `gradient`, and returns (that loss times what it is the mean
-        of, what it is that of).
+        None, that writes the gradient of their mean loss into `gradient`, and returns (the mean times the sum of its
+        weights, this sum); the weights are what each sample counts.
 
-        Returns, if updates are `followed`, (the loss of the update times what it is the mean of, what it is that of), of all
+        Returns, if updates are `followed`, (the mean loss of the update times the sum of its weights, this sum), over all
         ranks; else zeros.
         """
         total, losses = float(self._totals[group[0] : group[-1] + 1].sum()), []
@@ -304,7 +305,7 @@ class Measures:
     ----------
     ranks : Ranks
     samples : Samples
-        Those of this rank.
+        The samples of this rank.
     parts : list of Samples
         The same, by shard.
     """
@@ -317,8 +318,8 @@ class Measures:
     def __call__(self, network, loss, metrics=None):
         """(mean loss, {name: value of a metric}) of a network.
 
-        For metrics rank 0 gets the predictions and targets of all ranks, in the order of the parts, which is that of the
-        samples: they are what one process finds of all of them.
+        For metrics rank 0 gets the predictions and targets of all ranks, in the order of the parts, which is the order of
+        the samples: they are what one process finds of all of them.
         """
         kept, losses = [] if metrics else None, []
         for own, count in zip(self._parts, self._counts):
