@@ -29,7 +29,7 @@ from .training.samples import Samples
 from .training.schedules import checked_rate, number_or_schedule
 from .training.stopping import EarlyStopping
 
-BOOTSTRAP = 1  # beside a seed: its draws are not those of the initial parameters and of the order
+BOOTSTRAP = 1  # beside a seed: its draws differ from the draws of the initial parameters and of the order
 
 
 def fit_many(
@@ -80,7 +80,7 @@ def fit_many(
     rates : sequence of float or schedule, optional
         A learning rate for each member, in the place of the optimizer's.
     decays : sequence of float, optional
-        A weight decay for each member, in the place of that of an `AdamW`.
+        A weight decay for each member, instead of the one of an `AdamW`.
     samples : sequence of (x, y), (x, y, lengths) or (x, y, lengths, weights), optional
         Samples of each member's own, in the place of x, y, `lengths` and `weights`.
     bootstrap : bool

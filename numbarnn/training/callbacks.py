@@ -148,7 +148,7 @@ class Calls:
         if known:
             names = ", ".join(name for name, _ in known)
             warnings.warn(
-                f"callbacks: expected those of the checkpoint, got none like {names}", RuntimeWarning, stacklevel=4
+                f"callbacks: expected the callbacks of the checkpoint, got none like {names}", RuntimeWarning, stacklevel=4
             )
         for keeper in self._keepers:
             keeper._begin(self._course)
@@ -204,6 +204,11 @@ class Calls:
 def learns_of_batches(callback):
     """Whether a callback has a method `batch` of its own."""
     return isinstance(callback, Callback) and getattr(callback.batch, "__func__", None) is not Callback.batch
+
+
+def follows_updates(callback):
+    """Whether a callback is told of each update, or saves the training after updates."""
+    return learns_of_batches(callback) or (isinstance(callback, Callback) and callback._keeps and callback.unit == "update")
 
 
 def _ends(index, answer):

@@ -1,12 +1,12 @@
-"""Where an epoch's batches come from: samples in a drawn order, the shards of ranks, or batches of the user's own."""
+"""Where an epoch's batches come from: samples in a drawn order, or batches of the user's own."""
 
+import functools
 import itertools
 
 import numpy as np
 
 from ..arrays.devices import sent
 from .samples import Samples
-from .shards import Shards
 
 
 class Feed:
@@ -33,8 +33,24 @@ class Feed:
         """The batches of epoch `number`, counted from 1; the first `done` of them, which are done, are left out."""
         raise NotImplementedError
 
+    def take(self, group, checked):
+        """Write the gradient of the mean loss over a group of batches, one update; returns what `gradient` does, summed.
+
+        checked : callable
+            Of the index of a batch in the group and its loss: returns a loss that is finite, and raises for another.
+        """
+        total, counted = 0.0, 0
+        for index, batch in enumerate(group):
+            value, over = self.gradient(batch, functools.partial(checked, index))
+            total, counted = total + value, counted + over
+            if len(group) > 1:
+                self.course.add(index, over, counted if index == len(group) - 1 else None)
+        return total, counted
+
     def gradient(self, batch, checked):
-        """Write the gradient of a batch's mean loss; returns (that loss times what it is the mean of, what it is that of).
+        """Write the gradient of a batch's mean loss; returns (that loss times the sum of its weights, this sum).
+
+        The weights are what each sample counts in the mean.
 
         checked : callable
             Returns a loss that is finite, and raises for another.
@@ -117,46 +133,6 @@ class SampleFeed(Feed):
         return self.samples.not_left_out()
 
 
-class ShardFeed(Feed):
-    """What each rank takes of the updates of all ranks; a batch is the number of one.
-
-    Parameters
-    ----------
-    course : Course
-        Its gradient is that of the shards.
-    samples : Samples
-        Those of this rank.
-    shards : Shards
-    """
-
-    def __init__(self, course, samples, shards: Shards):
-        self.course, self.samples, self.shards, self.count = course, samples, shards, shards.updates
-        self._counts = samples.counts
-        self._measures = shards.measures(samples, "x") if course.metrics else None
-
-    def epoch(self, number, done):
-        return self.shards.epoch(number)
-
-    def gradient(self, update, checked):
-        def gradient_of(chosen, masks):
-            value = checked(self.course.workspaces.gradient(self.samples, chosen, self.course.loss, masks))
-            return value * float(self._counts[chosen].sum())
-
-        return self.shards.take(update, gradient_of)
-
-    def loss(self, total, counted):
-        return self.shards.loss()
-
-    def followed(self, ends):
-        return self.shards.follow(ends) if self.shards.followed else ends
-
-    def measured(self):
-        return self._measures(self.course.network, self.course.loss, self.course.metrics)[1]
-
-    def not_finite(self):
-        return self.samples.not_left_out()
-
-
 class GivenFeed(Feed):
     """Batches that the user gives, one after the other.
 
@@ -187,7 +163,7 @@ class GivenFeed(Feed):
                 yield self.read(batch, f"{what}[{index}]")
         if index < max(done - 1, 0):
             expected = f"batches for epoch {number}" + (f", more than the {done} that are done" if done else "")
-            hint = "; a generator has those of a single epoch, a function of the epoch makes one for each"
+            hint = "; a generator has the batches of a single epoch, a function of the epoch makes one for each"
             raise ValueError(f"{what}: expected {expected}, got {index + 1 or 'none'}{hint}")
 
     def gradient(self, samples, checked):

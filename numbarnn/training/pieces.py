@@ -67,28 +67,38 @@ class PieceFeed(SampleFeed):
         wanted = len(piece[0].chosen) if piece and piece[0].first else 0
         found = 0 if course.carried is None else sequences_of(course.carried)
         if found != wanted:
-            expected = f"those of {wanted} sequences, in which the piece before has ended" if wanted else "none"
-            given = f"those of {found}" if found else "none"
+            expected = f"states of {wanted} sequences, in which the piece before has ended" if wanted else "none"
+            given = f"states of {found}" if found else "none"
             raise ShapeError(f"carried states: expected {expected}, got {given}; resume=False begins a new epoch")
 
     def gradient(self, piece, checked):
         course, span = self.course, (piece.first, piece.end)
-        over, initial = self.samples.count_between(piece.chosen, *span), course.carried if piece.first else None
-        loss = course.network._loss_where(over, course.loss)
-        value = course.workspaces.gradient(self.samples, piece.chosen, loss, course.masks, span, initial)
+        initial = course.carried if piece.first else None
+        found = gradient_of_piece(course, self.samples, piece.chosen, span, course.masks, initial, checked)
         course.carried = None if piece.is_last else course.workspaces.final()
-        return checked(value) * over, over
+        return found
+
+
+def gradient_of_piece(course, samples, chosen, span, masks, initial, checked):
+    """Write the gradient of the mean loss of a piece; returns as `Feed.gradient`.
+
+    span: (begin, end) of its steps; initial: the states in which the piece before has ended, or None.
+    """
+    over = samples.count_between(chosen, *span)
+    loss = course.network._loss_where(over, course.loss)
+    value = course.workspaces.gradient(samples, chosen, loss, masks, span, initial)
+    return checked(value) * over, over
 
 
 def feed_of(course, samples, batch_size, shuffle, steps):
-    """What feeds a course with samples: whole, or in pieces of so many steps if that is not None."""
+    """The feed of a course: whole samples if `steps` is None, else pieces of `steps` steps."""
     if steps is None:
         return SampleFeed(course, samples, batch_size, shuffle)
     return PieceFeed(course, samples, batch_size, shuffle, steps)
 
 
 def sequences_of(states):
-    """Of how many sequences the states of layers are, as `Workspace.final` gives them."""
+    """N, the number of sequences of the states of layers, as `Workspace.final` gives them."""
     return next(iter(states.values()))[0].shape[2]
 
 
