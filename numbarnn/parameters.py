@@ -14,9 +14,9 @@ from typing import ClassVar
 import numpy as np
 
 from .arrays.descriptor import checked_array, is_writable
-from .arrays.devices import backend, device_of, moved, native, share_memory
+from .arrays.devices import backend, device_of, expect_finite, moved, native, share_memory
 from .descriptions.fields import Description, optional
-from .errors import DeviceError, DTypeError, NonFiniteError, ShapeError, known_name, positive_integer, several
+from .errors import DeviceError, DTypeError, ShapeError, known_name, positive_integer, several
 from .files.container import write_file
 
 FLOATS = ("float32", "float64")  # the dtypes of parameters
@@ -373,10 +373,7 @@ class Parameters:
             if np.isfinite(self._flat.sum()):  # not a dot product: the threads of BLAS go on spinning beside the kernels'
                 return
         for name, view in self.items():
-            view = moved(view, "cpu")
-            if not np.isfinite(view).all():
-                bad = tuple(int(i) for i in np.argwhere(~np.isfinite(view))[0])
-                raise NonFiniteError(f"parameter {name!r}: expected finite numbers, got {view[bad]} at {bad}")
+            expect_finite(f"parameter {name!r}", view)
 
     def __repr__(self):
         parts = ", ".join(f"{w.name} {'x'.join(map(str, w.shape))}" for w in self.weights)

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from .arrays.devices import backend, moved, native
+from .arrays.devices import backend, expect_finite, native
 from .arrays.ragged import Ragged
 from .descriptions.fields import Unsendable
-from .errors import DeviceError, NonFiniteError, flag, generator, positive_integer
+from .errors import DeviceError, flag, generator, positive_integer
 from .files.container import read_file
 from .files.written import Reading
 from .graph import Graph
@@ -457,6 +457,4 @@ def _check_finite(states):
     for at, (label, arrays) in enumerate(states.items()):
         at = label if isinstance(label, str) else at
         for array in arrays or ():
-            numbers = moved(array, "cpu")
-            if not np.isfinite(numbers).all():
-                raise NonFiniteError(f"state[{at!r}]: expected finite numbers, got {numbers[~np.isfinite(numbers)][0]}")
+            expect_finite(f"state[{at!r}]", array)

@@ -451,7 +451,11 @@ WRONG = [
         nr.ShapeError,
         r"state: expected a state of shape \(1, N, 2\)",
     ),
-    (lambda: nr.dynamics.step_jacobian(nr.RNN(2), P, None, H + np.nan), nr.NonFiniteError, "state: expected finite"),
+    (
+        lambda: nr.dynamics.step_jacobian(nr.RNN(2), P, None, H + np.nan),
+        nr.NonFiniteError,
+        r"state: expected finite numbers, got nan at \(0, 0, 0\)",
+    ),
     (lambda: nr.dynamics.lyapunov(nr.RNN(2), P, 0), ValueError, "x: expected a positive integer, got 0"),
     (lambda: nr.dynamics.lyapunov(nr.RNN(2), P, np.zeros((4, 1, 2))), nr.ShapeError, "x: expected 1 channels"),
     (lambda: nr.dynamics.lyapunov(nr.RNN(2), P, np.zeros((0, 1))), nr.ShapeError, r"x: expected at least one step, got"),

@@ -5,7 +5,7 @@ from types import ModuleType
 
 import numpy as np
 
-from ..errors import DeviceError
+from ..errors import DeviceError, NonFiniteError
 from .descriptor import is_array, is_on_device
 from .tensors import CUDA, dlpack_device, host_array
 
@@ -88,6 +88,14 @@ def expect_device(argument: str, array, device: str):
     found = device_of(array)
     if found != device:
         raise DeviceError(f"{argument}: expected an array on device {device!r} like the parameters, got one on {found!r}")
+
+
+def expect_finite(argument: str, array, expected="finite numbers", error=NonFiniteError):
+    """Raise `error`, naming the argument, the first number of an array that is not finite, and its place."""
+    if not np.isfinite(array).all():
+        array = moved(array, "cpu")
+        place = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise error(f"{argument}: expected {expected}, got {array[place]}" + (f" at {place}" if place else ""))
 
 
 def native(argument, value):

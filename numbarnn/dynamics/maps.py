@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from ..arrays.descriptor import checked_array
-from ..arrays.devices import backend, contiguous, expect_device, moved, native
-from ..errors import DTypeError, NonFiniteError, ShapeError
+from ..arrays.devices import backend, contiguous, expect_device, expect_finite, moved, native
+from ..errors import DTypeError, ShapeError
 from ..layers.recurrence import Constrained
 from ..layers.recurrent import Recurrent
 from ..parameters import Parameters
@@ -76,10 +76,10 @@ class StateMap:
         if sequences == 0:
             raise ShapeError(f"{argument}: expected at least one state, got none")
         arrays = self.layer.checked_state(argument, state, sequences, self.dtype, self.device)
-        vectors = self._vectors([array[:, 0] for array in arrays])
-        if not np.isfinite(vectors).all():
-            raise NonFiniteError(f"{argument}: expected finite numbers, got {vectors[~np.isfinite(vectors)][0]}")
-        return vectors
+        arrays = [array[:, 0] for array in arrays]
+        for place, array in enumerate(arrays):
+            expect_finite(f"{argument}[{place}]" if len(arrays) > 1 else argument, array)
+        return self._vectors(arrays)
 
     def _vectors(self, states):
         """(N, S) from arrays (L, N, width)."""
@@ -168,6 +168,5 @@ def inputs_of(argument, x, sequences, channels, dtype, device="cpu"):
         raise ShapeError(f"{argument}: expected shape {(channels,)} or {(sequences, channels)}, got {array.shape}")
     if array.dtype != dtype:
         raise DTypeError(f"{argument}: expected {dtype} like the parameters, got {array.dtype}")
-    if not np.isfinite(array).all():
-        raise NonFiniteError(f"{argument}: expected finite numbers")
+    expect_finite(argument, array)
     return contiguous(np.broadcast_to(array, (sequences, channels)))

@@ -5,7 +5,8 @@ import math
 import numpy as np
 
 from ..arrays.conversion import numbers_like
-from ..errors import NonFiniteError, ShapeError, finite_number, generator, known_name, positive_integer
+from ..arrays.devices import expect_finite
+from ..errors import ShapeError, finite_number, generator, known_name, positive_integer
 
 FORMS = ("binned", "gaussian")
 SMOOTHING = 1e-5  # what every bin has besides its points, so that no logarithm is infinite
@@ -192,11 +193,10 @@ def _series(argument, value):
     array = numbers_like(argument, value, np.dtype(np.float64))
     if array.ndim not in (1, 2, 3):
         raise ShapeError(f"{argument}: expected axes (T, C), (T, N, C) or (T,), got shape {array.shape}")
+    expect_finite(argument, array)
     array = array.reshape(len(array), *((1, 1), (1, array.shape[-1]), array.shape[1:])[array.ndim - 1])
     if not array.size:
         raise ShapeError(f"{argument}: expected at least one step, sequence and channel, got shape {np.shape(value)}")
-    if not np.isfinite(array).all():
-        raise NonFiniteError(f"{argument}: expected finite numbers, got {array[~np.isfinite(array)][0]}")
     return array
 
 

@@ -128,7 +128,7 @@ class Objective(Prediction):
         reset: dict[str, np.ndarray] | np.ndarray | None = None,
         feedback: dict | None = None,
     ) -> dict[str, float]:
-        """The loss of the graph, those of its outputs, and metrics of them, by name, from one prediction.
+        """The loss of the graph, the losses of its outputs, and metrics of the outputs, by name, from one prediction.
 
         Parameters
         ----------

@@ -145,7 +145,7 @@ class GraphSamples:
         return self.x.count > 0
 
     def check_shared(self):
-        """Raise ValueError unless the mean over all of the samples is one of those of parts of them.
+        """Raise ValueError unless the mean over all samples is a mean of the means over parts of them.
 
         Of several losses each is a mean of its own; where samples count as much in one as in another all means are over
         samples.
@@ -165,7 +165,7 @@ class GraphSamples:
                 return f"inputs of different steps, {stepped[0]!r} and {name!r}"
         for output, part in self.parts.items():
             if not part.y.stepped:
-                return f"targets without steps, those of {output!r}"
+                return f"targets without steps for output {output!r}"
         return ""
 
     @functools.cached_property
@@ -291,5 +291,5 @@ class GraphSamples:
         return self.graph._of_arrays({name: each.array for name, each in self.inputs.items()}, self.lengths, self.resets)
 
     def batch_of(self, output, batches) -> Batch:
-        """The Batch, among those of the inputs, from which an output has its steps."""
+        """The Batch, among the Batches of the inputs, from which an output has its steps."""
         return batches[self.owner[output]]

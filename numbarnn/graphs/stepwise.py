@@ -6,13 +6,12 @@ import numpy as np
 
 from ..arrays.conversion import integers_like, numbers_like
 from ..arrays.descriptor import TensorDescriptor
-from ..arrays.devices import backend, device_of, moved
+from ..arrays.devices import backend, device_of, expect_finite, moved
 from ..arrays.indices import Indices
 from ..arrays.packing import uniform
 from ..errors import (
     DTypeError,
     IndexRangeError,
-    NonFiniteError,
     ShapeError,
     integer,
     known_name,
@@ -165,8 +164,7 @@ class FedInput:
             if wrong.any():
                 raise IndexRangeError(f"{argument}: expected indices from 0 to {self.vocabulary - 1}, got {array[wrong][0]}")
             return array.astype(np.int64)
-        if not np.isfinite(array).all():
-            raise NonFiniteError(f"{argument}: expected finite numbers, got others")
+        expect_finite(argument, array)
         return array
 
     def checked_choice(self, choose, channels):
@@ -188,8 +186,7 @@ class FedInput:
 
     def _largest(self, y):
         """The index of the largest channel, or one-hot numbers."""
-        if not np.isfinite(y).all():
-            raise NonFiniteError("output: expected finite numbers, got others")
+        expect_finite("output", y)
         largest = y.argmax(axis=1)
         return largest if self.channels is None else np.eye(self.channels, dtype=self.dtype)[largest]
 

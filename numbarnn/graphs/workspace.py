@@ -24,7 +24,7 @@ class GraphWorkspace:
     into : sequence of Parameters
         Where the gradient of each layer is written.
     parts : sequence of Parameters
-        Those of each layer.
+        The parameters of each layer.
     kept : tuple
         ``tape`` and ``checkpoints`` of `Graph.forward`.
     reading : dict of int to callable, optional
@@ -43,7 +43,7 @@ class GraphWorkspace:
     def gradient(self, samples, losses, random=None, initial=None):
         """The loss of a batch; its gradient is written to `into` (is modified).
 
-        Samples of equal length must lie where those of the first call lay.  random: a Generator, where dropout and the like
+        Samples of equal length must lie where the first call's samples lay.  random: a Generator, where dropout and the like
         are to be drawn.  initial: {label: the state that a layer starts from}, in each call of the same layers, and under
         FED the output that is fed at the first step; the others start from what their nodes say.
         """

@@ -6,8 +6,9 @@ import os
 import numpy as np
 
 from ..arrays.descriptor import checked_dtype
+from ..arrays.devices import expect_finite
 from ..descriptions import keywords
-from ..errors import ConversionError, NonFiniteError, flag
+from ..errors import ConversionError, flag
 from ..files.container import checked_path
 from ..files.drafts import write_whole
 from ..graph import Graph
@@ -169,9 +170,7 @@ def _to_rtneural(where, each):
     if activation not in ("", *ACTIVATIONS):
         raise ConversionError(f"{where}: expected one of {', '.join(ACTIVATIONS)}, got activation={activation!r}")
     for array in each.weights:
-        if not np.isfinite(array).all():
-            number = array[~np.isfinite(array)][0]
-            raise NonFiniteError(f"{where}: expected finite parameters and sums of biases, got {number}")
+        expect_finite(where, array, "finite parameters and sums of biases")
     return types[each.kind], activation, config.get("units"), [array.astype(np.float64).tolist() for array in each.weights]
 
 

@@ -226,7 +226,7 @@ def network_of(module, channels, layout):
 
 
 def _parts(where, module):
-    """(path, module or layer) of each part of a module, those of a Sequential one by one."""
+    """(path, module or layer) of each part of a module; the parts of a Sequential come one by one."""
     if isinstance(module, Layer):
         yield where, module
         return

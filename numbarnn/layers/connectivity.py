@@ -5,7 +5,7 @@ import operator
 import numpy as np
 
 from ..arrays.conversion import numbers_like
-from ..arrays.devices import backend_of, device_of, moved
+from ..arrays.devices import backend_of, device_of, expect_finite, moved
 from ..arrays.ieee import ieee
 from ..descriptions.fields import Settled
 from ..errors import ShapeError, finite_number, flag, integer, positive_integer
@@ -111,8 +111,8 @@ class Connectivity(Settled):
         mask, signs = self.mask, self.signs
         if mask is not None and (mask.ndim != 2 or mask.shape[0] != mask.shape[1]):
             raise ShapeError(f"mask: expected shape (H, H), got {mask.shape}")
-        if mask is not None and not np.isfinite(mask).all():
-            raise ValueError("mask: expected finite numbers, got some that are not")
+        if mask is not None:
+            expect_finite("mask", mask, error=ValueError)
         if signs is not None and signs.ndim != 1:
             raise ShapeError(f"signs: expected shape (H,), got {signs.shape}")
         if signs is not None and not np.isin(signs, (-1, 1)).all():

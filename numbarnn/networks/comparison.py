@@ -86,7 +86,7 @@ class Comparison:
 
     @staticmethod
     def _joined(pieces, samples, letter="n"):
-        """(prediction, target, weights) of all of some samples, from those of pieces of them, one after the other.
+        """(prediction, target, weights) of some samples, each joined from the same of pieces of them, one after the other.
 
         letter: "n" for pieces of some samples each, "t" for some steps each of a single one.
         """

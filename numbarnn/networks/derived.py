@@ -132,7 +132,7 @@ def ones_at(described, places, batch):
 
 
 def unit_ways(part, width, device):
-    """(first, directions): those of some of a layer's Parameters at a time, one each, in order.
+    """Yield (first, directions) for some of a layer's numbers at a time: direction k has a 1 at number ``first + k``.
 
     width: numbers of a layer's rows that a tangent has at most.
     """

@@ -7,9 +7,9 @@ from typing import TypeVar
 import numpy as np
 
 from ..arrays.descriptor import checked_array
-from ..arrays.devices import backend, contiguous, device_of, moved, native
+from ..arrays.devices import backend, contiguous, device_of, expect_finite, moved, native
 from ..descriptions.fields import Settled
-from ..errors import DTypeError, NonFiniteError, ShapeError, generator
+from ..errors import DTypeError, ShapeError, generator
 from ..files.written import Writing
 from ..parameters import Parameters
 from ..training.history import History
@@ -127,10 +127,7 @@ class Layered(Settled):
             raise ShapeError(f"{name}: expected shape {(size,)} like the parameters, got {array.shape}")
         if array.dtype != self.dtype:
             raise DTypeError(f"{name}: expected {self.dtype} like the {self._kind}, got {array.dtype}")
-        if not np.isfinite(array).all():
-            array = moved(array, "cpu")
-            place = int(np.argmin(np.isfinite(array)))
-            raise NonFiniteError(f"{name}: expected finite numbers, got {array[place]} at {place}")
+        expect_finite(name, array)
         return contiguous(moved(array, self.device))
 
     @property
@@ -174,6 +171,6 @@ class Layered(Settled):
         except (TypeError, ValueError) as error:
             raise read.error(kind, f"what a {cls.__name__} is made of; {error}") from error
         if tuple(weights) != params.weights:
-            raise read.error("parameters", f"those of {made!r}, got {params!r}")
+            raise read.error("parameters", f"the parameters of {made!r}, got {params!r}")
         made.device, made._params = "cpu", params
         return made

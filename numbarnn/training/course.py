@@ -236,7 +236,7 @@ class Course:
         return total, counted, rate
 
     def _add(self, index, over, counted):
-        """Add a batch's gradient, weighted by what its mean is over; after the last one it becomes that of the mean."""
+        """Add a batch's gradient, weighted by what its mean is over; after the last batch: the gradient of the mean."""
         gradient = self.updates.gradient
         gradient *= gradient.dtype.type(over)
         if index:

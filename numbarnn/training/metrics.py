@@ -151,7 +151,7 @@ def measured(metrics, prediction, target, weights, labelled, value_of):
     """{name: float} of what metrics say of a prediction and its targets, which they get as copies in the host's memory.
 
     weights : array or None
-        Those of the samples, of one channel, next to the target.
+        The weights of the samples, with one channel, beside the target.
     labelled : bool
         Whether the target are labels, of which those that are negative do not count.
     value_of : callable

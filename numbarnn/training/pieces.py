@@ -67,8 +67,8 @@ class PieceFeed(SampleFeed):
         wanted = len(piece[0].chosen) if piece and piece[0].first else 0
         found = 0 if course.carried is None else sequences_of(course.carried)
         if found != wanted:
-            expected = f"those of {wanted} sequences, in which the piece before has ended" if wanted else "none"
-            given = f"those of {found}" if found else "none"
+            expected = f"states of {wanted} sequences, in which the piece before has ended" if wanted else "none"
+            given = f"states of {found}" if found else "none"
             raise ShapeError(f"carried states: expected {expected}, got {given}; resume=False begins a new epoch")
 
     def gradient(self, piece, checked):

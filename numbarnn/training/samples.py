@@ -146,7 +146,7 @@ class Samples:
         return self.x.count > 0 and (not self.stepped or bool(self.lengths_of_x.any()))
 
     def check_shared(self):
-        """Raise ValueError unless the mean over all of the samples is one of those of parts of them: it always is."""
+        """Raise ValueError unless the mean over all samples is a mean of the means over parts of them: it always is."""
 
     @property
     def uncut(self):
@@ -176,8 +176,9 @@ class Samples:
     def counts(self):
         """What the loss of each sample counts in a mean over samples: (N,), float64.
 
-        Its weights, of labels with those of their classes, of targets of which some are missing once for each that is there;
-        without weights its labels where some are ignored, its steps where these differ, else 1.
+        The sum of its weights: for labels each is multiplied by the weight of the class; where some targets are missing it
+        counts once for each that is there.  Without weights it is the number of labels where some are ignored, the number of
+        steps where these differ, else 1.
         """
         if self.weighed:
             return self._counts_of_numbers() if self.classes is None else self._counts_of_labels()

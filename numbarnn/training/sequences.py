@@ -33,7 +33,7 @@ class Sequences:
 
     @property
     def numbers(self):
-        """The array, or that of a Ragged."""
+        """The array; for a Ragged, the array of its data."""
         return self.array.data if self.ragged else self.array
 
     @property

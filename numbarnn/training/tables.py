@@ -23,7 +23,7 @@ class RowUpdates:
     Attributes
     ----------
     gradient : RowGradient
-        That of the rows of a step, to be filled before `update`.
+        The gradient of the rows of a step, to be filled before `update`.
     """
 
     def __init__(self, table, optimizer, name=""):
@@ -31,7 +31,7 @@ class RowUpdates:
         self.table, self.gradient, self.step, self.finite = table, RowGradient(), 0, True
         self._updates = optimizer.rows(table.dtype)
         self._memory = [array.reshape(table.shape) for array in optimizer.start(table.reshape(-1))]
-        # The step from which the others and the scalars count, that of each row, and the last at which it moves.
+        # The step from which the others and the scalars count, the step of each row, and the last at which it moves.
         self._counts = 0, np.zeros(len(table), np.int64), np.zeros(len(table), np.int64)
         self._used = np.zeros(len(table), bool)  # which rows ever had a gradient
         self._scalars = np.zeros((FIRST_SCALARS, len(self._updates.scalars(1, 0.0))), table.dtype)
@@ -132,7 +132,7 @@ class RowUpdates:
 
 
 def told_apart(memory, sizes, apart, tables):
-    """(vectors of the others, {index: those of its table}) of vectors that hold the tables of some layers as well.
+    """Split vectors of all parameters: (vectors without the layers `apart`, {index of a table: its vectors}).
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def told_apart(memory, sizes, apart, tables):
     apart : collection of int
         The layers that do not belong to the others.
     tables : collection of int
-        Those of them whose vectors are wanted; others are left out.
+        The layers among `apart` whose vectors are wanted; others are left out.
     """
     for first in (0, 1) if 0 in apart and 0 not in tables else (0,):
         ends = np.cumsum(sizes[first:])

@@ -43,7 +43,7 @@ class Workspace:
     def gradient(self, samples, loss, random=None, initial=None):
         """The loss of a batch; its gradient is written to `into` (is modified).
 
-        Samples of equal length must lie where those of the first call lay.  random: a Generator, where dropout and the like
+        Samples of equal length must lie where the first call's samples lay.  random: a Generator, where dropout and the like
         are to be drawn.  initial: {index of a layer: the state it starts from}, and under FED the output that is fed at the
         first step; the others start afresh.
         """

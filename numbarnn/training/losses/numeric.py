@@ -37,7 +37,7 @@ class NumberLoss(Description):
     def curvature(self, prediction, target, direction):
         """How fast the derivative of `terms` moves where each prediction moves along a direction: of the prediction's shape.
 
-        At a kink it is that of one of the sides.
+        At a kink it is the curvature of one of the sides.
         """
         raise NotImplementedError
 

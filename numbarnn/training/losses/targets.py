@@ -135,7 +135,7 @@ def check_weights(array):
 
 
 def weights_of(prediction, weights, letters):
-    """Weights as an array, in the host's memory, of the axes of a prediction but that of channels."""
+    """Weights as an array, in the host's memory, with the axes of a prediction but without channels."""
     sizes = {letter: length for letter, length in zip(letters, prediction.shape) if letter != "c"}
     return np.broadcast_to(checked_weights(weights, sizes, prediction.dtype), tuple(sizes.values()))
 
