@@ -124,7 +124,7 @@ class Adjoint(StateAdjoint):
             self._start(self._dstates)
 
     def end(self):
-        """What is left of dL/d(state) is that of the initial one: of runs, their sum."""
+        """What is left of dL/d(state) belongs to the initial state: summed over runs."""
         if not self.tape.packing.uniform:
             self._dinitial = [self.tape.packing.summed(dstate) for dstate in self._dstates]
 
@@ -158,7 +158,7 @@ class Adjoint(StateAdjoint):
             self.tape.forward.record[F_BACK_TO_X] = 0
 
     def add_to(self, program):
-        """Add backward to a program, of whole sequences of equal length, or in a `Room`; whether that could be done.
+        """Add backward to a program, of whole sequences of equal length, or in a `Room`; False if a program cannot do it.
 
         Where the program is of a step that is taken again and again, it starts from what is in `dinitial`.
         """

@@ -86,7 +86,7 @@ class Feeding:
 
     @property
     def _told(self):
-        """What a file says of it."""
+        """How a file describes the feedback."""
         return f"{self.output} as {self.input}: {self.feedback._told}"
 
     def strengths(self, described):

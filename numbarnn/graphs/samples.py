@@ -235,6 +235,11 @@ class GraphSamples:
         """[(N,)]: the steps of each sample in each input."""
         return [*self.lengths_of_inputs.values()]
 
+    @property
+    def input_bytes(self):
+        """Bytes of all inputs."""
+        return sum(each.numbers.nbytes for each in self.inputs.values())
+
     @functools.cached_property
     def kind(self):
         """What samples have in common that can lie in the same memory, if they have as many steps."""
@@ -279,7 +284,7 @@ class GraphSamples:
         return replace(self, inputs=inputs, lengths=lengths, resets=resets, parts=parts, strengths=strengths)
 
     def pieces(self, most_rows):
-        """Some of the samples each, in order, with about so many steps in all, or a single sample."""
+        """The samples in order, in pieces of at least one sample and of about `most_rows` steps in all."""
         rows = max(int(lengths.sum()) for lengths in self.lengths_of_inputs.values())
         count = min(-(-rows // most_rows), self.x.count)
         if count < 2:

@@ -66,7 +66,7 @@ class Row:
 
     @property
     def layers(self):
-        """Its layers."""
+        """The layers of the parts, in order."""
         return tuple(part.layer for part in self.parts)
 
     @property

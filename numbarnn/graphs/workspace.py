@@ -151,7 +151,7 @@ class GraphBuffer:
         self.nbytes = sum(array.nbytes for array in self._arrays.values())
 
     def take(self, samples, chosen, first, steps):
-        """Some of the samples, which must have so many steps: the inputs are overwritten by the next call."""
+        """The samples `chosen`, whose inputs have the given steps; the next call overwrites the inputs."""
         counts = dict(zip(samples.inputs, steps))
         whole = all((samples.lengths_of_inputs[name][chosen] == count).all() for name, count in counts.items())
         span = None if whole else (first, first + max(steps))
@@ -201,7 +201,7 @@ class GraphWorkspaces(Workspaces):
         return tuple(common)
 
     def _started(self, initial):
-        """Of layers that start from what is given no derivative goes to what their nodes start them from."""
+        """The layers that start from a given state: no derivative goes to the nodes that would start them."""
         return frozenset(initial or ())
 
     def _buffer(self, *part):

@@ -23,7 +23,7 @@ class Block(NamedTuple):
     factor: int = 1
 
     def of(self, wide):
-        """The view of it."""
+        """The view of the block in the wide parameters."""
         array = wide[self.wide]
         return array[self.rows] if self.columns is None else array[self.rows, self.columns]
 
@@ -75,7 +75,7 @@ class DecayedWeights:
             (np.add if block.factor == 1 else np.subtract)(view, found, out=view)
 
     def add_fill(self, program):
-        """Add to a program, on the CPU, that the weights are written; whether that could be done."""
+        """Add to a program, on the CPU, that the weights are written; False if a program cannot do it."""
         add, wide = backend("cpu").runs, self.parameters
         entries = []
         for block in self.blocks:
@@ -85,7 +85,7 @@ class DecayedWeights:
         return True
 
     def add_take_back(self, program, gradient, into, accumulate):
-        """Add to a program, on the CPU, that the derivatives are written or added; whether that could be done."""
+        """Add to a program, on the CPU, that the derivatives are written or added; False if a program cannot do it."""
         add, entries, written = backend("cpu").runs, [], set()
         for block in self.blocks:
             view = into[block.own]
@@ -99,7 +99,7 @@ class DecayedWeights:
 def blocks_of(weights, hidden, gates):
     """The blocks of a layer with ``decay=True``: of all rows of its gates, and after them of ``w (d - 1) = w d - w``.
 
-    The last input channels are the spans of the forward direction, and after them those of the reverse one.
+    The last input channels are the spans of the forward direction, and after them the spans of the reverse one.
     """
     rows, decay = slice(gates), slice(gates, gates + hidden)
     inputs = {

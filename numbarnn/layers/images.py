@@ -177,7 +177,7 @@ class OverImagesAdjoint:
         self._of.kernels.backward(*self._arguments())
 
     def add_to(self, program):
-        """Add it to a program, of sequences of equal length; whether that could be done."""
+        """Add `fill` to a program, of sequences of equal length; False if a program cannot do it."""
         if not (self._of.source.packing.uniform and self._dy.packing.uniform):
             return False
         self._of.kernels.add_backward(program, *self._arguments())
@@ -209,8 +209,8 @@ class Flatten(Stateless):
 def shaped(layers: Iterable[Layer], channels: object) -> tuple[tuple[Layer, ...], object]:
     """(layers, channels) of a network, in which each layer of images knows their shape.
 
-    channels: what the network was given; of the (channels, height, width) of images their product is returned, and where
-    nothing is given, that of the shape that the first layer knows.
+    channels: what the network was given.  For images of (channels, height, width) their product is returned; where nothing
+    is given, the product of the shape that the first layer knows.
 
     Raises
     ------

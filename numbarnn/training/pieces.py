@@ -81,14 +81,14 @@ class PieceFeed(SampleFeed):
 
 
 def feed_of(course, samples, batch_size, shuffle, steps):
-    """What feeds a course with samples: whole, or in pieces of so many steps if that is not None."""
+    """The feed of a course: whole samples if `steps` is None, else pieces of `steps` steps."""
     if steps is None:
         return SampleFeed(course, samples, batch_size, shuffle)
     return PieceFeed(course, samples, batch_size, shuffle, steps)
 
 
 def sequences_of(states):
-    """Of how many sequences the states of layers are, as `Workspace.final` gives them."""
+    """N, the number of sequences of the states of layers, as `Workspace.final` gives them."""
     return next(iter(states.values()))[0].shape[2]
 
 

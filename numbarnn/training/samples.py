@@ -120,7 +120,7 @@ class Samples:
 
     @property
     def _fed_channels(self):
-        """How many channels are fed."""
+        """The number of channels that are fed back."""
         return self.strengths.numbers.shape[-1 if self.strengths.ragged else self.strengths.letters.index("c")]
 
     def strength_rows(self, batch):
@@ -286,6 +286,11 @@ class Samples:
         """[(N,)]: the steps of each sample; of a graph those in each input."""
         return [self.lengths_of_x]
 
+    @property
+    def input_bytes(self):
+        """Bytes of x."""
+        return self.x.numbers.nbytes
+
     @functools.cached_property
     def kind(self):
         """What samples have in common that can lie in the same memory, if they have as many steps."""
@@ -319,7 +324,7 @@ class Samples:
         return part if self.feedback is None else part.with_feedback(self.feedback._between(begin, end), self._fed_channels)
 
     def pieces(self, most_rows):
-        """Some of the samples each, in order, with about so many steps in all, or a single sample."""
+        """The samples in order, in pieces of at least one sample and of about `most_rows` steps in all."""
         count = min(-(-int(self.lengths_of_x.sum()) // most_rows), self.x.count)
         if count < 2:
             return iter((self,))

@@ -28,7 +28,7 @@ class Sequences:
 
     @property
     def ragged(self):
-        """Whether they lie one after the other."""
+        """Whether the sequences lie one after the other, in a Ragged."""
         return isinstance(self.array, Ragged)
 
     @property
@@ -38,12 +38,12 @@ class Sequences:
 
     @property
     def count(self):
-        """How many samples there are."""
+        """N, the number of samples."""
         return len(self.array) if self.ragged else self.array.shape[self.letters.index("n")]
 
     @property
     def stepped(self):
-        """Whether there is a number for each step."""
+        """Whether the array has an axis of steps."""
         return "t" in self.letters
 
     @property

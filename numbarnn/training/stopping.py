@@ -87,7 +87,7 @@ class EarlyStopping(Callback):
         return [*self._record, self._first]
 
     def set_state(self, state):
-        """Go on with these."""
+        """Go on from what `get_state` returned."""
         best, epoch, flat, self._first = state
         self._record = best, epoch, flat
 

@@ -97,7 +97,7 @@ class RowUpdates:
         }  # fmt: skip
 
     def restore(self, state, step):
-        """Be as `state` says, after so many steps; ValueError if it is no state of such a table."""
+        """Take over `state`, which was saved after `step` steps; ValueError if it is no state of such a table."""
         scalars, seen, live = state["scalars"], state["seen"], state["live"]
         arrays = [state["table"], *state["memory"], seen, live, state["used"], scalars[0]]
         wanted = [self.table, *self._memory, *self._counts[1:], self._used, self._scalars[0]]
@@ -114,7 +114,10 @@ class RowUpdates:
         self.step, self._together = step, step - here
 
     def restore_whole(self, memory, step):
-        """Be as after so many steps, each of which updated all rows: memory has a vector for each that is remembered."""
+        """Go on from `step` steps, each of which updated all rows.
+
+        memory: the vectors that the optimizer remembers, for the whole table.
+        """
         self._memory = [vector.reshape(self.table.shape).copy() for vector in memory]
         moving = FOREVER if self._updates.moving is None else self._updates.moving
         rows = len(self.table)

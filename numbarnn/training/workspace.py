@@ -243,6 +243,15 @@ class Workspaces:
             self._let_go()
         return value
 
+    def once(self, samples, loss):
+        """The loss of all of some samples, read where they lie; nothing is kept."""
+        return self._make().gradient(samples, loss)
+
+    @property
+    def nbytes(self):
+        """Bytes of the workspaces and buffers that are kept."""
+        return sum(nbytes for _, _, nbytes in self._kept.values())
+
     def _follower(self, samples, chosen):
         """A RaggedWorkspace for batches of as many samples as are chosen; None where there can be none."""
         lengths = samples.lengths_of_x
@@ -276,7 +285,7 @@ class Workspaces:
 
     def _let_go(self):
         """Forget the workspaces that were not used for longest, as far as there are too many bytes."""
-        total = sum(nbytes for _, _, nbytes in self._kept.values())
+        total = self.nbytes
         for key in list(self._kept)[:-1]:
             if total <= KEPT_BYTES:
                 break

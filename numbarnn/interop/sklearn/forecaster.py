@@ -236,7 +236,7 @@ class SequenceForecaster(SequenceEstimator):
         return y
 
     def _check_long(self, x, least, of):
-        """Raise unless each series has so many steps."""
+        """Raise ShapeError unless each series has at least `least` steps."""
         if (x.lengths < least).any():
             n = int(np.argmax(x.lengths < least))
             raise ShapeError(f"X: expected series of at least {least} steps, {of}, got {x.lengths[n]} in series {n}")

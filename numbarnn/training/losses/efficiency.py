@@ -59,7 +59,7 @@ class NashSutcliffe(Regression):
     accepts: ClassVar = {"spread": _spread}
 
     def target_channels(self, channels):
-        """As many as the prediction has; ShapeError unless there are as many spreads."""
+        """The same number as the prediction's channels; ShapeError unless there are as many spreads."""
         if isinstance(self.spread, tuple) and len(self.spread) != channels:
             raise ShapeError(f"spread: expected one for each of {channels} targets, got {len(self.spread)}")
         return channels

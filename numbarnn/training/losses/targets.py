@@ -22,7 +22,7 @@ def takes_labels(loss, y):
 
 
 def target_channels(loss, channels):
-    """How many channels targets have for a prediction of so many: as many, if the loss does not say otherwise."""
+    """The number of target channels for a prediction of `channels` channels: the same, unless the loss says otherwise."""
     return loss.target_channels(channels) if hasattr(loss, "target_channels") else channels
 
 
