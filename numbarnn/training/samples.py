@@ -147,8 +147,11 @@ class Samples:
         """Whether a loss sees anything of them: not of no samples, nor of targets of steps where there are none."""
         return self.x.count > 0 and (not self.stepped or bool(self.lengths_of_x.any()))
 
-    def check_shared(self):
-        """Raise ValueError unless the mean over all samples is a mean of the means over parts of them: it always is."""
+    def check_shared(self, cut):
+        """Raise ValueError unless the mean over all samples is a mean of the means over parts of them: it always is.
+
+        cut: whether the parts are pieces.
+        """
 
     @property
     def uncut(self):
