@@ -346,6 +346,16 @@ def plain_held_out(comm, own):
     return numbers(net, history)
 
 
+def held_out_words(comm, own):
+    """The last of four ranks trains on no label, and rank 0, which measures the metrics, holds out none."""
+    net = nr.Network([nr.Embedding(20, 3), nr.GRU(4), nr.Last(), nr.Dense(3)], seed=0 if comm is None else comm.rank)
+    history = net.fit(
+        WORDS[:, own], LABELS[own], nr.CrossEntropy(ignore_index=1), epochs=3, batch_size=COUNT, optimizer=nr.SGD(0.1),
+        comm=comm, validation_split=0.3, split_by="time", metrics=["accuracy", spread], progress=False,
+    )  # fmt: skip
+    return numbers(net, history) | history.metrics
+
+
 def stopped_plain(comm, own):
     """Without shards as many ranks go on."""
     options = dict(optimizer=nr.AdamW(nr.cosine(0.01)), seed=5, epochs=2)
@@ -597,7 +607,7 @@ SCENARIOS = {
         plain_sum, plain_sum_of_ragged, plain_metrics, plain_sum_of_words, stopped, alone, callbacks, early_stopping,
         failures, mistakes, members, many, accumulated, pieces, pieces_of_a_graph, pieces_with_feedback, held_out,
         held_out_steps, held_out_of_a_graph, stopped_in_an_epoch, stopped_in_a_batch, begun, goes_on_with_what_one_began,
-        plain_held_out, stopped_plain,
+        plain_held_out, held_out_words, stopped_plain,
     )
 }  # fmt: skip
 

@@ -136,6 +136,14 @@ def test_what_is_held_out_does_not_depend_on_the_ranks(size):
         np.testing.assert_allclose(answers["plain_held_out"]["loss"], history.loss, rtol=1e-5)
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_metrics_of_what_is_held_out_are_those_of_one_process(size):
+    alone = scenarios.held_out_words(None, WHOLE)
+    for answers in found(size):
+        for name, values in alone.items():
+            np.testing.assert_allclose(answers["held_out_words"][name], values, rtol=1e-4, atol=1e-6)
+
+
 WITH_SHARDS = {  # what one process does in other sums
     "accumulate": dict(batch_size=13, accumulate=4, clip=0.5),
     "pieces": dict(batch_size=COUNT, carry=True, steps=4),
