@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .arrays.conversion import numbers_like
-from .arrays.devices import backend, moved
+from .arrays.devices import backend
 from .arrays.ragged import Ragged
 from .c99.export import export
 from .c99.layers import add_network
@@ -235,17 +234,6 @@ class Network(Curvature, Readout, Streaming):
                 metrics=metrics, frozen=frozen, validation_split=validation_split, split_by=split_by,
                 tape=tape, checkpoints=checkpoints, shared=shared, ranks=ranks, carry=carry, steps=steps,
             )  # fmt: skip
-
-    def transfer(self, source: "Network") -> "Network":
-        """Copy the parameters of another network of the same layers and channels; returns this network.
-
-        Between dtypes the numbers are rounded; ValueError if one is too large.
-        """
-        if not isinstance(source, Network):
-            raise TypeError(f"source: expected a Network, got {type(source).__name__}")
-        self.params.check_structure("source", source.params)
-        self.params.flat = numbers_like("source", moved(source.params.flat, self.device), self.dtype)
-        return self
 
     def save(self, path: str | os.PathLike, extra: Mapping | None = None) -> None:
         """Write the network into a file, from which `numbarnn.load` has one that predicts and trains to the bit like it.

@@ -2,7 +2,6 @@
 
 import functools
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 
@@ -50,7 +49,6 @@ class GraphSamples:
     empty: frozenset = frozenset()
     feedback: Feeding | None = None
     strengths: Sequences | None = None
-    carries_feedback: ClassVar = False
 
     @classmethod
     def of(cls, graph, inputs, targets, lengths, losses: Losses, weights, reset=None, feedback=None):

@@ -2,7 +2,6 @@
 
 import functools
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar
 
 import numpy as np
 
@@ -67,7 +66,6 @@ class Samples:
     strengths: Sequences | None = None
     spans: slice | None = None
     there: object = None
-    carries_feedback: ClassVar = True  # from piece to piece of a training
 
     @classmethod
     def of(cls, network, x, y, lengths=None, loss=None, weights=None, reset=None, feedback=None):

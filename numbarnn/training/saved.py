@@ -134,9 +134,10 @@ def _states(network, found):
             raise ValueError(f"carried: expected {network.dtype} arrays of shapes {wanted} as the state of layer {index!r}")
         states[index] = [moved(array, network.device) for array in arrays]
     if rest:
-        (output,), wanted = rest, (sequences, network.output_channels)
-        if output.shape != wanted or output.dtype != network.dtype:
-            raise ValueError(f"carried: expected a {network.dtype} array of shape {wanted} as the output that is fed")
+        (output,), wanted = rest, [(sequences, channels) for channels in network._fed_channels]
+        if output.shape not in wanted or output.dtype != network.dtype:
+            expected = " or ".join(map(str, wanted))
+            raise ValueError(f"carried: expected a {network.dtype} array of shape {expected} as the output that is fed")
         states[FED] = output
     return states
 
