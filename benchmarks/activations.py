@@ -48,7 +48,7 @@ def add_arguments(parser):
 
 
 def run(rounds):
-    """A row for each cell and function: times over those of tanh, measured in turn."""
+    """A row for each cell and function: its times over the times of tanh, measured in turn."""
     import numbarnn as nr
 
     rows = []

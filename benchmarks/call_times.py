@@ -44,7 +44,11 @@ def ours():
         y, _, tape = layer.forward(p, x)
         return layer.backward(tape, y)
 
-    return {"layer": lambda: layer(p, x)[0], "network": lambda: network.predict(x), "both": both}
+    flat, target = network.params.flat, np.ones((1, 1), np.float32)
+    return {
+        "layer": lambda: layer(p, x)[0], "network": lambda: network.predict(x), "both": both,
+        "gradient": lambda: network.loss_and_gradient(flat, x, target),
+    }  # fmt: skip
 
 
 def of_torch():
@@ -71,7 +75,13 @@ def of_torch():
         layer.zero_grad()
         layer(x)[0].backward(ones)
 
-    return {"layer": call, "network": network, "both": both}
+    parameters, target = [*layer.parameters(), *dense.parameters()], torch.ones(1, 1)
+
+    def gradient():
+        loss = torch.nn.functional.mse_loss(dense(layer(x)[0][-1]), target)
+        return loss.item(), torch.cat([part.ravel() for part in torch.autograd.grad(loss, parameters)]).numpy()
+
+    return {"layer": call, "network": network, "both": both, "gradient": gradient}
 
 
 def of_onnxruntime():
@@ -143,7 +153,10 @@ def _microseconds(pair):
 
 def table(result):
     """The result as lines of Markdown."""
-    names = {"layer": f"GRU({HIDDEN}), T = N = 1", "network": "GRU, Last, Dense: predict", "both": "forward + backward"}
+    names = {
+        "layer": f"GRU({HIDDEN}), T = N = 1", "network": "GRU, Last, Dense: predict", "both": "forward + backward",
+        "gradient": "GRU, Last, Dense: loss_and_gradient",
+    }  # fmt: skip
     lines = [f"| microseconds, median (least) | {' | '.join(LIBRARIES)} |", "|---" * (len(LIBRARIES) + 1) + "|"]
     for key, name in names.items():
         times = (_microseconds((result["times"][library] or {}).get(key)) for library in LIBRARIES)

@@ -1,7 +1,7 @@
 """Networks as dynamical systems: exponents of a random network beside a loop of NumPy, Jacobians, and two trained networks.
 
 The loop of NumPy takes the same steps, and decomposes as often; ``OPENBLAS_NUM_THREADS=1`` gives it one thread of BLAS.  The
-flip-flop is that of Sussillo and Barak (2013, doi:10.1162/NECO_a_00409): three bits, each remembers the sign of its last
+flip-flop comes from Sussillo and Barak (2013, doi:10.1162/NECO_a_00409): three bits, each remembers the sign of its last
 pulse.  The network of Lorenz's system predicts its next step; then it reads what it has predicted, which makes it a layer on
 its own, see `closed`.
 """

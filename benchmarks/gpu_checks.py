@@ -1,7 +1,7 @@
 """Is what the GPU computes right?  Against the CPU in float64, by finite differences, and to the bit where that is promised.
 
 ``python -m benchmarks.gpu_checks NAME`` runs one group of checks; it takes neither pytest nor hypothesis.  Sizes T,N,I,H
-behind the name are those of the layers, in the place of SIZES.
+after the name replace SIZES, the sizes of the layers.
 """
 
 import contextlib

@@ -6,13 +6,17 @@ import time
 import numba
 import numpy as np
 
-from numbarnn import Adam
+from numbarnn import Adam, Network
 from numbarnn.demo.counting import counting_network, counting_windows
+from numbarnn.training.updates import Updates
+from numbarnn.training.workspace import BatchBuffer, Workspace
 
+from .cpu import peak
 from .loads import Loads
 from .turns import Worker, warm
 
 SAMPLES = 195
+PARTS = ("batch", "forward", "loss", "backward", "Adam")  # of an update
 BATCH, RATE, BLOCK = 32, 0.005, 10  # BLOCK: epochs that one library trains before it is the other's turn
 
 
@@ -123,6 +127,76 @@ class Trainer:
         return time.perf_counter() - start
 
 
+def products(network, steps):
+    """Multiplications and additions in the matrix products of an epoch's mean update: (of forward, of backward).
+
+    Backward has two products for each one of forward: for the gradient of the weights, and for the derivative of what was
+    multiplied, which the first layer, where it is x, does without.  The zero state before the first step has none.
+    """
+    rows, forward, backward = SAMPLES / -(-SAMPLES // BATCH), 0, 0
+    for name, p in network.params.items():
+        if p.ndim == 2:
+            times = 1 if name[0] in "34" else steps - 1 if "weight_hh" in name else steps
+            forward += 2 * rows * times * p.size
+            backward += 2 * rows * times * p.size * (1 if name == "0.weight_ih_l0" else 2)
+    return forward, backward
+
+
+class Parts:
+    """Where the time of our update goes, in a process of its own: a clock in the places of what an update calls."""
+
+    def __init__(self, threads):
+        self._train, self._seconds = our_trainer(threads), dict.fromkeys(PARTS, 0.0)
+        self._threads = threads
+        self._clock(BatchBuffer, "take", "batch")
+        self._clock(Network, "_call_loss", "loss")
+        self._clock(Updates, "update", "Adam")
+        prepared = Workspace._prepared
+
+        def clocked(workspace):
+            passes = prepared(workspace)
+            for name, each in zip(("forward", "backward"), passes):
+                self._clock(each, "run", name)
+            return passes
+
+        Workspace._prepared = clocked
+
+    def _clock(self, owner, name, part):
+        """Let a call of a method add its seconds to those of a part."""
+        method = getattr(owner, name)
+
+        def timed(*arguments, **keywords):
+            start = time.perf_counter()
+            found = method(*arguments, **keywords)
+            self._seconds[part] += time.perf_counter() - start
+            return found
+
+        setattr(owner, name, timed)
+
+    def __call__(self, rounds):
+        """{part of an update: (milliseconds, those of its matrix products at the peak)}: medians over blocks of epochs."""
+        blocks, updates = [], BLOCK * -(-SAMPLES // BATCH)
+        for _ in range(rounds):
+            warm(lambda: self._train(1))
+            self._seconds = dict.fromkeys(PARTS, 0.0)
+            start = time.perf_counter()
+            self._train(BLOCK)
+            blocks.append({**self._seconds, "all": time.perf_counter() - start})
+        found = {part: 1e3 * statistics.median(each[part] for each in blocks) / updates for part in (*PARTS, "all")}
+        top = statistics.median(peak("float32", self._threads) for _ in range(rounds))
+        steps = counting_windows()[0].shape[0]
+        least = dict(zip(("forward", "backward"), (flops / top / 1e6 for flops in products(counting_network(), steps))))
+        found["the rest"] = 2 * found["all"] - sum(found.values())
+        return {part: (ms, least.get(part, 0.0)) for part, ms in found.items()} | {
+            "all": (found["all"], sum(least.values()))
+        }
+
+
+def parts_of_update(threads):
+    """The `Parts`, in a process of their own."""
+    return Parts(threads)
+
+
 def numbarnn_library(threads):
     """Our trainer, in a process of its own."""
     return Trainer(our_trainer(threads))
@@ -151,6 +225,9 @@ def add_arguments(parser):
 def run(epochs):
     """Milliseconds of an update in each library, quiet and beside a busy process; blocks of epochs, by turns."""
     threads, rows, missing = numba.get_num_threads(), [], []
+    worker = Worker(parts_of_update, threads, bound=False)
+    parts = worker(max(3, epochs // BLOCK))
+    worker.close()
     workers = {}
     for name, make in MAKERS.items():
         worker = Worker(make, threads, bound=False)
@@ -178,7 +255,7 @@ def run(epochs):
             })  # fmt: skip
     for worker in workers.values():
         worker.close()
-    return {"threads": threads, "epochs": BLOCK * max(1, epochs // BLOCK), "missing": missing, "rows": rows}
+    return {"threads": threads, "epochs": BLOCK * max(1, epochs // BLOCK), "missing": missing, "rows": rows, "parts": parts}
 
 
 def table(result):
@@ -194,4 +271,12 @@ def table(result):
             f"| {row['beside']} | {LABELS[row['library']]} | {row['ms_per_update']:.2f} | {row['mean']:.2f} |"
             f" {row['ratio']:.2f} | {min(row['ratios']):.2f} | {max(row['ratios']):.2f} |"
         )
+    lines += [
+        "",
+        "Where the time of our update goes, quiet:",
+        "",
+        "| part | ms | its matrix products at the peak, ms |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {part} | {ms:.3f} | {least:.3f} |" for part, (ms, least) in result["parts"].items()]
     return "\n".join(lines)

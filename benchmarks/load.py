@@ -60,7 +60,7 @@ class Load:
 
 
 def _mark():
-    """(time, seconds that all processors have worked, those of them that are ours), or None where Linux does not say so."""
+    """(time, seconds that all processors have worked, seconds of our processes), or None where Linux does not say so."""
     try:
         first, tick = (PROC / "stat").read_text().split("\n", 1)[0], os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError, AttributeError):

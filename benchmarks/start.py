@@ -1,7 +1,7 @@
 """The first second: a GRU's first calls, cold and warm, eight processes at once, and where the seconds go.
 
 Cold is a process that finds no kernel on disk; warm is one that finds all.  Every process is a fresh one, and finds the
-library's byte code on disk, as those of an installed package do.
+library's byte code on disk, as with an installed package.
 """
 
 import compileall

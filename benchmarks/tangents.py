@@ -1,4 +1,4 @@
-"""What forward derivatives cost: the time of a tangent over that of a forward, by what moves and how many at once."""
+"""The cost of forward derivatives: the time of a tangent over the time of a forward, by direction and number."""
 
 import statistics
 import time

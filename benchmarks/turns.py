@@ -1,8 +1,8 @@
 """Libraries that take turns, a process each.
 
 In one process the threads of one library, which spin for a while after their work, slow the other; in two, one sleeps while
-the other works.  Before that its threads spin as well: those of PyTorch for up to 8 milliseconds, those of onnxruntime for
-30, which is as long as some turns.  So every turn begins with a pause, the same for every library, in which the threads of
+the other works.  Before that its threads spin as well, PyTorch's for up to 8 milliseconds and onnxruntime's for 30, which
+is as long as some turns.  So every turn begins with a pause, the same for every library, in which the threads of
 the one before fall asleep, and `Library`'s with calls that are not timed, in which its own wake up.
 """
 

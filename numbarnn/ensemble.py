@@ -27,8 +27,8 @@ class Ensemble:
     params : numpy.ndarray
         (K, P): the flat vector of each member, in the host's memory.
     histories : list of History
-        Of the whole epochs of each member.  Where members are trained side by side, the seconds are those of all of them,
-        shared out evenly.
+        Of the whole epochs of each member.  Where members are trained side by side, they share the seconds of the training
+        evenly.
     errors : tuple
         For each member None, or what has ended its training early, as text: numbers that were not finite.  Its parameters
         are then the last finite ones.

@@ -88,7 +88,7 @@ def _known(network, known, steps, start):
     if (found.steps, found.batch, found.channels) != wanted:
         t, n, c = wanted
         raise ShapeError(
-            f"known: expected {t} steps of {n} sequences and {c} channels, those of the input, {network.channels}, that the"
+            f"known: expected {t} steps of {n} sequences and {c} channels, all of the input's {network.channels} that the"
             f" network does not predict, got shape {known.shape} ({start.layout})"
         )
     return found.tnc

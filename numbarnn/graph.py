@@ -37,7 +37,7 @@ class Graph(Streaming, Curvature, Readout):
         What the graph is given, by name: the channels C of numbers with steps, (T, N, C); None for indices with steps,
         (T, N); an `Input` for what has no steps.
     nodes : dict of str to Node
-        The layers by name, and what they read.  Their order is that of the parameters, and nothing else depends on it but
+        The layers by name, and what they read.  The parameters have the order of the nodes, which otherwise only decides
         which of two nodes that wait for nothing runs first.
     outputs : str or sequence of str
         The nodes whose outputs are returned.
@@ -180,7 +180,7 @@ class Graph(Streaming, Curvature, Readout):
         Returns
         -------
         History
-            With several losses, that of an epoch is the mean over its samples, each batch with the means of its outputs.
+            With several losses, an epoch's loss is the mean over its samples, each batch with the means of its outputs.
 
         Raises
         ------

@@ -35,7 +35,8 @@ class RecursiveLeastSquares(Unsendable):
     With `feed_back` the output z, of the w before it learns from the step, is the input of the next step: FORCE learning,
     which tames a network that is chaotic without it.
 
-    The parameters of the layers before the last are read when it is made.  Those of the last are written after each call.
+    The parameters of the layers before the last are read when it is made.  The parameters of the last layer are written
+    after each call.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ class RecursiveLeastSquares(Unsendable):
     forgetting : float
         Greater than 0, 1 at most: how much of what a step says is left a step later.
     every : int
-        It learns from every so many steps, from the one of this number on.
+        It learns from one step in `every`, first from step number `every`.
     batch : int
         N: how many sequences run side by side.
 
@@ -239,7 +240,7 @@ class RecursiveLeastSquares(Unsendable):
         return self._learn(beside, y, lengths, network.output_channels, first)
 
     def _sequences_of_state(self):
-        """Of each number of a state the sequence that it is of."""
+        """The sequence to which each number of a state belongs, shaped like the state: int64."""
         numbers = np.zeros_like(self._state)
         for part in _arrays_of(self._step.states(numbers)):
             part[...] = np.arange(self._batch)[:, None]

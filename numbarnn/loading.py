@@ -91,7 +91,7 @@ def load(
     if not isinstance(layer, Layer):
         raise read.error("layer", f"a layer, got {layer!r:.200}")
     if not layer.has_parameters(params):
-        raise read.error("parameters", f"those of {layer!r}, got {params!r}")
+        raise read.error("parameters", f"the parameters of {layer!r}, got {params!r}")
     return layer, params.to(device)
 
 

@@ -13,6 +13,7 @@ from .arrays.ragged import Ragged
 from .ensemble import Ensemble
 from .errors import NonFiniteError, ShapeError, checked_seeds, flag, known_name, several
 from .layers.base import SCHEMES
+from .layers.feedback import Feedback
 from .layers.operations import NotInPrograms
 from .network import Network
 from .training.loop import check_samples, checked_samples, checked_settings, fit
@@ -28,7 +29,7 @@ from .training.samples import Samples
 from .training.schedules import checked_rate, number_or_schedule
 from .training.stopping import EarlyStopping
 
-BOOTSTRAP = 1  # beside a seed: its draws are not those of the initial parameters and of the order
+BOOTSTRAP = 1  # beside a seed: its draws differ from the draws of the initial parameters and of the order
 
 
 def fit_many(
@@ -49,6 +50,7 @@ def fit_many(
     clip: float | None = None,
     lengths: np.ndarray | None = None,
     weights: np.ndarray | Ragged | None = None,
+    feedback: Feedback | None = None,
     validation: tuple | None = None,
     validations: Iterable[tuple] | None = None,
     stopping: EarlyStopping | None = None,
@@ -78,7 +80,7 @@ def fit_many(
     rates : sequence of float or schedule, optional
         A learning rate for each member, in the place of the optimizer's.
     decays : sequence of float, optional
-        A weight decay for each member, in the place of that of an `AdamW`.
+        A weight decay for each member, instead of the one of an `AdamW`.
     samples : sequence of (x, y), (x, y, lengths) or (x, y, lengths, weights), optional
         Samples of each member's own, in the place of x, y, `lengths` and `weights`.
     bootstrap : bool
@@ -90,6 +92,9 @@ def fit_many(
         (N,): the steps of each sample in a padded x.
     weights : array or Ragged, optional
         A number for each sample or step, as in `Network.fit`.
+    feedback : Feedback, optional
+        Of all members, as in `Network.fit`: their inputs are made of what is given and of their own outputs, in validation
+        too.  Where `forcing` has an axis of samples, a sample that `bootstrap` draws brings its own.
     validation : (x, y), (x, y, lengths) or (x, y, lengths, weights), optional
         Where a loss is measured after each epoch of each member.
     validations : sequence of (x, y), (x, y, lengths) or (x, y, lengths, weights), optional
@@ -154,23 +159,30 @@ def fit_many(
     _check_alone("samples", samples, x=x, y=y, lengths=lengths, weights=weights)
     _check_alone("validations", validations, validation=validation)
     samples, validations = _each("samples", samples, count), _each("validations", validations, count)
+    if feedback is not None:
+        network._check_feedback(feedback)
     with Ranks(None if comm is None else checked_comm(comm)) as ranks:
         ranks.same(dict(
             network=network._structure, seeds=seeds, loss=compared(loss), epochs=epochs,
             optimizer=tuple(each._compared for each in optimizers),
             batch_size=batch_size, shuffle=shuffle, bootstrap=bootstrap, clip=clip, scheme=scheme,
+            feedback=None if feedback is None else feedback._told,
         ))  # fmt: skip
         members = ranks.own(range(count))
         if samples is None:
-            common = Samples.of(network, x, y, lengths, loss, weights)
+            common = Samples.of(network, x, y, lengths, loss, weights, feedback=feedback)
             check_samples(common)
             samples = dict.fromkeys(members, common)
         else:
-            samples = {k: checked_samples(network, samples[k], loss, f"samples[{k}]") for k in members}
+            samples = {k: checked_samples(network, samples[k], loss, f"samples[{k}]", feedback=feedback) for k in members}
         if validations is not None:
-            held = {k: checked_samples(network, validations[k], loss, f"validations[{k}]") for k in members}
+            held = {
+                k: checked_samples(network, validations[k], loss, f"validations[{k}]", feedback=feedback) for k in members
+            }
         else:
-            common = None if validation is None else checked_samples(network, validation, loss, "validation")
+            common = validation
+            if validation is not None:
+                common = checked_samples(network, validation, loss, "validation", feedback=feedback)
             held = dict.fromkeys(members, common)
         orders = {k: _order(samples[k], k, seeds[k], bootstrap) for k in members}
         with bar(len(members), progress and ranks.rank == 0, "member") as shown:

@@ -135,7 +135,7 @@ class Network(Curvature, Readout, Streaming):
         batch_size : int
             Samples of one update; the last batch of an epoch may be smaller, and is trained too.
         shuffle : bool
-            Draw a new order for each epoch; if not, it is that of the samples.
+            Draw a new order for each epoch; if not, the samples keep their order.
         seed : int or numpy.random.Generator
             For the order, and for what `validation_split` holds out.
         clip : float, optional
@@ -161,13 +161,13 @@ class Network(Curvature, Readout, Streaming):
             in one order, so that 1, 2, 4, ... ranks give the same bits; each rank has its `own_part` of the samples.
         metrics : sequence of str or callable, or dict
             What is measured after each epoch, on all samples and on `validation` data: "accuracy", the name of a loss, or
-            functions of (prediction, target) that return a number, by their names or by those of a dict.  They get what
-            `loss` gets: of labels and of ragged sequences rows (rows, C), of labels without those that are ignored; and one
-            with an argument ``weights`` those of the samples, of labels (rows,), else with one channel, or None.  What is of
-            the library has the weights of the samples, and leaves out the targets that `loss` leaves out; weights of classes
-            are the loss's alone.  Each costs nothing beside one prediction of all samples.
+            functions of (prediction, target) that return a number, called by their own names or by the keys of a dict.  They
+            get what `loss` gets: of labels and of ragged sequences rows (rows, C), of labels without those that are ignored;
+            and one with an argument ``weights`` the samples' weights, of labels (rows,), else with one channel, or None.
+            What is of the library has the weights of the samples, and leaves out the targets that `loss` leaves out; weights
+            of classes are the loss's alone.  Each costs nothing beside one prediction of all samples.
         frozen : sequence of str
-            Parameters that keep their bits, by names or patterns: ``["0.*"]`` are those of the first layer, ``["*bias*"]``
+            Parameters that keep their bits, by names or patterns: ``["0.*"]`` for the first layer's, ``["*bias*"]``
             all biases.  Their gradient is no part of the norm that `clip` limits.
         validation_split : float, optional
             A part of the samples, between 0 and 1, that is held out for validation, in the place of `validation`.
@@ -177,8 +177,9 @@ class Network(Curvature, Readout, Streaming):
         weights : array or Ragged, optional
             Numbers >= 0: one for each sample, (N,), or for each step, (T, N) in the order of the network's layout, of a
             Ragged x a Ragged of one channel.  The loss of a batch is the weighted mean, divided by the sum of its weights,
-            and the loss of an epoch is that of all samples.  Where a weight is 0, y is not read and the gradient is exactly
-            0; samples whose weights are all 0 are in no batch.  x is read nevertheless, and must be finite.
+            and the loss of an epoch is the weighted mean of all samples.  Where a weight is 0, y is not read and the
+            gradient is exactly 0; samples whose weights are all 0 are in no batch.  x is read nevertheless, and must be
+            finite.
         reset : array of bool, optional
             (T, N): where True, a sample starts afresh from the initial state at that step; no gradient goes back over it.
         carry : bool
@@ -186,7 +187,7 @@ class Network(Curvature, Readout, Streaming):
             gradient goes back over the cut (truncated backpropagation through time).  Each batch of samples goes through
             all of its pieces, and starts afresh in each epoch; validation and metrics are of whole sequences.  `strips`
             cuts a text into samples side by side.  Not with `reset`, `comm`, `shards`, and layers that take a whole
-            sequence: `Last`, `Pool` and those of two directions.
+            sequence: `Last`, `Pool` and bidirectional ones.
         steps : int, optional
             Steps of a piece, with ``carry=True``; the last piece may be shorter, and is trained too.  The update of a piece
             in which nothing counts, as all labels are ignored, is one by a gradient of zeros, as in `Trainer.update`.

@@ -53,7 +53,7 @@ class Weight(Description):
     def __post_init__(self):
         super().__post_init__()
         if self.axes and (not self.table or math.prod(self.axes) != self.outputs):
-            raise ShapeError(f"axes: expected those of a table whose product is {self.outputs}, got {self.axes}")
+            raise ShapeError(f"axes: expected the axes of a table whose product is {self.outputs}, got {self.axes}")
 
     @property
     def size(self):

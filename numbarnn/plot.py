@@ -77,7 +77,7 @@ def forecast(observed, forecasts, times=None, ax=None, label: str = "observed"):
         (S,): where the values are, numbers or dates, instead of their indices; past the end it goes on by the last step.
     ax : matplotlib.axes.Axes, optional
     label : str
-        That of `observed`.
+        The label of `observed`.
 
     Returns
     -------
@@ -334,10 +334,10 @@ def fixed_points(points, states=None, modes: int = 1, ax=None):
     ----------
     points : FixedPoints
     states : array, optional
-        (..., S): states of trajectories, such as a layer's outputs; the components are theirs, and they are drawn.  The
-        components are those of the points if None.
+        (..., S): states of trajectories, such as a layer's outputs; the components are theirs, and they are drawn.  If
+        None, the components are computed from the points.
     modes : int
-        How many modes of each point, those of the largest eigenvalues; 0 for none.
+        How many modes of each point are drawn, the largest eigenvalues first; 0 for none.
     ax : matplotlib.axes.Axes, optional
 
     Returns

@@ -58,7 +58,7 @@ def sample(
     seed : int, list of int, or numpy.random.Generator
         The same seed gives the same result on every device, for any number of threads, and a longer one begins with it.
         Sequence n draws from child n of ``numpy.random.SeedSequence(seed)``, whatever N is.  With a seed for each sequence
-        the results are those of N calls, each with one of them.
+        the results are the same as from N calls, each with one seed.
     vocabulary : Vocabulary, optional
         What a text is read and written with; needed for texts, of V entries.
 
@@ -300,6 +300,6 @@ def _read(stream, x, starts):
 
 
 def _run(stream, x):
-    """Run a stream over steps whose outputs nobody reads: memory holds those of a few only."""
+    """Run a stream over steps whose outputs nobody reads: memory holds the outputs of a few steps only."""
     for at in range(0, len(x), MOST_STEPS):
         stream.run(x[at : at + MOST_STEPS])

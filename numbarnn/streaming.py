@@ -291,7 +291,7 @@ class Copies:
             target[...] = source
 
     def add_to(self, program):
-        """Add it to a program: a row of a sequence after the other, since those of one of both may be longer."""
+        """Add it to a program: the row of one sequence after the other, since the rows of one of both may be longer."""
         for source, target in self._parts:
             for row, place in zip(source, target):
                 backend_of(source).programs.add_copy(program, row.ctypes.data, place.ctypes.data, row.nbytes)

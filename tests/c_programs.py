@@ -1,4 +1,4 @@
-"""C that a network was exported as, compiled by the compilers of this machine and called by ctypes."""
+"""The C of an exported network: compiled by this machine's compilers and called by ctypes."""
 
 import ctypes
 import re
@@ -72,7 +72,7 @@ class Exported:
         return y
 
     def put(self, states):
-        """Set the state to that of a Stream of one sequence."""
+        """Set the state to the state of a Stream of one sequence."""
         for field, values in zip(self.fields, flat_states(states)):
             self.array(field)[:] = values
 

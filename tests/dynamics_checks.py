@@ -1,4 +1,4 @@
-"""What test_dynamics.py holds Jacobians, exponents and fixed points to."""
+"""The checks by test_dynamics.py of Jacobians, exponents and fixed points."""
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def qr_oracle(layer, p, x, state, tangents, every):
 
 
 def check_exponents(layer, every, count=None):
-    """Exponents of two driven sequences are those of `qr_oracle`, and they end where the layer does."""
+    """Exponents of two driven sequences equal `qr_oracle`'s, and their final states equal the layer's."""
     p, state, x = random_parameters(layer), random_state(layer, 2), np.random.default_rng(3).standard_normal((23, 2, 2))
     found = nr.dynamics.lyapunov(layer, p, x, state, exponents=count, every=every, dt=0.5, seed=7)
     size = vectors(state).shape[1]

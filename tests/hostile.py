@@ -1,4 +1,4 @@
-"""Hostile arguments: what a user may hand to a public function by mistake, and which of it is a right argument after all.
+"""Hostile arguments: what a user may pass to a public function by mistake, and which of it is valid after all.
 
 A kind of argument says which values are right, as the plain value that each stands for; `WRONG` marks the others.
 """

@@ -1,15 +1,19 @@
 """Shows that the gradient property can fail: `python tests/mutants.py`.
 
-Each cell's adjoint is rewritten one term at a time, a term dropped or its sign flipped, compiled into the real kernel
-and put to the check of test_gradients.py.  Then parts of what backward returns are lost, one at a time.  Then what
-places the rows of ragged batches is put wrong, and put to the check of test_ragged.py and test_reset.py, and the sums
-of an embedding's rows and the slopes of losses to those of test_embedding.py and test_classification.py, and the
-derivatives of layers of images to that of test_images.py, of pooling over steps to that of test_over_time.py, of
-networks to that of test_function.py, of graphs to that of test_graph.py, forward derivatives to those of
-test_tangents.py and test_graph_derivatives.py, second ones to those of test_hvp.py, test_curvature.py and
-test_graph_curvature.py, the way back through outputs that were fed to that of test_feedback.py, and what is carried
-from piece to piece of a long sequence to that of test_carry.py. The exit status is 1 if any mutant survives, or if
-what is unchanged does not pass.
+A mutant is a copy of the code with one fault.  Each runs the check of a test file, which must fail:
+
+* Terms of a cell's adjoint are dropped or change their sign, one at a time, in the real kernel, and parts of what backward
+  returns are lost: test_gradients.py.
+* Rows of ragged batches are put in wrong places: test_ragged.py and test_reset.py.
+* Sums of an embedding's rows, and slopes of losses: test_embedding.py and test_classification.py.
+* Derivatives of image layers: test_images.py; of pooling over steps: test_over_time.py.
+* Derivatives of networks: test_function.py; of graphs: test_graph.py.
+* Forward derivatives: test_tangents.py and test_graph_derivatives.py.
+* Second derivatives: test_hvp.py, test_curvature.py and test_graph_curvature.py.
+* Derivatives through outputs that were fed back: test_feedback.py.
+* States carried from piece to piece of a long sequence: test_carry.py.
+
+The exit status is 1 if a mutant survives, or if the unchanged code does not pass.
 """
 
 import argparse
@@ -989,7 +993,7 @@ def curvature_mutants():
 
 
 def curvature_caught():
-    """Whether the property of test_hvp.py fails, or that of test_curvature.py."""
+    """Whether the property of test_hvp.py or of test_curvature.py fails."""
     import test_curvature
     import test_hvp
 

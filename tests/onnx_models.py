@@ -1,4 +1,4 @@
-"""Models made of nodes, and what onnxruntime makes of them."""
+"""Makes ONNX models from nodes, and runs them with onnxruntime."""
 
 import numpy as np
 import onnx

@@ -327,7 +327,7 @@ def described(kind, hidden, **options):
 
 
 def random_parameters(layer, channels, random, dtype="float32"):
-    """Normal numbers, those of a weight so small that a sum is of the size of what is summed; rates from 0 to 1."""
+    """Normal numbers; rates from 0 to 1. Weights are scaled so that W x is about as large as x."""
 
     def draw(name, shape):
         if name.startswith("rate"):

@@ -21,7 +21,7 @@ def laid_out(case, dx):
 
 
 def jvp(case, tape, dp, dx, dstate, subject=None):
-    """Tangents (K, T, N, Y) of the outputs, and a tuple of those of the final state, from `directions`."""
+    """Tangents of the outputs, (K, T, N, Y), and a tuple of tangents of the final state, from `directions`."""
     given = {"dp": dp, "dx": None if dx is None else laid_out(case, dx)}
     given["dstate"] = None if dstate is None else like(case.dstate, dstate)
     dy, dfinal = (subject or case.layer).jvp(tape, **given)

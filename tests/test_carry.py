@@ -77,7 +77,7 @@ def by_hand(net, data, steps, epochs, rate=0.1):
 
 
 def check_pieces(kind, steps):
-    """Assert that `fit` in pieces is the loop by hand; returns (the network, that of the loop)."""
+    """Assert that `fit` in pieces equals a loop by hand; returns (network of `fit`, network of the loop)."""
     make, data = KINDS[kind]
     net, other = make(), make()
     names = dict(zip(("x", "y", "lengths", "weights"), data))
@@ -366,7 +366,7 @@ LAYERS = [
 
 
 def assert_near(found, expected):
-    """Sums of the same numbers in another order: one over all steps, or one over those of each chunk, and then these."""
+    """Sums of the same numbers in another order: over all steps, or over each chunk first and then over the chunks."""
     np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-13 * np.abs(expected).max())
 
 

@@ -118,12 +118,12 @@ def test_carried_states_of_other_sequences_are_refused(kind, tmp_path):
         )
 
     hold(4)
-    expected = "carried: expected states of 3 sequences, or 2 in the last batch, as the 5 samples .* make, got those of 4"
+    expected = "carried: expected states of 3 sequences, or 2 in the last batch, as 5 samples .* make, got states of 4"
     with pytest.raises(nr.FileFormatError, match=expected):
         nr.Trainer.load(file)
     hold(2)  # a batch has so many, but not the one that is begun
     with pytest.raises(
-        nr.ShapeError, match="^carried states: expected those of 3 sequences, .* got those of 2; resume=False"
+        nr.ShapeError, match="^carried states: expected states of 3 sequences, .* got states of 2; resume=False"
     ):
         nr.Trainer.load(file).fit(*data, **way)
 
@@ -134,7 +134,7 @@ def test_carried_states_of_other_sequences_are_refused(kind, tmp_path):
 
     changed(file, drop)
     loaded = nr.Trainer.load(file)
-    with pytest.raises(nr.ShapeError, match="^carried states: expected those of 3 sequences, .* got none; resume=False"):
+    with pytest.raises(nr.ShapeError, match="^carried states: expected states of 3 sequences, .* got none; resume=False"):
         loaded.fit(*data, **way)
     assert len(loaded.fit(*data, epochs=1, resume=False, **way).loss) == 1
 
@@ -296,7 +296,8 @@ def test_an_epoch_that_is_begun_goes_on_as_it_was_or_not_at_all(tmp_path):
         with pytest.raises(ValueError, match=f"^{message}"):
             trainer.fit(**{"x": X, "y": Y, "progress": False, **options})
     assert np.array_equal(trainer.network.params.flat, before)
-    with pytest.warns(RuntimeWarning, match="callbacks: expected those of the checkpoint, got none like EarlyStopping"):
+    expected = "callbacks: expected the callbacks of the checkpoint, got none like EarlyStopping"
+    with pytest.warns(RuntimeWarning, match=expected):
         trainer.fit(X, Y, batch_size=9, progress=False)
     assert len(trainer.history.loss) == 5
     trainer = stopped(tmp_path / "other")

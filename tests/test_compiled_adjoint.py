@@ -57,7 +57,7 @@ def forward(step, x, state, work):
 
 @numba.njit
 def backward(step, x, states, dy, dstate, work):
-    """The gradient, and dx; dstate becomes that of the initial state."""
+    """The gradient, and dx; dstate becomes the derivative with respect to the initial state."""
     gradient, dx = np.zeros(step.gradient_size, dy.dtype), np.empty_like(x)
     for t in range(len(x) - 1, -1, -1):
         step.adjoint(x[t], states[t], dy[t], dstate, dx[t], gradient, work)

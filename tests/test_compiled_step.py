@@ -380,7 +380,7 @@ def test_an_integrand_of_scipy():
 
 
 X, Y = np.ones(2, np.float32), np.zeros(2, np.float32)
-WRONG = [  # argument, value, the error of Python, that of compiled code
+WRONG = [  # argument, value, the error in Python, the error in compiled code
     ("x", X[:1], nr.ShapeError, nr.ShapeError),
     ("x", np.ones((2, 2), np.float32), nr.ShapeError, nr.ShapeError),
     ("x", np.ones(2), nr.DTypeError, TypingError),

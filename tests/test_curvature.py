@@ -86,7 +86,7 @@ def test_jacobian_starts_afresh_where_samples_do():
 
 
 def by_tangents(monkeypatch):
-    """Let Jacobians be those of forward derivatives."""
+    """Make Jacobians by forward derivatives."""
     monkeypatch.setattr(nr.Network, "_jacobian_of_rows", lambda *args: None)
 
 

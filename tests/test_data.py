@@ -1,4 +1,4 @@
-"""Windows of a series, and the series that ship with the package."""
+"""Windows of a series, and the series that come with the package."""
 
 import numpy as np
 import pytest

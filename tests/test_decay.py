@@ -105,7 +105,7 @@ def test_stacked_layers_and_two_directions(kind, stack):
 
 
 def test_finite_differences_see_spans_that_are_lost(monkeypatch):
-    """Those of a layer above, and those of the reverse direction, on their way back to x."""
+    """The derivatives of spans go back to x from an upper layer and from the reverse direction; lose each in turn."""
     case = case_of("gru", 2, **STACKS["both"])
     call = case.layer, case.parameters, case.x, case.state
     nr.testing.check_gradients(*call)

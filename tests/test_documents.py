@@ -1,4 +1,4 @@
-"""What is written about the package is true: files named, arguments described, nothing public without a sentence."""
+"""The documentation is true: files that it names exist, every argument and every public name is described."""
 
 import ast
 import importlib.util
@@ -28,7 +28,7 @@ def definitions(body, within=""):
 
 
 def arguments(node):
-    """The names of a function's arguments; of a class those of its own ``__init__``, or None."""
+    """The names of the arguments of a function, or of a class's own ``__init__``; None if it has none."""
     if isinstance(node, ast.ClassDef):
         made = [each for name, each in definitions(node.body) if name == "__init__"]
         return arguments(made[0]) if made else None

@@ -100,7 +100,7 @@ def test_the_density_of_a_mixture_is_that_of_a_sum():
 def test_many_points_of_a_gaussian_have_the_divergence_of_gaussians():
     random = np.random.default_rng(1)
     true, generated = random.standard_normal((3000, 1)), 1.5 * random.standard_normal((3000, 1)) + 0.5
-    a, b = 1 + 0.2**2, 1.5**2 + 0.2**2  # the variances with that of each Gaussian
+    a, b = 1 + 0.2**2, 1.5**2 + 0.2**2  # each variance plus the variance of the Gaussians
     expected = 0.5 * (math.log(b / a) + (a + 0.25) / b - 1)
     found = divergence(true, generated, form="gaussian", width=0.2, samples=4000)
     assert found == pytest.approx(expected, abs=0.05)

@@ -333,7 +333,7 @@ def test_against_torch():
 
 
 def test_dense_adam_of_torch():
-    """The rows that a training leaves are those of PyTorch's Adam, which updates all of them."""
+    """Training leaves the same rows as PyTorch's Adam, which updates all of them."""
     torch = pytest.importorskip("torch")
     x, y = indices(vocabulary=40) % 31, np.array([0, 1, 2, 1, 0])
     net = nr.Network([nr.Embedding(40, 4), nr.Last(), nr.Dense(3)], dtype="float64")

@@ -195,7 +195,7 @@ def reader():
 def test_an_interrupt_at_any_line_leaves_parameters_between_two_updates(optimizer):
     x, y = words()
     states = []
-    for updates in range(1, 5):  # the third update of four is that of the first batch again
+    for updates in range(1, 5):  # the third of four updates uses the first batch again
         net = reader()
         way = {"optimizer": type(optimizer)(Bomb(ArithmeticError, updates, lambda *_: 0.1))}
         if isinstance(optimizer, nr.SGD):
@@ -229,7 +229,7 @@ def test_an_interrupt_at_any_line_leaves_parameters_between_two_updates(optimize
 
 
 def test_ctrl_c():
-    """A signal while kernels run: the parameters are those of a whole update, and the network trains on."""
+    """A signal comes while kernels run: the last update is whole, and the network can train on."""
     program = """
 import os, signal, threading
 import numpy as np, numbarnn as nr

@@ -256,7 +256,7 @@ def test_no_step_and_no_sequence_with_one():
 
 
 def test_one_sequence_of_layers_without_a_state():
-    """Its steps belong together, as the outputs are fed: the loss of (T, C) is that of (T, 1, C)."""
+    """The outputs are fed back, so x (T, C) is one sequence: its loss equals the loss of (T, 1, C)."""
     net = nr.Network([nr.Dense(2, "tanh")], channels=3, dtype="float64", seed=0)
     x, y, feedback = numbers((6, 1, 3)), numbers((6, 1, 2), 1), nr.Feedback(np.linspace(0, 1, 6))
     assert net.loss(x[:, 0], y[:, 0], feedback=feedback) == net.loss(x, y, feedback=feedback) != net.loss(x, y)

@@ -1,4 +1,4 @@
-"""Fields and arguments are plain Python values from the constructor on, whatever stood for them."""
+"""The constructor turns fields and arguments into plain Python values, such as NumPy numbers into int and float."""
 
 import copy
 import dataclasses

@@ -484,7 +484,10 @@ def test_a_newer_file_says_so(path):
     [
         (lambda d: d["network"]["layers"][0].update(hidden=-1), "network.layers.0: expected what GRU is made of; hidden:"),
         (lambda d: d["network"]["layers"][0].update(units=3), "network.layers.0: expected what GRU is made of; units:"),
-        (lambda d: d["network"]["layers"][0].update(hidden=5), r"parameters: expected those of Network\(\[GRU\(hidden=5"),
+        (
+            lambda d: d["network"]["layers"][0].update(hidden=5),
+            r"parameters: expected the parameters of Network\(\[GRU\(hidden=5",
+        ),
         (lambda d: d["network"]["layers"][0].update(layers=10**9), "expected stacked layers with parameters in the file"),
         (lambda d: d["network"]["layers"][0].update({"is": "GRUX"}), "network.layers.0: expected a class of numbarnn, got"),
         (lambda d: d["network"]["layers"].append(3), "network: expected what a Network is made of; layers:"),

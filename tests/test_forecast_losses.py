@@ -90,7 +90,7 @@ def test_values_and_slopes(name, layout):
     options = dict(lengths=lengths, layout=layout, weights=own)
     check_loss(with_missing(loss), *given, **options)
     found, slope = with_missing(loss)(*given, **options)
-    if name != "nash_sutcliffe":  # whose spread is that of what is read
+    if name != "nash_sutcliffe":  # its denominator depends on which targets are read
         values = written_out(name, *(np.nan_to_num(array) for array in (prediction, target)))
         assert found == pytest.approx((read * values).sum() / read.sum(), rel=1e-13)
     slope = turned(slope, layout, "tnc").reshape(*target.shape, -1)

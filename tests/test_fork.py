@@ -1,4 +1,4 @@
-"""A forked process computes, whatever its parent has run."""
+"""A forked process can compute, whatever its parent has run."""
 
 import os
 

@@ -127,7 +127,7 @@ def test_layouts_dtypes_ragged_and_stacked(layout):
     "layer, options, error, message",
     [
         (nr.RNN(3), {}, TypeError, r"layer: expected one with gates \(GRU, LSTM, MGU\), got RNN"),
-        (nr.GRU(3, layers=2), {"index": 2}, nr.IndexRangeError, "index: expected that of one of 2 stacked layers, got 2"),
+        (nr.GRU(3, layers=2), {"index": 2}, nr.IndexRangeError, "index: expected an index of 2 stacked layers, got 2"),
         (nr.GRU(3), {"index": 0.5}, TypeError, "index: expected an integer, got 0.5"),
         (nr.GRU(3), {"lengths": [6, 0, 0, 0]}, ValueError, "lengths: expected numbers from 0 to 5"),
     ],

@@ -327,9 +327,7 @@ def test_values_that_are_joined_have_the_same_steps():
     with pytest.raises(nr.ShapeError, match=r"lengths \[1, 2\]"):
         net(x, lengths={"b": [1, 2]})
     for reset in ({"b": afresh}, {"a": afresh}, {"a": afresh, "b": afresh[:, ::-1]}):
-        with pytest.raises(
-            nr.ShapeError, match=r"^reset\['b'\]: expected one like that of inputs\['a'\], with which node 'y'"
-        ):
+        with pytest.raises(nr.ShapeError, match=r"^reset\['b'\]: expected the one of inputs\['a'\], with which node 'y'"):
             net(x, reset=reset)
     assert np.array_equal(net(x, reset={"a": afresh, "b": afresh})[0]["y"], net(x)[0]["y"])
     assert not data_of(net(x, lengths={"a": [1, 2], "b": [1, 2]})[0]["y"])[2:].any()

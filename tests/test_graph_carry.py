@@ -239,7 +239,7 @@ def test_what_cannot_be_carried_is_named():
         (lambda: two_times().fit(*unlike, **time), ValueError,
          "split_by: expected 'sample' for inputs of different steps, 'x' and 'z', got 'time'"),
         (lambda: static_output().fit({"x": X, "s": S}, {"a": Y, "b": Y[0]}, **WAY), ValueError,
-         "carry: expected False for targets without steps, those of 'b', got True"),
+         "carry: expected False for targets without steps for output 'b', got True"),
         (lambda: tank().fit(INPUTS, TARGETS, LOSS, **WAY, **reset), ValueError, "reset: expected None beside carry=True"),
         (lambda: tank().fit(INPUTS, TARGETS, LOSS, steps=3), ValueError, "steps: expected None without carry=True, got 3"),
         (lambda: nr.Trainer(tank(), LOSS).update(INPUTS, TARGETS, state=state), nr.NonFiniteError, r"state\['h'\]: "),

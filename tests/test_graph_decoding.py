@@ -1,4 +1,4 @@
-"""A graph that feeds on its own output: what it gives is what it predicts of that, step by step and all at once."""
+"""Graph.decode: the outputs that were fed back, given as input all at once, give the same outputs again."""
 
 import numpy as np
 import pytest

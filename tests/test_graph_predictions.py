@@ -1,4 +1,4 @@
-"""What a graph says besides one prediction: as the network that it is where layers are in a row, and by hand elsewhere."""
+"""Hidden states, predictions of many seeds and probabilities of a graph: against the same network, or by hand."""
 
 import numpy as np
 import pytest
@@ -116,7 +116,7 @@ def test_wrong_arguments_are_named():
             nr.UnknownNameError,
             "layer: unknown name 'decoder', expected .*'decoder.1'",
         ),
-        (lambda: net.states(INPUTS, index=2), nr.IndexRangeError, "index: expected that of one of 2 stacked layers, got 2"),
+        (lambda: net.states(INPUTS, index=2), nr.IndexRangeError, "index: expected an index of 2 stacked layers, got 2"),
         (lambda: net.states(INPUTS, reset={"past": [[3]]}), nr.DTypeError, r"reset\['past'\]: expected True and False"),
     ]:
         with pytest.raises(error, match=f"^{message}"):

@@ -1,4 +1,4 @@
-"""Readouts of graphs that are solved for: as those of networks, of joined values, of several outputs at once."""
+"""Readouts of graphs by ridge regression: as in networks, of joined values, and for several outputs at once."""
 
 import numpy as np
 import pytest

@@ -250,7 +250,7 @@ def test_what_is_given_as_a_whole_runs_as_a_whole():
     stream = net.stream({"past": past}, lengths={"past": lengths})
     for t in range(T):
         found = stream.step({"x": x[t]})
-        assert list(found) == ["y", "ends"]  # the encoder's steps are not those of the stream
+        assert list(found) == ["y", "ends"]  # the encoder has other steps than the stream
         assert np.array_equal(found["y"], right["y"][t]) and np.array_equal(found["ends"], right["ends"])
     assert list(stream.state) == ["decoder", "after"]
     assert np.array_equal(stream.state["decoder"], final["decoder"])

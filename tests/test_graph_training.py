@@ -301,7 +301,7 @@ def test_a_training_of_several_tables_goes_on_from_its_file(tmp_path):
 @pytest.mark.parametrize("known", [[], [0]], ids=["no table by rows", "the first table by rows"])
 @pytest.mark.parametrize("optimizer", [nr.Adam(0.02), nr.AdamW(0.02, decay=0.1), nr.SGD(0.05, 0.9), nr.SGD(0.05)], ids=repr)
 def test_a_training_whose_tables_were_updated_as_a_whole_goes_on_from_its_file(optimizer, known, tmp_path, monkeypatch):
-    """Files have those of a GPU, and of when a graph's tables were, but for the first layer's: here of all or some rows."""
+    """Files from a GPU, or from older versions, have such tables: here all tables, or all but the first."""
     for order, frozen in ((("e", "h", "f", "g"), ()), (("e", "f", "g", "h"), ("e.*",)), (("h", "f", "g", "e"), ("f.*",))):
         whole = nr.Trainer(reader(order), OF_TWO, optimizer, seed=2, frozen=frozen)
         with monkeypatch.context() as change:

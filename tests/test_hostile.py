@@ -273,7 +273,7 @@ FIT = {
 WAVE = np.sin(np.arange(6.0))[:, None]
 LOSS = {"loss": ("mse", one_of("mse", "mae"))}
 
-# name: (function, {argument: (valid value, kind)}).  A name starts with that of the public object it is about.
+# name: (function, {argument: (valid value, kind)}).  Each name starts with the name of a public object.
 CASES = {
     "RNN": (nr.RNN, RECURRENT),
     "GRU": (nr.GRU, RECURRENT | GATED | {"reset": ("after", one_of("after", "before"))}),

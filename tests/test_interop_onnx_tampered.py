@@ -66,7 +66,7 @@ def of_a_description(name):
         return found, "parameters: expected at most the .* numbers that the model has"
     if name == "a huge layer":
         found["network"]["layers"][0]["hidden"] = huge
-        return found, "parameters: expected those of"
+        return found, "parameters: expected the parameters of"
     if name == "many layers":
         found["network"]["layers"][0]["layers"] = huge
         return found, "stacked layers with parameters in the file"

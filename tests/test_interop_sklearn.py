@@ -434,7 +434,7 @@ def test_other_errors():
     with pytest.raises(ValueError, match="classes: expected all classes there will be"):
         classifier.partial_fit(X, y)
     classifier.partial_fit(X, y, classes=["slow", "fast"])
-    with pytest.raises(ValueError, match="classes: expected those of the first call"):
+    with pytest.raises(ValueError, match="classes: expected the classes of the first call"):
         classifier.partial_fit(X, y, classes=["slow", "fast", "other"])
     with pytest.raises(ValueError, match="y: expected classes that the first call was told of"):
         classifier.partial_fit(X[:2], ["slow", "other"])

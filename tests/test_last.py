@@ -1,4 +1,4 @@
-"""What a sequence ends with: final outputs of one direction and of two, their gradients, and layers that do not fit."""
+"""Last: final outputs of one direction and of two, their gradients, and layers that it cannot follow."""
 
 import numpy as np
 import pytest

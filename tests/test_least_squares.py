@@ -45,7 +45,7 @@ def learned(net, inputs, y, fed, penalty, forgetting, every):
 
 
 def check_against_numpy(steps, fed, forgetting, every, seed, dtype="float64", tolerance=1e-9):
-    """Raise AssertionError unless outputs, weights and states are those of the equations."""
+    """Raise AssertionError unless outputs, weights and states agree with the equations."""
     random, net = np.random.default_rng(seed), make(dtype=dtype)
     x = random.standard_normal((steps, 3)).astype(dtype)
     y = np.sin(np.arange(steps)[:, None] / 3 + np.arange(U))

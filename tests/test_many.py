@@ -363,6 +363,62 @@ def test_samples_and_validation_of_each():
         assert_member(ensemble, k, *alone(network(), x, y, k, validation=held[k], **more, **OPTIONS))
 
 
+FED = network(nr.GRU(4), nr.Dense(2))
+FORCING = RANDOM.random((5, 13))  # (T, N)
+FEEDBACKS = {
+    "sparse": (nr.Feedback(every=2), {}),
+    "a strength for each step": (nr.Feedback(FORCING), dict(weights=TIMES, optimizer=nr.AdamW(nr.cosine(0.02)), clip=0.1)),
+    "lengths": (nr.Feedback(0.3), dict(lengths=1 + LENGTHS % 5, loss="huber")),
+    "gaps": (nr.Feedback(1.0, missing=True), {}),
+}
+
+
+@pytest.mark.parametrize("bootstrap", [False, True])
+@pytest.mark.parametrize("name", FEEDBACKS)
+def test_members_with_feedback(name, bootstrap):
+    """A sample that is drawn brings its strengths of forcing."""
+    feedback, options = FEEDBACKS[name]
+    options, x = OPTIONS | options, X.copy()
+    if feedback.missing:
+        x[2, ::3, 1] = np.nan
+    ensemble = nr.fit_many(FED, x, X, seeds=range(3), feedback=feedback, bootstrap=bootstrap, progress=False, **options)
+    for k in range(3):
+        drawn = np.random.default_rng((k, 1)).integers(13, size=13) if bootstrap else np.arange(13)
+        own = {key: taken(options[key], drawn) for key in ("lengths", "weights") if key in options}
+        fed = nr.Feedback(FORCING[:, drawn]) if feedback.forcing.ndim else feedback
+        assert_member(ensemble, k, *alone(FED, x[:, drawn], X[:, drawn], k, feedback=fed, **options | own))
+    without = nr.fit_many(FED, X, X, seeds=[0], progress=False, **options)
+    assert not np.array_equal(without.params[0], ensemble.params[0])
+
+
+def test_members_with_feedback_stop_for_themselves():
+    """By validation data that are fed likewise; samples and validation data may be each member's own."""
+    sparse, options = nr.Feedback(every=3), dict(epochs=30, batch_size=4, optimizer=nr.Adam(0.1))
+    held, stopping = (X[:, 8:], -X[:, 8:]), nr.EarlyStopping(patience=2)
+    common = dict(seeds=range(3), stopping=stopping, feedback=sparse, progress=False, **options)
+    ensemble = nr.fit_many(FED, X[:, :8], X[:, :8], validation=held, **common)
+    own = nr.fit_many(FED, samples=[(X[:, :8], X[:, :8])] * 3, validations=[held] * 3, **common)
+    for k in range(3):
+        trained = alone(
+            FED, X[:, :8], X[:, :8], k, [nr.EarlyStopping(patience=2)], validation=held, feedback=sparse, **options
+        )
+        assert_member(ensemble, k, *trained)
+        assert_member(own, k, *trained)
+        best = ensemble[k].loss(*held, feedback=sparse)
+        assert min(ensemble.histories[k].validation) == best != ensemble[k].loss(*held)
+    assert min(len(history.loss) for history in ensemble.histories) < 30
+
+
+@pytest.mark.parametrize("feedback, net, message", [
+    (0.5, FED, "feedback: expected numbarnn.Feedback or None, got float"),
+    (nr.Feedback(FORCING[:, :5]), FED, r"feedback: expected forcing of shape \(5, 13\)"),
+    (nr.Feedback(), network(nr.GRU(4), nr.Last(), nr.Dense(2)), "feedback: expected"),
+])  # fmt: skip
+def test_feedback_that_does_not_fit_members(feedback, net, message):
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
+        nr.fit_many(net, X, X, seeds=[0, 1], feedback=feedback, progress=False)
+
+
 def test_each_stops_for_itself():
     stopping, options = nr.EarlyStopping(patience=2), dict(epochs=40, batch_size=4, optimizer=nr.Adam(0.05))
     options |= dict(validation=(X[:, 8:], Y[8:]))

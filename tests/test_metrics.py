@@ -1,4 +1,4 @@
-"""What is measured beside the loss: metrics in training and evaluation, what follows them, and the table of them."""
+"""Metrics in training and evaluation, the callbacks that follow them, and their table."""
 
 import csv
 

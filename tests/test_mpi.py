@@ -121,7 +121,7 @@ def test_what_a_shared_training_does_not_do(call, message):
 
 
 def test_shards_train_on_the_mean_over_all_samples():
-    """One update on everything is that of an ordinary training, but for the order of the sum."""
+    """An update on all samples equals an update of ordinary training, except for the order of the sum."""
     one, other = scenarios.plain(), scenarios.plain()
     options = dict(epochs=4, batch_size=COUNT, optimizer=nr.SGD(0.1), progress=False)
     history, plain = one.fit(X, Y, shards=16, **options), other.fit(X, Y, **options)

@@ -1,4 +1,4 @@
-"""No steps, no sequences, no samples: what there is to say of nothing, or an error that names the argument."""
+"""Empty inputs, without steps, sequences or samples: an empty result, or an error that names the argument."""
 
 import numpy as np
 import pytest

@@ -78,7 +78,7 @@ def take(call, task, record, parts, regions):
 
 @pytest.fixture
 def own_pool():
-    """A pool beside that of the process."""
+    """A second pool, beside the pool of the process."""
     found = Pool()
     yield found
     found.close()
@@ -138,7 +138,7 @@ def test_helpers_come_and_go(own_pool):
 
 
 def test_blocks_without_rest_leave_what_was_set(own_pool):
-    """Also those of several threads, whose ends come in any order."""
+    """Also if several threads have such blocks, which end in any order."""
     rest = lambda: own_pool._block[REST // 8]  # noqa: E731
     for before in (RESTS, 0, 7):
         own_pool.set_rest(before)

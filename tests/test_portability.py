@@ -63,7 +63,7 @@ def test_kernels(name, request):
     if not processor["needs"] <= HOST:
         pytest.skip(f"the processor here lacks {sorted(processor['needs'] - HOST)}")
     if vectors._target() == vectors._target(name, "") and ("+fma" in HOST) is processor["fma"]:
-        pytest.skip("all other tests run at this width: it is that of the processor here")
+        pytest.skip("all other tests run at this width, the width of the processor here")
     # no features: else Numba adds the host's to those that the name stands for
     settings = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": ""}
     tests = [str(request.config.rootpath / test) for test in TESTS]

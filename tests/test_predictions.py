@@ -1,4 +1,4 @@
-"""What a network says besides one prediction: hidden states, predictions of many seeds, probabilities."""
+"""Besides one prediction, a network gives hidden states, predictions of many seeds, and probabilities."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_hidden_states_are_the_outputs_of_the_layers():
     for layer, error in ((2, TypeError), (4, nr.IndexRangeError), (1.0, TypeError)):
         with pytest.raises(error, match="layer: expected"):
             net.states(x, layer)
-    with pytest.raises(nr.IndexRangeError, match="index: expected that of one of 2"):
+    with pytest.raises(nr.IndexRangeError, match="index: expected an index of 2"):
         net.states(x, 1, index=2)
     with pytest.raises(TypeError, match="layer: expected a network with a recurrent layer"):
         nr.Network([nr.Dense(1)], C).states(x)

@@ -79,7 +79,7 @@ def test_a_layer_and_back(layer, given):
         if seed == 2:
             p.flat[...] *= np.float32(0.5)
         elif seed == 3:
-            tapes.pop(0)  # its memory may be used again, that of the others must not
+            tapes.pop(0)  # its memory may be used again, the memory of the other tapes must not
         x[...] = np.nan if tape.lease is not None else x
         assert same_bits(y, expected_y.copy()) and not y.flags.writeable
         assert same_bits(as_tuple(state), as_tuple(expected_state))

@@ -1,4 +1,4 @@
-"""A readout that is solved for, against the closed form by least squares: chunks, warm-up, lengths, weights, penalties."""
+"""Readouts by ridge regression, against the closed form: chunks, warm-up, lengths, weights, penalties."""
 
 import numpy as np
 import pytest

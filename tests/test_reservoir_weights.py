@@ -108,7 +108,7 @@ def test_the_radius_of_a_triangular_matrix_is_on_its_diagonal():
 
 
 def test_seeds():
-    """The seed of a Connectivity says which connections there are, that of init what they weigh."""
+    """The seed of a Connectivity draws which connections exist; the seed of init draws their weights."""
     one, other = (nr.Connectivity(density=0.3, seed=seed) for seed in (0, 1))
     first, again, second = (gates_of(one, nr.RNN(12, connectivity=one), seed) for seed in (0, 0, 1))
     assert same_bits(first, again) and not np.array_equal(first, second)

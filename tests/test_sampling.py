@@ -37,7 +37,7 @@ def uniforms(seed, length, n=0):
 
 
 def kept(logits, temperature, top_k, top_p):
-    """The probabilities of one step, those of what is not drawn 0."""
+    """The probabilities of one step; indices that cannot be drawn have 0."""
     logits = np.asarray(logits, float)
     p = np.exp((logits - logits.max()) / temperature)
     order = np.argsort(-p, kind="stable")[:top_k]

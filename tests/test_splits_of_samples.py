@@ -1,4 +1,4 @@
-"""Samples held out for validation: some that are drawn, or the last steps."""
+"""Samples held out for validation: drawn at random, or the last steps."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""A network driven through everything that may happen to it, beside a plain model of what it should hold: a vector."""
+"""A network through random sequences of operations, beside a simple model of what it should hold: a vector."""
 
 import copy
 import io

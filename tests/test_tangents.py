@@ -324,7 +324,7 @@ def test_layers_without_a_state(layer, x, options, layout):
 
 
 def test_greatest_of_equal_numbers():
-    """The tangent is that of the number that the adjoint goes to."""
+    """Of equal numbers, the tangent takes the one to which the adjoint goes."""
     random = np.random.default_rng(0)
     for layer in (nr.MaxPool2d(2, shape=(1, 4, 4)), nr.MaxPool2d(3, stride=1, padding=1, shape=(1, 4, 4)), nr.Pool("max")):
         x = random.integers(0, 3, (3, 2, 16)).astype("float64")

@@ -1,4 +1,4 @@
-"""Vocabularies: words and characters by frequency, there and back; padded sequences."""
+"""Vocabularies: words and characters by frequency, encoded and decoded; padded sequences."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""A training in the open: in pieces it is what it is in one, to the bit, by samples, by batches and by single updates."""
+"""Trainer: training in several calls equals training in one, to the bit, by samples, batches and single updates."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""Arrays that the library writes: read-only ones, and ones that it reads meanwhile, are refused before anything changes."""
+"""Arrays that the library writes to: an array that is read-only, or that it also reads, is refused before any change."""
 
 import re
 

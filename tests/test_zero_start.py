@@ -1,4 +1,4 @@
-"""A state that nobody gave is zeros: products with it are left out, and no bit changes by that."""
+"""Without an initial state the state is zeros: products with it are skipped, and no bit changes."""
 
 from unittest.mock import patch
 

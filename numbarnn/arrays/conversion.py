@@ -54,7 +54,7 @@ def array_of(argument, value, *axes):
 def _parts_of(argument, value, axes):
     """`value`, of a list that holds tensors one of arrays; an error of what would be lost, also inside of lists.
 
-    That is a mask, and names of dimensions that are not those of the axes.
+    What would be lost is a mask, or names of dimensions that differ from the names of the axes.
     """
     check_unmasked(argument, value)
     if isinstance(value, (list, tuple)):

@@ -137,7 +137,7 @@ class TensorDescriptor:
     def __init__(self, *values, **named):
         raise TypeError("TensorDescriptor: expected a call of TensorDescriptor.of(array, layout), which looks at an array")
 
-    # Of a ragged batch, whose steps and batch are those of its runs, `ragged` sets these.  The row of run r at step t begins
+    # `ragged` sets these for a ragged batch, whose steps and batch count its runs.  The row of run r at step t begins
     # `offset` bytes behind the address, and ``t * strides[0]`` more, or ``table[t] * strides[0]`` where the packing's table
     # has an entry of step 0; and ``r * strides[1]`` more, or ``starts[r]`` where there are starts.
     offset, first_entry, starts = 0, None, None
@@ -188,7 +188,7 @@ class TensorDescriptor:
         if array.ndim not in (2, 3):
             raise ShapeError(f"{argument}: expected 2 or 3 axes ({layout}), got {array.ndim} (shape {array.shape})")
         letters, (t, n, c) = _axes(layout, array.ndim) if isinstance(layout, str) else axes_of(layout, array.ndim)
-        lengths, strides = (*array.shape, 1), (*array.strides, 0)  # the last ones are those of an axis that is not there
+        lengths, strides = (*array.shape, 1), (*array.strides, 0)  # the last ones stand for an axis that is not there
         if lengths[c] == 0:
             raise ShapeError(f"{argument}: expected at least one of channels, got shape {array.shape} ({letters})")
         strides = strides[t], strides[n], strides[c]

@@ -103,7 +103,7 @@ def native(argument, value):
 
     Anything else is returned as it is.
 
-    argument: what errors call it.  They are those of `host_array`, and a DeviceError of a tensor on a GPU that is not there.
+    argument: what errors call it.  Raises as `host_array` does, and a DeviceError for a tensor on a GPU that is not there.
     """
     if is_array(value):
         return value.view(np.ndarray) if type(value) is np.memmap else value

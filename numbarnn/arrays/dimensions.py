@@ -40,5 +40,5 @@ def check_dimensions(argument, array, axes):
 
 
 def _agree(found, way):
-    """Whether the letters that are known are those of a way."""
+    """Whether the letters that are known agree with the letters of a way."""
     return all(letter in (None, own) for letter, own in zip(found, way))

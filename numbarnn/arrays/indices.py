@@ -89,7 +89,7 @@ class Indices:
 
     @property
     def dtype(self):
-        """That of the array."""
+        """The dtype of the array."""
         return self.array.dtype
 
     def rows(self):
@@ -136,7 +136,7 @@ class Groups:
     indices : numpy.ndarray
         (G,): those that occur, rising.
     order : numpy.ndarray
-        (M,): where they occur; those of group g are ``order[starts[g] : starts[g + 1]]``, rising.
+        (M,): where they occur; the places of group g are ``order[starts[g] : starts[g + 1]]``, rising.
     starts : numpy.ndarray
         (G + 1,).
     """

@@ -220,7 +220,7 @@ class Ragged(Settled, Arithmetic):
         fill : float
             NaN and infinities too; of integers an integer of their dtype.
         steps : int, optional
-            T; that of the longest sequence if None.  Longer sequences are cut.
+            T; the length of the longest sequence if None.  Longer sequences are cut.
         at : {"end", "start"}
             Where sequences are padded, and where longer ones are cut: ``"start"`` keeps their last steps.
 

@@ -57,7 +57,7 @@ def _expect_steps(source, layer):
     for method, base in (("run", Recurrent), ("driven", Regularized)):
         if getattr(type(layer), method) is not getattr(base, method):
             raise ConversionError(
-                f"{source.where}: expected a layer whose steps are those of its cell alone, got {layer!r}, whose class has a"
+                f"{source.where}: expected a layer whose steps are its cell's steps alone, got {layer!r}, whose class has a"
                 f" method {method} of its own"
             )
 

@@ -63,7 +63,7 @@ def check_declarations(cell):
         raise _say(f"{name}.gates", "expected at least one name, got ()")
     both = [value for value in cell.unit_values if value in cell.drives]
     if both:
-        raise _say(f"{name}.drives", f"expected other names than those of unit_values, got {both[0]!r} in both")
+        raise _say(f"{name}.drives", f"expected names that are not in unit_values, got {both[0]!r} in both")
     for attribute, least in (("slots", 1), ("saved", 0), ("states", 1)):
         value = getattr(cell, attribute)
         if type(value) is not int or value < least:

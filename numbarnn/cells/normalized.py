@@ -1,7 +1,7 @@
 """Layer normalization (Ba, Kiros, Hinton 2016, arXiv:1607.06450), and the two cells that the paper gives with it.
 
 ``LN(a; gain, bias) = gain (a - mean) / sqrt(variance + EPSILON) + bias``, mean and variance over the units of one sample at
-one step, the variance that of a population.  A backend sums over the units; the methods here are about one of them.
+one step, the variance divided by their number.  A backend sums over the units; the methods here are about one of them.
 """
 
 from dataclasses import dataclass

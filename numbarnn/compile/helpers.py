@@ -1,6 +1,6 @@
 """Processes that compile beside each other: each takes one piece of work after another, with a library of its own.
 
-Not those of multiprocessing: they would run the user's script again.
+The module multiprocessing is not used: its processes would run the user's script again.
 """
 
 import contextlib

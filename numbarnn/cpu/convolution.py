@@ -2,8 +2,8 @@
 
 A task takes some images, one after the other.  It writes the windows of an image side by side, a row for each place in a
 window and a column for each pixel of the output: the filters times that are the output, and that times the derivative of
-the output is the gradient of the filters.  No sum depends on the number of threads: those of one image are taken by one
-task, and those over images are sums of `GROUPS` sums.
+the output is the gradient of the filters.  No sum depends on the number of threads: one task takes the sums of an
+image, and the sums over images are sums of `GROUPS` sums.
 """
 
 import functools
@@ -303,7 +303,7 @@ def _backward(windows, filters, parameters, x, dy, gradient, accumulate, dx):
 
 
 def backward(windows, filters, parameters, x, dy, gradient, accumulate, dx):
-    """Derivatives from those of the outputs.
+    """Derivatives with respect to x and the parameters, from `dy`, the derivatives with respect to the outputs.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
 """Back through layers whose outputs were fed back, step after step: the exact gradient.
 
 From the last step to the first, each step has the derivatives with respect to inputs and states, for what reaches an
-output by way of the next input is known no sooner.  It leaves those of the slots among the rows of a chunk of steps, after
-which the products over all of them sum the gradients of the weights, as in the ordinary backward (`weights.gradient_task`).
+output by way of the next input is known no sooner.  It leaves the slots' derivatives among the rows of a chunk of steps,
+after which the products over all of them sum the gradients of the weights, as in the ordinary backward
+(`weights.gradient_task`).
 """
 
 import numpy as np

@@ -133,7 +133,7 @@ def rows_apart(call):
 
 @inlined
 def spread_windows(real, call, image, columns, target):
-    """Write a row of numbers for each place in a window, those of all windows side by side: ``[depth, pixels]``.
+    """Write a row of numbers for each place in a window, the windows side by side: ``[depth, pixels]``.
 
     image: padded, a vector of room behind it; columns: room for `cut_columns`.  The rows of target are whole vectors.
     """

@@ -20,7 +20,7 @@ LONG = 1 << 19  # multiplications of numbers by parameters that take longer than
 
 
 class Patience:
-    """What calls that take long have waited for to have Python again; times are those of `pool.clock`.
+    """What calls that take long have waited for to have Python again; times are by `pool.clock`.
 
     Attributes
     ----------

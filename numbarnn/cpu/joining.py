@@ -41,8 +41,8 @@ SUMS = np.dtype(
         "sequences",
         "steps",
         "lengths",  # as of JOIN
-        "order",  # [runs] those of a sequence one after the other in time; 0 where a sequence is a run
-        "firsts",  # [sequences + 1] where those of each one begin
+        "order",  # [runs] the runs of a sequence one after the other in time; 0 where a sequence is a run
+        "firsts",  # [sequences + 1] where the runs of each begin
         "columns",
         "target",  # [sequences, columns]
     )

@@ -124,7 +124,7 @@ class Adjoint(StateAdjoint):
             self._start(self._dstates)
 
     def end(self):
-        """What is left of dL/d(state) is that of the initial one: of runs, their sum."""
+        """What is left of dL/d(state) belongs to the initial state: summed over runs."""
         if not self.tape.packing.uniform:
             self._dinitial = [self.tape.packing.summed(dstate) for dstate in self._dstates]
 

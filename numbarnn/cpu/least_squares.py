@@ -16,8 +16,8 @@ def learn(
     outputs (T, N, U), in float64, 0 past the end of a sequence.
 
     x : array
-        (T, N, C), or with channels that are fed back (T, N, C - fed): then the inputs hold those of the first step.  Past
-        the end of a sequence it is not read, and neither is y.
+        (T, N, C), or with channels that are fed back (T, N, C - fed): then the inputs hold the fed channels of the first
+        step.  Past the end of a sequence it is not read, and neither is y.
     lengths : array of int
         (N,): the steps of each sequence; its state then stays as it is.
     owners : array of int

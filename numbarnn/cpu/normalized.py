@@ -233,7 +233,7 @@ def forward_task(cell, number, record, index):
 
 @inlined
 def normalize_adjoint(cell, real, call, run, index, place, block, gains, hats, deviations):
-    """Write the derivatives of the sums that a run normalized, and of its gains, from those of the terms of a row.
+    """Write the derivatives of the sums that a run normalized, and of its gains, from the derivatives of a row's terms.
 
     run: (first, slots, term); index: which of the row's deviations; place, block: the row's first vector of derivatives
     (is modified), and the bytes to the next block; gains, hats, deviations: as in `normalize_slots`.
@@ -268,8 +268,8 @@ def normalize_adjoint(cell, real, call, run, index, place, block, gains, hats, d
 def take_outputs(cell):
     """Add dy to a row of dh; or, where the output sees the normalized cell, go back through the output as well.
 
-    dh then holds the derivative of o, and the slot after those of the cell's that of c' by way of the output.  dh, and the
-    row of derivatives at `place`, are modified.
+    dh then holds the derivative of o, and the slot after the cell's slots the derivative of c' by way of the output.  dh,
+    and the row of derivatives at `place`, are modified.
     """
 
     def add(cell, real, call, dh, outputs, place, block, saved, unit_values, hats, deviations):

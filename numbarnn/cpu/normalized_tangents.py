@@ -19,7 +19,7 @@ from .types import by_cell, drive_places, load_drives, load_saved, load_state, s
 
 @inlined
 def normalize_tangents(cell, real, call, run, place, block, hats, deviation):
-    """Put the tangents of the normalized numbers of a row in the place of those of the sums.
+    """Overwrite the tangents of the sums of a row with the tangents of the normalized numbers.
 
     run: (first slot, slots); place, block: address of the row's tangents of the first slot of the run, and bytes to the
     next block; hats: of the first slot's normalized numbers; deviation: address of what deviations were multiplied with.
@@ -51,7 +51,7 @@ def seen_tangent(real, dhat, hat, gain, dgain):
 
 @inlined
 def terms_tangents(cell, real, call, place, block, weight, gains, dgains, hats, deviations):
-    """Tangents of the terms of a row in the place of those of the sums."""
+    """Overwrite the tangents of the sums of a row with the tangents of its terms."""
     vector, units = vector_bytes(real), vectors_for(real, call.hidden)
     dbias = call.dbias + weight * units * cell.slots * vector
     for index, run in enumerate(cell.layer_norms):
@@ -70,7 +70,7 @@ def terms_tangents(cell, real, call, place, block, weight, gains, dgains, hats, 
 
 @by_cell
 def finish_tangents(cell):
-    """Make the tangents of h' of those of the new state, where the output sees the normalized cell.
+    """Make the tangents of h' from the new state's tangents, where the output sees the normalized cell.
 
     made, dc: the row's tangents of the first of the new states (is modified) and of c'; seen: room for a row.
     """

@@ -5,7 +5,7 @@ the next input the loop is outside, and takes the same tasks, on copies of the s
 segment of one step that begins at the step they `start` at.  They write the same tape to the same places, with the same
 bits.  What a record counts from the beginning of its segment, all but x, the drives and the states, *moves* along.
 
-A part of the batch goes through all steps, or a chunk of them, by itself: no thread waits for another.  Parts are those of
+A part of the batch goes through all steps, or a chunk of them, by itself: no thread waits for another.  Parts are as in
 `rows.task_rows`: neighbouring rows of a uniform batch, every so-manieth row of a ragged one.
 """
 
@@ -182,7 +182,7 @@ class StepCalls:
         return own
 
     def set_states(self, record, kind, outputs):
-        """Let h of a record begin a block before the outputs: those of one sequence may lie in other blocks."""
+        """Let h of a record begin a block before the outputs, for one sequence's outputs may lie in other blocks."""
         if self.packing.uniform:
             record[place(kind, "h")] = outputs.address - self.packing.batch * outputs.strides[1]
 

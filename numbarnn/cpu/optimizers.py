@@ -34,7 +34,7 @@ BLOCK = 4096  # numbers that one partial sum takes: the order of a norm does not
 SMALLEST_PART = 1 << 15  # numbers below which another thread does not pay
 VECTORS = "flat", "previous", "gradient", "first", "second", "decays"  # first, second: what the optimizer remembers
 SCALARS = 7
-WASTE_BYTES = 64  # from one part's number in `wrong` to that of the next, which another thread writes
+WASTE_BYTES = 64  # from one part's number in `wrong` to the next part's, which another thread writes
 # wrong: [parts] a number of each part, NaN where it has left a parameter that is not finite.
 UPDATE = np.dtype([*integers("parts", "size", *VECTORS, "wrong"), ("scalars", float, SCALARS)])
 SQUARES = np.dtype(integers("vector", "size", "partial"))
@@ -72,7 +72,7 @@ def end_update(real, value, waste, call, at, rest):
 
 @inlined
 def means_of(real, call, at, rest, g, beta1, beta2, other1, other2):
-    """The running means of the gradient and of its square, with those of this step; they are kept.
+    """The running means of the gradient and of its square, with this step's included; they are kept.
 
     other1, other2: what is missing from beta1 and beta2 to 1.
     """

@@ -123,7 +123,7 @@ class Plans:
 
 
 def forward_plans(kernels, size, keep, parameters):
-    """The `Plans` of a size, kept with it; those of a uniform batch also for others of the same size, which will come.
+    """The `Plans` of a size, kept with it; a uniform batch's also for others of the same size, which will come.
 
     parameters: the vector from this layer's part on, which says whether there are lists of weights.
     """

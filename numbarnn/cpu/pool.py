@@ -232,7 +232,7 @@ def help_out(pool, me):
 def _system_functions():
     """The system's functions in the order of `CALLED` (four on Linux alone), and what prepares a mutex and a condition.
 
-    Windows' wait takes two more arguments, which those of POSIX do not see.
+    The wait of Windows takes two more arguments, which the wait of POSIX does not see.
     """
     if sys.platform == "win32":
         names = (

@@ -254,7 +254,7 @@ def add_forward(program, kind, windows, x, y):
 
 
 def backward(kind, windows, x, dy, dx):
-    """Write the derivatives of x, contiguous rows `dx` (is modified), from those of the outputs, rows at any strides."""
+    """Write the derivatives of x, contiguous rows `dx` (is modified), from the outputs' derivatives `dy`, of any strides."""
     record = _record(kind, windows, x, dy=place(dy), dx=dx.ctypes.data)
     run(backward_task, None, x.dtype, record, int(record["tasks"][0]))
 

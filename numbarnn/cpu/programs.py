@@ -137,7 +137,7 @@ class Program:
             (which integer of the record, what it is for one step) of those that follow the number of steps.
         pool : (int, int, int), optional
             Which integer of the record is the address of the pool, and how many threads share the work of all steps, and
-            that of one.
+            of one.
         """
         address = record.ctypes.data
         self._instructions += function.address, address
@@ -165,7 +165,7 @@ class Program:
         """Add a task that is done `count` times, with a record of integers; the rest as of `add`.
 
         alone: whether one thread does it though several would pay; threads, step_threads: how many share the work of all
-        steps, and that of one.
+        steps, and of one.
         """
         self.alone |= alone
         address = record.ctypes.data
@@ -195,7 +195,7 @@ class Program:
 
     @property
     def address(self):
-        """Of its record, which `once` takes."""
+        """The address of its record, which `once` takes."""
         if self._record is None:
             self._record = self._made()
         return self._record.ctypes.data

@@ -68,7 +68,7 @@ def project_rows(real, call, direction, part, operand, rows, h):
 def unproject(cell):
     """Take the derivatives of a step's h back to what the cell made (`doperand` is modified).
 
-    position, rows, stride: the task's rows among those of the chunk; dh: address of its first row of what came back from
+    position, rows, stride: the task's rows in the chunk; dh: address of its first row of what came back from
     the step behind; outputs: of dy of the chunk, if there is one.  Their sum is kept for the gradient of the weight.
     """
     if cell.projected:

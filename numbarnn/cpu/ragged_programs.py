@@ -72,7 +72,7 @@ class Changes:
         self.arrays.append(view)
 
     def add_pass(self, record, backward=False):
-        """Add those of a FORWARD or BACKWARD record, as integers."""
+        """Add the numbers of a FORWARD or BACKWARD record, as integers."""
         names = {"steps": "steps", "total": "steps"} | ({"chunk": "chunk", "chunk_rows": "chunk_rows"} if backward else {})
         for field, name in names.items():
             at = place(BACKWARD if backward else FORWARD, field)

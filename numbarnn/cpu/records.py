@@ -59,7 +59,7 @@ GROUP = np.dtype(
         "gates",  # [slots]: the gate that feeds each of them
         "parameter",  # where in a direction's parameters the weight (rows, G, H) starts
         "bias",  # where in a direction's parameters its bias (G, H) starts
-        "bias_slot",  # backward: the first of the derivatives that sum to that of the bias
+        "bias_slot",  # backward: the first of the derivatives that sum to the bias's
         "weight",  # forward: [D] the weight in blocks; backward: its gradient
         "transposed",  # [D] [panels over rows, (block, slot, unit), row]: takes slot derivatives back to rows; 0: not wanted
         "entries",  # forward: the entries that the lists of a vector of units may have, see `sparse`; 0 where there are none
@@ -128,7 +128,7 @@ BACKWARD = np.dtype(
     + integers(
         "chunk_start",  # the first step of the chunk that tasks are at
         "chunk_steps",  # its steps
-        "earlier_rows",  # rows of the chunk before those of its steps, where each step is a call of its own; else 0
+        "earlier_rows",  # rows of the chunk before the rows of its steps, where each step is a call of its own; else 0
         "accumulate",  # 1 to add to the gradient, 0 to overwrite it
         "chunk_rows",  # room for the rows of a chunk
         "dh",  # [D, N, spread P]: dL/dh of the last step on entry, of the initial state at the end

@@ -16,13 +16,13 @@ WAITED, TAKEN = 8, 16
 
 @register_jitable
 def of_part(part):
-    """Where in parts the line of one is, or of the thread that was the so-manieth to come."""
+    """Offset in bytes of the line of a part, or of the thread that came as number `part`, in the memory for the parts."""
     return LINE * (2 + part)
 
 
 @inlined
 def share_regions(call, task, record, count, regions):
-    """Call a task for each index below ``count * regions``; those of a region when the ones before it are done.
+    """Call a task for each index below ``count * regions``; a region begins when the regions before it are done.
 
     call: with the pool, `share_parts` and `take_parts` by address, the threads, and memory for the parts.
     """

@@ -55,7 +55,7 @@ def span(direction, length, most, chunk):
 
 @inlined
 def derivatives_of(real, call, index, row, dpre, line, columns, time, count):
-    """(address, stride) of what a row has of dpre at some steps: `columns` vectors, those of rows `line` bytes apart.
+    """(address, stride) of what a row has of dpre at some steps: `columns` vectors, rows `line` bytes apart.
 
     dpre: of the first row of all; copied where rows grow fewer.
     """

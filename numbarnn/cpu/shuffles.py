@@ -8,7 +8,7 @@ from .vectors import INT64, llvm_alignment, llvm_floats_of, llvm_vector, vector_
 
 
 def _of_two(lane_of):
-    """An intrinsic that chooses lanes of two vectors, those of the second counted after the first's.
+    """An intrinsic that chooses lanes of two vectors, the second's lanes counted after the first's.
 
     lane_of: from the number of a lane and how many a vector has to the lane that is taken.
     """

@@ -7,13 +7,13 @@ from numba.extending import register_jitable
 
 @register_jitable
 def are_one(array, batch, channels):
-    """Whether the last axis is that of one sequence."""
+    """Whether the batch is one sequence and the array's last axis is its channels: (..., C)."""
     return batch == 1 and array.shape[-1] == channels
 
 
 @register_jitable
 def are_batch(array, batch, channels):
-    """Whether the last axes are those of all sequences."""
+    """Whether the last axes are the batch and its channels: (..., N, C)."""
     return array.shape[-2] == batch and array.shape[-1] == channels
 
 

@@ -34,7 +34,7 @@ def add_product(
 ):
     """Write the product of A and one block of a group's weight, added to `start`, to the slots it feeds at `target`.
 
-    start, start_row: address and stride of rows in blocks like those of `target` (is modified).
+    start, start_row: address and stride of rows in blocks like the blocks of `target` (is modified).
     """
     if group.slots == 0:
         return

@@ -30,7 +30,7 @@ ADJOINT = np.dtype([
         "dstate_count",
         "gradients",  # which words of the copy are addresses in the gradient
         "gradient_count",
-        "learned",  # [learned_count, 3]: numbers of the gradient before those of a learned state, of the state, and how many
+        "learned",  # [learned_count, 3]: numbers of the gradient before a learned state's, of the state, and how many
         "learned_count",
         "item",
     ),
@@ -135,7 +135,7 @@ def add_learned(address, dstate, gradient):
 
 @inlined
 def add_numbers(real, source, first, target, to, count):
-    """Add so many numbers of one array to those of another; first, to: the numbers before them."""
+    """Add so many numbers of one array to another; first, to: the numbers before them."""
     size = size_of(real)
     for i in range(count):
         place = target + (to + i) * size

@@ -115,7 +115,7 @@ class TangentPlans:
 
 
 def tangent_plans(plans, count, learned, with_x):
-    """The `TangentPlans` that go with what forward kept; those of a uniform batch are kept, as others like it will come."""
+    """The `TangentPlans` that go with what forward kept; a uniform batch's are kept, as others like it will come."""
     make = _make_plans if plans.size.packing.uniform else _make_plans.__wrapped__
     return make(plans, count, learned, with_x, threads())
 
@@ -126,7 +126,7 @@ def _make_plans(plans, count, learned, with_x, threads_):
 
 
 class Tangents(StateTangents):
-    """How they are computed on the processor, one layer at a time."""
+    """The tangents of one layer, computed on the CPU."""
 
     at_once = True  # whether the steps are taken when it is made
 
@@ -210,6 +210,6 @@ class Tangents(StateTangents):
 
 
 class TangentsByStep(Tangents):
-    """Those of one layer whose steps `feedback_tangents` takes, one after the other with those of other layers."""
+    """The tangents of one layer, where `feedback_tangents` takes each step of all layers before the next step."""
 
     at_once = False

@@ -23,7 +23,7 @@ from .weights import columns_of
 NAMES = FORWARD_NAMES  # routines that the tasks here call
 ROWS_BYTES = ROWS.itemsize
 
-# Of M tangents.  `rows` of a task: those of its part of the batch, or of a chunk of steps of it.
+# Of M tangents.  `rows` of a task: the rows of its part of the batch, or of a chunk of steps of it.
 TANGENT = np.dtype(
     [("routines", ROUTINES), ("work", WORK), ("x", ROWS)]
     + GROUPS
@@ -257,7 +257,7 @@ def give_outputs(real, call, index, time, rows, now, made):
 
 @by_cell
 def project_tangents(cell):
-    """Write the tangents of h, from those of what the cell made of it; nothing where it is h itself."""
+    """Write the tangents of h, from the tangents of what the cell made; nothing where that is h itself."""
     if not cell.projected:
         return lambda cell, real, call, index, operand, rows, doperand, made: None
     return lambda cell, real, call, index, operand, rows, doperand, made: project_rows(

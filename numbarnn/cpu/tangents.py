@@ -42,7 +42,7 @@ from .types import (
 def load_changes(cell, real, call, weight, pre, vectors, before, v, dh, dc):
     """Tangents of what a vector of units follows from at a step: its pre-activations, values of units and old states.
 
-    weight: which of the parameters' tangents; pre: the row's tangents of a block of units; dh, dc: those of its states.
+    weight: which of the parameters' tangents; pre: the row's tangents of a block of units; dh, dc: its states' tangents.
     """
     vector, units = vector_bytes(real), vectors_for(real, call.hidden)
     unit = (before + v) * lanes(real)

@@ -174,7 +174,7 @@ class Tape(StateTape):
         return record
 
     def begin_segment(self, record, segment, layout, start):
-        """Let the next run of such a record (is modified) be that of the segment from step `start` on.
+        """Let the next run of such a record (is modified) compute the segment from step `start` on.
 
         segment, layout: the block of memory, and where what it keeps lies in it.
         """
@@ -186,7 +186,7 @@ class Tape(StateTape):
             self._place_checkpoint(start // steps, start, record[F_STEPS], states)
 
     def _place_checkpoint(self, index, start, count, states):
-        """Write the states that a segment starts from into its own h and c, those of runs that begin in it included."""
+        """Write the states that a segment starts from into its own h and c, also for runs that begin in it."""
         steps = self.size.steps
         for m, array in enumerate(states):
             kept = self.checkpoints[m][index]

@@ -1,6 +1,6 @@
 """Slopes of single steps on the CPU: by what each unit's changes are multiplied, from what forward kept.
 
-A step takes the changes of a unit's pre-activations and old states to those of its new states by a few numbers, its rows
+A step takes the changes of a unit's pre-activations and old states to the changes of its new states by its rows
 of `jacobian`.  With the recurrent weights they are all of the Jacobian of the step, see `step_jacobians`.
 """
 

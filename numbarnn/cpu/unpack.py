@@ -60,7 +60,7 @@ def unpack(source, target, lengths, ends, columns, dtype):
 
 
 def add_unpack(program, source, target, lengths):
-    """Add `unpack` without zeros behind runs to a program; lengths are those of the runs when it is run."""
+    """Add `unpack` without zeros behind runs to a program; lengths are of the runs when it is run."""
     record = _record(source, target, lengths, lengths, target.channels, 1)
     program.add_job(unpack_task, None, target.dtype, record, source, target, lengths)
 

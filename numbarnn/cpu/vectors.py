@@ -142,7 +142,7 @@ def llvm_splat(builder, vector, scalar):
 
 
 def llvm_tangents(builder, dual, tangents, values=None):
-    """The tangents of a dual vector, and in the place of each value that of another, or 0."""
+    """The tangents of a dual vector, and in the place of each value another's value, or 0."""
     values = ir.Constant(llvm_vector(dual), [0.0] * dual.floats) if values is None else values
     odd = ir.Constant(ir.VectorType(ir.IntType(1), dual.floats), [i % 2 for i in range(dual.floats)])
     return builder.select(odd, tangents, values)
@@ -160,7 +160,7 @@ def llvm_pairs(builder, dual, vector):
 
 
 def llvm_floats_of(vector, lanes):
-    """The places of some lanes' floats, one a lane or those of a pair, as an LLVM constant."""
+    """The places of some lanes' floats, one a lane or a pair of them, as an LLVM constant."""
     each = vector.floats // vector.lanes
     places = [each * lane + part for lane in lanes for part in range(each)]
     return ir.Constant(ir.VectorType(INT32, len(places)), places)

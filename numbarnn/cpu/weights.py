@@ -342,7 +342,7 @@ def sum_rows(
 
 @inlined
 def sum_bias(real, call, direction, start, steps, dpre, count):
-    """The gradient of the biases and of the values of units, summed like that of a weight of one row."""
+    """The gradient of the biases and of the values of units, summed like the gradient of a weight of one row."""
     vector, unit_vectors = vector_bytes(real), vectors_for(real, call.hidden)
     total = call.bias + direction * call.slots * unit_vectors * vector
     first_chunk = call.start + start + steps == call.total

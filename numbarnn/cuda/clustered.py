@@ -1,9 +1,10 @@
 """One recurrent layer through time on the GPU by clusters of blocks, which write to each other's shared memory.
 
-The blocks of a cluster share the hidden units as those of a team do; see `team`.  Each keeps its part of R in its shared
-memory, and there is, of all units, what the next product reads: forward h, backward dpre.  It is there twice, so that the
-numbers of a step are written while those of the step before are still read.  The thread that computes a number writes it to
-all blocks; between two steps there is one barrier of the cluster.  A block has one turn: all its rows are abreast.
+The blocks of a cluster share the hidden units as the blocks of a team do; see `team`.  Each keeps its part of R in its
+shared memory, and there is, of all units, what the next product reads: forward h, backward dpre.  It is there twice, so that
+the numbers of a step are written while the numbers of the step before are still read.  The thread that computes a number
+writes it to all blocks; between two steps there is one barrier of the cluster.  A block has one turn: all its rows are
+abreast.
 
 Sums have the order of `recurrent`.  What `recurrent` does besides, gated slots and projections, is not done here.
 """

@@ -109,7 +109,7 @@ def forward(windows, filters, parameters, x, y):
 
 
 def backward(windows, filters, parameters, x, dy, gradient, accumulate, dx):
-    """Derivatives from those of the outputs.
+    """Derivatives with respect to x and the parameters, from `dy`, the derivatives with respect to the outputs.
 
     Parameters
     ----------

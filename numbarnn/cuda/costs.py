@@ -1,7 +1,7 @@
 """What a step of a layer takes on a GPU, estimated: what `plans` choose by.
 
 No figure here was measured.  Instructions are counted in the machine code for sm_90a (``python tests/cuda/loops.py``);
-latencies, rates and what a barrier takes are those of NVIDIA's manuals and of others' measurements of an H100.  Only ratios
+latencies, rates and what a barrier takes are from NVIDIA's manuals and from others' measurements of an H100.  Only ratios
 matter to a choice, and a wrong choice costs time alone: the sums have one order whatever the plan.
 """
 

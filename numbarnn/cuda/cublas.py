@@ -156,7 +156,7 @@ def multiply(real, call, a, b, c):
         try:
             gemm(handle, transpose_a, transpose_b, m, n, k, one, a, lda, b, ldb, one + dtype.itemsize, c, ldc)
         finally:
-            cublas.setMathMode(handle, before)  # the handle is that of all who use CuPy
+            cublas.setMathMode(handle, before)  # all who use CuPy share the handle
     except cublas.CUBLASError as error:
         raise DeviceError(f"cuBLAS: {error}; numbarnn.cuda.use_cublas(False) does without it") from error
     return True

@@ -146,8 +146,8 @@ def _as_stream(given):
 def stream(given=None):
     """Run what this Python thread does inside on another stream.
 
-    The stream waits for what was asked for before, and what is asked for after waits for the stream: the order is that of
-    the program, always.  What runs side by side are different Python threads, each on its own stream, and the kernels that
+    The stream waits for what was asked for before, and what is asked for after waits for the stream: the order is always the
+    order of the program.  What runs side by side are different Python threads, each on its own stream, and the kernels that
     others put on theirs.
 
     Parameters

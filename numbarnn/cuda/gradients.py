@@ -12,7 +12,7 @@ from .weights import bias_places, on_device, prepare_sums, spread, sum_column
 
 X, STATES, BLOCK, SCRATCH, GRADIENT, DX = range(6)  # the arrays of the kernel, as the table of products has them
 FIELDS = len(Product._fields)
-ROW = FIELDS + 4  # of the table: a product, where its squares end among those of all, and the arrays of A, B and C
+ROW = FIELDS + 4  # of the table: a product, where its squares end among all squares, and the arrays of A, B and C
 
 
 @kernel

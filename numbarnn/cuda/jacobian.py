@@ -40,7 +40,7 @@ def one_after_the_other(cell):
 
 @chosen
 def with_row_of_gate(cell):
-    """`rows`, and behind them that of what the gated weight multiplies where there is one; `none` is derivatives of 0."""
+    """`rows`, and behind them the row of the gated weight's operand where there is one; `none` is derivatives of 0."""
     if not cell.gated_slots:
         return lambda cell, real, rows, none, kept, old, per_unit: rows
 
@@ -72,7 +72,7 @@ def unit_slopes(cell, real, call, tape, table, steps, runs, zero, found):
 def slopes(tape):
     """The rows of the Jacobian of each unit at each row of a `launch.Tape` that keeps all, (rows, numbers, D, S, H).
 
-    A row for each new state, and one for the operand of a gate; its numbers are those of dpre, and one for each old state.
+    A row for each new state, and one for the operand of a gate; a row has a number for each of dpre and of the old states.
     """
     size, packing, cell = tape.size, tape.packing, tape.size.cell
     shape = cell.states + bool(cell.gated_slots), cell.dpre_count + cell.states

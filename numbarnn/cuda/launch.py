@@ -48,9 +48,9 @@ class Tape(StateTape):
     """What one layer's forward leaves behind, in device memory; see `cpu.launch.Tape`.
 
     Numbers, W being the layer's weights and biases: ``(S + 2 N) D P`` for h and as many of H for the c of an LSTM, W, and to
-    keep all W again, transposed, but for that of x, ``D S H`` times the values that the cell saves and normalizes, ``S D H``
-    for the operand of a projection or of a gated slot, and ``S D H`` for each drive.  To keep states leaves these out;
-    backward then runs the layer forward again, so that of stacked layers one at a time has them.
+    keep all W again, transposed, but for x's weight, ``D S H`` times the values that the cell saves and normalizes,
+    ``S D H`` for the operand of a projection or of a gated slot, and ``S D H`` for each drive.  To keep states leaves these
+    out; backward then runs the layer forward again, so that only one of the stacked layers has them at a time.
 
     Attributes
     ----------
@@ -354,7 +354,7 @@ class Adjoint(StateAdjoint):
         self.reads_initial = False
 
     def _summed(self, dstate):
-        """A copy of the derivatives of the initial states, those of all runs of a sequence added up."""
+        """A copy of the derivatives of the initial states, added up over all runs of a sequence."""
         if self.tape.packing.uniform:
             return dstate.copy()
         return sum_runs(dstate, self.tape.packing)

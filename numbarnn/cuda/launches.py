@@ -234,7 +234,7 @@ def _type_of(kernel, arg):
 
 
 def _numbers_of(arg):
-    """The numbers in a tuple, and in those in it."""
+    """The numbers in a tuple, and in the tuples inside it."""
     return [number for part in arg for number in (_numbers_of(part) if isinstance(part, tuple) else (part,))]
 
 

@@ -1,4 +1,4 @@
-"""Forward derivatives of a cell that normalizes, on the GPU: from the tangents of its slots' sums to those of its states.
+"""Forward derivatives of a cell that normalizes, on the GPU: from the tangents of its slots' sums to its states' tangents.
 
 What `cpu.normalized_tangents` is for the processor, composed of operations on arrays.  The Jacobian of a normalization is
 symmetric, so that `NormalizedCell.normalized_adjoint` takes tangents forward too; how a unit's new states follow its terms
@@ -127,7 +127,7 @@ class Rows:
         return new
 
     def _normalized(self, sums, hats, scales):
-        """The tangents of normalized numbers (N, slots, H) from those of what is normalized, (M, N, slots, H)."""
+        """The tangents of normalized numbers (N, slots, H) from `sums`, the tangents of the sums, (M, N, slots, H)."""
         count = sums.shape[2] * sums.shape[3]
         mean, mean_hat = ((each.sum(axis=(2, 3)) / count)[:, :, None, None] for each in (sums, sums * hats))
         return self._cell.normalized_adjoint(sums, hats, scales[:, None, None], mean, mean_hat)

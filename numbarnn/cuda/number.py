@@ -162,7 +162,7 @@ def _operands(a, b):
 def _operator(python_operators, result, emit, emit_dual):
     """Let the operators run `emit` on two Numbers, or on one and any other number; result: makes the type from Number's.
 
-    emit_dual: likewise of two Duals, from the value and the tangent of each.
+    emit_dual: what the operators run on two Duals, ``emit_dual(builder, value, tangent, other_value, other_tangent)``.
     """
 
     @intrinsic

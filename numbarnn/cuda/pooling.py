@@ -104,7 +104,7 @@ def forward(kind, windows, x, y):
 
 
 def backward(kind, windows, x, dy, dx):
-    """Write the derivatives of x, contiguous rows `dx` (is modified), from those of the outputs, rows at any strides."""
+    """Write the derivatives of x, contiguous rows `dx` (is modified), from the outputs' derivatives `dy`, of any strides."""
     if not dx.size:
         return
     call, number = images(windows, dx.size // windows.size), dx.dtype.type

@@ -1,4 +1,4 @@
-"""What is done on a GPU again and again: the steps of a stream, those of a training's passes, and copies between them."""
+"""What is done on a GPU again and again: the steps of a stream, passes of a training, and copies between them."""
 
 from .records import Gates
 from .repeated import Joined, Repeated

@@ -77,7 +77,7 @@ class Product(NamedTuple):
 
 
 class Each(NamedTuple):
-    """A `Product` for each of several: how far each one's matrices lie behind those of the one before."""
+    """A `Product` for each of several: how far each one's matrices lie behind the matrices of the one before."""
 
     count: int
     a: int
@@ -86,7 +86,7 @@ class Each(NamedTuple):
 
 
 MOST_SLOTS = 8  # that one weight feeds
-MOST_BIASES = 3  # of one slot: those of the input, of R, and of the gated R
+MOST_BIASES = 3  # of one slot: the biases of the input, of R, and of the gated R
 
 
 class Gates(NamedTuple):

@@ -82,7 +82,7 @@ class Tangents(StateTangents):
         return found
 
     def _factor(self, name, d):
-        """What a weight multiplied at all rows, as a matrix like that of `matrix_of`."""
+        """What a weight multiplied at all rows, as a matrix like the result of `matrix_of`."""
         size, tape = self._tape.size, self._tape
         if name != "recurrent":
             return tape.block, tape.call.operand + d * size.hidden, size.directions * size.hidden, 1

@@ -11,7 +11,7 @@ from .records import MOST_SLOTS
 
 THREADS = 384  # of a block, at most: a thread may have 170 registers then, and none is spilled to memory
 NORMALIZED_THREADS = 256  # the same for cells that normalize
-ROWS = 4  # rows that share what is read of the weights: those of `load_four`
+ROWS = 4  # rows that share what is read of the weights, as in `load_four`
 PARTS = ROWS  # threads that share a sum, one part of its depth each; then one row each
 CHUNK = 512  # numbers of a row in shared memory at a time
 SUMS = ROWS * MOST_SLOTS
@@ -150,8 +150,8 @@ def multiply(
     """``sums[slot] = sum over k of source[row, k] * weight[k, slot, unit]`` for the thread's unit and its row of ROWS.
 
     All threads of a block call it together.  `sums` has room for ROWS times the slots (is modified), and so has shared
-    memory from `staged` on for `exchange` numbers, those of the thread's group of rows.  Weights on chip and weights in
-    memory are calls of their own, so that the compiler knows where they are.
+    memory from `staged` on for `exchange` numbers, which belong to the thread's group of rows.  Weights on chip and weights
+    in memory are calls of their own, so that the compiler knows where they are.
     """
     for i in range(slots * ROWS):
         sums[i] = real

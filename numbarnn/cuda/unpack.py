@@ -12,7 +12,7 @@ from .launches import launch
 class Unpack(NamedTuple):
     """Copy rows of `columns` numbers, and write zeros; tables count in numbers, and are there where a flag is 1."""
 
-    steps: int  # that the longest run has, those of zeros included
+    steps: int  # that the longest run has, steps of zeros included
     runs: int
     columns: int
     source: int

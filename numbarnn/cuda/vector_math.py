@@ -114,7 +114,7 @@ register_jitable(duals.normal)
 
 @overload(elementary.normal)
 def _normal_of_dual(x):
-    """Likewise of both that it gives."""
+    """The distribution function and the density of a Dual, by the rule in `cells.duals`."""
     if isinstance(x, Dual):
 
         def apply(x):

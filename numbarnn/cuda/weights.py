@@ -1,4 +1,4 @@
-"""Weights and their gradients between the order of the parameters and that of a cell's slots, and sums over rows."""
+"""Weights and their gradients between the order of the parameters and the order of a cell's slots, and sums over rows."""
 
 import functools
 
@@ -125,7 +125,7 @@ def _numbers(copy):
 
 
 def _row(copy, end):
-    """A copy as a row of the kernel's table: where its numbers end among those of all, and its fields."""
+    """A copy as a row of the kernel's table: where its numbers end among the numbers of all copies, and its fields."""
     if isinstance(copy, Bias):
         return end, 1, copy.units, -1, 0, 0, 1, copy.target, 0, 0, *_filled(copy.sources, -1)
     return (

@@ -11,8 +11,8 @@ def mackey_glass(
     """The series of Mackey and Glass, of the equation ``dx/dt = a x(t - tau) / (1 + x(t - tau)^power) - b x(t)``.
 
     One value for each unit of time, by the Runge-Kutta method of fourth order; the delayed value stays the same for a step.
-    The `tau` values before are ``start + uniform in (-0.1, 0.1)``.  They are those of reservoirpy 0.4, whose series differs
-    from the second value on: it takes other numbers for two of the four slopes.
+    The `tau` values before are ``start + uniform in (-0.1, 0.1)``.  reservoirpy 0.4 has the same ones, but its series
+    differs from the second value on: it takes other numbers for two of the four slopes.
 
     Parameters
     ----------

@@ -108,7 +108,7 @@ class Bikes:
     hours : numpy.ndarray
         (8760,), datetime64[h]: when each hour of 2011 begins, local time.
     rides : numpy.ndarray
-        (8760, 2), float64: those of casual users and of members in each hour.
+        (8760, 2), float64: rides by casual users and by members in each hour.
     temperature : numpy.ndarray
         (8760,), float64: degrees Celsius.
     weather : numpy.ndarray
@@ -182,7 +182,7 @@ def fashion_mnist() -> FashionMnist:
     numbers from 0 to 1, ``train.labels`` (60000,) integers.
 
     The four files lie in ``fashion-mnist`` of the folder of data, ``NUMBARNN_DATA`` or one in the user's cache; they are
-    downloaded once (31 MB), which needs pooch (``pip install numbarnn[datasets]``).  Those of Debian's package
+    downloaded once (31 MB), which needs pooch (``pip install numbarnn[datasets]``).  The files of Debian's package
     dataset-fashion-mnist are taken too: ``NUMBARNN_DATA=/usr/share/datasets``.
 
     Raises
@@ -218,7 +218,7 @@ def japanese_vowels() -> JapaneseVowels:
     270 utterances to train on, 30 of each speaker, and 370 to test, 24 to 88 of each.  ``train.x`` is a `Ragged` of 7 to 29
     steps and 12 channels, coefficients of a linear prediction's cepstrum; ``train.labels`` are the speakers, 0 to 8.
 
-    The data are those of the UCI archive (CC BY 4.0), in the files that the package aeon distributes: ``TRAIN.ts`` and
+    The data are from the UCI archive (CC BY 4.0), in the files that the package aeon distributes: ``TRAIN.ts`` and
     ``TEST.ts`` in ``japanese_vowels`` of the folder of data, ``NUMBARNN_DATA`` or one in the user's cache; downloaded once
     (1 MB), which needs pooch (``pip install numbarnn[datasets]``).
 

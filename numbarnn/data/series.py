@@ -30,9 +30,9 @@ def windows(
     horizon : int, optional
         H, how many values after a window are its y, which then has an axis of time.  None: the next one, without that axis.
     stride : int
-        From the start of a window to that of the next one.
+        Steps from the start of a window to the start of the next.
     targets : int, str, or a sequence of those; optional
-        The channels of y by index, or by name those of a DataFrame, in this order; None has all.  x has all in any case.
+        The channels of y, in this order: by index, or by name for a DataFrame; None has all.  x has all in any case.
     layout : str
         The letters t, n, c in the order of the axes of x, and of y.
 
@@ -48,7 +48,7 @@ def windows(
     Raises
     ------
     ShapeError
-        If the series has other axes, or none is longer than a window, or those of several have other channels.
+        If the series has other axes, or none is longer than a window, or several have different channels.
     UnknownNameError, IndexRangeError, ValueError
         If there is no such channel, or it is named twice; if a length is not positive.
     TypeError, DTypeError, LayoutError

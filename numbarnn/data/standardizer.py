@@ -187,7 +187,7 @@ def _there(array, letters, lengths):
 
 
 def _of_rows(weights, x, shape, letters):
-    """The weights of sequences, or of rows, as those of all rows, shaped like x without its axis of channels."""
+    """The weights of sequences, or of rows, spread to all rows: shaped like x without its axis of channels."""
     weights = numbers_like("weights", weights, np.dtype(np.float64))
     along = letters.replace("c", "").index("n") if len(shape) == 2 else 0
     count = len(x) if isinstance(x, Ragged) else shape[along]

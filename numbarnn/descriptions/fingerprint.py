@@ -280,7 +280,7 @@ class _Walk:
             self.take(value, names)
 
     def _take_class(self, kind, names):
-        """Add a class: its name, its attributes and methods, and those of its base classes."""
+        """Add a class: its name, its attributes and methods, and its base classes' own."""
         self.write("class", kind.__qualname__)
         own = [base for base in kind.__mro__ if not is_library_s(base)]
         names |= self._names_in(own)

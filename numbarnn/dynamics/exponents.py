@@ -26,7 +26,7 @@ SPREAD = 35.0  # logarithm of what tangents may spread by between two decomposit
 
 @functools.cache
 def kernels():
-    """What multiplies along time: it is imported for the first exponents."""
+    """The kernels that multiply along time, imported when the first exponents are asked for."""
     from ..cpu import chains
 
     return chains
@@ -34,7 +34,7 @@ def kernels():
 
 @functools.cache
 def reflections():
-    """What decomposes, likewise."""
+    """The kernels that decompose into Q and R, imported likewise."""
     from ..cpu import reflections
 
     return reflections
@@ -66,8 +66,8 @@ def lyapunov(
     `step_jacobian`) tangents go along, ``Q_t R_t = J_t Q_(t-1)``, and the exponents are the means of ``log |R_t[k, k]|``,
     over time (Benettin et al. 1980, doi:10.1007/BF02128236; Geist et al. 1990, doi:10.1143/PTP.83.875; of recurrent
     networks Vogt et al. 2022, doi:10.3389/fams.2022.818799, Engelken et al. 2023,
-    doi:10.1103/PhysRevResearch.5.043044).  Each sequence has its own.  The vector of the state is that of
-    `step_jacobian`.
+    doi:10.1103/PhysRevResearch.5.043044).  Each sequence has its own.  The state is the vector that
+    `step_jacobian` describes.
 
     Parameters
     ----------
@@ -355,7 +355,7 @@ class _Sums:
         self._total, self.history = np.zeros(shape), np.empty((len(points), *shape))
 
     def add(self, logs):
-        """Add those of some windows, (W, N, K)."""
+        """Add the logarithms of some windows, (W, N, K)."""
         for each in logs:
             self._total += each
             self._done += 1

@@ -120,7 +120,7 @@ class StateMap:
         return found.reshape(steps, batch, self.size, self.size)
 
     def _arrays(self):
-        """What finds h, and c, in a tape of one stacked layer."""
+        """Functions from the tape of one stacked layer to its h, and to its c."""
         return [lambda part: part.h, lambda part: part.c][: self.layer.cell.states]
 
     @staticmethod

@@ -73,7 +73,7 @@ def fixed_points(
     Returns
     -------
     FixedPoints
-        Those of more unstable directions after those of fewer; states, inputs and Jacobians of the dtype of the parameters,
+        The points with fewer unstable directions come first; states, inputs and Jacobians of the dtype of the parameters,
         in the host's memory.
 
     Raises
@@ -125,7 +125,7 @@ class _Steps(StateMap):
         return moved(self.step(*here), "cpu")
 
     def long_after(self, inputs, vectors):
-        """The vectors after `LONG` steps; where these are not finite, those of some steps before."""
+        """The vectors after `LONG` steps; where these are not finite, the vectors of some steps before."""
         inputs, vectors = (moved(each, self.device) for each in (inputs, vectors))
         x = contiguous(inputs[None].repeat(PIECE, axis=0))
         for _ in range(LONG // PIECE):

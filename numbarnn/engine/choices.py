@@ -1,4 +1,4 @@
-"""What a kernel does in one way or another by what its cell is: chosen when the kernel is compiled, written once.
+"""Steps of a kernel that depend on its cell: written once, and chosen when the kernel is compiled.
 
 A function here is chosen by its first argument, a cell.  Called from Python, as in a simulator, it looks each time.
 
@@ -119,9 +119,9 @@ def choices(target, get, put, get_whole, number):
 
     @chosen
     def add_output(cell):
-        """`dstate` with the output's derivative at a place added to that of h: the output of a step is its h.
+        """`dstate` with the output's derivative at a place added to dL/dh: the output of a step is its h.
 
-        Where that is projected, it has been added before.
+        Where h is projected, the derivative has been added before.
         """
         if cell.projected:
             return lambda cell, real, dstate, dy, where: dstate

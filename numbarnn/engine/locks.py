@@ -23,7 +23,7 @@ PATIENCE = 120.0  # seconds after which one no longer waits for an owner that li
 
 
 class _Mine(threading.local):
-    """What a thread holds."""
+    """The number of locks that a thread holds."""
 
     count = 0
 

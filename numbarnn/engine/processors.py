@@ -93,7 +93,7 @@ def _is_one_of_many_jobs():
 
 
 def in_environment(variables):
-    """{name: number} of those of `VARIABLES` that hold a number of threads; others are ignored with a warning.
+    """{name: number} of the `VARIABLES` that hold a number of threads; others are ignored with a warning.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ class StateTape:
         return found[0] if len(found) == 1 else [*map(np.concatenate, zip(*found))]
 
     def final_parts(self):
-        """For each direction (1, sequences, P or H) of each state: views, of a uniform batch."""
+        """For each direction a list of (1, sequences, P or H), one for each state: views for a uniform batch."""
         found = []
         for direction, run in enumerate((self.packing.last, self.packing.first)[: self.size.directions]):
             states = self._rows_of(direction, self.packing.final_rows(direction))
@@ -68,7 +68,7 @@ class StateTape:
         return found
 
     def initial_parts(self):
-        """For each direction (N, P or H) of each state that it starts from, of a uniform batch: views."""
+        """For each direction a list of (N, P or H), one for each initial state, of a uniform batch: views."""
         return [self._rows_of(d, self.packing.initial_rows(d)) for d in range(self.size.directions)]
 
     def _rows_of(self, direction, rows):

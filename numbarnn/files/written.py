@@ -135,7 +135,7 @@ class Reading:
     path : str
         The file, for errors.
     arrays : dict
-        Those of the file; what objects hold is taken out (is modified).
+        The arrays of the file; what objects hold is taken out (is modified).
     trusted : sequence of class or function, or dict of str to those
         What else than the library's own the file may name.
     """

@@ -57,7 +57,7 @@ class Decoding(Objective):
         -------
         numpy.ndarray or Ragged
             What was chosen, (T, N, C) in the graph's layout, or indices, (T, N), int64.  With `stop` a Ragged of indices:
-            those of each sequence before it.
+            each sequence as far as its `stop`, without it.
 
         Raises
         ------

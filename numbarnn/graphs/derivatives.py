@@ -37,18 +37,18 @@ class Derivatives(Function):
         dp : Parameters or numpy.ndarray, optional
             The tangent of the parameter vector (P,), or (K, P); None for zeros.
         dx : dict of str to numpy.ndarray or Ragged, optional
-            Those of inputs by name, each shaped like its input and in the graph's layout, or with K in front, of a Ragged K
-            of them in a list; zeros for what is None or not there.  Indices have none.
+            The tangents of inputs by name, each shaped like its input and in the graph's layout, or with K in front; for a
+            Ragged, a list of K of them.  Zeros for what is None or not there.  Indices have none.
         dstate : dict, optional
-            Those of initial states, like the state of a call, each with K in front or none of them, of the layers that
-            start from no other node; zeros for what is None or not there.
+            The tangents of initial states, like the state of a call, each with K in front or none of them, for the layers
+            that start from no other node; zeros for what is None or not there.
 
         Returns
         -------
         dy : dict of str to numpy.ndarray, Ragged, or tuple of Ragged
             The tangents of the outputs.
         dstate : dict
-            Those of the final state of every recurrent layer.
+            The tangents of the final state of every recurrent layer.
 
         Raises
         ------
@@ -166,7 +166,7 @@ class Derivatives(Function):
         return [np.stack(states) for states in zip(*(state_from(part.layer, each) for each in moved[row.state]))]
 
     def _moved_output(self, name, moved, tape, inputs, count, single):
-        """The tangents of an output, as the caller gets them: no memory of those of an input."""
+        """The tangents of an output, as the caller gets them: never in memory that belongs to tangents of an input."""
         moved = zeros_like(tape.passage.values[name], count) if moved is None else moved
         axis = self._axis(name, self._rows)
         if axis is None:

@@ -77,7 +77,7 @@ class Node(Description):
     state : str, optional
         What the node's recurrent layer starts from.  The name of a node with steps: the final state of its recurrent layer,
         which has the same shape.  The name of a node or an input without steps: its numbers, (N, L * D * H) for L stacked
-        layers of D directions and H hidden units, in this order; for an LSTM those of h, then those of c.
+        layers of D directions and H hidden units, in this order; for an LSTM the numbers of h, then the numbers of c.
 
     Examples
     --------

@@ -39,7 +39,7 @@ class Feeding:
 
     @classmethod
     def of(cls, graph, given):
-        """That of the argument `feedback`, ``{input: (output, Feedback)}``; else a typed error."""
+        """The Feeding of the argument `feedback`, ``{input: (output, Feedback)}``; else a typed error."""
         if isinstance(given, Feeding):  # checked before
             return given
         expected = "{input: (output, numbarnn.Feedback(...))} of one input, or None"
@@ -86,7 +86,7 @@ class Feeding:
 
     @property
     def _told(self):
-        """What a file says of it."""
+        """How a file describes the feedback."""
         return f"{self.output} as {self.input}: {self.feedback._told}"
 
     def strengths(self, described):

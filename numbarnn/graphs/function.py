@@ -67,8 +67,8 @@ class Function(Reading):
             By input (N,): the steps of each sequence, from 0 to T; T for all if it is not there.  Where one input alone has
             steps, its lengths may be given without a name.
         reset : dict of str to array of bool, optional
-            By input (T, N), likewise: where True, a sequence starts afresh at that step, each recurrent layer from where it
-            starts at first.  Inputs that a node joins have the same.
+            By input (T, N), or without a name as for `lengths`: where True, a sequence starts afresh at that step, each
+            recurrent layer from where it starts at first.  Inputs that a node joins have the same.
         seed : int or numpy.random.Generator, optional
             Draw dropout, zoneout and noise; without it their mean is taken.
         feedback : dict of str to (str, Feedback), optional

@@ -180,7 +180,7 @@ class StateTotal(Step):
     Attributes
     ----------
     arrays : list of numpy.ndarray
-        The sums, likewise.
+        The sums, for each state (L, D, N, P or H).
     """
 
     def __init__(self, parts):
@@ -245,7 +245,7 @@ class StateNumbers(Step):
 
 
 def initial_slope(layer, adjoint):
-    """dL/d(initial state) of a recurrent layer, likewise."""
+    """dL/d(initial state) of a recurrent layer: for each state (L, D, N, P or H)."""
     return [np.stack([part.dinitial[m] for part in adjoint.stack]) for m in range(layer.cell.states)]
 
 

@@ -97,7 +97,7 @@ def found_metrics(metrics, outputs, samples=None):
 
 
 def _checked(output, metrics, samples):
-    """{name: metric} of those of one output."""
+    """{name: metric} of the metrics of one output."""
     if samples is not None and output not in samples:
         raise ValueError(f"metrics: expected outputs with a loss, {', '.join(map(repr, samples))}, got {output!r}")
     with renamed(metrics=f"metrics[{output!r}]"):

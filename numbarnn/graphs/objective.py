@@ -49,7 +49,7 @@ class Objective(Prediction):
         return Losses.of(loss, self._outputs)
 
     def _compared_loss(self, losses):
-        """What ranks compare of Losses."""
+        """A description of Losses, by which ranks see whether theirs are the same."""
         return {output: (compared(loss), weight) for output, loss, weight in losses.parts}
 
     def _loss_where(self, counted, losses):
@@ -123,7 +123,7 @@ class Objective(Prediction):
         reset: dict[str, np.ndarray] | np.ndarray | None = None,
         feedback: dict | None = None,
     ) -> dict[str, float]:
-        """The loss of the graph, those of its outputs, and metrics of them, by name, from one prediction.
+        """The loss of the graph, the losses of its outputs, and metrics of the outputs, by name, from one prediction.
 
         Parameters
         ----------
@@ -250,6 +250,5 @@ class Objective(Prediction):
         """
         (given, device), losses = self._parameters_at(flat), self._found_loss(loss)
         samples = self._samples(inputs, targets, lengths, losses, weights, reset, feedback)
-        gradient = given.zeros()
-        workspace = GraphWorkspace(self, self.split(gradient.flat), self.split(given.flat), ("all", None))
-        return workspace.gradient(samples, losses), moved(gradient.flat, device)
+        value, gradient = self._gradient_at(given, samples, losses)
+        return value, moved(gradient, device)

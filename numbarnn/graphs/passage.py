@@ -107,7 +107,7 @@ class Passage(Unsendable):
 
     @property
     def nbytes(self):
-        """Bytes of the arrays that are kept, those of the inputs not counted."""
+        """Bytes of the arrays that are kept, without the inputs."""
         return sum(tape.nbytes for tape in self.tapes.values()) + sum(joined.nbytes for joined in self.joined.values())
 
     def redraw(self, random):
@@ -143,8 +143,8 @@ class Passage(Unsendable):
 class Return(Unsendable):
     """The way back through a passage.
 
-    The derivative of a value that several nodes read is their sum in one order: that of an output first, then those of the
-    nodes, the last one first.
+    The derivative of a value that several nodes read is a sum in one order: first the derivative by way of an output, then
+    by way of each node, the last node first.
 
     Parameters
     ----------

@@ -32,13 +32,13 @@ class Passing:
         ]  # fmt: skip
 
     def moved(self, vector):
-        """Of each output that is seen the descriptor of its tangent along a vector of parameters, or None for zeros."""
+        """For each output that a loss sees, a descriptor of its tangent along a vector of parameters; None for zeros."""
         ways = {index: [way] for index, way in enumerate(self._graph.split(vector))}
         found, _ = self._graph._moved(self._passage, 1, ways, {}, {})
         return [None if found[name] is None else found[name][0] for name in self._names]
 
     def separable(self):
-        """Whether the way back can have a gradient of each sequence."""
+        """Whether `back` can write the gradient of each sequence by itself."""
         return self._passage.separable()
 
     def back(self, slopes, parts, rows=None):

@@ -67,7 +67,7 @@ class Prediction(Derivatives):
         return {name: brought(self._none_of(name, each), home) for name, each in found.items()}
 
     def _none_of(self, name, value):
-        """No sequences of a node's value of one."""
+        """The value of a node for no sequences, N = 0, from its value for one."""
         if isinstance(value, Ragged):
             return Ragged(value.data, [0])
         return value[(*(slice(None),) * self._letters(name).index("n"), slice(0))]

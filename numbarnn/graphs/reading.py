@@ -148,7 +148,7 @@ class Reading(Structure):
                     continue
                 joined = f"inputs[{axes[0]!r}], with which node {name!r} joins it"
                 if np.array_equal(one.lengths, other.lengths):
-                    expected = f"one like that of {joined}, where sequences start afresh at other steps"
+                    expected = f"the one of {joined}, where sequences start afresh at other steps"
                     raise ShapeError(f"reset[{axis!r}]: expected {expected}, got another or none")
                 raise ShapeError(f"inputs[{axis!r}]: expected the steps of {joined}, {_steps(one)}, got {_steps(other)}")
 

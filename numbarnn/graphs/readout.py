@@ -123,7 +123,7 @@ class Readout(Objective):
     def _check_readouts(self, solved):
         """Raise unless the last layers of some outputs can be solved for, each by itself."""
         if not solved:
-            raise ValueError("targets: expected those of at least one output, got none")
+            raise ValueError("targets: expected targets of at least one output, got none")
         places = [(name, row.parts[-1].index) for name, row in self._rows.items()]
         for output in solved:
             row = self._rows[output]

@@ -147,7 +147,7 @@ class GraphSamples:
         return self.x.count > 0
 
     def check_shared(self):
-        """Raise ValueError unless the mean over all of the samples is one of those of parts of them.
+        """Raise ValueError unless the mean over all samples is a mean of the means over parts of them.
 
         Of several losses each is a mean of its own; where samples count as much in one as in another all means are over
         samples.
@@ -167,7 +167,7 @@ class GraphSamples:
                 return f"inputs of different steps, {stepped[0]!r} and {name!r}"
         for output, part in self.parts.items():
             if not part.y.stepped:
-                return f"targets without steps, those of {output!r}"
+                return f"targets without steps for output {output!r}"
         return ""
 
     @functools.cached_property
@@ -237,6 +237,11 @@ class GraphSamples:
         """[(N,)]: the steps of each sample in each input."""
         return [*self.lengths_of_inputs.values()]
 
+    @property
+    def input_bytes(self):
+        """Bytes of all inputs."""
+        return sum(each.numbers.nbytes for each in self.inputs.values())
+
     @functools.cached_property
     def kind(self):
         """What samples have in common that can lie in the same memory, if they have as many steps."""
@@ -281,7 +286,7 @@ class GraphSamples:
         return replace(self, inputs=inputs, lengths=lengths, resets=resets, parts=parts, strengths=strengths)
 
     def pieces(self, most_rows):
-        """Some of the samples each, in order, with about so many steps in all, or a single sample."""
+        """The samples in order, in pieces of at least one sample and of about `most_rows` steps in all."""
         rows = max(int(lengths.sum()) for lengths in self.lengths_of_inputs.values())
         count = min(-(-rows // most_rows), self.x.count)
         if count < 2:
@@ -293,5 +298,5 @@ class GraphSamples:
         return self.graph._of_arrays({name: each.array for name, each in self.inputs.items()}, self.lengths, self.resets)
 
     def batch_of(self, output, batches) -> Batch:
-        """The Batch, among those of the inputs, from which an output has its steps."""
+        """The Batch, among the Batches of the inputs, from which an output has its steps."""
         return batches[self.owner[output]]

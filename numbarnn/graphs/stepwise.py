@@ -145,7 +145,7 @@ class FedInput:
 
     @property
     def shape(self):
-        """Of one step."""
+        """The shape of one step: (N, C), or (N,) for indices."""
         return (self.sequences,) if self.channels is None else (self.sequences, self.channels)
 
     def checked(self, argument, value, widened=False):

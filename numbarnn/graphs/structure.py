@@ -22,7 +22,7 @@ class Part:
     Attributes
     ----------
     label : str
-        What its state is called; the names of its parameters begin with that of the node that owns them.
+        What its state is called; the names of its parameters begin with the name of the node that owns them.
     layer : Layer
     index : int
         Which of the graph's layers: those that share parameters have the same.
@@ -66,12 +66,12 @@ class Row:
 
     @property
     def layers(self):
-        """Its layers."""
+        """The layers of the parts, in order."""
         return tuple(part.layer for part in self.parts)
 
     @property
     def recurrent(self):
-        """Those of its parts that have a state."""
+        """The parts that have a state."""
         return [part for part in self.parts if isinstance(part.layer, Recurrent)]
 
 
@@ -199,7 +199,7 @@ class Structure(Layered):
         given = source.recurrent[0].layer
         here, there = ((each.layers * each.directions, each.state_widths) for each in (layer, given))
         if here != there:
-            raise ShapeError(f"{argument}: expected a state like that of {layer!r}, got that of {given!r} in {row.state!r}")
+            raise ShapeError(f"{argument}: expected a state like that of {layer!r}, got one of {given!r} in {row.state!r}")
 
     def _check_used(self):
         """Raise ValueError if there is an input or a node that no output needs."""
@@ -284,7 +284,7 @@ class Structure(Layered):
         rows = [("node", "layers", "reads", "output", "parameters")]
         for name, row in self._rows.items():
             shared = self._described_nodes[name].layers
-            layers = f"those of {shared}" if isinstance(shared, str) else ", ".join(map(repr, row.layers))
+            layers = f"shared with {shared}" if isinstance(shared, str) else ", ".join(map(repr, row.layers))
             reads = ", ".join(row.reads) + ("" if row.state is None else f"; state {row.state}")
             shape = ", ".join(str(row.channels) if letter == "c" else letter.upper() for letter in self._letters(name))
             count = 0 if isinstance(shared, str) else sum(len(self._own[part.index]) for part in row.parts)

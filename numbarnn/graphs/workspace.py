@@ -23,7 +23,7 @@ class GraphWorkspace:
     into : sequence of Parameters
         Where the gradient of each layer is written.
     parts : sequence of Parameters
-        Those of each layer.
+        The parameters of each layer.
     kept : tuple
         ``tape`` and ``checkpoints`` of `Graph.forward`.
     reading : dict of int to callable, optional
@@ -42,7 +42,7 @@ class GraphWorkspace:
     def gradient(self, samples, losses, random=None, initial=None):
         """The loss of a batch; its gradient is written to `into` (is modified).
 
-        Samples of equal length must lie where those of the first call lay.  random: a Generator, where dropout and the like
+        Samples of equal length must lie where the first call's samples lay.  random: a Generator, where dropout and the like
         are to be drawn.  initial: {label: the state that a layer starts from}, in each call of the same layers; the others
         start from what their nodes say.
         """
@@ -149,7 +149,7 @@ class GraphBuffer:
         self.nbytes = sum(array.nbytes for array in self._arrays.values())
 
     def take(self, samples, chosen, first, steps):
-        """Some of the samples, which must have so many steps: the inputs are overwritten by the next call."""
+        """The samples `chosen`, whose inputs have the given steps; the next call overwrites the inputs."""
         counts = dict(zip(samples.inputs, steps))
         whole = all((samples.lengths_of_inputs[name][chosen] == count).all() for name, count in counts.items())
         span = None if whole else (first, first + max(steps))
@@ -199,7 +199,7 @@ class GraphWorkspaces(Workspaces):
         return tuple(common)
 
     def _started(self, initial):
-        """Of layers that start from what is given no derivative goes to what their nodes start them from."""
+        """The layers that start from a given state: no derivative goes to the nodes that would start them."""
         return frozenset(initial or ())
 
     def _buffer(self, *part):

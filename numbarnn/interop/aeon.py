@@ -61,7 +61,7 @@ class Classifier(BaseClassifier):
 
     @classmethod
     def _get_test_params(cls, parameter_set="default"):
-        """What aeon's checks make one with."""
+        """The arguments with which aeon's checks make an estimator of this class."""
         return {"estimator": small(SequenceClassifier)}
 
 
@@ -102,7 +102,7 @@ class Regressor(BaseRegressor):
 
     @classmethod
     def _get_test_params(cls, parameter_set="default"):
-        """What aeon's checks make one with."""
+        """The arguments with which aeon's checks make an estimator of this class."""
         return {"estimator": small(SequenceRegressor)}
 
 
@@ -146,7 +146,7 @@ class Forecaster(BaseForecaster, IterativeForecastingMixin):
 
     @classmethod
     def _get_test_params(cls, parameter_set="default"):
-        """What aeon's checks make one with."""
+        """The arguments with which aeon's checks make an estimator of this class."""
         return {"estimator": small(SequenceForecaster)}
 
 

@@ -15,7 +15,7 @@ from . import torch
 from .keras_layers import Described, layers_from
 
 MOST_BYTES = 1 << 30  # a file of these formats has a few thousand numbers
-RTNEURAL = {  # its types, and those of Keras that they are; all but an activation have weights
+RTNEURAL = {  # its types, and the class of Keras that each stands for; all but an activation have weights
     "dense": "Dense", "time-distributed-dense": "Dense", "gru": "GRU", "lstm": "LSTM", "activation": "Activation",
 }  # fmt: skip
 ACTIVATIONS = ("tanh", "relu", "sigmoid", "elu")  # that RTNeural and this library have
@@ -152,7 +152,7 @@ class _Reader:
 
 
 def _rtneural(reader, found):
-    """The parts of RTNeural's JSON, whose weights are those of Keras."""
+    """The parts of RTNeural's JSON, whose weights are arranged as in Keras."""
     shape = reader.value("", found, "in_shape", list)
     channels = reader.size("", {"in_shape[-1]": shape[-1] if shape else None}, "in_shape[-1]")
     layers = []
@@ -265,7 +265,7 @@ def _guitarml(reader, found):
 
 
 def _check_all_read(reader, arrays, prefixes):
-    """Raise ConversionError for a part of a state dict besides those of the blocks whose names begin so."""
+    """Raise ConversionError if a state dict has a part in none of the blocks, whose names begin with one of `prefixes`."""
     read = tuple(f"{prefix}{name}." for prefix in prefixes for name in ("rec", "lin"))
     left = [name for name in arrays if not name.startswith(read)]
     if left:

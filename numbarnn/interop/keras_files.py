@@ -88,7 +88,7 @@ def is_row(config):
         before = name
     outputs = _sources(config["config"].get("output_layers", []))
     if outputs and outputs != [before]:
-        wrong = wrong or f"model: expected one output, that of {before!r}, got {', '.join(map(repr, outputs))}"
+        wrong = wrong or f"model: expected one output, of layer {before!r}, got {', '.join(map(repr, outputs))}"
     calls = [call for layer in found for call in layer.get("inbound_nodes", [])]
     if wrong is not None and not all(isinstance(call, dict) and "args" in call for call in calls):
         raise ConversionError(f"{wrong}; of Keras 2 layers in a row are read")
@@ -96,7 +96,7 @@ def is_row(config):
 
 
 def _of_keras(layer):
-    """Whether a configuration is that of one of Keras' classes, and not of one that is called like it."""
+    """Whether a configuration is of one of Keras' classes, and not of another class with the same name."""
     module = layer.get("module")
     return module.startswith(("keras", "tf_keras", "tensorflow")) if module else not layer.get("registered_name")
 
@@ -157,7 +157,7 @@ def _name_of(group):
 
 
 def _variables(group, most):
-    """The arrays of a group, those of a cell, a wrapped layer and two directions included, in Keras' order.
+    """The arrays of a group, in Keras' order; a cell, a wrapped layer and two directions are looked into.
 
     most: how many bytes one of them may have.
     """

@@ -64,7 +64,7 @@ class Classifier(BaseClassifier):
 
     @classmethod
     def get_test_params(cls, parameter_set="default"):
-        """What sktime's checks make some with."""
+        """The arguments with which sktime's checks make estimators of this class."""
         return [{"estimator": small(SequenceClassifier)}, {"estimator": small(SequenceClassifier).set_params(cell="lstm")}]
 
 
@@ -105,7 +105,7 @@ class Regressor(BaseRegressor):
 
     @classmethod
     def get_test_params(cls, parameter_set="default"):
-        """What sktime's checks make some with."""
+        """The arguments with which sktime's checks make estimators of this class."""
         return [{"estimator": small(SequenceRegressor)}, {"estimator": small(SequenceRegressor).set_params(cell="lstm")}]
 
 
@@ -161,7 +161,7 @@ class Forecaster(BaseForecaster):
 
     @classmethod
     def get_test_params(cls, parameter_set="default"):
-        """What sktime's checks make some with."""
+        """The arguments with which sktime's checks make estimators of this class."""
         return [{"estimator": small(SequenceForecaster)}, {"estimator": small(SequenceForecaster).set_params(window=3)}]
 
 

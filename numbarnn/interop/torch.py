@@ -288,14 +288,14 @@ def layer_of(source: object, module: str = "", activation: str = "tanh") -> tupl
     Returns
     -------
     layer : RNN, GRU, LSTM, or Dense
-        A matrix ``weight`` is that of a Dense.
+        A matrix named ``weight`` makes a Dense.
     p : Parameters
         Copies.
 
     Raises
     ------
     ConversionError
-        If its parts are those of no such module.
+        If its parts belong to no such module.
     TypeError, DTypeError
         If they are not all float32, or all float64.
 

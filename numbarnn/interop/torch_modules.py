@@ -59,7 +59,7 @@ class OfSteps(nn.Module):
         self.layer, self.axis = layer, axis
 
     def forward(self, x):
-        """Of (T, N, C) or (N, T, C), (N, C)."""
+        """From (T, N, C) or (N, T, C) to (N, C)."""
         if isinstance(self.layer, Pool):
             return x.mean(self.axis) if self.layer.kind == "mean" else x.amax(self.axis)
         if getattr(self.layer, "directions", None) != 2:
@@ -78,7 +78,7 @@ class OfRows:
     image_shape = None
 
     def forward(self, x):
-        """Of (..., C) the same with the numbers of the images that come out."""
+        """From rows (..., C) of images to rows of the images that come out."""
         return super().forward(x.reshape(-1, *self.image_shape)).reshape(*x.shape[:-1], -1)
 
 
@@ -226,7 +226,7 @@ def network_of(module, channels, layout):
 
 
 def _parts(where, module):
-    """(path, module or layer) of each part of a module, those of a Sequential one by one."""
+    """(path, module or layer) of each part of a module; the parts of a Sequential come one by one."""
     if isinstance(module, Layer):
         yield where, module
         return

@@ -30,7 +30,7 @@ class Chain(Operation):
 
     @property
     def learns(self):
-        """Whether any of them has parameters."""
+        """Whether any of the operations has parameters."""
         return any(operation.learns for operation in self.operations)
 
     def forward(self):

@@ -23,7 +23,7 @@ class Block(NamedTuple):
     factor: int = 1
 
     def of(self, wide):
-        """The view of it."""
+        """The view of the block in the wide parameters."""
         array = wide[self.wide]
         return array[self.rows] if self.columns is None else array[self.rows, self.columns]
 
@@ -99,7 +99,7 @@ class DecayedWeights:
 def blocks_of(weights, hidden, gates):
     """The blocks of a layer with ``decay=True``: of all rows of its gates, and after them of ``w (d - 1) = w d - w``.
 
-    The last input channels are the spans of the forward direction, and after them those of the reverse one.
+    The last input channels are the spans of the forward direction, and after them the spans of the reverse one.
     """
     rows, decay = slice(gates), slice(gates, gates + hidden)
     inputs = {

@@ -23,12 +23,12 @@ MOST_ROWS = 512  # of a batch that is made of the steps of one sequence
 
 
 def _most_rows(steps):
-    """How many rows a single sequence of so many steps is taken as."""
+    """The number of rows into which a single sequence of `steps` steps is cut."""
     return next(rows for rows in range(min(steps, MOST_ROWS), 0, -1) if steps % rows == 0)
 
 
 def _lies_alone(steps):
-    """How a sequence of so many steps lies where it is alone."""
+    """The packing of a single sequence of `steps` steps, cut into rows of equal length."""
     rows = _most_rows(steps)
     return uniform_packing(steps // rows, rows)
 
@@ -202,7 +202,7 @@ class Activation(Stateless):
     ``silu``              ``x / (1 + exp(-x))``
     ====================  ==============================================  ================
 
-    At a kink the slope is that of the left side, for ``hard_sigmoid`` 0.
+    At a kink the slope of the left side is taken, for ``hard_sigmoid`` 0.
 
     Parameters
     ----------

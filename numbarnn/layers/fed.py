@@ -32,7 +32,7 @@ class Fed:
     outputs : TensorDescriptor
         (T, N, O) of the last layer.
     tapes : list of Tape
-        Of the layers, the lowest first; those of `forward` have run before, on whatever x was.
+        Of the layers, the lowest first; their `forward` has run before, on whatever x was.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def check_kept(keep):
 
 
 class FedAdjoint:
-    """The way back through `Fed`: the exact gradient, that of the outputs that were fed included.
+    """The way back through `Fed`: the exact gradient, also by way of the outputs that were fed.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class FedAdjoint:
     adjoints : list of Adjoint
         Of the layers, the last first, each with dL/dx.
     dx : TensorDescriptor, optional
-        dL/dx of all of them, that of the last in the list if None.
+        dL/dx of all of them; None for the last Adjoint's dL/dx.
     """
 
     def __init__(self, fed, dy, adjoints, dx=None):

@@ -16,7 +16,7 @@ AXES = {0: "a number", 1: "(T,)", 2: "(T, N)", 3: "(T, N, O)"}
 class Feedback(Settled):
     """Inputs made of what is given and of the output of the step before: teacher forcing, and free running.
 
-    T steps, N batch, C input channels, O output channels, the first O channels of the input being those of the output.
+    T steps, N batch, C input channels, O output channels, the first O channels of the input being the output's channels.
     At each step but the first the network reads ::
 
         x'[t] = a[t] x[t] + (1 - a[t]) y[t - 1]

@@ -15,7 +15,7 @@ def checked_place(index, layer):
     """`index` as a Python int, if a recurrent layer has so many stacked ones; else TypeError or IndexRangeError."""
     index = integer("index", index)
     if not -layer.layers <= index < layer.layers:
-        raise IndexRangeError(f"index: expected that of one of {layer.layers} stacked layers, got {index}")
+        raise IndexRangeError(f"index: expected an index of {layer.layers} stacked layers, got {index}")
     return index
 
 

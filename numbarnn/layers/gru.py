@@ -28,7 +28,7 @@ class GRU(Recurrent):
 
     Input x (T, N, C), output y (T, N, D * H) with the h' of every step, state h (L * D, N, H).  Parameters of the first
     stacked layer, in the order r, z, n: ``weight_ih_l0`` W (3H, C), ``weight_hh_l0`` R (3H, H), ``bias_ih_l0`` and
-    ``bias_hh_l0`` (3H,); `Recurrent` says how those of other layers are called.
+    ``bias_hh_l0`` (3H,); `Recurrent` names the parameters of other layers.
 
     Parameters
     ----------

@@ -103,7 +103,7 @@ class GRUD(Recurrent):
         return around(DecayedCell, GRUAfterCell(**self._functions()), self.past)
 
     def _variables(self, channels):
-        """C, if x may have so many channels."""
+        """The number of variables in x of `channels` channels; ShapeError if it is no whole number."""
         if channels % BLOCKS:
             raise ShapeError(
                 f"channels: expected {BLOCKS} for each variable, its values, masks and spans, see numbarnn.observed, "
@@ -154,7 +154,7 @@ class GRUD(Recurrent):
                 parameters[name][...] = np.abs(uniform(random, parameters[name].shape, self.hidden))
 
     def means(self, variables, dtype):
-        """What missing values of so many variables decay to, (C,)."""
+        """The values (variables,) to which missing ones decay."""
         return np.broadcast_to(np.asarray(self.mean, dtype), (variables,)).copy()
 
     def prepare(self, chain, p, keep):

@@ -209,8 +209,8 @@ class Flatten(Stateless):
 def shaped(layers: Iterable[Layer], channels: object) -> tuple[tuple[Layer, ...], object]:
     """(layers, channels) of a network, in which each layer of images knows their shape.
 
-    channels: what the network was given; of the (channels, height, width) of images their product is returned, and where
-    nothing is given, that of the shape that the first layer knows.
+    channels: what the network was given.  For images of (channels, height, width) their product is returned; where nothing
+    is given, the product of the shape that the first layer knows.
 
     Raises
     ------

@@ -20,7 +20,7 @@ class IndRNN(Recurrent):
 
     Input x (T, N, C), output y (T, N, D * H) with the h' of every step, state h (L * D, N, H).  Parameters of the first
     stacked layer: ``weight_ih_l0`` W (H, C), ``bias_ih_l0`` b (H,), ``weight_hh_l0`` u (H,), which starts uniform between 0
-    and 1; `Recurrent` says how those of other layers are called.
+    and 1; `Recurrent` names the parameters of other layers.
 
     Parameters
     ----------

@@ -44,7 +44,7 @@ class LSTM(Recurrent):
 
     Input x (T, N, C), output y (T, N, D * H) with the h' of every step, state the pair (h, c), each (L * D, N, H).
     Parameters of the first stacked layer, in the order i, f, g, o: ``weight_ih_l0`` W (4H, C), ``weight_hh_l0`` R (4H, H),
-    ``bias_ih_l0`` and ``bias_hh_l0`` (4H,); `Recurrent` says how those of other layers are called.
+    ``bias_ih_l0`` and ``bias_hh_l0`` (4H,); `Recurrent` names the parameters of other layers.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ class MGU(Recurrent):
 
     Input x (T, N, C), output y (T, N, D * H) with the h' of every step, state h (L * D, N, H).  Parameters of the first
     stacked layer, f before n: ``weight_ih_l0`` W (2H, C), ``weight_hh_l0`` R (2H, H), ``bias_ih_l0`` and ``bias_hh_l0``
-    (2H,); `Recurrent` says how those of other layers are called.
+    (2H,); `Recurrent` names the parameters of other layers.
 
     Parameters
     ----------

@@ -40,7 +40,7 @@ class Operation:
         """Let the next `forward` start from a state, (L, D, N, P or H) for each state of the cell, or afresh for None."""
 
     def backward(self, adjoint, dy, need_x):
-        """A descriptor of dL/d(source), or None unless `need_x`, from that of dL/d(outputs).
+        """A descriptor of dL/d(source), or None unless `need_x`, from `dy`, a descriptor of dL/d(outputs).
 
         adjoint: gains what computes it, and the parameters' derivatives, from dy as it is then; see `chain.Adjoint`.
         """
@@ -51,14 +51,14 @@ class Operation:
         return not self.learns
 
     def jvp(self, tangents, dx):
-        """Descriptors of the tangents of the outputs, or None for zeros, from those of the source or None; on the CPU.
+        """Descriptors of the tangents of the outputs from `dx`, the tangents of the source; None for zeros; on the CPU.
 
         tangents: how parameters and initial states move, see `tangents.Tangents`.
         """
         raise NotImplementedError
 
     def fills(self):
-        """The functions that `forward` calls one after the other, those of the kernels where there are any."""
+        """The functions that `forward` calls one after the other: the kernels' own functions where there are any."""
         return [] if self.view else [self.forward]
 
     def steppers(self):
@@ -75,7 +75,7 @@ class Operation:
 
     @property
     def nbytes(self):
-        """Bytes that are held for backward, those of the source not counted."""
+        """Bytes that are held for backward, without the source."""
         return 0 if self.view else self.outputs.array.nbytes
 
 
@@ -329,11 +329,11 @@ class ResidualAdjoint:
 
     @ieee
     def fill(self):
-        """Add it."""
+        """Add dy to dx."""
         np.add(in_rows(self.dx), in_rows(self.dy), out=in_rows(self.dx))
 
     def add_to(self, program):
-        """Add it to a program; whether that could be done."""
+        """Add the addition to a program; False if a program cannot do it."""
         if not (self.dx.packing.uniform and self.dy.packing.uniform):
             return False
         dx, dy = numbers(self.dx), numbers(self.dy)

@@ -76,7 +76,7 @@ class PreparedCall:
     give : callable
         From a descriptor of y to a view of it as the caller gets it.
     stateful : bool
-        Whether the states of layers are given and asked for, those of the lowest first; else only that of a single layer.
+        Whether the states of all layers are given and asked for, the lowest layer first; else only a single layer's state.
     """
 
     def __init__(self, p, shape, letters, run, give, stateful=False):
@@ -97,7 +97,7 @@ class PreparedCall:
         # Only what a kernel writes anew at each call may be another's, to read and to write.
         self.lends = self._y.nbytes >= LEAST_LENT and bool(tapes[-1].stack) and y.array.base is tapes[-1].stack[-1].h.base
         stack = [part for tape in tapes for part in tape.stack]
-        # The c of an LSTM, where each step overwrites that of the step before.
+        # The c of an LSTM, where each step overwrites the c of the step before.
         self._single = [part.c for part in stack if part.size.cell.states > 1 and len(part.c) == part.size.batch]
         self._zero_starts = [part.zero_start for part in stack if part.zero_start is not None]
         stacks = [tape.stack for tape in tapes] if stateful or len(tapes) == 1 else []
@@ -159,7 +159,7 @@ class Lease:
 class PreparedTraining(PreparedCall):
     """A small call whose tape is kept, and the way back through it.
 
-    Its tape's parameters and x are those of the first call: what a caller gets is told of his own.
+    Its tape has the parameters and x of the first call; a caller's tape is told of the caller's own.
     """
 
     def __init__(self, p, shape, letters, run, give):

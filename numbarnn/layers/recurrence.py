@@ -212,7 +212,7 @@ class VectorGradients:
         self._own.reads_initial = self._of.layer.learned_state
 
     def fill(self):
-        """Write, or add, it."""
+        """Write the gradient, or add to it."""
         for name, values, which in self._of_units():
             value = values[which]
             self._put(name, value.sum(axis=1) if self._gradient[name].size < value.size else value.ravel())
@@ -233,9 +233,9 @@ class VectorGradients:
         view[...] = view + value if self._accumulate else value
 
     def add_to(self, program):
-        """Add that of the units to a program of a step that is taken again and again; whether that could be done.
+        """Add the gradient of the values of units to a program of a step that is taken again and again; False if it cannot.
 
-        What the state before such a step is learned from, whoever takes the steps knows.
+        The gradient of a learned initial state is not added: whoever takes the steps adds it.
         """
         if program.anew:
             return False
@@ -290,16 +290,16 @@ class Constrained(Operation):
 
 
 class ConstrainedAdjoint:
-    """Backward of `Constrained`: from the gradient of `EffectiveWeights` that of the parameters."""
+    """Backward of `Constrained`: the gradient of the parameters from the gradient of `EffectiveWeights`."""
 
     def __init__(self, weights, of_weights, adjoint):
         self._weights, self._of_weights = weights, of_weights
         self._gradient, self._accumulate = adjoint.gradient, adjoint.accumulate
 
     def fill(self):
-        """Write, or add, it."""
+        """Write the gradient of the parameters, or add to it."""
         self._weights.take_back(self._of_weights, self._gradient, self._accumulate)
 
     def add_to(self, program):
-        """Add it to a program of a step that is taken again and again; whether that could be done."""
+        """Add `fill` to a program of a step that is taken again and again; False if a program cannot do it."""
         return self._weights.add_take_back(program, self._of_weights, self._gradient, self._accumulate)

@@ -43,8 +43,8 @@ class Recurrent(Stepwise):
     sequence to its first.
 
     Parameters of the first stacked layer: ``weight_ih_l0`` (G * H, C), ``weight_hh_l0`` (G * H, H), ``bias_ih_l0`` and
-    ``bias_hh_l0`` (G * H,), and those that a subclass adds.  Those of the second layer, which takes the Y channels of the
-    first, end in ``_l1``, and so on; those of the reverse direction in ``_l0_reverse``.
+    ``bias_hh_l0`` (G * H,), and those that a subclass adds.  The second layer takes the Y channels of the first; its
+    parameters end in ``_l1``, and so on.  The parameters of the reverse direction end in ``_l0_reverse``.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Recurrent(Stepwise):
     decay : bool
         The last channel of x is the span d of each step, the time since the step before it, in units of the time in which
         nothing is lost.  Before a step h, of an LSTM c too, becomes ``exp(-max(0, w (d - 1))) h``, with w the parameter
-        ``decay_l0`` (H,); no gate sees d.  With spans of 1 the bits are those of the layer without decay.  Each stacked
+        ``decay_l0`` (H,); no gate sees d.  With spans of 1 the bits are the same as without decay.  Each stacked
         layer has the same spans and a w of its own.  The reverse direction comes to step t from step t + 1, which are
         ``d[t + 1]`` apart; at the last step of a sequence, its first one, it loses nothing.  For layers whose R multiplies
         h: an RNN, LSTM, LeakyRNN of form "outside" or GRU of reset "after".  A call takes any d by this formula; trainings
@@ -441,17 +441,17 @@ class Recurrent(Stepwise):
         dp : Parameters or numpy.ndarray, optional
             The tangent of the parameter vector (P,), or (K, P); None for zeros.
         dx : numpy.ndarray or Ragged, optional
-            That of x, shaped like x and in the same layout, or with K in front, of a Ragged K of them in a list; None for
-            zeros.  Past the end of a sequence it is not read.
+            The tangent of x, shaped like x and in the same layout, or with K in front; for a Ragged, a list of K of them.
+            None for zeros.  Past the end of a sequence it is not read.
         dstate : numpy.ndarray or tuple of two, optional
-            That of the initial state, (L * D, N, H) or (K, L * D, N, H); None for zeros.
+            The tangent of the initial state, (L * D, N, H) or (K, L * D, N, H); None for zeros.
 
         Returns
         -------
         dy : numpy.ndarray, Ragged, or tuple of Ragged
             The tangent of y, in its layout; 0 past the end of a sequence.
         dstate : numpy.ndarray or tuple of two
-            That of the final state.
+            The tangent of the final state.
 
         Raises
         ------

@@ -80,7 +80,7 @@ class Regularized(Drawn):
 
     @property
     def constrained(self):
-        """Whether a connectivity makes other recurrent weights of those of the parameters."""
+        """Whether a connectivity makes other recurrent weights than the parameters hold."""
         return self.connectivity is not None and self.connectivity.constrains
 
     @property

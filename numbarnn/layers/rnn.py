@@ -19,7 +19,7 @@ class RNN(Recurrent):
 
     Input x (T, N, C), output y (T, N, D * H) with the h' of every step, state h (L * D, N, H).  Parameters of the first
     stacked layer: ``weight_ih_l0`` W (H, C), ``weight_hh_l0`` R (H, H), ``bias_ih_l0`` b_ih (H,), ``bias_hh_l0`` b_hh (H,);
-    `Recurrent` says how those of other layers are called.
+    `Recurrent` names the parameters of other layers.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Spans of time that a layer reads beside its inputs: those of the reverse direction, and for each of its stacked layers."""
+"""Spans of time that a layer reads beside its inputs, also in the reverse direction and in each of its stacked layers."""
 
 import numpy as np
 
@@ -19,10 +19,10 @@ def later_rows(packing):
 
 
 class SpansBack(Operation):
-    """The source, whose last channel are spans, and beside it those of the reverse direction.
+    """The source, whose last channel is the spans, and beside it the spans of the reverse direction.
 
-    That goes from the step t + 1 to the step t, which are ``d[t + 1]`` apart.  Before its first step of a sequence, the last
-    one, there is none: its span is 1, in which nothing is lost.
+    The reverse direction goes from the step t + 1 to the step t, which are ``d[t + 1]`` apart.  Before its first step of a
+    sequence, the last one, there is none: its span is 1, in which nothing is lost.
     """
 
     def __init__(self, source):
@@ -81,7 +81,7 @@ class Beside(Operation):
         self._put()
 
     def _last(self, described):
-        """The channels that are kept, of what has those of the source."""
+        """The channels that are kept, of a descriptor with the channels of the source."""
         return in_order(described).of_channels(self._kept)
 
     def copies(self, made, source, outputs):
@@ -155,7 +155,7 @@ class BesideAdjoint:
 
     @ieee
     def fill(self):
-        """Add it."""
+        """Add dy to those channels of dx."""
         if self._join is not None:
             self._join.run()
         else:

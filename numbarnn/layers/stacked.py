@@ -35,7 +35,7 @@ class Stacked(Regularized):
 
     @property
     def spread(self):
-        """Whether kernels read other matrices than those of the parameters: `effective_weights`."""
+        """Whether kernels read other matrices than the parameters hold: `effective_weights`."""
         return self.decay
 
     @functools.cached_property
@@ -45,7 +45,7 @@ class Stacked(Regularized):
 
     @functools.cached_property
     def stepping_cell(self):
-        """The equations that kernels step with: those of the cell, around them the decay of the state."""
+        """The equations that kernels step with: the equations of the cell, and around them the decay of the state."""
         if not self.decay:
             return self.cell
         return around(DecayedCell if self.cell.states == 1 else DecayedMemoryCell, self.cell)
@@ -125,7 +125,7 @@ class Stacked(Regularized):
         """{field: Function} of the activation functions, which layer and cell call the same."""
         names = ("gate_activation", "activation", "output_activation")
         functions = {name: activation(getattr(self, name), name) for name in names if hasattr(self, name)}
-        if self.clip is not None:  # limits what the gates' functions are of; that of c is no pre-activation
+        if self.clip is not None:  # limits the pre-activations of the gates; c is none
             clipped = {name: Clipped(f, self.clip) for name, f in functions.items() if name != "output_activation"}
             functions |= clipped
         return functions
@@ -154,7 +154,10 @@ class Stacked(Regularized):
 
     @functools.lru_cache(maxsize=1024)  # noqa: B019 (layers are small and equal ones share an entry)
     def _weights(self, channels, cell, spans=0):
-        """Those of a cell; spans: input channels of each stacked layer besides the first one's and the outputs below."""
+        """The Weights of a cell, in the order of the flat vector.
+
+        spans: input channels of each stacked layer besides the first one's and the outputs below.
+        """
         parts, columns, widths = [], len(cell.gates) * self.hidden, self.state_widths
         for layer in range(self.layers):
             inputs = (channels if layer == 0 else self.output_channels(channels)) + spans

@@ -143,8 +143,8 @@ class Stateless(Layer):
         dp : Parameters or numpy.ndarray, optional
             The tangent of the parameter vector (P,), or (K, P); None for zeros.
         dx : numpy.ndarray or Ragged, optional
-            That of x, shaped like x and in the same layout, or with K in front, of a Ragged K of them in a list; None for
-            zeros.  Indices have none.
+            The tangent of x, shaped like x and in the same layout, or with K in front; for a Ragged, a list of K of them.
+            None for zeros.  Indices have none.
 
         Returns
         -------

@@ -47,12 +47,12 @@ class OverSteps(NamedTuple):
 
     @property
     def operations(self):
-        """What the layers do."""
+        """The operations of the layers, in order."""
         return [tape.operation for _, tape in self.tapes]
 
     @property
     def stateful(self):
-        """(layer, tape) of those with a state."""
+        """(layer, tape) of each layer with a state."""
         return [(layer, tape) for layer, tape in self.tapes if tape.stack]
 
     @property
@@ -65,7 +65,7 @@ class OverSteps(NamedTuple):
 def compiled_step(layers, channels, dtype, device, batch, adjoint, single):
     """The CompiledStep of (layer, its Parameters) pairs.
 
-    adjoint: whether there is one of it; single: whether its state is that of one layer, not in a tuple.
+    adjoint: whether there is one of it; single: whether its state is one layer's, not a tuple of states.
     """
     made = OverSteps.of(layers, channels, dtype, device, batch, STEPS)
     step = CompiledStep(made.x, made.y.array, made.operations, made.stateful, single, made.vocabulary)

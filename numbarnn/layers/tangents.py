@@ -36,7 +36,7 @@ def fed_back():
 
 @functools.cache
 def separate(device):
-    """What has a gradient of each row of a batch, likewise."""
+    """The module with the gradients of each row of a batch, imported when it is first needed."""
     if device == "cpu":
         from ..cpu import separate as found
     else:
@@ -100,7 +100,7 @@ class Directions:
 
     @property
     def single(self):
-        """Whether there is no axis for several."""
+        """Whether a single tangent was given, without the axis K."""
         return None in self.counts.values()
 
     @property

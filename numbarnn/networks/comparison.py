@@ -86,7 +86,7 @@ class Comparison:
 
     @staticmethod
     def _joined(pieces, samples, letter="n"):
-        """(prediction, target, weights) of all of some samples, from those of pieces of them, one after the other.
+        """(prediction, target, weights) of some samples, each joined from the same of pieces of them, one after the other.
 
         letter: "n" for pieces of some samples each, "t" for some steps each of a single one.
         """
@@ -133,7 +133,7 @@ def curved(loss):
 
 
 def in_time(network, samples, most):
-    """Samples, or of a single long one, where a network can go on from piece to piece, so many steps each, in order."""
+    """Yield the samples; or a single long one, where a network can go on, in pieces of at most `most` steps, in order."""
     if samples.x.count > 1 or samples.reset is not None or not network._goes_on or samples.uncut:
         yield samples
         return

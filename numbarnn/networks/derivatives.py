@@ -47,18 +47,18 @@ class Derivatives(Function):
         dp : Parameters or numpy.ndarray, optional
             The tangent of the parameter vector (P,), or (K, P); None for zeros.
         dx : numpy.ndarray or Ragged, optional
-            That of x, shaped like x and in the network's layout, or with K in front, of a Ragged K of them in a list; None
-            for zeros.  Indices have none.
+            The tangent of x, shaped like x and in the network's layout, or with K in front; for a Ragged, a list of K of
+            them.  None for zeros.  Indices have none.
         dstate : tuple, optional
-            Those of the initial states, like the state, each with K in front or none of them; None, there or in the tuple,
-            for zeros.
+            The tangents of the initial states, like the state, each with K in front or none of them; None, there or in the
+            tuple, for zeros.
 
         Returns
         -------
         dy : numpy.ndarray, Ragged, or tuple of Ragged
             The tangent of y.
         dstate : tuple
-            Those of the final states.
+            The tangents of the final states.
 
         Raises
         ------

@@ -68,7 +68,7 @@ class Derived:
         return brought(found, home)
 
     def _gradients_together(self, parts, samples, loss, chosen, found):
-        """Write the gradients of some samples at once (their rows of `found` are modified); whether that could be done."""
+        """Write the gradients of some samples at once (their rows of `found` are modified); False if that cannot be done."""
         if len(chosen) < 2 or not self._is_apart(samples, loss):
             return False
         whole = len(chosen) == len(found)
@@ -132,7 +132,7 @@ def ones_at(described, places, batch):
 
 
 def unit_ways(part, width, device):
-    """(first, directions): those of some of a layer's Parameters at a time, one each, in order.
+    """Yield (first, directions) for some of a layer's numbers at a time: direction k has a 1 at number ``first + k``.
 
     width: numbers of a layer's rows that a tangent has at most.
     """
@@ -145,7 +145,7 @@ def unit_ways(part, width, device):
 
 
 def is_mean_of_samples(loss):
-    """Whether a loss is a mean over samples of what it is of each."""
+    """Whether a loss is the mean over samples of the loss of each sample alone."""
     return is_of_library(loss) and not isinstance(loss, NashSutcliffe)  # whose spread is of all samples
 
 

@@ -17,7 +17,7 @@ class Way:
     Parameters
     ----------
     vector : numpy.ndarray
-        (P,), of any length: tangents are those of a vector whose largest number is between 1/2 and 1.
+        (P,), of any norm: tangents are along a multiple of it whose largest number is between 1/2 and 1.
     """
 
     def __init__(self, vector):

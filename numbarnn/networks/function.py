@@ -61,7 +61,7 @@ class Function(Reading):
 
     @property
     def _rows_at_once(self):
-        """Steps of all sequences that are predicted at once: fewer where a layer's rows are long, as those of images."""
+        """Steps of all sequences that are predicted at once: fewer where a layer's rows are long, as for images."""
         return max(1, min(self._piece_rows, PIECE_NUMBERS // max(self.output_channels, *self._inputs)))
 
     def __call__(

@@ -156,9 +156,9 @@ class Jacobians(Derived, Objective):
         Row n is what `loss_and_gradient` gives for sample n alone: the loss is the mean over that sample.  The network's own
         parameters stay as they are.  Samples go back through time together, whatever their lengths, and their products are
         summed apart, each in the order in which it would be alone: the gradients have the same bits as long as the sums of a
-        sample's weights are exact.  Samples of networks whose layers have parameters that are no weights, such as values of
-        units, those that start afresh, and those of a loss of your own take a call each.  On a GPU products by cuBLAS depend
-        on the batch in their last bits, see `numbarnn.cuda.use_cublas`.
+        sample's weights are exact.  Each sample takes a call of its own if a layer has parameters that are no weights, such
+        as values of units, if samples start afresh, or if the loss is your own.  On a GPU products by cuBLAS depend on the
+        batch in their last bits, see `numbarnn.cuda.use_cublas`.
 
         Parameters
         ----------

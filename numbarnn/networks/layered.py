@@ -12,11 +12,12 @@ from ..descriptions.fields import Settled
 from ..errors import DTypeError, ShapeError, generator
 from ..files.written import Writing
 from ..parameters import Parameters
+from ..training.gradient_calls import GradientCalls
 from ..training.history import History
 from .placing import placed_on
 
 Own = TypeVar("Own", bound="Layered")
-OF_A_TRAINING = ("_history",)  # attributes that no copy has
+NOT_COPIED = ("_history", "_gradient_calls")  # attributes that no copy has
 
 
 class Layered(Settled):
@@ -69,7 +70,7 @@ class Layered(Settled):
         return self.__dict__.get("_history")
 
     def __getstate__(self):
-        state = {name: value for name, value in self.__dict__.items() if name not in OF_A_TRAINING}
+        state = {name: value for name, value in self.__dict__.items() if name not in NOT_COPIED}
         slots = {name: getattr(self, name) for name in copyreg._slotnames(type(self)) if hasattr(self, name)}
         return (state, slots) if slots else state  # as copy and pickle have it, for a subclass with __slots__
 
@@ -119,6 +120,19 @@ class Layered(Settled):
         given = Parameters(contiguous(moved(flat, self.device)), self._params.weights)
         given.check_finite()
         return given, device_of(flat)
+
+    def _gradient_at(self, given, samples, loss):
+        """(the loss of samples, its gradient, a new vector on the device of the parameters) at a Parameters."""
+        if self.device != "cpu" or samples.feedback is not None:
+            gradient = given.zeros()
+            workspaces = self._workspaces(self.split(gradient.flat), self.split(given.flat), ("all", None))
+            return workspaces.once(samples, loss), gradient.flat
+        # Another Python thread that calls meanwhile finds none, and makes its own.
+        calls = self.__dict__.pop("_gradient_calls", None) or GradientCalls(self)
+        found = calls(given.flat, samples, loss)
+        if calls.worth_keeping:
+            self.__dict__["_gradient_calls"] = calls
+        return found
 
     def _direction(self, name, vector):
         """A contiguous vector (P,) that a caller gives as a direction of the parameters; else a typed error."""
@@ -171,6 +185,6 @@ class Layered(Settled):
         except (TypeError, ValueError) as error:
             raise read.error(kind, f"what a {cls.__name__} is made of; {error}") from error
         if tuple(weights) != params.weights:
-            raise read.error("parameters", f"those of {made!r}, got {params!r}")
+            raise read.error("parameters", f"the parameters of {made!r}, got {params!r}")
         made.device, made._params = "cpu", params
         return made

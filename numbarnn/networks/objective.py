@@ -31,7 +31,7 @@ class Objective(Prediction, Comparison):
         return find_loss(loss)
 
     def _compared_loss(self, loss):
-        """What ranks compare of a loss."""
+        """A description of a loss, by which ranks see whether theirs are the same."""
         return compared(loss)
 
     def _loss_where(self, counted, loss):
@@ -215,9 +215,8 @@ class Objective(Prediction, Comparison):
         """
         (given, device), loss = self._parameters_at(flat), find_loss(loss)
         samples = Samples.of(self, x, y, lengths, loss, weights, reset, feedback)
-        gradient = given.zeros()
-        workspace = Workspace(self, self.split(gradient.flat), self.split(given.flat))
-        return workspace.gradient(samples, loss), moved(gradient.flat, device)
+        value, gradient = self._gradient_at(given, samples, loss)
+        return value, moved(gradient, device)
 
 
 def of_nothing(prediction, target, weights=None):

@@ -43,13 +43,13 @@ class Passing:
         self.seen = [Seen(network, loss, 1, samples, batch, output)]
 
     def moved(self, vector):
-        """Of each output that is seen the descriptor of its tangent along a vector of parameters, or None for zeros."""
+        """For each output that a loss sees, a descriptor of its tangent along a vector of parameters; None for zeros."""
         ways = [Tangents(1, [part]) for part in self._network.split(vector)]
         found = moved_by(ways, self._tapes, self._fed)
         return [None if found is None else found[0]]
 
     def separable(self):
-        """Whether the way back can have a gradient of each sequence."""
+        """Whether `back` can write the gradient of each sequence by itself."""
         return self._fed is None and all(tape.operation.separable() for tape in self._tapes)
 
     def back(self, slopes, parts, rows=None):

@@ -125,7 +125,7 @@ class Reading(Structure):
         """(descriptor of the output, what returns what the next steps go on from) of some steps, for a prediction.
 
         carried: {index of a layer: the state it starts from}, and under FED the output that is fed at the first step; what
-        is returned is like it.  strengths: those of a `Feedback`, None without one.
+        is returned is like it.  strengths: the array of `Feedback.strengths`, None without one.
         """
         tapes, carried = {}, carried or {}
         if strengths is None:

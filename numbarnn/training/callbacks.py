@@ -148,7 +148,7 @@ class Calls:
         if known:
             names = ", ".join(name for name, _ in known)
             warnings.warn(
-                f"callbacks: expected those of the checkpoint, got none like {names}", RuntimeWarning, stacklevel=4
+                f"callbacks: expected the callbacks of the checkpoint, got none like {names}", RuntimeWarning, stacklevel=4
             )
         for keeper in self._keepers:
             keeper._begin(self._course)

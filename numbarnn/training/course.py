@@ -156,12 +156,12 @@ class Course:
             feed.check_begun()
 
     def forget_run(self):
-        """Of a course from a file: leave the run in the middle of which it was saved."""
+        """Forget the run in the middle of which a course was saved to a file."""
         self.place = self.resumed = self.carried = None
         self.updates.go_on(False)
 
     def forget_callbacks(self):
-        """Of a course from a file: leave the callbacks of the run in the middle of which it was saved."""
+        """Forget the callbacks of the run in the middle of which a course was saved to a file."""
         if self.resumed is not None:
             self.resumed = self.resumed[0], []
 
@@ -236,7 +236,7 @@ class Course:
         return total, counted, rate
 
     def _add(self, index, over, counted):
-        """Add a batch's gradient, weighted by what its mean is over; after the last one it becomes that of the mean."""
+        """Add a batch's gradient, weighted by what its mean is over; after the last batch: the gradient of the mean."""
         gradient = self.updates.gradient
         gradient *= gradient.dtype.type(over)
         if index:

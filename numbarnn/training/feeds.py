@@ -34,7 +34,9 @@ class Feed:
         raise NotImplementedError
 
     def gradient(self, batch, checked):
-        """Write the gradient of a batch's mean loss; returns (that loss times what it is the mean of, what it is that of).
+        """Write the gradient of a batch's mean loss; returns (that loss times the sum of its weights, this sum).
+
+        The weights are what each sample counts in the mean.
 
         checked : callable
             Returns a loss that is finite, and raises for another.
@@ -123,9 +125,9 @@ class ShardFeed(Feed):
     Parameters
     ----------
     course : Course
-        Its gradient is that of the shards.
+        Its gradient is the array into which the shards write theirs.
     samples : Samples
-        Those of this rank.
+        The samples of this rank.
     shards : Shards
     """
 
@@ -187,7 +189,7 @@ class GivenFeed(Feed):
                 yield self.read(batch, f"{what}[{index}]")
         if index < max(done - 1, 0):
             expected = f"batches for epoch {number}" + (f", more than the {done} that are done" if done else "")
-            hint = "; a generator has those of a single epoch, a function of the epoch makes one for each"
+            hint = "; a generator has the batches of a single epoch, a function of the epoch makes one for each"
             raise ValueError(f"{what}: expected {expected}, got {index + 1 or 'none'}{hint}")
 
     def gradient(self, samples, checked):

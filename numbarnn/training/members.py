@@ -65,7 +65,7 @@ def can_be_trained(network, samples, loss, optimizers, clip, tape, checkpoints):
     if not samples:  # a rank without members
         return False
     first = samples[0]
-    if any(each.indices or each.reset is not None for each in samples):
+    if any(each.indices or each.reset is not None or each.feedback is not None for each in samples):
         return False
     shapes = {_shape(each) for each in samples}
     return (
@@ -305,7 +305,7 @@ def _loss_of_rows(y, values, counted, loss):
 
 
 def _axes(member):
-    """In which order a loss sees the axes of its predictions, as numbers of those of (members, T, N, C)."""
+    """The order in which a loss sees the axes of its predictions, as indices of the axes (members, T, N, C)."""
     letters = "tnc" if member.samples.in_rows else member.network.output_layout
     order = [1 + "tnc".index(letter) for letter in letters]
     return [0, *(axis for axis in (1, 2, 3) if axis not in order), *order]

@@ -46,7 +46,7 @@ def accuracy(
     target : numpy.ndarray or Ragged
         The labels, integers of any dtype from 0 to C - 1 (from 0 to 1 of a single channel), (N,) or (T, N).
     lengths : array of int, optional
-        (N,): only so many steps of each sequence count.
+        (N,): the steps of each sequence; what lies behind them does not count.
     layout : str
         The letters t, n, c in the order of the prediction's axes; without t for a 2-D one.
     ignore_index : int, optional
@@ -151,7 +151,7 @@ def measured(metrics, prediction, target, weights, labelled, value_of):
     """{name: float} of what metrics say of a prediction and its targets, which they get as copies in the host's memory.
 
     weights : array or None
-        Those of the samples, of one channel, next to the target.
+        The weights of the samples, with one channel, beside the target.
     labelled : bool
         Whether the target are labels, of which those that are negative do not count.
     value_of : callable
@@ -198,5 +198,5 @@ def _weights_of_ragged(prediction, weights):
 
 
 def _classes(channels):
-    """The number of classes that so many channels tell apart: one channel tells two."""
+    """The number of classes of a prediction of `channels` channels: a single channel tells two."""
     return max(2, channels)

@@ -46,7 +46,7 @@ class Monitor:
         return math.inf if self.mode == "min" else -math.inf
 
     def value(self, history):
-        """That of the last epoch; UnknownNameError if the history has none of this name."""
+        """The value of the last epoch; UnknownNameError if the history has none of this name."""
         if self.name is None:
             return (history.validation or history.loss)[-1]
         columns = {"loss": history.loss, "validation": history.validation} | history.metrics

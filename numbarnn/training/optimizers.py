@@ -126,7 +126,7 @@ class Adam(Optimizer):
 
     def rows(self, dtype):
         constants = self.beta1, self.beta2, self.epsilon
-        # Without a gradient the mean falls by beta1 at each step, and the root of the square by that of beta2.
+        # Without a gradient the mean falls by beta1 at each step, and the root of the mean square by the root of beta2.
         ratio = self.beta1 / math.sqrt(self.beta2) if self.beta2 else 0 if self.beta1 == 0 else 1
         decays = self._shrink(1.0) != 1
         return RowUpdates(row_kernels.adam, constants, self._scalars, fading(ratio, dtype), decays)
@@ -160,7 +160,7 @@ class AdamW(Adam):
     decay : float
         Weight decay.
     decays : {"weights", "all"} or sequence of str
-        What decays: the matrices, all parameters, or those of these names, which may be patterns: ``["0.weight_*"]`` are the
+        What decays: the matrices, all parameters, or the parameters with these names or patterns: ``["0.weight_*"]`` are the
         matrices of the first layer.  Where `update` is called without a training, the vector is all that is known of them,
         and all of it decays.
     """
@@ -204,7 +204,7 @@ class AdamW(Adam):
 class RAdam(Adam):
     """Adam that waits until it knows the size of gradients (Liu et al. 2020, arXiv:1908.03265, algorithm 2).
 
-    With ``r = 2 / (1 - beta2) - 1`` and ``r_t = r - 2 t beta2^t / (1 - beta2^t)``, the step is that of Adam times
+    With ``r = 2 / (1 - beta2) - 1`` and ``r_t = r - 2 t beta2^t / (1 - beta2^t)``, the step is Adam's step times
     ``sqrt((r_t - 4) (r_t - 2) r / ((r - 4) (r - 2) r_t))`` where ``r_t > 5``, as in PyTorch; before it is ``rate`` times the
     mean gradient.
 

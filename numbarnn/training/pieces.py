@@ -67,8 +67,8 @@ class PieceFeed(SampleFeed):
         wanted = len(piece[0].chosen) if piece and piece[0].first else 0
         found = 0 if course.carried is None else sequences_of(course.carried)
         if found != wanted:
-            expected = f"those of {wanted} sequences, in which the piece before has ended" if wanted else "none"
-            given = f"those of {found}" if found else "none"
+            expected = f"states of {wanted} sequences, in which the piece before has ended" if wanted else "none"
+            given = f"states of {found}" if found else "none"
             raise ShapeError(f"carried states: expected {expected}, got {given}; resume=False begins a new epoch")
 
     def gradient(self, piece, checked):
@@ -81,14 +81,14 @@ class PieceFeed(SampleFeed):
 
 
 def feed_of(course, samples, batch_size, shuffle, steps):
-    """What feeds a course with samples: whole, or in pieces of so many steps if that is not None."""
+    """The feed of a course: whole samples if `steps` is None, else pieces of `steps` steps."""
     if steps is None:
         return SampleFeed(course, samples, batch_size, shuffle)
     return PieceFeed(course, samples, batch_size, shuffle, steps)
 
 
 def sequences_of(states):
-    """Of how many sequences the states of layers are, as `Workspace.final` gives them."""
+    """N, the number of sequences of the states of layers, as `Workspace.final` gives them."""
     return next(iter(states.values()))[0].shape[2]
 
 

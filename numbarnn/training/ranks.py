@@ -10,7 +10,7 @@ from ..errors import RankError, positive_integer
 
 
 def own_part(count: int, comm) -> slice:
-    """The part of so many samples that is this rank's: consecutive ones, as many as any other rank's or one less.
+    """This rank's part of `count` samples: consecutive ones, as many as any other rank's or one less.
 
     A slice, so that only this part has to be read, of a memory map for example.  `Network.fit` with ``shards`` takes just
     these parts.
@@ -45,7 +45,7 @@ def own_part(count: int, comm) -> slice:
 
 
 def part(count, index, parts):
-    """Part `index` of so many, a slice.  Parts of parts are parts of the whole: 2 of 8 in a row are 1 of 4."""
+    """Part `index` of `parts`, a slice.  Parts of parts are parts of the whole: 2 of 8 in a row are 1 of 4."""
     return slice(count * index // parts, count * (index + 1) // parts)
 
 

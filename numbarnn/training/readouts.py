@@ -50,7 +50,7 @@ def check_readout_samples(samples, warmup):
     if samples.y.not_finite(samples.lengths)[0]:
         place, number = samples.y.first(lambda numbers: ~np.isfinite(numbers), samples.lengths, samples.weights)
         if place:
-            raise NonFiniteError(f"y: expected finite targets, got {number} at {place}; those of weight 0 are left out")
+            raise NonFiniteError(f"y: expected finite targets, got {number} at {place}; targets of weight 0 are left out")
     if warmup and not samples.y.stepped:
         raise ValueError(f"warmup: expected 0 where each sample has one target, got {warmup}")
 

@@ -49,7 +49,7 @@ class NormalEquations:
 
     @property
     def wrong(self):
-        """Of what numbers or squares were not finite: "x", the features, or "y", the targets; None if all were."""
+        """Which sums are not finite: "x" for sums of features, "y" for sums of targets; None if all are finite."""
         features = self._features
         if not (np.isfinite(self._sums[:features]).all() and np.isfinite(self._products[:, :features]).all()):
             return "x"

@@ -122,7 +122,7 @@ class Samples:
 
     @property
     def _fed_channels(self):
-        """How many channels are fed."""
+        """The number of channels that are fed back."""
         return self.strengths.numbers.shape[-1 if self.strengths.ragged else self.strengths.letters.index("c")]
 
     def strength_rows(self, batch):
@@ -148,7 +148,7 @@ class Samples:
         return self.x.count > 0 and (not self.stepped or bool(self.lengths_of_x.any()))
 
     def check_shared(self):
-        """Raise ValueError unless the mean over all of the samples is one of those of parts of them: it always is."""
+        """Raise ValueError unless the mean over all samples is a mean of the means over parts of them: it always is."""
 
     @property
     def uncut(self):
@@ -178,8 +178,9 @@ class Samples:
     def counts(self):
         """What the loss of each sample counts in a mean over samples: (N,), float64.
 
-        Its weights, of labels with those of their classes, of targets of which some are missing once for each that is there;
-        without weights its labels where some are ignored, its steps where these differ, else 1.
+        The sum of its weights: for labels each is multiplied by the weight of the class; where some targets are missing it
+        counts once for each that is there.  Without weights it is the number of labels where some are ignored, the number of
+        steps where these differ, else 1.
         """
         if self.weighed:
             return self._counts_of_numbers() if self.classes is None else self._counts_of_labels()
@@ -287,6 +288,11 @@ class Samples:
         """[(N,)]: the steps of each sample; of a graph those in each input."""
         return [self.lengths_of_x]
 
+    @property
+    def input_bytes(self):
+        """Bytes of x."""
+        return self.x.numbers.nbytes
+
     @functools.cached_property
     def kind(self):
         """What samples have in common that can lie in the same memory, if they have as many steps."""
@@ -320,7 +326,7 @@ class Samples:
         return part if self.feedback is None else part.with_feedback(self.feedback._between(begin, end), self._fed_channels)
 
     def pieces(self, most_rows):
-        """Some of the samples each, in order, with about so many steps in all, or a single sample."""
+        """The samples in order, in pieces of at least one sample and of about `most_rows` steps in all."""
         count = min(-(-int(self.lengths_of_x.sum()) // most_rows), self.x.count)
         if count < 2:
             return iter((self,))

@@ -100,12 +100,12 @@ def restored(network, found, ranks=1):
 
 
 def _check_sequences(carried, batch_size, samples):
-    """Raise ShapeError unless carried states are those of as many sequences as a batch has."""
+    """Raise ShapeError unless there are carried states of as many sequences as a batch has."""
     whole, last = min(batch_size, samples), samples % batch_size
     found = next(iter(carried.values()))[0].shape[2]
     if found not in {whole, last or whole}:
         expected = f"states of {whole} sequences" + (f", or {last} in the last batch," if 0 < last < whole else "")
-        raise ShapeError(f"carried: expected {expected} as the {samples} samples of the training make, got those of {found}")
+        raise ShapeError(f"carried: expected {expected} as {samples} samples of the training make, got states of {found}")
 
 
 def _states(network, found):

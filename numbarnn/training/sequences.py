@@ -28,22 +28,22 @@ class Sequences:
 
     @property
     def ragged(self):
-        """Whether they lie one after the other."""
+        """Whether the sequences lie one after the other, in a Ragged."""
         return isinstance(self.array, Ragged)
 
     @property
     def numbers(self):
-        """The array, or that of a Ragged."""
+        """The array; for a Ragged, the array of its data."""
         return self.array.data if self.ragged else self.array
 
     @property
     def count(self):
-        """How many samples there are."""
+        """N, the number of samples."""
         return len(self.array) if self.ragged else self.array.shape[self.letters.index("n")]
 
     @property
     def stepped(self):
-        """Whether there is a number for each step."""
+        """Whether the array has an axis of steps."""
         return "t" in self.letters
 
     @property

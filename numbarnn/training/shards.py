@@ -1,4 +1,4 @@
-"""Which samples each rank takes in each update, and how their gradients become that of the mean over all of them."""
+"""Which samples each rank takes in each update, and how their gradients become the gradient of the mean over all."""
 
 import contextlib
 
@@ -55,7 +55,8 @@ class Shards:
     """How the samples of all ranks are shared among the updates of an epoch.
 
     Every update takes the same part of each shard, `batch_size` samples in all; where a shard has no more, it adds nothing.
-    The gradient of each shard's mean is weighted by what the mean is over, so that the sum is that of the mean over all.
+    The gradient of each shard's mean is weighted by the shard's share of the update, so that the sum is the gradient of the
+    mean over all.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ class Shards:
     shards : int or None
         Of all ranks together, see `checked_shards`: their gradients are summed by pairs.  None: one a rank, and MPI sums.
     samples : Samples
-        Those of this rank.
+        The samples of this rank.
     batch_size : int
     shuffle, random : bool
     seed : int
@@ -78,7 +79,7 @@ class Shards:
     followed : bool
         Whether rank 0 is told the loss of each update, and may end the training then: set before the first epoch.
     gradient : numpy.ndarray
-        (parameters,): where the gradient of a shard is written, and then that of the update is found.
+        (parameters,): where the gradient of a shard is written; after `take` it holds the gradient of the update.
     """
 
     def __init__(self, ranks, shards, samples, batch_size, shuffle, random, seed, summed):
@@ -131,9 +132,9 @@ class Shards:
         """Write the gradient of an update's mean loss over all ranks into `gradient` (is modified).
 
         gradient_of: a function of samples and of a Generator for masks, or None, that writes the gradient of their mean loss
-        into `gradient`, and returns that loss times what it is the mean of.
+        into `gradient`, and returns the mean times the sum of its weights, which are what each sample counts.
 
-        Returns, if updates are `followed`, (the loss of the update times what it is the mean of, what it is that of), of all
+        Returns, if updates are `followed`, (the mean loss of the update times the sum of its weights, this sum), over all
         ranks; else zeros.
         """
         total, losses = float(self._totals[update]), []
@@ -190,7 +191,7 @@ class Measures:
     ----------
     ranks : Ranks
     samples : Samples
-        Those of this rank.
+        The samples of this rank.
     parts : list of Samples
         The same, by shard.
     """
@@ -203,8 +204,8 @@ class Measures:
     def __call__(self, network, loss, metrics=None):
         """(mean loss, {name: value of a metric}) of a network.
 
-        For metrics rank 0 gets the predictions and targets of all ranks, in the order of the parts, which is that of the
-        samples: they are what one process finds of all of them.
+        For metrics rank 0 gets the predictions and targets of all ranks, in the order of the parts, which is the order of
+        the samples: they are what one process finds of all of them.
         """
         kept, losses = [] if metrics else None, []
         for own, count in zip(self._parts, self._counts):

@@ -6,7 +6,7 @@ from ..errors import arguments_of, finite_number
 
 WAYS = ("sample", "time")  # of split_by
 
-SPLIT = 1  # beside a seed: its draws are not those of the order
+SPLIT = 1  # beside a seed: its draws differ from the draws of the order
 
 
 def split_seed(random):

@@ -26,7 +26,7 @@ class EarlyStopping(Callback):
         At the end of the training, whatever ended it (all epochs, Ctrl-C, an error), write the parameters of the best epoch
         into the network; where no epoch had a value that is a number, there is none, and a warning says so.
     monitor : str, optional
-        What it follows: "loss", "validation", the name of a metric, or that of one on the validation data, such as
+        What it follows: "loss", "validation", the name of a metric, or of one on the validation data, such as
         "validation_accuracy".
     mode : {"min", "max"}, optional
         Whether smaller or larger values are better.  None for what is known of: "accuracy" is better where it is larger, all
@@ -37,7 +37,7 @@ class EarlyStopping(Callback):
     best : float
         The best value.
     epoch : int
-        That of the best value, counted from 1; 0 before any.
+        The epoch of the best value, counted from 1; 0 before any.
 
     Examples
     --------
@@ -74,7 +74,7 @@ class EarlyStopping(Callback):
 
     @property
     def epoch(self) -> int:
-        """That of the best value, counted from 1; 0 before any."""
+        """The epoch of the best value, counted from 1; 0 before any."""
         return self._record[1]
 
     def start(self, network):
@@ -87,7 +87,7 @@ class EarlyStopping(Callback):
         return [*self._record, self._first]
 
     def set_state(self, state):
-        """Go on with these."""
+        """Go on from what `get_state` returned."""
         best, epoch, flat, self._first = state
         self._record = best, epoch, flat
 
@@ -105,5 +105,5 @@ class EarlyStopping(Callback):
             network.params.flat[:] = moved(flat, network.device)
             self._record = best, epoch, None
         elif self.restore and not epoch and len(history.loss) > self._first:
-            what = "EarlyStopping: no epoch had a value that is a number; the parameters stay those of the last one"
+            what = "EarlyStopping: no epoch had a value that is a number; the parameters stay as the last one left them"
             warnings.warn(what, RuntimeWarning, stacklevel=2)

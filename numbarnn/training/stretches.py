@@ -76,7 +76,7 @@ class Stretches:
                 values[...] = self.previous[part]
 
     def finite(self):
-        """Whether all are finite."""
+        """Whether all parameters are finite."""
         found = [self._all_finite(values) for values, _ in self.parts]
         return found[0] if len(found) == 1 else all(found)
 

@@ -23,7 +23,7 @@ class RowUpdates:
     Attributes
     ----------
     gradient : RowGradient
-        That of the rows of a step, to be filled before `update`.
+        The gradient of the rows of a step, to be filled before `update`.
     """
 
     def __init__(self, table, optimizer, name=""):
@@ -31,7 +31,7 @@ class RowUpdates:
         self.table, self.gradient, self.step, self.finite = table, RowGradient(), 0, True
         self._updates = optimizer.rows(table.dtype)
         self._memory = [array.reshape(table.shape) for array in optimizer.start(table.reshape(-1))]
-        # The step from which the others and the scalars count, that of each row, and the last at which it moves.
+        # The step from which the others and the scalars count, the step of each row, and the last at which it moves.
         self._counts = 0, np.zeros(len(table), np.int64), np.zeros(len(table), np.int64)
         self._used = np.zeros(len(table), bool)  # which rows ever had a gradient
         self._scalars = np.zeros((FIRST_SCALARS, len(self._updates.scalars(1, 0.0))), table.dtype)
@@ -97,7 +97,7 @@ class RowUpdates:
         }  # fmt: skip
 
     def restore(self, state, step):
-        """Be as `state` says, after so many steps; ValueError if it is no state of such a table."""
+        """Take over `state`, which was saved after `step` steps; ValueError if it is no state of such a table."""
         scalars, seen, live = state["scalars"], state["seen"], state["live"]
         arrays = [state["table"], *state["memory"], seen, live, state["used"], scalars[0]]
         wanted = [self.table, *self._memory, *self._counts[1:], self._used, self._scalars[0]]
@@ -114,7 +114,10 @@ class RowUpdates:
         self.step, self._together = step, step - here
 
     def restore_whole(self, memory, step):
-        """Be as after so many steps, each of which updated all rows: memory has a vector for each that is remembered."""
+        """Go on from `step` steps, each of which updated all rows.
+
+        memory: the vectors that the optimizer remembers, for the whole table.
+        """
         self._memory = [vector.reshape(self.table.shape).copy() for vector in memory]
         moving = FOREVER if self._updates.moving is None else self._updates.moving
         rows = len(self.table)
@@ -132,7 +135,7 @@ class RowUpdates:
 
 
 def told_apart(memory, sizes, apart, tables):
-    """(vectors of the others, {index: those of its table}) of vectors that hold the tables of some layers as well.
+    """Split vectors of all parameters: (vectors without the layers `apart`, {index of a table: its vectors}).
 
     Parameters
     ----------
@@ -143,7 +146,7 @@ def told_apart(memory, sizes, apart, tables):
     apart : collection of int
         The layers that do not belong to the others.
     tables : collection of int
-        Those of them whose vectors are wanted; others are left out.
+        The layers among `apart` whose vectors are wanted; others are left out.
     """
     for first in (0, 1) if 0 in apart and 0 not in tables else (0,):
         ends = np.cumsum(sizes[first:])

@@ -239,7 +239,9 @@ class Updates:
                 table.bring_all()
 
     def _told_apart(self, memory, known):
-        """(memory of the others, {index: that of its table}) from a file; known: the first tables of which it has the rows.
+        """(memory of the others, {index of a table: its memory}), from a file.
+
+        known: the first tables whose rows the file has.
 
         Of the other tables it was all rows that a step updated: on a GPU, or when only a first layer's rows were told apart.
         """

@@ -76,7 +76,7 @@ class Batches:
         )  # fmt: skip
 
     def _add_inputs(self, body, shape, dtype):
-        """(a descriptor of x, (where the address of its samples is to be, that of x itself)); gathers x."""
+        """(a descriptor of x, (where the address of its samples is to be, the address of x itself)); gathers x."""
         inputs = np.zeros((shape[1], self.count, shape[2]), dtype)
         return TensorDescriptor.of_tnc(inputs), self._places(epochs.add_gather(body, inputs))
 

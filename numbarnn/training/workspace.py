@@ -43,7 +43,7 @@ class Workspace:
     def gradient(self, samples, loss, random=None, initial=None):
         """The loss of a batch; its gradient is written to `into` (is modified).
 
-        Samples of equal length must lie where those of the first call lay.  random: a Generator, where dropout and the like
+        Samples of equal length must lie where the first call's samples lay.  random: a Generator, where dropout and the like
         are to be drawn.  initial: {index of a layer: the state it starts from}, and under FED the output that is fed at the
         first step; the others start afresh.
         """
@@ -243,6 +243,15 @@ class Workspaces:
             self._let_go()
         return value
 
+    def once(self, samples, loss):
+        """The loss of all of some samples, read where they lie; nothing is kept."""
+        return self._make().gradient(samples, loss)
+
+    @property
+    def nbytes(self):
+        """Bytes of the workspaces and buffers that are kept."""
+        return sum(nbytes for _, _, nbytes in self._kept.values())
+
     def _follower(self, samples, chosen):
         """A RaggedWorkspace for batches of as many samples as are chosen; None where there can be none."""
         lengths = samples.lengths_of_x
@@ -276,7 +285,7 @@ class Workspaces:
 
     def _let_go(self):
         """Forget the workspaces that were not used for longest, as far as there are too many bytes."""
-        total = sum(nbytes for _, _, nbytes in self._kept.values())
+        total = self.nbytes
         for key in list(self._kept)[:-1]:
             if total <= KEPT_BYTES:
                 break

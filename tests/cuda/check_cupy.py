@@ -65,7 +65,7 @@ def exists(names):
 
 
 def parameters(function):
-    """The names of a function's parameters, those of compiled ones from their documentation; None where that has none."""
+    """The names of a function's parameters, for compiled functions from the docstring; None if it has none."""
     try:
         return set(inspect.signature(function).parameters)
     except ValueError:

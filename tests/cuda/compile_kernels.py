@@ -3,12 +3,12 @@
 A kernel's arguments are known by the names of its parameters: one with a new name or a new record needs a line in the tables
 below.
 
-The way is that of a launch: libnvvm makes LLVM's intermediate code of link time optimization, nvJitLink the machine code for
-sm_90a.  It needs these, NVRTC, which numba-cuda asks for names, and nvdisasm (pip install numba-cuda nvidia-nvvm
-nvidia-nvjitlink nvidia-cuda-nvrtc nvidia-cuda-nvdisasm).  For each kernel, cell and dtype it prints the registers and the
-memory it takes.  The exit status is 1 if one of them does not compile, computes in float64 for float32, spills registers or
-keeps a stack, or asks for more registers than a block of its threads can have.  `resident`, which fills the registers with
-R, may spill what SPILLED says: `loops.py` looks whether its loops are short all the same.
+Kernels are compiled as for a launch: libnvvm makes LLVM's intermediate code for link time optimization, and nvJitLink makes
+machine code for sm_90a.  It needs both, NVRTC, which numba-cuda asks for names, and nvdisasm (pip install numba-cuda
+nvidia-nvvm nvidia-nvjitlink nvidia-cuda-nvrtc nvidia-cuda-nvdisasm).  For each kernel, cell and dtype it prints the
+registers and the memory it takes.  The exit status is 1 if one of them does not compile, computes in float64 for float32,
+spills registers or keeps a stack, or asks for more registers than a block of its threads can have.  `resident`, which fills
+the registers with R, may spill what SPILLED says: `loops.py` looks whether its loops are short all the same.
 """
 
 import argparse
@@ -107,7 +107,7 @@ CELLS = {  # by kernel or module; others have the recurrent ones
 
 
 def import_kernels():
-    """Import every module of the package, so that all kernels are known; those of the tests are added.
+    """Import every module of the package, so that all kernels are known; add the kernels of the tests.
 
     The processor's come first, as in most programs: numba-cuda looks at what they teach Numba as well.
     """
@@ -166,7 +166,7 @@ def linked(kernel, cell, dtype):
 
 
 def of_kernel(table, name, default=None):
-    """The entry of a kernel, or that of its module."""
+    """The entry of a kernel, or else the entry of its module."""
     return table.get(name) or table.get(name.partition(".")[0], default)
 
 
@@ -305,7 +305,7 @@ def attempt(job):
 
 
 def label(cell):
-    """A cell with those of its fields that are not what they are unless given."""
+    """A cell with the fields that differ from their defaults."""
     if cell is None:
         return ""
     shown = []

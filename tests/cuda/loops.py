@@ -1,9 +1,9 @@
 """Counts instructions of the loops over depth in the machine code of an H100, without one: `python tests/cuda/loops.py`.
 
-The machine code is that of `compile_kernels`, and it needs what that needs.  A loop over depth is an innermost
-loop with multiplications and additions; the exit status is 1 if one of them has more than MOST instructions for each, or a
-load from an address that may be of shared memory or of any other.  So it is if blocks that wait for each other do so with
-another fence than that of a release, or empty a cache each time that they look.
+It reads the machine code that `compile_kernels` makes, and needs the same packages.  A loop over depth is an innermost loop
+with multiplications and additions.  The exit status is 1 if such a loop has more than MOST instructions for each of them, or
+loads from an address that may be in shared or in other memory.  It is also 1 if blocks that wait for each other use another
+fence than a release, or empty a cache each time that they look.
 """
 
 import re

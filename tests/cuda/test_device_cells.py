@@ -119,7 +119,7 @@ def on_device(kernel, cell, dtype, arrays, *numbers):
 
 
 def on_cpu(function, cell, arrays):
-    """The same by a function of addresses, which also gets those of the drives."""
+    """The same by a function of addresses, which also gets the addresses of the drives."""
     arrays = {name: array.copy() for name, array in arrays.items()}
     addresses = []
     for name, array in arrays.items():

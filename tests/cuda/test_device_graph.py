@@ -42,7 +42,7 @@ LOSS = {"y": "mse", "class": ("cross_entropy", 0.5)}
 
 
 def near(found, right):
-    """Assert that arrays, Raggeds, or dicts and tuples of them are near those of the CPU, in the host's memory."""
+    """Assert that arrays, Raggeds, or dicts and tuples of them are near the CPU's, which are in host memory."""
     if isinstance(right, dict):
         assert found.keys() == right.keys()
         for name, each in right.items():

@@ -127,7 +127,7 @@ def check_updates_that_carry(networks, x):
 
 
 def check_carried_states_in_a_file(network, expected, x, way, file):
-    """A training that is stopped while it carries states goes on with those of its checkpoint."""
+    """Training that is stopped while it carries states goes on with the states of its checkpoint."""
     seen, tape = [], way.pop("tape")
 
     class Stop(nr.Callback):

@@ -1,4 +1,4 @@
-"""Gradients of samples, and Jacobians by them, on the device: all at once, and those of the CPU."""
+"""Gradients of single samples, and Jacobians made of them, on the device: all at once, compared with the CPU."""
 
 import numpy as np
 import pytest

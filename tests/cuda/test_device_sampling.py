@@ -1,4 +1,4 @@
-"""What is fed back on a GPU: indices that language models draw, those of the CPU, and outputs beside what is known."""
+"""Feeding back on a GPU: language models draw the same indices as on the CPU; outputs beside known channels."""
 
 import numpy as np
 import pytest

@@ -54,7 +54,7 @@ def test_host_arrays_are_not_assigned(x):
         x[...] = HOST
     x[0] = np.float64(7)
     x[1] = np.array(8.0)
-    x[:, np.array([2])] = 0  # places may be those of the host
+    x[:, np.array([2])] = 0  # indices may be arrays of the host
     assert np.array_equal(x.get(), [[7, 7, 0], [8, 8, 0]])
 
 

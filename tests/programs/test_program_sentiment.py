@@ -55,7 +55,7 @@ def test_the_words_of_a_review(reviews):
 
 
 def test_a_review_without_words():
-    """It has an answer, that of the initial state; it is trained on, and changes no row of the embedding."""
+    """The network answers from the initial state; the review is trained on, and changes no row of the embedding."""
     x = nr.Ragged.of([np.array([5, 7, 6]), np.zeros(0, int), np.array([8])])
     labels = np.array([1, 0, 1])
     net = sentiment.network(words=10, embedding=4, hidden=4)

@@ -28,7 +28,7 @@ def to_model(net: Network | Graph, lengths: bool = False, opset: int = 17) -> ob
     zeros or the learned state by default, and gives ``k.final_h`` and ``k.final_c``, all (L * D, N, H).  Networks without
     recurrent layers and `Last` read rows (N, C).  The model is of the network's dtype.
 
-    The model of a `Graph` has its inputs and outputs by their names, and states by those of its nodes,
+    The model of a `Graph` calls inputs and outputs what the graph calls them, and states by the names of its nodes,
     ``encoder.initial_h``; layers that start from others have no initial states as inputs.
 
     ONNX's own RNN, GRU and LSTM stand for the layers that they can say.  Any other recurrent layer is a Scan over the steps,

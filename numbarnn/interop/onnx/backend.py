@@ -83,7 +83,7 @@ class Backend:
         ----------
         node : onnx.NodeProto
         inputs : sequence of numpy.ndarray
-            Those of its inputs that have names, in order.
+            The inputs of the node that have names, in order.
         device : str
             ``"CPU"``.
         outputs_info : object

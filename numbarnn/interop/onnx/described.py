@@ -116,7 +116,7 @@ def _without_parameters(where, description, trusted, most):
 def _parameters_in(net, lengths, opset, model, where, dtype):
     """The parameters of a network that are among the numbers of its model, new, and 0 for the others.
 
-    model: need not be that of the network; where: what errors call it.
+    model: need not be the network's own; where: what errors call it.
     """
     count = len(net.params)
     marks = Parameters(FIRST_MARK + np.arange(count, dtype=np.float64), net.params.weights)

@@ -37,7 +37,7 @@ def gates_of(kind, coupled):
 
 
 def reordered(array, of, to):
-    """Blocks of rows in the order of the letters `of`, brought into that of the letters `to`; zeros for a new letter."""
+    """Blocks of rows in the order of the letters `of`, put into the order of the letters `to`; zeros for a new letter."""
     blocks = dict(zip(of, np.split(np.asarray(array), len(of))))
     empty = np.zeros_like(blocks[of[0]])
     return np.concatenate([blocks.get(letter, empty) for letter in to])

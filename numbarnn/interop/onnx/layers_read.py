@@ -54,7 +54,7 @@ class LayersRead:
     def change(self, node, at):
         """Say that a node changes a layer: what that has given before is no value of the network any more."""
         if any(at in sources for sources in self.reads):
-            raise node.error(f"a value that it alone reads, got that of {self.names[at - 1]!r}, which other nodes read")
+            raise node.error(f"a value that it alone reads, got the value of {self.names[at - 1]!r}, which other nodes read")
         for name, value in self.values.items():
             signal = getattr(value, "base", value)
             if isinstance(signal, Signal) and signal.at == at and not signal.parts:
@@ -176,7 +176,7 @@ class LayersRead:
         return (value.row,) if len(value.rows) > 1 else ()
 
     def _of_finals(self, value, rows):
-        """The Signal of states, whose channels are the rows and those of each."""
+        """The Signal of states: its channels are the rows, and within each row the channels of the state."""
         value.row.role = CHANNELS
         own = tuple(atom for axis in value.axes for atom in axis if atom.role == CHANNELS and atom is not value.row)
         return Signal(len(self.layers), value.axes, (*rows, *own))
@@ -198,7 +198,7 @@ class LayersRead:
         return whole and getattr(layer, "bidirectional", False) and layer.merge == "concat"
 
     def bound(self, value, node=None):
-        """A Signal whose channels are known: those of its last axis."""
+        """A Signal whose channels are known: they are the channels of its last axis."""
         if not isinstance(value, Signal) or value.channels is not None:
             return value
         for atom in value.axes[-1] if value.axes else ():
@@ -232,7 +232,7 @@ class LayersRead:
         return parts.transpose(*(there.index(atom) for atom in here), len(there)).reshape(matrix.shape)
 
     def image(self, node, signal):
-        """A signal whose channels are those of an image, height and width: one axis each."""
+        """A signal of images: the channels, height and width of an image are one axis each."""
         if len(signal.axes) != 4 or signal.channels is None:
             raise node.error(f"images of four axes, got shape {signal.shape}")
         there = [atom for axis in signal.axes[1:] for atom in axis if atom.size != 1]

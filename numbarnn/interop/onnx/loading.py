@@ -128,7 +128,7 @@ class Output:
 
 
 def layout_of(reader, rows, outputs=()):
-    """The layout in which the axes of the inputs stand, and those of the outputs, which are Signals."""
+    """The layout in which the axes of the inputs and of the outputs stand; outputs: Signals."""
     for name in rows.inputs:
         name_the_rest(reader, name)
     given = [_letters(reader.inputs[name]) for name in rows.inputs]

@@ -137,7 +137,7 @@ def _parameters(reader, node, layer, kind, weights, direction, signal):
 
 
 def _with_states(reader, node, layer, arrays, direction, order, hidden):
-    """(index, layer), with learned states where the initial ones are constants; those of inputs and layers are noted."""
+    """(index, layer), with learned states where the initial ones are constants; states from inputs and layers are noted."""
     letters = "hc"[: layer.cell.states]
     given = {letter: value for letter, value in zip(letters, (node.input(5), node.input(6))) if value is not None}
     computed, inputs, learned = {}, {}, {}

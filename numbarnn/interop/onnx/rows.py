@@ -188,7 +188,7 @@ class Rows:
         return not isinstance(item.layer, Recurrent) or not recurrent or not (linked or there)
 
     def _name(self):
-        """Give each row a name: that of the output, or of its last node."""
+        """Give each row a name: the name of the output, or of its last node."""
         taken = set()
         self._names = {name: _free(name, taken) for name in (*self.inputs, *self.outputs.values())}
         for row in self.rows:

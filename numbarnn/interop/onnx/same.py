@@ -54,7 +54,7 @@ class Told:
         for each in graph.input:
             self._define(each.name, each.name)
             self.inputs.append((f"input {each.name!r}", _info(each)))
-        states = {each.name for each in graph.input}  # those of initial states have a value where they are left out
+        states = {each.name for each in graph.input}  # an initial state that is left out has a value of its own
         for tensor in graph.initializer:
             if tensor.name not in states:
                 self._define(tensor.name)

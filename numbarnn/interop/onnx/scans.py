@@ -136,7 +136,7 @@ class Direction:
         return names
 
     def _summed(self, parts):
-        """What each slot receives before the gates: products and biases, those of gated slots too."""
+        """What each slot receives before the gates: products and biases, in gated slots too."""
         writer, pre = self.writer, [None] * self.cell.slots
         for _, _, found in parts:
             for slot, name in found.items():
@@ -165,7 +165,7 @@ class Direction:
         return tuple(Traced(self.writer, name) for name in names)
 
     def _normalized(self, parts, per_unit):
-        """The terms of a normalized cell: each slot normalized with those of its norm, times its gain, plus its bias."""
+        """The terms of a normalized cell: each slot normalized with the slots of its norm, times its gain, plus its bias."""
         cell, writer, terms = self.cell, self.writer, [None] * self.cell.terms
         names = {slot: (name, bias, kind) for bias, kind, found in parts for slot, name in found.items()}
         gate_of = {slot: gate for kind in ("input", "recurrent") for slot, gate in self.slot_of[kind]}

@@ -96,7 +96,7 @@ class Signal:
 
 @dataclass(frozen=True, eq=False)
 class Finals:
-    """States that recurrent layers have reached, or those of an input from which they start.
+    """States that recurrent layers have reached, or an input with the states from which they start.
 
     Attributes
     ----------
@@ -183,7 +183,7 @@ def _without_unknown(value, shape):
 
 
 def _of_examples(value, shape):
-    """The shape, with the lengths of an example, which PyTorch's exporter may leave there, made those of any length."""
+    """The shape for any length, where PyTorch's exporter may have left the lengths of an example."""
     several = [atom for axis in value.axes for atom in axis if atom.size != 1]
     wide = [size for size in shape if size != 1]
     if len(several) != len(wide) or any(size not in (-1, atom.size) and not atom.free for size, atom in zip(wide, several)):

@@ -97,7 +97,7 @@ def _written_graph(writer, net, lengths):
 
 
 def _begin(writer, name, channels, letters, stepped, steps="steps"):
-    """Add an input, in the order of `letters`, and let it be the value in that of `stepped`.
+    """Add an input with its axes in the order of `letters`; the value becomes that input in the order of `stepped`.
 
     channels: None of indices; steps: what the model calls their number.
     """

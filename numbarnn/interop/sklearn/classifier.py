@@ -163,7 +163,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
         y : array
             (N,): classes, of any kind that can be sorted.
         sample_weight : array, optional
-            (N,): numbers >= 0, 1 for each if None.  Those of weight 0 are left out.
+            (N,): numbers >= 0, 1 for each if None.  Samples of weight 0 are left out.
 
         Raises
         ------
@@ -188,8 +188,8 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
     ):
         """Train for one epoch on some samples, by a constant learning rate; returns the classifier.
 
-        The first call makes the network, and what it is standardized by stays that of the first samples.  After `fit` the
-        network is trained further.
+        The first call makes the network, and what it is standardized by; later calls keep both.  After `fit` the network is
+        trained further.
 
         Parameters
         ----------
@@ -217,7 +217,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
             assert_all_finite(classes, input_name="classes")
             self.classes_ = np.unique(classes)
         elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-            raise ValueError(f"classes: expected those of the first call, {self.classes_}, got {np.unique(classes)}")
+            raise ValueError(f"classes: expected the classes of the first call, {self.classes_}, got {np.unique(classes)}")
         if len(unknown := np.setdiff1d(y, self.classes_)):
             raise ValueError(f"y: expected classes that the first call was told of, {self.classes_}, got also {unknown}")
         weights, x, y = counting(weights, x, y)
@@ -258,7 +258,7 @@ class SequenceClassifier(ClassifierMixin, SequenceEstimator):
         return x, y, weights_of(sample_weight, len(x))
 
     def _weighted(self, y, weights):
-        """The weights of samples times those of their classes, or None for 1 each."""
+        """The weights of samples times the weights of their classes, or None for 1 each."""
         if self.class_weight is None:
             return weights
         of_classes = compute_sample_weight(self.class_weight, y)

@@ -118,7 +118,7 @@ class SequenceForecaster(SequenceEstimator):
         y : None
             Not read.
         sample_weight : array, optional
-            (N,): what each series counts, numbers >= 0.  Those of weight 0 are left out.
+            (N,): what each series counts, numbers >= 0.  Series of weight 0 are left out.
 
         Raises
         ------
@@ -135,8 +135,8 @@ class SequenceForecaster(SequenceEstimator):
     def partial_fit(self, X: list | np.ndarray | Ragged, y=None, sample_weight: np.ndarray | None = None):
         """Train for one epoch on some series, by a constant learning rate; returns the forecaster.
 
-        The first call makes the network; its window, and what it is standardized by, stay those of the first series.  After
-        `fit` the network is trained further.
+        The first call makes the network, its window, and what it is standardized by; later calls keep them.  After `fit` the
+        network is trained further.
 
         Parameters
         ----------
@@ -236,7 +236,7 @@ class SequenceForecaster(SequenceEstimator):
         return y
 
     def _check_long(self, x, least, of):
-        """Raise unless each series has so many steps."""
+        """Raise ShapeError unless each series has at least `least` steps."""
         if (x.lengths < least).any():
             n = int(np.argmax(x.lengths < least))
             raise ShapeError(f"X: expected series of at least {least} steps, {of}, got {x.lengths[n]} in series {n}")

@@ -124,7 +124,7 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
         y : array
             (N,), or (N, K) for several numbers of each sequence.
         sample_weight : array, optional
-            (N,): numbers >= 0, 1 for each if None.  Those of weight 0 are left out.
+            (N,): numbers >= 0, 1 for each if None.  Samples of weight 0 are left out.
 
         Raises
         ------
@@ -141,8 +141,8 @@ class SequenceRegressor(RegressorMixin, SequenceEstimator):
     def partial_fit(self, X: list | np.ndarray | Ragged, y: np.ndarray, sample_weight: np.ndarray | None = None):
         """Train for one epoch on some samples, by a constant learning rate; returns the regressor.
 
-        The first call makes the network, and what it is standardized by stays that of the first samples.  After `fit` the
-        network is trained further.
+        The first call makes the network, and what it is standardized by; later calls keep both.  After `fit` the network is
+        trained further.
 
         Parameters
         ----------

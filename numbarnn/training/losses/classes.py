@@ -78,7 +78,7 @@ class CrossEntropy(Description):
         return True
 
     def classes(self, channels):
-        """How many labels there are for a prediction of so many channels."""
+        """The number of classes for a prediction of `channels` channels; ShapeError if the class weights are of another."""
         if self.class_weights is not None and len(self.class_weights) != channels:
             raise ShapeError(f"class_weights: expected one for each of {channels} channels, got {len(self.class_weights)}")
         return channels

@@ -31,16 +31,16 @@ class NashSutcliffe(Regression):
     it is ``sum (p - y)^2 / sum (y - mean y)^2``: Nash and Sutcliffe 1970, doi:10.1016/0022-1694(70)90255-6, equation 3; of
     several the mean of these.  With weights the mean of y and s are weighted too, and missing targets count in neither.
 
-    Without `spread` s is that of the targets of the call: of all of them in `Network.loss`, `Network.evaluate` and
-    `Network.loss_and_gradient`, and so with SciPy's optimizers, but of a batch in `Network.fit`.  There what a sample counts
+    Without `spread`, s is computed from the targets of the call: all of them in `Network.loss`, `Network.evaluate` and
+    `Network.loss_and_gradient`, and so with SciPy's optimizers, but a batch in `Network.fit`.  There what a sample counts
     depends on its batch, and a batch of equal targets is an error: give `spread`, the deviation of the training data.
-    Kratzert et al. 2019, doi:10.5194/hess-23-5089-2019, take that of each basin: `MSE` with ``weights=1 / (s + 0.1)**2`` of
+    Kratzert et al. 2019, doi:10.5194/hess-23-5089-2019, take the s of each basin: `MSE` with ``weights=1 / (s + 0.1)**2`` of
     the basin of each sample is their loss but for a factor.
 
     Parameters
     ----------
     spread : float or sequence of float, optional
-        (K,): s of each target, greater than 0; one number is that of all.
+        (K,): s of each target, greater than 0; one number stands for all.
     missing : {"nan"}, optional
         As in `MSE`.
 
@@ -59,7 +59,7 @@ class NashSutcliffe(Regression):
     accepts: ClassVar = {"spread": _spread}
 
     def target_channels(self, channels):
-        """As many as the prediction has; ShapeError unless there are as many spreads."""
+        """The same number as the prediction's channels; ShapeError unless there are as many spreads."""
         if isinstance(self.spread, tuple) and len(self.spread) != channels:
             raise ShapeError(f"spread: expected one for each of {channels} targets, got {len(self.spread)}")
         return channels

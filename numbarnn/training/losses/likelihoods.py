@@ -53,7 +53,7 @@ class GaussianNLL(Regression):
     accepts: ClassVar = {"least": lambda argument, value: finite_number(argument, value, above=0)}
 
     def target_channels(self, channels):
-        """How many targets a prediction of so many channels is of; ShapeError if that is no whole number."""
+        """The number of targets K for a prediction of 2K channels; ShapeError if `channels` is odd."""
         if channels % 2:
             raise ShapeError(f"prediction: expected an even number of channels, two of each target, got {channels}")
         return channels // 2

@@ -27,7 +27,7 @@ class NumberLoss(Description):
     by_channel = False  # whether the function differs from channel to channel
 
     def target_channels(self, channels):
-        """How many channels targets have for a prediction of so many; ShapeError if none go with it."""
+        """The number of target channels for a prediction of `channels` channels; ShapeError if no targets go with it."""
         return channels
 
     def terms(self, prediction, target):
@@ -35,9 +35,9 @@ class NumberLoss(Description):
         raise NotImplementedError
 
     def curvature(self, prediction, target, direction):
-        """How fast the derivative of `terms` moves where each prediction moves along a direction: of the prediction's shape.
+        """The second derivative of `terms` times a direction of the prediction, shaped like the prediction.
 
-        At a kink it is that of one of the sides.
+        At a kink it is the curvature of one of the sides.
         """
         raise NotImplementedError
 

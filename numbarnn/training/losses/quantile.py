@@ -53,7 +53,7 @@ class Quantile(Regression):
     accepts: ClassVar = {"levels": _levels}
 
     def target_channels(self, channels):
-        """How many targets a prediction of so many channels is of; ShapeError if that is no whole number."""
+        """The number of targets K for a prediction of K times the levels channels; ShapeError if K is no whole number."""
         count = len(self.levels)
         if channels % count:
             expected = f"a multiple of {count} channels, {count} levels of each target"

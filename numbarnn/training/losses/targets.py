@@ -22,7 +22,7 @@ def takes_labels(loss, y):
 
 
 def target_channels(loss, channels):
-    """How many channels targets have for a prediction of so many: as many, if the loss does not say otherwise."""
+    """The number of target channels for a prediction of `channels` channels: the same, unless the loss says otherwise."""
     return loss.target_channels(channels) if hasattr(loss, "target_channels") else channels
 
 
@@ -135,7 +135,7 @@ def check_weights(array):
 
 
 def weights_of(prediction, weights, letters):
-    """Weights as an array, in the host's memory, of the axes of a prediction but that of channels."""
+    """Weights as an array, in the host's memory, with the axes of a prediction but without channels."""
     sizes = {letter: length for letter, length in zip(letters, prediction.shape) if letter != "c"}
     return np.broadcast_to(checked_weights(weights, sizes, prediction.dtype), tuple(sizes.values()))
 

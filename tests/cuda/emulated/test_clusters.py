@@ -26,7 +26,7 @@ arrive_at_cluster, store_to_block, wait_for_cluster = ptx.arrive_at_cluster, ptx
 
 @pytest.fixture
 def clusters():
-    """Teams are clusters inside, and the order of blocks is that of every test's beginning."""
+    """In the test teams are clusters, and every test begins with the same order of blocks."""
     emulator.seed(1)
     use_clusters(True)
     yield
