@@ -1,8 +1,8 @@
 """Dual numbers in kernels: a value and its tangent, so that what computes numbers computes derivatives as well.
 
 A dual number ``a + e a'`` with ``e e = 0`` has the size of a complex number, and lies in memory like one, the tangent in the
-place of the imaginary part.  A kernel whose dtype is complex128 computes with dual numbers: its loads and stores are those
-of `simd`, and here are the operators and functions that the equations are made of.  So a cell's forward and adjoint are
+place of the imaginary part.  A kernel whose dtype is complex128 computes with dual numbers: its loads and stores are in
+`simd`, and here are the operators and functions that the equations are made of.  So a cell's forward and adjoint are
 their own derivatives, and no equation is written twice.
 
 Comparisons look at values alone: a kink has the slope of one of its sides.

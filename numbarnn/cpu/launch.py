@@ -158,7 +158,7 @@ class Adjoint(StateAdjoint):
             self.tape.forward.record[F_BACK_TO_X] = 0
 
     def add_to(self, program):
-        """Add backward to a program, of whole sequences of equal length, or in a `Room`; whether that could be done.
+        """Add backward to a program, of whole sequences of equal length, or in a `Room`; False if a program cannot do it.
 
         Where the program is of a step that is taken again and again, it starts from what is in `dinitial`.
         """

@@ -260,11 +260,11 @@ class EffectiveWeights:
         into.flat[...] = into.flat + gradient.flat if accumulate else gradient.flat
 
     def add_fill(self, program):
-        """Add to a program that the weights are computed; whether that could be done."""
+        """Add to a program that the weights are computed; False if a program cannot do it."""
         return False
 
     def add_take_back(self, program, gradient, into, accumulate):
-        """Add to a program that dL/dW is added to `into`, and that the gradient is modified; whether that could be done."""
+        """Add to a program that dL/dW is added to `into`, and that the gradient is modified; False if it cannot."""
         if program.anew or not accumulate:
             return False
         elementwise = backend_of(into.flat).elementwise

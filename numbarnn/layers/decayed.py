@@ -75,7 +75,7 @@ class DecayedWeights:
             (np.add if block.factor == 1 else np.subtract)(view, found, out=view)
 
     def add_fill(self, program):
-        """Add to a program, on the CPU, that the weights are written; whether that could be done."""
+        """Add to a program, on the CPU, that the weights are written; False if a program cannot do it."""
         add, wide = backend("cpu").runs, self.parameters
         entries = []
         for block in self.blocks:
@@ -85,7 +85,7 @@ class DecayedWeights:
         return True
 
     def add_take_back(self, program, gradient, into, accumulate):
-        """Add to a program, on the CPU, that the derivatives are written or added; whether that could be done."""
+        """Add to a program, on the CPU, that the derivatives are written or added; False if a program cannot do it."""
         add, entries, written = backend("cpu").runs, [], set()
         for block in self.blocks:
             view = into[block.own]

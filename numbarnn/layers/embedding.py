@@ -140,7 +140,7 @@ class LookupAdjoint:
         backend_of(source).embedding.sum_rows(source, groups, dtable, compact=False, accumulate=self._accumulate)
 
     def add_to(self, program):
-        """Add it to a program of a step that is taken again and again; whether that could be done."""
+        """Add `fill` to a program of a step that is taken again and again; False if a program cannot do it."""
         if program.anew:
             return False
         lookup, dy = self._lookup, numbers(self._dy)

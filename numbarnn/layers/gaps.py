@@ -93,7 +93,7 @@ class InputDecayAdjoint:
         gaps.take_back(CELL, x, *constants, dy, self.dx.array, *self._sums, self._accumulate)
 
     def add_to(self, program):
-        """Add it to a program of a step that is taken again and again; whether that could be done."""
+        """Add `fill` to a program of a step that is taken again and again; False if a program cannot do it."""
         x, dy = numbers(self.of.source), numbers(self.dy)
         if not (x.size and x.flags.c_contiguous and dy.flags.c_contiguous):
             return False

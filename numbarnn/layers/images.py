@@ -177,7 +177,7 @@ class OverImagesAdjoint:
         self._of.kernels.backward(*self._arguments())
 
     def add_to(self, program):
-        """Add it to a program, of sequences of equal length; whether that could be done."""
+        """Add `fill` to a program, of sequences of equal length; False if a program cannot do it."""
         if not (self._of.source.packing.uniform and self._dy.packing.uniform):
             return False
         self._of.kernels.add_backward(program, *self._arguments())

@@ -224,7 +224,7 @@ class EndsAdjoint:
             _put_ends(self.dx, self._ends.source.packing, self.dy.tnc[0], channels, first)
 
     def add_to(self, program):
-        """Add it to a program, of one direction and sequences of equal length; whether that could be done."""
+        """Add `fill` to a program, of one direction and sequences of equal length; False if a program cannot do it."""
         if not self._is_one_copy():
             return False
         dy, dx = self.dy.tnc, self.dx.tnc

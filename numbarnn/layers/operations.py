@@ -128,7 +128,7 @@ class Scaled(Operation):
             raise NotInPrograms("a source that must be copied")
 
     def add_product(self, program, source, target):
-        """Add the product of a source with the mask to a program; whether that could be done."""
+        """Add the product of a source with the mask to a program; False if a program cannot do it."""
         x = numbers(source)
         if not (source.packing.uniform and x.size and x.flags.c_contiguous and self.mask.flags.c_contiguous):
             return False
@@ -161,7 +161,7 @@ class ScaledAdjoint:
         np.multiply(numbers(self.dy), mask, out=self.dx.array)
 
     def add_to(self, program):
-        """Add it to a program; whether that could be done."""
+        """Add `fill` to a program; False if a program cannot do it."""
         return self.scaled.add_product(program, self.dy, self.dx)
 
 
@@ -217,7 +217,7 @@ class ElementwiseAdjoint:
         self._kernels.times_slope(self.cell, numbers(self.kept), numbers(self.dy), self.dx.array)
 
     def add_to(self, program):
-        """Add it to a program; whether that could be done."""
+        """Add `fill` to a program; False if a program cannot do it."""
         if not (self.kept.packing.uniform and self.dy.packing.uniform):
             return False
         kept, dy = numbers(self.kept), numbers(self.dy)

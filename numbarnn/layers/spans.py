@@ -162,7 +162,7 @@ class BesideAdjoint:
             in_rows(self._dx)[:, self._channels] += in_rows(self.dy)
 
     def add_to(self, program):
-        """Add it to a program; whether that could be done."""
+        """Add `fill` to a program; False if a program cannot do it."""
         if self._join is None:
             return False
         self._join.add_to(program)

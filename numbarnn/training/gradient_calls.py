@@ -2,7 +2,7 @@
 
 import numpy as np
 
-MOST_BYTES = 1 << 24  # of inputs that are copied to where those of the call before lay, and of what is kept
+MOST_BYTES = 1 << 24  # of inputs that are copied over the inputs of the call before, and of what is kept
 
 
 class GradientCalls:
