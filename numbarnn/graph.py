@@ -149,7 +149,7 @@ class Graph(Streaming, Curvature, Readout):
         comm, shards
             Ranks of MPI that train the graph together, and parts of the samples whose gradients are summed in one order, as
             in `Network.fit`.  With several losses samples then count the same in each: no lengths, gaps or weights that
-            differ.
+            differ; with `carry` no gaps, weights or ignored labels at all.
         lengths : dict of str to array of int, optional
             By input, as in a call.  The loss of an output is the mean over the steps that it has in a batch.
         validation : tuple, optional

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .arrays.conversion import numbers_like
-from .arrays.devices import backend, moved
+from .arrays.devices import backend
 from .arrays.ragged import Ragged
 from .c99.export import export
 from .c99.layers import add_network
@@ -170,7 +169,8 @@ class Network(Curvature, Readout, Streaming):
             Parameters that keep their bits, by names or patterns: ``["0.*"]`` for the first layer's, ``["*bias*"]``
             all biases.  Their gradient is no part of the norm that `clip` limits.
         validation_split : float, optional
-            A part of the samples, between 0 and 1, that is held out for validation, in the place of `validation`.
+            A part of the samples, between 0 and 1, that is held out for validation, in the place of `validation`; with
+            `comm` of the samples of all ranks, the same whatever their number.
         split_by : {"sample", "time"}
             What is held out: samples that are drawn, with one seed always the same of so many; or the last steps of each
             sequence, and where each sample has one target, the last samples.
@@ -186,8 +186,8 @@ class Network(Curvature, Readout, Streaming):
             Train long sequences in pieces, an update each: the states are carried from a piece to the next one, and no
             gradient goes back over the cut (truncated backpropagation through time).  Each batch of samples goes through
             all of its pieces, and starts afresh in each epoch; validation and metrics are of whole sequences.  `strips`
-            cuts a text into samples side by side.  Not with `reset`, `comm`, `shards`, and layers that take a whole
-            sequence: `Last`, `Pool` and bidirectional ones.
+            cuts a text into samples side by side.  Not with `reset` and layers that take a whole sequence: `Last`, `Pool`
+            and bidirectional ones.
         steps : int, optional
             Steps of a piece, with ``carry=True``; the last piece may be shorter, and is trained too.  The update of a piece
             in which nothing counts, as all labels are ignored, is one by a gradient of zeros, as in `Trainer.update`.
@@ -234,17 +234,6 @@ class Network(Curvature, Readout, Streaming):
                 metrics=metrics, frozen=frozen, validation_split=validation_split, split_by=split_by,
                 tape=tape, checkpoints=checkpoints, shared=shared, ranks=ranks, carry=carry, steps=steps,
             )  # fmt: skip
-
-    def transfer(self, source: "Network") -> "Network":
-        """Copy the parameters of another network of the same layers and channels; returns this network.
-
-        Between dtypes the numbers are rounded; ValueError if one is too large.
-        """
-        if not isinstance(source, Network):
-            raise TypeError(f"source: expected a Network, got {type(source).__name__}")
-        self.params.check_structure("source", source.params)
-        self.params.flat = numbers_like("source", moved(source.params.flat, self.device), self.dtype)
-        return self
 
     def save(self, path: str | os.PathLike, extra: Mapping | None = None) -> None:
         """Write the network into a file, from which `numbarnn.load` has one that predicts and trains to the bit like it.

@@ -134,8 +134,6 @@ class Trainer(Unsendable):
         network.params.check_writable("params")
         network.params.check_finite()
         self._comm, shared = shared_by(comm, shards, network)
-        if shared is not None and accumulate > 1:
-            raise ValueError(f"accumulate: expected 1 together with comm or shards, got {accumulate}")
         self._course = Course(
             network, loss, optimizer, random, clip, accumulate, (tape, checkpoints), network._found_metrics(metrics, None),
             frozen, epochs, updates, shared,

@@ -1,12 +1,9 @@
-"""What tests/test_mpi.py runs under mpiexec: each rank writes what it has found to a file of its own."""
+"""What tests/test_mpi.py runs under mpiexec; see mpi_ranks.py."""
 
 import contextlib
-import faulthandler
 import io
 import json
-import os
 import shutil
-import sys
 import tempfile
 import warnings
 
@@ -423,12 +420,3 @@ SCENARIOS = {
         failures, mistakes, members, many,
     )
 }  # fmt: skip
-
-if __name__ == "__main__":
-    faulthandler.dump_traceback_later(200, exit=True)  # ranks that wait for each other would do so forever
-    from mpi4py import MPI
-
-    world = MPI.COMM_WORLD
-    answers = {name: scenario(world, nr.own_part(COUNT, world)) for name, scenario in SCENARIOS.items()}
-    with open(os.path.join(sys.argv[1], f"{world.rank}.json"), "w") as file:
-        json.dump(answers, file)

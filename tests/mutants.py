@@ -1144,24 +1144,27 @@ def graph_caught(seeds=range(24)):
 
 def graph_tangent_mutants():
     """[(description, place, name, mutant)] of what moves between the nodes of a graph, forward."""
-    from numbarnn.graphs.derivatives import Derivatives
+    from numbarnn.graphs.motion import Motion
 
-    own_read, own_start = Derivatives._moved_read, Derivatives._moved_start
+    own_read, own_start = Motion._read, Motion._start
 
-    def afresh(self, passage, row, part, moved, stacks, initial):
-        return own_start(self, passage, row, part, moved, stacks, initial) if row.state is None else None
+    def afresh(self, row, part):
+        return own_start(self, row, part) if row.state is None else None
 
-    def of_one_layer(self, passage, row, part, moved, stacks, initial):
-        found = own_start(self, passage, row, part, moved, stacks, initial)
+    def of_one_layer(self, row, part):
+        found = own_start(self, row, part)
         return None if found is None else [np.repeat(each[:, :1], each.shape[1], axis=1) for each in found]
 
-    def first_alone(self, passage, name, row, moved, count):
-        return own_read(self, passage, name, row, {**moved, **dict.fromkeys(row.reads[1:])}, count)
+    def first_alone(self, name, row, steps):
+        kept, self.values = self.values, {**self.values, **dict.fromkeys(row.reads[1:])}
+        found = own_read(self, name, row, steps)
+        self.values = kept
+        return found
 
     return [
-        ("states that come from other nodes do not move", Derivatives, "_moved_start", afresh),
-        ("all stacked layers start as the first one", Derivatives, "_moved_start", of_one_layer),
-        ("of joined values the first one moves alone", Derivatives, "_moved_read", first_alone),
+        ("states that come from other nodes do not move", Motion, "_start", afresh),
+        ("all stacked layers start as the first one", Motion, "_start", of_one_layer),
+        ("of joined values the first one moves alone", Motion, "_read", first_alone),
     ]
 
 

@@ -321,7 +321,6 @@ def refused(*layers, **options):
         (refused(nr.RNN(3), nr.Dense(1), steps=None), TypeError, "steps: expected a positive integer beside carry=True"),
         (refused(nr.RNN(3), nr.Dense(1), carry=False), ValueError, "steps: expected None without carry=True, got 5"),
         (refused(nr.RNN(3), nr.Dense(1), reset=X[..., 0] > 0), ValueError, "reset: expected None beside carry=True"),
-        (refused(nr.RNN(3), nr.Dense(1), shards=2), ValueError, "carry: expected False together with comm or shards, got T"),
         (refused(nr.Dense(1)), ValueError, "carry: expected False for a network without recurrent layers"),
         (
             refused(nr.RNN(3), nr.Last(), nr.Dense(1), data=(X, Y[0])),

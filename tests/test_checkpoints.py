@@ -385,10 +385,6 @@ def test_rows_that_no_table_has_are_refused(tmp_path):
         (lambda f: nr.Checkpoint(f, monitor="score"), ValueError, "mode: expected 'min' or 'max'"),
         (lambda f: nr.Trainer.load(f), nr.DataNotFoundError, "path: expected a folder with checkpoints, got"),
         (lambda f: nr.Trainer.load(f / "none"), FileNotFoundError, ""),
-        (
-            lambda f: plain().fit(X, Y, callbacks=[nr.Checkpoint(f, unit="update")], shards=2, progress=False),
-            ValueError, r"callbacks\[0\]: expected checkpoints after whole epochs together with comm or shards, got unit",
-        ),
         (lambda f: (plain().save(f / "n"), nr.Trainer.load(f / "n")), nr.FileFormatError, ".*: training: expected one that"),
     ],
 )  # fmt: skip

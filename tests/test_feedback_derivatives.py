@@ -91,30 +91,24 @@ def test_the_same_tangents_from_any_number_of_threads_and_beside_others():
     assert same_bits(one[0], other[0]) and all(map(same_bits, flat_of(one[1]), flat_of(other[1])))
 
 
-def ordinary(fed, ways, dx):
-    """A mutant of `FedTangents`: the next input does not move with the output."""
-    fed.ordinary = True
-    return Given(derivatives.moved_by(ways, fed.tapes, fed, dx))
+def ordinary(ways, tapes, fed=None, dx=None):
+    """A mutant of `moved_by`: the next input does not move with the output."""
+    return MOVED(ways, tapes, None, dx)
 
 
-class Given:
-    def __init__(self, dy):
-        self.dy = dy
+def before_forcing(self, dy, given):
+    """A mutant of `FedTangents.run`: what is given moves the input as if all of it were."""
+    kept, self._fed._forcing = self._fed._forcing, np.ones_like(self._fed._forcing)
+    RUN(self, dy, given)
+    self._fed._forcing = kept
 
 
-def before_forcing(self, fed, tangents, given):
-    """A mutant of `FedTangents`: what is given moves the input as if all of it were."""
-    kept, fed._forcing = fed._forcing, np.ones_like(fed._forcing)
-    MADE(self, fed, tangents, given)
-    fed._forcing = kept
-
-
-MADE = FedTangents.__init__
+MOVED, RUN = derivatives.moved_by, FedTangents.run
 
 
 @pytest.mark.parametrize("place, name, mutant", [
-    (derivatives, "FedTangents", ordinary),
-    (FedTangents, "__init__", before_forcing),
+    (derivatives, "moved_by", ordinary),
+    (FedTangents, "run", before_forcing),
 ])  # fmt: skip
 def test_the_identity_catches_mutants(place, name, mutant, monkeypatch):
     monkeypatch.setattr(place, name, mutant)

@@ -7,7 +7,7 @@ from test_feedback import Stop, network, numbers, strengths
 from test_feedback_lengths import LENGTHS, packed
 
 import numbarnn as nr
-from numbarnn.layers.fed import Fed
+from numbarnn.layers.fed import FED, Fed
 from numbarnn.networks.function import Function
 from numbarnn.training.workspace import Workspace
 
@@ -42,7 +42,7 @@ def test_the_output_that_is_lost_at_a_cut_is_noticed(monkeypatch):
     one, other = network(channels=2), network(channels=2)
     one.fit(x, y, feedback=nr.Feedback(), **options)
     final = Workspace.final
-    monkeypatch.setattr(Workspace, "final", lambda self: {k: v for k, v in final(self).items() if k != "fed"})
+    monkeypatch.setattr(Workspace, "final", lambda self: {k: v for k, v in final(self).items() if k != FED})
     other.fit(x, y, feedback=nr.Feedback(), **options)
     assert not same_bits(one.params.flat, other.params.flat)
 

@@ -331,3 +331,22 @@ def test_values_that_are_joined_have_the_same_steps():
             net(x, reset=reset)
     assert np.array_equal(net(x, reset={"a": afresh, "b": afresh})[0]["y"], net(x)[0]["y"])
     assert not data_of(net(x, lengths={"a": [1, 2], "b": [1, 2]})[0]["y"])[2:].any()
+
+
+def test_transfer_copies_the_parameters_of_a_graph_of_the_same_names_and_shapes():
+    def small(dtype="float64", seed=0, hidden=3):
+        nodes = {"h": nr.Node(nr.GRU(hidden), "x"), "y": nr.Node(nr.Dense(1), ["h", "x"])}
+        return nr.Graph({"x": 2}, nodes, "y", dtype, seed=seed)
+
+    source, target = small(seed=1), small(seed=2)
+    x = {"x": np.random.default_rng(0).standard_normal((4, 3, 2))}
+    assert target.transfer(source) is target
+    assert np.array_equal(source.predict(x)["y"], target.predict(x)["y"])
+    rounded = small("float32").transfer(source)
+    assert np.array_equal(rounded.params.flat, source.params.flat.astype(np.float32))
+    kept = target.params.flat.copy()
+    with pytest.raises(nr.ShapeError, match="^source: expected h.weight_ih_l0"):
+        target.transfer(small(hidden=4))
+    with pytest.raises(TypeError, match="^source: expected a Graph, got Network"):
+        target.transfer(nr.Network([nr.Dense(1)], 2))
+    assert np.array_equal(target.params.flat, kept)

@@ -221,3 +221,19 @@ def test_last_is_the_last_step_so_far(layers):
     for t in range(6):
         assert np.array_equal(net.predict({**x, "previous": read[: t + 1]})["y"].argmax(axis=1), found[t])
     assert len(np.unique(found)) > 1
+
+
+@pytest.mark.parametrize("layout", ["tnc", "ntc"])
+def test_no_sequence_is_decoded_to_nothing_of_the_shape(layout):
+    net, x, at = writer(layout), given(layout), layout.replace("c", "").index("n")
+    none = {name: each.take([], axis=0 if each.ndim == 2 and name == "static" else at) for name, each in x.items()}
+    whole = net.decode(x, "previous", "letter", START, steps=8)
+    found = net.decode(none, "previous", "letter", START, steps=8)
+    assert found.dtype == whole.dtype and found.shape == tuple(0 if n == at else size for n, size in enumerate(whole.shape))
+    ended = net.decode(none, "previous", "letter", START, steps=8, stop=STOP)
+    assert ended.lengths.shape == (0,) and ended.data.dtype == np.int64
+    with pytest.raises(nr.IndexRangeError, match="^stop: expected an index"):
+        net.decode(none, "previous", "letter", START, steps=8, stop=V)
+    nodes = {"h": nr.Node(nr.GRU(3), ["previous", "known"]), "y": nr.Node(nr.Dense(2), "h")}
+    net = nr.Graph({"previous": 2, "known": 1}, nodes, "y", seed=0)
+    assert net.decode({"known": np.zeros((5, 0, 1))}, "previous", "y", np.zeros(2)).shape == (5, 0, 2)

@@ -223,11 +223,6 @@ def test_wrong_arguments_are_named():
             net(inputs, feedback=feedback)
     with pytest.raises(ValueError, match="tape: expected 'all' beside feedback, got 'states'"):
         net.forward(inputs, feedback=fed(), tape="states")
-    with pytest.raises(ValueError, match="carry: expected False beside feedback of a graph, got True"):
-        row = in_a_row()
-        row.fit({"x": numbers((6, 4, 3))}, {"y": numbers((6, 4, 2))}, carry=True, steps=3, feedback=fed(), progress=False)
-    with pytest.raises(TypeError, match="tape: expected one of a forward without feedback"):
-        net.jvp(net.forward(inputs, feedback=fed())[2], dx={"x": inputs["x"]})
     wide = nr.Graph({"x": 2}, {"h": nr.Node(nr.GRU(3), "x")}, "h", seed=0)
     with pytest.raises(nr.ShapeError, match="feedback: expected outputs of at most 2 channels.*got 3 of 'h'"):
         wide({"x": np.zeros((4, 1, 2), np.float32)}, feedback=fed(output="h"))

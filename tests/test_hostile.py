@@ -473,6 +473,7 @@ CASES = {
             "scheme": ("glorot", SCHEME),
         },
     ),
+    "Graph.transfer": (lambda **a: graph().transfer(**a), {"source": (graph(), NOTHING_ELSE)}),
     "Graph.to": (lambda **a: graph().to(**a), {"device": ("cpu", one_of("cpu"))}),
     "Graph.predict": (
         of_graph,

@@ -1,58 +1,28 @@
 """Training on several ranks of MPI: the same numbers whatever their number, and one that fails ends all."""
 
-import functools
-import json
 import re
-import shutil
 import signal
-import subprocess
 import sys
-import tempfile
 import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
-from processes import environment
 
 import numbarnn as nr
 
 pytest.importorskip("mpi4py", reason="MPI comes with numbarnn[mpi]")
 
 import mpi_scenarios as scenarios  # noqa: E402
+from mpi_ranks import MPIEXEC, SIZES, WHOLE, found, launch  # noqa: E402
 from mpi_scenarios import COUNT, LABELS, LENGTHS, WORDS, X, Y  # noqa: E402
 
 from numbarnn.training.ranks import Ranks  # noqa: E402
 from numbarnn.training.sums import sum_by_pairs  # noqa: E402
 
-SIZES = (1, 2, 4)
-MPIEXEC = next(filter(None, map(shutil.which, (str(Path(sys.executable).parent / "mpiexec"), "mpiexec"))), None)
-WHOLE = slice(0, COUNT)
 SHARDED = (
     "shards", "shards_of_ragged", "shards_of_words", "shards_of_weights", "shards_of_a_graph", "measured", "measured_graph",
 )  # fmt: skip
-OPEN_MPI = {  # what it asks for before it runs as root, or more ranks than there are cores; others do not know it
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    "OMPI_MCA_rmaps_base_oversubscribe": "1",
-    "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
-}
-
-
-def launch(size, *arguments):
-    """An interpreter on so many ranks, a thread each, at its end."""
-    variables = OPEN_MPI | {"NUMBA_NUM_THREADS": "1"}
-    command = [MPIEXEC, "-n", str(size), sys.executable, *arguments]
-    return subprocess.run(command, env=environment(**variables), capture_output=True, text=True, timeout=600)
-
-
-@functools.cache
-def found(size):
-    """What each rank has found in every scenario."""
-    with tempfile.TemporaryDirectory() as folder:
-        ended = launch(size, scenarios.__file__, folder)
-        assert ended.returncode == 0, ended.stdout + ended.stderr
-        return [json.loads((Path(folder) / f"{rank}.json").read_text()) for rank in range(size)]
 
 
 def test_there_is_an_mpiexec():
@@ -109,7 +79,6 @@ def test_a_trainer_with_shards_is_fit_with_shards():
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda net: nr.Trainer(net, shards=2, accumulate=2), "accumulate: expected 1 together with comm or shards"),
         (lambda net: nr.Trainer(net, shards=3), "shards: expected a power of two, got 3"),
         (lambda net: nr.Trainer(net, shards=2).update(X, Y), "update: expected fit in a training with comm or shards"),
         (lambda net: nr.Trainer(net, shards=2).fit([(X, Y)]), "y: expected targets of samples in a training with comm"),

@@ -36,7 +36,7 @@ PUBLIC = {
     "GaussianNLL": "distribution",
     "Graph": "backward decode evaluate export_c fit fit_readout forward gauss_newton_product history hvp inputs jacobian "
     "jvp loss loss_and_gradient nodes outputs params predict predict_many probabilities random sample_gradients save split "
-    "states stream summary to",
+    "states stream summary to transfer",
     "GraphStream": "reset run state step",
     "History": "as_dict",
     "Network": "backward compiled_step evaluate export_c fit fit_readout forward gauss_newton_product history hvp jacobian "

@@ -101,7 +101,6 @@ def test_the_last_steps_of_each_sequence():
         (dict(split_by="step"), nr.UnknownNameError, "split_by: unknown name 'step'"),
         (dict(split_by="time"), ValueError, "split_by: expected 'sample' without validation_split, got 'time'"),
         (dict(validation_split=0.1, validation=(X, Y)), ValueError, "validation_split: expected None beside validation"),
-        (dict(validation_split=0.1, shards=2), ValueError, "validation_split: expected None beside comm or shards"),
     ],
 )
 def test_bad_input_is_named(options, error, message):

@@ -7,6 +7,7 @@ import numpy as np
 from ..arrays.ragged import Ragged
 from ..errors import renamed
 from ..networks.comparison import curved
+from .feeding import Feeding
 from .jacobians import Jacobians
 
 
@@ -23,6 +24,7 @@ class Curvature(Jacobians):
         lengths: dict[str, np.ndarray] | np.ndarray | None = None,
         weights: dict[str, np.ndarray | Ragged] | np.ndarray | None = None,
         reset: dict[str, np.ndarray] | np.ndarray | None = None,
+        feedback: dict | None = None,
     ) -> np.ndarray:
         """The product of the loss's Gauss-Newton matrix with a vector, at the parameters `flat`: ``J' H J v``.
 
@@ -31,7 +33,7 @@ class Curvature(Jacobians):
 
         Parameters
         ----------
-        flat, inputs, targets, lengths, weights, reset
+        flat, inputs, targets, lengths, weights, reset, feedback
             As in `loss_and_gradient`.
         vector : numpy.ndarray
             v, (P,), of the graph's dtype.
@@ -62,7 +64,10 @@ class Curvature(Jacobians):
         >>> np.allclose(net.gauss_newton_product(flat, x, y, v), 2 / 20 * J.T @ (J @ v))
         True
         """
-        given = {"inputs": inputs, "targets": targets, "lengths": lengths, "weights": weights, "reset": reset}
+        given = {
+            "inputs": inputs, "targets": targets, "lengths": lengths, "weights": weights, "reset": reset,
+            "feedback": feedback,
+        }  # fmt: skip
         return self._gauss_newton(flat, vector, loss, given)
 
     def hvp(
@@ -75,6 +80,7 @@ class Curvature(Jacobians):
         lengths: dict[str, np.ndarray] | np.ndarray | None = None,
         weights: dict[str, np.ndarray | Ragged] | np.ndarray | None = None,
         reset: dict[str, np.ndarray] | np.ndarray | None = None,
+        feedback: dict | None = None,
     ) -> np.ndarray:
         """The product of the loss's Hessian with a vector, at the parameters `flat`: exact, and no matrix is made.
 
@@ -82,7 +88,7 @@ class Curvature(Jacobians):
 
         Parameters
         ----------
-        flat, inputs, targets, lengths, weights, reset
+        flat, inputs, targets, lengths, weights, reset, feedback
             As in `loss_and_gradient`.
         vector : numpy.ndarray
             v, (P,), of the graph's dtype.
@@ -112,7 +118,12 @@ class Curvature(Jacobians):
         >>> np.allclose(net.hvp(flat, x, y, v), (ahead - behind) / (2 * step), atol=1e-8)
         True
         """
-        given = {"inputs": inputs, "targets": targets, "lengths": lengths, "weights": weights, "reset": reset}
+        given = {
+            "inputs": inputs, "targets": targets, "lengths": lengths, "weights": weights, "reset": reset,
+            "feedback": feedback,
+        }  # fmt: skip
+        if feedback is not None:
+            Feeding.of(self, feedback)  # which a GPU does not take
         return self._hessian_product(flat, vector, loss, given)
 
     def _curved_loss(self, loss):

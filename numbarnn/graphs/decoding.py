@@ -57,7 +57,7 @@ class Decoding(Objective):
         -------
         numpy.ndarray or Ragged
             What was chosen, (T, N, C) in the graph's layout, or indices, (T, N), int64.  With `stop` a Ragged of indices:
-            each sequence as far as its `stop`, without it.
+            each sequence as far as its `stop`, without it.  Of no sequence, N = 0, it is empty.
 
         Raises
         ------
@@ -94,21 +94,27 @@ class Decoding(Objective):
         lengths = self._by_input("lengths", lengths)
         if feed in lengths:
             raise ValueError(f"lengths: expected none for {feed!r}, which is fed, got {lengths[feed]!r:.80}")
-        called = self._of_arrays(arrays, {name: each for name, each in lengths.items() if name in arrays}, {})
+        lengths = {name: each for name, each in lengths.items() if name in arrays}
+        none = self._one_of_none(arrays, lengths, {})
+        called = self._of_arrays(*(none or (arrays, lengths, {})))
+        sequences = 0 if none else called.sequences
         self.params.check_finite()
         steps = plan.checked_steps(steps, called)
-        fed = FedInput(self._described_inputs[feed].channels, plan.vocabulary, called.sequences, self.dtype)
+        fed = FedInput(self._described_inputs[feed].channels, plan.vocabulary, sequences, self.dtype)
         first, choose = fed.checked("start", start, widened=True), fed.checked_choice(choose, self._channels(output))
         stop = fed.checked_stop(stop)
-        passage = Passage(self, self._own, called.described, NOTHING, until=plan.before)
-        chosen, ends = StepRun(self, plan, passage, called.sequences).take(fed, first, steps, choose, stop)
+        if sequences:
+            passage = Passage(self, self._own, called.described, NOTHING, until=plan.before)
+            chosen, ends = StepRun(self, plan, passage, sequences).take(fed, first, steps, choose, stop)
+        else:
+            chosen, ends = fed.zeros(steps), ()
         if stop is None:
             letters = self._letters(feed)
             if fed.channels is None:
                 return chosen.transpose(_order(letters.replace("c", "")))
             return in_layout(brought(chosen, called.home), letters)
         parts = [chosen[:end, n] for n, end in enumerate(ends)]
-        return Ragged(np.concatenate(parts), np.concatenate([[0], np.cumsum(ends)]))
+        return Ragged(np.concatenate([chosen[:0].ravel(), *parts]), np.cumsum([0, *ends]))
 
 
 def _order(letters):

@@ -6,12 +6,12 @@ from ..arrays.descriptor import in_layout, is_array
 from ..arrays.devices import share_memory
 from ..arrays.ragged import Ragged
 from ..errors import renamed
-from ..layers.recurrent import Recurrent, state_of
-from ..layers.tangents import Directions, Tangents, final_states, together, zeros_like
+from ..layers.recurrent import state_of
+from ..layers.tangents import Directions, final_states, together, zeros_like
 from ..networks.placing import brought_state, direction_on
 from ..parameters import Parameters
 from .function import Function, GraphTape
-from .joining import Joined, state_from
+from .motion import Motion
 from .reading import by_name
 
 
@@ -71,21 +71,21 @@ class Derivatives(Function):
         """
         if not isinstance(tape, GraphTape) or tape.graph is not self:
             raise TypeError(f"tape: expected one that forward of this graph returned, got {tape!r:.200}")
-        if tape.fed is not None:
-            raise TypeError(f"tape: expected one of a forward without feedback, got one with {tape.fed.feeding.feedback!r}")
         directions = Directions(self.dtype, self.device)
         vectors = directions.vectors(direction_on(self.device, "dp", dp), self._params.weights, "this graph")
         given = self._moved_inputs(directions, dx, tape)
         initial = self._moved_states(directions, dstate, tape)
         count, single = directions.count, directions.single
         parts = {} if vectors is None else dict(enumerate(zip(*map(self.split, vectors))))
-        moved, stacks = self._moved(tape.passage, count, parts, given, initial)
+        motion = Motion(tape.passage, count, parts, given, initial, tape.fed)
         inputs = [each.array for tangents in given.values() for each in tangents]
-        outputs = {name: self._moved_output(name, moved[name], tape, inputs, count, single) for name in self._outputs}
+        outputs = {
+            name: self._moved_output(name, motion.values[name], tape, inputs, count, single) for name in self._outputs
+        }
         return outputs, {
             label: _zeros_of(layer, tape, count, single)
-            if stacks[label] is None
-            else brought_state(tape.home, final_states(layer, stacks[label], single))
+            if motion.stacks[label] is None
+            else brought_state(tape.home, final_states(layer, motion.stacks[label], single))
             for label, layer in self._recurrent.items()
         }
 
@@ -120,50 +120,6 @@ class Derivatives(Function):
                 here = self._state_here(argument, state)
                 found[label] = directions.states(argument, here, self._recurrent[label], sequences)
         return found
-
-    def _moved(self, passage, count, parts, given, initial):
-        """({value: descriptors of its tangents, or None for zeros}, {label: the Tangents of a recurrent layer, or None}).
-
-        parts: by the indices of layers how their parameters move, a Parameters for each tangent; others stay.
-        """
-        moved, stacks = {name: given.get(name) for name in self._described_inputs}, {}
-        for name, row in self._rows.items():
-            x = self._moved_read(passage, name, row, moved, count)
-            for part in row.parts:
-                own, recurrent = passage.tapes[part.label], isinstance(part.layer, Recurrent)
-                parameters = parts.get(part.index)
-                start = self._moved_start(passage, row, part, moved, stacks, initial) if recurrent else None
-                if x is start is parameters is None:  # nothing moves here
-                    stacks[part.label] = None
-                    continue
-                tangents = Tangents(count, parameters, start)
-                x = own.operation.jvp(tangents, x)
-                stacks[part.label] = tangents
-            moved[name] = x
-        return moved, stacks
-
-    def _moved_read(self, passage, name, row, moved, count):
-        """The tangents of what a node reads, or None."""
-        if name not in passage.joined:
-            return moved[row.reads[0]]
-        if all(moved[read] is None for read in row.reads):
-            return None
-        sources = [zeros_like(passage.values[read], count) if moved[read] is None else moved[read] for read in row.reads]
-        stepped = passage.joined[name].stepped
-        return [Joined(each, stepped).outputs for each in zip(*sources)]
-
-    def _moved_start(self, passage, row, part, moved, stacks, initial):
-        """The tangents of what a recurrent layer starts from, (M, L, D, N, P or H) of each state of its cell, or None."""
-        if part.label in passage.initial or row.state is None:
-            return initial.get(part.label)
-        if self._has_steps(row.state):
-            ended = stacks[self._rows[row.state].recurrent[0].label]
-            return (
-                None if ended is None else [np.stack(states, axis=1) for states in zip(*(own.dfinal for own in ended.stack))]
-            )
-        if moved[row.state] is None:
-            return None
-        return [np.stack(states) for states in zip(*(state_from(part.layer, each) for each in moved[row.state]))]
 
     def _moved_output(self, name, moved, tape, inputs, count, single):
         """The tangents of an output, as the caller gets them: never in memory that belongs to tangents of an input."""

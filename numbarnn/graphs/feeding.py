@@ -144,12 +144,16 @@ class FedPassage:
         for name, own in self._copies.items():
             own.array[...] = numbers(self._given[name])
 
-    def fill(self, strengths):
-        """Run all nodes, with the inputs as they are now; strengths: of the input that is fed, see `Feedback`."""
+    def fill(self, strengths, before=None):
+        """Run all nodes, with the inputs as they are now.
+
+        strengths: of the input that is fed, see `Feedback`; before: (sequences, O), the output before the first step, which
+        is read where they are less than 1 there.
+        """
         self._copy()
         for each in self._before:
             each.fill()
-        self.fed.fill(self._given[self.feeding.input], strengths)
+        self.fed.fill(self._given[self.feeding.input], strengths, before)
         for each in self._after:
             each.fill()
 

@@ -12,9 +12,11 @@ from ..arrays.rows import numbers
 from ..engine.keep import ALL
 from ..networks.derived import ROWS, Derived, columns_of, fill_by_tangents, is_mean_of_samples, laid_out, ones_at, repeated
 from ..networks.placing import brought
+from .feeding import Feeding
+from .motion import Motion
 from .objective import Objective
 from .passage import Passage, Return
-from .passing import Passing
+from .passing import Passing, passed
 from .workspace import GraphWorkspace
 
 
@@ -27,6 +29,7 @@ class Jacobians(Derived, Objective):
         inputs: dict[str, np.ndarray | Ragged],
         lengths: dict[str, np.ndarray] | np.ndarray | None = None,
         reset: dict[str, np.ndarray] | np.ndarray | None = None,
+        feedback: dict | None = None,
     ) -> dict[str, np.ndarray]:
         """The derivative of every number of every output with respect to every parameter, at the parameters `flat`.
 
@@ -38,7 +41,7 @@ class Jacobians(Derived, Objective):
         ----------
         flat : numpy.ndarray
             (P,): as long as ``params.flat`` and of the graph's dtype.
-        inputs, lengths, reset
+        inputs, lengths, reset, feedback
             As in a call.
 
         Returns
@@ -68,8 +71,10 @@ class Jacobians(Derived, Objective):
         """
         given, home = self._parameters_at(flat)
         read, parts = self._given(inputs, lengths, reset), self.split(given.flat)
-        passage = Passage(self, parts, read.described, ALL)
-        found = self._jacobians_of_rows(parts, passage)
+        feeding = None if feedback is None else Feeding.of(self, feedback)
+        strengths = None if feeding is None else feeding.strengths(read.described[feeding.input])
+        passage, fed = passed(self, parts, read, strengths, feeding)
+        found = self._jacobians_of_rows(parts, passage) if fed is None else None
         if found is not None:
             return {name: brought(laid_out(each, self._letters(name)), home) for name, each in found.items()}
         zeros, values = backend(self.device).memory.zeros, {name: passage.values[name] for name in self._outputs}
@@ -77,7 +82,7 @@ class Jacobians(Derived, Objective):
         found = {name: zeros((*shape, len(given)), self.dtype) for name, shape in shapes.items()}
 
         def moved(index, directions):
-            tangents, _ = self._moved(passage, len(directions), {index: directions}, {}, {})
+            tangents = Motion(passage, len(directions), {index: directions}, {}, {}, fed).values
             for name in found:
                 yield [self._numbers_of(name, each, read.batches) for each in tangents[name] or ()]
 
@@ -137,6 +142,7 @@ class Jacobians(Derived, Objective):
         lengths: dict[str, np.ndarray] | np.ndarray | None = None,
         weights: dict[str, np.ndarray | Ragged] | np.ndarray | None = None,
         reset: dict[str, np.ndarray] | np.ndarray | None = None,
+        feedback: dict | None = None,
     ) -> np.ndarray:
         """The gradient of each sample's loss by itself, at the parameters `flat`: ``(N, P)``.
 
@@ -146,7 +152,7 @@ class Jacobians(Derived, Objective):
 
         Parameters
         ----------
-        flat, inputs, targets, loss, lengths, weights, reset
+        flat, inputs, targets, loss, lengths, weights, reset, feedback
             As in `loss_and_gradient`.
 
         Returns
@@ -169,7 +175,10 @@ class Jacobians(Derived, Objective):
         >>> np.allclose(found.mean(axis=0), net.loss_and_gradient(net.params.flat, x, y)[1])
         True
         """
-        given = {"inputs": inputs, "targets": targets, "lengths": lengths, "weights": weights, "reset": reset}
+        given = {
+            "inputs": inputs, "targets": targets, "lengths": lengths, "weights": weights, "reset": reset,
+            "feedback": feedback,
+        }  # fmt: skip
         return self._gradients_of_samples(flat, loss, given)
 
     def _passing(self, *work):
@@ -186,4 +195,4 @@ class Jacobians(Derived, Objective):
 
     def _is_apart(self, samples, losses):
         """Whether the losses of samples are means of their own, and each may have a gradient of its own."""
-        return all(is_mean_of_samples(loss) for _, loss, _ in losses.parts)
+        return samples.feedback is None and all(is_mean_of_samples(loss) for _, loss, _ in losses.parts)

@@ -62,6 +62,11 @@ class Objective(Prediction):
         steps = [row.state for row in self._rows.values() if row.state is not None and self._has_steps(row.state)]
         return not steps and super()._goes_on
 
+    @property
+    def _fed_channels(self):
+        """The numbers of channels that an output which is fed back may have."""
+        return sorted({self._channels(name) for name in self._outputs})
+
     def _check_carried(self):
         """Raise ValueError unless states may be carried between the nodes, none of which waits for the end of another."""
         for name, row in self._rows.items():

@@ -50,11 +50,22 @@ class Prediction(Derivatives):
 
         None if there are some.  inputs: converted.
         """
+        one = self._one_of_none(inputs, self._by_input("lengths", lengths), self._by_input("reset", reset))
+        if one is None:
+            return None
+        home, found = home_of(inputs), call(*one)
+        return {name: brought(self._none_of(name, each), home) for name, each in found.items()}
+
+    def _one_of_none(self, inputs, lengths, resets):
+        """(inputs, lengths, resets) of one sequence, of zeros, where there is none; None if there are some.
+
+        lengths, resets: by input, as a caller gives them; they are checked to be of none.
+        """
         letters = {name: self._input_letters(name, array) for name, array in inputs.items() if not isinstance(array, Ragged)}
         counts = [inputs[name].shape[letters[name].index("n")] if name in letters else len(inputs[name]) for name in inputs]
         if any(counts):
             return None
-        own = {"lengths": self._by_input("lengths", lengths), "reset": self._by_input("reset", reset)}
+        own = {"lengths": dict(lengths), "reset": dict(resets)}
         for argument, check in (("lengths", checked_lengths), ("reset", checked_reset)):
             for name in own[argument].keys() & letters.keys():
                 with renamed(**{argument: f"{argument}[{name!r}]"}):
@@ -63,8 +74,7 @@ class Prediction(Derivatives):
         for name, axes in letters.items():
             shape = [1 if letter == "n" else length for letter, length in zip(axes, inputs[name].shape)]
             one[name] = np.zeros(shape, inputs[name].dtype)
-        home, found = home_of(inputs), call(one, own["lengths"], own["reset"])
-        return {name: brought(self._none_of(name, each), home) for name, each in found.items()}
+        return one, own["lengths"], own["reset"]
 
     def _none_of(self, name, value):
         """The value of a node for no sequences, N = 0, from its value for one."""

@@ -2,7 +2,6 @@
 
 import functools
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 
@@ -50,7 +49,6 @@ class GraphSamples:
     empty: frozenset = frozenset()
     feedback: Feeding | None = None
     strengths: Sequences | None = None
-    carries_feedback: ClassVar = False
 
     @classmethod
     def of(cls, graph, inputs, targets, lengths, losses: Losses, weights, reset=None, feedback=None):
@@ -146,16 +144,18 @@ class GraphSamples:
         """Whether the losses see anything of them."""
         return self.x.count > 0
 
-    def check_shared(self):
+    def check_shared(self, cut):
         """Raise ValueError unless the mean over all samples is a mean of the means over parts of them.
 
         Of several losses each is a mean of its own; where samples count as much in one as in another all means are over
-        samples.
+        samples.  cut: whether the parts are pieces: then each step must count the same.
         """
+        if len(self.parts) == 1 or not self.x.count:
+            return
         for output, part in self.parts.items():
-            if len(self.parts) > 1 and len(part.counts) and (part.counts != part.counts[0]).any():
+            if (part.counts != part.counts[0]).any() or (cut and part.weighed):
                 expected = "one output, or samples that count the same in each, together with comm or shards"
-                found = f"several, of which in {output!r} some samples count more than others"
+                found = f"several, of which in {output!r} some {'steps' if cut else 'samples'} count more than others"
                 raise ValueError(f"loss: expected {expected}, got {found}")
 
     @functools.cached_property

@@ -148,6 +148,10 @@ class FedInput:
         """The shape of one step: (N, C), or (N,) for indices."""
         return (self.sequences,) if self.channels is None else (self.sequences, self.channels)
 
+    def zeros(self, steps):
+        """(steps, N) or (steps, N, C): what is chosen goes there."""
+        return np.zeros((steps, *self.shape), np.int64 if self.channels is None else self.dtype)
+
     def checked(self, argument, value, widened=False):
         """An array of one step in the host's memory, as it is fed; widened: whether one for all sequences will do."""
         if self.channels is None:
@@ -296,7 +300,7 @@ class StepRun:
 
     def take(self, fed, first, steps, choose, stop):
         """(what was chosen, (T, N) or (T, N, C); how many steps each sequence has before `stop`), in the host's memory."""
-        chosen = np.zeros((steps, *fed.shape), np.int64 if fed.channels is None else fed.dtype)
+        chosen = fed.zeros(steps)
         ends = np.full(fed.sequences, steps)
         now, device = first, device_of(self.x)
         for t in range(steps):

@@ -7,6 +7,7 @@ import numpy as np
 from ..arrays.devices import backend, device_of
 from ..arrays.rows import like
 from ..layers.embedding import RowGradient
+from ..layers.fed import FED
 from ..training.passes import Passes
 from ..training.sequences import Sequences
 from ..training.workspace import Workspaces
@@ -43,8 +44,8 @@ class GraphWorkspace:
         """The loss of a batch; its gradient is written to `into` (is modified).
 
         Samples of equal length must lie where the first call's samples lay.  random: a Generator, where dropout and the like
-        are to be drawn.  initial: {label: the state that a layer starts from}, in each call of the same layers; the others
-        start from what their nodes say.
+        are to be drawn.  initial: {label: the state that a layer starts from}, in each call of the same layers, and under
+        FED the output that is fed at the first step; the others start from what their nodes say.
         """
         if self._passage is None or samples.ragged:
             given = samples.given()
@@ -60,7 +61,7 @@ class GraphWorkspace:
                 self._passage = self._fed.passage
             self._back = self._passes = None
         else:
-            for label in initial or ():
+            for label in self.graph._stateful.keys() & (initial or {}):
                 self._passage.tapes[label].start(initial[label])
             if random is not None:
                 self._passage.redraw(random)
@@ -70,7 +71,7 @@ class GraphWorkspace:
             if self._fed is None:
                 self._passes[0].run()
         if self._fed is not None:
-            self._fed.fill(samples.strength_rows(self._batches))
+            self._fed.fill(samples.strength_rows(self._batches), (initial or {}).get(FED))
         total, slopes = 0.0, {}
         for output, loss, weight in losses.parts:
             if output in samples.empty:
@@ -95,7 +96,8 @@ class GraphWorkspace:
 
     def final(self):
         """{label: the state in which the last batch has left a layer}, as `gradient` takes them: copies."""
-        return {label: self._passage.tapes[label].final() for label in self.graph._stateful}
+        found = {label: self._passage.tapes[label].final() for label in self.graph._stateful}
+        return found if self._fed is None else found | {FED: self._fed.fed.last()}
 
     def _compared(self, output, loss, samples):
         """(loss, derivative) of one output."""

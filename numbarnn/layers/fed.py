@@ -17,7 +17,7 @@ from .operations import Elementwise, ElementwiseAdjoint, NotInPrograms, Residual
 from .recurrence import Constrained, ConstrainedAdjoint, Recurrence, VectorGradients
 from .spans import Beside, BesideAdjoint
 
-FED = "fed"  # beside the states of layers, by their indices: the last output of each sequence, which is fed next
+FED = ".fed"  # beside the states of layers, by index or label, none of which it is: the last outputs, which are fed next
 
 
 class Fed:

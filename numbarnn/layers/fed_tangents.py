@@ -24,36 +24,50 @@ class FedTangents:
     ----------
     fed : Fed
         Whose `fill` has run, and whose tapes keep what backward needs.
-    tangents : list of Tangents
-        How the parameters and initial states of each layer move (are modified).
-    given : list of TensorDescriptor or None
-        How what is given moves, (T, N, C) for each tangent; None for zeros.
+    count : int
+        How many tangents there are.
 
     Attributes
     ----------
-    dy : list of TensorDescriptor
-        The tangents of the outputs, (T, N, O).
+    x : list of TensorDescriptor
+        The tangents of what the layers read, (T, N, C), which `run` writes.
     """
 
-    def __init__(self, fed, tangents, given):
-        self._fed, count = fed, tangents[0].count
-        products = 2 * count * fed._products
-        self._steps = fed_back().TangentSteps(fed.packing, fed.x.dtype, products)
-        x = [like(fed.x) for _ in range(count)]
-        self.dy = x
-        for tape, own in zip(fed.tapes, tangents):
-            try:
-                self.dy = self._add(tape.operation, own, self.dy)
-            except NotInPrograms:
-                expected = "one of layers whose tangents are taken step by step where outputs are fed back"
-                raise TypeError(f"tape: expected {expected}, got one with {tape.layer!r}") from None
+    def __init__(self, fed, count):
+        self._fed = fed
+        self._steps = fed_back().TangentSteps(fed.packing, fed.x.dtype, 2 * count * fed._products)
+        self.x = [like(fed.x) for _ in range(count)]
+
+    def add(self, tape, tangents, dx):
+        """Add the steps of a layer; returns descriptors of the tangents of its outputs, which `run` writes.
+
+        tangents: the Tangents of its parameters and initial state (are modified); dx: descriptors of the tangents of what it
+        reads.
+        """
+        try:
+            return self._add(tape.operation, tangents, dx)
+        except NotInPrograms:
+            expected = "one of layers whose tangents are taken step by step where outputs are fed back"
+            raise TypeError(f"tape: expected {expected}, got one with {tape.layer!r}") from None
+
+    def add_copies(self, joined):
+        """Add the steps of tangents that are joined, a `graphs.joining.Joined`."""
+        joined.add_steps(self._steps)
+
+    def run(self, dy, given):
+        """Take all steps.
+
+        dy: descriptors of the tangents of the outputs that are fed back, (T, N, O); given: how what is given moves,
+        (T, N, C) for each tangent, or None for zeros.
+        """
+        fed = self._fed
         if given is None:
             zeros = like(fed.x)
             zeros.array.fill(0)
-            given = [zeros] * count
+            given = [zeros] * len(self.x)
         before = np.zeros_like(fed._before)
         if fed.packing.rows:
-            self._steps.run(self._steps.fed(x, self.dy, fed._forcing, before, given))
+            self._steps.run(self._steps.fed(self.x, dy, fed._forcing, before, given))
 
     def _add(self, operation, tangents, dx):
         """Add the steps of an operation; returns descriptors of the tangents of its outputs."""

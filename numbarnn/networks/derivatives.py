@@ -19,7 +19,12 @@ def moved_by(ways, tapes, fed=None, dx=None):
     descriptors of the tangents of x, or None for zeros.
     """
     if fed is not None and not fed.ordinary:
-        return FedTangents(fed, ways, dx).dy
+        steps = FedTangents(fed, ways[0].count)
+        moved = steps.x
+        for tape, tangents in zip(tapes, ways):
+            moved = steps.add(tape, tangents, moved)
+        steps.run(moved, dx)
+        return moved
     for tape, tangents in zip(tapes, ways):
         dx = tape.operation.jvp(tangents, dx)
     return dx

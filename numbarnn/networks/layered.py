@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from ..arrays.conversion import numbers_like
 from ..arrays.descriptor import checked_array
 from ..arrays.devices import backend, contiguous, device_of, expect_finite, moved, native
 from ..descriptions.fields import Settled
@@ -45,6 +46,17 @@ class Layered(Settled):
             raise TypeError(f"params: expected numbarnn.Parameters, got {type(source).__name__}")
         self._params.check_structure("params", source)
         self._params.flat = source.flat
+
+    def transfer(self, source: Own) -> Own:
+        """Copy the parameters of another network, or graph, whose parameters have the same names and shapes; returns itself.
+
+        Between dtypes the numbers are rounded; ValueError if one is too large.
+        """
+        if not isinstance(source, Layered) or source._kind != self._kind:
+            raise TypeError(f"source: expected a {self._kind.capitalize()}, got {type(source).__name__}")
+        self.params.check_structure("source", source.params)
+        self.params.flat = numbers_like("source", moved(source.params.flat, self.device), self.dtype)
+        return self
 
     def _here(self, argument, array):
         """An array of the caller's where the parameters are."""

@@ -38,6 +38,11 @@ class Objective(Prediction, Comparison):
         """The loss of a batch in which something is counted, or nothing is."""
         return loss if counted else of_nothing
 
+    @property
+    def _fed_channels(self):
+        """The numbers of channels that an output which is fed back may have."""
+        return [self.output_channels]
+
     def _check_carried(self):
         """Raise ValueError unless states may be carried between layers such as these, which are in a row: always."""
 

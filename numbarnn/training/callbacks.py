@@ -206,6 +206,11 @@ def learns_of_batches(callback):
     return isinstance(callback, Callback) and getattr(callback.batch, "__func__", None) is not Callback.batch
 
 
+def follows_updates(callback):
+    """Whether a callback is told of each update, or saves the training after updates."""
+    return learns_of_batches(callback) or (isinstance(callback, Callback) and callback._keeps and callback.unit == "update")
+
+
 def _ends(index, answer):
     """Whether a callback's answer ends the training."""
     return answer is not None and flag(f"callbacks[{index}]", answer, "True, which ends the training, False or None")

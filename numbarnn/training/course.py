@@ -96,6 +96,8 @@ class Course:
         see `Workspace.final`.
     summed, shards, seed
         Of a training that is shared: the `Sum` of its gradient, how many shards, what these draw from; else None.
+    shard_states : list or None
+        Of a training that is shared, in the middle of an epoch: the `Shard.state` with which each shard goes on.
     calls : Calls or None
         The callbacks of the run.
     feed_of : dict or None
@@ -121,7 +123,7 @@ class Course:
             self.summed = sum_over(*shared, network.params.flat)
         elif network.random:
             self.masks = np.random.default_rng(random.integers(2**63))
-        if self.accumulate > 1:
+        if self.accumulate > 1 and self.summed is None:
             self._sum = np.zeros_like(network.params.flat)
         self.frozen = several("frozen", frozen, "names of parameters and patterns in a sequence")
         names = network.params.names
@@ -129,13 +131,13 @@ class Course:
         if len(self._still) == len(names):
             raise ValueError(f"frozen: expected parameters to be left that are trained, got all {len(names)} frozen")
         self.begin()
-        self.history, self.place, self.order, self.carried = History(), None, None, None
+        self.history, self.place, self.order, self.carried, self.shard_states = History(), None, None, None, None
         self.calls, self.feed_of, self.resumed = None, None, None
 
     def begin(self):
         """No update has been taken, from the parameters that the network has now."""
         flat, gradient = self.network.params.flat, None if self.summed is None else self.summed.vector
-        if self.accumulate > 1:
+        if self.accumulate > 1 and gradient is None:
             gradient = np.zeros_like(flat)
         self.updates = updates = Updates(self.network, self.optimizer, gradient, self._still)
         self.workspaces = self.network._workspaces(updates.into, self.network._own, self.kept, updates.reading)
@@ -157,7 +159,7 @@ class Course:
 
     def forget_run(self):
         """Forget the run in the middle of which a course was saved to a file."""
-        self.place = self.resumed = self.carried = None
+        self.place = self.resumed = self.carried = self.shard_states = None
         self.updates.go_on(False)
 
     def forget_callbacks(self):
@@ -211,18 +213,13 @@ class Course:
         (float, float, float)
             The losses, each times what it is the mean of, summed; that, summed; the learning rate.
         """
-        updates, total, counted = self.updates, 0.0, 0
-        for index, batch in enumerate(group):
 
-            def checked(value, index=index):
-                if not math.isfinite(value):
-                    self._stop(f"loss: expected a finite number, got {value}", where(index), feed)
-                return value
+        def checked(index, value):
+            if not math.isfinite(value):
+                self._stop(f"loss: expected a finite number, got {value}", where(index), feed)
+            return value
 
-            value, over = feed.gradient(batch, checked)
-            total, counted = total + value, counted + over
-            if len(group) > 1:
-                self._add(index, over, counted if index == len(group) - 1 else None)
+        updates, (total, counted) = self.updates, feed.take(group, checked)
         here, scale = where(len(group) - 1), 1.0
         if self.clip is not None:
             size = updates.norm()
@@ -235,7 +232,7 @@ class Course:
             self._stop(updates.wrong, here, feed)
         return total, counted, rate
 
-    def _add(self, index, over, counted):
+    def add(self, index, over, counted):
         """Add a batch's gradient, weighted by what its mean is over; after the last batch: the gradient of the mean."""
         gradient = self.updates.gradient
         gradient *= gradient.dtype.type(over)

@@ -1,12 +1,12 @@
-"""Where an epoch's batches come from: samples in a drawn order, the shards of ranks, or batches of the user's own."""
+"""Where an epoch's batches come from: samples in a drawn order, or batches of the user's own."""
 
+import functools
 import itertools
 
 import numpy as np
 
 from ..arrays.devices import sent
 from .samples import Samples
-from .shards import Shards
 
 
 class Feed:
@@ -32,6 +32,20 @@ class Feed:
     def epoch(self, number, done):
         """The batches of epoch `number`, counted from 1; the first `done` of them, which are done, are left out."""
         raise NotImplementedError
+
+    def take(self, group, checked):
+        """Write the gradient of the mean loss over a group of batches, one update; returns what `gradient` does, summed.
+
+        checked : callable
+            Of the index of a batch in the group and its loss: returns a loss that is finite, and raises for another.
+        """
+        total, counted = 0.0, 0
+        for index, batch in enumerate(group):
+            value, over = self.gradient(batch, functools.partial(checked, index))
+            total, counted = total + value, counted + over
+            if len(group) > 1:
+                self.course.add(index, over, counted if index == len(group) - 1 else None)
+        return total, counted
 
     def gradient(self, batch, checked):
         """Write the gradient of a batch's mean loss; returns (that loss times the sum of its weights, this sum).
@@ -114,46 +128,6 @@ class SampleFeed(Feed):
     def gradient(self, chosen, checked):
         course, over = self.course, float(self._counts[chosen].sum())
         return checked(course.workspaces.gradient(self.samples, chosen, course.loss, course.masks)) * over, over
-
-    def not_finite(self):
-        return self.samples.not_left_out()
-
-
-class ShardFeed(Feed):
-    """What each rank takes of the updates of all ranks; a batch is the number of one.
-
-    Parameters
-    ----------
-    course : Course
-        Its gradient is the array into which the shards write theirs.
-    samples : Samples
-        The samples of this rank.
-    shards : Shards
-    """
-
-    def __init__(self, course, samples, shards: Shards):
-        self.course, self.samples, self.shards, self.count = course, samples, shards, shards.updates
-        self._counts = samples.counts
-        self._measures = shards.measures(samples, "x") if course.metrics else None
-
-    def epoch(self, number, done):
-        return self.shards.epoch(number)
-
-    def gradient(self, update, checked):
-        def gradient_of(chosen, masks):
-            value = checked(self.course.workspaces.gradient(self.samples, chosen, self.course.loss, masks))
-            return value * float(self._counts[chosen].sum())
-
-        return self.shards.take(update, gradient_of)
-
-    def loss(self, total, counted):
-        return self.shards.loss()
-
-    def followed(self, ends):
-        return self.shards.follow(ends) if self.shards.followed else ends
-
-    def measured(self):
-        return self._measures(self.course.network, self.course.loss, self.course.metrics)[1]
 
     def not_finite(self):
         return self.samples.not_left_out()

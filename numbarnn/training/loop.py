@@ -12,14 +12,15 @@ from dataclasses import replace
 from ..arrays.devices import backend_of
 from ..engine.keep import kept
 from ..errors import NonFiniteError, arguments_of, flag, generator, known_name, positive_integer
-from .callbacks import Calls, checked_callbacks, learns_of_batches
+from .callbacks import Calls, checked_callbacks, follows_updates
 from .course import Course, Place, checked_clip
-from .feeds import ShardFeed, grouped
+from .feeds import grouped
 from .optimizers import optimizer as find_optimizer
 from .pieces import checked_steps, feed_of
 from .progress import bar
 from .samples import Samples
-from .shards import Shards
+from .shard_feeds import ShardFeed
+from .shards import Shards, among, parts_of
 from .splits import WAYS, held_out
 
 _trained = {}  # what trains the parameters that are being trained now, by process
@@ -129,23 +130,33 @@ def train(
         Of the pieces in which samples are trained, see `PieceFeed`.
     """
     network, loss = course.network, course.loss
-    samples, held = with_held(course, samples, *held, ranks is not None)
+    if ranks is not None:
+        ranks.same(dict(validation_split=held[1], split_by=held[2]))
+        course.split = ranks.agree(course.split)[0]
+    every = samples
+    samples, held, which = with_held(course, samples, *held, ranks)
     network._found_metrics(course.metrics, samples)
     if samples is None and held is None and course.metrics:
         expected = "validation data, on which the metrics are measured beside batches of your own"
         raise TypeError(f"validation: expected {expected}, got None")
     validated, shards = validating(network, held, loss, course.metrics), None
     if ranks is not None:
-        _check_for_ranks(callbacks, steps)
-        for each in (samples, held):
+        for each, cut in ((samples, steps is not None), (held, False)):
             if each is not None:
-                each.check_shared()
-        _check_same(ranks, course, place, samples, held, batch_size, shuffle)
+                each.check_shared(cut)
+        _check_same(ranks, course, place, samples, held, batch_size, shuffle, steps)
         course.seed = ranks.agree(course.seed)[0]
-        shards = Shards(ranks, course.shards, samples, batch_size, shuffle, network.random, course.seed, course.summed)
+        parts = parts_of(ranks, course.shards, every.x.count, "x")
+        parts, of_held = (parts, None) if which is None else (among(parts, each) for each in which)
+        shards = Shards(
+            ranks, course.shards, samples, parts, batch_size, shuffle, network.random, course.seed, course.summed,
+            course.accumulate, steps,
+        )  # fmt: skip
+        measures = shards.measures(samples, parts) if course.metrics else None
         if held is not None:
-            validated = functools.partial(shards.measures(held, "validation"), network, loss, course.metrics)
-        shards.followed = ranks.agree(any(map(learns_of_batches, callbacks)))[0]
+            of_held = of_held or parts_of(ranks, course.shards, held.x.count, "validation")
+            validated = functools.partial(shards.measures(held, of_held), network, loss, course.metrics)
+        shards.followed = ranks.agree(any(map(follows_updates, callbacks)))[0]
         if ranks.rank:
             callbacks, progress = (), False
             course.forget_callbacks()
@@ -158,7 +169,7 @@ def train(
             ranks.share(network.params.flat)
             if course.updates.step == 0:
                 course.begin()
-            feed = ShardFeed(course, samples, shards)
+            feed = ShardFeed(course, samples, shards, measures)
         elif feed is None:
             feed = feed_of(course, samples, batch_size, shuffle, steps)
         course.check_feed(feed)
@@ -166,7 +177,7 @@ def train(
         return run(course, feed, place, validated, callbacks, progress, ranks)
 
 
-def _check_same(ranks, course, place, samples, held, batch_size, shuffle):
+def _check_same(ranks, course, place, samples, held, batch_size, shuffle, steps):
     """Raise ValueError, on every rank, unless what must be the same on all of them is."""
     network = course.network
     ranks.same(dict(
@@ -174,27 +185,41 @@ def _check_same(ranks, course, place, samples, held, batch_size, shuffle):
         epochs=place.last + 1 - place.epoch, batch_size=batch_size, shuffle=shuffle, clip=course.clip, shards=course.shards,
         validation=held is not None, weights=samples.weights is not None, reset=samples.reset is not None,
         feedback=samples.feedback is not None,
+        accumulate=course.accumulate, steps=steps,
         frozen=course.frozen, updates=course.updates.step, metrics=tuple(course.metrics),
         lengths=bool(course.metrics) and getattr(samples, "in_rows", None),
     ))  # fmt: skip
 
 
-def with_held(course, samples, validation, part, way, shared=False):
-    """(samples to train on, samples to validate with or None), from validation data or from a part of the samples."""
+def with_held(course, samples, validation, part, way, ranks=None):
+    """(samples to train on, samples to validate with or None, which ones these are), from validation data or a part.
+
+    Which ones: two vectors of numbers, see `held_out`; None where no samples are held out.
+    """
     network, loss, way = course.network, course.loss, known_name("split_by", way, WAYS)
     if part is None:
         if way != WAYS[0]:
             raise ValueError(f"split_by: expected {WAYS[0]!r} without validation_split, got {way!r}")
         fed = {} if samples is None or samples.feedback is None else {"feedback": samples.feedback}
-        return samples, None if validation is None else checked_samples(network, validation, loss, "validation", **fed)
-    if validation is not None or samples is None or shared:
-        beside = "validation" if validation is not None else "comm or shards" if shared else "batches of your own"
+        return samples, None if validation is None else checked_samples(network, validation, loss, "validation", **fed), None
+    if validation is not None or samples is None:
+        beside = "validation" if validation is not None else "batches of your own"
         raise ValueError(f"validation_split: expected None beside {beside}, got {part!r}")
-    samples, held = held_out(samples, part, way, course.split)
-    check_samples(samples)
+    samples, held, which = held_out(samples, part, way, course.split, ranks)
+    _check_part(samples, ranks)
     with arguments_of("validation"):
-        check_samples(held)
-    return samples, held
+        _check_part(held, ranks)
+    return samples, held, which
+
+
+def _check_part(samples, ranks):
+    """Raise as `check_samples` for a part of samples, of which one of several ranks may have nothing that counts."""
+    if ranks is None or ranks.size == 1:
+        return check_samples(samples)
+    if samples.seen:
+        check_samples(samples, empty=True)
+    if not any(ranks.agree(bool(samples.seen and samples.counts.any()))):
+        raise ValueError("y: expected at least one target that counts on some rank, got none")
 
 
 def validating(network, held, loss, metrics):
@@ -206,17 +231,6 @@ def validating(network, held, loss, metrics):
         return None
     network._found_metrics(metrics, held)
     return functools.partial(network._loss_of, held, loss, metrics)
-
-
-def _check_for_ranks(callbacks, steps):
-    """Raise ValueError unless all can go with shards: samples are not cut, and what is saved are whole epochs."""
-    if steps is not None:
-        raise ValueError("carry: expected False together with comm or shards, got True")
-    for index, callback in enumerate(callbacks):
-        kind = type(callback).__name__
-        if getattr(callback, "_keeps", False) and callback.unit != "epoch":
-            expected = "checkpoints after whole epochs together with comm or shards"
-            raise ValueError(f"callbacks[{index}]: expected {expected}, got unit={callback.unit!r} of {kind}")
 
 
 def run(course, feed, place, validated=None, callbacks=(), progress=False, ranks=None):
@@ -249,6 +263,7 @@ def run(course, feed, place, validated=None, callbacks=(), progress=False, ranks
                 _end(course, calls, True, ends if ranks is None else ranks.follow(ends))
         finally:
             course.place = course.calls = course.feed_of = course.resumed = course.carried = None
+            course.shard_states = None
             history._keep_whole_epochs()
     return history
 
@@ -286,7 +301,7 @@ def _epoch(course, feed, validated, calls):
     history.loss.append(feed.loss(place.total, place.counted))
     history.rate.append(place.rate)
     history.seconds.append(time.perf_counter() - start)
-    course.place = Place(epoch + 1, place.last)
+    course.place, course.shard_states = Place(epoch + 1, place.last), None
     return True
 
 

@@ -73,11 +73,21 @@ class PieceFeed(SampleFeed):
 
     def gradient(self, piece, checked):
         course, span = self.course, (piece.first, piece.end)
-        over, initial = self.samples.count_between(piece.chosen, *span), course.carried if piece.first else None
-        loss = course.network._loss_where(over, course.loss)
-        value = course.workspaces.gradient(self.samples, piece.chosen, loss, course.masks, span, initial)
+        initial = course.carried if piece.first else None
+        found = gradient_of_piece(course, self.samples, piece.chosen, span, course.masks, initial, checked)
         course.carried = None if piece.is_last else course.workspaces.final()
-        return checked(value) * over, over
+        return found
+
+
+def gradient_of_piece(course, samples, chosen, span, masks, initial, checked):
+    """Write the gradient of the mean loss of a piece; returns as `Feed.gradient`.
+
+    span: (begin, end) of its steps; initial: the states in which the piece before has ended, or None.
+    """
+    over = samples.count_between(chosen, *span)
+    loss = course.network._loss_where(over, course.loss)
+    value = course.workspaces.gradient(samples, chosen, loss, masks, span, initial)
+    return checked(value) * over, over
 
 
 def feed_of(course, samples, batch_size, shuffle, steps):
@@ -121,6 +131,4 @@ def checked_steps(network, carry, steps, samples):
     network._check_carried()
     if samples is not None:
         check_cut(samples, "carry: expected False", True)
-        if samples.feedback is not None and not samples.carries_feedback:
-            raise ValueError(f"carry: expected False beside feedback of a {network._kind}, got True")
     return steps

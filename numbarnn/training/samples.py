@@ -2,7 +2,6 @@
 
 import functools
 from dataclasses import dataclass, fields, replace
-from typing import ClassVar
 
 import numpy as np
 
@@ -67,7 +66,6 @@ class Samples:
     strengths: Sequences | None = None
     spans: slice | None = None
     there: object = None
-    carries_feedback: ClassVar = True  # from piece to piece of a training
 
     @classmethod
     def of(cls, network, x, y, lengths=None, loss=None, weights=None, reset=None, feedback=None):
@@ -147,8 +145,11 @@ class Samples:
         """Whether a loss sees anything of them: not of no samples, nor of targets of steps where there are none."""
         return self.x.count > 0 and (not self.stepped or bool(self.lengths_of_x.any()))
 
-    def check_shared(self):
-        """Raise ValueError unless the mean over all samples is a mean of the means over parts of them: it always is."""
+    def check_shared(self, cut):
+        """Raise ValueError unless the mean over all samples is a mean of the means over parts of them: it always is.
+
+        cut: whether the parts are pieces.
+        """
 
     @property
     def uncut(self):

@@ -46,7 +46,7 @@ def described(course):
         "masks": None if course.masks is None else _state_of(course.masks),
         "order": course.order,
         "carried": None if course.carried is None else in_host([*course.carried.values()]),
-        "shared": None if course.summed is None else {"shards": course.shards, "seed": course.seed},
+        "shared": None if course.summed is None else _shared(course),
         "updates": in_host(course.updates.state()),
         "history": {name: np.array(getattr(history, name), float) for name in COLUMNS},
         "measured": {name: np.array(values, float) for name, values in history.metrics.items()},
@@ -54,6 +54,15 @@ def described(course):
         "feed": course.feed_of,
         "callbacks": in_host(course.callback_states()),
     }
+
+
+def _shared(course):
+    """What a file has of a course that is shared, with the states of the shards in an epoch that is begun."""
+    states = course.shard_states and [
+        (loss, masks, None if carried is None else in_host([*carried.values()]))
+        for loss, masks, carried in course.shard_states
+    ]
+    return {"shards": course.shards, "seed": course.seed, "states": states}
 
 
 def restored(network, found, ranks=1):
@@ -76,6 +85,7 @@ def restored(network, found, ranks=1):
     )  # fmt: skip
     if shared is not None:
         course.seed = _count(shared["seed"])
+        course.shard_states = shared["states"] and [_shard_state(network, *state) for state in shared["states"]]
     if (found["masks"] is None) != (course.masks is None):
         raise ValueError("masks: expected what the network's layers draw them with")
     course.random = random = _generator_of(found["random"])  # making a course has drawn from the first one
@@ -99,6 +109,12 @@ def restored(network, found, ranks=1):
     return course
 
 
+def _shard_state(network, loss, masks, carried):
+    """What a shard goes on with, see `Shard.state`, from a file."""
+    masks = None if masks is None else _generator_of(masks).bit_generator.state
+    return float(loss), masks, None if carried is None else _states(network, carried)
+
+
 def _check_sequences(carried, batch_size, samples):
     """Raise ShapeError unless there are carried states of as many sequences as a batch has."""
     whole, last = min(batch_size, samples), samples % batch_size
@@ -118,9 +134,10 @@ def _states(network, found):
             raise ValueError(f"carried: expected {network.dtype} arrays of shapes {wanted} as the state of layer {index!r}")
         states[index] = [moved(array, network.device) for array in arrays]
     if rest:
-        (output,), wanted = rest, (sequences, network.output_channels)
-        if output.shape != wanted or output.dtype != network.dtype:
-            raise ValueError(f"carried: expected a {network.dtype} array of shape {wanted} as the output that is fed")
+        (output,), wanted = rest, [(sequences, channels) for channels in network._fed_channels]
+        if output.shape not in wanted or output.dtype != network.dtype:
+            expected = " or ".join(map(str, wanted))
+            raise ValueError(f"carried: expected a {network.dtype} array of shape {expected} as the output that is fed")
         states[FED] = output
     return states
 

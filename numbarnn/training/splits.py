@@ -16,8 +16,10 @@ def split_seed(random):
     return int(np.random.SeedSequence(entropy, spawn_key=(*key, SPLIT)).generate_state(1, np.uint64)[0])
 
 
-def held_out(samples, part, way, seed):
-    """(the samples that are left to train on, those that are held out).
+def held_out(samples, part, way, seed, ranks=None):
+    """(the samples that are left to train on, those that are held out, which ones these are: two vectors of numbers).
+
+    Of samples that ranks share, one after the other, those are held out that one process would hold out of all.
 
     Parameters
     ----------
@@ -29,6 +31,9 @@ def held_out(samples, part, way, seed):
         belongs to a whole sample, the last samples.  Last steps are sequences of their own: states start afresh, and beside
         feedback the first step is given.
     seed : int
+        The same on all ranks.
+    ranks : Ranks, optional
+        Each has some of the samples.
 
     Raises
     ------
@@ -44,17 +49,29 @@ def held_out(samples, part, way, seed):
         check_cut(samples, "split_by: expected 'sample'", way)
         lengths = samples.lengths_of_x
         cuts = lengths - np.round(lengths * number).astype(np.int64)
-        _check_some(cuts.sum(), lengths.sum(), "steps", number)
+        left, steps = (sum(_of_ranks(ranks, int(each.sum()))) for each in (cuts, lengths))
+        _check_some(left, steps, "steps", number)
         if samples.reset is not None:
             raise ValueError("split_by: expected 'sample' together with reset, got 'time'")
         with arguments_of("validation"):
             held = samples.after(cuts)
-        return samples.between(np.arange(samples.x.count), 0, cuts), held
-    count = samples.x.count
+        every = np.arange(samples.x.count)
+        return samples.between(every, 0, cuts), held, (every, every)
+    counts = _of_ranks(ranks, samples.x.count)
+    first, count = sum(counts[: 0 if ranks is None else ranks.rank]), sum(counts)
     order = np.arange(count) if way == "time" else np.random.default_rng(seed).permutation(count)
     cut = count - round(count * number)
     _check_some(cut, count, "samples", number)
-    return samples.take(np.sort(order[:cut])), samples.take(np.sort(order[cut:]))
+    out = np.zeros(count, bool)
+    out[order[cut:]] = True
+    own = out[first : first + samples.x.count]
+    which = np.flatnonzero(~own), np.flatnonzero(own)
+    return *(samples.take(each) for each in which), which
+
+
+def _of_ranks(ranks, own):
+    """[what each rank has]."""
+    return [own] if ranks is None else ranks.agree(own)
 
 
 def check_cut(samples, expected, given):
