@@ -26,16 +26,23 @@ class Derived:
 
     def _gauss_newton(self, flat, vector, loss, given):
         """`gauss_newton_product`."""
+        return self._gauss_newton_products(flat, loss, given)(vector)
+
+    def _gauss_newton_products(self, flat, loss, given):
+        """A function of a vector that returns its `gauss_newton_product`: all of its calls share one forward."""
         (at, home), loss = self._parameters_at(flat), self._curved_loss(loss)
-        vector = self._direction("vector", vector)
         passing = self._passing(self.split(at.flat), self._samples(**given, loss=loss), loss)
-        slopes = [
-            None if moved is None else seen.slope(seen.bent(seen.value, moved))
-            for seen, moved in zip(passing.seen, passing.moved(vector))
-        ]
-        gradient = at.zeros()
-        passing.back(slopes, self.split(gradient.flat))
-        return brought(gradient.flat, home)
+
+        def product(vector):
+            slopes = [
+                None if moved is None else seen.slope(seen.bent(seen.value, moved))
+                for seen, moved in zip(passing.seen, passing.moved(self._direction("vector", vector)))
+            ]
+            gradient = at.zeros()
+            passing.back(slopes, self.split(gradient.flat))
+            return brought(gradient.flat, home)
+
+        return product
 
     def _hessian_product(self, flat, vector, loss, given):
         """`hvp`."""
