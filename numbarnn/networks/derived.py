@@ -17,8 +17,8 @@ TANGENT_NUMBERS = 1 << 22  # numbers of a layer's rows that several tangents hav
 class Derived:
     """The part of a network, or of a graph, that is the same in both.
 
-    It has `_curved_loss`, the loss that a caller gives if its second derivative is known; `_passing`, which makes a
-    `Passing` of parameters, samples and a loss; `_workspace`, which computes a gradient by itself; and `_counts` and
+    It has `layers`; `_curved_loss`, the loss that a caller gives, if its second derivative is known; `_passing`, which makes
+    a `Passing` of parameters, samples and a loss; `_workspace`, which computes a gradient by itself; and `_counts` and
     `_is_apart`, which look at samples.
 
     given: in all methods what `_samples` takes besides the loss, by name, as a caller has it.
@@ -46,7 +46,7 @@ class Derived:
 
     def _hessian_product(self, flat, vector, loss, given):
         """`hvp`."""
-        if self.device != "cpu":
+        if self.device != "cpu" and not all(layer.on_duals for layer in self.layers):
             here = {name: on_host(name, each) for name, each in given.items()}
             return self.to("cpu").hvp(flat, vector=on_host("vector", vector), **here, loss=loss)
         (at, home), loss = self._parameters_at(flat), self._curved_loss(loss)
