@@ -12,7 +12,7 @@ SUBJECTS = {
     "Recurrent layers": ("layers.recurrent",),
     "Other layers": ("layers",),
     "Cells and activation functions of your own": ("cells", "layers.connectivity"),
-    "Derivatives and dynamics": ("layers.base", "layers.tangents", "dynamics", "testing"),
+    "Derivatives and dynamics": ("layers.base", "layers.tangents", "dynamics", "gauss_newton", "testing"),
     "Training": ("training", "trainer"),
     "Losses and metrics": ("training.losses", "training.metrics"),
     "Optimizers and learning rates": ("training.optimizer", "training.optimizers", "training.schedules"),

@@ -31,6 +31,7 @@ class Stacked(Regularized):
 
     @property
     def on_duals(self):
+        """Whether a GPU computes the layer on dual numbers: a normalized cell it does not."""
         return not self.cell.normalized_values
 
     @property
