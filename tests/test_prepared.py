@@ -1,5 +1,6 @@
 """A call that was made before is found by its key, and gives the bits of a first call; nothing else is different."""
 
+import copy
 import threading
 
 import numpy as np
@@ -136,6 +137,79 @@ def test_a_network(layers):
         assert same_bits(found.copy(), nr.Network(layers, channels=3, seed=0).predict(x).copy())
         assert not np.shares_memory(found, x)
         found[...] = 7
+
+
+def parts_of(state):
+    """The arrays of a network's state."""
+    return [array for part in state for array in as_tuple(part)]
+
+
+def same_state(found, expected):
+    return len(found) == len(expected) and all(map(same_bits, parts_of(found), parts_of(expected)))
+
+
+STACKS = [*NETWORKS, [nr.LSTM(4, layers=2), nr.GRU(3, learned_state=True), nr.Dense(1)], [nr.GRU(4, bidirectional=True)]]
+
+
+@pytest.mark.parametrize("need_x", [True, False])
+@pytest.mark.parametrize("with_state, with_dstate", [(False, False), (True, True), (False, True)])
+@pytest.mark.parametrize("layers", STACKS)
+def test_a_network_and_back(layers, with_state, with_dstate, need_x):
+    net, leased = nr.Network(layers, channels=3, seed=0), []
+    state = tuple(
+        tuple(numbers(*array.shape, seed=9) for array in part) if isinstance(part, tuple) else numbers(*part.shape, seed=9)
+        for part in net(numbers(6, 2, 3))[1]
+    )
+    for seed in range(5):
+        x, given = numbers(6, 2, 3, seed=seed), state if with_state else None
+        other = copy.copy(net)
+        expected_y, expected_state, expected_tape = other.forward(x, given)
+        dy, dstate = numbers(*expected_y.shape, seed=seed + 20), state if with_dstate else None
+        expected = other.backward(expected_tape, dy, dstate, need_x)
+        y, final, tape = net.forward(x, given)
+        assert same_bits(y, expected_y.copy()) and not y.flags.writeable
+        assert same_state(final, expected_state) and tape.network is net
+        leased.append((tape, dy, dstate, expected))
+        x[...] = x if tape.lease is None else np.nan
+        if seed == 3:
+            leased.pop(0)  # its memory may be used again, the memory of the other tapes must not
+        for _ in range(2):
+            for tape, dy, dstate, expected in leased:
+                found = net.backward(tape, dy, dstate, need_x)
+                assert same_bits(found.params.flat, expected.params.flat) and found.params.names == net.params.names
+                assert same_state(found.state, expected.state)
+                assert (found.x is None) == (not need_x) and (not need_x or same_bits(found.x, expected.x.copy()))
+                found.params.flat[:] = np.nan  # the caller's own
+                into = net.params.zeros()
+                net.backward(tape, dy, dstate, need_x, into=into)
+                assert same_bits(into.flat, expected.params.flat)
+    not_in_programs = any(getattr(layer, "learned_state", False) for layer in layers) or layers is STACKS[2]
+    assert (leased[-1][0].lease is None) == (not_in_programs or (with_state and not state))
+
+
+def test_errors_of_a_network_s_backward_are_the_same():
+    net, x = nr.Network([nr.GRU(5), nr.Dense(2)], channels=3, seed=0), numbers(6, 2, 3)
+    for _ in range(3):
+        y, state, tape = net.forward(x)
+        net.backward(tape, y, state)
+    assert tape.lease is not None
+    for dy, dstate, error, message in [
+        (y[:3], None, nr.ShapeError, "dy: expected 6 steps"),
+        (y.astype(float), None, nr.DTypeError, "dy: expected float32"),
+        (y, state[0], TypeError, "dstate: expected"),
+        (y, (state[0][:, :1],), nr.ShapeError, r"dstate\[0\]: expected shape"),
+    ]:
+        with pytest.raises(error, match=message):
+            net.backward(tape, dy, dstate)
+    with pytest.raises(TypeError, match="need_x: expected"):
+        net.backward(tape, y, need_x=1)
+    with pytest.raises(TypeError, match="tape: expected"):
+        copy.copy(net).backward(tape, y)
+    zero = net.backward(tape, None)
+    assert not zero.params.flat.any() and not zero.x.any() and not zero.state[0].any()
+    net.params.flat[0] = np.nan
+    with pytest.raises(nr.NonFiniteError, match="parameter '0.weight_ih_l0'"):
+        net.forward(x)
 
 
 @pytest.mark.parametrize("layout", ["tnc", "ntc", "cnt"])

@@ -79,6 +79,8 @@ class PreparedCall:
         Whether the states of all layers are given and asked for, the lowest layer first; else only a single layer's state.
     """
 
+    ways = 1  # forward, and back, each of which takes as much memory
+
     def __init__(self, p, shape, letters, run, give, stateful=False):
         on = backend("cpu")
         buffer = on.memory.zeros(shape, p.dtype)
@@ -90,7 +92,7 @@ class PreparedCall:
         if program.packed != p.flat.size:
             found = on.elementwise.add_check(program, p.flat)
             program.flags.append((found, -1))
-        program.nbytes *= 2 if tapes[0].batch else 1  # as much again for the way back
+        program.nbytes *= self.ways
         self.nbytes = program.nbytes + buffer.nbytes + y.array.nbytes
         self.large, self.worth_it = program.large, not (program.large and program.alone)
         self._x, self._y, self._array = in_layout(buffer, letters), give(y), y.array
@@ -162,16 +164,22 @@ class PreparedTraining(PreparedCall):
     Its tape has the parameters and x of the first call; a caller's tape is told of the caller's own.
     """
 
-    def __init__(self, p, shape, letters, run, give):
-        super().__init__(p, shape, letters, run, give)
-        (self._tape,) = self._tapes
+    ways = 2
+
+    def __init__(self, *arguments, **keywords):
+        super().__init__(*arguments, **keywords)
         self._kinds = {}  # {(which are given, ...): idle list of PreparedBackward}
 
     def lease(self, p, x, idle):
         """The tape of the call just made, for its caller."""
-        tape = object.__new__(type(self._tape))
-        vars(tape).update(vars(self._tape), parameters=p, lease=Lease(self, idle, x))
+        (own,) = self._tapes
+        tape = object.__new__(type(own))
+        vars(tape).update(vars(own), parameters=p, lease=Lease(self, idle, x))
         return tape
+
+    def _way_back(self, *given):
+        """A new PreparedBackward."""
+        return PreparedBackward(self._tapes[0], self._y, self._final, *given)
 
     def backward(self, dy, dstate, need_x):
         """(gradient, dx or None, list of dL/d(initial state)) from dL/dy and arrays of dL/d(final state).
@@ -197,7 +205,7 @@ class PreparedTraining(PreparedCall):
         try:
             back = idle.pop()
         except IndexError:
-            back = PreparedBackward(self._tape, self._y, self._final, *key)
+            back = self._way_back(*key)
         found = back(dy, dstate)
         idle.append(back)
         return found
@@ -231,18 +239,21 @@ class PreparedBackward:
             dstate = self._dstates[0] if len(states) == 1 else tuple(self._dstates)
             dfinal = layer.checked_state("dstate", dstate, batch.sequences, x.dtype, "cpu")
         self._gradient = layer.gradient_vector(None, x.channels, x.dtype, "cpu")
-        self._adjoint = adjoint = tape.adjoint(dy, need_x, self._gradient, False, dfinal)
+        adjoint = tape.adjoint(dy, need_x, self._gradient, False, dfinal)
         self._dx = None if adjoint.dx is None else batch.give(adjoint.dx)
+        self._run, self._stacks = adjoint.fill, [adjoint.stack]
 
     def __call__(self, dy, dstate):
         if dy is not None:
             self._dy[...] = dy
         for array, given in zip(self._dstates, dstate):
             array[...] = given
-        self._adjoint.fill()
+        self._run()
         dx = None if self._dx is None else self._dx.copy()
-        ends = zip(*(part.dinitial for part in self._adjoint.stack))
-        return self._gradient.copy(), dx, [np.concatenate(parts) for parts in ends]
+        ends = []
+        for stack in self._stacks:
+            ends += [np.concatenate(parts) for parts in zip(*(part.dinitial for part in stack))]
+        return self._gradient.copy(), dx, ends
 
 
 def ready(what, p, x, letters, make, states=(), keep=NOTHING):
@@ -334,7 +345,7 @@ def answer(what, p, x, letters, make, states=()):
 
 
 def answer_and_keep(what, p, x, letters, make, states=()):
-    """(y, list of states, tape) likewise, of a `PreparedTraining`."""
+    """(y, list of states, what its `lease` returns) likewise, of a `PreparedTraining`."""
     taken = ready(what, p, x, letters, make, states, ALL)
     if taken is None:
         return None

@@ -10,16 +10,17 @@ from ..arrays.devices import share_memory
 from ..arrays.ragged import Ragged
 from ..arrays.rows import like, numbers
 from ..descriptions.fields import Unsendable
-from ..engine.keep import NOTHING, kept
+from ..engine.keep import ALL, NOTHING, kept
 from ..errors import flag, generator
 from ..layers.base import Gradients, gradient_vector
 from ..layers.chain import Tape
 from ..layers.fed import Fed, FedAdjoint
 from ..layers.feedback import Feedback
-from ..layers.prepared import PreparedCall, answer
+from ..layers.prepared import Lease, PreparedCall, answer, answer_and_keep
 from ..parameters import Parameters
 from ..training.sequences import placed
 from .placing import brought, brought_state, home_of
+from .prepared import PreparedNetwork
 from .reading import Reading
 
 PIECE_NUMBERS = 1 << 24  # of one layer's output that are predicted at once, as far as it is more than one row
@@ -37,6 +38,7 @@ class NetworkTape(Unsendable):
     batch: Batch = field(repr=False)  # how the caller's arrays lie
     device: str = field(repr=False)  # where the caller's arrays lie
     fed: Fed | None = field(default=None, repr=False)  # of outputs that were fed back
+    lease: Lease | None = field(default=None, repr=False)  # of a prepared call, see `Tape`
 
     instead = "copy x and the network, and call forward of it"
 
@@ -51,7 +53,7 @@ class NetworkTape(Unsendable):
         for tape in self.tapes:
             for name, arrays in tape.read_by_backward().items():
                 found.setdefault(name, []).extend(arrays)
-        return found
+        return found if self.lease is None else found | {"x": [self.lease.x]}
 
 
 class Function(Reading):
@@ -125,10 +127,7 @@ class Function(Reading):
             make = lambda: self._prepared(x, state)  # noqa: E731
             found = answer(self.layers, self._params, x, self.layout, make, arrays) if arrays else None
             if found is not None:
-                rest = iter(found[1])
-                return found[0], tuple(
-                    tuple(next(rest) for _ in part) if type(part) is tuple else next(rest) for part in state
-                )
+                return found[0], self._state_from(found[1])
         return self._call(x, state, lengths, reset, seed, NOTHING, feedback)[:2]
 
     def _arrays_of(self, state):
@@ -146,7 +145,13 @@ class Function(Reading):
                 return ()
         return tuple(found)
 
-    def _prepared(self, x, state=None):
+    def _state_from(self, arrays):
+        """The state of all layers from a list of its arrays, the lowest layer's first."""
+        rest = iter(arrays)
+        cells = (self.layers[index].cell.states for index in self._stateful)
+        return tuple(next(rest) if states == 1 else tuple(next(rest) for _ in range(states)) for states in cells)
+
+    def _prepared(self, x, state=None, keep=NOTHING):
         """A PreparedCall for arrays like x, and like a state unless it is only to predict; None for more than one piece."""
         batch, described = self._described(x)
         self._states_of("state", state, batch.sequences)
@@ -155,11 +160,26 @@ class Function(Reading):
 
         def run(x):
             tapes = []
-            return self._forward(self._own, x, NOTHING, seen=lambda index, tape: tapes.append(tape))[0], tapes
+            return self._forward(self._own, x, keep, seen=lambda index, tape: tapes.append(tape))[0], tapes
 
         letters, shape = self._letters(batch), described.tnc.shape
         give = lambda y: in_layout(y.array, letters)  # noqa: E731
+        if keep is ALL:
+            return PreparedNetwork(self, batch, shape, batch.layout, run, give)
         return PreparedCall(self._params, shape, batch.layout, run, give, stateful=state is not None)
+
+    def _answer_and_keep(self, x, state):
+        """What a prepared call of `forward` returns, or None."""
+        arrays = () if state is None else self._arrays_of(state)
+        if state is not None and not arrays:
+            return None
+        make = lambda: self._prepared(x, state, ALL)  # noqa: E731
+        found = answer_and_keep(self.layers, self._params, x, self.layout, make, arrays)
+        if found is None:
+            return None
+        y, states, lease = found
+        y.flags.writeable = False  # as where it is part of the tape
+        return y, self._state_from(states), NetworkTape(self, lease.call.tapes, lease.call.batch, "cpu", lease=lease)
 
     def forward(
         self,
@@ -200,6 +220,16 @@ class Function(Reading):
         >>> g.params.flat.shape == net.params.flat.shape, g.x.shape, g.state[0].shape
         (True, (6, 3, 2), (1, 3, 4))
         """
+        if (
+            lengths is reset is seed is checkpoints is feedback is None
+            and type(tape) is str
+            and tape == "all"
+            and type(x) is np.ndarray
+            and x.dtype is self.dtype
+        ):
+            found = self._answer_and_keep(x, state)
+            if found is not None:
+                return found
         y, final, tapes, batch, fed = self._call(x, state, lengths, reset, seed, (tape, checkpoints), feedback)
         return y, final, NetworkTape(self, tuple(tapes), batch, home_of(y), fed)
 
@@ -309,6 +339,12 @@ class Function(Reading):
         """
         if not isinstance(tape, NetworkTape) or tape.network is not self:
             raise TypeError(f"tape: expected one that forward of this network returned, got {tape!r:.200}")
+        if tape.lease is not None and dy is not None and into is None and accumulate is False and type(need_x) is bool:
+            arrays = () if dstate is None else self._arrays_of(dstate)
+            found = tape.lease.call.backward(dy, arrays, need_x) if arrays or dstate is None else None
+            if found is not None:
+                gradient, dx, states = found
+                return Gradients(gradient, dx, self._state_from(states))
         need_x, accumulate, batch = flag("need_x", need_x), flag("accumulate", accumulate), tape.batch
         dy = None if dy is None else self._output_like(batch, tape.tapes[-1], dy)
         dstates = self._states_of("dstate", dstate, batch.sequences)
