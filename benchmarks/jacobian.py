@@ -12,6 +12,7 @@ SHAPES = ((200, 1, 1, 8), (500, 1, 2, 16), (100, 8, 2, 16), (50, 32, 4, 16))  # 
 ROUNDS = 3
 CHUNK = 512  # outputs that PyTorch takes at once: all of them do not fit into memory
 FITTED = dict(hidden=8, steps=1500, window=16, evaluations=2000, most=200)
+LONG = dict(hidden=8, steps=200, batch=8, evaluations=3000, most=200)  # sequences with an output at each step
 
 
 def case(shape):
@@ -145,6 +146,41 @@ def fits(hidden, steps, window, evaluations, most):
     }  # fmt: skip
 
 
+def long_fits(hidden, steps, batch, evaluations, most):
+    """{what: value} of L-BFGS and of `levenberg_marquardt` by both solvers, on long sequences, from one start.
+
+    Every output of a sequence has a target, one step ahead.  A fit counts as many gradients as its calls of the network
+    take the time of, and beside that as many as all of it takes, its linear algebra included.
+    """
+    force, displacement = hysteresis(steps + 1, batch)
+    x, y = np.concatenate([force[1:], displacement[:-1]], axis=2), displacement[1:]
+    net = nr.Network([nr.GRU(hidden), nr.Dense(1)], 2, dtype="float64", seed=0)
+    start = net.params.flat.copy()
+    gradient = median(lambda: net.loss_and_gradient(start, x, y), 9)
+    jacobian = median(lambda: net.jacobian(start, x), 5) / gradient
+    product = median(lambda: net.gauss_newton_product(start, x, y, start), 9) / gradient
+    result = {
+        "parameters": len(start), "numbers": y.size, "jacobian_in_gradients": jacobian, "product_in_gradients": product,
+    }  # fmt: skip
+    began = time.perf_counter()
+    found = minimize(
+        net.loss_and_gradient, start, args=(x, y), jac=True, method="L-BFGS-B",
+        options={"maxiter": evaluations, "maxfun": evaluations, "ftol": 0, "gtol": 0},
+    )  # fmt: skip
+    spent = (time.perf_counter() - began) / gradient
+    result |= {"lbfgs_gradients": found.nfev, "lbfgs_loss": float(found.fun), "lbfgs_in_gradients": spent, "fits": {}}
+    for solver in ("products", "jacobian"):
+        net.params.flat[:] = start
+        began = time.perf_counter()
+        fit = nr.levenberg_marquardt(net, x, y, most, solver=solver, target=found.fun)
+        result["fits"][solver] = {
+            "in_gradients": (time.perf_counter() - began) / gradient, "loss": fit.losses[-1], "steps": len(fit.losses) - 1,
+            "gradients": fit.gradients, "products": fit.products, "jacobians": fit.samples / batch,
+            "calls_in_gradients": fit.gradients + product * fit.products + jacobian * fit.samples / batch,
+        }  # fmt: skip
+    return result
+
+
 def run():
     """Seconds of each Jacobian, and what the fits took."""
     cases = []
@@ -160,7 +196,7 @@ def run():
         except ImportError:
             pass
         cases.append(found)
-    return {"cases": cases, "fit": fits(**FITTED)}
+    return {"cases": cases, "fit": fits(**FITTED), "long": long_fits(**LONG)}
 
 
 def table(result):
@@ -186,6 +222,26 @@ def table(result):
             f"A system with Bouc-Wen hysteresis, one step ahead, {fit['parameters']} parameters, {fit['numbers']} residuals:"
             f" L-BFGS comes to a loss of {fit['lbfgs_loss']:.3g} in {fit['lbfgs_gradients']} gradients,"
             f" `least_squares(jac=net.jacobian)` in network calls that take the time of {reached}; a Jacobian takes that of"
-            f" {fit['jacobian_in_gradients']:.1f}.",
+            f" {fit['jacobian_in_gradients']:.1f}.", "",
+            *long_lines(result["long"]),
         ]
     )  # fmt: skip
+
+
+def long_lines(fit):
+    """Lines of Markdown about `long_fits`."""
+    lines = [
+        f"The same system in sequences with an output at each step, {fit['parameters']} parameters, {fit['numbers']}"
+        f" residuals: L-BFGS comes to a loss of {fit['lbfgs_loss']:.3g} in {fit['lbfgs_gradients']} gradients, and all"
+        f" of it takes the time of {fit['lbfgs_in_gradients']:.0f}. A Jacobian"
+        f" takes the time of {fit['jacobian_in_gradients']:.0f} gradients, a Gauss-Newton product that of"
+        f" {fit['product_in_gradients']:.1f}. `levenberg_marquardt` until it has that loss:",
+        "",
+        "| solver | network calls, in gradients | all of it | loss | steps | gradients | products | Jacobians |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for solver, each in fit["fits"].items():
+        counts = f"{each['steps']} | {each['gradients']} | {each['products']} | {each['jacobians']:.2f}"
+        spent = f"{each['calls_in_gradients']:.0f} | {each['in_gradients']:.0f}"
+        lines.append(f"| {solver} | {spent} | {each['loss']:.3g} | {counts} |")
+    return lines

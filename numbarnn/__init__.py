@@ -34,6 +34,7 @@ from .errors import (
 )
 from .extrapolation import extrapolate
 from .files import written
+from .gauss_newton import LeastSquaresFit, levenberg_marquardt
 from .graph import Graph
 from .graphs.description import Input, Node
 from .graphs.losses import Losses, OutputMetric
@@ -149,6 +150,7 @@ __all__ = [
     "LastStep",
     "LayoutError",
     "LeakyRNN",
+    "LeastSquaresFit",
     "MaxPool2d",
     "Nadam",
     "NashSutcliffe",
@@ -190,6 +192,7 @@ __all__ = [
     "extrapolate",
     "fit_many",
     "interop",
+    "levenberg_marquardt",
     "load",
     "loss",
     "observed",
@@ -205,8 +208,8 @@ __all__ = [
 ]
 
 MADE = (
-    "Compiled", "Ensemble", "Gradients", "GraphStream", "Parameters", "Predictions", "RowGradient", "Stream",
-    "TensorDescriptor",
+    "Compiled", "Ensemble", "Gradients", "GraphStream", "LeastSquaresFit", "Parameters", "Predictions", "RowGradient",
+    "Stream", "TensorDescriptor",
 )  # fmt: skip
 
 keywords.guard(

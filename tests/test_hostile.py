@@ -403,6 +403,16 @@ CASES = {
         lambda **a: [*network().fit_readout(**{"x": X, "y": Y, "penalty": 0.5} | a).values()],
         {"warmup": (0, ZERO), "chunk": (2, SIZE)} | FIT,
     ),
+    "levenberg_marquardt": (
+        lambda **a: tuple(nr.levenberg_marquardt(network(), **a)),
+        {
+            "x": (X, SAMPLES),
+            "y": (Y, NUMBERS),
+            "steps": (2, SIZE),
+            "solver": (None, optional(one_of("jacobian", "products"))),
+            "damping": (1e-3, POSITIVE),
+        },
+    ),
     "Network.jacobian": (
         lambda **a: network().jacobian(**a),
         {"flat": (network().params.flat, ARRAY), "x": (X, SAMPLES), "lengths": (np.array([4, 2, 3]), LENGTHS)},
@@ -831,6 +841,7 @@ NO_ARGUMENTS = {
     "load",
     "Cell",
     "Ensemble",
+    "LeastSquaresFit",
     "Predictions",
     "Compiled",
     "Callback",

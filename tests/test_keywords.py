@@ -82,7 +82,7 @@ def public_callables():
     """{name: callable} of all that users call, the methods of classes that only the library makes left out."""
     open_ended = {"check_gradients"}  # it takes any options of a layer
     unmade = {"Compiled", "CompiledStep", "Gradients", "RowGradient", "Parameters", "Stream", "TensorDescriptor", "Cell"}
-    unmade |= {"Ensemble", "GraphStream", "Predictions"}
+    unmade |= {"Ensemble", "GraphStream", "LeastSquaresFit", "Predictions"}
     for name in nr.__all__:
         value = getattr(nr, name)
         if callable(value) and name not in unmade and not (inspect.isclass(value) and issubclass(value, BaseException)):

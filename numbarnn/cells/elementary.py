@@ -6,7 +6,7 @@ NaN, and infinities give the limits.
 
 import math
 
-from .symbols import Comparison, Symbol, chosen
+from .symbols import Comparison, Operand, Symbol, chosen
 
 
 def where(condition, x, y):
@@ -28,48 +28,48 @@ def clip(x, low, high):
 
 def sqrt(x):
     """The square root; NaN of negative numbers."""
-    if isinstance(x, Symbol):
+    if isinstance(x, Operand):
         return x.applied("sqrt")
     return math.nan if x < 0 else math.sqrt(x)
 
 
 def exp(x):
     """The exponential function."""
-    if isinstance(x, Symbol):
+    if isinstance(x, Operand):
         return x.applied("exp")
     return math.inf if x > 709.79 else math.exp(x)
 
 
 def expm1(x):
     """``exp(x) - 1``, accurate near 0."""
-    if isinstance(x, Symbol):
+    if isinstance(x, Operand):
         return x.applied("expm1")
     return math.inf if x > 709.79 else math.expm1(x)
 
 
 def tanh(x):
     """Hyperbolic tangent."""
-    if isinstance(x, Symbol):
+    if isinstance(x, Operand):
         return x.applied("tanh")
     return math.tanh(x)
 
 
 def sigmoid(x):
     """Logistic function ``1 / (1 + exp(-x))``; on vectors no lower than at -87 (float32) or -708 (float64)."""
-    if isinstance(x, Symbol):
+    if isinstance(x, Operand):
         return x.applied("sigmoid")
     return 0.5 * math.tanh(0.5 * x) + 0.5
 
 
 def softplus(x):
     """``log(1 + exp(x))``, accurate in the tails."""
-    if isinstance(x, Symbol):
+    if isinstance(x, Operand):
         return x.applied("softplus")
     return clip(x, 0.0, math.inf) + math.log1p(math.exp(-abs(x)))
 
 
 def normal(x):
     """(distribution function, density) of the standard normal distribution, both accurate in the tails."""
-    if isinstance(x, Symbol):
+    if isinstance(x, Operand):
         return x.applied("normal_distribution"), x.applied("normal_density")
     return 0.5 * math.erfc(-x / math.sqrt(2)), math.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)

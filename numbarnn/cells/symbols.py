@@ -36,6 +36,12 @@ NO_ENTRIES = "a value is one number of each unit, and has no entries"
 PRINTED = "values are known only while a kernel runs, and cannot be printed or made into text"
 
 
+class Operand:
+    """What elementary functions are applied to by its own method ``applied(name)``."""
+
+    __slots__ = ()
+
+
 class _Opaque:
     """What symbols of values and of comparisons have in common."""
 
@@ -129,7 +135,7 @@ def _unary(name):
 COMPARISONS = ("lt", "le", "gt", "ge")
 
 
-class Symbol(_Opaque):
+class Symbol(_Opaque, Operand):
     """A value of each unit; a subclass may note what is made of it."""
 
     __slots__ = ()

@@ -139,7 +139,7 @@ def arguments_of(call, itemsize, a, b, c):
 
 def multiply(real, call, a, b, c):
     """Put a `records.Product` on CuPy's stream; False if that is not for cuBLAS, and nothing has been done."""
-    if _Choice.cublas is False or library() is None:
+    if _Choice.cublas is False or library() is None or real.dtype.kind == "c":
         return False
     dtype, cublas = real.dtype, library()
     arguments = arguments_of(call, dtype.itemsize, a.data.ptr, b.data.ptr, c.data.ptr)

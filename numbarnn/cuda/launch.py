@@ -331,8 +331,9 @@ class Adjoint(StateAdjoint):
 
     @property
     def _begun(self):
-        """Whether dh and dc are written before the kernel: for dL/d(final state), or as there is no step."""
-        return self.dfinal is not None or not self.tape.size.rows
+        """Whether dh and dc are written before the kernel: for dL/d(final state), `dual_steps`, or as there is no step."""
+        size = self.tape.size
+        return self.dfinal is not None or not size.rows or size.dtype.kind == "c"
 
     def _part(self, scratch, name, shape):
         start = self.layout.offsets[name]

@@ -246,12 +246,14 @@ def _format_of(arg):
         return f"{len(_numbers_of(arg))}q"
     if isinstance(arg, (bool, np.bool_)):
         return "?7x"
-    return {"float32": "f4x", "float64": "d"}.get(getattr(arg, "dtype", np.dtype(np.int64)).name, "q")
+    return {"float32": "f4x", "float64": "d", "complex128": "dd"}.get(getattr(arg, "dtype", np.dtype(np.int64)).name, "q")
 
 
 def _count_of(arg):
     """How many parameters of the machine code an argument is."""
-    return 7 if is_on_device(arg) else len(_numbers_of(arg)) if isinstance(arg, tuple) else 1
+    if is_on_device(arg):
+        return 7
+    return len(_numbers_of(arg)) if isinstance(arg, tuple) else 2 if isinstance(arg, np.complexfloating) else 1
 
 
 def _add_array(numbers, array):
@@ -264,6 +266,10 @@ def _add_nested(numbers, given):
     numbers += _numbers_of(given)
 
 
+def _add_complex(numbers, number):
+    numbers += (number.real, number.imag)
+
+
 def _add_cell(numbers, cell):
     numbers.append(0)  # a null pointer
 
@@ -274,4 +280,6 @@ def _way_of(arg):
         return _add_array
     if isinstance(arg, tuple):
         return _add_nested if any(isinstance(part, tuple) for part in arg) else list.extend
+    if isinstance(arg, np.complexfloating):
+        return _add_complex
     return list.append if isinstance(arg, (int, np.generic)) else _add_cell

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from . import clustered, dense, resident
+from . import clustered, dense, dual_steps, resident
 from .clusters import CLUSTER
 from .launches import launch
 from .rows import table_of
@@ -25,6 +25,9 @@ def run_kernel(way, tape, call, teams, scratch, counters, dy=()):
     cell, real, kernel = size.cell, size.dtype.type(0), getattr(kernels, way)
     if kernels is dense:
         dense.run(kernel, cell, real, call, block, scratch, *dy)
+        return
+    if real.dtype.kind == "c":
+        dual_steps.run(way, cell, real, call, block, scratch, *dy, table_of(tape.packing))
         return
     table, blocks = table_of(tape.packing), call.directions * teams.tiles * teams.splits
     if kernels is not tape.kernels:

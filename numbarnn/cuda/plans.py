@@ -63,10 +63,12 @@ class Size(sizes.Size):
 
     @property
     def plain(self):
-        """Whether a step is R times h and the cell's equations, and steps are not launches of their own."""
+        """Whether a step is R times h and the cell's equations, and no launch of its own as in `dual_steps`."""
         cell = self.cell
         return bool(
-            not PER_STEP and cell.recurrent_slots and not (cell.gated_slots or cell.projected or cell.normalized_values)
+            not (PER_STEP or self.dtype.kind == "c")
+            and cell.recurrent_slots
+            and not (cell.gated_slots or cell.projected or cell.normalized_values)
         )
 
     @property

@@ -7,6 +7,7 @@ from .arrays import contiguous
 from .device import blocks_for, cuda, function, kernel
 from .images import images
 from .launches import launch
+from .types import get
 
 
 @kernel
@@ -47,8 +48,8 @@ def greatest(call, x, channel, row, column):
     found = channel + max(0, first_row) * call.width + max(0, first_column)
     for a in range(max(0, first_row), min(call.height, first_row + call.window_rows)):
         for b in range(max(0, first_column), min(call.width, first_column + call.window_columns)):
-            value = x[channel + a * call.width + b]
-            if value > x[found] or value != value:
+            value = get(x, channel + a * call.width + b)
+            if value > get(x, found) or value != value:
                 found = channel + a * call.width + b
     return found
 

@@ -12,7 +12,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 UFUNCS = frozenset(
     "absolute add bitwise_and bitwise_or bitwise_xor divide equal exp expm1 floor_divide greater greater_equal invert "
-    "isfinite isinf isnan less less_equal log log1p logical_and logical_not logical_or logical_xor maximum minimum "
+    "isfinite isinf isnan ldexp less less_equal log log1p logical_and logical_not logical_or logical_xor maximum minimum "
     "multiply negative not_equal positive power remainder sign sqrt square subtract tanh".split()
 )
 FUNCTIONS = {  # the parameters of each, as CuPy has them
@@ -102,6 +102,8 @@ class ndarray(NDArrayOperatorsMixin):  # noqa: N801 (CuPy's name)
     nbytes = property(lambda self: self._host.nbytes)
     flags = property(lambda self: _Flags(self._host.flags))
     T = property(lambda self: ndarray(self._host.T))
+    real = property(lambda self: ndarray(self._host.real), lambda self, value: self.real.__setitem__(..., value))
+    imag = property(lambda self: ndarray(self._host.imag), lambda self, value: self.imag.__setitem__(..., value))
     data = property(lambda self: SimpleNamespace(ptr=self._host.ctypes.data))
 
     def __len__(self):
@@ -249,7 +251,7 @@ def _as_index(part):
 def empty(shape, dtype):
     """``cupy.empty``, of numbers that show when they are read before they are written."""
     host = np.empty(shape, dtype)
-    host.fill(np.nan if host.dtype.kind == "f" else 77)
+    host.fill(np.nan if host.dtype.kind in "fc" else 77)
     return ndarray(host)
 
 

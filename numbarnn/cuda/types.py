@@ -1,11 +1,13 @@
 """What kernels load and store of a cell: one number a thread, at a place that is an index of a 1-D array.
 
 A function here is what the simulator runs, on a cell and Python's numbers.  The compiled kernel gets what the overload
-beside it makes of it: numbers then are of the type `number.Number`.
+beside it makes of it: numbers then are of the type `number.Number`.  Complex numbers in memory are dual numbers, see
+`cells.duals`: of `DualNumber` in the simulator, of `number.Dual` in a compiled kernel.
 """
 
 from numba import types
 
+from ..cells.duals import DualNumber
 from ..cells.normalized import SHRINK_DOUBLE, SHRINK_SINGLE
 from ..engine import choices, equations
 from ..engine.choices import sum_terms
@@ -14,7 +16,7 @@ from . import (
     vector_math,  # noqa: F401 (the equations are made of what it overloads)
 )
 from .extending import COMPILED, intrinsic, overload, register_jitable
-from .number import Number, as_number, is_number, llvm_number
+from .number import Number, alignment_of, as_number, is_number, llvm_number, number_of
 from .number import plain as _plain_number
 
 if COMPILED:
@@ -26,7 +28,7 @@ choices.register(extending)
 
 def number(real, x):
     """`x` as a number of the dtype of `real`."""
-    return type(real)(x)
+    return DualNumber(x, 0.0) if isinstance(real, complex) else type(real)(x)
 
 
 @overload(number)
@@ -75,7 +77,8 @@ def _dtype_of(real):
 
 def get(array, index):
     """The number at a place."""
-    return array[index]
+    found = array[index]
+    return DualNumber(found.real, found.imag) if isinstance(found, complex) else found
 
 
 def element_pointer(context, builder, kind, array, index):
@@ -85,8 +88,8 @@ def element_pointer(context, builder, kind, array, index):
 
 
 def _is_array(array):
-    """Whether a Numba type is of vectors of floats."""
-    return isinstance(array, types.Array) and array.ndim == 1 and isinstance(array.dtype, types.Float)
+    """Whether a Numba type is of vectors of floats or of dual numbers."""
+    return isinstance(array, types.Array) and array.ndim == 1 and isinstance(array.dtype, types.Float | types.Complex)
 
 
 @intrinsic
@@ -95,9 +98,9 @@ def _get(typingctx, array, index):
     if _is_array(array) and isinstance(index, types.Integer):
 
         def codegen(context, builder, signature, args):
-            return builder.load(element_pointer(context, builder, array, *args), align=array.dtype.bitwidth // 8)
+            return builder.load(element_pointer(context, builder, array, *args), align=alignment_of(array.dtype))
 
-        return Number(array.dtype)(array, types.intp), codegen
+        return number_of(array.dtype)(array, types.intp), codegen
 
 
 @overload(get)
@@ -108,7 +111,7 @@ def _get_number(array, index):
 
 def put(value, array, index):
     """Write a number at a place (the array is modified)."""
-    array[index] = value
+    array[index] = complex(value) if isinstance(value, DualNumber) else value
 
 
 @intrinsic
@@ -117,8 +120,8 @@ def _put(typingctx, value, array, index):
     if _is_array(array) and is_number(value) and isinstance(index, types.Integer):
 
         def codegen(context, builder, signature, args):
-            converted = llvm_number(context, builder, args[0], value, Number(array.dtype))
-            builder.store(converted, element_pointer(context, builder, array, *args[1:]), align=array.dtype.bitwidth // 8)
+            converted = llvm_number(context, builder, args[0], value, number_of(array.dtype))
+            builder.store(converted, element_pointer(context, builder, array, *args[1:]), align=alignment_of(array.dtype))
             return context.get_dummy_value()
 
         return types.void(value, array, types.intp), codegen
@@ -139,7 +142,7 @@ def _load_many(count):
     @intrinsic
     def load_tuple(typingctx, cell, array, start, stride):
         if _is_array(array):
-            result = types.UniTuple(Number(array.dtype), count(cell.cell))
+            result = types.UniTuple(number_of(array.dtype), count(cell.cell))
 
             def codegen(context, builder, signature, args):
                 _, elements, first, step = args
@@ -147,7 +150,7 @@ def _load_many(count):
                 for i in range(result.count):
                     place = builder.add(first, builder.mul(step, step.type(i)))
                     pointer = element_pointer(context, builder, array, elements, place)
-                    values.append(builder.load(pointer, align=array.dtype.bitwidth // 8))
+                    values.append(builder.load(pointer, align=alignment_of(array.dtype)))
                 return context.make_tuple(builder, result, values)
 
             return result(cell, array, types.intp, types.intp), codegen
@@ -180,10 +183,10 @@ def _store_tuple(typingctx, values, array, start, stride):
         def codegen(context, builder, signature, args):
             items, elements, first, step = args
             for i, kind in enumerate(values):
-                item = llvm_number(context, builder, builder.extract_value(items, i), kind, Number(array.dtype))
+                item = llvm_number(context, builder, builder.extract_value(items, i), kind, number_of(array.dtype))
                 place = builder.add(first, builder.mul(step, step.type(i)))
                 builder.store(
-                    item, element_pointer(context, builder, array, elements, place), align=array.dtype.bitwidth // 8
+                    item, element_pointer(context, builder, array, elements, place), align=alignment_of(array.dtype)
                 )
             return context.get_dummy_value()
 

@@ -84,7 +84,7 @@ class Curvature(Jacobians):
     ) -> np.ndarray:
         """The product of the loss's Hessian with a vector, at the parameters `flat`: exact, and no matrix is made.
 
-        The nodes run forward and back once, in float64, on dual numbers, on the host; see `Network.hvp`.
+        The nodes run forward and back once, in float64, on dual numbers; on a GPU as `Network.hvp` says.
 
         Parameters
         ----------

@@ -54,6 +54,7 @@ class Layer(Description):
     takes_steps = False  # whether it needs the steps of a sequence
     leaves_one = False  # whether it leaves one step of a sequence
     needs_all = False  # whether it needs all steps at once, so that there is no stream of it
+    on_duals = True  # whether a GPU's kernels compute it on dual numbers, see `cells.duals`
     channelwise = False  # whether each channel of the output is made of that channel of the input
 
     def __init_subclass__(cls, **options):

@@ -30,6 +30,10 @@ class Stacked(Regularized):
         raise NotImplementedError
 
     @property
+    def on_duals(self):
+        return not self.cell.normalized_values
+
+    @property
     def spread(self):
         """Whether kernels read other matrices than the parameters hold: `effective_weights`."""
         return self.decay

@@ -87,8 +87,9 @@ class Curvature(Jacobians):
 
         Forward and backward run once, in float64, on dual numbers, a value and how it moves along the vector: the tangent of
         the gradient is the product.  Cells and activation functions of your own have it by their equations.  Where one has a
-        kink, the derivative of one of its sides is taken.  A GPU has no kernels for dual numbers: of a network there the
-        arrays are copied to the host, which computes it.
+        kink, the derivative of one of its sides is taken.  On a GPU each step of a recurrent layer is a launch of its own,
+        or two, and only the loss's second derivative is computed on the host.  If a layer of a network there normalizes
+        (``normalized=True``), all arrays are copied to the host, which computes the product.
 
         Parameters
         ----------

@@ -17,8 +17,8 @@ TANGENT_NUMBERS = 1 << 22  # numbers of a layer's rows that several tangents hav
 class Derived:
     """The part of a network, or of a graph, that is the same in both.
 
-    It has `_curved_loss`, the loss that a caller gives if its second derivative is known; `_passing`, which makes a
-    `Passing` of parameters, samples and a loss; `_workspace`, which computes a gradient by itself; and `_counts` and
+    It has `layers`; `_curved_loss`, the loss that a caller gives, if its second derivative is known; `_passing`, which makes
+    a `Passing` of parameters, samples and a loss; `_workspace`, which computes a gradient by itself; and `_counts` and
     `_is_apart`, which look at samples.
 
     given: in all methods what `_samples` takes besides the loss, by name, as a caller has it.
@@ -26,20 +26,27 @@ class Derived:
 
     def _gauss_newton(self, flat, vector, loss, given):
         """`gauss_newton_product`."""
+        return self._gauss_newton_products(flat, loss, given)(vector)
+
+    def _gauss_newton_products(self, flat, loss, given):
+        """A function of a vector that returns its `gauss_newton_product`: all of its calls share one forward."""
         (at, home), loss = self._parameters_at(flat), self._curved_loss(loss)
-        vector = self._direction("vector", vector)
         passing = self._passing(self.split(at.flat), self._samples(**given, loss=loss), loss)
-        slopes = [
-            None if moved is None else seen.slope(seen.bent(seen.value, moved))
-            for seen, moved in zip(passing.seen, passing.moved(vector))
-        ]
-        gradient = at.zeros()
-        passing.back(slopes, self.split(gradient.flat))
-        return brought(gradient.flat, home)
+
+        def product(vector):
+            slopes = [
+                None if moved is None else seen.slope(seen.bent(seen.value, moved))
+                for seen, moved in zip(passing.seen, passing.moved(self._direction("vector", vector)))
+            ]
+            gradient = at.zeros()
+            passing.back(slopes, self.split(gradient.flat))
+            return brought(gradient.flat, home)
+
+        return product
 
     def _hessian_product(self, flat, vector, loss, given):
         """`hvp`."""
-        if self.device != "cpu":
+        if self.device != "cpu" and not all(layer.on_duals for layer in self.layers):
             here = {name: on_host(name, each) for name, each in given.items()}
             return self.to("cpu").hvp(flat, vector=on_host("vector", vector), **here, loss=loss)
         (at, home), loss = self._parameters_at(flat), self._curved_loss(loss)

@@ -1,7 +1,10 @@
 """Numbers that move along a way: dual numbers, in complex arrays, from parameters to the tangent of a gradient."""
 
+import math
+
 import numpy as np
 
+from ..arrays.devices import device_of, moved
 from ..arrays.indices import Indices
 from ..arrays.rows import like, numbers
 
@@ -18,7 +21,8 @@ class Way:
     """
 
     def __init__(self, vector):
-        self._exponent = int(np.frexp(np.abs(vector).max(initial=0))[1])
+        largest = float(np.abs(vector).max()) if vector.size else 0.0
+        self._exponent = math.frexp(largest)[1]
         self._vector = np.ldexp(vector, -self._exponent)
 
     def parameters(self, network, flat):
@@ -36,9 +40,9 @@ class Way:
         return [_filled(described, part, dtype) for part in (found.real, found.imag / TINY)]
 
     def dual(self, values, tangents):
-        """An array of dual numbers of these values and tangents."""
+        """An array of dual numbers of these values and tangents, where the values lie."""
         found = values.astype(np.complex128)
-        found.imag = TINY * tangents.astype(np.float64)
+        found.imag = TINY * moved(tangents, device_of(values)).astype(np.float64)
         return found
 
     def moved(self, parts, dtype):

@@ -87,6 +87,10 @@ FUNCTIONS = (
 )  # fmt: skip
 DENSE = tuple((cells.DenseCell(function), function in FUNCTIONS[:2]) for function in FUNCTIONS)
 OF_FUNCTIONS = tuple((cells.LSTMCell(function, function, function), False) for function in FUNCTIONS)
+DUAL = tuple((cell, False) for cell, _ in RECURRENT)
+ON_DUALS = (  # kernels, or modules of them, that are compiled for dual numbers as well
+    "convolution", "dense", "elementwise", "embedding", "gradients", "pooling", "product.product", "unpack", "weights",
+)  # fmt: skip
 CELLS = {  # by kernel or module; others have the recurrent ones
     "cell_kernels.constants": (*RECURRENT[1:5:3], *NORMALIZED),
     "cell_kernels.normalized_step": NORMALIZED,
@@ -94,6 +98,7 @@ CELLS = {  # by kernel or module; others have the recurrent ones
     "cell_kernels": (*RECURRENT, *OF_FUNCTIONS),
     "dense": DENSE,
     "elementwise": DENSE,
+    "dual_steps": DUAL,
     "clustered": tuple((cell, cell == cells.LSTMCell()) for cell, _ in SMALL),
     "resident": SMALL,
     "normalized": NORMALIZED,
@@ -165,6 +170,14 @@ def of_kernel(table, name, default=None):
     return table.get(name) or table.get(name.partition(".")[0], default)
 
 
+def dtypes_of(name, in_both):
+    """The dtypes that a kernel is compiled for; in_both: whether in float64 as well as in float32."""
+    if name.startswith("dual_steps"):
+        return ["complex128"]
+    duals = in_both and any(name == part or name.startswith(f"{part}.") for part in ON_DUALS)
+    return ["float32", *(["float64"] if in_both else ()), *(["complex128"] if duals else ())]
+
+
 def jobs(chosen):
     """(kernel, cell or None, dtype) of everything to compile, the largest first."""
     found = []
@@ -175,7 +188,7 @@ def jobs(chosen):
         if "cell" in inspect.signature(dispatcher.py_func).parameters:
             of_cells = of_kernel(CELLS, name, RECURRENT)
         for cell, in_both in of_cells:
-            found += [(name, cell, dtype) for dtype in (("float32", "float64") if in_both else ("float32",))]
+            found += [(name, cell, dtype) for dtype in dtypes_of(name, in_both)]
     return sorted(found, key=lambda job: job[1] is None)
 
 
@@ -183,6 +196,7 @@ CALLS = {  # what a kernel is told: by its name, or for all others of its module
     "clustered": records.Recurrent,
     "convolution": records.Images,
     "dense": records.Recurrent,
+    "dual_steps": records.Recurrent,
     "gradients": records.Sums,
     "jacobian": records.Recurrent,
     "normalized": records.Recurrent,

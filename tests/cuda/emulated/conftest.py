@@ -4,4 +4,4 @@ import os
 
 collect_ignore = ["host_code.py", "run.py", "emulator.py", "site"]
 if "NUMBARNN_EMULATED" not in os.environ:
-    collect_ignore += ["test_clusters.py", "test_emulator.py"]
+    collect_ignore += ["test_clusters.py", "test_duals.py", "test_emulator.py"]

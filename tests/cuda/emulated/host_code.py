@@ -28,8 +28,10 @@ ASSEMBLY = {  # how an instruction begins: (the function for it, its result)
     "st.shared::cluster.f32": ("store_float_there", "void"),
     "st.shared::cluster.f64": ("store_double_there", "void"),
 }
-BYTES = {"float": 4, "double": 8, "i64": 8, "i32": 4, "i16": 2, "i8": 1, "i1": 1}
-SHARED = re.compile(r'^@"(_cudapy_smem_\d+)" = (external |internal )?addrspace\(3\) global \[(\d+) x (\w+)\].*$', re.M)
+BYTES = {"{double, double}": 16, "float": 4, "double": 8, "i64": 8, "i32": 4, "i16": 2, "i8": 1, "i1": 1}
+SHARED = re.compile(
+    r'^@"(_cudapy_smem_\d+)" = (external |internal )?addrspace\(3\) global \[(\d+) x (\w+|\{double, double\})\].*$', re.M
+)
 OPENING = {")": "(", "]": "[", "}": "{", ">": "<"}
 
 
