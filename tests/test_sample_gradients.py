@@ -131,7 +131,8 @@ ROWS = Seen._rows_of_samples
 
 
 @pytest.mark.parametrize("kind, place, name, mutant", [
-    ("learned", RowVectors, "fill", no_rows), ("normalized", RowVectors, "fill", no_rows), ("table", LookupRows, "fill", no_rows),
+    ("learned", RowVectors, "fill", no_rows), ("normalized", RowVectors, "fill", no_rows),
+    ("table", LookupRows, "fill", no_rows),
     ("learned", Seen, "_rows_of_samples", first_only),
 ])  # fmt: skip
 def test_mutants_are_caught(kind, place, name, mutant, monkeypatch):

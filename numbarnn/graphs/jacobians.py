@@ -35,8 +35,8 @@ class Jacobians(Derived, Objective):
         """The derivative of every number of every output with respect to every parameter, at the parameters `flat`.
 
         The graph's own parameters stay as they are.  Of samples of equal length, each with no more numbers of outputs than
-        the graph has parameters, it is computed by backward where no layer is shared and no output is fed back; else forward,
-        some parameters at a time, through the nodes that they have a part in.
+        the graph has parameters, it is computed by backward where no layer is shared and no output is fed back; else
+        forward, some parameters at a time, through the nodes that they have a part in.
 
         Parameters
         ----------
@@ -148,8 +148,8 @@ class Jacobians(Derived, Objective):
         """The gradient of each sample's loss by itself, at the parameters `flat`: ``(N, P)``.
 
         Row n is what `loss_and_gradient` gives for sample n alone.  The graph's own parameters stay as they are.  Samples go
-        back together where no layer is shared and no output is fed back, as those of a network; others take a call each.  See
-        `Network.sample_gradients`.
+        back together, as those of a network do, where no layer is shared and no output is fed back; others take a call each.
+        See `Network.sample_gradients`.
 
         Parameters
         ----------

@@ -157,8 +157,8 @@ class Jacobians(Derived, Objective):
         Row n is what `loss_and_gradient` gives for sample n alone: the loss is the mean over that sample.  The network's own
         parameters stay as they are.  Samples go back through time together, whatever their lengths, and their products are
         summed apart, each in the order in which it would be alone: the gradients have the same bits as long as the sums of a
-        sample's weights are exact.  A loss of your own is called once for each sample.  Each sample takes a pass of its own if
-        samples start afresh, if outputs are fed back, or if a layer constrains its weights; on a GPU also if a layer has
+        sample's weights are exact.  A loss of your own is called once for each sample.  Each sample takes a pass of its own
+        if samples start afresh, if outputs are fed back, or if a layer constrains its weights; on a GPU also if a layer has
         values of units, a learned state or a table, or if the loss is your own.  On a GPU products by cuBLAS depend on the
         batch in their last bits, see `numbarnn.cuda.use_cublas`.
 
