@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import numbarnn as nr
 from numbarnn.arrays.indices import Groups
 from numbarnn.training.samples import Samples
-from numbarnn.training.tables import RowUpdates
+from numbarnn.training.tables import TableByRows
 from numbarnn.training.updates import Updates
 from numbarnn.training.workspace import Workspace
 
@@ -242,7 +242,7 @@ def test_rows_brought_up_to_date(optimizer, dtype):
     """Long after its last gradient a row, and what is remembered of it, are as after an update at every step."""
     random, updates = np.random.default_rng(0), 600
     table = random.standard_normal((40, 21)).astype(dtype)
-    expected, rows = table.copy(), RowUpdates(table, optimizer)
+    expected, rows = table.copy(), TableByRows(table, optimizer)
     memory, previous = optimizer.start(expected.reshape(-1)), expected.copy().reshape(-1)
     for step in range(1, updates + 1):
         used = np.unique(39 * random.random(random.integers(1, 5)) ** 6).astype(np.int64)

@@ -26,6 +26,7 @@ from .blocks import (
 )
 from .compiled import Task, compile_together
 from .groups import INPUT, PROJECTION, RECURRENT, group_at
+from .memory import zeros
 from .product import MAX_VECTORS
 from .records import BACKWARD, ROUTINE_NAMES, place
 from .routine_call import invoke, record_at
@@ -34,7 +35,7 @@ from .simd import lanes, load, size_of, store_first
 from .threads import threads
 from .vectors import lanes_of
 
-B_ROW_GRADIENT, B_ALONE = place(BACKWARD, "row_gradient"), place(BACKWARD, "alone")
+B_ROW_GRADIENT, B_ALONE, B_DUNIT_VALUES = (place(BACKWARD, name) for name in ("row_gradient", "alone", "dunit_values"))
 ALONE = 3  # numbers of each row there
 
 
@@ -138,6 +139,8 @@ def sum_row_bias(real, call, direction, row, dpre):
                 value = load(real, total + start + (group.bias_slot + slot) * slot_stride)
                 target = bias + (entry(group.gates, slot) * call.hidden + unit) * size_of(real)
                 store_first(value, target, call.hidden - unit)
+    values = call.directions * call.unit_value_count * unit_vectors * vector
+    weights.unpack_unit_values(real, call, direction, total, call.dunit_values + which * values)
 
 
 @Task
@@ -271,6 +274,11 @@ class Adjoint(launch.Adjoint):
         sums = {steps: self._steps_of_sum(lies_alone(steps)) if steps else 1 for steps in set(lengths.tolist())}
         # (N, ALONE), as long as this lives: see `records.BACKWARD`
         self._alone = np.array([(steps, sums[steps], at) for steps, at in zip(lengths.tolist(), sequences)], np.int64)
+        if self._dunit_values is not None:  # of each sequence: (N, D, V, padded H); zeros of one without steps
+            size = self.tape.size
+            self._values = zeros((packing.sequences, *self._dunit_values.shape), size.dtype)
+            self.backward.record[B_DUNIT_VALUES] = self._values.ctypes.data
+            self.dunit_values = self._values[..., : size.hidden]
         self.backward.record[B_ROW_GRADIENT], self.backward.record[B_ALONE] = gradient.strides[0], self._alone.ctypes.data
 
     @staticmethod

@@ -90,6 +90,8 @@ class Tape(StateTape):
         Like h, with H channels; (N, D, H) where only the last step's is kept.
     """
 
+    separates_unit_values = True
+
     def __init__(self, plans, parameters, x, initial, unit_values, drives):
         self.plans, self.x, self.drives = plans, x, drives
         self._drive_rows = np.array([*map(record_of, drives)], np.int64)

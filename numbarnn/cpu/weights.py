@@ -355,18 +355,18 @@ def sum_bias(real, call, direction, start, steps, dpre, count):
     if call.start + start == 0:
         for index in range(PROJECTION):
             unpack_bias(real, call, group_at(call, index), direction, total)
-        unpack_unit_values(real, call, direction, total)
+        unpack_unit_values(real, call, direction, total, call.dunit_values)
 
 
 @inlined
-def unpack_unit_values(real, call, direction, total):
-    """Write the gradient of what the cell takes for each unit: the last slots."""
+def unpack_unit_values(real, call, direction, total, target):
+    """Write the gradient of what the cell takes for each unit, [D, V, padded H]: the last slots."""
     vector, unit_vectors, count = vector_bytes(real), vectors_for(real, call.hidden), call.unit_value_count
     for unit_vector in range(unit_vectors):
         place, slot_stride = unit_place(real, unit_vector, unit_vectors, 1, 0, call.slots, call.per_block)
         for i in range(count):
             value = load(real, total + place + (call.slots - count + i) * slot_stride)
-            store(value, call.dunit_values + ((direction * count + i) * unit_vectors + unit_vector) * vector)
+            store(value, target + ((direction * count + i) * unit_vectors + unit_vector) * vector)
 
 
 @inlined

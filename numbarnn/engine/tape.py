@@ -20,12 +20,13 @@ class StateTape:
     """
 
     zero_start = None
+    separates_unit_values = False  # whether a backend's `separate` has those of each sequence, too
 
     @property
     def separable(self):
         """Whether backward can have a gradient of each sequence, which is one row: see a backend's `separate`."""
         cell, packing = self.size.cell, self.packing
-        plain = cell.feeds_every_gate and not (cell.unit_value_count or cell.normalized_values)
+        plain = cell.feeds_every_gate and (self.separates_unit_values or not cell.unit_value_count)
         return plain and packing.batch == packing.sequences and self.keep.gates and packing.rows > 0
 
     @property

@@ -101,7 +101,7 @@ class Feeding:
         return found
 
 
-class Stepped:
+class JoinedStep:
     """What `Fed` and `FedAdjoint` take in the place of a tape or an Adjoint, of values that are joined or summed."""
 
     def __init__(self, step):
@@ -110,7 +110,7 @@ class Stepped:
 
 
 def _stepped(each):
-    return Stepped(each) if isinstance(each, (Joined, Total)) else each
+    return JoinedStep(each) if isinstance(each, (Joined, Total)) else each
 
 
 class FedPassage:

@@ -10,8 +10,9 @@ from ..arrays.indices import Indices
 from ..arrays.ragged import Ragged
 from ..arrays.rows import numbers
 from ..engine.keep import ALL
-from ..networks.derived import ROWS, Derived, columns_of, fill_by_tangents, is_mean_of_samples, laid_out, ones_at, repeated
+from ..networks.derived import ROWS, Derived, columns_of, fill_by_tangents, laid_out, ones_at, repeated
 from ..networks.placing import brought
+from ..networks.seen import is_mean_of_samples
 from .feeding import Feeding
 from .motion import Motion
 from .objective import Objective
@@ -34,8 +35,8 @@ class Jacobians(Derived, Objective):
         """The derivative of every number of every output with respect to every parameter, at the parameters `flat`.
 
         The graph's own parameters stay as they are.  Of samples of equal length, each with no more numbers of outputs than
-        the graph has parameters, it is computed by backward where no layer is shared and each has weights alone for
-        parameters; else forward, some parameters at a time, through the nodes that they have a part in.
+        the graph has parameters, it is computed by backward where no layer is shared and no output is fed back; else
+        forward, some parameters at a time, through the nodes that they have a part in.
 
         Parameters
         ----------
@@ -147,8 +148,8 @@ class Jacobians(Derived, Objective):
         """The gradient of each sample's loss by itself, at the parameters `flat`: ``(N, P)``.
 
         Row n is what `loss_and_gradient` gives for sample n alone.  The graph's own parameters stay as they are.  Samples go
-        back together where no layer is shared, and each has weights alone for parameters; others take a call each.  See
-        `Network.sample_gradients`.
+        back together, as those of a network do, where no layer is shared and no output is fed back; others take a call each.
+        See `Network.sample_gradients`.
 
         Parameters
         ----------
@@ -195,4 +196,5 @@ class Jacobians(Derived, Objective):
 
     def _is_apart(self, samples, losses):
         """Whether the losses of samples are means of their own, and each may have a gradient of its own."""
-        return samples.feedback is None and all(is_mean_of_samples(loss) for _, loss, _ in losses.parts)
+        means = (is_mean_of_samples(loss) for _, loss, _ in losses.parts)
+        return samples.feedback is None and (self.device == "cpu" or all(means))

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..arrays.batch import Batch
-from ..arrays.devices import backend_of, contiguous
+from ..arrays.devices import backend_of, contiguous, device_of
 from ..arrays.indices import Groups
 from ..arrays.ragged import Ragged
 from ..arrays.rows import like, numbers
@@ -102,7 +102,13 @@ class Lookup(Operation):
         rows = self.outputs.array.reshape(-1, self.layer.size)
         backend_of(self.table).embedding.add_take(program, self.table, self.source.array, rows, self.source.batch)
 
+    def separable(self):
+        return self.grouped and self.outputs.packing.rows > 0 and device_of(self.outputs.array) == "cpu"
+
     def backward(self, adjoint, dy, need_x):
+        if adjoint.rows is not None:
+            adjoint.fills.append(LookupRows(self, dy, adjoint.rows).fill)
+            return
         adjoint.fills.append(LookupAdjoint(self, dy, adjoint.gradient, adjoint.accumulate).fill)
 
     def jvp(self, tangents, dx):
@@ -147,6 +153,26 @@ class LookupAdjoint:
         dtable = lookup.layer.table(self._gradient.flat)
         backend_of(dtable).embedding.add_add(program, dtable, lookup.source.array, dy.reshape(-1, lookup.layer.size))
         return True
+
+
+class LookupRows:
+    """Backward of `Lookup` with a gradient of each sequence: dL/d(outputs) added up by sequence and index.
+
+    rows: (N, V C), zeros, where each sequence has the gradient of the table (is modified).
+    """
+
+    def __init__(self, lookup, dy, rows):
+        self._lookup, self._dy, self._rows = lookup, dy, rows
+
+    def fill(self):
+        """Write the derivatives of the rows of the table that each sequence has read."""
+        layer, source = self._lookup.layer, self._lookup.source
+        vocabulary, rows = layer.vocabulary, contiguous(numbers(self._dy)).reshape(-1, layer.size)
+        groups = Groups(source.packing.places[1] * vocabulary + layer.check_indices(source))
+        sums = np.empty((len(groups.indices), layer.size), rows.dtype)
+        backend_of(rows).embedding.sum_rows(rows, groups, sums, compact=True)
+        tables = self._rows.reshape(-1, vocabulary, layer.size)  # a view
+        tables[groups.indices // vocabulary, groups.indices % vocabulary] = sums
 
 
 @dataclass(frozen=True, repr=False)

@@ -153,6 +153,8 @@ class Recurrence(Operation):
             own = separate(device_of(adjoint.rows)).Adjoint(self.tape, dy, dfinal, need_x, adjoint.rows[:, self.first :])
             adjoint.stack.insert(0, own)
             adjoint.fills.append(own.fill)
+            if self.layer.unit_parameters or self.layer.learned_state:
+                adjoint.fills.append(RowVectors(self, own, adjoint.rows).fill)
             return own.dx
         own = backend_of(gradient.flat).launch.Adjoint(
             self.tape, dy, dfinal, need_x, gradient.flat[self.first :], accumulate, dcells
@@ -164,7 +166,8 @@ class Recurrence(Operation):
         return own.dx
 
     def separable(self):
-        return not self.layer.learned_state and self.tape.separable
+        learned = self.layer.learned_state and device_of(self.outputs.array) != "cpu"
+        return not learned and self.tape.separable
 
     def jvp(self, tangents, dx):
         parameters = tangents.parameters
@@ -246,6 +249,28 @@ class VectorGradients:
                 add = elementwise.add_sum if own.size == row.size else elementwise.add_total
                 add(program, own, row, own)
         return True
+
+
+class RowVectors:
+    """The gradient of what only vectors hold, see `VectorGradients`, by each sequence: from an Adjoint of `separate`."""
+
+    def __init__(self, recurrence, own, rows):
+        self._of, self._own, self._rows = recurrence, own, rows
+
+    def fill(self):
+        """Write it."""
+        layer = self._of.layer
+        for d, suffix in enumerate(layer.suffixes(self._of.index)):
+            for name, which, _ in layer.unit_parameters:
+                values = self._own.dunit_values[:, d, which]
+                shared = self._of.p[f"{name}_{suffix}"].size < values[0].size
+                self._put(f"{name}_{suffix}", values.sum(axis=2) if shared else values.reshape(len(values), -1))
+            for name, value in zip(INITIAL, self._own.dinitial if layer.learned_state else ()):
+                self._put(f"{name}_{suffix}", value[d] if self._of.starts_learned else np.zeros_like(value[d]))
+
+    def _put(self, name, values):
+        first = self._of.p.offset(name)
+        self._rows[:, first : first + values.shape[1]] = values
 
 
 class Constrained(Operation):

@@ -8,8 +8,9 @@ from ..arrays.ragged import Ragged
 from ..layers.fed_tangents import FedTangents
 from ..layers.tangents import Directions, Tangents, final_states, together, zeros_like
 from ..parameters import Parameters
-from .function import Function, NetworkTape
+from .function import Function
 from .placing import brought_state, direction_on
+from .tape import NetworkTape
 
 
 def moved_by(ways, tapes, fed=None, dx=None):

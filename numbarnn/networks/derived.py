@@ -5,7 +5,6 @@ import numpy as np
 from ..arrays.devices import backend, contiguous, device_of
 from ..arrays.rows import like, numbers
 from ..parameters import Parameters
-from ..training.losses import NashSutcliffe, is_of_library
 from .dual_numbers import Way
 from .placing import brought, on_host
 
@@ -83,7 +82,7 @@ class Derived:
         if not passing.separable():
             return False
         into = found if whole else backend(self.device).memory.zeros((len(chosen), found.shape[1]), self.dtype)
-        slopes = [seen.slope(seen.derivative(seen.value, apart=True)) for seen in passing.seen]
+        slopes = [seen.slope(seen.derivative_apart()) for seen in passing.seen]
         passing.back(slopes, parts, columns_of(into, parts))
         if not whole:
             found[chosen] = into
@@ -149,11 +148,6 @@ def unit_ways(part, width, device):
         ways = np.zeros((count, len(part)), part.flat.dtype)
         ways[np.arange(count), first + np.arange(count)] = 1
         yield first, [Parameters(way, part.weights) for way in brought(ways, device)]
-
-
-def is_mean_of_samples(loss):
-    """Whether a loss is the mean over samples of the loss of each sample alone."""
-    return is_of_library(loss) and not isinstance(loss, NashSutcliffe)  # whose spread is of all samples
 
 
 def laid_out(jacobian, letters):

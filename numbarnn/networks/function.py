@@ -1,59 +1,25 @@
 """A network as a function: outputs and states from inputs and states, and the gradients of it, with its own parameters."""
 
-from dataclasses import dataclass, field
-
 import numpy as np
 
-from ..arrays.batch import Batch
 from ..arrays.descriptor import TensorDescriptor, in_layout, make_read_only
 from ..arrays.devices import share_memory
 from ..arrays.ragged import Ragged
 from ..arrays.rows import like, numbers
-from ..descriptions.fields import Unsendable
 from ..engine.keep import ALL, NOTHING, kept
 from ..errors import flag, generator
 from ..layers.base import Gradients, gradient_vector
-from ..layers.chain import Tape
-from ..layers.fed import Fed, FedAdjoint
+from ..layers.fed import FedAdjoint
 from ..layers.feedback import Feedback
-from ..layers.prepared import Lease, PreparedCall, answer, answer_and_keep
+from ..layers.prepared import PreparedCall, answer, answer_and_keep
 from ..parameters import Parameters
 from ..training.sequences import placed
 from .placing import brought, brought_state, home_of
 from .prepared import PreparedNetwork
 from .reading import Reading
+from .tape import NetworkTape
 
 PIECE_NUMBERS = 1 << 24  # of one layer's output that are predicted at once, as far as it is more than one row
-
-
-@dataclass(frozen=True, eq=False)
-class NetworkTape(Unsendable):
-    """What `Network.backward` needs of one forward call: the tapes of its layers.
-
-    Neither x nor the parameters of the network may change while it is in use.
-    """
-
-    network: Reading
-    tapes: tuple[Tape, ...] = field(repr=False)
-    batch: Batch = field(repr=False)  # how the caller's arrays lie
-    device: str = field(repr=False)  # where the caller's arrays lie
-    fed: Fed | None = field(default=None, repr=False)  # of outputs that were fed back
-    lease: Lease | None = field(default=None, repr=False)  # of a prepared call, see `Tape`
-
-    instead = "copy x and the network, and call forward of it"
-
-    @property
-    def nbytes(self):
-        """Bytes of the arrays the tape holds, x not counted."""
-        return sum(tape.nbytes for tape in self.tapes)
-
-    def read_by_backward(self):
-        """{name: arrays} of what backward reads, apart from what it is given."""
-        found = {}
-        for tape in self.tapes:
-            for name, arrays in tape.read_by_backward().items():
-                found.setdefault(name, []).extend(arrays)
-        return found if self.lease is None else found | {"x": [self.lease.x]}
 
 
 class Function(Reading):

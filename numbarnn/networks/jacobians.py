@@ -13,10 +13,11 @@ from ..layers.feedback import Feedback
 from ..layers.tangents import Tangents
 from ..training.workspace import Workspace
 from .derivatives import moved_by
-from .derived import ROWS, Derived, columns_of, fill_by_tangents, is_mean_of_samples, laid_out, ones_at, repeated
+from .derived import ROWS, Derived, columns_of, fill_by_tangents, laid_out, ones_at, repeated
 from .objective import Objective
 from .passing import Passing, go_back, passed
 from .placing import brought
+from .seen import is_mean_of_samples
 
 LENGTHS = 16  # to which steps are cut at most, so that outputs do not go back from far behind them
 CAUSAL = 1.5  # tangents of all steps in the time that an output's way back takes, from where it is on
@@ -156,8 +157,9 @@ class Jacobians(Derived, Objective):
         Row n is what `loss_and_gradient` gives for sample n alone: the loss is the mean over that sample.  The network's own
         parameters stay as they are.  Samples go back through time together, whatever their lengths, and their products are
         summed apart, each in the order in which it would be alone: the gradients have the same bits as long as the sums of a
-        sample's weights are exact.  Each sample takes a call of its own if a layer has parameters that are no weights, such
-        as values of units, if samples start afresh, or if the loss is your own.  On a GPU products by cuBLAS depend on the
+        sample's weights are exact.  A loss of your own is called once for each sample.  Each sample takes a pass of its own
+        if samples start afresh, if outputs are fed back, or if a layer constrains its weights; on a GPU also if a layer has
+        values of units, a learned state or a table, or if the loss is your own.  On a GPU products by cuBLAS depend on the
         batch in their last bits, see `numbarnn.cuda.use_cublas`.
 
         Parameters
@@ -203,4 +205,4 @@ class Jacobians(Derived, Objective):
 
     def _is_apart(self, samples, loss):
         """Whether the loss of samples is a mean of their own, and each may have a gradient of its own."""
-        return is_mean_of_samples(loss) and samples.feedback is None and not self.takes_indices
+        return samples.feedback is None and (self.device == "cpu" or is_mean_of_samples(loss))

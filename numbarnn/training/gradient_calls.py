@@ -30,7 +30,7 @@ class GradientCalls:
         if samples.ragged or samples.input_bytes > MOST_BYTES:
             value = self._workspaces.once(samples, loss)
         else:
-            value = self._workspaces.gradient(samples, np.arange(len(samples.lengths_of_x)), loss, None)
+            value = self._workspaces.gradient(samples, np.arange(samples.x.count), loss, None)
         return value, self._gradient.copy()
 
     @property

@@ -150,6 +150,7 @@ class Shards:
         self._own = [Shard(order, (seed, self._first + i), shuffle, random) for i, order in enumerate(orders)]
         self._all = sum(ranks.joined(map(len, orders)))
         self._batches = -(-self._all // batch_size)
+        self._told = f"{self._all} samples that count"
         self.count = self._counted()
         summed.ranks, self._sum, self.gradient = ranks, summed, summed.vector
         self._waiting = [np.empty_like(self.gradient) for _ in range((len(orders) - 1).bit_length())]
@@ -161,13 +162,14 @@ class Shards:
             return self._batches
         lengths = [self._samples.lengths_of_x[shard.order] for shard in self._own]
         known = set(self.ranks.joined(np.unique(np.concatenate(lengths)).tolist()))
+        self._told += f" of {sum(self.ranks.joined(int(each.sum()) for each in lengths))} steps in all"
         return len(self._all_takes()) if len(known) == 1 or self._batches == 1 or not self._shuffle else None
 
     def depends(self):
         """What the updates of an epoch depend on, by the names of arguments, see `Feed.depends`."""
         size = self.ranks.size
         found = {"comm": f"{size} rank{'s' * (size > 1)}"} if self._count is None else {}
-        found |= {"batch_size": self._batch_size, "shuffle": self._shuffle, "x": f"{self._all} samples that count"}
+        found |= {"batch_size": self._batch_size, "shuffle": self._shuffle, "x": self._told}
         return found if self._steps is None else found | {"steps": self._steps}
 
     def check_states(self, states):

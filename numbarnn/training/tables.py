@@ -9,7 +9,7 @@ FIRST_SCALARS = 256  # steps whose scalars there is room for at first
 FOREVER = np.iinfo(np.int64).max // 2
 
 
-class RowUpdates:
+class TableByRows:
     """A table of which each step updates the rows that it used.
 
     Parameters

@@ -12,7 +12,7 @@ from ..layers.embedding import RowGradient
 from ..parameters import Parameters
 from .optimizer import Memory
 from .stretches import Stretches
-from .tables import RowUpdates, told_apart
+from .tables import TableByRows, told_apart
 
 
 class Updates:
@@ -84,10 +84,10 @@ class Updates:
             self._memory.parts = parts
 
     def _table(self, layer, weight, values, weights, frozen):
-        """The RowUpdates of a table; None of one that is frozen."""
+        """The TableByRows of a table; None of one that is frozen."""
         if weight.name in frozen:
             return None
-        return RowUpdates(layer.table(values), self.optimizer._of_table(weight, weights), weight.name)
+        return TableByRows(layer.table(values), self.optimizer._of_table(weight, weights), weight.name)
 
     @property
     def reading(self):
