@@ -1,7 +1,7 @@
 """Dual numbers in kernels: a value and its tangent, so that what computes numbers computes derivatives as well.
 
-A dual number ``a + e a'`` with ``e e = 0`` has the size of a complex number, and lies in memory like one, the tangent in the
-place of the imaginary part.  A kernel whose dtype is complex128 computes with dual numbers: its loads and stores are in
+A dual number, see `cells.duals`, has the size of a complex number, and lies in memory like one, the tangent in the place of
+the imaginary part.  A kernel whose dtype is complex128 computes with dual numbers: its loads and stores are in
 `simd`, and here are the operators and functions that the equations are made of.  So a cell's forward and adjoint are
 their own derivatives, and no equation is written twice.
 
@@ -14,8 +14,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ..cells import elementary
-from .extending import overload
+from ..cells import duals, elementary
+from .extending import overload, register_jitable
 from .simd import select, splat
 from .vectors import INT32, Dual, Mask, Vector, llvm_pairs, llvm_swapped, llvm_tangents
 
@@ -166,80 +166,33 @@ def _full_like(x, number):
         return lambda x, number: splat(x, number)
 
 
-@overload(elementary.sqrt)
-def _sqrt(x):
-    """The slope is ``1 / (2 y)``."""
-    if isinstance(x, Dual):
+def _by_rule(function, rule):
+    """Let an elementary function of a dual vector be what its rule in `cells.duals` says."""
+    register_jitable(rule)
 
-        def on_dual(x):
-            y = elementary.sqrt(value_of(x))
-            return dual(x, y, tangent_of(x) / (y + y))
+    @overload(function)
+    def on_dual(x):
+        if isinstance(x, Dual):
 
-        return on_dual
+            def apply(x):
+                value, tangent = rule(value_of(x), tangent_of(x))
+                return dual(x, value, tangent)
 
-
-@overload(elementary.exp)
-def _exp(x):
-    """The slope is y."""
-    if isinstance(x, Dual):
-
-        def on_dual(x):
-            y = elementary.exp(value_of(x))
-            return dual(x, y, tangent_of(x) * y)
-
-        return on_dual
+            return apply
 
 
-@overload(elementary.expm1)
-def _expm1(x):
-    """The slope is ``exp(x)``."""
-    if isinstance(x, Dual):
-        return lambda x: dual(
-            x, elementary.expm1(value_of(x)), tangent_of(x) * elementary.exp(value_of(x))
-        )  # not y + 1, which has lost its digits where x is far below 0
-
-
-@overload(elementary.tanh)
-def _tanh(x):
-    """The slope is ``1 - y^2``."""
-    if isinstance(x, Dual):
-
-        def on_dual(x):
-            y = elementary.tanh(value_of(x))
-            return dual(x, y, tangent_of(x) * (1 - y * y))
-
-        return on_dual
-
-
-@overload(elementary.sigmoid)
-def _sigmoid(x):
-    """The slope is ``y (1 - y)``."""
-    if isinstance(x, Dual):
-
-        def on_dual(x):
-            y = elementary.sigmoid(value_of(x))
-            return dual(x, y, tangent_of(x) * (y * (1 - y)))
-
-        return on_dual
-
-
-@overload(elementary.softplus)
-def _softplus(x):
-    """The slope is the logistic function."""
-    if isinstance(x, Dual):
-        return lambda x: dual(x, elementary.softplus(value_of(x)), tangent_of(x) * elementary.sigmoid(value_of(x)))
+for _function, _rule in duals.RULES.items():
+    _by_rule(_function, _rule)
+register_jitable(duals.normal)
 
 
 @overload(elementary.normal)
-def _normal(x):
-    """The slope of the distribution function is the density, and the density's is ``-x`` times itself."""
+def _normal_of_dual(x):
+    """The distribution function and the density of a dual vector, by the rule in `cells.duals`."""
     if isinstance(x, Dual):
 
-        def on_dual(x):
-            z = value_of(x)
-            below, density = elementary.normal(z)
-            slope = tangent_of(x) * density
-            far = elementary.clip(z, -1e18, 1e18)  # the density is 0 there: no infinity times 0
-            return dual(x, below, slope), dual(x, density, -far * slope)
+        def apply(x):
+            below, slope, density, bend = duals.normal(value_of(x), tangent_of(x))
+            return dual(x, below, slope), dual(x, density, bend)
 
-        return on_dual
+        return apply
