@@ -202,6 +202,11 @@ def numbarnn_library(threads):
     return Trainer(our_trainer(threads))
 
 
+def one_thread(_):
+    """Our trainer with one thread, in a process of its own: what two are to take at most where they share a processor."""
+    return Trainer(our_trainer(1))
+
+
 def torch_library(threads):
     """PyTorch's trainer, in a process of its own."""
     return Trainer(torch_trainer(threads))
@@ -212,8 +217,8 @@ def jax_library(threads):
     return Trainer(jax_trainer(threads))
 
 
-MAKERS = {"numbarnn": numbarnn_library, "torch": torch_library, "jax": jax_library}
-LABELS = {"numbarnn": "numbarnn", "torch": "PyTorch", "jax": "JAX, one compiled update"}
+MAKERS = {"numbarnn": numbarnn_library, "one": one_thread, "torch": torch_library, "jax": jax_library}
+LABELS = {"numbarnn": "numbarnn", "one": "numbarnn, one thread", "torch": "PyTorch", "jax": "JAX, one compiled update"}
 BESIDE = {"nothing": (), "a busy process": ("plain",)}
 
 

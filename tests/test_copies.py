@@ -455,6 +455,7 @@ def values():
         "BinaryCrossEntropy": nr.BinaryCrossEntropy(),
         "error": errors.ShapeError("x: expected 3 axes"),
         "unknown name": errors.nearest("loss", "mze", ["mse"]),
+        "LeastSquaresFit": nr.LeastSquaresFit((1.0, 0.5), "jacobian", 2, 0, 8),
         "Compiled": nr.compile(nr.Activation("tanh"), work="inference"),
         "functions": [nr.loss, nr.windows, nr.accuracy, nr.extrapolate, nr.padded, nr.compile, nr.fit_many, nr.load],
         "sample": nr.sample,
@@ -512,7 +513,7 @@ def test_everything_that_is_public_is_in_this_list(every):
     seen = {type(value).__name__ for value in every.values()} | set(every)
     seen |= {"Network", "Graph", "GraphStream", "Stream", "CompiledStep", "Recurrent", "Cell", "Callback", "Trainer"}
     seen |= {"loss", "PerStep", "windows", "accuracy", "extrapolate", "padded", "compile", "fit_many", "load", "own_part"}
-    seen |= {"observed", "strips", "RecursiveLeastSquares"}
+    seen |= {"observed", "strips", "RecursiveLeastSquares", "levenberg_marquardt"}
     modules = {"datasets", "dynamics", "elementary", "errors", "interop", "plot", "testing", "cuda"}
     raised = {name for name in nr.__all__ if name.endswith("Error")}
     schedules = {"cosine", "exponential", "reduce_on_plateau", "warmup"}
