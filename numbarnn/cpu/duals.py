@@ -14,8 +14,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from ..cells import duals, elementary
-from .extending import overload, register_jitable
+from ..cells import elementary
+from ..engine import dual_rules
+from . import extending
+from .extending import overload
 from .simd import select, splat
 from .vectors import INT32, Dual, Mask, Vector, llvm_pairs, llvm_swapped, llvm_tangents
 
@@ -139,13 +141,6 @@ def _positive(x):
         return lambda x: x
 
 
-@overload(abs)
-def _absolute(x):
-    """``abs``, whose slope at 0 is 1."""
-    if isinstance(x, Dual):
-        return lambda x: elementary.where(x < 0, -x, x)
-
-
 @overload(elementary.where)
 def _where(condition, x, y):
     """`elementary.where` with the mask of a comparison of dual vectors."""
@@ -166,33 +161,4 @@ def _full_like(x, number):
         return lambda x, number: splat(x, number)
 
 
-def _by_rule(function, rule):
-    """Let an elementary function of a dual vector be what its rule in `cells.duals` says."""
-    register_jitable(rule)
-
-    @overload(function)
-    def on_dual(x):
-        if isinstance(x, Dual):
-
-            def apply(x):
-                value, tangent = rule(value_of(x), tangent_of(x))
-                return dual(x, value, tangent)
-
-            return apply
-
-
-for _function, _rule in duals.RULES.items():
-    _by_rule(_function, _rule)
-register_jitable(duals.normal)
-
-
-@overload(elementary.normal)
-def _normal_of_dual(x):
-    """The distribution function and the density of a dual vector, by the rule in `cells.duals`."""
-    if isinstance(x, Dual):
-
-        def apply(x):
-            below, slope, density, bend = duals.normal(value_of(x), tangent_of(x))
-            return dual(x, below, slope), dual(x, density, bend)
-
-        return apply
+dual_rules.register(extending, Dual, value_of, tangent_of, dual)

@@ -7,7 +7,9 @@ import math
 
 from numba import types
 
-from ..cells import duals, elementary
+from ..cells import elementary
+from ..engine import dual_rules
+from . import extending
 from .extending import COMPILED, overload, register_jitable
 from .number import KINDS, Condition, Dual, Number, as_number, dual, multiply_add, plain, select, tangent_of, value_of
 
@@ -85,40 +87,4 @@ def _normal(x):
 register_jitable(elementary.clip)
 
 
-@overload(abs)
-def _absolute(x):
-    """``abs`` of a Dual, whose slope at 0 is 1."""
-    if isinstance(x, Dual):
-        return lambda x: elementary.where(x < 0, -x, x)
-
-
-def _by_rule(function, rule):
-    """Let an elementary function of a Dual be what its rule in `cells.duals` says."""
-    register_jitable(rule)
-
-    @overload(function)
-    def on_dual(x):
-        if isinstance(x, Dual):
-
-            def apply(x):
-                value, tangent = rule(value_of(x), tangent_of(x))
-                return dual(x, value, tangent)
-
-            return apply
-
-
-for _function, _rule in duals.RULES.items():
-    _by_rule(_function, _rule)
-register_jitable(duals.normal)
-
-
-@overload(elementary.normal)
-def _normal_of_dual(x):
-    """The distribution function and the density of a Dual, by the rule in `cells.duals`."""
-    if isinstance(x, Dual):
-
-        def apply(x):
-            below, slope, density, bend = duals.normal(value_of(x), tangent_of(x))
-            return dual(x, below, slope), dual(x, density, bend)
-
-        return apply
+dual_rules.register(extending, Dual, value_of, tangent_of, dual)
