@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
+from .arrays.devices import expect_finite
 from .errors import DeviceError, DTypeError, NonFiniteError, ShapeError, finite_number, known_name, positive_integer
 from .network import Network
 
@@ -159,9 +160,7 @@ def _checked(network, x, y):
     if not y.size:
         raise ShapeError(f"y: expected some numbers, got shape {y.shape}")
     for argument, value in (("x", x), ("y", y)):
-        if not np.isfinite(value).all():
-            place = tuple(int(i) for i in np.argwhere(~np.isfinite(value))[0])
-            raise NonFiniteError(f"{argument}: expected finite numbers, got {value[place]} at {place}")
+        expect_finite(argument, value)
     return y
 
 

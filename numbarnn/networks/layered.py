@@ -135,10 +135,6 @@ class Layered(Settled):
 
     def _gradient_at(self, given, samples, loss):
         """(the loss of samples, its gradient, a new vector on the device of the parameters) at a Parameters."""
-        if self.device != "cpu" or samples.feedback is not None:
-            gradient = given.zeros()
-            workspaces = self._workspaces(self.split(gradient.flat), self.split(given.flat), ("all", None))
-            return workspaces.once(samples, loss), gradient.flat
         # Another Python thread that calls meanwhile finds none, and makes its own.
         calls = self.__dict__.pop("_gradient_calls", None) or GradientCalls(self)
         found = calls(given.flat, samples, loss)

@@ -20,14 +20,16 @@ class GradientCalls:
     """
 
     def __init__(self, network):
-        self._flat, self._gradient = (np.empty_like(network.params.flat) for _ in range(2))
+        self._flat, self._gradient = (network.params.zeros().flat for _ in range(2))
+        self._on_host = network.device == "cpu"
         self._workspaces = network._workspaces(network.split(self._gradient), network.split(self._flat), ("all", None))
 
     def __call__(self, flat, samples, loss):
         """(the loss of all samples, its gradient, a new vector) at a vector of parameters."""
         self._flat[:] = flat
         # The rows of ragged samples that are as long would add up in another order where they lie side by side.
-        if samples.ragged or samples.input_bytes > MOST_BYTES:
+        apart = samples.ragged or samples.feedback is not None
+        if apart or not self._on_host or samples.input_bytes > MOST_BYTES:
             value = self._workspaces.once(samples, loss)
         else:
             value = self._workspaces.gradient(samples, np.arange(samples.x.count), loss, None)
